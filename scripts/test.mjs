@@ -1,0 +1,97 @@
+// Runs the compiled tests: node scripts/test.mjs [part of a file name…] [--option=for-node…]
+// First says on what machine, at the end which tests were skipped and why. With PINLESS_REQUIRE_ALL=1 a test may be
+// skipped only for what the machine lacks (its reason begins with "machine:"); any other skip fails the run.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+
+const root = path.dirname(import.meta.dirname);
+const scratch = os.tmpdir();
+
+function read(file) {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** The type of the filesystem that a path is on. */
+function filesystem(of) {
+  let best = { at: "", type: "?" };
+  for (const line of read("/proc/self/mountinfo").split("\n")) {
+    // ID parent major:minor root mountpoint options optional… - type source options
+    const [before = "", after = ""] = line.split(" - ");
+    const at = before.split(" ")[4] ?? "";
+    const inside = at === "/" || of === at || of.startsWith(`${at}/`);
+    // A later line of the same length is mounted over the earlier one.
+    if (at !== "" && inside && at.length >= best.at.length) best = { at, type: after.split(" ")[0] };
+  }
+  return `${best.type} (mounted on ${best.at})`;
+}
+
+const memlock = /^Max locked memory +(\S+) +(\S+)/m.exec(read("/proc/self/limits"));
+console.log(`node                ${process.version} ${process.arch}, ${os.availableParallelism()} cores`);
+console.log(`kernel              ${os.release()}`);
+console.log(`scratch             ${scratch}: ${filesystem(scratch)}`);
+console.log(`uid                 ${process.getuid()}`);
+console.log(`memlock             ${memlock ? `${memlock[1]} (hard ${memlock[2]})` : "?"}`);
+console.log(`io_uring_disabled   ${read("/proc/sys/kernel/io_uring_disabled").trim() || "no such setting"}`);
+console.log();
+
+const options = process.argv.slice(2).filter((arg) => arg.startsWith("-"));
+const filters = process.argv.slice(2).filter((arg) => !arg.startsWith("-"));
+// Node 20 takes no globs, so the files are listed here.
+const files = readdirSync(path.join(root, "dist-test"), { recursive: true })
+  .filter((file) => file.endsWith(".test.js"))
+  .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
+  .sort()
+  .map((file) => path.join("dist-test", file));
+if (files.length === 0) {
+  console.error(`no test file matches ${filters.join(" ")}`);
+  process.exit(1);
+}
+
+const temporary = mkdtempSync(path.join(scratch, "pinless-skips-"));
+const list = path.join(temporary, "skipped");
+let status = 1;
+let skipped = [];
+try {
+  const run = spawnSync(
+    process.execPath,
+    [
+      "--enable-source-maps",
+      "--test",
+      "--test-concurrency=1",
+      "--test-reporter=spec",
+      "--test-reporter-destination=stdout",
+      "--test-reporter=./scripts/skips-reporter.mjs",
+      `--test-reporter-destination=${list}`,
+      ...options,
+      ...files,
+    ],
+    { cwd: root, stdio: "inherit" },
+  );
+  // A run that a signal ended has no status.
+  status = run.status ?? 1;
+  skipped = read(list)
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
+} finally {
+  rmSync(temporary, { recursive: true, force: true });
+}
+
+if (skipped.length > 0) {
+  console.log(`\nskipped: ${skipped.length}`);
+  for (const { file, name, reason } of skipped) {
+    console.log(`  ${path.relative(root, file ?? "")}: ${name}: ${reason || "(no reason given)"}`);
+  }
+}
+const refused = skipped.filter(({ reason }) => !reason.startsWith("machine:"));
+if (process.env.PINLESS_REQUIRE_ALL === "1" && refused.length > 0) {
+  console.log(`\nfailed: ${refused.length} skipped for a reason that isn't "machine: …" (PINLESS_REQUIRE_ALL=1)`);
+  status ||= 1;
+}
+process.exitCode = status;

@@ -1,0 +1,101 @@
+/** Struct layouts of the Linux ABI as data: sizes and offsets in bytes, the same on x86-64 and arm64. A test holds each against the C headers. */
+
+export interface Layout {
+  readonly headers: readonly string[];
+  readonly size: number;
+  readonly fields: Readonly<Record<string, number>>;
+}
+
+export const SQE = {
+  headers: ["linux/io_uring.h"],
+  size: 64,
+  fields: {
+    opcode: 0,
+    flags: 1,
+    ioprio: 2,
+    fd: 4,
+    off: 8,
+    addr: 16,
+    len: 24,
+    rw_flags: 28,
+    poll32_events: 28,
+    cancel_flags: 28,
+    user_data: 32,
+    buf_index: 40,
+  },
+} as const satisfies Layout;
+
+export const CQE = {
+  headers: ["linux/io_uring.h"],
+  size: 16,
+  fields: { user_data: 0, res: 8, flags: 12 },
+} as const satisfies Layout;
+
+export const PARAMS = {
+  headers: ["linux/io_uring.h"],
+  size: 120,
+  fields: { sq_entries: 0, cq_entries: 4, flags: 8, features: 20, sq_off: 40, cq_off: 80 },
+} as const satisfies Layout;
+
+export const SQ_OFFSETS = {
+  headers: ["linux/io_uring.h"],
+  size: 40,
+  fields: { head: 0, tail: 4, ring_mask: 8, ring_entries: 12, flags: 16, dropped: 20, array: 24 },
+} as const satisfies Layout;
+
+export const CQ_OFFSETS = {
+  headers: ["linux/io_uring.h"],
+  size: 40,
+  fields: { head: 0, tail: 4, ring_mask: 8, ring_entries: 12, overflow: 16, cqes: 20, flags: 24 },
+} as const satisfies Layout;
+
+export const RSRC_REGISTER = {
+  headers: ["linux/io_uring.h"],
+  size: 32,
+  fields: { nr: 0, flags: 4, data: 16, tags: 24 },
+} as const satisfies Layout;
+
+export const RSRC_UPDATE2 = {
+  headers: ["linux/io_uring.h"],
+  size: 32,
+  fields: { offset: 0, data: 8, tags: 16, nr: 24 },
+} as const satisfies Layout;
+
+export const FILES_UPDATE = {
+  headers: ["linux/io_uring.h"],
+  size: 16,
+  fields: { offset: 0, fds: 8 },
+} as const satisfies Layout;
+
+export const IOVEC = {
+  headers: ["sys/uio.h"],
+  size: 16,
+  fields: { iov_base: 0, iov_len: 8 },
+} as const satisfies Layout;
+
+export const RLIMIT = {
+  headers: ["sys/resource.h"],
+  size: 16,
+  fields: { rlim_cur: 0, rlim_max: 8 },
+} as const satisfies Layout;
+
+export const STATX_BUFFER = {
+  headers: ["linux/stat.h"],
+  size: 256,
+  fields: { stx_mask: 0, stx_dio_mem_align: 152, stx_dio_offset_align: 156 },
+} as const satisfies Layout;
+
+/** By the names that C knows them by. */
+export const LAYOUTS: Readonly<Record<string, Layout>> = {
+  io_uring_sqe: SQE,
+  io_uring_cqe: CQE,
+  io_uring_params: PARAMS,
+  io_sqring_offsets: SQ_OFFSETS,
+  io_cqring_offsets: CQ_OFFSETS,
+  io_uring_rsrc_register: RSRC_REGISTER,
+  io_uring_rsrc_update2: RSRC_UPDATE2,
+  io_uring_files_update: FILES_UPDATE,
+  iovec: IOVEC,
+  rlimit: RLIMIT,
+  statx: STATX_BUFFER,
+};

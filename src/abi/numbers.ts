@@ -1,0 +1,116 @@
+/**
+ * Numbers of the Linux ABI as data: <linux/io_uring.h> of 6.18, <asm-generic/…>, <linux/stat.h>. A test holds each against the C headers
+ * of x86-64 and arm64.
+ */
+
+const isArm64 = (arch: string): boolean => arch === "arm64";
+
+export const IO_URING = {
+  IORING_OP_READ_FIXED: 4,
+  IORING_OP_WRITE_FIXED: 5,
+  IORING_OP_POLL_ADD: 6,
+  IORING_OP_ASYNC_CANCEL: 14,
+  IORING_OP_READ: 22,
+  IORING_OP_WRITE: 23,
+  IORING_OP_SEND: 26,
+  IOSQE_FIXED_FILE: 1 << 0,
+  IOSQE_IO_LINK: 1 << 2,
+  IOSQE_CQE_SKIP_SUCCESS: 1 << 6,
+  IORING_SETUP_CQSIZE: 1 << 3,
+  IORING_SETUP_CLAMP: 1 << 4,
+  IORING_SETUP_COOP_TASKRUN: 1 << 8,
+  IORING_SETUP_TASKRUN_FLAG: 1 << 9,
+  IORING_ENTER_GETEVENTS: 1 << 0,
+  IORING_SQ_CQ_OVERFLOW: 1 << 1,
+  IORING_SQ_TASKRUN: 1 << 2,
+  IORING_FEAT_SINGLE_MMAP: 1 << 0,
+  IORING_FEAT_NODROP: 1 << 1,
+  IORING_OFF_SQES: 0x10000000,
+  IORING_REGISTER_FILES_UPDATE: 6,
+  IORING_REGISTER_FILES2: 13,
+  IORING_REGISTER_BUFFERS2: 15,
+  IORING_REGISTER_BUFFERS_UPDATE: 16,
+  IORING_RSRC_REGISTER_SPARSE: 1 << 0,
+} as const;
+
+/** System calls without a wrapper in libc; the same on both architectures. */
+export const SYSCALLS = { __NR_io_uring_setup: 425, __NR_io_uring_enter: 426, __NR_io_uring_register: 427 } as const;
+
+export const MMAN = {
+  PROT_READ: 1,
+  PROT_WRITE: 2,
+  MAP_SHARED: 1,
+  MAP_POPULATE: 0x8000,
+  MADV_DONTNEED: 4,
+  MADV_DONTFORK: 10,
+  MADV_HUGEPAGE: 14,
+  MADV_NOHUGEPAGE: 15,
+  MADV_PAGEOUT: 21,
+  MADV_POPULATE_WRITE: 23,
+  MADV_COLLAPSE: 25,
+} as const;
+
+export const POLL = { POLLIN: 1 } as const;
+
+export const SOCKET = { AF_UNIX: 1, SOCK_STREAM: 1, SOCK_NONBLOCK: 0o4000, SOCK_CLOEXEC: 0o2000000 } as const;
+
+export const FCNTL = {
+  O_RDONLY: 0,
+  O_ACCMODE: 3,
+  O_APPEND: 0o2000,
+  O_DSYNC: 0o10000,
+  O_SYNC: 0o4010000,
+  O_CLOEXEC: 0o2000000,
+  F_GETFL: 3,
+  AT_EMPTY_PATH: 0x1000,
+} as const;
+
+/** O_DIRECT is one of the few flags that differ: https://elixir.bootlin.com/linux/v6.18/source/arch/arm64/include/uapi/asm/fcntl.h */
+const O_DIRECT_X64 = 0o40000;
+const O_DIRECT_ARM64 = 0o200000;
+
+export function openDirectFlag(arch: string): number {
+  return isArm64(arch) ? O_DIRECT_ARM64 : O_DIRECT_X64;
+}
+
+export const STATX = { STATX_DIOALIGN: 0x2000 } as const;
+
+export const RESOURCE = { RLIMIT_MEMLOCK: 8 } as const;
+
+export const DLFCN = { RTLD_NOW: 2, RTLD_NOLOAD: 4, RTLD_NODELETE: 0x1000 } as const;
+
+export const ERRNO = {
+  EPERM: 1,
+  EINTR: 4,
+  EIO: 5,
+  EBADF: 9,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EFAULT: 14,
+  EBUSY: 16,
+  EINVAL: 22,
+  ENOSPC: 28,
+  ENOSYS: 38,
+  EOPNOTSUPP: 95,
+  ECANCELED: 125,
+} as const;
+
+/** All of the above with the headers that define them, for the test. */
+export const NUMBERS: readonly {
+  headers: readonly string[];
+  values: Record<string, number>;
+  perArch?: "x64" | "arm64";
+}[] = [
+  { headers: ["linux/io_uring.h"], values: IO_URING },
+  { headers: ["sys/syscall.h"], values: SYSCALLS },
+  { headers: ["sys/mman.h", "linux/mman.h"], values: MMAN },
+  { headers: ["poll.h"], values: POLL },
+  { headers: ["sys/socket.h"], values: SOCKET },
+  { headers: ["fcntl.h"], values: FCNTL },
+  { headers: ["fcntl.h"], values: { O_DIRECT: O_DIRECT_X64 }, perArch: "x64" },
+  { headers: ["fcntl.h"], values: { O_DIRECT: O_DIRECT_ARM64 }, perArch: "arm64" },
+  { headers: ["linux/stat.h"], values: STATX },
+  { headers: ["sys/resource.h"], values: RESOURCE },
+  { headers: ["dlfcn.h"], values: DLFCN },
+  { headers: ["errno.h"], values: ERRNO },
+];

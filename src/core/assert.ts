@@ -1,0 +1,42 @@
+/**
+ * Assertions that are always on. A failed one is a bug in pinless, never a caller's mistake: what a caller can meet is a `PinlessError`.
+ */
+
+/** The protocol's invariants by name; ARCHITECTURE.md says what each promises. `STATE` is everything that has no name of its own. */
+export const INVARIANTS = [
+  "LINEAR",
+  "NO_STALE_IO",
+  "EXCLUSION",
+  "BOUNDED_WAIT",
+  "BOUNDED_HOLD",
+  "EXACTLY_ONCE",
+  "DEVICE_WRITES_DIRTY",
+  "NO_IDLE_PIN",
+  "BOUNDED_RESIDENCY",
+  "BUDGET",
+  "FILTER",
+  "FREE_WHEN_QUIET",
+  "BALANCED_VETO",
+  "REVOKED_MEANS_REVOKED",
+  "SELF_EVENT",
+  "STATE",
+] as const;
+
+export type Invariant = (typeof INVARIANTS)[number];
+
+/** Thrown when an invariant doesn't hold. */
+export class InvariantViolation extends Error {
+  override readonly name = "InvariantViolation";
+  readonly code = "ERR_PINLESS_INVARIANT";
+  readonly invariant: Invariant;
+
+  constructor(invariant: Invariant, detail: string) {
+    super(`${invariant}: ${detail}`);
+    this.invariant = invariant;
+  }
+}
+
+/** Throws `InvariantViolation` unless `holds`. `detail` says what was found, for whoever reads the report. */
+export function invariant(name: Invariant, holds: boolean, detail: string): asserts holds {
+  if (!holds) throw new InvariantViolation(name, detail);
+}

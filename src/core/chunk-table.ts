@@ -1,0 +1,130 @@
+/**
+ * The state of an arena's chunks: one flat Int32Array, so that it can be shared between threads, copied and hashed as bytes.
+ * Every change is an Atomics operation; nothing here allocates once it's made.
+ */
+
+import { invariant } from "./assert.js";
+import type { Direction } from "./events.js";
+import { alignDown, alignUp, isPowerOfTwo, type Range } from "./ranges.js";
+
+/** Words of a chunk. */
+export const SEQUENCE = 0;
+export const DEVICE_WRITES = 1;
+export const DEVICE_READS = 2;
+export const GATE = 3;
+export const HELD = 4;
+/** The lease's slot + 1, or 0. */
+export const LEASE = 5;
+/** When a request last used the chunk, in ms of the engine's clock; 0: never. */
+export const USED_MS = 6;
+/** Pieces that the kernel would account a registration of this chunk in: 1 for a huge page, else its 4 KiB pages. */
+export const SEGMENTS = 7;
+export const CHUNK_WORDS = 8;
+
+/** Bits of the GATE word. While it's 0 a request goes straight through. */
+export const EXCLUDES_DEVICE_WRITES = 1;
+export const EXCLUDES_DEVICE_READS = 2;
+/** The invalidation in progress waits until the lease is gone. */
+export const AWAITS_LEASE = 4;
+/** The invalidation in progress counts this chunk among those it waits for. */
+export const DRAINING = 8;
+export const UNMAPPED = 16;
+export const READ_ONLY = 32;
+/** The pages are about to change, or may have: no lease. */
+export const UNSETTLED = 64;
+export const REFUSED = 128;
+/** An invalidation dropped the lease: the next one is a re-validation. */
+export const REVALIDATE = 256;
+
+export const IN_PROGRESS = EXCLUDES_DEVICE_WRITES | EXCLUDES_DEVICE_READS | AWAITS_LEASE | DRAINING;
+/** With any of these a chunk takes no lease. */
+export const NO_LEASE = UNMAPPED | READ_ONLY | UNSETTLED | REFUSED;
+
+export const PAGE_BYTES = 4096;
+
+export function counterOf(direction: Direction): typeof DEVICE_WRITES | typeof DEVICE_READS {
+  return direction === "deviceWrite" ? DEVICE_WRITES : DEVICE_READS;
+}
+
+export class ChunkTable {
+  /** The memory that is tracked; its start is on a chunk's boundary. */
+  readonly range: Range;
+  readonly chunkBytes: number;
+  readonly chunks: number;
+  readonly words: Int32Array;
+
+  /** `words` hands over the state that another thread made for the same range. */
+  constructor(range: Range, chunkBytes: number, words?: Int32Array) {
+    invariant("STATE", isPowerOfTwo(chunkBytes), `a chunk of ${chunkBytes} bytes`);
+    invariant(
+      "STATE",
+      alignDown(range.start, chunkBytes) === range.start,
+      `an arena at ${range.start} isn't on a chunk's boundary`,
+    );
+    this.range = range;
+    this.chunkBytes = chunkBytes;
+    this.chunks = alignUp(range.end - range.start, chunkBytes) / chunkBytes;
+    this.words = words ?? new Int32Array(new SharedArrayBuffer(this.chunks * CHUNK_WORDS * 4));
+    invariant(
+      "STATE",
+      this.words.length === this.chunks * CHUNK_WORDS,
+      `${this.words.length} words for ${this.chunks} chunks`,
+    );
+    if (words === undefined) for (let c = 0; c < this.chunks; c++) this.setSegments(c, this.rangeOf(c));
+  }
+
+  /** The chunk that holds `address`. */
+  chunkAt(address: number): number {
+    return Math.floor((address - this.range.start) / this.chunkBytes);
+  }
+
+  /** The memory of a chunk; the last one may be short. */
+  rangeOf(chunk: number): Range {
+    const start = this.range.start + chunk * this.chunkBytes;
+    return { start, end: Math.min(start + this.chunkBytes, this.range.end) };
+  }
+
+  /** First and last chunk of `r` in this table, or null where they don't meet. */
+  chunksOf(r: Range): { first: number; last: number } | null {
+    if (r.start >= this.range.end || r.end <= this.range.start || r.end <= r.start) return null;
+    const first = r.start <= this.range.start ? 0 : this.chunkAt(r.start);
+    const last = r.end >= this.range.end ? this.chunks - 1 : this.chunkAt(r.end - 1);
+    return { first, last };
+  }
+
+  load(chunk: number, word: number): number {
+    return Atomics.load(this.words, chunk * CHUNK_WORDS + word);
+  }
+
+  store(chunk: number, word: number, value: number): void {
+    Atomics.store(this.words, chunk * CHUNK_WORDS + word, value);
+  }
+
+  /** Returns the new value. */
+  add(chunk: number, word: number, by: number): number {
+    return Atomics.add(this.words, chunk * CHUNK_WORDS + word, by) + by;
+  }
+
+  setBits(chunk: number, bits: number): void {
+    Atomics.or(this.words, chunk * CHUNK_WORDS + GATE, bits);
+  }
+
+  clearBits(chunk: number, bits: number): void {
+    Atomics.and(this.words, chunk * CHUNK_WORDS + GATE, ~bits);
+  }
+
+  /** The sequence to remember at submission. Odd: an invalidation is in progress. */
+  readBegin(chunk: number): number {
+    return Atomics.load(this.words, chunk * CHUNK_WORDS + SEQUENCE);
+  }
+
+  /** Whether an invalidation began since `readBegin` gave `sequence`, or was in progress then. */
+  readRetry(chunk: number, sequence: number): boolean {
+    return (sequence & 1) === 1 || Atomics.load(this.words, chunk * CHUNK_WORDS + SEQUENCE) !== sequence;
+  }
+
+  /** What is known of the pages' size: a huge page is one segment. Without knowledge it's counted in small pages. */
+  setSegments(chunk: number, r: Range, huge = false): void {
+    this.store(chunk, SEGMENTS, huge ? 1 : Math.max(1, (r.end - r.start) / PAGE_BYTES));
+  }
+}

@@ -1,0 +1,283 @@
+/**
+ * Requests on their way: accepted into a queue, let through the gate, handed to the kernel in batches, and answered. One turn does all of
+ * it: submit what was queued in one call, reap, call back, submit what the callbacks queued, and so on. At most `TURN_COMPLETIONS` before
+ * timers and sockets get their turn: without that limit a 1 ms timer ticked once in 2 s, with it 1,990 of 2,000 times.
+ */
+
+import { invariant } from "./assert.js";
+import type { ChunkTable } from "./chunk-table.js";
+import { Gate, GO, WAIT } from "./gate.js";
+import type { Leases } from "./leases.js";
+import type { MmuNotifier } from "./notifier.js";
+import { type CompletionSink, EFAULT, type Loop, type Scheme } from "./ports.js";
+import type { Range } from "./ranges.js";
+import { FREE, RequestTable } from "./request-table.js";
+
+const TURN_COMPLETIONS = 256;
+
+/** `errno` is 0 or negative, `bytes` what was transferred. */
+export type Done = (errno: number, bytes: number, buffer: ArrayBufferView) => void;
+
+/** Who a request belongs to (a file); counts what is in flight. */
+export interface Owner {
+  /** Requests between acceptance and completion. */
+  active: number;
+  /** Of these, writes that go around the page cache. */
+  directWrites: number;
+  /** Called, if set, when one of the counts has come down to 0. */
+  quiet: (() => void) | null;
+}
+
+export interface DispatcherParts {
+  readonly scheme: Scheme;
+  readonly loop: Loop;
+  readonly notifier: MmuNotifier;
+  readonly tables: ChunkTable[];
+  readonly leases: Leases | null;
+  /** `lifetime` only: the slot that memory was registered in for good, or -1. */
+  readonly registered: ((table: number, address: number, bytes: number) => number) | null;
+}
+
+export class Dispatcher implements CompletionSink {
+  readonly requests: RequestTable;
+  readonly gate: Gate;
+  readonly #scheme: Scheme;
+  readonly #loop: Loop;
+  readonly #leases: Leases | null;
+  readonly #registered: DispatcherParts["registered"];
+  readonly #queue: Int32Array;
+  #queueHead = 0;
+  #queueTail = 0;
+  readonly #owners: (Owner | undefined)[];
+  readonly #direct: Uint8Array;
+  readonly #dones: (Done | undefined)[];
+  readonly #buffers: (ArrayBufferView | undefined)[];
+  readonly #waiters: { slots: Set<number>; run: () => void }[] = [];
+  #nowMs = 0;
+  #budget = TURN_COMPLETIONS;
+  #scheduled = false;
+  #inTurn = false;
+  #alive = false;
+  /** Set while somebody waits for a free slot; called after each completion then. */
+  room: (() => void) | null = null;
+  submitted = 0;
+  completedOk = 0;
+  failed = 0;
+  /** Requests that the kernel refused before they began since their lease had just been dropped, and that went per-io instead. */
+  refusedAtImport = 0;
+  perIo = 0;
+
+  constructor(parts: DispatcherParts) {
+    this.#scheme = parts.scheme;
+    this.#loop = parts.loop;
+    this.#leases = parts.leases;
+    this.#registered = parts.registered;
+    const depth = parts.scheme.depth;
+    this.requests = new RequestTable(depth);
+    this.#queue = new Int32Array(depth);
+    this.#owners = new Array(depth).fill(undefined);
+    this.#direct = new Uint8Array(depth);
+    this.#dones = new Array(depth).fill(undefined);
+    this.#buffers = new Array(depth).fill(undefined);
+    this.gate = new Gate(this.requests, parts.tables, parts.leases, parts.notifier, {
+      released: (slot) => this.#submit(slot),
+    });
+  }
+
+  /** Accepts a request, or answers false: busy. `done` is called once, never in here. */
+  accept(
+    write: boolean,
+    file: number,
+    owner: Owner,
+    direct: boolean,
+    table: number,
+    address: number,
+    bytes: number,
+    position: number,
+    buffer: ArrayBufferView,
+    done: Done,
+  ): boolean {
+    const slot = this.requests.accept(write, file, table, address, bytes, position);
+    if (slot < 0) return false;
+    this.#owners[slot] = owner;
+    this.#dones[slot] = done;
+    this.#buffers[slot] = buffer;
+    owner.active++;
+    if (write && direct) owner.directWrites++;
+    this.#direct[slot] = write && direct ? 1 : 0;
+    this.#queue[this.#queueTail] = slot;
+    this.#queueTail = this.#queueTail + 1 === this.#queue.length ? 0 : this.#queueTail + 1;
+    this.#queued++;
+    this.submitted++;
+    if (!this.#scheduled && !this.#inTurn) {
+      this.#scheduled = true;
+      this.#loop.microtask(this.turn);
+    }
+    return true;
+  }
+
+  #queued = 0;
+
+  /** A turn that another turn of the host's loop begins: a full budget. */
+  readonly turnOfLoop = (): void => {
+    this.#budget = TURN_COMPLETIONS;
+    this.turn();
+  };
+
+  readonly turn = (): void => {
+    if (this.#inTurn) return;
+    this.#inTurn = true;
+    this.#scheduled = false;
+    this.#nowMs = this.#loop.nowMs();
+    try {
+      this.#pump();
+    } finally {
+      this.#inTurn = false;
+    }
+  };
+
+  #pump(): void {
+    for (;;) {
+      while (this.#queued > 0) {
+        const slot = this.#queue[this.#queueHead]!;
+        this.#queueHead = this.#queueHead + 1 === this.#queue.length ? 0 : this.#queueHead + 1;
+        this.#queued--;
+        this.#submit(slot);
+      }
+      const errno = this.#scheme.enter();
+      invariant("STATE", errno >= 0, `the kernel refused a submission as a whole: errno ${-errno}`);
+      if (this.#budget <= 0) return this.#soon();
+      const reaped = this.#scheme.reap(this, this.#budget);
+      this.#budget -= reaped;
+      if (reaped === 0 && this.#queued === 0) break;
+    }
+    if (this.requests.active === 0 && (this.#leases === null || !this.#leases.uncollected))
+      return this.#keepAlive(false);
+    this.#leases?.collect(this.#nowMs);
+    if (!this.#scheme.arm()) return this.#soon();
+    this.#keepAlive(this.requests.active > 0);
+  }
+
+  #soon(): void {
+    this.#scheduled = true;
+    this.#loop.soon(this.turnOfLoop);
+  }
+
+  #keepAlive(yes: boolean): void {
+    if (this.#alive === yes) return;
+    this.#alive = yes;
+    this.#scheme.keepAlive(yes);
+  }
+
+  /** Something changed that a turn has to look at, with no request accepted: a lease on its way, say. */
+  nudge(): void {
+    if (this.#scheduled || this.#inTurn) return;
+    this.#scheduled = true;
+    this.#loop.microtask(this.turn);
+  }
+
+  #submit(slot: number): void {
+    const verdict = this.gate.admit(slot, this.#nowMs);
+    if (verdict === WAIT) return;
+    if (verdict !== GO) {
+      // Not from inside whatever made it fail: the answer never comes within `submit` or an invalidation's end.
+      this.#loop.microtask(() => this.#finish(slot, -EFAULT));
+      return;
+    }
+    const requests = this.requests;
+    const registered = this.#registered;
+    if (registered !== null)
+      requests.lease[slot] = registered(requests.table[slot]!, requests.address[slot]!, requests.bytes[slot]!);
+    this.#prepare(slot);
+    if (!this.#inTurn) this.nudge();
+  }
+
+  #prepare(slot: number): void {
+    const requests = this.requests;
+    const lease = requests.lease[slot]!;
+    if (lease < 0) this.perIo++;
+    this.#scheme.prepare(
+      slot,
+      requests.write[slot] === 1,
+      requests.file[slot]!,
+      requests.address[slot]!,
+      requests.bytes[slot]!,
+      requests.position[slot]!,
+      lease,
+    );
+  }
+
+  completed(slot: number, result: number): void {
+    if (result === -EFAULT && this.requests.lease[slot]! >= 0 && this.#leases !== null) {
+      // A registered request faults only where the registration itself isn't there: the monitor dropped the lease between the
+      // writing of the entry and its submission. The kernel hadn't begun it, so this isn't a second issue.
+      this.refusedAtImport++;
+      this.requests.lease[slot] = -1;
+      this.#prepare(slot);
+      return;
+    }
+    this.gate.complete(slot);
+    this.#finish(slot, result);
+  }
+
+  released(bufferSlot: number): void {
+    this.#leases?.released(bufferSlot, this.#nowMs);
+  }
+
+  #finish(slot: number, result: number): void {
+    const done = this.#dones[slot]!;
+    const buffer = this.#buffers[slot]!;
+    const owner = this.#owners[slot]!;
+    this.#dones[slot] = undefined;
+    this.#buffers[slot] = undefined;
+    this.#owners[slot] = undefined;
+    this.requests.release(slot);
+    owner.active--;
+    if (this.#direct[slot] === 1) owner.directWrites--;
+    if (result < 0) this.failed++;
+    else this.completedOk++;
+    try {
+      done(result < 0 ? result : 0, result < 0 ? 0 : result, buffer);
+    } catch (error) {
+      this.#loop.uncaught(error);
+    }
+    if (owner.quiet !== null && (owner.active === 0 || owner.directWrites === 0)) owner.quiet();
+    if (this.#waiters.length > 0) this.#tellWaiters(slot);
+    if (this.room !== null) this.room();
+  }
+
+  /** Ends a request early if the kernel can; it completes in any case, with ECANCELED if it hadn't begun. */
+  cancel(buffer: ArrayBufferView): void {
+    const slot = this.#buffers.indexOf(buffer);
+    if (slot < 0) return;
+    this.#scheme.cancel(slot);
+    this.nudge();
+  }
+
+  /** Ends, where the kernel can, everything that is in flight for an owner. */
+  cancelOwner(owner: Owner): void {
+    for (let slot = 0; slot < this.#owners.length; slot++) if (this.#owners[slot] === owner) this.#scheme.cancel(slot);
+    this.nudge();
+  }
+
+  /** Calls `run` once no request that is accepted now is left on the range: at once if there is none. */
+  whenQuiet(range: Range, run: () => void): void {
+    const { state, address, bytes, capacity } = this.requests;
+    const slots = new Set<number>();
+    for (let slot = 0; slot < capacity; slot++) {
+      if (state[slot] !== FREE && address[slot]! < range.end && range.start < address[slot]! + bytes[slot]!)
+        slots.add(slot);
+    }
+    if (slots.size === 0) run();
+    else this.#waiters.push({ slots, run });
+  }
+
+  #tellWaiters(slot: number): void {
+    for (let i = this.#waiters.length - 1; i >= 0; i--) {
+      const waiter = this.#waiters[i]!;
+      if (!waiter.slots.delete(slot) || waiter.slots.size > 0) continue;
+      this.#waiters.splice(i, 1);
+      waiter.run();
+    }
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * What a caller can meet. Errors of the kernel carry its errno name as `code`, as Node's do; ours begin with `ERR_PINLESS_`
+ * and are all listed here.
+ */
+
+export const ERROR_CODES = {
+  ERR_PINLESS_UNSUPPORTED:
+    "what was asked for isn't there on this kernel, machine or Node; the message says what to change",
+  ERR_PINLESS_OPTION: "an option has a value that can't be meant",
+  ERR_PINLESS_CLOSED: "the engine or the arena was closed",
+  ERR_PINLESS_ARENA_FULL: "no free piece of the arena is large enough",
+  ERR_PINLESS_NOT_ALLOCATED: "the buffer isn't one that alloc() gave, or it was freed before",
+  ERR_PINLESS_RANGE: "the range isn't part of this arena",
+  ERR_PINLESS_NO_SWAP: "pageOut of anonymous memory needs swap, and there is none",
+  ERR_PINLESS_INVARIANT: "a bug in pinless: please report it",
+} as const;
+
+export type PinlessErrorCode = keyof typeof ERROR_CODES;
+
+/** An error of pinless itself. */
+export class PinlessError extends Error {
+  override readonly name = "PinlessError";
+  readonly code: PinlessErrorCode;
+
+  constructor(code: PinlessErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** An error of the kernel, in the shape of Node's: `code` and `errno` as node:fs gives them. */
+export interface SystemError extends Error {
+  code: string;
+  /** Negative, as Node's. */
+  errno: number;
+  syscall: string;
+  path?: string;
+  /** Writes only: bytes that had reached the file before the failure. */
+  bytesWritten?: number;
+}
+
+/** Name and text of a negative errno, e.g. `["ENOSPC", "no space left on device"]`. */
+export type DescribeErrno = (errno: number) => readonly [name: string, text: string];
+
+/** Makes a `SystemError`; `errno` is negative. */
+export function systemError(describe: DescribeErrno, errno: number, syscall: string, path?: string): SystemError {
+  const [name, text] = describe(errno);
+  const where = path === undefined ? "" : ` '${path}'`;
+  const error = new Error(`${name}: ${text}, ${syscall}${where}`) as SystemError;
+  error.errno = errno;
+  error.code = name;
+  error.syscall = syscall;
+  if (path !== undefined) error.path = path;
+  return error;
+}
+
+/** A wrong argument, with the codes that Node itself uses. */
+export function argumentError(
+  code: "ERR_INVALID_ARG_TYPE" | "ERR_OUT_OF_RANGE" | "ERR_INVALID_ARG_VALUE",
+  message: string,
+): Error {
+  const error = code === "ERR_OUT_OF_RANGE" ? new RangeError(message) : new TypeError(message);
+  return Object.assign(error, { code });
+}

@@ -1,0 +1,54 @@
+/**
+ * The events of an invalidation and whom each concerns, named as in `enum mmu_notifier_event` (include/linux/mmu_notifier.h).
+ *
+ * MIGRATE here covers every move of pages that the program asks for. In the kernel it is only for device-private memory; its own
+ * compaction and NUMA balancing raise CLEAR.
+ */
+export const MMU_EVENTS = [
+  "UNMAP",
+  "CLEAR",
+  "PROTECTION_VMA",
+  "PROTECTION_PAGE",
+  "SOFT_DIRTY",
+  "RELEASE",
+  "MIGRATE",
+  "EXCLUSIVE",
+] as const;
+
+export type MmuEvent = (typeof MMU_EVENTS)[number];
+
+/** Which way the device moves bytes: it writes memory (a file is read), or reads memory (a file is written). */
+export type Direction = "deviceWrite" | "deviceRead";
+
+/** What happens to a lease on the range. */
+export type LeaseFate =
+  /** Given back; the invalidation waits until the kernel has let go of the pages. */
+  | "drop"
+  /** No new use, given back, but the invalidation doesn't wait for it. */
+  | "retire"
+  | "keep";
+
+/** What I/O finds on the range once the invalidation has ended. */
+export type Afterwards = "revalidate" | "goOn" | "efault" | "readOnly" | "refuse";
+
+export interface Concern {
+  /** Device writes wait, and are waited for. */
+  readonly deviceWrites: boolean;
+  /** Device reads wait, and are waited for. */
+  readonly deviceReads: boolean;
+  readonly lease: LeaseFate;
+  readonly afterwards: Afterwards;
+}
+
+/** The table of the protocol: one row an event. */
+export const CONCERNS: Readonly<Record<MmuEvent, Concern>> = {
+  UNMAP: { deviceWrites: true, deviceReads: true, lease: "drop", afterwards: "efault" },
+  CLEAR: { deviceWrites: true, deviceReads: true, lease: "drop", afterwards: "revalidate" },
+  MIGRATE: { deviceWrites: true, deviceReads: true, lease: "drop", afterwards: "revalidate" },
+  PROTECTION_VMA: { deviceWrites: true, deviceReads: false, lease: "retire", afterwards: "readOnly" },
+  PROTECTION_PAGE: { deviceWrites: true, deviceReads: false, lease: "drop", afterwards: "revalidate" },
+  // Dropped, not kept: a device write through a live registration leaves no trace in soft-dirty or userfaultfd-WP bits.
+  SOFT_DIRTY: { deviceWrites: true, deviceReads: false, lease: "drop", afterwards: "revalidate" },
+  EXCLUSIVE: { deviceWrites: true, deviceReads: true, lease: "keep", afterwards: "goOn" },
+  RELEASE: { deviceWrites: true, deviceReads: true, lease: "drop", afterwards: "refuse" },
+};

@@ -1,0 +1,68 @@
+/** Which parts of a segment are free: first fit over a list in order of addresses. A piece up to `boundary` bytes never straddles one. */
+
+import { alignUp } from "./ranges.js";
+
+interface Piece {
+  start: number;
+  end: number;
+}
+
+export class FreeList {
+  readonly #boundary: number;
+  readonly #free: Piece[];
+  readonly #allocated = new Map<number, number>();
+
+  /** `boundary`: the chunk's size, so that a buffer of up to a chunk goes by one lease. Offsets count from the segment's start. */
+  constructor(bytes: number, boundary: number) {
+    this.#boundary = boundary;
+    this.#free = [{ start: 0, end: bytes }];
+  }
+
+  /** The offset of a new piece, or -1. */
+  allocate(bytes: number, align: number): number {
+    for (let i = 0; i < this.#free.length; i++) {
+      const piece = this.#free[i]!;
+      let start = alignUp(piece.start, align);
+      const edge = alignUp(start + 1, this.#boundary);
+      if (bytes <= this.#boundary && start + bytes > edge) start = edge;
+      if (start + bytes > piece.end) continue;
+      const rest: Piece[] = [];
+      if (start > piece.start) rest.push({ start: piece.start, end: start });
+      if (start + bytes < piece.end) rest.push({ start: start + bytes, end: piece.end });
+      this.#free.splice(i, 1, ...rest);
+      this.#allocated.set(start, bytes);
+      return start;
+    }
+    return -1;
+  }
+
+  /** Bytes of the piece that begins here, or undefined: none does. */
+  allocatedAt(start: number): number | undefined {
+    return this.#allocated.get(start);
+  }
+
+  /** Takes a piece off the books without making its memory free: nobody can free it a second time meanwhile. */
+  retire(start: number): void {
+    this.#allocated.delete(start);
+  }
+
+  /** Makes a retired piece free. */
+  release(start: number, bytes: number): void {
+    let low = 0;
+    for (let high = this.#free.length; low < high; ) {
+      const middle = (low + high) >>> 1;
+      if (this.#free[middle]!.start < start) low = middle + 1;
+      else high = middle;
+    }
+    const before = this.#free[low - 1];
+    const after = this.#free[low];
+    const joinsBefore = before !== undefined && before.end === start;
+    const joinsAfter = after !== undefined && after.start === start + bytes;
+    if (joinsBefore && joinsAfter) {
+      before.end = after.end;
+      this.#free.splice(low, 1);
+    } else if (joinsBefore) before.end += bytes;
+    else if (joinsAfter) after.start = start;
+    else this.#free.splice(low, 0, { start, end: start + bytes });
+  }
+}

@@ -1,0 +1,54 @@
+/** The world as the engine sees it: the ports of core, and what is outside of the protocol. `index.ts` hands over the real one. */
+
+import type { DescribeErrno } from "./errors.js";
+import type { EngineSettings } from "./options.js";
+import type { Loop, Memory, PinMode, Scheme, SchemeName, Watchdog } from "./ports.js";
+
+export interface Host {
+  readonly memory: Memory;
+  readonly loop: Loop;
+  readonly describe: DescribeErrno;
+  /** What this process may pin at most, in bytes. */
+  memlockBytes(): number;
+  /** A scheme, or one sentence that says why not and what to change. */
+  startScheme(name: SchemeName, settings: EngineSettings, bufferSlots: number): StartedScheme | string;
+  openFile(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<OpenedFile>;
+}
+
+/** A scheme that runs, and the pin mode that it can really give. */
+export interface StartedScheme {
+  readonly scheme: Scheme;
+  readonly pin: PinMode;
+  readonly degraded: string[];
+  onWoken(run: () => void): void;
+  openWatchdog(lost: () => void): Watchdog;
+}
+
+/** What is used of Node's FileHandle: everything that isn't a transfer is its business. */
+export interface NodeHandle {
+  readonly fd: number;
+  stat(options?: object): Promise<unknown>;
+  truncate(length?: number): Promise<void>;
+  sync(): Promise<void>;
+  datasync(): Promise<void>;
+  chmod(mode: string | number): Promise<void>;
+  chown(uid: number, gid: number): Promise<void>;
+  utimes(atime: string | number | Date, mtime: string | number | Date): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A file as the operating system opened it: twice, if it can be. */
+export interface OpenedFile {
+  /** Through the page cache. */
+  readonly handle: NodeHandle;
+  /** Around the page cache; -1 where there is no such way. */
+  readonly directFd: number;
+  /** What O_DIRECT asks of addresses, and of offsets and lengths, in bytes. */
+  readonly memoryAlign: number;
+  readonly offsetAlign: number;
+  /** False for pipes, sockets, terminals. */
+  readonly seekable: boolean;
+  /** Opened for appending: writes go to the end, whatever their position. */
+  readonly append: boolean;
+  closeDirect(): void;
+}

@@ -1,0 +1,235 @@
+/**
+ * The leases of one engine: which chunk is registered in which slot of the ring's buffer table, since when, and when it was last used.
+ *
+ * State is one flat Int32Array that the monitor thread shares: it may begin to drop a lease at any moment (`claim`, `returned`), while
+ * taking one, and all bookkeeping after a drop, belongs to the engine's own thread.
+ */
+
+import { invariant } from "./assert.js";
+
+/** A slot's states. A lease is gone when its tag completion was seen *and* the update has returned (REVOKED_MEANS_REVOKED). */
+export const FREE = 0;
+/** Registered, but its pages may be clean: device reads only, until it's populated for writing (DEVICE_WRITES_DIRTY). */
+export const LIVE_CLEAN = 1;
+export const LIVE = 2;
+/** Somebody is in the update that drops it. */
+export const DROPPING = 3;
+/** The update has returned, the tag wasn't seen yet. */
+export const RETURNED = 4;
+/** The tag was seen, the update hasn't returned yet (it's the monitor's). */
+export const TAGGED = 5;
+/** Both; the engine has yet to do the books. */
+export const GONE = 6;
+
+/** Words of the header. */
+export const HELD_SLOTS = 0;
+export const PINNED_PAGES = 1;
+export const PINNED_SEGMENTS = 2;
+/** When the engine's own thread last looked after its leases. */
+export const HEARTBEAT_MS = 3;
+export const IDLE_MS = 4;
+export const MAX_MS = 5;
+export const RESIDENCY_MAX_MS = 6;
+export const TAKEN = 7;
+export const DROPPED = 8;
+const HEADER_WORDS = 16;
+
+/** Words of a slot. */
+const STATE = 0;
+const TABLE = 1;
+const CHUNK = 2;
+const TAKEN_AT_MS = 3;
+const LAST_USE_MS = 4;
+const PAGES = 5;
+const SEGMENTS = 6;
+const SLOT_WORDS = 8;
+
+/** The kernel walks every live segment when it accounts a huge page: with 51,200 of them one lease cost 8 to 13 ms, so keep a fraction. */
+export const MAX_SEGMENTS = 16_384;
+/** A large table makes every registration slow: 64 slots 3 µs, 16,384 slots 37 to 53 µs. */
+export const MAX_SLOTS = 256;
+
+export interface LeaseLimits {
+  readonly slots: number;
+  readonly budgetBytes: number;
+  readonly idleMs: number;
+  readonly maxMs: number;
+}
+
+export interface LeaseTarget {
+  readonly table: number;
+  readonly chunk: number;
+  readonly bytes: number;
+  readonly segments: number;
+}
+
+export class LeaseTable {
+  readonly words: Int32Array;
+  readonly slots: number;
+  readonly #budgetPages: number;
+
+  constructor(limits: LeaseLimits) {
+    invariant("BUDGET", limits.slots >= 1 && limits.slots <= MAX_SLOTS, `${limits.slots} slots`);
+    this.slots = limits.slots;
+    this.#budgetPages = Math.floor(limits.budgetBytes / 4096);
+    this.words = new Int32Array(new SharedArrayBuffer((HEADER_WORDS + limits.slots * SLOT_WORDS) * 4));
+    Atomics.store(this.words, IDLE_MS, limits.idleMs);
+    Atomics.store(this.words, MAX_MS, limits.maxMs);
+  }
+
+  header(word: number): number {
+    return Atomics.load(this.words, word);
+  }
+
+  /** Lets a request use the lease, and notes the use. False: it's on its way out, or its pages aren't known to be dirty. */
+  use(slot: number, deviceWrite: boolean, nowMs: number): boolean {
+    const at = HEADER_WORDS + slot * SLOT_WORDS;
+    const state = Atomics.load(this.words, at + STATE);
+    if (state !== LIVE && (deviceWrite || state !== LIVE_CLEAN)) return false;
+    this.words[at + LAST_USE_MS] = nowMs;
+    return true;
+  }
+
+  state(slot: number): number {
+    return Atomics.load(this.words, HEADER_WORDS + slot * SLOT_WORDS + STATE);
+  }
+
+  target(slot: number): { table: number; chunk: number } {
+    const at = HEADER_WORDS + slot * SLOT_WORDS;
+    return { table: this.words[at + TABLE]!, chunk: this.words[at + CHUNK]! };
+  }
+
+  lastUseMs(slot: number): number {
+    return this.words[HEADER_WORDS + slot * SLOT_WORDS + LAST_USE_MS]!;
+  }
+
+  takenAtMs(slot: number): number {
+    return this.words[HEADER_WORDS + slot * SLOT_WORDS + TAKEN_AT_MS]!;
+  }
+
+  /** Whether one more lease of this size fits the budget and the cap on segments. */
+  fits(bytes: number, segments: number): boolean {
+    return (
+      this.header(PINNED_PAGES) + Math.ceil(bytes / 4096) <= this.#budgetPages &&
+      this.header(PINNED_SEGMENTS) + segments <= MAX_SEGMENTS
+    );
+  }
+
+  /** Whether it could ever fit, with no other lease held. */
+  couldFit(bytes: number, segments: number): boolean {
+    return Math.ceil(bytes / 4096) <= this.#budgetPages && segments <= MAX_SEGMENTS;
+  }
+
+  freeSlot(): number {
+    if (this.header(HELD_SLOTS) === this.slots) return -1;
+    for (let slot = 0; slot < this.slots; slot++) if (this.state(slot) === FREE) return slot;
+    return -1;
+  }
+
+  /** Books a lease just taken. */
+  taken(slot: number, target: LeaseTarget, nowMs: number): void {
+    const at = HEADER_WORDS + slot * SLOT_WORDS;
+    invariant("STATE", this.state(slot) === FREE, `slot ${slot} was taken in state ${this.state(slot)}`);
+    invariant("BUDGET", this.fits(target.bytes, target.segments), `a lease of ${target.bytes} bytes doesn't fit`);
+    const w = this.words;
+    w[at + TABLE] = target.table;
+    w[at + CHUNK] = target.chunk;
+    w[at + TAKEN_AT_MS] = nowMs;
+    w[at + LAST_USE_MS] = nowMs;
+    w[at + PAGES] = Math.ceil(target.bytes / 4096);
+    w[at + SEGMENTS] = target.segments;
+    Atomics.add(w, PINNED_PAGES, w[at + PAGES]!);
+    Atomics.add(w, PINNED_SEGMENTS, target.segments);
+    Atomics.add(w, TAKEN, 1);
+    Atomics.store(w, at + STATE, LIVE_CLEAN);
+    Atomics.add(w, HELD_SLOTS, 1);
+  }
+
+  /** Its pages were populated for writing after it was taken: device writes may use it. */
+  populated(slot: number): void {
+    Atomics.compareExchange(this.words, HEADER_WORDS + slot * SLOT_WORDS + STATE, LIVE_CLEAN, LIVE);
+  }
+
+  /** The tag completion came. Returns whether the lease is gone, so that `free` is due. */
+  tagged(slot: number): boolean {
+    const at = HEADER_WORDS + slot * SLOT_WORDS + STATE;
+    if (Atomics.compareExchange(this.words, at, DROPPING, TAGGED) === DROPPING) return false;
+    const was = Atomics.compareExchange(this.words, at, RETURNED, GONE);
+    invariant("REVOKED_MEANS_REVOKED", was === RETURNED, `slot ${slot}: a tag in state ${was}`);
+    return true;
+  }
+
+  /** Does the books of a lease that is gone. */
+  free(slot: number, nowMs: number): void {
+    const at = HEADER_WORDS + slot * SLOT_WORDS;
+    const w = this.words;
+    invariant(
+      "REVOKED_MEANS_REVOKED",
+      this.state(slot) === GONE,
+      `slot ${slot} was freed in state ${this.state(slot)}`,
+    );
+    const residencyMs = (nowMs - w[at + TAKEN_AT_MS]!) | 0;
+    if (residencyMs > this.header(RESIDENCY_MAX_MS)) Atomics.store(w, RESIDENCY_MAX_MS, residencyMs);
+    Atomics.sub(w, PINNED_PAGES, w[at + PAGES]!);
+    Atomics.sub(w, PINNED_SEGMENTS, w[at + SEGMENTS]!);
+    Atomics.add(w, DROPPED, 1);
+    Atomics.store(w, at + STATE, FREE);
+    Atomics.sub(w, HELD_SLOTS, 1);
+    invariant("BUDGET", this.header(PINNED_PAGES) >= 0, "more pages were given back than taken");
+  }
+
+  /** The live lease that was used longest ago among those `spare` agrees to, or -1. */
+  leastRecentlyUsed(nowMs: number, spare: (slot: number) => boolean): number {
+    let oldest = -1;
+    let ageMs = -1;
+    for (let slot = 0; slot < this.slots; slot++) {
+      if (!isLive(this.state(slot))) continue;
+      const idleMs = (nowMs - this.lastUseMs(slot)) | 0;
+      if (idleMs > ageMs && spare(slot)) {
+        oldest = slot;
+        ageMs = idleMs;
+      }
+    }
+    return oldest;
+  }
+}
+
+function isLive(state: number): boolean {
+  return state === LIVE || state === LIVE_CLEAN;
+}
+
+/** Calls `each` for every live lease whose idle or residency clock has run out. Needs only the shared words: the monitor uses it too. */
+export function forEachDue(words: Int32Array, nowMs: number, each: (slot: number) => void): void {
+  const idleMs = Atomics.load(words, IDLE_MS);
+  const maxMs = Atomics.load(words, MAX_MS);
+  for (let at = HEADER_WORDS, slot = 0; at < words.length; at += SLOT_WORDS, slot++) {
+    if (!isLive(Atomics.load(words, at + STATE))) continue;
+    const idle = (nowMs - words[at + LAST_USE_MS]!) | 0;
+    const residency = (nowMs - words[at + TAKEN_AT_MS]!) | 0;
+    if (idle >= idleMs || residency >= maxMs) each(slot);
+  }
+}
+
+/** Calls `each` for every live lease. */
+export function forEachLive(words: Int32Array, each: (slot: number) => void): void {
+  for (let at = HEADER_WORDS, slot = 0; at < words.length; at += SLOT_WORDS, slot++) {
+    if (isLive(Atomics.load(words, at + STATE))) each(slot);
+  }
+}
+
+/** Makes the caller the one who drops this lease; false where it isn't live (any more). From here on no request takes it. */
+export function claim(words: Int32Array, slot: number): boolean {
+  const at = HEADER_WORDS + slot * SLOT_WORDS + STATE;
+  return (
+    Atomics.compareExchange(words, at, LIVE, DROPPING) === LIVE ||
+    Atomics.compareExchange(words, at, LIVE_CLEAN, DROPPING) === LIVE_CLEAN
+  );
+}
+
+/** The update that drops it has returned; called by whoever claimed it. */
+export function returned(words: Int32Array, slot: number): void {
+  const at = HEADER_WORDS + slot * SLOT_WORDS + STATE;
+  if (Atomics.compareExchange(words, at, DROPPING, RETURNED) === DROPPING) return;
+  const was = Atomics.compareExchange(words, at, TAGGED, GONE);
+  invariant("REVOKED_MEANS_REVOKED", was === TAGGED, `slot ${slot}: an update returned in state ${was}`);
+}

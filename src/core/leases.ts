@@ -1,0 +1,186 @@
+/**
+ * When a lease is taken and when it goes: the policy over the lease table, the chunks and the ring's buffer table.
+ * Clocks are handed in as numbers.
+ */
+
+import {
+  type ChunkTable,
+  DEVICE_READS,
+  DEVICE_WRITES,
+  GATE,
+  LEASE,
+  REVALIDATE,
+  SEGMENTS,
+  USED_MS,
+} from "./chunk-table.js";
+import {
+  claim,
+  DROPPING,
+  FREE,
+  forEachDue,
+  forEachLive,
+  GONE,
+  HEARTBEAT_MS,
+  HELD_SLOTS,
+  IDLE_MS,
+  type LeaseTable,
+  LIVE_CLEAN,
+  returned,
+} from "./lease-table.js";
+import type { Registrations } from "./ports.js";
+
+/** After the kernel refused a lease (ENOMEM: the limit is the user's, and shared), it isn't asked again for so long. */
+const REFUSAL_PAUSE_MS = 10;
+
+export interface LeaseEvents {
+  /** There was none before: clocks and the watchdog start. */
+  firstTaken(nowMs: number): void;
+  /** A lease is gone, and so its chunk's pages are free. */
+  gone(table: number, chunk: number): void;
+}
+
+export class Leases {
+  readonly table: LeaseTable;
+  readonly #registrations: Registrations;
+  readonly #tables: readonly ChunkTable[];
+  readonly #events: LeaseEvents;
+  #refusedUntilMs = 0;
+  #refused = false;
+  #evictedAtMs = -1;
+  #givingUp = false;
+  /** Leases taken again after an invalidation had dropped them. */
+  revalidated = 0;
+  /** The errno of the last refusal, or 0. */
+  lastRefusal = 0;
+
+  constructor(table: LeaseTable, registrations: Registrations, tables: readonly ChunkTable[], events: LeaseEvents) {
+    this.table = table;
+    this.#registrations = registrations;
+    this.#tables = tables;
+    this.#events = events;
+  }
+
+  /**
+   * A lease for a chunk that has none, or whose lease isn't fit for device writes yet. Returns its slot, or -1: go per-io.
+   * Worth taking on the second use within `idle`: a single use costs less per-io, and on movable memory a lease makes the kernel migrate.
+   */
+  acquire(tableIndex: number, chunk: number, deviceWrite: boolean, nowMs: number): number {
+    const table = this.#tables[tableIndex]!;
+    const held = table.load(chunk, LEASE) - 1;
+    if (held >= 0)
+      return deviceWrite && this.table.state(held) === LIVE_CLEAN ? this.#populate(held, table, chunk) : -1;
+    const usedMs = table.load(chunk, USED_MS);
+    if (usedMs === 0 || ((nowMs - usedMs) | 0) >= this.table.header(IDLE_MS)) return -1;
+    if (this.#givingUp || (this.#refused && ((nowMs - this.#refusedUntilMs) | 0) < 0)) return -1;
+    const { start, end } = table.rangeOf(chunk);
+    const bytes = end - start;
+    const segments = table.load(chunk, SEGMENTS);
+    const slot = this.#room(bytes, segments, nowMs);
+    if (slot < 0) return -1;
+    const errno = this.#registrations.take(slot, start, bytes);
+    if (errno < 0) {
+      this.#refusal(errno, nowMs);
+      return -1;
+    }
+    this.#refused = false;
+    this.table.taken(slot, { table: tableIndex, chunk, bytes, segments }, nowMs);
+    table.store(chunk, LEASE, slot + 1);
+    if (this.table.header(HELD_SLOTS) === 1) this.#events.firstTaken(nowMs);
+    if ((table.load(chunk, GATE) & REVALIDATE) !== 0) {
+      table.clearBits(chunk, REVALIDATE);
+      this.revalidated++;
+    }
+    return deviceWrite ? this.#populate(slot, table, chunk) : slot;
+  }
+
+  /** Pin first, then populate: the pages that the device will write are dirty, and stay so while they're pinned (DEVICE_WRITES_DIRTY). */
+  #populate(slot: number, table: ChunkTable, chunk: number): number {
+    const { start, end } = table.rangeOf(chunk);
+    if (this.#registrations.populate(start, end - start) < 0) return -1;
+    this.table.populated(slot);
+    return slot;
+  }
+
+  /** A free slot with room in the budget, or -1 after the least recently used lease was asked to make room. */
+  #room(bytes: number, segments: number, nowMs: number): number {
+    if (!this.table.couldFit(bytes, segments)) return -1;
+    const slot = this.table.freeSlot();
+    if (slot >= 0 && this.table.fits(bytes, segments)) return slot;
+    // At most one a millisecond: memory used evenly and far beyond the budget would otherwise spend its time taking leases.
+    if (this.#evictedAtMs === nowMs) return -1;
+    const victim = this.table.leastRecentlyUsed(nowMs, (candidate) => this.#isUnused(candidate));
+    if (victim < 0) return -1;
+    this.#evictedAtMs = nowMs;
+    this.drop(victim);
+    return -1;
+  }
+
+  #isUnused(slot: number): boolean {
+    const { table, chunk } = this.table.target(slot);
+    const chunks = this.#tables[table]!;
+    return chunks.load(chunk, DEVICE_WRITES) === 0 && chunks.load(chunk, DEVICE_READS) === 0;
+  }
+
+  #refusal(errno: number, nowMs: number): void {
+    this.#refused = true;
+    this.lastRefusal = errno;
+    this.#refusedUntilMs = (nowMs + REFUSAL_PAUSE_MS) | 0;
+  }
+
+  /** Begins to give a lease back; `released` follows. Harmless on one that is on its way already. */
+  drop(slot: number): void {
+    if (!claim(this.table.words, slot)) return;
+    const errno = this.#registrations.drop(slot);
+    if (errno < 0) throw new Error(`the kernel refused to empty buffer slot ${slot}: errno ${-errno}`);
+    returned(this.table.words, slot);
+  }
+
+  /** The tag completion of a buffer slot came. */
+  released(slot: number, nowMs: number): void {
+    if (this.table.tagged(slot)) this.#bury(slot, nowMs);
+  }
+
+  /** Gives back what is idle or held too long, and does the books of what the monitor dropped. */
+  tick(nowMs: number): void {
+    Atomics.store(this.table.words, HEARTBEAT_MS, nowMs);
+    forEachDue(this.table.words, nowMs, (slot) => this.drop(slot));
+    this.collect(nowMs);
+  }
+
+  /** Does the books of leases whose update returned, on the monitor's thread, only after their tag was seen. */
+  collect(nowMs: number): void {
+    for (let slot = 0; slot < this.table.slots; slot++) if (this.table.state(slot) === GONE) this.#bury(slot, nowMs);
+  }
+
+  /** Whether a lease's tag was seen, or may come, before the monitor's update has returned: `collect` again soon. */
+  get uncollected(): boolean {
+    if (this.held === 0) return false;
+    for (let slot = 0; slot < this.table.slots; slot++) {
+      const state = this.table.state(slot);
+      if (state !== FREE && state >= DROPPING) return true;
+    }
+    return false;
+  }
+
+  /** Gives every lease back. */
+  dropAll(): void {
+    forEachLive(this.table.words, (slot) => this.drop(slot));
+  }
+
+  /** While given up, no lease is taken. */
+  giveUp(yes: boolean): void {
+    this.#givingUp = yes;
+    if (yes) this.dropAll();
+  }
+
+  /** Leases that aren't given back yet. */
+  get held(): number {
+    return this.table.header(HELD_SLOTS);
+  }
+
+  #bury(slot: number, nowMs: number): void {
+    const { table, chunk } = this.table.target(slot);
+    this.table.free(slot, nowMs);
+    this.#events.gone(table, chunk);
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * Who is told before memory changes, and makes it wait: the mmu notifier.
+ *
+ * Think of a phase-fair reader–writer lock over ranges. I/O are the readers (they live with the subscribers), invalidations the writers.
+ * An invalidation gets its turn once no other is in progress on its range and the I/O that an earlier one held has been let go; it then
+ * asks every subscriber to stop (first pass) and is ready once all of them have drained (second pass).
+ */
+
+import { invariant } from "./assert.js";
+import type { MmuEvent } from "./events.js";
+import { type Interval, IntervalTree } from "./interval-tree.js";
+import { alignOut, overlaps, type Range } from "./ranges.js";
+
+/** Somebody who uses memory in ways that an invalidation must wait for. All calls are synchronous. */
+export interface Subscriber {
+  /** Whether `stop` would find nothing to wait for. Changes nothing: a veto leaves every counter as it was (BALANCED_VETO). */
+  isQuiet(range: Range, event: MmuEvent): boolean;
+  /** Whether I/O waits here that an earlier invalidation held (BOUNDED_HOLD). */
+  holds(range: Range): boolean;
+  /** First pass: from here on no concerned use begins. Returns how many things must still end; each is then told by `drained()`. */
+  stop(invalidation: Invalidation): number;
+  /** The invalidation has ended: everything it held goes ahead, before the call returns. */
+  resume(invalidation: Invalidation): void;
+}
+
+export interface Subscription extends Interval {}
+
+export interface StartOptions {
+  /** Whether it may wait. If not, it either succeeds at once or is refused. Default true. */
+  readonly blockable?: boolean;
+  /** Called once, when the range is the caller's: at once, inside `invalidateRangeStart`, or later. */
+  readonly ready?: () => void;
+}
+
+/** One invalidation, from its start to its end. */
+export class Invalidation {
+  readonly event: MmuEvent;
+  /** Rounded out to whole chunks. */
+  readonly range: Range;
+  /** waiting: for its turn; draining: I/O in flight; begun: the range is the caller's. */
+  state: "waiting" | "draining" | "begun" | "ended" = "waiting";
+  /** Things that must still end before it has begun. */
+  draining = 0;
+  readonly #ready: (() => void) | undefined;
+
+  constructor(range: Range, event: MmuEvent, ready?: () => void) {
+    this.range = range;
+    this.event = event;
+    this.#ready = ready;
+  }
+
+  /** A subscriber's chunk that `stop` counted is quiet now. */
+  drained(): void {
+    invariant(
+      "EXCLUSION",
+      this.state === "draining" && this.draining > 0,
+      `${this.event} drained in state ${this.state}`,
+    );
+    if (--this.draining === 0) this.begin();
+  }
+
+  begin(): void {
+    this.state = "begun";
+    this.#ready?.();
+  }
+}
+
+export class MmuNotifier {
+  readonly #granuleBytes: number;
+  readonly #subscribers = new IntervalTree<Subscriber>();
+  readonly #active = new IntervalTree<Invalidation>();
+  readonly #intervals = new Map<Invalidation, Interval>();
+  #waiting: Invalidation[] = [];
+
+  /** `granuleBytes`: ranges are rounded out to this (a power of two), so that two invalidations in progress never share a chunk. */
+  constructor(granuleBytes: number) {
+    this.#granuleBytes = granuleBytes;
+  }
+
+  /** Invalidations begun or draining. */
+  get inProgress(): number {
+    return this.#active.size;
+  }
+
+  insert(range: Range, subscriber: Subscriber): Subscription {
+    return this.#subscribers.insert(alignOut(range, this.#granuleBytes), subscriber);
+  }
+
+  remove(subscription: Subscription): void {
+    invariant("STATE", this.#subscribers.remove(subscription), "a subscription was removed twice");
+  }
+
+  /**
+   * Asks for a range. The invalidation has begun when its state is `begun` (and `ready` was called); every one needs its
+   * `invalidateRangeEnd`. With `blockable: false` the answer may be `"EAGAIN"`: nothing has changed, and there's no end to call.
+   */
+  invalidateRangeStart(
+    range: Range,
+    event: MmuEvent,
+    options: StartOptions & { blockable: false },
+  ): Invalidation | "EAGAIN";
+  invalidateRangeStart(range: Range, event: MmuEvent, options?: StartOptions): Invalidation;
+  invalidateRangeStart(range: Range, event: MmuEvent, options: StartOptions = {}): Invalidation | "EAGAIN" {
+    const invalidation = new Invalidation(alignOut(range, this.#granuleBytes), event, options.ready);
+    if (options.blockable === false && !this.#isFree(invalidation)) return "EAGAIN";
+    this.#waiting.push(invalidation);
+    this.#takeTurns();
+    invariant(
+      "BALANCED_VETO",
+      options.blockable !== false || invalidation.state === "begun",
+      `${event} was to begin at once`,
+    );
+    return invalidation;
+  }
+
+  /** Gives the range back: what was held goes ahead first, then whoever waits for a turn. */
+  invalidateRangeEnd(invalidation: Invalidation): void {
+    const interval = this.#intervals.get(invalidation);
+    invariant(
+      "EXCLUSION",
+      invalidation.state === "begun" && interval !== undefined,
+      `${invalidation.event} ended in state ${invalidation.state}`,
+    );
+    this.#active.remove(interval);
+    this.#intervals.delete(invalidation);
+    invalidation.state = "ended";
+    for (const subscriber of this.#subscribers.overlapping(invalidation.range)) subscriber.resume(invalidation);
+    this.#takeTurns();
+  }
+
+  /** The invalidation in progress at an address, if any. */
+  at(address: number): Invalidation | undefined {
+    return this.#active.overlapping({ start: address, end: address + 1 })[0];
+  }
+
+  #isFree({ range, event }: Invalidation): boolean {
+    if (this.#active.overlapsAny(range) || this.#waiting.some((other) => overlaps(other.range, range))) return false;
+    return this.#subscribers.overlapping(range).every((s) => !s.holds(range) && s.isQuiet(range, event));
+  }
+
+  /** Gives a turn to everyone in the queue who can have it, oldest first; nobody overtakes on the same range. */
+  #takeTurns(): void {
+    for (let i = 0; i < this.#waiting.length; ) {
+      const next = this.#waiting[i]!;
+      if (this.#mayBegin(next, i)) {
+        this.#waiting.splice(i, 1);
+        this.#stop(next);
+        // `ready` may have ended it, or started others: look at the queue from its head again.
+        i = 0;
+      } else i++;
+    }
+  }
+
+  #mayBegin({ range }: Invalidation, place: number): boolean {
+    if (this.#active.overlapsAny(range)) return false;
+    for (let i = 0; i < place; i++) if (overlaps(this.#waiting[i]!.range, range)) return false;
+    return !this.#subscribers.overlapping(range).some((s) => s.holds(range));
+  }
+
+  #stop(invalidation: Invalidation): void {
+    invalidation.state = "draining";
+    this.#intervals.set(invalidation, this.#active.insert(invalidation.range, invalidation));
+    // One thing too many until all were asked: a subscriber that drains while it's asked doesn't begin it early.
+    invalidation.draining = 1;
+    for (const subscriber of this.#subscribers.overlapping(invalidation.range))
+      invalidation.draining += subscriber.stop(invalidation);
+    invalidation.drained();
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * The seam: what the engine needs of the world, handed over as parameters. The real kernel stands behind it (`index.ts` wires it), and
+ * a simulated one can. Numbers are errno style: 0 or a count, or negative.
+ */
+
+import type { MmuEvent } from "./events.js";
+import type { Range } from "./ranges.js";
+
+/** The errno values that the protocol itself speaks of; the same on every Linux. */
+export const EFAULT = 14;
+export const ECANCELED = 125;
+
+export type SchemeName = "io_uring" | "aio" | "direct";
+export type PinMode = "lease" | "lifetime" | "per-io";
+export type Operation = "read" | "write";
+
+/** Whom a scheme tells what has ended. */
+export interface CompletionSink {
+  /** `result` is a byte count or a negative errno. */
+  completed(slot: number, result: number): void;
+  /** The registration in this buffer slot is unused now and its pages are released. */
+  released(bufferSlot: number): void;
+}
+
+/** A way to hand I/O to the kernel. Nothing here blocks; `reap` is where `CompletionSink` is called. */
+export interface Scheme {
+  readonly name: SchemeName;
+  /** Requests that can be in the kernel at a time. */
+  readonly depth: number;
+  /** Null where the scheme has no registered buffers. */
+  readonly registrations: Registrations | null;
+  /** A handle for `prepare`; the descriptors stay the caller's. */
+  attachFile(fd: number): number;
+  detachFile(file: number): void;
+  /**
+   * Queues one request. `position` -1: the descriptor's own. `bufferSlot` -1: not registered.
+   * `slot` comes back in `completed`.
+   */
+  prepare(
+    slot: number,
+    write: boolean,
+    file: number,
+    address: number,
+    bytes: number,
+    position: number,
+    bufferSlot: number,
+  ): void;
+  /** Asks the kernel to end a request early; it completes in any case. */
+  cancel(slot: number): void;
+  /** Hands what was prepared to the kernel in one call, and lets it post what has ended. Negative: an errno that can't be met with a retry. */
+  enter(): number;
+  /** Delivers at most `limit` completions; returns how many. */
+  reap(sink: CompletionSink, limit: number): number;
+  /** Arranges for the loop's `wake` once something has ended. False: something has already, so reap again instead of going to sleep. */
+  arm(): boolean;
+  /** Whether a pending wake keeps the process alive. */
+  keepAlive(yes: boolean): void;
+  close(): void;
+}
+
+/** The ring's sparse buffer table. */
+export interface Registrations {
+  readonly slots: number;
+  /** Registers memory in a slot that is empty; its `released` comes after a `drop`. */
+  take(slot: number, address: number, bytes: number): number;
+  /** Empties a slot: `released` follows when the last request on it has ended. */
+  drop(slot: number): number;
+  /** Makes the pages present and dirty. */
+  populate(address: number, bytes: number): number;
+}
+
+export interface Mapping {
+  readonly buffer: ArrayBufferLike;
+  readonly address: number;
+}
+
+export type MemoryOperation = "prepare" | "discard" | "collapse" | "pageOut";
+
+export interface MemoryRequest {
+  readonly operation: MemoryOperation;
+  readonly address: number;
+  readonly bytes: number;
+  /** `prepare` only: leave the memory to children, as memory is by default. */
+  readonly inherit?: boolean;
+  /** `prepare` only: ask for huge pages. */
+  readonly hugePages?: boolean;
+}
+
+export interface MemoryResult {
+  /** Pages of 4 KiB that were asked for, done, and refused. */
+  readonly pages: number;
+  readonly done: number;
+  readonly busy: number;
+  /** 0, or why the rest was refused. */
+  readonly errno: number;
+  /** Pieces that are huge pages now, as far as was found out; `collapse` and `prepare` only. */
+  readonly huge: readonly Range[];
+}
+
+/** Memory and the operations on it. `run` works on a thread of its own. */
+export interface Memory {
+  /** Zeroed memory of at least `bytes`, starting on a multiple of 64 KiB. */
+  map(bytes: number): Mapping;
+  run(request: MemoryRequest): Promise<MemoryResult>;
+  /** Whether anonymous memory can be swapped out here. */
+  hasSwap(): boolean;
+}
+
+/** Time and turns. */
+export interface Loop {
+  /** Milliseconds of a clock that only goes forward, as an int32 that every thread of the process agrees on. */
+  nowMs(): number;
+  /** The same clock in fractions. */
+  preciseMs(): number;
+  /** Runs once the current call has ended, before anything else. */
+  microtask(run: () => void): void;
+  /** Runs after timers and sockets had their turn. */
+  soon(run: () => void): void;
+  /** Runs every `ms` until the returned function is called; doesn't keep the process alive. */
+  every(ms: number, run: () => void): () => void;
+  /** Hands an error that nobody catches to the host. */
+  uncaught(error: unknown): void;
+}
+
+/** Who gives leases back while the engine's own thread is busy. */
+export interface Watchdog {
+  /** Looks after a lease table from now on; its slots are those of this ring. */
+  watch(leases: Int32Array): void;
+  /** The table has a live lease: watch the clocks. */
+  wake(): void;
+  /** Call it when no lease is left. */
+  close(): void;
+}
+
+/** What a memory operation reports. */
+export interface OperationReport {
+  readonly event: MmuEvent;
+  readonly pages: number;
+  readonly done: number;
+  readonly busy: number;
+  /** How long it waited for I/O and leases, in milliseconds. */
+  readonly waited: number;
+}

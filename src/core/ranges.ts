@@ -1,0 +1,50 @@
+/** Half-open ranges of addresses, in bytes. Addresses of user space (47 bits) are exact in a double. */
+
+export interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+export function range(start: number, end: number): Range {
+  return { start, end };
+}
+
+export function bytesOf(r: Range): number {
+  return r.end - r.start;
+}
+
+export function isEmpty(r: Range): boolean {
+  return r.end <= r.start;
+}
+
+export function overlaps(a: Range, b: Range): boolean {
+  return a.start < b.end && b.start < a.end;
+}
+
+export function contains(outer: Range, inner: Range): boolean {
+  return outer.start <= inner.start && inner.end <= outer.end;
+}
+
+/** Empty (start = end) where they don't overlap. */
+export function intersect(a: Range, b: Range): Range {
+  const start = Math.max(a.start, b.start);
+  return { start, end: Math.max(start, Math.min(a.end, b.end)) };
+}
+
+/** The smallest range of whole units around `r`; `unit` is a power of two. */
+export function alignOut(r: Range, unit: number): Range {
+  return { start: alignDown(r.start, unit), end: alignUp(r.end, unit) };
+}
+
+/** Division, not a mask: addresses don't fit into 32 bits. */
+export function alignDown(value: number, unit: number): number {
+  return Math.floor(value / unit) * unit;
+}
+
+export function alignUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit;
+}
+
+export function isPowerOfTwo(value: number): boolean {
+  return Number.isInteger(value) && value > 0 && 2 ** Math.round(Math.log2(value)) === value;
+}

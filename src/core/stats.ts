@@ -1,0 +1,41 @@
+/** The figures of an engine. */
+
+import type { MmuEvent } from "./events.js";
+import type { PinMode, SchemeName } from "./ports.js";
+
+/** What `engine.stats()` says. Counts are since the engine was opened. */
+export interface EngineStats {
+  readonly scheme: SchemeName;
+  readonly pin: PinMode;
+  /** Requests accepted, and ended with success or failure. */
+  readonly submitted: number;
+  readonly completed: number;
+  readonly failed: number;
+  /** Requests that waited for an invalidation. */
+  readonly held: number;
+  /** Requests issued a second time. */
+  readonly reissued: number;
+  /** Requests that went without a registration. */
+  readonly perIo: number;
+  /** Requests whose lease went between their writing and their submission: the kernel refused them, and they went per-io. */
+  readonly refusedAtImport: number;
+  /** Leases taken again after an invalidation. */
+  readonly revalidated: number;
+  readonly invalidations: Readonly<Record<MmuEvent, number>>;
+  /** How long invalidations waited for I/O. */
+  readonly waited: { readonly count: number; readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };
+  readonly leases: {
+    readonly live: number;
+    readonly bytes: number;
+    readonly taken: number;
+    readonly dropped: number;
+    /** The longest that one stayed taken, in milliseconds, of those that are given back. */
+    readonly residencyMax: number;
+  };
+  /** Requests copied through staging memory. */
+  readonly bounced: number;
+  /** Requests that went through the page cache. */
+  readonly buffered: number;
+  /** What doesn't run as asked, and why. */
+  readonly degraded: readonly string[];
+}

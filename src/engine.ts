@@ -1,0 +1,355 @@
+/** The engine: one scheme, the notifier and the leases, arenas and files. Only it decides when. */
+
+import { build, type Histogram } from "hdr-histogram-js";
+import { Arena, type ArenaHost, type ArenaOptions, type Segment } from "./arena.js";
+import { invariant } from "./core/assert.js";
+import type { ChunkTable } from "./core/chunk-table.js";
+import { Dispatcher } from "./core/dispatcher.js";
+import { argumentError, PinlessError } from "./core/errors.js";
+import { MMU_EVENTS, type MmuEvent } from "./core/events.js";
+import type { Host, StartedScheme } from "./core/host.js";
+import { DROPPED, LeaseTable, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "./core/lease-table.js";
+import { Leases } from "./core/leases.js";
+import { MmuNotifier } from "./core/notifier.js";
+import { type EngineSettings, SCHEMES } from "./core/options.js";
+import type { PinMode, Scheme, SchemeName, Watchdog } from "./core/ports.js";
+import type { EngineStats } from "./core/stats.js";
+import { File } from "./files/file.js";
+import { Staging } from "./files/staging.js";
+
+/** The largest registration that the kernel takes (io_uring/rsrc.c). */
+const MAX_REGISTRATION_BYTES = 2 ** 30;
+const LIFETIME_SLOTS = 64;
+
+/** Made by `openEngine`, with the world handed over as `host`. */
+export class PortableEngine {
+  readonly scheme: SchemeName;
+  readonly pin: PinMode;
+  readonly depth: number;
+  /** Whoever changes an arena's memory by other means than ours can announce it here. */
+  readonly notifier: MmuNotifier;
+  readonly #host: Host;
+  readonly #settings: EngineSettings;
+  readonly #scheme: Scheme;
+  readonly #dispatcher: Dispatcher;
+  readonly #tables: ChunkTable[] = [];
+  /** Weak: a closed arena's memory goes with its last view. */
+  readonly #segments = new WeakMap<ArrayBufferLike, Segment>();
+  readonly #byTable: (Segment | undefined)[] = [];
+  readonly #arenas = new Set<Arena>();
+  readonly #files = new Set<File>();
+  readonly #leases: Leases | null;
+  readonly #watchdog: Watchdog | null;
+  readonly #staging: Staging;
+  readonly #degraded: string[];
+  readonly #invalidations = Object.fromEntries(MMU_EVENTS.map((event) => [event, 0])) as Record<MmuEvent, number>;
+  readonly #waited: Histogram = build({
+    lowestDiscernibleValue: 1,
+    highestTrackableValue: 3_600_000_000,
+    numberOfSignificantValueDigits: 2,
+  });
+  readonly #backlog: (() => boolean)[] = [];
+  readonly #drainWaiters: (() => void)[] = [];
+  #stopClock: (() => void) | null = null;
+  #nextLifetimeSlot = 0;
+  #lastSegment: Segment | null = null;
+  #state: "open" | "closing" | "closed" = "open";
+  #closing: Promise<void> | null = null;
+  #bounced = 0;
+  #buffered = 0;
+
+  constructor(host: Host, settings: EngineSettings, started: StartedScheme) {
+    this.#host = host;
+    this.#settings = settings;
+    this.#scheme = started.scheme;
+    this.#degraded = started.degraded;
+    this.scheme = started.scheme.name;
+    this.pin = started.pin;
+    this.depth = started.scheme.depth;
+    this.notifier = new MmuNotifier(settings.chunkBytes);
+    const registrations = started.scheme.registrations;
+    const events = {
+      firstTaken: (nowMs: number): void => this.#startClock(nowMs),
+      gone: (table: number, chunk: number): void => this.#dispatcher.gate.leaseGone(table, chunk),
+    };
+    this.#leases =
+      this.pin === "lease" && registrations !== null
+        ? new Leases(new LeaseTable({ ...settings, slots: registrations.slots }), registrations, this.#tables, events)
+        : null;
+    this.#dispatcher = new Dispatcher({
+      scheme: this.#scheme,
+      loop: host.loop,
+      notifier: this.notifier,
+      tables: this.#tables,
+      leases: this.#leases,
+      registered: this.pin === "lifetime" ? (table, address, bytes) => this.#lifetimeSlot(table, address, bytes) : null,
+    });
+    started.onWoken(this.#dispatcher.turnOfLoop);
+    this.#watchdog =
+      this.#leases === null
+        ? null
+        : started.openWatchdog(() =>
+            this.#degraded.push("the monitor thread ended: leases go by the engine's own clock"),
+          );
+    if (this.#leases !== null) this.#watchdog?.watch(this.#leases.table.words);
+    this.#staging = new Staging((bytes) => this.arena({ bytes }));
+  }
+
+  /** Memory for I/O. Populated, and in huge pages where there are any. Rejects with ENOMEM, `ERR_PINLESS_CLOSED`. */
+  async arena(options: ArenaOptions): Promise<Arena> {
+    this.#assertOpen();
+    if (!Number.isSafeInteger(options?.bytes) || options.bytes < 1)
+      throw argumentError("ERR_OUT_OF_RANGE", `an arena of ${options?.bytes} bytes can't be made`);
+    const arena = new Arena(this.#arenaHost, options);
+    this.#arenas.add(arena);
+    await arena.grow(options.bytes);
+    return arena;
+  }
+
+  get #arenaHost(): ArenaHost {
+    return {
+      memory: this.#host.memory,
+      loop: this.#host.loop,
+      dispatcher: this.#dispatcher,
+      notifier: this.notifier,
+      chunkBytes: this.#settings.chunkBytes,
+      describe: this.#host.describe,
+      adopt: (segment) => this.#adopt(segment),
+      abandon: (segment) => this.#abandon(segment),
+      counted: (event, waitedMs) => this.#count(event, waitedMs),
+      closed: (arena) => this.#arenas.delete(arena),
+    };
+  }
+
+  /** node:fs flags and modes; its errors too. */
+  async openFile(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<File> {
+    this.#assertOpen();
+    const opened = await this.#host.openFile(path, flags, mode);
+    if (this.#state !== "open") {
+      await opened.handle.close();
+      throw closedError();
+    }
+    const file = new File(
+      {
+        dispatcher: this.#dispatcher,
+        scheme: this.#scheme,
+        staging: this.#staging,
+        describe: this.#host.describe,
+        segmentOf: (buffer) => this.#segmentOf(buffer),
+        enqueue: (attempt) => this.#enqueue(attempt),
+        counted: (what) => {
+          if (what === "bounced") this.#bounced++;
+          else this.#buffered++;
+        },
+        closed: (which) => this.#files.delete(which),
+      },
+      opened,
+    );
+    this.#files.add(file);
+    return file;
+  }
+
+  /** Resolves once `submit` has room again after it answered `"busy"`. */
+  drained(): Promise<void> {
+    if (this.#dispatcher.requests.active < this.depth && this.#backlog.length === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#drainWaiters.push(resolve);
+      this.#dispatcher.room = this.#room;
+    });
+  }
+
+  /** Gives every lease back; resolves once the kernel has let go of all their pages. I/O goes on, and takes leases again when it's worth it. */
+  async releasePins(): Promise<void> {
+    if (this.#leases === null) return;
+    this.#leases.dropAll();
+    while (this.#leases.held > 0) {
+      this.#dispatcher.nudge();
+      await new Promise<void>((resolve) => this.#host.loop.soon(resolve));
+    }
+  }
+
+  stats(): EngineStats {
+    const { submitted, completedOk, failed, gate, perIo, refusedAtImport } = this.#dispatcher;
+    const header = (word: number): number => this.#leases?.table.header(word) ?? 0;
+    const degraded = [...this.#degraded];
+    if (this.#leases !== null && this.#leases.lastRefusal !== 0) {
+      const [name] = this.#host.describe(this.#leases.lastRefusal);
+      degraded.push(
+        `the kernel refused a lease with ${name} (RLIMIT_MEMLOCK is one limit for all of a user's processes): that I/O went per-io`,
+      );
+    }
+    return {
+      scheme: this.scheme,
+      pin: this.pin,
+      submitted,
+      completed: completedOk,
+      failed,
+      held: gate.heldTotal,
+      reissued: 0,
+      perIo,
+      refusedAtImport,
+      revalidated: this.#leases?.revalidated ?? 0,
+      invalidations: { ...this.#invalidations },
+      waited: {
+        count: this.#waited.totalCount,
+        p50Ms: this.#waited.getValueAtPercentile(50) / 1000,
+        p99Ms: this.#waited.getValueAtPercentile(99) / 1000,
+        maxMs: this.#waited.maxValue / 1000,
+      },
+      leases: {
+        live: this.#leases?.held ?? 0,
+        bytes: header(PINNED_PAGES) * 4096,
+        taken: header(TAKEN),
+        dropped: header(DROPPED),
+        residencyMax: header(RESIDENCY_MAX_MS),
+      },
+      bounced: this.#bounced,
+      buffered: this.#buffered,
+      degraded,
+    };
+  }
+
+  /** Waits for everything in flight, closes files and arenas, and gives every pin back. Reads without an end (pipes) are cancelled. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#state = "closing";
+    await Promise.all([...this.#files].map((file) => file.close()));
+    await Promise.all([...this.#arenas].map((arena) => arena.close()));
+    await this.releasePins();
+    invariant("EXACTLY_ONCE", this.#dispatcher.requests.active === 0, "requests were left behind by close()");
+    this.#stopClock?.();
+    this.#watchdog?.close();
+    this.#scheme.close();
+    this.#state = "closed";
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #adopt(segment: Segment): void {
+    segment.index = this.#dispatcher.gate.addTable(segment.table);
+    this.#segments.set(segment.buffer, segment);
+    this.#byTable[segment.index] = segment;
+    if (this.pin === "lifetime") this.#registerForLife(segment);
+  }
+
+  #abandon(segment: Segment): void {
+    const registrations = this.#scheme.registrations;
+    if (segment.registeredSlot >= 0 && registrations !== null) {
+      const pieces = Math.ceil((segment.range.end - segment.range.start) / MAX_REGISTRATION_BYTES);
+      for (let i = 0; i < pieces; i++) registrations.drop(segment.registeredSlot + i);
+    }
+    this.#dispatcher.gate.removeTable(segment.index);
+    this.#byTable[segment.index] = undefined;
+    // The buffer stays known, as closed memory: I/O on its views fails with EFAULT instead of being copied to nowhere.
+    segment.index = -1;
+    if (this.#lastSegment === segment) this.#lastSegment = null;
+  }
+
+  #registerForLife(segment: Segment): void {
+    const { start, end } = segment.range;
+    const pieces = Math.ceil((end - start) / MAX_REGISTRATION_BYTES);
+    const registrations = this.#scheme.registrations;
+    if (registrations === null || this.#nextLifetimeSlot + pieces > registrations.slots) {
+      this.#degraded.push("no buffer slot is left for a lifetime registration: that arena goes per-io");
+      return;
+    }
+    for (let i = 0; i < pieces; i++) {
+      const from = start + i * MAX_REGISTRATION_BYTES;
+      const errno = registrations.take(this.#nextLifetimeSlot + i, from, Math.min(MAX_REGISTRATION_BYTES, end - from));
+      if (errno < 0) {
+        for (let back = 0; back < i; back++) registrations.drop(this.#nextLifetimeSlot + back);
+        this.#degraded.push(
+          `a lifetime registration was refused with ${this.#host.describe(errno)[0]}: that arena goes per-io`,
+        );
+        return;
+      }
+    }
+    segment.registeredSlot = this.#nextLifetimeSlot;
+    this.#nextLifetimeSlot += pieces;
+  }
+
+  #lifetimeSlot(table: number, address: number, bytes: number): number {
+    const segment = this.#byTable[table];
+    if (segment === undefined || segment.registeredSlot < 0) return -1;
+    const offset = address - segment.range.start;
+    const piece = Math.floor(offset / MAX_REGISTRATION_BYTES);
+    return Math.floor((offset + bytes - 1) / MAX_REGISTRATION_BYTES) === piece ? segment.registeredSlot + piece : -1;
+  }
+
+  #segmentOf(buffer: ArrayBufferLike): Segment | null {
+    const last = this.#lastSegment;
+    if (last !== null && last.buffer === buffer) return last;
+    const segment = this.#segments.get(buffer) ?? null;
+    if (segment !== null) this.#lastSegment = segment;
+    return segment;
+  }
+
+  /** Promise calls queue in order while there is no room. */
+  #enqueue(attempt: () => boolean): void {
+    if (this.#backlog.length === 0 && attempt()) return;
+    this.#backlog.push(attempt);
+    this.#dispatcher.room = this.#room;
+  }
+
+  readonly #room = (): void => {
+    let done = 0;
+    while (done < this.#backlog.length && this.#backlog[done]!()) done++;
+    this.#backlog.splice(0, done);
+    if (this.#backlog.length > 0) return;
+    this.#dispatcher.room = null;
+    for (const resolve of this.#drainWaiters.splice(0)) resolve();
+  };
+
+  #startClock(nowMs: number): void {
+    const leases = this.#leases!;
+    leases.tick(nowMs);
+    this.#watchdog?.wake();
+    if (this.#stopClock !== null) return;
+    const periodMs = Math.max(1, Math.min(this.#settings.idleMs, this.#settings.maxMs) / 4);
+    this.#stopClock = this.#host.loop.every(periodMs, () => {
+      leases.tick(this.#host.loop.nowMs());
+      this.#dispatcher.nudge();
+      if (leases.held > 0) return;
+      this.#stopClock?.();
+      this.#stopClock = null;
+    });
+  }
+
+  #count(event: MmuEvent, waitedMs: number): void {
+    this.#invalidations[event]++;
+    this.#waited.recordValue(Math.round(waitedMs * 1000));
+  }
+
+  #assertOpen(): void {
+    if (this.#state !== "open") throw closedError();
+  }
+}
+
+/** Starts the first scheme that is there, or throws `ERR_PINLESS_UNSUPPORTED` with what to change. */
+export function startScheme(host: Host, settings: EngineSettings): StartedScheme {
+  const wanted = settings.scheme === "auto" ? SCHEMES : [settings.scheme];
+  const refusals: string[] = [];
+  for (const name of wanted) {
+    const started = host.startScheme(
+      name,
+      settings,
+      settings.pin === "lease" ? settings.slots : settings.pin === "lifetime" ? LIFETIME_SLOTS : 0,
+    );
+    if (typeof started !== "string") {
+      if (refusals.length > 0) started.degraded.push(...refusals);
+      return started;
+    }
+    refusals.push(started);
+  }
+  throw new PinlessError("ERR_PINLESS_UNSUPPORTED", refusals.join(" "));
+}
+
+function closedError(): PinlessError {
+  return new PinlessError("ERR_PINLESS_CLOSED", "the engine was closed");
+}

@@ -1,0 +1,59 @@
+/**
+ * The engine's side of the monitor thread, which gives leases back when the engine's own thread is too busy to. One thread serves all
+ * engines of this JavaScript thread (about 9 MiB); it sleeps while no lease is live.
+ */
+
+import { Worker } from "node:worker_threads";
+import type { Watchdog } from "../core/ports.js";
+
+/** What the engine tells the monitor. */
+export type MonitorMessage =
+  | { readonly kind: "watch"; readonly id: number; readonly leases: Int32Array; readonly ringFd: number }
+  | { readonly kind: "unwatch"; readonly id: number };
+
+/** Starts with the first engine that takes leases. */
+class MonitorThread {
+  readonly #bell = new Int32Array(new SharedArrayBuffer(4));
+  readonly #worker: Worker;
+
+  constructor(ended: () => void) {
+    this.#worker = new Worker(new URL("./monitor-thread.js", import.meta.url), {
+      name: "pinless-monitor",
+      workerData: this.#bell,
+      execArgv: [],
+      env: {},
+    });
+    this.#worker.unref();
+    this.#worker.on("exit", ended);
+    // It can die without harm: leases go by the engine's own clock then.
+    this.#worker.on("error", ended);
+  }
+
+  send(message: MonitorMessage): void {
+    this.#worker.postMessage(message);
+    this.ring();
+  }
+
+  ring(): void {
+    Atomics.add(this.#bell, 0, 1);
+    Atomics.notify(this.#bell, 0);
+  }
+}
+
+let thread: MonitorThread | null = null;
+let nextId = 0;
+
+/** A watchdog for the leases of one ring. `lost` is called if the thread ends. */
+export function openWatchdog(ringFd: number, lost: () => void): Watchdog {
+  thread ??= new MonitorThread(() => {
+    thread = null;
+    lost();
+  });
+  const mine = thread;
+  const id = nextId++;
+  return {
+    watch: (leases) => mine.send({ kind: "watch", id, leases, ringFd }),
+    wake: () => mine.ring(),
+    close: () => mine.send({ kind: "unwatch", id }),
+  };
+}

@@ -1,0 +1,304 @@
+/** A file: what Node's FileHandle has, around the page cache wherever that can be. */
+
+import type { Segment } from "../arena.js";
+import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
+import { argumentError, type DescribeErrno, PinlessError, systemError } from "../core/errors.js";
+import type { NodeHandle, OpenedFile } from "../core/host.js";
+import { EFAULT, type Operation, type Scheme } from "../core/ports.js";
+import { notAView, readArguments, type Transfer, type TransferOptions, writeArguments } from "./arguments.js";
+import type { Staging } from "./staging.js";
+import { Transfers } from "./transfers.js";
+
+/** What a file needs of its engine. */
+export interface FileHost {
+  readonly dispatcher: Dispatcher;
+  readonly scheme: Scheme;
+  readonly staging: Staging;
+  readonly describe: DescribeErrno;
+  /** The arena memory that a buffer is, or null. */
+  segmentOf(buffer: ArrayBufferLike): Segment | null;
+  /** Runs `attempt` until it answers true, in the order of calls, as requests end. */
+  enqueue(attempt: () => boolean): void;
+  counted(what: "bounced" | "buffered"): void;
+  closed(file: File): void;
+}
+
+export class File {
+  readonly #host: FileHost;
+  readonly #dispatcher: Dispatcher;
+  readonly #handle: NodeHandle;
+  readonly #opened: OpenedFile;
+  readonly #transfers: Transfers;
+  readonly #owner: Owner = { active: 0, directWrites: 0, quiet: null };
+  /** The scheme's handle for the descriptor that goes around the page cache, or -1. */
+  readonly #directFile: number;
+  readonly #memoryMask: number;
+  readonly #offsetMask: number;
+  readonly #directWrites: boolean;
+  #open = true;
+  #closing: Promise<void> | null = null;
+  #position = 0;
+  #sequence: Promise<unknown> = Promise.resolve();
+
+  /** Not for callers: `engine.openFile()` opens files. */
+  constructor(host: FileHost, opened: OpenedFile) {
+    this.#host = host;
+    this.#dispatcher = host.dispatcher;
+    this.#handle = opened.handle;
+    this.#opened = opened;
+    this.#directFile = opened.directFd >= 0 ? host.scheme.attachFile(opened.directFd) : -1;
+    this.#memoryMask = opened.memoryAlign - 1;
+    this.#offsetMask = opened.offsetAlign - 1;
+    // The end of the file, where O_APPEND writes go, is aligned only by chance.
+    this.#directWrites = this.#directFile >= 0 && !opened.append;
+    this.#transfers = new Transfers(host, opened, this.#owner, this.#directFile, this.#directWrites);
+  }
+
+  /** The descriptor that goes through the page cache, for APIs that take one. */
+  get fd(): number {
+    return this.#open ? this.#handle.fd : -1;
+  }
+
+  /** Whether aligned I/O goes around the page cache. False where the filesystem has no O_DIRECT, and for what isn't a file. */
+  get direct(): boolean {
+    return this.#directFile >= 0;
+  }
+
+  /**
+   * The hot path: hands over one request without allocating. `done(errno, bytes, buffer)` is called once, never in here; `bytes` may be
+   * short, as with read(2). After `"busy"`, wait for `engine.drained()`. Aligned memory of an arena goes straight through; everything else
+   * takes the way of `read` and `write`.
+   */
+  submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "completed" | "queued" | "busy" {
+    if (!this.#open) throw this.#closedError(op);
+    const write = op === "write";
+    if (!write && op !== "read")
+      throw argumentError(
+        "ERR_INVALID_ARG_VALUE",
+        `The "op" argument must be "read" or "write". Received ${String(op)}`,
+      );
+    if (!(position >= 0))
+      throw argumentError(
+        "ERR_OUT_OF_RANGE",
+        `The value of "position" is out of range. It must be >= 0. Received ${String(position)}`,
+      );
+    const direct = this.#straight(write, buffer, position);
+    if (direct === null) return this.#submitOtherwise(write, buffer, position, done);
+    const address = direct.bufferAddress + buffer.byteOffset;
+    const accepted = this.#dispatcher.accept(
+      write,
+      this.#directFile,
+      this.#owner,
+      true,
+      direct.index,
+      address,
+      buffer.byteLength,
+      position,
+      buffer,
+      done,
+    );
+    return accepted ? "queued" : "busy";
+  }
+
+  /** The segment, if a request can go straight to the device; null if it can't. */
+  #straight(write: boolean, buffer: ArrayBufferView, position: number): Segment | null {
+    const bytes = buffer.byteLength;
+    if ((write ? !this.#directWrites || this.#transfers.cachedWrites > 0 : this.#directFile < 0) || bytes === 0)
+      return null;
+    if (((position | bytes) & this.#offsetMask) !== 0 || (buffer.byteOffset & this.#memoryMask) !== 0) return null;
+    const segment = this.#host.segmentOf(buffer.buffer);
+    if (segment === null || segment.index < 0) return null;
+    // A view of the mapping that reaches outside of the arena is memory like any other.
+    const start = segment.bufferAddress + buffer.byteOffset;
+    return start >= segment.range.start && start + bytes <= segment.range.end ? segment : null;
+  }
+
+  #submitOtherwise(write: boolean, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
+    if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
+    if (this.#transfers.active >= this.#dispatcher.requests.capacity) return "busy";
+    this.#transfers.run(write, buffer, position).then(
+      (bytes) => done(0, bytes, buffer),
+      (error: { errno?: number; bytesWritten?: number }) =>
+        done(error.errno ?? -EFAULT, error.bytesWritten ?? 0, buffer),
+    );
+    return "queued";
+  }
+
+  /** As FileHandle's. The promise path of the same request. */
+  #transfer(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
+    const segment = this.#straight(write, view, position);
+    if (segment === null) return this.#transfers.run(write, view, position);
+    return new Promise((resolve, reject) => {
+      const bytes = view.byteLength;
+      const done: Done = (errno, transferred) => {
+        if (transferred === bytes) resolve(transferred);
+        else if (errno < 0) reject(systemError(this.#host.describe, errno, write ? "write" : "read"));
+        else this.#transfers.rest(write, view, position, transferred).then(resolve, reject);
+      };
+      const address = segment.bufferAddress + view.byteOffset;
+      const attempt = (): boolean =>
+        this.#dispatcher.accept(
+          write,
+          this.#directFile,
+          this.#owner,
+          true,
+          segment.index,
+          address,
+          bytes,
+          position,
+          view,
+          done,
+        );
+      this.#host.enqueue(attempt);
+    });
+  }
+
+  /** At the position given, or one after the other at the file's own, which it moves. */
+  #positioned(write: boolean, { view, position }: Transfer): Promise<number> {
+    if (!this.#open) return Promise.reject(this.#closedError(write ? "write" : "read"));
+    if (position !== null) return this.#transfer(write, view, position);
+    const turn = this.#sequence.then(async () => {
+      const bytes = await this.#transfer(write, view, this.#opened.seekable ? this.#position : -1);
+      this.#position += bytes;
+      return bytes;
+    });
+    this.#sequence = turn.catch(() => {});
+    return turn;
+  }
+
+  read<T extends ArrayBufferView = Uint8Array>(
+    options?: TransferOptions & { buffer?: T },
+  ): Promise<{ bytesRead: number; buffer: T }>;
+  read<T extends ArrayBufferView>(buffer: T, options?: TransferOptions): Promise<{ bytesRead: number; buffer: T }>;
+  read<T extends ArrayBufferView>(
+    buffer: T,
+    offset?: number | null,
+    length?: number | null,
+    position?: number | bigint | null,
+  ): Promise<{ bytesRead: number; buffer: T }>;
+  async read<T extends ArrayBufferView>(
+    first?: T | (TransferOptions & { buffer?: T }),
+    second?: number | TransferOptions | null,
+    length?: number | null,
+    position?: number | bigint | null,
+  ): Promise<{ bytesRead: number; buffer: T }> {
+    const transfer = readArguments<T>(first, second, length, position);
+    return { bytesRead: await this.#positioned(false, transfer), buffer: transfer.buffer };
+  }
+
+  write<T extends ArrayBufferView>(buffer: T, options?: TransferOptions): Promise<{ bytesWritten: number; buffer: T }>;
+  write<T extends ArrayBufferView>(
+    buffer: T,
+    offset?: number | null,
+    length?: number | null,
+    position?: number | bigint | null,
+  ): Promise<{ bytesWritten: number; buffer: T }>;
+  write(text: string, position?: number | null, encoding?: string): Promise<{ bytesWritten: number; buffer: string }>;
+  /** Rejects with what stopped it, and how many bytes had been written by then as `bytesWritten`. */
+  async write(
+    first: ArrayBufferView | string,
+    second?: number | TransferOptions | null,
+    third?: number | string | null,
+    position?: number | bigint | null,
+  ): Promise<{ bytesWritten: number; buffer: unknown }> {
+    const transfer = writeArguments(first, second, third, position);
+    return { bytesWritten: await this.#positioned(true, transfer), buffer: first };
+  }
+
+  async readv<T extends ArrayBufferView>(
+    buffers: readonly T[],
+    position?: number | null,
+  ): Promise<{ bytesRead: number; buffers: readonly T[] }> {
+    return { bytesRead: await this.#vector(false, buffers, position), buffers };
+  }
+
+  async writev<T extends ArrayBufferView>(
+    buffers: readonly T[],
+    position?: number | null,
+  ): Promise<{ bytesWritten: number; buffers: readonly T[] }> {
+    return { bytesWritten: await this.#vector(true, buffers, position), buffers };
+  }
+
+  /** One buffer after the other; ends at the first that comes back short. */
+  async #vector(
+    write: boolean,
+    buffers: readonly ArrayBufferView[],
+    position: number | null | undefined,
+  ): Promise<number> {
+    if (!Array.isArray(buffers) || !buffers.every((b) => ArrayBuffer.isView(b))) {
+      throw argumentError("ERR_INVALID_ARG_TYPE", 'The "buffers" argument must be an instance of ArrayBufferView[]');
+    }
+    let total = 0;
+    for (const buffer of buffers) {
+      const at = typeof position === "number" ? position + total : null;
+      const bytes = await this.#positioned(write, { buffer, view: buffer, position: at }).catch(
+        (error: { bytesWritten?: number }) => {
+          if (write) error.bytesWritten = total + (error.bytesWritten ?? 0);
+          throw error;
+        },
+      );
+      total += bytes;
+      if (bytes < buffer.byteLength) break;
+    }
+    return total;
+  }
+
+  /** As FileHandle's: the options and results are Node's own. */
+  stat(options?: object): Promise<unknown> {
+    return this.#open ? this.#handle.stat(options) : Promise.reject(this.#closedError("fstat"));
+  }
+
+  async truncate(length = 0): Promise<void> {
+    if (!this.#open) throw this.#closedError("ftruncate");
+    await this.#handle.truncate(length);
+  }
+
+  async sync(): Promise<void> {
+    if (!this.#open) throw this.#closedError("fsync");
+    await this.#handle.sync();
+  }
+
+  async datasync(): Promise<void> {
+    if (!this.#open) throw this.#closedError("fdatasync");
+    await this.#handle.datasync();
+  }
+
+  async chmod(mode: string | number): Promise<void> {
+    if (!this.#open) throw this.#closedError("fchmod");
+    await this.#handle.chmod(mode);
+  }
+
+  async chown(uid: number, gid: number): Promise<void> {
+    if (!this.#open) throw this.#closedError("fchown");
+    await this.#handle.chown(uid, gid);
+  }
+
+  async utimes(atime: string | number | Date, mtime: string | number | Date): Promise<void> {
+    if (!this.#open) throw this.#closedError("futime");
+    await this.#handle.utimes(atime, mtime);
+  }
+
+  /** Waits for I/O in flight. Reads that may never end (pipes, sockets) are cancelled. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#open = false;
+    if (!this.#opened.seekable) this.#dispatcher.cancelOwner(this.#owner);
+    await this.#transfers.settled();
+    if (this.#directFile >= 0) this.#host.scheme.detachFile(this.#directFile);
+    this.#opened.closeDirect();
+    this.#host.closed(this);
+    await this.#handle.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #closedError(syscall: string): Error {
+    return Object.assign(new PinlessError("ERR_PINLESS_CLOSED", "file closed"), { code: "EBADF", syscall });
+  }
+}

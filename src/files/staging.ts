@@ -1,0 +1,36 @@
+/** A small arena that I/O goes through when its memory can't be used directly: not an arena's, not aligned, or a string's. */
+
+import type { Arena } from "../arena.js";
+
+/** Large transfers go in pieces of this: registered I/O gains nothing from more. */
+export const PIECE_BYTES = 1 << 20;
+const ARENA_BYTES = 4 << 20;
+
+export class Staging {
+  readonly #make: (bytes: number) => Promise<Arena>;
+  #arena: Promise<Arena> | null = null;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(make: (bytes: number) => Promise<Arena>) {
+    this.#make = make;
+  }
+
+  /** A piece of at most `PIECE_BYTES`, in the order of asking; `release` it. */
+  async acquire(bytes: number): Promise<Uint8Array> {
+    this.#arena ??= this.#make(ARENA_BYTES);
+    const arena = await this.#arena;
+    for (;;) {
+      try {
+        return arena.alloc(bytes);
+      } catch (error) {
+        if ((error as { code?: string }).code !== "ERR_PINLESS_ARENA_FULL") throw error;
+      }
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  async release(piece: Uint8Array): Promise<void> {
+    await (await this.#arena!).free(piece);
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+}

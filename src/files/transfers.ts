@@ -1,0 +1,181 @@
+/**
+ * Transfers that can't go straight from arena memory to the device. Unaligned ones go through the page cache, on the second descriptor;
+ * memory that isn't an arena's, or isn't aligned, is copied through staging memory.
+ */
+
+import type { Segment } from "../arena.js";
+import type { Dispatcher, Owner } from "../core/dispatcher.js";
+import { type DescribeErrno, type SystemError, systemError } from "../core/errors.js";
+import type { OpenedFile } from "../core/host.js";
+import { EFAULT, type Scheme } from "../core/ports.js";
+import { PIECE_BYTES, type Staging } from "./staging.js";
+
+interface TransferHost {
+  readonly dispatcher: Dispatcher;
+  readonly scheme: Scheme;
+  readonly staging: Staging;
+  readonly describe: DescribeErrno;
+  segmentOf(buffer: ArrayBufferLike): Segment | null;
+  enqueue(attempt: () => boolean): void;
+  counted(what: "bounced" | "buffered"): void;
+}
+
+export class Transfers {
+  readonly #host: TransferHost;
+  readonly #opened: OpenedFile;
+  readonly #owner: Owner;
+  readonly #directFile: number;
+  readonly #directWrites: boolean;
+  readonly #waiting: (() => boolean)[] = [];
+  /** Transfers under way here. */
+  active = 0;
+  /**
+   * Writes through the page cache, under way or waiting. While there are any, no write goes around it: the page that a small write
+   * fills from the disk could be older than a neighbouring block on its way there, and would overwrite it later.
+   */
+  cachedWrites = 0;
+
+  constructor(host: TransferHost, opened: OpenedFile, owner: Owner, directFile: number, directWrites: boolean) {
+    this.#host = host;
+    this.#opened = opened;
+    this.#owner = owner;
+    this.#directFile = directFile;
+    this.#directWrites = directWrites;
+  }
+
+  /** Bytes transferred; a write is whole, or rejects with `bytesWritten`. `position` -1: the descriptor's own. */
+  async run(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
+    const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
+    const direct = aligned && position >= 0 && (write ? this.#directWrites : this.#directFile >= 0);
+    this.active++;
+    try {
+      if (!write) return await this.#pieces(write, view, position, direct);
+      return direct ? await this.#aroundCache(view, position) : await this.#throughCache(view, position);
+    } finally {
+      this.active--;
+      this.#retry();
+    }
+  }
+
+  /** What is left of a transfer that came back short: its end, an error, or the end of the file. */
+  async rest(write: boolean, view: ArrayBufferView, position: number, done: number): Promise<number> {
+    // A device ends in the middle of its last block only at the end of the file.
+    if (!write && (done === 0 || done % this.#opened.offsetAlign !== 0)) return done;
+    const left = new Uint8Array(view.buffer, view.byteOffset + done, view.byteLength - done);
+    try {
+      return done + (await this.run(write, left, position + done));
+    } catch (error) {
+      if (!write) return done;
+      (error as SystemError).bytesWritten = done + ((error as SystemError).bytesWritten ?? 0);
+      throw error;
+    }
+  }
+
+  /** Resolves when nothing of this file is in flight any more. */
+  settled(): Promise<void> {
+    return this.#when(() => this.active === 0 && this.#owner.active === 0);
+  }
+
+  async #aroundCache(view: ArrayBufferView, position: number): Promise<number> {
+    await this.#when(() => this.cachedWrites === 0);
+    return this.#pieces(true, view, position, true);
+  }
+
+  async #throughCache(view: ArrayBufferView, position: number): Promise<number> {
+    this.cachedWrites++;
+    try {
+      await this.#when(() => this.#owner.directWrites === 0);
+      return await this.#pieces(true, view, position, false);
+    } finally {
+      this.cachedWrites--;
+    }
+  }
+
+  /** Resolves once `condition` holds; looked at whenever a request of this file has ended. */
+  async #when(condition: () => boolean): Promise<void> {
+    if (condition()) return;
+    await new Promise<void>((resolve) => {
+      this.#waiting.push(() => {
+        if (!condition()) return false;
+        resolve();
+        return true;
+      });
+      this.#owner.quiet = this.#retry;
+    });
+  }
+
+  readonly #retry = (): void => {
+    for (let i = 0; i < this.#waiting.length; ) {
+      if (this.#waiting[i]!()) this.#waiting.splice(i, 1);
+      else i++;
+    }
+    if (this.#waiting.length === 0) this.#owner.quiet = null;
+  };
+
+  async #pieces(write: boolean, view: ArrayBufferView, position: number, direct: boolean): Promise<number> {
+    if (!direct) this.#host.counted("buffered");
+    const segment = this.#host.segmentOf(view.buffer);
+    const inArena = segment !== null && segment.range.start <= segment.bufferAddress + view.byteOffset;
+    const usable = inArena && (!direct || (view.byteOffset & (this.#opened.memoryAlign - 1)) === 0);
+    if (!usable && view.byteLength > 0) this.#host.counted("bounced");
+    const whole = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+    let done = 0;
+    try {
+      do {
+        const left = whole.subarray(done, usable ? undefined : done + PIECE_BYTES);
+        const at = position < 0 ? -1 : position + done;
+        const bytes = usable ? await this.#issue(write, left, at, direct) : await this.#staged(write, left, at, direct);
+        done += bytes;
+        // A pipe gives what it has; a file that gives less than was asked for has ended. A write goes on until it's done or fails.
+        if (bytes === 0 || (!write && (position < 0 || bytes < left.byteLength))) break;
+      } while (done < whole.byteLength);
+    } catch (error) {
+      if (write) (error as SystemError).bytesWritten = done;
+      else if (done > 0) return done;
+      throw error;
+    }
+    return done;
+  }
+
+  async #staged(write: boolean, part: Uint8Array, position: number, direct: boolean): Promise<number> {
+    if (part.byteLength === 0) return 0;
+    const piece = await this.#host.staging.acquire(part.byteLength);
+    try {
+      if (write) piece.set(part);
+      const bytes = await this.#issue(write, piece, position, direct);
+      if (!write) part.set(piece.subarray(0, bytes));
+      return bytes;
+    } finally {
+      await this.#host.staging.release(piece);
+    }
+  }
+
+  #issue(write: boolean, memory: Uint8Array, position: number, direct: boolean): Promise<number> {
+    const { dispatcher, describe, segmentOf, enqueue } = this.#host;
+    const segment = segmentOf(memory.buffer);
+    if (memory.byteLength === 0) return Promise.resolve(0);
+    const file = direct ? this.#directFile : this.#opened.handle.fd;
+    return new Promise((resolve, reject) => {
+      const done = (errno: number, bytes: number): void => {
+        if (errno < 0) reject(systemError(describe, errno, write ? "write" : "read"));
+        else resolve(bytes);
+      };
+      if (segment === null || segment.index < 0) return done(-EFAULT, 0);
+      const address = segment.bufferAddress + memory.byteOffset;
+      enqueue(() =>
+        dispatcher.accept(
+          write,
+          file,
+          this.#owner,
+          direct,
+          segment.index,
+          address,
+          memory.byteLength,
+          position,
+          memory,
+          done,
+        ),
+      );
+    });
+  }
+}

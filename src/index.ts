@@ -1,0 +1,89 @@
+/** pinless: direct I/O whose buffers stay ordinary memory. Here the engine meets the real kernel. */
+
+import { getSystemErrorMap } from "node:util";
+import type { Host, StartedScheme } from "./core/host.js";
+import type { EngineOptions } from "./core/options.js";
+import { settingsOf } from "./core/options.js";
+import { PortableEngine, startScheme } from "./engine.js";
+import { openWatchdog } from "./events/monitor.js";
+import type { File } from "./files/file.js";
+import { monotonicMs } from "./linux/clock.js";
+import { loadLibc } from "./linux/libc.js";
+import { loop } from "./linux/loop.js";
+import { openFile } from "./linux/open-file.js";
+import { explainNoRing, memlockBytes } from "./linux/probe.js";
+import { MemoryThread } from "./memory/thread-host.js";
+import { probeRevocation, type Revocation } from "./schemes/io-uring/revocation.js";
+import { IoUring } from "./schemes/io-uring/scheme.js";
+
+export type { Arena, ArenaOptions } from "./arena.js";
+export type { Done } from "./core/dispatcher.js";
+export { ERROR_CODES, PinlessError, type PinlessErrorCode, type SystemError } from "./core/errors.js";
+export type { MmuEvent } from "./core/events.js";
+export type { Invalidation, MmuNotifier } from "./core/notifier.js";
+export type { EngineOptions, LeaseOptions } from "./core/options.js";
+export type { Operation, OperationReport, PinMode, SchemeName } from "./core/ports.js";
+export type { EngineStats } from "./core/stats.js";
+export type { File } from "./files/file.js";
+
+const memory = new MemoryThread();
+let revocation: Revocation | undefined;
+
+const host: Host = {
+  memory,
+  loop,
+  memlockBytes,
+  openFile,
+  describe: (errno) => getSystemErrorMap().get(errno) ?? [`errno ${-errno}`, "unknown error"],
+  startScheme(name, settings, bufferSlots): StartedScheme | string {
+    if (name !== "io_uring") return `The scheme ${name} isn't part of this version: take "io_uring".`;
+    let woken = (): void => {};
+    const degraded: string[] = [];
+    let pin = settings.pin;
+    if (pin === "lease") {
+      revocation ??= probeRevocation(monotonicMs);
+      if (!revocation.works) {
+        pin = "per-io";
+        degraded.push(
+          `leases need a kernel that gives registrations back at once (6.13 or later); here: ${revocation.detail}. I/O goes per-io`,
+        );
+      }
+    }
+    const scheme = IoUring.open({
+      depth: settings.depth,
+      bufferSlots: pin === "per-io" ? 0 : bufferSlots,
+      woken: () => woken(),
+    });
+    if (typeof scheme === "number") return explainNoRing(scheme);
+    return {
+      scheme,
+      pin,
+      degraded,
+      onWoken: (run) => {
+        woken = run;
+      },
+      openWatchdog: (lost) => openWatchdog(scheme.fd, lost),
+    };
+  },
+};
+
+/** Direct I/O by one scheme, on arenas whose pages stay movable. */
+export class Engine extends PortableEngine {
+  /**
+   * Opens an engine. Rejects with `ERR_PINLESS_OPTION` for options that can't be meant, `ERR_PINLESS_UNSUPPORTED` where the scheme asked
+   * for isn't there. `engine.scheme` and `engine.pin` say what runs.
+   */
+  static async open(options: EngineOptions = {}): Promise<Engine> {
+    await loadLibc();
+    const settings = settingsOf(options, memlockBytes());
+    return new Engine(host, settings, startScheme(host, settings));
+  }
+}
+
+let defaultEngine: Promise<Engine> | undefined;
+
+/** As `open` of node:fs/promises, on this thread's default engine, which opens with the first call and needs no closing. */
+export async function open(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<File> {
+  defaultEngine ??= Engine.open();
+  return (await defaultEngine).openFile(path, flags, mode);
+}

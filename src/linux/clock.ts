@@ -1,0 +1,8 @@
+/** CLOCK_MONOTONIC in milliseconds. performance.now() begins anew in every worker; this one is the same for all threads. */
+
+const [seconds, nanoseconds] = process.hrtime();
+const offsetMs = seconds * 1000 + nanoseconds / 1e6 - performance.now();
+
+export function monotonicMs(): number {
+  return performance.now() + offsetMs;
+}

@@ -1,0 +1,194 @@
+/**
+ * The C library by FFI: one thin function a call, each returning a result or a negative errno. koffi is loaded at the first `loadLibc()`,
+ * not at import, so that importing pinless is cheap and works where add-ons are forbidden.
+ */
+
+import { readFileSync } from "node:fs";
+import { isMainThread } from "node:worker_threads";
+import type koffiModule from "koffi";
+import { DLFCN, SYSCALLS } from "../abi/numbers.js";
+import { PinlessError } from "../core/errors.js";
+
+type Koffi = typeof koffiModule;
+
+interface Libc {
+  koffi: Koffi;
+  setup(nr: number, entries: number, params: bigint): number;
+  enter(
+    nr: number,
+    fd: number,
+    toSubmit: number,
+    minComplete: number,
+    flags: number,
+    argument: number,
+    bytes: number,
+  ): number;
+  register(nr: number, fd: number, opcode: number, argument: bigint, count: number): number;
+  mmap(address: number, bytes: number, protection: number, flags: number, fd: number, offset: number): number;
+  munmap(address: number, bytes: number): number;
+  madvise(address: number, bytes: number, advice: number): number;
+  fcntl(fd: number, command: number): number;
+  close(fd: number): number;
+  socketpair(domain: number, type: number, protocol: number, fds: Int32Array): number;
+  statx(dirfd: number, path: string, flags: number, mask: number, buffer: Uint8Array): number;
+  getrlimit(resource: number, limits: BigUint64Array): number;
+  geteuid(): number;
+  addHook(env: bigint, run: bigint, argument: number): number;
+  removeHook(env: bigint, run: bigint, argument: number): number;
+  closeSymbol: bigint;
+}
+
+let libc: Libc | undefined;
+
+/** Loads koffi and binds the functions. Throws `ERR_PINLESS_UNSUPPORTED` where Node may not load add-ons. */
+export async function loadLibc(): Promise<void> {
+  libc ??= bind(await importKoffi());
+}
+
+async function importKoffi(): Promise<Koffi> {
+  try {
+    return (await import("koffi")).default;
+  } catch (cause) {
+    const error = new PinlessError(
+      "ERR_PINLESS_UNSUPPORTED",
+      `koffi, the add-on that system calls go through, can't be loaded: ${(cause as Error).message}. ` +
+        "Under Node's permission model start node with --allow-addons; otherwise install pinless again on this machine.",
+    );
+    error.cause = cause;
+    throw error;
+  }
+}
+
+function bind(koffi: Koffi): Libc {
+  const lib = koffi.load(null);
+  if (!isMainThread) keepAddonLoaded(lib);
+  const hook = "(uintptr_t env, uintptr_t run, intptr_t argument)";
+  return {
+    koffi,
+    setup: lib.func("syscall", "long", ["long", "uint32_t", "uintptr_t"]),
+    enter: lib.func("syscall", "long", ["long", "int", "uint32_t", "uint32_t", "uint32_t", "uintptr_t", "size_t"]),
+    register: lib.func("syscall", "long", ["long", "int", "uint32_t", "uintptr_t", "uint32_t"]),
+    mmap: lib.func("intptr_t mmap(uintptr_t address, size_t bytes, int protection, int flags, int fd, int64_t offset)"),
+    munmap: lib.func("int munmap(uintptr_t address, size_t bytes)"),
+    madvise: lib.func("int madvise(uintptr_t address, size_t bytes, int advice)"),
+    fcntl: lib.func("int fcntl(int fd, int command)"),
+    close: lib.func("int close(int fd)"),
+    socketpair: lib.func("int socketpair(int domain, int type, int protocol, int32_t *fds)"),
+    statx: lib.func("int statx(int dirfd, const char *path, int flags, uint32_t mask, uint8_t *buffer)"),
+    getrlimit: lib.func("int getrlimit(int resource, uint64_t *limits)"),
+    geteuid: lib.func("uint32_t geteuid()"),
+    addHook: lib.func(`int napi_add_env_cleanup_hook${hook}`),
+    removeHook: lib.func(`int napi_remove_env_cleanup_hook${hook}`),
+    closeSymbol: lib.symbol("close") as bigint,
+  };
+}
+
+/**
+ * koffi loaded in a worker only is unloaded when that worker ends, with calls of its own still to come: the process died (measured on
+ * Node 20 to 26). A second, permanent handle to the add-on prevents it.
+ */
+function keepAddonLoaded(lib: ReturnType<Koffi["load"]>): void {
+  const path = /\S+koffi\S*\.node$/m.exec(readFileSync("/proc/self/maps", "utf8"))?.[0];
+  if (path === undefined) return;
+  lib.func("void *dlopen(const char *path, int flags)")(path, DLFCN.RTLD_NOW | DLFCN.RTLD_NOLOAD | DLFCN.RTLD_NODELETE);
+}
+
+function bound(): Libc {
+  if (libc === undefined) throw new Error("loadLibc() comes first");
+  return libc;
+}
+
+/** 0 or a count, or -errno; libc says -1 and keeps the reason in errno. */
+function orErrno(c: Libc, result: number): number {
+  return result === -1 ? -c.koffi.errno() : result;
+}
+
+/** Of memory that doesn't move: not of a small typed array, which lives on V8's heap. */
+export function addressOf(memory: ArrayBufferLike): number {
+  return Number(bound().koffi.address(new Uint8Array(memory)));
+}
+
+/** The memory at an address. Touching it after it was unmapped kills the process. */
+export function viewOf(address: number, bytes: number): ArrayBuffer {
+  return bound().koffi.view(BigInt(address), bytes);
+}
+
+export function ioUringSetup(entries: number, params: ArrayBuffer): number {
+  const c = bound();
+  return orErrno(c, c.setup(SYSCALLS.__NR_io_uring_setup, entries, BigInt(addressOf(params))));
+}
+
+export function ioUringEnter(fd: number, toSubmit: number, minComplete: number, flags: number): number {
+  const c = libc!;
+  return orErrno(c, c.enter(SYSCALLS.__NR_io_uring_enter, fd, toSubmit, minComplete, flags, 0, 0));
+}
+
+export function ioUringRegister(fd: number, opcode: number, argument: number, count: number): number {
+  const c = libc!;
+  return orErrno(c, c.register(SYSCALLS.__NR_io_uring_register, fd, opcode, BigInt(argument), count));
+}
+
+/** The address, or -errno. */
+export function mmap(bytes: number, protection: number, flags: number, fd: number, offset: number): number {
+  const c = bound();
+  return orErrno(c, c.mmap(0, bytes, protection, flags, fd, offset));
+}
+
+export function munmap(address: number, bytes: number): number {
+  const c = bound();
+  return orErrno(c, c.munmap(address, bytes));
+}
+
+export function madvise(address: number, bytes: number, advice: number): number {
+  const c = bound();
+  return orErrno(c, c.madvise(address, bytes, advice));
+}
+
+export function fcntl(fd: number, command: number): number {
+  const c = bound();
+  return orErrno(c, c.fcntl(fd, command));
+}
+
+export function close(fd: number): number {
+  const c = bound();
+  return orErrno(c, c.close(fd));
+}
+
+/** Both descriptors, or -errno. */
+export function socketpair(domain: number, type: number): readonly [number, number] | number {
+  const c = bound();
+  const fds = new Int32Array(2);
+  const result = orErrno(c, c.socketpair(domain, type, 0, fds));
+  return result < 0 ? result : [fds[0]!, fds[1]!];
+}
+
+export function statx(fd: number, flags: number, mask: number, buffer: Uint8Array): number {
+  const c = bound();
+  return orErrno(c, c.statx(fd, "", flags, mask, buffer));
+}
+
+/** The soft limit, Infinity where there is none; or -errno. */
+export function getrlimit(resource: number): number {
+  const c = bound();
+  const limits = new BigUint64Array(2);
+  const result = orErrno(c, c.getrlimit(resource, limits));
+  if (result < 0) return result;
+  return limits[0]! === 0xffffffffffffffffn ? Number.POSITIVE_INFINITY : Number(limits[0]);
+}
+
+export function geteuid(): number {
+  return bound().geteuid();
+}
+
+/**
+ * Closes `fd` when this thread's environment is torn down, also by `worker.terminate()`, which runs no JavaScript: a ring that stays
+ * open keeps its pins for ever. Returns the function that takes it back, for whoever closes `fd` earlier.
+ */
+export function closeAtTeardown(fd: number): () => void {
+  const c = bound();
+  const env = (c.koffi as unknown as { node: { env: bigint } }).node.env;
+  c.addHook(env, c.closeSymbol, fd);
+  return () => {
+    c.removeHook(env, c.closeSymbol, fd);
+  };
+}

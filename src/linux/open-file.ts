@@ -1,0 +1,66 @@
+/** Opens a file twice: through the page cache by Node, whose errors and flags are what a caller expects, and around it. */
+
+import { closeSync, openSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { STATX_BUFFER } from "../abi/layouts.js";
+import { FCNTL, openDirectFlag, STATX } from "../abi/numbers.js";
+import type { OpenedFile } from "../core/host.js";
+import { fcntl, statx } from "./libc.js";
+
+/** What O_DIRECT asks for where the filesystem doesn't say (statx before 6.1): a page suits every device in use. */
+const DEFAULT_ALIGN = 4096;
+
+export async function openFile(
+  path: string | Uint8Array | URL,
+  flags: string | number = "r",
+  mode?: number,
+): Promise<OpenedFile> {
+  const handle = await open(path as string, flags, mode);
+  try {
+    const stat = await handle.stat();
+    const hasBlocks = stat.isFile() || stat.isBlockDevice();
+    const status = fcntl(handle.fd, FCNTL.F_GETFL);
+    const directFd = hasBlocks && status >= 0 ? openDirect(handle.fd, status) : -1;
+    const { memoryAlign, offsetAlign } = directFd >= 0 ? alignmentOf(directFd) : { memoryAlign: 1, offsetAlign: 1 };
+    const usable = offsetAlign > 0;
+    if (directFd >= 0 && !usable) closeSync(directFd);
+    return {
+      handle,
+      directFd: usable ? directFd : -1,
+      memoryAlign: Math.max(1, memoryAlign),
+      offsetAlign: Math.max(1, offsetAlign),
+      seekable: hasBlocks,
+      append: (status & FCNTL.O_APPEND) !== 0,
+      closeDirect: () => {
+        if (directFd >= 0 && usable) closeSync(directFd);
+      },
+    };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/** The same file again with O_DIRECT, or -1: no such thing on this filesystem, no /proc, or no permission any more (an owner's 0444). */
+function openDirect(fd: number, status: number): number {
+  const kept = status & (FCNTL.O_ACCMODE | FCNTL.O_APPEND | FCNTL.O_SYNC | FCNTL.O_DSYNC);
+  try {
+    return openSync(`/proc/self/fd/${fd}`, kept | openDirectFlag(process.arch));
+  } catch {
+    return -1;
+  }
+}
+
+/** Alignments in bytes, by statx; 0: the file takes no direct I/O (encrypted, say). */
+function alignmentOf(fd: number): { memoryAlign: number; offsetAlign: number } {
+  const buffer = new Uint8Array(STATX_BUFFER.size);
+  const words = new Uint32Array(buffer.buffer);
+  const failed = statx(fd, FCNTL.AT_EMPTY_PATH, STATX.STATX_DIOALIGN, buffer) < 0;
+  if (failed || (words[STATX_BUFFER.fields.stx_mask / 4]! & STATX.STATX_DIOALIGN) === 0) {
+    return { memoryAlign: DEFAULT_ALIGN, offsetAlign: DEFAULT_ALIGN };
+  }
+  return {
+    memoryAlign: words[STATX_BUFFER.fields.stx_dio_mem_align / 4]!,
+    offsetAlign: words[STATX_BUFFER.fields.stx_dio_offset_align / 4]!,
+  };
+}

@@ -1,0 +1,63 @@
+/** What this kernel, filesystem and its limits give. */
+
+import { readFileSync, statfsSync } from "node:fs";
+import { release } from "node:os";
+import { ERRNO, RESOURCE } from "../abi/numbers.js";
+import { geteuid, getrlimit } from "./libc.js";
+
+/** Bytes that this process may pin at most: without CAP_IPC_LOCK, RLIMIT_MEMLOCK, which all processes of the user share. */
+export function memlockBytes(): number {
+  const CAP_IPC_LOCK = 14;
+  const effective = BigInt(`0x${/^CapEff:\s*(\w+)/m.exec(readText("/proc/self/status") ?? "")?.[1] ?? "0"}`);
+  if ((effective >> BigInt(CAP_IPC_LOCK)) & 1n) return Number.POSITIVE_INFINITY;
+  const limit = getrlimit(RESOURCE.RLIMIT_MEMLOCK);
+  return limit < 0 ? 0 : limit;
+}
+
+/** One sentence: why a ring couldn't be set up, and what to change. */
+export function explainNoRing(errno: number): string {
+  const disabled = readText("/proc/sys/kernel/io_uring_disabled")?.trim() ?? "0";
+  switch (-errno) {
+    case ERRNO.ENOSYS:
+      return "io_uring isn't in this kernel, or a seccomp filter hides it (containers: allow io_uring_setup, io_uring_enter, io_uring_register).";
+    case ERRNO.EPERM:
+      return disabled === "0" || (disabled === "1" && geteuid() === 0)
+        ? "io_uring is forbidden here, by a seccomp filter or a security module (containers: allow io_uring_setup, io_uring_enter, io_uring_register)."
+        : `io_uring is switched off: sysctl kernel.io_uring_disabled is ${disabled}; 0 allows it.`;
+    case ERRNO.ENOMEM:
+      return "RLIMIT_MEMLOCK leaves no room for a ring: raise it (ulimit -l), or take a smaller depth.";
+    case ERRNO.EINVAL:
+      return `this kernel (${release()}) is too old for the ring that pinless needs: 5.19 or later.`;
+    default:
+      return `io_uring can't be used: errno ${-errno}.`;
+  }
+}
+
+/** The type of the filesystem that holds `path`, e.g. "ext4". */
+export function filesystemOf(path: string): string {
+  const NAMES: Record<number, string> = {
+    61267: "ext4",
+    1481003842: "xfs",
+    2435016766: "btrfs",
+    16914836: "tmpfs",
+    2035054128: "overlayfs",
+    26985: "nfs",
+    801189825: "zfs",
+    4076150800: "f2fs",
+  };
+  const { type } = statfsSync(path);
+  return NAMES[type] ?? `0x${type.toString(16)}`;
+}
+
+/** Pinned bytes of this process (VmPin of /proc/self/status). */
+export function pinnedBytes(): number {
+  return Number(/^VmPin:\s*(\d+) kB/m.exec(readText("/proc/self/status") ?? "")?.[1] ?? 0) * 1024;
+}
+
+function readText(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,50 @@
+/** The ring's sparse buffer table with tags: what a lease is made of. */
+
+import { RSRC_REGISTER } from "../../abi/layouts.js";
+import { IO_URING, MMAN } from "../../abi/numbers.js";
+import type { Registrations } from "../../core/ports.js";
+import { BufferUpdate } from "../../linux/buffer-update.js";
+import { addressOf, ioUringRegister, madvise } from "../../linux/libc.js";
+import type { Ring } from "../../linux/ring.js";
+
+export class RegisteredBuffers implements Registrations {
+  readonly slots: number;
+  readonly #ring: Ring;
+  readonly #tag: number;
+  readonly #update: BufferUpdate;
+
+  private constructor(ring: Ring, slots: number, tag: number) {
+    this.#ring = ring;
+    this.slots = slots;
+    this.#tag = tag;
+    this.#update = new BufferUpdate(ring.fd);
+  }
+
+  /** `tag`: the upper half of the `user_data` of a tag completion; the lower half is the slot. -errno where the kernel has no such table. */
+  static open(ring: Ring, slots: number, tag: number): RegisteredBuffers | number {
+    const words = new Uint32Array(new ArrayBuffer(128));
+    words[RSRC_REGISTER.fields.nr / 4] = slots;
+    words[RSRC_REGISTER.fields.flags / 4] = IO_URING.IORING_RSRC_REGISTER_SPARSE;
+    const made = ioUringRegister(
+      ring.fd,
+      IO_URING.IORING_REGISTER_BUFFERS2,
+      addressOf(words.buffer),
+      RSRC_REGISTER.size,
+    );
+    return made < 0 ? made : new RegisteredBuffers(ring, slots, tag);
+  }
+
+  take(slot: number, address: number, bytes: number): number {
+    return this.#update.set(slot, address, bytes, slot, this.#tag);
+  }
+
+  /** Whatever was prepared goes to the kernel first: it may use this registration. */
+  drop(slot: number): number {
+    if (this.#ring.unsubmitted > 0) this.#ring.enter(0, 0);
+    return this.#update.set(slot, 0, 0, 0, 0);
+  }
+
+  populate(address: number, bytes: number): number {
+    return madvise(address, bytes, MMAN.MADV_POPULATE_WRITE);
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Does giving a registration back work here? Takes a lease, drops it and times the tag: once idle, and once while a read of an empty pipe
+ * is pending on another slot. Kernels before 6.13 answer a second late, or never (6.1: 1,020 to 1,055 ms, and 5 s without an answer).
+ */
+
+import { SQE } from "../../abi/layouts.js";
+import { ERRNO, IO_URING, SOCKET } from "../../abi/numbers.js";
+import { fixedMemory } from "../../linux/fixed-memory.js";
+import { addressOf, close, socketpair } from "../../linux/libc.js";
+import { Ring } from "../../linux/ring.js";
+import { RegisteredBuffers } from "./registered-buffers.js";
+
+/** A kernel that releases at once takes microseconds; this leaves room for a machine that is busy. */
+const LIMIT_MS = 100;
+const PAGE_BYTES = 65536;
+const TAG = 1;
+const PENDING_READ = 7;
+
+export interface Revocation {
+  readonly works: boolean;
+  /** Why not, or how fast. */
+  readonly detail: string;
+}
+
+export function probeRevocation(nowMs: () => number): Revocation {
+  const ring = Ring.open({
+    entries: 4,
+    completions: 16,
+    flags: IO_URING.IORING_SETUP_COOP_TASKRUN | IO_URING.IORING_SETUP_TASKRUN_FLAG,
+  });
+  if (typeof ring === "number") return { works: false, detail: `no ring with COOP_TASKRUN (errno ${-ring})` };
+  const pair = socketpair(SOCKET.AF_UNIX, SOCKET.SOCK_STREAM | SOCKET.SOCK_CLOEXEC);
+  try {
+    const buffers = RegisteredBuffers.open(ring, 2, TAG);
+    if (typeof buffers === "number") return { works: false, detail: `no sparse buffer table (errno ${-buffers})` };
+    if (typeof pair === "number") return { works: false, detail: `no socket for the test (errno ${-pair})` };
+    const memory = fixedMemory(2 * PAGE_BYTES);
+    const address = addressOf(memory);
+    const idleMs = timeRevoke(ring, buffers, address, nowMs);
+    if (typeof idleMs === "string") return { works: false, detail: `${idleMs} when idle` };
+    const refused = buffers.take(1, address + PAGE_BYTES, PAGE_BYTES);
+    if (refused < 0) return { works: false, detail: `no second registration (errno ${-refused})` };
+    readWithoutEnd(ring, pair[0], address + PAGE_BYTES);
+    const busyMs = timeRevoke(ring, buffers, address, nowMs);
+    if (typeof busyMs === "string")
+      return { works: false, detail: `${busyMs} while a read was pending on another slot` };
+    return { works: true, detail: `${idleMs.toFixed(3)} ms idle, ${busyMs.toFixed(3)} ms with a read pending` };
+  } finally {
+    if (typeof pair !== "number") for (const fd of pair) close(fd);
+    ring.close();
+  }
+}
+
+/** Milliseconds from the drop to its tag, or what went wrong. */
+function timeRevoke(ring: Ring, buffers: RegisteredBuffers, address: number, nowMs: () => number): number | string {
+  const taken = buffers.take(0, address, PAGE_BYTES);
+  if (taken < 0) return `no registration (errno ${-taken})`;
+  const begin = nowMs();
+  const dropped = buffers.drop(0);
+  if (dropped < 0) return `no update (errno ${-dropped})`;
+  let released = false;
+  const sink = {
+    completion(low: number, high: number): void {
+      if (high === TAG && low === 0) released = true;
+    },
+  };
+  for (;;) {
+    ring.reap(sink, 16);
+    const tookMs = nowMs() - begin;
+    if (released) return tookMs;
+    if (tookMs > LIMIT_MS) return `a registration wasn't released within ${LIMIT_MS} ms`;
+    const entered = ring.enter(0, IO_URING.IORING_ENTER_GETEVENTS);
+    if (entered < 0 && entered !== -ERRNO.EINTR) return `io_uring_enter failed (errno ${-entered})`;
+  }
+}
+
+/** Nothing ever arrives on this socket: the request ends when the ring is closed. */
+function readWithoutEnd(ring: Ring, fd: number, address: number): void {
+  const at = ring.next();
+  ring.sqes.fill(0, at, at + SQE.size / 4);
+  ring.sqes[at] = IO_URING.IORING_OP_READ_FIXED;
+  ring.sqes[at + SQE.fields.fd / 4] = fd;
+  new BigUint64Array(ring.sqes.buffer, at * 4 + SQE.fields.addr, 1)[0] = BigInt(address);
+  ring.sqes[at + SQE.fields.len / 4] = PAGE_BYTES;
+  ring.sqes[at + SQE.fields.user_data / 4 + 1] = PENDING_READ;
+  ring.sqes[at + SQE.fields.buf_index / 4] = 1;
+  ring.enter(0, 0);
+}

@@ -1,0 +1,176 @@
+/** The io_uring scheme: one ring with a sparse buffer table and a sparse file table. */
+
+import { SQE } from "../../abi/layouts.js";
+import { ERRNO, IO_URING } from "../../abi/numbers.js";
+import type { CompletionSink, Scheme } from "../../core/ports.js";
+import { Ring, type RingSink } from "../../linux/ring.js";
+import { Wake } from "../../linux/wake.js";
+import { FileTable } from "./file-table.js";
+import { RegisteredBuffers } from "./registered-buffers.js";
+
+/**
+ * No SINGLE_ISSUER: an update of the buffer table from any other thread would be refused (EEXIST), and the monitor must be able to drop
+ * leases while this thread is busy. COOP_TASKRUN spares an interrupt a completion; TASKRUN_FLAG says when the kernel has work to do.
+ */
+const FLAGS = IO_URING.IORING_SETUP_COOP_TASKRUN | IO_URING.IORING_SETUP_TASKRUN_FLAG;
+
+/** The upper half of `user_data` says what a completion is about; the lower is the request's or the buffer's slot. */
+const REQUEST = 0;
+export const TAG = 1;
+const OTHER = 2;
+
+const FD = SQE.fields.fd / 4;
+const OFF = SQE.fields.off / 4;
+const ADDR = SQE.fields.addr / 4;
+const LEN = SQE.fields.len / 4;
+const RW_FLAGS = SQE.fields.rw_flags / 4;
+const USER_DATA = SQE.fields.user_data / 4;
+const BUF_INDEX = SQE.fields.buf_index / 4;
+
+export interface IoUringOptions {
+  readonly depth: number;
+  /** Slots of the buffer table; 0: none. */
+  readonly bufferSlots: number;
+  readonly woken: () => void;
+}
+
+export class IoUring implements Scheme, RingSink {
+  readonly name = "io_uring";
+  readonly depth: number;
+  readonly registrations: RegisteredBuffers | null;
+  readonly #ring: Ring;
+  readonly #wake: Wake;
+  readonly #files: FileTable;
+  #sink: CompletionSink | null = null;
+
+  private constructor(ring: Ring, wake: Wake, registrations: RegisteredBuffers | null, depth: number) {
+    this.#ring = ring;
+    this.#wake = wake;
+    this.depth = depth;
+    this.registrations = registrations;
+    this.#files = new FileTable(ring.fd);
+  }
+
+  /** A scheme, or -errno as `Ring.open`. */
+  static open(options: IoUringOptions): IoUring | number {
+    // Room for every request, a cancel for each, and a tag for every live lease: the completion queue can't overflow.
+    const completions = 2 * options.depth + options.bufferSlots;
+    const ring = Ring.open({ entries: 2 * options.depth, completions, flags: FLAGS });
+    if (typeof ring === "number") return ring;
+    const wake = Wake.open(ring.fd, options.woken);
+    if (typeof wake === "number") {
+      ring.close();
+      return wake;
+    }
+    const buffers = options.bufferSlots > 0 ? RegisteredBuffers.open(ring, options.bufferSlots, TAG) : null;
+    if (typeof buffers === "number") {
+      wake.close();
+      ring.close();
+      return buffers;
+    }
+    return new IoUring(ring, wake, buffers, options.depth);
+  }
+
+  /** The ring's descriptor: whoever drops its leases from another thread names it by this. */
+  get fd(): number {
+    return this.#ring.fd;
+  }
+
+  attachFile(fd: number): number {
+    return this.#files.attach(fd);
+  }
+
+  detachFile(file: number): void {
+    this.#files.detach(file);
+  }
+
+  prepare(
+    slot: number,
+    write: boolean,
+    file: number,
+    address: number,
+    bytes: number,
+    position: number,
+    bufferSlot: number,
+  ): void {
+    const sqes = this.#ring.sqes;
+    const at = this.#ring.next();
+    const registered = this.#files.isRegistered(file);
+    const opcode =
+      bufferSlot >= 0
+        ? write
+          ? IO_URING.IORING_OP_WRITE_FIXED
+          : IO_URING.IORING_OP_READ_FIXED
+        : write
+          ? IO_URING.IORING_OP_WRITE
+          : IO_URING.IORING_OP_READ;
+    sqes[at] = registered ? opcode | (IO_URING.IOSQE_FIXED_FILE << 8) : opcode;
+    sqes[at + FD] = registered ? this.#files.indexOf(file) : file;
+    if (position < 0) {
+      sqes[at + OFF] = -1;
+      sqes[at + OFF + 1] = -1;
+    } else {
+      sqes[at + OFF] = position | 0;
+      sqes[at + OFF + 1] = (position / 4294967296) | 0;
+    }
+    sqes[at + ADDR] = address | 0;
+    sqes[at + ADDR + 1] = (address / 4294967296) | 0;
+    sqes[at + LEN] = bytes;
+    sqes[at + RW_FLAGS] = 0;
+    sqes[at + USER_DATA] = slot;
+    sqes[at + USER_DATA + 1] = REQUEST;
+    sqes[at + BUF_INDEX] = bufferSlot >= 0 ? bufferSlot : 0;
+    sqes[at + BUF_INDEX + 1] = 0;
+    sqes[at + BUF_INDEX + 2] = 0;
+    sqes[at + BUF_INDEX + 3] = 0;
+  }
+
+  cancel(slot: number): void {
+    if (this.#ring.unsubmitted >= this.#ring.sqEntries) this.enter();
+    const sqes = this.#ring.sqes;
+    const at = this.#ring.next();
+    sqes.fill(0, at, at + SQE.size / 4);
+    sqes[at] = IO_URING.IORING_OP_ASYNC_CANCEL;
+    sqes[at + FD] = -1;
+    sqes[at + ADDR] = slot;
+    sqes[at + ADDR + 1] = REQUEST;
+    sqes[at + USER_DATA + 1] = OTHER;
+  }
+
+  /** EINTR is asked again; after EAGAIN and EBUSY (no memory, completions to reap first) what's left goes with the next call. */
+  enter(): number {
+    const ring = this.#ring;
+    for (;;) {
+      if (ring.unsubmitted === 0 && !ring.hasTaskWork) return 0;
+      const taken = ring.enter(0, IO_URING.IORING_ENTER_GETEVENTS);
+      if (taken >= 0 && ring.unsubmitted === 0) return 0;
+      if (taken >= 0 || taken === -ERRNO.EINTR) continue;
+      return taken === -ERRNO.EAGAIN || taken === -ERRNO.EBUSY ? 0 : taken;
+    }
+  }
+
+  reap(sink: CompletionSink, limit: number): number {
+    this.#sink = sink;
+    return this.#ring.reap(this, limit);
+  }
+
+  completion(low: number, high: number, result: number): void {
+    if (high === REQUEST) this.#sink!.completed(low, result);
+    else if (high === TAG) this.#sink!.released(low);
+  }
+
+  arm(): boolean {
+    if (this.#ring.hasCompletions || this.#ring.hasTaskWork || this.#ring.unsubmitted !== 0) return false;
+    this.#wake.arm();
+    return true;
+  }
+
+  keepAlive(yes: boolean): void {
+    this.#wake.keepAlive(yes);
+  }
+
+  close(): void {
+    this.#wake.close();
+    this.#ring.close();
+  }
+}
