@@ -5,6 +5,7 @@ import type { Dispatcher } from "./core/dispatcher.js";
 import { argumentError, type DescribeErrno, PinlessError, systemError } from "./core/errors.js";
 import type { MmuEvent } from "./core/events.js";
 import { FreeList } from "./core/free-list.js";
+import type { Gate } from "./core/gate.js";
 import type { MmuNotifier } from "./core/notifier.js";
 import type { Loop, Mapping, Memory, MemoryOperation, MemoryResult, OperationReport } from "./core/ports.js";
 import { alignOut, alignUp, contains, overlaps, type Range } from "./core/ranges.js";
@@ -31,6 +32,18 @@ export interface ArenaHost {
   closed(arena: Arena): void;
 }
 
+/**
+ * Where a buffer from `alloc` is, on the buffer itself: asking a typed array for its `buffer` is a call into V8's C++, and costs more than
+ * all the rest of a submission. Views made of it (`subarray`) don't have it and are looked up.
+ */
+export const PLACE = Symbol("pinless.place");
+
+export interface Place {
+  readonly segment: Segment;
+  readonly address: number;
+  readonly bytes: number;
+}
+
 /** One mapping of an arena. */
 export interface Segment {
   readonly buffer: ArrayBufferLike;
@@ -40,7 +53,9 @@ export interface Segment {
   readonly range: Range;
   readonly table: ChunkTable;
   readonly free: FreeList;
-  /** The gate's number for it. */
+  /** The gate that watches it. */
+  readonly gate: Gate;
+  /** The gate's number for it; -1 once it's closed. */
   index: number;
   /** `lifetime`: the first buffer slot it's registered in, or -1. */
   registeredSlot: number;
@@ -83,8 +98,10 @@ export class Arena {
     const rounded = alignUp(bytes, PAGE_BYTES);
     for (const segment of this.#segments) {
       const offset = segment.free.allocate(rounded, PAGE_BYTES);
-      if (offset >= 0)
-        return new Uint8Array(segment.buffer, segment.range.start - segment.bufferAddress + offset, bytes);
+      if (offset < 0) continue;
+      const address = segment.range.start + offset;
+      const buffer = new Uint8Array(segment.buffer, address - segment.bufferAddress, bytes);
+      return Object.defineProperty(buffer, PLACE, { value: { segment, address, bytes } satisfies Place });
     }
     throw new PinlessError(
       "ERR_PINLESS_ARENA_FULL",
@@ -133,12 +150,14 @@ export class Arena {
     if (this.#state !== "open") throw closedError();
     const table = new ChunkTable(range, chunkBytes);
     const free = new FreeList(bytes, chunkBytes);
+    const { gate } = this.#host.dispatcher;
     const segment: Segment = {
       buffer: mapping.buffer,
       bufferAddress: mapping.address,
       range,
       table,
       free,
+      gate,
       index: -1,
       registeredSlot: -1,
     };
@@ -149,16 +168,18 @@ export class Arena {
 
   /**
    * Throws the content away: the range reads as zeros. Its pages are free for others until they're used again; where the range ends
-   * inside a page, that page is kept and written with zeros.
+   * inside a page, that page is kept and written with zeros. `lazily`: the kernel takes the pages when it needs memory; until then, or
+   * until they're written, the range may read as before (MADV_FREE).
    */
-  async discard(range?: ArrayBufferView): Promise<OperationReport> {
-    if (range === undefined) return this.#operate("CLEAR", "discard");
+  async discard(range?: ArrayBufferView, options: { lazily?: boolean } = {}): Promise<OperationReport> {
+    const operation = options.lazily === true ? "discardLazily" : "discard";
+    if (range === undefined) return this.#operate("CLEAR", operation);
     const head = Math.min(range.byteLength, alignUp(range.byteOffset, PAGE_BYTES) - range.byteOffset);
     const tail = Math.min(range.byteLength - head, (range.byteOffset + range.byteLength) % PAGE_BYTES);
     const zero = (from: number, bytes: number): void => {
       new Uint8Array(range.buffer, range.byteOffset + from, bytes).fill(0);
     };
-    return this.#operate("CLEAR", "discard", range, (whole) => {
+    return this.#operate("CLEAR", operation, range, (whole) => {
       zero(0, head);
       zero(range.byteLength - tail, tail);
       return { start: whole.start + head, end: whole.end - tail };

@@ -1,13 +1,12 @@
 /** The engine: one scheme, the notifier and the leases, arenas and files. Only it decides when. */
 
-import { build, type Histogram } from "hdr-histogram-js";
 import { Arena, type ArenaHost, type ArenaOptions, type Segment } from "./arena.js";
 import { invariant } from "./core/assert.js";
 import type { ChunkTable } from "./core/chunk-table.js";
 import { Dispatcher } from "./core/dispatcher.js";
 import { argumentError, PinlessError } from "./core/errors.js";
 import { MMU_EVENTS, type MmuEvent } from "./core/events.js";
-import type { Host, StartedScheme } from "./core/host.js";
+import type { Host, StartedScheme, WaitHistogram } from "./core/host.js";
 import { DROPPED, LeaseTable, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "./core/lease-table.js";
 import { Leases } from "./core/leases.js";
 import { MmuNotifier } from "./core/notifier.js";
@@ -43,11 +42,7 @@ export class PortableEngine {
   readonly #staging: Staging;
   readonly #degraded: string[];
   readonly #invalidations = Object.fromEntries(MMU_EVENTS.map((event) => [event, 0])) as Record<MmuEvent, number>;
-  readonly #waited: Histogram = build({
-    lowestDiscernibleValue: 1,
-    highestTrackableValue: 3_600_000_000,
-    numberOfSignificantValueDigits: 2,
-  });
+  readonly #waited: WaitHistogram;
   readonly #backlog: (() => boolean)[] = [];
   readonly #drainWaiters: (() => void)[] = [];
   #stopClock: (() => void) | null = null;
@@ -60,6 +55,7 @@ export class PortableEngine {
 
   constructor(host: Host, settings: EngineSettings, started: StartedScheme) {
     this.#host = host;
+    this.#waited = host.waitHistogram();
     this.#settings = settings;
     this.#scheme = started.scheme;
     this.#degraded = started.degraded;
@@ -158,9 +154,15 @@ export class PortableEngine {
     });
   }
 
-  /** Gives every lease back; resolves once the kernel has let go of all their pages. I/O goes on, and takes leases again when it's worth it. */
+  /**
+   * Gives every lease back; resolves once the kernel has let go of all their pages. I/O goes on, and takes leases again when it's worth it.
+   * With `pin: "lifetime"` it ends the registrations, for good: I/O goes per-io from then on.
+   */
   async releasePins(): Promise<void> {
-    if (this.#leases === null) return;
+    if (this.#leases === null) {
+      for (const segment of this.#byTable) if (segment !== undefined) this.#unregister(segment);
+      return;
+    }
     this.#leases.dropAll();
     while (this.#leases.held > 0) {
       this.#dispatcher.nudge();
@@ -190,12 +192,7 @@ export class PortableEngine {
       refusedAtImport,
       revalidated: this.#leases?.revalidated ?? 0,
       invalidations: { ...this.#invalidations },
-      waited: {
-        count: this.#waited.totalCount,
-        p50Ms: this.#waited.getValueAtPercentile(50) / 1000,
-        p99Ms: this.#waited.getValueAtPercentile(99) / 1000,
-        maxMs: this.#waited.maxValue / 1000,
-      },
+      waited: this.#waited.summary(),
       leases: {
         live: this.#leases?.held ?? 0,
         bytes: header(PINNED_PAGES) * 4096,
@@ -239,16 +236,20 @@ export class PortableEngine {
   }
 
   #abandon(segment: Segment): void {
-    const registrations = this.#scheme.registrations;
-    if (segment.registeredSlot >= 0 && registrations !== null) {
-      const pieces = Math.ceil((segment.range.end - segment.range.start) / MAX_REGISTRATION_BYTES);
-      for (let i = 0; i < pieces; i++) registrations.drop(segment.registeredSlot + i);
-    }
+    this.#unregister(segment);
     this.#dispatcher.gate.removeTable(segment.index);
     this.#byTable[segment.index] = undefined;
     // The buffer stays known, as closed memory: I/O on its views fails with EFAULT instead of being copied to nowhere.
     segment.index = -1;
     if (this.#lastSegment === segment) this.#lastSegment = null;
+  }
+
+  #unregister(segment: Segment): void {
+    const registrations = this.#scheme.registrations;
+    if (segment.registeredSlot < 0 || registrations === null) return;
+    const pieces = Math.ceil((segment.range.end - segment.range.start) / MAX_REGISTRATION_BYTES);
+    for (let i = 0; i < pieces; i++) registrations.drop(segment.registeredSlot + i);
+    segment.registeredSlot = -1;
   }
 
   #registerForLife(segment: Segment): void {
@@ -323,7 +324,7 @@ export class PortableEngine {
 
   #count(event: MmuEvent, waitedMs: number): void {
     this.#invalidations[event]++;
-    this.#waited.recordValue(Math.round(waitedMs * 1000));
+    this.#waited.record(waitedMs);
   }
 
   #assertOpen(): void {

@@ -12,6 +12,7 @@ import { loadLibc } from "./linux/libc.js";
 import { loop } from "./linux/loop.js";
 import { openFile } from "./linux/open-file.js";
 import { explainNoRing, memlockBytes } from "./linux/probe.js";
+import { waitHistogram } from "./linux/wait-histogram.js";
 import { MemoryThread } from "./memory/thread-host.js";
 import { probeRevocation, type Revocation } from "./schemes/io-uring/revocation.js";
 import { IoUring } from "./schemes/io-uring/scheme.js";
@@ -25,6 +26,7 @@ export type { EngineOptions, LeaseOptions } from "./core/options.js";
 export type { Operation, OperationReport, PinMode, SchemeName } from "./core/ports.js";
 export type { EngineStats } from "./core/stats.js";
 export type { File } from "./files/file.js";
+export { type Probe, probe } from "./linux/probe.js";
 
 const memory = new MemoryThread();
 let revocation: Revocation | undefined;
@@ -34,6 +36,7 @@ const host: Host = {
   loop,
   memlockBytes,
   openFile,
+  waitHistogram,
   describe: (errno) => getSystemErrorMap().get(errno) ?? [`errno ${-errno}`, "unknown error"],
   startScheme(name, settings, bufferSlots): StartedScheme | string {
     if (name !== "io_uring") return `The scheme ${name} isn't part of this version: take "io_uring".`;

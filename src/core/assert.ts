@@ -36,6 +36,11 @@ export class InvariantViolation extends Error {
   }
 }
 
+/** Reports a violation that was found by an `if`: on the hot path, where the detail's text must not be made for nothing. */
+export function violated(name: Invariant, detail: string): never {
+  throw new InvariantViolation(name, detail);
+}
+
 /** Throws `InvariantViolation` unless `holds`. `detail` says what was found, for whoever reads the report. */
 export function invariant(name: Invariant, holds: boolean, detail: string): asserts holds {
   if (!holds) throw new InvariantViolation(name, detail);

@@ -4,7 +4,7 @@
  * timers and sockets get their turn: without that limit a 1 ms timer ticked once in 2 s, with it 1,990 of 2,000 times.
  */
 
-import { invariant } from "./assert.js";
+import { violated } from "./assert.js";
 import type { ChunkTable } from "./chunk-table.js";
 import { Gate, GO, WAIT } from "./gate.js";
 import type { Leases } from "./leases.js";
@@ -145,17 +145,19 @@ export class Dispatcher implements CompletionSink {
         this.#submit(slot);
       }
       const errno = this.#scheme.enter();
-      invariant("STATE", errno >= 0, `the kernel refused a submission as a whole: errno ${-errno}`);
-      if (this.#budget <= 0) return this.#soon();
+      if (errno < 0) violated("STATE", `the kernel refused a submission as a whole: errno ${-errno}`);
+      if (this.#budget <= 0) {
+        this.#soon();
+        return;
+      }
       const reaped = this.#scheme.reap(this, this.#budget);
       this.#budget -= reaped;
       if (reaped === 0 && this.#queued === 0) break;
     }
-    if (this.requests.active === 0 && (this.#leases === null || !this.#leases.uncollected))
-      return this.#keepAlive(false);
     this.#leases?.collect(this.#nowMs);
-    if (!this.#scheme.arm()) return this.#soon();
-    this.#keepAlive(this.requests.active > 0);
+    const waiting = this.requests.active > 0 || this.#leases?.uncollected === true;
+    if (waiting && !this.#scheme.arm()) this.#soon();
+    else this.#keepAlive(this.requests.active > 0);
   }
 
   #soon(): void {

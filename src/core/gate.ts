@@ -3,7 +3,7 @@
  * invalidation what it has to wait for. One engine has one gate; its arenas' segments are the gate's tables.
  */
 
-import { invariant } from "./assert.js";
+import { invariant, violated } from "./assert.js";
 import {
   AWAITS_LEASE,
   CHUNK_WORDS,
@@ -110,10 +110,10 @@ export class Gate implements Subscriber {
         return this.#keepOut(slot, table, first, last, verdict);
       }
     }
-    requests.sequence[slot] = Atomics.load(words, at + SEQUENCE);
+    requests.sequence[slot] = words[at + SEQUENCE]!;
     requests.state[slot] = SUBMITTED;
     if (this.#leases !== null && (gate & (NO_LEASE | IN_PROGRESS)) === 0) {
-      const lease = Atomics.load(words, at + LEASE) - 1;
+      const lease = words[at + LEASE]! - 1;
       if (lease >= 0 && this.#leases.table.use(lease, deviceWrite, nowMs)) requests.lease[slot] = lease;
       else requests.lease[slot] = this.#leases.acquire(requests.table[slot]!, first, deviceWrite, nowMs);
       words[at + USED_MS] = nowMs;
@@ -153,11 +153,8 @@ export class Gate implements Subscriber {
   /** A submitted request has ended: counts it out, and lets an invalidation begin that waited for it. Doesn't free its slot. */
   complete(slot: number): void {
     const requests = this.#requests;
-    invariant(
-      "EXACTLY_ONCE",
-      requests.state[slot] === SUBMITTED,
-      `request ${slot} completed in state ${requests.state[slot]}`,
-    );
+    if (requests.state[slot] !== SUBMITTED)
+      violated("EXACTLY_ONCE", `request ${slot} completed in state ${requests.state[slot]}`);
     requests.state[slot] = ACCEPTED;
     const table = this.#tables[requests.table[slot]!]!;
     const word = requests.write[slot] === 0 ? DEVICE_WRITES : DEVICE_READS;
@@ -168,7 +165,7 @@ export class Gate implements Subscriber {
   #countOut(table: ChunkTable, chunk: number, word: number): void {
     const at = chunk * CHUNK_WORDS;
     const before = Atomics.sub(table.words, at + word, 1);
-    invariant("EXACTLY_ONCE", before > 0, `chunk ${chunk} counted out below 0`);
+    if (before <= 0) violated("EXACTLY_ONCE", `chunk ${chunk} counted out below 0`);
     if ((Atomics.load(table.words, at + GATE) & DRAINING) !== 0) this.#settle(table, chunk);
   }
 
@@ -220,9 +217,10 @@ export class Gate implements Subscriber {
       });
     }
     this.#everyChunk(range, (table, c) => {
-      if (isDrained(table, c, bits)) return true;
+      // Marked before looking: who counts out in between either sees the mark or isn't seen here.
       table.setBits(c, DRAINING);
-      draining++;
+      if (isDrained(table, c, bits)) table.clearBits(c, DRAINING);
+      else draining++;
       return true;
     });
     return draining;

@@ -8,11 +8,18 @@ export interface Host {
   readonly memory: Memory;
   readonly loop: Loop;
   readonly describe: DescribeErrno;
+  waitHistogram(): WaitHistogram;
   /** What this process may pin at most, in bytes. */
   memlockBytes(): number;
   /** A scheme, or one sentence that says why not and what to change. */
   startScheme(name: SchemeName, settings: EngineSettings, bufferSlots: number): StartedScheme | string;
   openFile(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<OpenedFile>;
+}
+
+/** A distribution of milliseconds. */
+export interface WaitHistogram {
+  record(ms: number): void;
+  summary(): { count: number; p50Ms: number; p99Ms: number; maxMs: number };
 }
 
 /** A scheme that runs, and the pin mode that it can really give. */

@@ -84,7 +84,8 @@ export class LeaseTable {
   /** Lets a request use the lease, and notes the use. False: it's on its way out, or its pages aren't known to be dirty. */
   use(slot: number, deviceWrite: boolean, nowMs: number): boolean {
     const at = HEADER_WORDS + slot * SLOT_WORDS;
-    const state = Atomics.load(this.words, at + STATE);
+    // A plain load: should the monitor claim the lease in this moment, the kernel refuses the request, and it goes per-io.
+    const state = this.words[at + STATE]!;
     if (state !== LIVE && (deviceWrite || state !== LIVE_CLEAN)) return false;
     this.words[at + LAST_USE_MS] = nowMs;
     return true;

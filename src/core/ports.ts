@@ -74,7 +74,7 @@ export interface Mapping {
   readonly address: number;
 }
 
-export type MemoryOperation = "prepare" | "discard" | "collapse" | "pageOut";
+export type MemoryOperation = "prepare" | "discard" | "discardLazily" | "collapse" | "pageOut";
 
 export interface MemoryRequest {
   readonly operation: MemoryOperation;

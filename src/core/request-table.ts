@@ -3,7 +3,7 @@
  * FREE → ACCEPTED (queued) → SUBMITTED (in the kernel) → FREE, with HELD in between while an invalidation keeps it out.
  */
 
-import { invariant } from "./assert.js";
+import { violated } from "./assert.js";
 
 export const FREE = 0;
 export const ACCEPTED = 1;
@@ -69,7 +69,7 @@ export class RequestTable {
 
   /** Ends a request; from here on the slot may be another's. */
   release(slot: number): void {
-    invariant("EXACTLY_ONCE", this.state[slot] !== FREE, `request ${slot} ended twice`);
+    if (this.state[slot] === FREE) violated("EXACTLY_ONCE", `request ${slot} ended twice`);
     this.state[slot] = FREE;
     this.#free[this.#freeCount++] = slot;
   }

@@ -1,6 +1,6 @@
 /** A file: what Node's FileHandle has, around the page cache wherever that can be. */
 
-import type { Segment } from "../arena.js";
+import { PLACE, type Place, type Segment } from "../arena.js";
 import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
 import { argumentError, type DescribeErrno, PinlessError, systemError } from "../core/errors.js";
 import type { NodeHandle, OpenedFile } from "../core/host.js";
@@ -82,35 +82,51 @@ export class File {
         "ERR_OUT_OF_RANGE",
         `The value of "position" is out of range. It must be >= 0. Received ${String(position)}`,
       );
-    const direct = this.#straight(write, buffer, position);
-    if (direct === null) return this.#submitOtherwise(write, buffer, position, done);
-    const address = direct.bufferAddress + buffer.byteOffset;
-    const accepted = this.#dispatcher.accept(
+    const place = this.#straight(write, buffer, position);
+    if (place === null) return this.#submitOtherwise(write, buffer, position, done);
+    return this.#accept(write, place, position, buffer, done) ? "queued" : "busy";
+  }
+
+  #accept(
+    write: boolean,
+    { segment, address, bytes }: Place,
+    position: number,
+    buffer: ArrayBufferView,
+    done: Done,
+  ): boolean {
+    return this.#dispatcher.accept(
       write,
       this.#directFile,
       this.#owner,
       true,
-      direct.index,
+      segment.index,
       address,
-      buffer.byteLength,
+      bytes,
       position,
       buffer,
       done,
     );
-    return accepted ? "queued" : "busy";
   }
 
-  /** The segment, if a request can go straight to the device; null if it can't. */
-  #straight(write: boolean, buffer: ArrayBufferView, position: number): Segment | null {
-    const bytes = buffer.byteLength;
-    if ((write ? !this.#directWrites || this.#transfers.cachedWrites > 0 : this.#directFile < 0) || bytes === 0)
-      return null;
-    if (((position | bytes) & this.#offsetMask) !== 0 || (buffer.byteOffset & this.#memoryMask) !== 0) return null;
+  /** Where the buffer is, if a request can go straight to the device; null if it can't. */
+  #straight(write: boolean, buffer: ArrayBufferView, position: number): Place | null {
+    if (write ? !this.#directWrites || this.#transfers.cachedWrites > 0 : this.#directFile < 0) return null;
+    const place = (buffer as { [PLACE]?: Place })[PLACE] ?? this.#placeOf(buffer);
+    if (place === null || place.segment.index < 0 || place.segment.gate !== this.#dispatcher.gate) return null;
+    // Bitwise on doubles takes the low 32 bits, which is all that an alignment asks about.
+    if (((position | place.bytes) & this.#offsetMask) !== 0 || (place.address & this.#memoryMask) !== 0) return null;
+    return place;
+  }
+
+  #placeOf(buffer: ArrayBufferView): Place | null {
+    if (!ArrayBuffer.isView(buffer) || buffer.byteLength === 0) return null;
     const segment = this.#host.segmentOf(buffer.buffer);
-    if (segment === null || segment.index < 0) return null;
+    if (segment === null) return null;
+    const address = segment.bufferAddress + buffer.byteOffset;
+    const bytes = buffer.byteLength;
     // A view of the mapping that reaches outside of the arena is memory like any other.
-    const start = segment.bufferAddress + buffer.byteOffset;
-    return start >= segment.range.start && start + bytes <= segment.range.end ? segment : null;
+    const inside = address >= segment.range.start && address + bytes <= segment.range.end;
+    return inside ? { segment, address, bytes } : null;
   }
 
   #submitOtherwise(write: boolean, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
@@ -126,30 +142,15 @@ export class File {
 
   /** As FileHandle's. The promise path of the same request. */
   #transfer(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
-    const segment = this.#straight(write, view, position);
-    if (segment === null) return this.#transfers.run(write, view, position);
+    const place = this.#straight(write, view, position);
+    if (place === null) return this.#transfers.run(write, view, position);
     return new Promise((resolve, reject) => {
-      const bytes = view.byteLength;
       const done: Done = (errno, transferred) => {
-        if (transferred === bytes) resolve(transferred);
+        if (transferred === place.bytes) resolve(transferred);
         else if (errno < 0) reject(systemError(this.#host.describe, errno, write ? "write" : "read"));
         else this.#transfers.rest(write, view, position, transferred).then(resolve, reject);
       };
-      const address = segment.bufferAddress + view.byteOffset;
-      const attempt = (): boolean =>
-        this.#dispatcher.accept(
-          write,
-          this.#directFile,
-          this.#owner,
-          true,
-          segment.index,
-          address,
-          bytes,
-          position,
-          view,
-          done,
-        );
-      this.#host.enqueue(attempt);
+      this.#host.enqueue(() => this.#accept(write, place, position, view, done));
     });
   }
 

@@ -8,7 +8,13 @@ import type { Dispatcher, Owner } from "../core/dispatcher.js";
 import { type DescribeErrno, type SystemError, systemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
 import { EFAULT, type Scheme } from "../core/ports.js";
+import { contains, type Range } from "../core/ranges.js";
 import { PIECE_BYTES, type Staging } from "./staging.js";
+
+function rangeIn(segment: Segment, view: ArrayBufferView): Range {
+  const start = segment.bufferAddress + view.byteOffset;
+  return { start, end: start + view.byteLength };
+}
 
 interface TransferHost {
   readonly dispatcher: Dispatcher;
@@ -115,7 +121,7 @@ export class Transfers {
   async #pieces(write: boolean, view: ArrayBufferView, position: number, direct: boolean): Promise<number> {
     if (!direct) this.#host.counted("buffered");
     const segment = this.#host.segmentOf(view.buffer);
-    const inArena = segment !== null && segment.range.start <= segment.bufferAddress + view.byteOffset;
+    const inArena = segment !== null && contains(segment.range, rangeIn(segment, view));
     const usable = inArena && (!direct || (view.byteOffset & (this.#opened.memoryAlign - 1)) === 0);
     if (!usable && view.byteLength > 0) this.#host.counted("bounced");
     const whole = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);

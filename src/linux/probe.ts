@@ -3,7 +3,7 @@
 import { readFileSync, statfsSync } from "node:fs";
 import { release } from "node:os";
 import { ERRNO, RESOURCE } from "../abi/numbers.js";
-import { geteuid, getrlimit } from "./libc.js";
+import { geteuid, getrlimit, loadLibc } from "./libc.js";
 
 /** Bytes that this process may pin at most: without CAP_IPC_LOCK, RLIMIT_MEMLOCK, which all processes of the user share. */
 export function memlockBytes(): number {
@@ -34,7 +34,7 @@ export function explainNoRing(errno: number): string {
 }
 
 /** The type of the filesystem that holds `path`, e.g. "ext4". */
-export function filesystemOf(path: string): string {
+function filesystemOf(path: string): string {
   const NAMES: Record<number, string> = {
     61267: "ext4",
     1481003842: "xfs",
@@ -49,9 +49,53 @@ export function filesystemOf(path: string): string {
   return NAMES[type] ?? `0x${type.toString(16)}`;
 }
 
-/** Pinned bytes of this process (VmPin of /proc/self/status). */
-export function pinnedBytes(): number {
-  return Number(/^VmPin:\s*(\d+) kB/m.exec(readText("/proc/self/status") ?? "")?.[1] ?? 0) * 1024;
+export interface Probe {
+  readonly kernel: string;
+  readonly arch: string;
+  readonly node: string;
+  /** The filesystem of the path asked about. */
+  readonly filesystem: string;
+  /** Bytes that this process may pin at most; Infinity for root and whoever has CAP_IPC_LOCK. */
+  readonly memlockBytes: number;
+  /** Bytes that this process has pinned now (VmPin). */
+  readonly pinnedBytes: number;
+  /** sysctl kernel.io_uring_disabled; null on kernels without it. */
+  readonly ioUringDisabled: number | null;
+  readonly swapActive: boolean;
+  /** /sys/kernel/mm/transparent_hugepage/enabled: "always", "madvise", "never"; null without it. */
+  readonly hugePages: string | null;
+  readonly numaNodes: number;
+}
+
+/** What this machine gives, and what this process uses of it. `path` chooses the filesystem. */
+export async function probe(path = "."): Promise<Probe> {
+  await loadLibc();
+  const disabled = readText("/proc/sys/kernel/io_uring_disabled");
+  return {
+    kernel: release(),
+    arch: process.arch,
+    node: process.version,
+    filesystem: filesystemOf(path),
+    memlockBytes: memlockBytes(),
+    pinnedBytes: Number(/^VmPin:\s*(\d+) kB/m.exec(readText("/proc/self/status") ?? "")?.[1] ?? 0) * 1024,
+    ioUringDisabled: disabled === null ? null : Number(disabled),
+    swapActive: hasSwap(),
+    hugePages: /\[(\w+)\]/.exec(readText("/sys/kernel/mm/transparent_hugepage/enabled") ?? "")?.[1] ?? null,
+    numaNodes: countNumaNodes(),
+  };
+}
+
+export function hasSwap(): boolean {
+  return (readText("/proc/swaps") ?? "").trim().split("\n").length > 1;
+}
+
+/** "0", "0-1", "0,2-3". */
+function countNumaNodes(): number {
+  const parts = (readText("/sys/devices/system/node/online")?.trim() ?? "0").split(",");
+  return parts.reduce((sum, part) => {
+    const [first = 0, last = first] = part.split("-").map(Number);
+    return sum + last - first + 1;
+  }, 0);
 }
 
 function readText(path: string): string | null {

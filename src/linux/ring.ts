@@ -125,21 +125,20 @@ export class Ring {
     return Atomics.load(this.#words, this.#cqTail) !== this.#head;
   }
 
-  /** Calls `each` for at most `limit` completions, oldest first; the kernel may use each one's place again before the call. */
+  /**
+   * Tells `sink` of at most `limit` completions, oldest first. Those that arrive meanwhile wait for the next call: the tail is read, and the
+   * head written, once a call (an Atomics operation costs 8 to 17 ns on Node 20, a request about 1,500).
+   */
   reap(sink: RingSink, limit: number): number {
     const words = this.#words;
-    let count = 0;
-    for (; count < limit && this.#open; count++) {
-      const head = this.#head;
-      if (Atomics.load(words, this.#cqTail) === head) break;
-      const at = this.#cqes + (head & this.#cqMask) * CQE_WORDS;
-      const low = words[at]!;
-      const high = words[at + 1]!;
-      const result = words[at + 2]!;
-      this.#head = (head + 1) | 0;
-      Atomics.store(words, this.#cqHead, this.#head);
-      sink.completion(low, high, result);
+    const head = this.#head;
+    const count = Math.min((Atomics.load(words, this.#cqTail) - head) | 0, limit);
+    for (let i = 0; i < count; i++) {
+      const at = this.#cqes + ((head + i) & this.#cqMask) * CQE_WORDS;
+      sink.completion(words[at]!, words[at + 1]!, words[at + 2]!);
     }
+    this.#head = (head + count) | 0;
+    if (count > 0) Atomics.store(words, this.#cqHead, this.#head);
     return count;
   }
 

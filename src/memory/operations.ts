@@ -21,6 +21,8 @@ export function runOperation(request: MemoryRequest): MemoryResult {
       return prepare(range, request);
     case "discard":
       return simple(range, (piece) => madvise(piece.start, piece.end - piece.start, MMAN.MADV_DONTNEED));
+    case "discardLazily":
+      return simple(range, (piece) => madvise(piece.start, piece.end - piece.start, MMAN.MADV_FREE));
     case "collapse":
       return collapse(range);
     case "pageOut":

@@ -1,10 +1,10 @@
 /** The engine's side of the memory thread: maps arenas and hands operations over. The thread starts with the first operation. */
 
-import { readFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import type { Mapping, Memory, MemoryRequest, MemoryResult } from "../core/ports.js";
 import { fixedMemory } from "../linux/fixed-memory.js";
 import { addressOf } from "../linux/libc.js";
+import { hasSwap } from "../linux/probe.js";
 
 interface Pending {
   resolve(result: MemoryResult): void;
@@ -36,11 +36,7 @@ export class MemoryThread implements Memory {
   }
 
   hasSwap(): boolean {
-    try {
-      return readFileSync("/proc/swaps", "utf8").trim().split("\n").length > 1;
-    } catch {
-      return false;
-    }
+    return hasSwap();
   }
 
   #start(): Worker {
