@@ -35,12 +35,12 @@ function prepare(range: Range, { inherit, hugePages }: MemoryRequest): MemoryRes
   const bytes = range.end - range.start;
   const pages = bytes / PAGE_BYTES;
   const refused = (errno: number): MemoryResult => ({ pages, done: 0, busy: pages, errno, huge: [] });
-  if (inherit !== true) {
-    const kept = madvise(range.start, bytes, MMAN.MADV_DONTFORK);
-    if (kept < 0) return refused(kept);
-  }
+  // Either way: V8 advises MADV_DONTFORK for WebAssembly memory on some builds.
+  const advised = madvise(range.start, bytes, inherit === true ? MMAN.MADV_DOFORK : MMAN.MADV_DONTFORK);
+  if (advised < 0) return refused(advised);
   // EINVAL: a kernel without transparent huge pages. Small pages work as well.
-  madvise(range.start, bytes, hugePages === false ? MMAN.MADV_NOHUGEPAGE : MMAN.MADV_HUGEPAGE);
+  // Where none are asked for, none are forbidden either: collapse() is refused with EINVAL on memory advised against them.
+  if (hugePages !== false) madvise(range.start, bytes, MMAN.MADV_HUGEPAGE);
   const populated = simple(range, (piece) => madvise(piece.start, piece.end - piece.start, MMAN.MADV_POPULATE_WRITE));
   if (populated.errno !== 0 || hugePages === false) return populated;
   return { ...populated, huge: collapse(range).huge };
