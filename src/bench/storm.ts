@@ -1,0 +1,92 @@
+/** A storm of memory operations on the arena that a load reads into. */
+
+import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Arena, OperationReport } from "../index.js";
+import {
+  type Maybe,
+  type OperationFigures,
+  STORM_OPERATIONS,
+  type StormFigures,
+  type StormOperation,
+} from "./figures.js";
+
+class Tally {
+  operations = 0;
+  pagesAsked = 0;
+  pagesDone = 0;
+  pagesRefused = 0;
+  readonly waits: RecordableHistogram = createHistogram();
+
+  add(report: OperationReport): void {
+    this.operations++;
+    this.pagesAsked += report.pages;
+    this.pagesDone += report.done;
+    this.pagesRefused += report.busy;
+    this.waits.record(Math.max(1, Math.round(report.waited * 1e6)));
+  }
+
+  figures(): Maybe<OperationFigures> {
+    if (this.operations === 0) return { skipped: "there was no time for one" };
+    const { operations, pagesAsked, pagesDone, pagesRefused, waits } = this;
+    const ms = (ns: number): number => Math.round(ns / 1000) / 1000;
+    return {
+      operations,
+      pagesAsked,
+      pagesDone,
+      pagesRefused,
+      waitP50Ms: ms(waits.percentile(50)),
+      waitP99Ms: ms(waits.percentile(99)),
+      waitMaxMs: ms(waits.max),
+    };
+  }
+}
+
+export type StormTallies = Readonly<Record<StormOperation, Tally>>;
+
+export function newTallies(): StormTallies {
+  return { discard: new Tally(), pageOut: new Tally(), collapse: new Tally() };
+}
+
+export function stormFigures(tallies: StormTallies, noSwap: string | null): StormFigures {
+  return {
+    discard: tallies.discard.figures(),
+    pageOut: noSwap === null ? tallies.pageOut.figures() : { skipped: noSwap },
+    collapse: tallies.collapse.figures(),
+  };
+}
+
+/**
+ * Runs one operation each `everyMs` until `stop()` is called. A quarter of the chunks is discarded, the others are paged out and collapsed:
+ * a discard takes the pages away from a lifetime registration, and an operation that follows finds nothing pinned there any more.
+ */
+export function startStorm(
+  arena: Arena,
+  chunks: readonly Uint8Array[],
+  everyMs: number,
+  noSwap: string | null,
+  tallies: StormTallies,
+): { stop(): Promise<void> } {
+  const kept = Math.ceil((chunks.length * 3) / 4);
+  const kinds = STORM_OPERATIONS.filter((kind) => kind !== "pageOut" || noSwap === null);
+  let stopped = false;
+  const blow = async (): Promise<void> => {
+    for (let n = 0; !stopped; n++) {
+      const began = performance.now();
+      const kind = kinds[n % kinds.length]!;
+      const turn = Math.floor(n / kinds.length);
+      const chunk = chunks[kind === "discard" ? kept + (turn % (chunks.length - kept)) : turn % kept]!;
+      tallies[kind].add(await arena[kind](chunk));
+      await sleep(Math.max(0, everyMs - (performance.now() - began)));
+    }
+  };
+  const over = blow();
+  // Whoever awaits stop() hears of a failure; until then it isn't an unhandled one.
+  over.catch(() => {});
+  return {
+    stop() {
+      stopped = true;
+      return over;
+    },
+  };
+}
