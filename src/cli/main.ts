@@ -1,2 +1,33 @@
 #!/usr/bin/env node
-export {};
+/** `pinless`: exit codes are 0 (fine), 1 (failed), 2 (wrong usage), 130 (Ctrl-C). */
+
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { benchCommand } from "./bench.js";
+
+const USAGE = 2;
+
+// Whoever reads us has read enough (| head): not an error, and nothing to say.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit();
+  throw error;
+});
+
+const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+
+const program = new Command("pinless")
+  .description("Direct I/O whose buffers stay ordinary memory")
+  .version(version)
+  .showHelpAfterError("(try --help)")
+  .exitOverride()
+  .addCommand(benchCommand(version));
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  // Commander has said it already. Help that was asked for ends with 0.
+  process.exitCode = error.exitCode === 0 ? 0 : USAGE;
+}
