@@ -9,6 +9,7 @@ import type { Gate } from "./core/gate.js";
 import type { MmuNotifier } from "./core/notifier.js";
 import type { Loop, Mapping, Memory, MemoryOperation, MemoryResult, OperationReport } from "./core/ports.js";
 import { alignOut, alignUp, contains, overlaps, type Range } from "./core/ranges.js";
+import type { Uses } from "./files/uses.js";
 
 const PAGE_BYTES = 4096;
 /** Segments begin and end on huge pages, whatever the chunk, so that a chunk can be (part of) one. */
@@ -24,6 +25,7 @@ export interface ArenaHost {
   readonly loop: Loop;
   readonly dispatcher: Dispatcher;
   readonly notifier: MmuNotifier;
+  readonly uses: Uses;
   readonly chunkBytes: number;
   readonly describe: DescribeErrno;
   adopt(segment: Segment): void;
@@ -55,8 +57,10 @@ export interface Segment {
   readonly free: FreeList;
   /** The gate that watches it. */
   readonly gate: Gate;
-  /** The gate's number for it; -1 once it's closed. */
+  /** The gate's number for it; -1 once it's gone. */
   index: number;
+  /** Closing: no I/O begins on it any more. */
+  closed: boolean;
   /** `lifetime`: the first buffer slot it's registered in, or -1. */
   registeredSlot: number;
 }
@@ -123,7 +127,7 @@ export class Arena {
       );
     }
     segment.free.retire(offset);
-    await new Promise<void>((resolve) => this.#host.dispatcher.whenQuiet(range, resolve));
+    await this.#quiet(range);
     segment.free.release(offset, bytes);
   }
 
@@ -159,6 +163,7 @@ export class Arena {
       free,
       gate,
       index: -1,
+      closed: false,
       registeredSlot: -1,
     };
     this.#host.adopt(segment);
@@ -251,6 +256,13 @@ export class Arena {
     }
   }
 
+  /** Resolves when what was asked for on a range has been answered: calls, also those that wait for room, and requests. */
+  async #quiet(range: Range): Promise<void> {
+    const { uses, dispatcher } = this.#host;
+    await new Promise<void>((resolve) => uses.whenQuiet(range, resolve));
+    await new Promise<void>((resolve) => dispatcher.whenQuiet(range, resolve));
+  }
+
   #noteHuge(range: Range, result: MemoryResult): void {
     this.#host.dispatcher.gate.notePages(range, (chunk) => result.huge.some((huge) => contains(huge, chunk)));
   }
@@ -259,8 +271,10 @@ export class Arena {
   async close(): Promise<void> {
     if (this.#state !== "open") return;
     this.#state = "closing";
+    for (const segment of this.#segments) segment.closed = true;
     for (const segment of this.#segments) {
       const { range } = segment;
+      await this.#quiet(range);
       await this.#invalidate(range, "UNMAP", () =>
         this.#host.memory.run({ operation: "discard", address: range.start, bytes: range.end - range.start }),
       );

@@ -15,6 +15,7 @@ import type { PinMode, Scheme, SchemeName, Watchdog } from "./core/ports.js";
 import type { EngineStats } from "./core/stats.js";
 import { File } from "./files/file.js";
 import { Staging } from "./files/staging.js";
+import { Uses } from "./files/uses.js";
 
 /** The largest registration that the kernel takes (io_uring/rsrc.c). */
 const MAX_REGISTRATION_BYTES = 2 ** 30;
@@ -45,6 +46,9 @@ export class PortableEngine {
   readonly #waited: WaitHistogram;
   readonly #backlog: (() => boolean)[] = [];
   readonly #drainWaiters: (() => void)[] = [];
+  readonly #uses = new Uses();
+  /** Submissions that didn't take the hot path; at most the depth. */
+  #indirect = 0;
   #stopClock: (() => void) | null = null;
   #nextLifetimeSlot = 0;
   #lastSegment: Segment | null = null;
@@ -108,6 +112,7 @@ export class PortableEngine {
       loop: this.#host.loop,
       dispatcher: this.#dispatcher,
       notifier: this.notifier,
+      uses: this.#uses,
       chunkBytes: this.#settings.chunkBytes,
       describe: this.#host.describe,
       adopt: (segment) => this.#adopt(segment),
@@ -137,6 +142,17 @@ export class PortableEngine {
           if (what === "bounced") this.#bounced++;
           else this.#buffered++;
         },
+        uses: this.#uses,
+        beginIndirect: () => {
+          if (this.#indirect >= this.depth) return false;
+          this.#indirect++;
+          return true;
+        },
+        endIndirect: () => {
+          this.#indirect--;
+          this.#dispatcher.room?.();
+        },
+        uncaught: (error) => this.#host.loop.uncaught(error),
         closed: (which) => this.#files.delete(which),
       },
       opened,
@@ -147,7 +163,7 @@ export class PortableEngine {
 
   /** Resolves once `submit` has room again after it answered `"busy"`. */
   drained(): Promise<void> {
-    if (this.#dispatcher.requests.active < this.depth && this.#backlog.length === 0) return Promise.resolve();
+    if (this.#hasRoom) return Promise.resolve();
     return new Promise((resolve) => {
       this.#drainWaiters.push(resolve);
       this.#dispatcher.room = this.#room;
@@ -298,11 +314,15 @@ export class PortableEngine {
     this.#dispatcher.room = this.#room;
   }
 
+  get #hasRoom(): boolean {
+    return this.#dispatcher.requests.active < this.depth && this.#indirect < this.depth && this.#backlog.length === 0;
+  }
+
   readonly #room = (): void => {
     let done = 0;
     while (done < this.#backlog.length && this.#backlog[done]!()) done++;
     this.#backlog.splice(0, done);
-    if (this.#backlog.length > 0) return;
+    if (!this.#hasRoom) return;
     this.#dispatcher.room = null;
     for (const resolve of this.#drainWaiters.splice(0)) resolve();
   };

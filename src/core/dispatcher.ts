@@ -9,9 +9,9 @@ import type { ChunkTable } from "./chunk-table.js";
 import { Gate, GO, WAIT } from "./gate.js";
 import type { Leases } from "./leases.js";
 import type { MmuNotifier } from "./notifier.js";
-import { type CompletionSink, EFAULT, type Loop, type Scheme } from "./ports.js";
+import { type CompletionSink, ECANCELED, EFAULT, type Loop, type Scheme } from "./ports.js";
 import type { Range } from "./ranges.js";
-import { FREE, RequestTable } from "./request-table.js";
+import { FREE, RequestTable, SUBMITTED } from "./request-table.js";
 
 const TURN_COMPLETIONS = 256;
 
@@ -50,6 +50,8 @@ export class Dispatcher implements CompletionSink {
   #queueTail = 0;
   readonly #owners: (Owner | undefined)[];
   readonly #direct: Uint8Array;
+  /** 1: ended by its owner before it was submitted. */
+  readonly #cancelled: Uint8Array;
   readonly #dones: (Done | undefined)[];
   readonly #buffers: (ArrayBufferView | undefined)[];
   readonly #waiters: { slots: Set<number>; run: () => void }[] = [];
@@ -77,6 +79,7 @@ export class Dispatcher implements CompletionSink {
     this.#queue = new Int32Array(depth);
     this.#owners = new Array(depth).fill(undefined);
     this.#direct = new Uint8Array(depth);
+    this.#cancelled = new Uint8Array(depth);
     this.#dones = new Array(depth).fill(undefined);
     this.#buffers = new Array(depth).fill(undefined);
     this.gate = new Gate(this.requests, parts.tables, parts.leases, parts.notifier, {
@@ -179,6 +182,10 @@ export class Dispatcher implements CompletionSink {
   }
 
   #submit(slot: number): void {
+    if (this.#cancelled[slot] === 1) {
+      this.#loop.microtask(() => this.#finish(slot, -ECANCELED));
+      return;
+    }
     const verdict = this.gate.admit(slot, this.#nowMs);
     if (verdict === WAIT) return;
     if (verdict !== GO) {
@@ -233,6 +240,7 @@ export class Dispatcher implements CompletionSink {
     this.#dones[slot] = undefined;
     this.#buffers[slot] = undefined;
     this.#owners[slot] = undefined;
+    this.#cancelled[slot] = 0;
     this.requests.release(slot);
     owner.active--;
     if (this.#direct[slot] === 1) owner.directWrites--;
@@ -252,13 +260,19 @@ export class Dispatcher implements CompletionSink {
   cancel(buffer: ArrayBufferView): void {
     const slot = this.#buffers.indexOf(buffer);
     if (slot < 0) return;
-    this.#scheme.cancel(slot);
+    this.#cancel(slot);
     this.nudge();
+  }
+
+  /** The kernel is asked only about what it has got. */
+  #cancel(slot: number): void {
+    if (this.requests.state[slot] === SUBMITTED) this.#scheme.cancel(slot);
+    else this.#cancelled[slot] = 1;
   }
 
   /** Ends, where the kernel can, everything that is in flight for an owner. */
   cancelOwner(owner: Owner): void {
-    for (let slot = 0; slot < this.#owners.length; slot++) if (this.#owners[slot] === owner) this.#scheme.cancel(slot);
+    for (let slot = 0; slot < this.#owners.length; slot++) if (this.#owners[slot] === owner) this.#cancel(slot);
     this.nudge();
   }
 

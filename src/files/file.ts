@@ -2,12 +2,14 @@
 
 import { PLACE, type Place, type Segment } from "../arena.js";
 import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
-import { argumentError, type DescribeErrno, PinlessError, systemError } from "../core/errors.js";
+import { argumentError, type DescribeErrno, PinlessError } from "../core/errors.js";
 import type { NodeHandle, OpenedFile } from "../core/host.js";
-import { EFAULT, type Operation, type Scheme } from "../core/ports.js";
+import { ECANCELED, EFAULT, type Operation, type Scheme } from "../core/ports.js";
+import type { Range } from "../core/ranges.js";
 import { notAView, readArguments, type Transfer, type TransferOptions, writeArguments } from "./arguments.js";
 import type { Staging } from "./staging.js";
 import { Transfers } from "./transfers.js";
+import type { Uses } from "./uses.js";
 
 /** What a file needs of its engine. */
 export interface FileHost {
@@ -20,6 +22,13 @@ export interface FileHost {
   /** Runs `attempt` until it answers true, in the order of calls, as requests end. */
   enqueue(attempt: () => boolean): void;
   counted(what: "bounced" | "buffered"): void;
+  /** The calls that use arena memory. */
+  readonly uses: Uses;
+  /** Accepts a submission that can't take the hot path, or answers false: busy. */
+  beginIndirect(): boolean;
+  endIndirect(): void;
+  /** Hands an error that nobody catches to the host. */
+  uncaught(error: unknown): void;
   closed(file: File): void;
 }
 
@@ -110,9 +119,9 @@ export class File {
 
   /** Where the buffer is, if a request can go straight to the device; null if it can't. */
   #straight(write: boolean, buffer: ArrayBufferView, position: number): Place | null {
-    if (write ? !this.#directWrites || this.#transfers.cachedWrites > 0 : this.#directFile < 0) return null;
+    if (write ? !this.#directWrites || !this.#transfers.turns.direct : this.#directFile < 0) return null;
     const place = (buffer as { [PLACE]?: Place })[PLACE] ?? this.#placeOf(buffer);
-    if (place === null || place.segment.index < 0 || place.segment.gate !== this.#dispatcher.gate) return null;
+    if (place === null || place.segment.closed || place.segment.gate !== this.#dispatcher.gate) return null;
     // Bitwise on doubles takes the low 32 bits, which is all that an alignment asks about.
     if (((position | place.bytes) & this.#offsetMask) !== 0 || (place.address & this.#memoryMask) !== 0) return null;
     return place;
@@ -131,11 +140,18 @@ export class File {
 
   #submitOtherwise(write: boolean, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
     if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
-    if (this.#transfers.active >= this.#dispatcher.requests.capacity) return "busy";
-    this.#transfers.run(write, buffer, position).then(
-      (bytes) => done(0, bytes, buffer),
-      (error: { errno?: number; bytesWritten?: number }) =>
-        done(error.errno ?? -EFAULT, error.bytesWritten ?? 0, buffer),
+    if (!this.#host.beginIndirect()) return "busy";
+    const answer = (errno: number, bytes: number): void => {
+      this.#host.endIndirect();
+      try {
+        done(errno, bytes, buffer);
+      } catch (error) {
+        this.#host.uncaught(error);
+      }
+    };
+    this.#during([buffer], () => this.#transfers.run(write, buffer, position)).then(
+      (bytes) => answer(0, bytes),
+      (error: { errno?: number; bytesWritten?: number }) => answer(error.errno ?? -EFAULT, error.bytesWritten ?? 0),
     );
     return "queued";
   }
@@ -143,28 +159,65 @@ export class File {
   /** As FileHandle's. The promise path of the same request. */
   #transfer(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
     const place = this.#straight(write, view, position);
-    if (place === null) return this.#transfers.run(write, view, position);
+    if (place === null) return this.#during([view], () => this.#transfers.run(write, view, position));
+    const use = { start: place.address, end: place.address + place.bytes };
+    const { turns } = this.#transfers;
+    this.#transfers.begin();
+    this.#host.uses.begin(use);
+    if (write) turns.enterDirect();
     return new Promise((resolve, reject) => {
+      const end = (): void => {
+        this.#host.uses.end(use);
+        this.#transfers.end();
+      };
       const done: Done = (errno, transferred) => {
-        if (transferred === place.bytes) resolve(transferred);
-        else if (errno < 0) reject(systemError(this.#host.describe, errno, write ? "write" : "read"));
-        else this.#transfers.rest(write, view, position, transferred).then(resolve, reject);
+        if (write) turns.leave(false);
+        if (transferred !== place.bytes && errno >= 0) {
+          this.#transfers.rest(write, view, position, transferred).finally(end).then(resolve, reject);
+          return;
+        }
+        end();
+        if (errno >= 0) resolve(transferred);
+        else reject(this.#transfers.error(write, errno));
       };
       this.#host.enqueue(() => this.#accept(write, place, position, view, done));
     });
   }
 
+  /** Runs a call that close() waits for, and whoever frees arena memory that it uses. */
+  async #during<T>(views: readonly ArrayBufferView[], run: () => Promise<T>): Promise<T> {
+    const uses: Range[] = [];
+    for (const view of views) {
+      const place = this.#placeOf(view);
+      if (place !== null) uses.push({ start: place.address, end: place.address + place.bytes });
+    }
+    this.#transfers.begin();
+    for (const use of uses) this.#host.uses.begin(use);
+    try {
+      return await run();
+    } finally {
+      for (const use of uses) this.#host.uses.end(use);
+      this.#transfers.end();
+    }
+  }
+
   /** At the position given, or one after the other at the file's own, which it moves. */
   #positioned(write: boolean, { view, position }: Transfer): Promise<number> {
-    if (!this.#open) return Promise.reject(this.#closedError(write ? "write" : "read"));
     if (position !== null) return this.#transfer(write, view, position);
-    const turn = this.#sequence.then(async () => {
-      const bytes = await this.#transfer(write, view, this.#opened.seekable ? this.#position : -1);
-      this.#position += bytes;
-      return bytes;
-    });
+    const turn = this.#sequence.then(() => this.#atOwnPosition(write, view));
     this.#sequence = turn.catch(() => {});
-    return turn;
+    return this.#during([view], () => turn);
+  }
+
+  async #atOwnPosition(write: boolean, view: ArrayBufferView): Promise<number> {
+    const { seekable, append } = this.#opened;
+    // Waited behind a read without an end, which close() has ended.
+    if (!this.#open && !seekable) throw this.#transfers.error(write, -ECANCELED);
+    // Appending moves the position to wherever the end is: the kernel keeps it then.
+    if (!seekable || append) return this.#transfer(write, view, -1);
+    const bytes = await this.#transfer(write, view, this.#position);
+    this.#position += bytes;
+    return bytes;
   }
 
   read<T extends ArrayBufferView = Uint8Array>(
@@ -183,6 +236,7 @@ export class File {
     length?: number | null,
     position?: number | bigint | null,
   ): Promise<{ bytesRead: number; buffer: T }> {
+    if (!this.#open) throw this.#closedError("read");
     const transfer = readArguments<T>(first, second, length, position);
     return { bytesRead: await this.#positioned(false, transfer), buffer: transfer.buffer };
   }
@@ -202,6 +256,7 @@ export class File {
     third?: number | string | null,
     position?: number | bigint | null,
   ): Promise<{ bytesWritten: number; buffer: unknown }> {
+    if (!this.#open) throw this.#closedError("write");
     const transfer = writeArguments(first, second, third, position);
     return { bytesWritten: await this.#positioned(true, transfer), buffer: first };
   }
@@ -220,15 +275,24 @@ export class File {
     return { bytesWritten: await this.#vector(true, buffers, position), buffers };
   }
 
-  /** One buffer after the other; ends at the first that comes back short. */
   async #vector(
     write: boolean,
     buffers: readonly ArrayBufferView[],
     position: number | null | undefined,
   ): Promise<number> {
+    if (!this.#open) throw this.#closedError(write ? "write" : "read");
     if (!Array.isArray(buffers) || !buffers.every((b) => ArrayBuffer.isView(b))) {
       throw argumentError("ERR_INVALID_ARG_TYPE", 'The "buffers" argument must be an instance of ArrayBufferView[]');
     }
+    return this.#during(buffers, () => this.#oneAfterTheOther(write, buffers, position));
+  }
+
+  /** Ends at the first buffer that comes back short. */
+  async #oneAfterTheOther(
+    write: boolean,
+    buffers: readonly ArrayBufferView[],
+    position: number | null | undefined,
+  ): Promise<number> {
     let total = 0;
     for (const buffer of buffers) {
       const at = typeof position === "number" ? position + total : null;

@@ -10,6 +10,7 @@ import type { OpenedFile } from "../core/host.js";
 import { EFAULT, type Scheme } from "../core/ports.js";
 import { contains, type Range } from "../core/ranges.js";
 import { PIECE_BYTES, type Staging } from "./staging.js";
+import { Turns } from "./turns.js";
 
 function rangeIn(segment: Segment, view: ArrayBufferView): Range {
   const start = segment.bufferAddress + view.byteOffset;
@@ -32,14 +33,10 @@ export class Transfers {
   readonly #owner: Owner;
   readonly #directFile: number;
   readonly #directWrites: boolean;
-  readonly #waiting: (() => boolean)[] = [];
-  /** Transfers under way here. */
-  active = 0;
-  /**
-   * Writes through the page cache, under way or waiting. While there are any, no write goes around it: the page that a small write
-   * fills from the disk could be older than a neighbouring block on its way there, and would overwrite it later.
-   */
-  cachedWrites = 0;
+  readonly turns: Turns;
+  readonly #settled: (() => void)[] = [];
+  /** Calls under way, from the call to its answer. */
+  #active = 0;
 
   constructor(host: TransferHost, opened: OpenedFile, owner: Owner, directFile: number, directWrites: boolean) {
     this.#host = host;
@@ -47,19 +44,31 @@ export class Transfers {
     this.#owner = owner;
     this.#directFile = directFile;
     this.#directWrites = directWrites;
+    this.turns = new Turns(owner);
+  }
+
+  /** A call begins: `settled` waits for it. */
+  begin(): void {
+    this.#active++;
+  }
+
+  end(): void {
+    this.#active--;
+    this.look();
   }
 
   /** Bytes transferred; a write is whole, or rejects with `bytesWritten`. `position` -1: the descriptor's own. */
   async run(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
     const direct = aligned && position >= 0 && (write ? this.#directWrites : this.#directFile >= 0);
-    this.active++;
+    if (!write) return this.#pieces(write, view, position, direct);
+    const turn = this.turns.enter(!direct);
+    this.#watch();
+    await turn;
     try {
-      if (!write) return await this.#pieces(write, view, position, direct);
-      return direct ? await this.#aroundCache(view, position) : await this.#throughCache(view, position);
+      return await this.#pieces(write, view, position, direct);
     } finally {
-      this.active--;
-      this.#retry();
+      this.turns.leave(!direct);
     }
   }
 
@@ -79,48 +88,29 @@ export class Transfers {
 
   /** Resolves when nothing of this file is in flight any more. */
   settled(): Promise<void> {
-    return this.#when(() => this.active === 0 && this.#owner.active === 0);
-  }
-
-  async #aroundCache(view: ArrayBufferView, position: number): Promise<number> {
-    await this.#when(() => this.cachedWrites === 0);
-    return this.#pieces(true, view, position, true);
-  }
-
-  async #throughCache(view: ArrayBufferView, position: number): Promise<number> {
-    this.cachedWrites++;
-    try {
-      await this.#when(() => this.#owner.directWrites === 0);
-      return await this.#pieces(true, view, position, false);
-    } finally {
-      this.cachedWrites--;
-    }
-  }
-
-  /** Resolves once `condition` holds; looked at whenever a request of this file has ended. */
-  async #when(condition: () => boolean): Promise<void> {
-    if (condition()) return;
-    await new Promise<void>((resolve) => {
-      this.#waiting.push(() => {
-        if (!condition()) return false;
-        resolve();
-        return true;
-      });
-      this.#owner.quiet = this.#retry;
+    return new Promise((resolve) => {
+      this.#settled.push(resolve);
+      this.look();
     });
   }
 
-  readonly #retry = (): void => {
-    for (let i = 0; i < this.#waiting.length; ) {
-      if (this.#waiting[i]!()) this.#waiting.splice(i, 1);
-      else i++;
-    }
-    if (this.#waiting.length === 0) this.#owner.quiet = null;
+  /** Has itself told of the ends of requests, while somebody waits for them. */
+  #watch(): void {
+    this.#owner.quiet = this.turns.awaited || this.#settled.length > 0 ? this.look : null;
+  }
+
+  /** Something ended that somebody may wait for. */
+  readonly look = (): void => {
+    this.turns.next();
+    const settled = this.#active === 0 && this.#owner.active === 0;
+    if (settled) for (const resolve of this.#settled.splice(0)) resolve();
+    this.#watch();
   };
 
   async #pieces(write: boolean, view: ArrayBufferView, position: number, direct: boolean): Promise<number> {
     if (!direct) this.#host.counted("buffered");
     const segment = this.#host.segmentOf(view.buffer);
+    if (segment?.closed === true) throw this.error(write, -EFAULT);
     const inArena = segment !== null && contains(segment.range, rangeIn(segment, view));
     const usable = inArena && (!direct || (view.byteOffset & (this.#opened.memoryAlign - 1)) === 0);
     if (!usable && view.byteLength > 0) this.#host.counted("bounced");
@@ -157,13 +147,13 @@ export class Transfers {
   }
 
   #issue(write: boolean, memory: Uint8Array, position: number, direct: boolean): Promise<number> {
-    const { dispatcher, describe, segmentOf, enqueue } = this.#host;
+    const { dispatcher, segmentOf, enqueue } = this.#host;
     const segment = segmentOf(memory.buffer);
     if (memory.byteLength === 0) return Promise.resolve(0);
     const file = direct ? this.#directFile : this.#opened.handle.fd;
     return new Promise((resolve, reject) => {
       const done = (errno: number, bytes: number): void => {
-        if (errno < 0) reject(systemError(describe, errno, write ? "write" : "read"));
+        if (errno < 0) reject(this.error(write, errno));
         else resolve(bytes);
       };
       if (segment === null || segment.index < 0) return done(-EFAULT, 0);
@@ -183,5 +173,11 @@ export class Transfers {
         ),
       );
     });
+  }
+
+  error(write: boolean, errno: number): SystemError {
+    const error = systemError(this.#host.describe, errno, write ? "write" : "read");
+    if (write) error.bytesWritten = 0;
+    return error;
   }
 }

@@ -1,0 +1,30 @@
+/** Calls under way on arena memory, from the call to its answer, whatever way they take: whoever frees that memory waits for them. */
+
+import { overlaps, type Range } from "../core/ranges.js";
+
+export class Uses {
+  readonly #uses = new Set<Range>();
+  readonly #waiting: { readonly left: Set<Range>; readonly run: () => void }[] = [];
+
+  begin(use: Range): void {
+    this.#uses.add(use);
+  }
+
+  end(use: Range): void {
+    this.#uses.delete(use);
+    for (let i = this.#waiting.length - 1; i >= 0; i--) {
+      const { left, run } = this.#waiting[i]!;
+      if (!left.delete(use) || left.size > 0) continue;
+      this.#waiting.splice(i, 1);
+      run();
+    }
+  }
+
+  /** Calls `run` once no use that is under way now is left on the range: at once if there is none. */
+  whenQuiet(range: Range, run: () => void): void {
+    const left = new Set<Range>();
+    for (const use of this.#uses) if (overlaps(use, range)) left.add(use);
+    if (left.size === 0) run();
+    else this.#waiting.push({ left, run });
+  }
+}
