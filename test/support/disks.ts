@@ -1,0 +1,58 @@
+/** Filesystems and swap of a test's own. Root only. */
+
+import { execFileSync } from "node:child_process";
+import { closeSync, ftruncateSync, mkdirSync, openSync } from "node:fs";
+import path from "node:path";
+import type { TestContext } from "node:test";
+import { scratchDirectory, undoingByShell } from "./undo.js";
+
+/** For a test's `skip`. */
+export const needsRoot: string | false = process.getuid?.() === 0 ? false : "needs root";
+
+function run(command: string, ...args: string[]): void {
+  execFileSync(command, args, { stdio: ["ignore", "ignore", "pipe"] });
+}
+
+function image(directory: string, bytes: number): string {
+  const file = path.join(directory, "image");
+  const fd = openSync(file, "wx", 0o600);
+  ftruncateSync(fd, bytes);
+  closeSync(fd);
+  return file;
+}
+
+function mount(t: TestContext, ...args: string[]): string {
+  const at = path.join(scratchDirectory(t), "mount");
+  mkdirSync(at);
+  // Nothing is mounted if the mount itself fails.
+  undoingByShell(t, `umount '${at}' || ! mountpoint -q '${at}'`);
+  run("mount", ...args, at);
+  return at;
+}
+
+/** An ext4 of its own, on a loop device. */
+export function ext4(t: TestContext, bytes: number): string {
+  const file = image(scratchDirectory(t), bytes);
+  run("mkfs.ext4", "-q", "-F", file);
+  return mount(t, "-o", "loop", file);
+}
+
+export function tmpfs(t: TestContext, bytes: number): string {
+  return mount(t, "-t", "tmpfs", "-o", `size=${bytes}`, "pinless-test");
+}
+
+/** A filesystem without O_DIRECT. */
+export function ramfs(t: TestContext): string {
+  return mount(t, "-t", "ramfs", "pinless-test");
+}
+
+/** Swap on a file, at the highest priority. Not zram: that keeps what clean pages lose. */
+export function swap(t: TestContext, bytes: number): void {
+  const directory = scratchDirectory(t);
+  const file = path.join(directory, "swap");
+  undoingByShell(t, `swapoff '${file}' 2>&1 || ! grep -q '^${file} ' /proc/swaps`);
+  run("fallocate", "-l", String(bytes), file);
+  execFileSync("chmod", ["600", file]);
+  run("mkswap", file);
+  run("swapon", "-p", "32767", file);
+}

@@ -1,0 +1,60 @@
+/** What the kernel says about this process. */
+
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import koffi from "koffi";
+
+/** Bytes that this process has pinned now. */
+export function pinnedBytes(pid: number | "self" = "self"): number {
+  return Number(/^VmPin:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+}
+
+/** Where memory is; of memory that doesn't move. */
+export function addressOf(view: Uint8Array): number {
+  return Number(koffi.address(new Uint8Array(view.buffer))) + view.byteOffset;
+}
+
+/** Mappings of this process: any system call that splits one adds a line. */
+export function mappings(): number {
+  return readFileSync("/proc/self/maps", "utf8").split("\n").length - 1;
+}
+
+/** The entries of /proc/self/smaps that touch [start, end): every field of each, sizes in bytes. */
+export function mappingsOf(start: number, end: number): Map<string, string>[] {
+  const found: Map<string, string>[] = [];
+  let current: Map<string, string> | null = null;
+  for (const line of readFileSync("/proc/self/smaps", "utf8").split("\n")) {
+    const head = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line);
+    if (head !== null) {
+      const touches = Number.parseInt(head[1]!, 16) < end && Number.parseInt(head[2]!, 16) > start;
+      current = touches ? new Map([["Range", line]]) : null;
+      if (current !== null) found.push(current);
+    } else if (current !== null) {
+      const [name = "", value = ""] = line.split(/:\s*/);
+      current.set(name, value);
+    }
+  }
+  return found;
+}
+
+/** A field in kB, summed over the mappings that touch a range; in bytes. */
+export function smapsBytes(field: string, start: number, end: number): number {
+  return mappingsOf(start, end).reduce(
+    (sum, mapping) => sum + Number.parseInt(mapping.get(field) ?? "0", 10) * 1024,
+    0,
+  );
+}
+
+/** Open descriptors of this process, by what they are. */
+export function descriptors(): string[] {
+  return readdirSync("/proc/self/fd").flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)];
+    } catch {
+      return []; // the directory's own
+    }
+  });
+}
+
+export function rings(): number {
+  return descriptors().filter((link) => link === "anon_inode:[io_uring]").length;
+}
