@@ -53,12 +53,13 @@ export class RowInProgress {
   }
 
   row(): Row {
-    const { name, label, note } = this.configuration;
+    const { name, label, note, reads } = this.configuration;
     const read4KiB = this.#summary("read4KiB");
     return {
       name,
       label,
       note,
+      pin: reads.by === "engine" ? reads.pin : null,
       ran: this.#ran(),
       read4KiB,
       read128KiB: this.#summary("read128KiB"),

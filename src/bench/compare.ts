@@ -71,6 +71,9 @@ const QUICK: Sizes = {
   spawnTimes: 1,
 };
 
+/** As the progress bar expects it. */
+const QUICK_SECONDS = 8;
+
 export interface Outcome {
   readonly report: Report;
   /** What should have run and didn't. */
@@ -160,7 +163,8 @@ class Run {
   #step(doing: string): boolean {
     this.#options.signal.throwIfAborted();
     const elapsedMs = performance.now() - this.#began;
-    this.#options.progress(Math.min(0.99, elapsedMs / 1000 / this.#options.seconds), doing);
+    const seconds = this.#options.quick ? QUICK_SECONDS : this.#options.seconds;
+    this.#options.progress(Math.min(0.99, elapsedMs / 1000 / seconds), doing);
     return this.#leftMs() > 1000;
   }
 

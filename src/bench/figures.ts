@@ -113,6 +113,8 @@ export interface Row {
   readonly name: string;
   readonly label: string;
   readonly note: string;
+  /** What was asked for; null: node:fs. */
+  readonly pin: string | null;
   readonly ran: Maybe<Ran>;
   readonly read4KiB: Maybe<LoadSummary>;
   readonly read128KiB: Maybe<LoadSummary>;

@@ -4,6 +4,7 @@
  */
 
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -66,7 +67,12 @@ async function undo(): Promise<void> {
   if (leaving) return;
   leaving = true;
   await making.catch(() => {});
+  // "Not in use" is as good as done; without memory to take it back the file has to stay.
   if (swapOn !== null) await run("swapoff", [swapOn]).catch(() => {});
+  if (swapOn !== null && readFileSync("/proc/swaps", "utf8").includes(swapOn)) {
+    process.stderr.write(`pinless bench: ${swapOn} can't be switched off now: swapoff and delete it later\n`);
+    process.exit(1);
+  }
   if (directory !== null) await rm(directory, { recursive: true, force: true });
   process.exit();
 }

@@ -11,7 +11,16 @@ import {
   type StormOperation,
 } from "./figures.js";
 
+/** Swap that others made can go while the bench runs. */
+const SWAP_GONE = "the swap was switched off meanwhile";
+
+export function isNoSwap(error: unknown): boolean {
+  return (error as { code?: unknown }).code === "ERR_PINLESS_NO_SWAP";
+}
+
 class Tally {
+  /** Why there are no more of them. */
+  gone: string | null = null;
   operations = 0;
   pagesAsked = 0;
   pagesDone = 0;
@@ -27,7 +36,7 @@ class Tally {
   }
 
   figures(): Maybe<OperationFigures> {
-    if (this.operations === 0) return { skipped: "there was no time for one" };
+    if (this.operations === 0) return { skipped: this.gone ?? "there was no time for one" };
     const { operations, pagesAsked, pagesDone, pagesRefused, waits } = this;
     const ms = (ns: number): number => Math.round(ns / 1000) / 1000;
     return {
@@ -67,7 +76,7 @@ export function startStorm(
   noSwap: string | null,
   tallies: StormTallies,
 ): { stop(): Promise<void> } {
-  const kept = Math.ceil((chunks.length * 3) / 4);
+  const kept = Math.floor((chunks.length * 3) / 4);
   const kinds = STORM_OPERATIONS.filter((kind) => kind !== "pageOut" || noSwap === null);
   let stopped = false;
   const blow = async (): Promise<void> => {
@@ -76,7 +85,13 @@ export function startStorm(
       const kind = kinds[n % kinds.length]!;
       const turn = Math.floor(n / kinds.length);
       const chunk = chunks[kind === "discard" ? kept + (turn % (chunks.length - kept)) : turn % kept]!;
-      tallies[kind].add(await arena[kind](chunk));
+      try {
+        tallies[kind].add(await arena[kind](chunk));
+      } catch (error) {
+        if (!isNoSwap(error)) throw error;
+        kinds.splice(kinds.indexOf(kind), 1);
+        tallies[kind].gone = SWAP_GONE;
+      }
       await sleep(Math.max(0, everyMs - (performance.now() - began)));
     }
   };

@@ -150,34 +150,40 @@ function table({ columns, cells }: Section, rows: readonly Row[]): readonly stri
 }
 
 function list({ columns, cells }: Section, rows: readonly Row[]): readonly string[] {
-  return rows.flatMap((row) => [
-    nameOf(row),
-    ...cells(row).map((cell, i) => `  ${columns[i]!.replaceAll("\n", " ")}: ${cell}`),
-  ]);
+  const titles = columns.map((column) => column.replaceAll("\n", " "));
+  return rows.flatMap((row) => {
+    const found = cells(row).flatMap((cell, i) => (cell === DASH ? [] : [`  ${titles[i]}: ${cell}`]));
+    return found.length === 0 ? [`${nameOf(row)}: ${DASH}`] : [nameOf(row), ...found];
+  });
 }
 
-/** What ran, where that isn't what the name promises. */
-function nameOf({ label, ran, name }: Row): string {
-  if (isSkipped(ran) || ran.scheme === "node:fs") return label;
-  const wanted = name.includes("per-io") ? "per-io" : name.includes("lifetime") ? "lifetime" : "lease";
-  const really = ran.pin !== wanted ? ran.pin : ran.pin !== "per-io" && ran.registeredShare < 0.5 ? "per-io" : null;
-  const scheme = ran.scheme === "io_uring" ? "" : `${ran.scheme} `;
-  return really === null ? `${scheme}${label}` : `${scheme}${label} → ${really}`;
+function nameOf(row: Row): string {
+  return ranOtherwise(row) === null ? row.label : `${row.label} *`;
+}
+
+/** What ran, where that isn't what the name promises, or null. */
+function ranOtherwise({ ran, pin }: Row): string | null {
+  if (isSkipped(ran) || pin === null) return null;
+  if (ran.scheme !== "io_uring" || ran.pin !== pin) return `ran ${ran.scheme} × ${ran.pin}`;
+  if (pin === "per-io" || ran.registeredShare > 0.5) return null;
+  return `${percent(1 - ran.registeredShare)} of the 4 KiB reads went per-io`;
 }
 
 /** Why something runs otherwise than asked, or isn't there: one line a reason, with all the rows that it concerns. */
 function notes(rows: readonly Row[]): readonly string[] {
-  const labels = new Map<string, Set<string>>();
-  const note = (reason: string, { label }: Row): void => {
-    labels.set(reason, (labels.get(reason) ?? new Set()).add(label));
+  const reasons = new Map<string, Set<string>>();
+  const note = (reason: string, who: string): void => {
+    reasons.set(reason, (reasons.get(reason) ?? new Set()).add(who));
   };
   for (const row of rows) {
-    if (!isSkipped(row.ran)) for (const reason of row.ran.degraded) note(reason, row);
-    for (const figures of Object.values(row)) if (isSkipped(figures)) note(figures.skipped, row);
-    if (isSkipped(row.storm4KiB)) continue;
-    for (const figures of Object.values(row.storm4KiB.operations)) if (isSkipped(figures)) note(figures.skipped, row);
+    const otherwise = ranOtherwise(row);
+    if (otherwise !== null) note(otherwise, `* ${row.label}`);
+    if (!isSkipped(row.ran)) for (const reason of row.ran.degraded) note(reason, row.label);
+    const storm = isSkipped(row.storm4KiB) ? [] : Object.values(row.storm4KiB.operations);
+    for (const figures of [...Object.values(row), ...storm])
+      if (isSkipped(figures)) note(figures.skipped, `${DASH} ${row.label}`);
   }
-  return [...labels].map(([reason, who]) => `${DASH} ${[...who].join("; ")}: ${reason}`);
+  return [...reasons].map(([reason, who]) => `${[...who].join("; ")}: ${reason}`);
 }
 
 function wrap(text: string, columns: number, indent = ""): readonly string[] {

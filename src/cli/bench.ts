@@ -1,6 +1,7 @@
 /** `pinless bench`: what pins cost on this machine, and what leases save. */
 
-import { writeFileSync } from "node:fs";
+import { accessSync, constants, statSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError } from "commander";
 import { compare, DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS, type Outcome } from "../bench/compare.js";
@@ -46,6 +47,8 @@ function seconds(text: string): number {
 }
 
 async function bench(flags: Flags, version: string): Promise<void> {
+  const unwritable = flags.json === undefined || flags.json === "-" ? null : whyUnwritable(flags.json);
+  if (unwritable !== null) return fail(unwritable);
   const interrupt = onInterrupt();
   const bar = process.stderr.isTTY ? progressBar() : null;
   try {
@@ -87,6 +90,16 @@ function show({ report, failures }: Outcome, json: string | undefined): void {
     process.stdout.write(renderReport(report, { columns, colors: isTTY && process.stdout.hasColors() }));
   }
   for (const failure of failures) process.stderr.write(`pinless bench: ${failure}\n`);
+}
+
+/** Asked before the run: a minute later is too late. */
+function whyUnwritable(path: string): string | null {
+  try {
+    accessSync(dirname(path), constants.W_OK);
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true ? `${path} is a directory` : null;
+  } catch (error) {
+    return (error as Error).message;
+  }
 }
 
 function fail(message: string): void {
