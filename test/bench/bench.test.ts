@@ -1,0 +1,118 @@
+// One short run of the comparison, and what its figures have to be whatever the machine's speed is.
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import type { LossFigures, Maybe, OperationFigures, Report, Row } from "../../dist/bench/figures.js";
+import { renderReport } from "../../dist/bench/table.js";
+import { run } from "./run.js";
+
+const scratch = mkdtempSync(path.join(tmpdir(), "pinless-quick-"));
+const root = process.geteuid?.() === 0;
+let report: Report;
+
+before(async () => {
+  const { code, stdout, stderr } = await run(["bench", "--quick", "--json", "-"], scratch);
+  assert.equal(code, 0, stderr);
+  assert.equal(stderr, "");
+  report = JSON.parse(stdout);
+});
+after(() => rmSync(scratch, { recursive: true }));
+
+function rowOf(name: string): Row {
+  const row = report.rows.find((candidate) => candidate.name === name);
+  assert.ok(row !== undefined, `there is no row ${name}`);
+  return row;
+}
+
+/** The figures, or a failure with the reason why there are none. */
+function there<T extends object>(figures: Maybe<T>): T {
+  assert.ok(!("skipped" in figures), `skipped: ${(figures as { skipped?: string }).skipped}`);
+  return figures as T;
+}
+
+/** Why a registration can't be expected to be there, or false. */
+function noLifetime(): string | false {
+  const ran = there(rowOf("io_uring × lifetime").ran);
+  return ran.registeredShare < 1 && `${root ? "machine: " : ""}${ran.degraded.join("; ")}`;
+}
+
+test("every row says what ran, and has figures", () => {
+  assert.equal(report.rows.length, 6);
+  for (const row of report.rows) {
+    const ran = there(row.ran);
+    assert.equal(ran.kernel, report.machine.kernel);
+    assert.equal(ran.filesystem, report.settings.filesystem);
+    for (const load of [there(row.read4KiB), there(row.read128KiB)]) {
+      assert.ok(load.requests > 0 && load.requestsPerSecond > 0 && load.cpuUsPerRequest > 0, row.name);
+      assert.equal(load.readsLost, 0, row.name);
+      const { p50Us, p99Us, p999Us } = load.latency;
+      assert.ok(0 < p50Us && p50Us <= p99Us && p99Us <= p999Us, row.name);
+    }
+  }
+  assert.equal(there(rowOf("io_uring × per-io").ran).registeredShare, 0);
+});
+
+test("leases: every operation is done, nothing is lost, nothing is pinned at rest", () => {
+  const row = rowOf("io_uring × lease");
+  const storm = there(row.storm4KiB);
+  for (const [kind, figures] of Object.entries(storm.operations) as [string, Maybe<OperationFigures>][]) {
+    if (kind === "pageOut" && report.machine.swap === "none") continue;
+    const { operations, pagesAsked, pagesDone, pagesRefused } = there(figures);
+    assert.ok(operations > 0, kind);
+    assert.deepEqual({ kind, pagesDone, pagesRefused }, { kind, pagesDone: pagesAsked, pagesRefused: 0 });
+  }
+  assert.equal(storm.readsLost, 0);
+  assert.ok(storm.readsChecked > 0);
+  assert.equal(there(row.lostAfterDiscard).blocksLost, 0);
+  const rest = there(row.rest);
+  assert.equal(rest.pinnedBytesAtRest, 0);
+  assert.ok(rest.residencyMaxMs !== null);
+});
+
+test("nothing is lost where nothing is registered", () => {
+  const row = rowOf("io_uring × per-io");
+  assert.equal(there(row.storm4KiB).readsLost, 0);
+  assert.equal(there(row.lostAfterDiscard).blocksLost, 0);
+  assert.equal(there(row.rest).pinnedBytesAtRest, 0);
+});
+
+test("lifetime registrations lose reads, refuse operations and stay pinned", (t) => {
+  const reason = noLifetime();
+  if (reason !== false) return t.skip(reason);
+  for (const name of ["io_uring × lifetime", "io_uring × lifetime + MADV_DONTFORK"]) {
+    const row = rowOf(name);
+    const { blocksLost, blocksRead } = there(row.lostAfterDiscard);
+    assert.equal(blocksLost, blocksRead);
+    assert.ok(there(row.storm4KiB).readsLost > 0);
+    const rest = there(row.rest);
+    assert.equal(rest.pinnedBytesAtRest, 16 << 20);
+    assert.equal(rest.residencyMaxMs, null);
+  }
+});
+
+test("data that a device wrote to clean pages survives reclaim, except with lifetime registrations", (t) => {
+  if (report.machine.swap === "none") return t.skip(`${root ? "machine: " : ""}${report.machine.swapReason}`);
+  const lost = (name: string): LossFigures => there(rowOf(name).lostAfterReclaim);
+  assert.equal(lost("io_uring × lease").blocksLost, 0);
+  assert.equal(lost("io_uring × per-io").blocksLost, 0);
+  if (noLifetime() === false) assert.ok(lost("io_uring × lifetime").blocksLost > 0);
+});
+
+test("nothing is left behind", () => {
+  assert.deepEqual(readdirSync(scratch), []);
+  assert.ok(!readFileSync("/proc/swaps", "utf8").includes(scratch));
+});
+
+for (const columns of [40, 80, 200]) {
+  test(`the tables fit into ${columns} columns, in plain text`, () => {
+    const text = renderReport(report, { columns, colors: false });
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    assert.doesNotMatch(text, /[\x00-\x09\x0b-\x1f\x7f]/);
+    for (const line of text.split("\n")) assert.ok(line.length <= columns, `${line.length}: ${line}`);
+    for (const { label } of report.rows) assert.ok(text.includes(label), label);
+    const unwrapped = text.replaceAll(/\s+/g, " ");
+    for (const line of report.verdict) assert.ok(unwrapped.includes(line), line);
+  });
+}

@@ -1,0 +1,62 @@
+// However a run ends, it leaves nothing behind.
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { childrenOf, isAlive, start, until } from "./run.js";
+
+const LIMIT_MS = 20_000;
+let scratch = "";
+
+beforeEach(() => {
+  scratch = mkdtempSync(path.join(tmpdir(), "pinless-interrupt-"));
+});
+afterEach(() => rmSync(scratch, { recursive: true, force: true }));
+
+function swaps(): string {
+  return readFileSync("/proc/swaps", "utf8");
+}
+
+/** The scratch file is there: the run has begun. Its swap file comes later. */
+function hasBegun(): boolean {
+  return readdirSync(scratch).some((made) => existsSync(path.join(scratch, made, "data")));
+}
+
+/** Interrupts a run at a moment, and looks at what is left. */
+async function interrupt(signal: NodeJS.Signals, moment: (pid: number) => boolean): Promise<number | null> {
+  const { child, ended } = start(["bench", "--quick"], scratch);
+  await until(() => moment(child.pid!), LIMIT_MS, "the run to begin");
+  const processes = childrenOf(child.pid!);
+  assert.ok(processes.length > 0);
+  child.kill(signal);
+  const { code, stdout, stderr } = await ended;
+  assert.equal(stdout, "");
+  assert.equal(stderr, "");
+  if (signal === "SIGKILL") await until(() => readdirSync(scratch).length === 0, LIMIT_MS, "the files to go");
+  assert.deepEqual(readdirSync(scratch), []);
+  assert.ok(!swaps().includes(scratch), swaps());
+  await until(() => !processes.some(isAlive), signal === "SIGKILL" ? LIMIT_MS : 100, "the processes to go");
+  return code;
+}
+
+/** All six workers are there: the comparison runs. */
+function compares(pid: number): boolean {
+  return hasBegun() && childrenOf(pid).length >= 7;
+}
+
+test("Ctrl-C while the files are made", async () => {
+  assert.equal(await interrupt("SIGINT", hasBegun), 130);
+});
+
+test("Ctrl-C while it compares", async () => {
+  assert.equal(await interrupt("SIGINT", compares), 130);
+});
+
+test("SIGTERM while it compares", async () => {
+  assert.equal(await interrupt("SIGTERM", compares), 143);
+});
+
+test("SIGKILL while it compares", async () => {
+  assert.equal(await interrupt("SIGKILL", compares), null);
+});

@@ -1,0 +1,81 @@
+// What the command says to whoever uses it in another way than meant.
+import assert from "node:assert/strict";
+import { chmodSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, test } from "node:test";
+import { run } from "./run.js";
+
+const directory = mkdtempSync(path.join(tmpdir(), "pinless-usage-"));
+after(() => rmSync(directory, { recursive: true }));
+
+test("--help says what there is, and exits with 0", async () => {
+  const all = await run(["--help"]);
+  assert.equal(all.code, 0);
+  assert.match(all.stdout, /bench/);
+  const bench = await run(["bench", "--help"]);
+  assert.equal(bench.code, 0);
+  for (const option of ["--file", "--json", "--seconds", "--quick", "PINLESS_SCRATCH"])
+    assert.ok(bench.stdout.includes(option), option);
+  assert.equal(bench.stderr, "");
+});
+
+for (const args of [
+  [],
+  ["nonsense"],
+  ["bench", "--nonsense"],
+  ["bench", "--seconds", "0"],
+  ["bench", "--seconds", "56"],
+  ["bench", "--seconds", "ten"],
+  ["bench", "--file"],
+  ["bench", "superfluous"],
+]) {
+  test(`wrong usage: pinless ${args.join(" ")}`, async () => {
+    const { code, stdout, stderr } = await run(args);
+    assert.equal(code, 2, stderr);
+    assert.equal(stdout, "");
+    assert.notEqual(stderr, "");
+  });
+}
+
+/** Fails at once, with one line that says why. */
+async function fails(args: readonly string[], why: RegExp, scratch = directory): Promise<void> {
+  const { code, stdout, stderr } = await run(["bench", "--quick", ...args], scratch);
+  assert.equal(code, 1, stderr);
+  assert.equal(stdout, "");
+  assert.match(stderr, why);
+  assert.match(stderr, /^pinless bench: [^\n]+\n$/);
+}
+
+test("a file that isn't there, is a directory or is too small", async () => {
+  const small = path.join(directory, "small");
+  writeFileSync(small, "small");
+  await fails(["--file", path.join(directory, "nothing")], /ENOENT.*nothing/);
+  await fails(["--file", directory], /is a directory/);
+  await fails(["--file", small], /too small/);
+  await fails(["--file", "/dev/null"], /isn't a regular file/);
+});
+
+test("a place for the JSON that can't be written", async () => {
+  await fails(["--json", path.join(directory, "nowhere", "figures.json")], /ENOENT/);
+  await fails(["--json", directory], /is a directory/);
+});
+
+test("a scratch space that isn't there, is a file or has no room", async () => {
+  const file = path.join(directory, "file");
+  writeFileSync(file, "");
+  await fails([], /nowhere.*PINLESS_SCRATCH/, path.join(directory, "nowhere"));
+  await fails([], /isn't a directory/, file);
+  await fails([], /PINLESS_SCRATCH/, "/proc");
+});
+
+// Root reads everything.
+if (process.geteuid?.() !== 0) {
+  test("a file that can't be read", async () => {
+    const file = path.join(directory, "unreadable");
+    writeFileSync(file, "");
+    truncateSync(file, 64 << 20);
+    chmodSync(file, 0);
+    await fails(["--file", file], /EACCES/);
+  });
+}
