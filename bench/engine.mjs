@@ -58,12 +58,20 @@ execFileSync("cc", ["-O2", new URL("ring_loop.c", import.meta.url).pathname, "-o
 
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 const loopOfC = (row) => {
-  const out = execFileSync(yardstick, [scratch.path, "lifetime", String(row.depth), String(row.block), String(seconds)]);
+  const out = execFileSync(yardstick, [
+    scratch.path,
+    "lifetime",
+    String(row.depth),
+    String(row.block),
+    String(seconds),
+  ]);
   return JSON.parse(out.toString());
 };
 
 function child(row) {
-  const process_ = fork(new URL("load.mjs", import.meta.url), [JSON.stringify({ ...row, file: scratch.path })], { execArgv: ["--expose-gc"] });
+  const process_ = fork(new URL("load.mjs", import.meta.url), [JSON.stringify({ ...row, file: scratch.path })], {
+    execArgv: ["--expose-gc"],
+  });
   const answer = () =>
     new Promise((resolve, reject) => {
       process_.once("message", resolve);
@@ -104,7 +112,9 @@ for (let round = 0; round < rounds; round++) {
     found[i].ticks.push(ours.ticksKept);
   }
 }
-console.log(`${scratch.path}, ${rounds} rounds of ${seconds} s, medians; ratio: to C's loop (lifetime) in the same round`);
+console.log(
+  `${scratch.path}, ${rounds} rounds of ${seconds} s, medians; ratio: to C's loop (lifetime) in the same round`,
+);
 console.table(
   Object.fromEntries(
     ROWS.map((row, i) => [
@@ -128,7 +138,9 @@ if (values.only === undefined) {
   const against = (a, b) => median(of(a).iops.map((iops, i) => iops / of(b).iops[i])).toFixed(3);
   console.log(`callback / node:fs at 4 KiB: ${against("callback 4 KiB", "node:fs 4 KiB")} (wanted 5)`);
   console.log(`capped / uncapped at 4 KiB: ${against("residency capped at 100 ms", "callback 4 KiB")} (wanted 0.97)`);
-  console.log(`capped / uncapped at 128 KiB: ${against("residency capped, 128 KiB", "callback 128 KiB")} (wanted 0.97)`);
+  console.log(
+    `capped / uncapped at 128 KiB: ${against("residency capped, 128 KiB", "callback 128 KiB")} (wanted 0.97)`,
+  );
   const lease = children[0];
   console.log("invalidations of 2 MiB under 32 requests:", await lease.run({ kind: "invalidate", times: 2000 }));
   console.log("pins at rest:", await lease.run({ kind: "rest", blockMs: 0 }));

@@ -13,7 +13,10 @@ const position = () => {
   return (random % blocks) * block;
 };
 
-const engine = row.load === "node" ? null : await Engine.open({ pin: row.pin ?? "lease", depth: Math.max(depth, 8), lease: row.lease ?? {} });
+const engine =
+  row.load === "node"
+    ? null
+    : await Engine.open({ pin: row.pin ?? "lease", depth: Math.max(depth, 8), lease: row.lease ?? {} });
 const arena = engine === null ? null : await engine.arena({ bytes: depth * block });
 const file = engine === null ? await open(row.file, "r") : await engine.openFile(row.file, "r");
 const buffers = Array.from({ length: depth }, () => (arena === null ? Buffer.alloc(block) : arena.alloc(block)));
@@ -26,7 +29,8 @@ function callbacks() {
     let flying = 0;
     const submit = (buffer) => {
       flying++;
-      if (file.submit("read", buffer, position(), ended) !== "queued") throw new Error("the engine has no room for its own depth");
+      if (file.submit("read", buffer, position(), ended) !== "queued")
+        throw new Error("the engine has no room for its own depth");
     };
     const ended = (errno, bytes, buffer) => {
       if (errno !== 0 || bytes !== block) throw new Error(`errno ${errno}, ${bytes} bytes`);
@@ -115,7 +119,12 @@ async function invalidate(times) {
   stopping = true;
   await all;
   waits.sort((a, b) => a - b);
-  return { p50Ms: waits[times >> 1], p99Ms: waits[Math.floor(times * 0.99)], maxMs: waits[times - 1], slowestRequestMs: slowest };
+  return {
+    p50Ms: waits[times >> 1],
+    p99Ms: waits[Math.floor(times * 0.99)],
+    maxMs: waits[times - 1],
+    slowestRequestMs: slowest,
+  };
 }
 
 /** Milliseconds from the last request to no pin at all, as another thread sees it. */
@@ -155,7 +164,12 @@ async function memory() {
   return { bytesEach: cost };
 }
 
-const ACTS = { load: ({ ms }) => load(ms), invalidate: ({ times }) => invalidate(times), rest: ({ blockMs }) => rest(blockMs), memory };
+const ACTS = {
+  load: ({ ms }) => load(ms),
+  invalidate: ({ times }) => invalidate(times),
+  rest: ({ blockMs }) => rest(blockMs),
+  memory,
+};
 process.on("message", async (message) => {
   process.send(await ACTS[message.kind](message));
 });

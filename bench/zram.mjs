@@ -8,7 +8,8 @@ const FILE_BYTES = 512 << 20;
 
 /** `{ path, remove }`; throws with what to do instead. */
 export function zramFile(folder) {
-  if (process.getuid() !== 0) throw new Error("a zram disk takes root: give --file a file on a filesystem with direct I/O instead");
+  if (process.getuid() !== 0)
+    throw new Error("a zram disk takes root: give --file a file on a filesystem with direct I/O instead");
   const number = readFileSync("/sys/class/zram-control/hot_add", "utf8").trim();
   const device = `/dev/zram${number}`;
   const mount = join(folder, "zram");
@@ -25,7 +26,14 @@ export function zramFile(folder) {
     execFileSync("mount", [device, mount]);
     mounted = true;
     const path = join(mount, "file");
-    execFileSync("dd", ["if=/dev/zero", `of=${path}`, "bs=1M", `count=${FILE_BYTES >> 20}`, "conv=fsync", "status=none"]);
+    execFileSync("dd", [
+      "if=/dev/zero",
+      `of=${path}`,
+      "bs=1M",
+      `count=${FILE_BYTES >> 20}`,
+      "conv=fsync",
+      "status=none",
+    ]);
     return { path, remove };
   } catch (error) {
     remove();

@@ -1,7 +1,7 @@
 /** Memory that I/O goes to and from, and the operations on it. */
 
 import { ChunkTable } from "./core/chunk-table.js";
-import type { Dispatcher } from "./core/dispatcher.js";
+import type { Dispatcher, RequestPlace } from "./core/dispatcher.js";
 import { argumentError, type DescribeErrno, PinlessError, systemError } from "./core/errors.js";
 import type { MmuEvent } from "./core/events.js";
 import { FreeList } from "./core/free-list.js";
@@ -40,10 +40,14 @@ export interface ArenaHost {
  */
 export const PLACE = Symbol("pinless.place");
 
-export interface Place {
+export interface Place extends RequestPlace {
   readonly segment: Segment;
-  readonly address: number;
-  readonly bytes: number;
+}
+
+export function placeIn(segment: Segment, address: number, bytes: number): Place {
+  const { table, index } = segment;
+  const firstChunk = table.chunkAt(address);
+  return { segment, table: index, firstChunk, lastChunk: table.chunkAt(address + bytes - 1), address, bytes };
 }
 
 /** One mapping of an arena. */
@@ -105,7 +109,7 @@ export class Arena {
       if (offset < 0) continue;
       const address = segment.range.start + offset;
       const buffer = new Uint8Array(segment.buffer, address - segment.bufferAddress, bytes);
-      return Object.defineProperty(buffer, PLACE, { value: { segment, address, bytes } satisfies Place });
+      return Object.defineProperty(buffer, PLACE, { value: placeIn(segment, address, bytes) });
     }
     throw new PinlessError(
       "ERR_PINLESS_ARENA_FULL",

@@ -12,6 +12,7 @@ import { Leases } from "./core/leases.js";
 import { MmuNotifier } from "./core/notifier.js";
 import { type EngineSettings, SCHEMES } from "./core/options.js";
 import type { PinMode, Scheme, SchemeName, Watchdog } from "./core/ports.js";
+import { ADDRESS, BYTES, TABLE } from "./core/request-table.js";
 import type { EngineStats } from "./core/stats.js";
 import { File } from "./files/file.js";
 import { Staging } from "./files/staging.js";
@@ -82,7 +83,7 @@ export class PortableEngine {
       notifier: this.notifier,
       tables: this.#tables,
       leases: this.#leases,
-      registered: this.pin === "lifetime" ? (table, address, bytes) => this.#lifetimeSlot(table, address, bytes) : null,
+      registered: this.pin === "lifetime" ? (slot) => this.#lifetimeSlot(slot) : null,
     });
     started.onWoken(this.#dispatcher.turnOfLoop);
     this.#watchdog =
@@ -291,10 +292,13 @@ export class PortableEngine {
     this.#nextLifetimeSlot += pieces;
   }
 
-  #lifetimeSlot(table: number, address: number, bytes: number): number {
-    const segment = this.#byTable[table];
+  /** The buffer slot that a request's memory was registered in for good, or -1. */
+  #lifetimeSlot(slot: number): number {
+    const { requests } = this.#dispatcher;
+    const segment = this.#byTable[requests.get(slot, TABLE)];
     if (segment === undefined || segment.registeredSlot < 0) return -1;
-    const offset = address - segment.range.start;
+    const offset = requests.getDouble(slot, ADDRESS) - segment.range.start;
+    const bytes = requests.getDouble(slot, BYTES);
     const piece = Math.floor(offset / MAX_REGISTRATION_BYTES);
     return Math.floor((offset + bytes - 1) / MAX_REGISTRATION_BYTES) === piece ? segment.registeredSlot + piece : -1;
   }

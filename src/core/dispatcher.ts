@@ -10,8 +10,24 @@ import { Gate, GO, WAIT } from "./gate.js";
 import type { Leases } from "./leases.js";
 import type { MmuNotifier } from "./notifier.js";
 import { type CompletionSink, ECANCELED, EFAULT, type Loop, type Scheme } from "./ports.js";
-import type { Range } from "./ranges.js";
-import { FREE, RequestTable, SUBMITTED } from "./request-table.js";
+import { overlaps, type Range } from "./ranges.js";
+import {
+  ADDRESS,
+  BYTES,
+  DOUBLE_SHIFT,
+  FILE,
+  FIRST_CHUNK,
+  FREE,
+  LAST_CHUNK,
+  LEASE,
+  POSITION,
+  REQUEST_SHIFT,
+  RequestTable,
+  STATE,
+  SUBMITTED,
+  TABLE,
+  WRITE,
+} from "./request-table.js";
 
 const TURN_COMPLETIONS = 256;
 
@@ -28,6 +44,16 @@ export interface Owner {
   quiet: (() => void) | null;
 }
 
+/** Where a request's memory is: worked out once for a buffer that is used again and again. */
+export interface RequestPlace {
+  /** The gate's number of the segment. */
+  readonly table: number;
+  readonly firstChunk: number;
+  readonly lastChunk: number;
+  readonly address: number;
+  readonly bytes: number;
+}
+
 export interface DispatcherParts {
   readonly scheme: Scheme;
   readonly loop: Loop;
@@ -35,7 +61,7 @@ export interface DispatcherParts {
   readonly tables: ChunkTable[];
   readonly leases: Leases | null;
   /** `lifetime` only: the slot that memory was registered in for good, or -1. */
-  readonly registered: ((table: number, address: number, bytes: number) => number) | null;
+  readonly registered: ((slot: number) => number) | null;
 }
 
 export class Dispatcher implements CompletionSink {
@@ -45,11 +71,8 @@ export class Dispatcher implements CompletionSink {
   readonly #loop: Loop;
   readonly #leases: Leases | null;
   readonly #registered: DispatcherParts["registered"];
-  readonly #queue: Int32Array;
-  #queueHead = 0;
-  #queueTail = 0;
   readonly #owners: (Owner | undefined)[];
-  readonly #direct: Uint8Array;
+  readonly #directWrite: Uint8Array;
   /** 1: ended by its owner before it was submitted. */
   readonly #cancelled: Uint8Array;
   readonly #dones: (Done | undefined)[];
@@ -76,9 +99,8 @@ export class Dispatcher implements CompletionSink {
     this.#registered = parts.registered;
     const depth = parts.scheme.depth;
     this.requests = new RequestTable(depth);
-    this.#queue = new Int32Array(depth);
     this.#owners = new Array(depth).fill(undefined);
-    this.#direct = new Uint8Array(depth);
+    this.#directWrite = new Uint8Array(depth);
     this.#cancelled = new Uint8Array(depth);
     this.#dones = new Array(depth).fill(undefined);
     this.#buffers = new Array(depth).fill(undefined);
@@ -93,33 +115,35 @@ export class Dispatcher implements CompletionSink {
     file: number,
     owner: Owner,
     direct: boolean,
-    table: number,
-    address: number,
-    bytes: number,
+    place: RequestPlace,
     position: number,
     buffer: ArrayBufferView,
     done: Done,
   ): boolean {
-    const slot = this.requests.accept(write, file, table, address, bytes, position);
+    const slot = this.requests.take();
     if (slot < 0) return false;
+    const { words, doubles } = this.requests;
+    const at = slot << REQUEST_SHIFT;
+    words[at + WRITE] = write ? 1 : 0;
+    words[at + FILE] = file;
+    words[at + TABLE] = place.table;
+    words[at + FIRST_CHUNK] = place.firstChunk;
+    words[at + LAST_CHUNK] = place.lastChunk;
+    doubles[(slot << DOUBLE_SHIFT) + ADDRESS] = place.address;
+    doubles[(slot << DOUBLE_SHIFT) + BYTES] = place.bytes;
+    doubles[(slot << DOUBLE_SHIFT) + POSITION] = position;
     this.#owners[slot] = owner;
     this.#dones[slot] = done;
     this.#buffers[slot] = buffer;
     owner.active++;
-    if (write && direct) owner.directWrites++;
-    this.#direct[slot] = write && direct ? 1 : 0;
-    this.#queue[this.#queueTail] = slot;
-    this.#queueTail = this.#queueTail + 1 === this.#queue.length ? 0 : this.#queueTail + 1;
-    this.#queued++;
+    const directWrite = write && direct;
+    if (directWrite) owner.directWrites++;
+    this.#directWrite[slot] = directWrite ? 1 : 0;
     this.submitted++;
-    if (!this.#scheduled && !this.#inTurn) {
-      this.#scheduled = true;
-      this.#loop.microtask(this.turn);
-    }
+    if (!this.#inTurn) this.#wakeUp();
+    this.#submit(slot);
     return true;
   }
-
-  #queued = 0;
 
   /** A turn that another turn of the host's loop begins: a full budget. */
   readonly turnOfLoop = (): void => {
@@ -141,12 +165,6 @@ export class Dispatcher implements CompletionSink {
 
   #pump(): void {
     for (;;) {
-      while (this.#queued > 0) {
-        const slot = this.#queue[this.#queueHead]!;
-        this.#queueHead = this.#queueHead + 1 === this.#queue.length ? 0 : this.#queueHead + 1;
-        this.#queued--;
-        this.#submit(slot);
-      }
       const errno = this.#scheme.enter();
       if (errno < 0) violated("STATE", `the kernel refused a submission as a whole: errno ${-errno}`);
       if (this.#budget <= 0) {
@@ -155,7 +173,7 @@ export class Dispatcher implements CompletionSink {
       }
       const reaped = this.#scheme.reap(this, this.#budget);
       this.#budget -= reaped;
-      if (reaped === 0 && this.#queued === 0) break;
+      if (reaped === 0) break;
     }
     this.#leases?.collect(this.#nowMs);
     const waiting = this.requests.active > 0 || this.#leases?.uncollected === true;
@@ -176,8 +194,13 @@ export class Dispatcher implements CompletionSink {
 
   /** Something changed that a turn has to look at, with no request accepted: a lease on its way, say. */
   nudge(): void {
-    if (this.#scheduled || this.#inTurn) return;
+    if (!this.#inTurn) this.#wakeUp();
+  }
+
+  #wakeUp(): void {
+    if (this.#scheduled) return;
     this.#scheduled = true;
+    this.#nowMs = this.#loop.nowMs();
     this.#loop.microtask(this.turn);
   }
 
@@ -193,35 +216,35 @@ export class Dispatcher implements CompletionSink {
       this.#loop.microtask(() => this.#finish(slot, -EFAULT));
       return;
     }
-    const requests = this.requests;
-    const registered = this.#registered;
-    if (registered !== null)
-      requests.lease[slot] = registered(requests.table[slot]!, requests.address[slot]!, requests.bytes[slot]!);
+    if (this.#registered !== null) this.requests.words[(slot << REQUEST_SHIFT) + LEASE] = this.#registered(slot);
     this.#prepare(slot);
-    if (!this.#inTurn) this.nudge();
   }
 
   #prepare(slot: number): void {
-    const requests = this.requests;
-    const lease = requests.lease[slot]!;
+    const { words, doubles } = this.requests;
+    const at = slot << REQUEST_SHIFT;
+    const double = slot << DOUBLE_SHIFT;
+    const lease = words[at + LEASE]!;
     if (lease < 0) this.perIo++;
+    const address = doubles[double + ADDRESS]!;
+    const bytes = doubles[double + BYTES]!;
     this.#scheme.prepare(
       slot,
-      requests.write[slot] === 1,
-      requests.file[slot]!,
-      requests.address[slot]!,
-      requests.bytes[slot]!,
-      requests.position[slot]!,
+      words[at + WRITE] === 1,
+      words[at + FILE]!,
+      address,
+      bytes,
+      doubles[double + POSITION]!,
       lease,
     );
   }
 
   completed(slot: number, result: number): void {
-    if (result === -EFAULT && this.requests.lease[slot]! >= 0 && this.#leases !== null) {
+    if (result === -EFAULT && this.#leases !== null && this.requests.get(slot, LEASE) >= 0) {
       // A registered request faults only where the registration itself isn't there: the monitor dropped the lease between the
       // writing of the entry and its submission. The kernel hadn't begun it, so this isn't a second issue.
       this.refusedAtImport++;
-      this.requests.lease[slot] = -1;
+      this.requests.words[(slot << REQUEST_SHIFT) + LEASE] = -1;
       this.#prepare(slot);
       return;
     }
@@ -243,7 +266,7 @@ export class Dispatcher implements CompletionSink {
     this.#cancelled[slot] = 0;
     this.requests.release(slot);
     owner.active--;
-    if (this.#direct[slot] === 1) owner.directWrites--;
+    if (this.#directWrite[slot] === 1) owner.directWrites--;
     if (result < 0) this.failed++;
     else this.completedOk++;
     try {
@@ -266,7 +289,7 @@ export class Dispatcher implements CompletionSink {
 
   /** The kernel is asked only about what it has got. */
   #cancel(slot: number): void {
-    if (this.requests.state[slot] === SUBMITTED) this.#scheme.cancel(slot);
+    if (this.requests.get(slot, STATE) === SUBMITTED) this.#scheme.cancel(slot);
     else this.#cancelled[slot] = 1;
   }
 
@@ -278,11 +301,11 @@ export class Dispatcher implements CompletionSink {
 
   /** Calls `run` once no request that is accepted now is left on the range: at once if there is none. */
   whenQuiet(range: Range, run: () => void): void {
-    const { state, address, bytes, capacity } = this.requests;
     const slots = new Set<number>();
-    for (let slot = 0; slot < capacity; slot++) {
-      if (state[slot] !== FREE && address[slot]! < range.end && range.start < address[slot]! + bytes[slot]!)
-        slots.add(slot);
+    for (let slot = 0; slot < this.requests.capacity; slot++) {
+      if (this.requests.get(slot, STATE) === FREE) continue;
+      const start = this.requests.getDouble(slot, ADDRESS);
+      if (overlaps(range, { start, end: start + this.requests.getDouble(slot, BYTES) })) slots.add(slot);
     }
     if (slots.size === 0) run();
     else this.#waiters.push({ slots, run });

@@ -30,7 +30,20 @@ import { CONCERNS, type MmuEvent } from "./events.js";
 import type { Leases } from "./leases.js";
 import type { Invalidation, MmuNotifier, Subscriber, Subscription } from "./notifier.js";
 import type { Range } from "./ranges.js";
-import { ACCEPTED, HELD, type RequestTable, SUBMITTED } from "./request-table.js";
+import {
+  ACCEPTED,
+  FIRST_CHUNK,
+  HELD,
+  LAST_CHUNK,
+  LEASE as REQUEST_LEASE,
+  SEQUENCE as REQUEST_SEQUENCE,
+  REQUEST_SHIFT,
+  type RequestTable,
+  STATE,
+  SUBMITTED,
+  TABLE,
+  WRITE,
+} from "./request-table.js";
 
 /** What `admit` says: go (counted in, `lease` is bound), or wait, or fail with EFAULT. */
 export const GO = 0;
@@ -85,66 +98,77 @@ export class Gate implements Subscriber {
     this.#subscriptions[index] = undefined;
   }
 
-  /** Decides about an accepted request, and counts it in if it goes. `nowMs` is for the clocks of its lease. */
+  /**
+   * Decides about an accepted request, and counts it in if it goes; its LEASE word says by which lease, or -1. `nowMs` is for the clocks
+   * of the lease.
+   */
   admit(slot: number, nowMs: number): Verdict {
-    const requests = this.#requests;
-    const table = this.#tables[requests.table[slot]!]!;
-    const address = requests.address[slot]!;
-    const first = table.chunkAt(address);
-    const last = table.chunkAt(address + requests.bytes[slot]! - 1);
-    requests.firstChunk[slot] = first;
-    requests.lastChunk[slot] = last;
-    if (first !== last) return this.#admitSpan(slot, table, first, last);
+    const requests = this.#requests.words;
+    const request = slot << REQUEST_SHIFT;
+    const first = requests[request + FIRST_CHUNK]!;
+    if (first !== requests[request + LAST_CHUNK]) return this.#admitSpan(slot);
 
-    const words = table.words;
+    const words = this.#tables[requests[request + TABLE]!]!.words;
     const at = first * CHUNK_WORDS;
-    const deviceWrite = requests.write[slot] === 0;
-    const counter = at + (deviceWrite ? DEVICE_WRITES : DEVICE_READS);
+    const deviceWrite = requests[request + WRITE] === 0;
     // Counted in before looking: whoever makes the chunk odd on another thread either sees this count or is seen here.
-    Atomics.add(words, counter, 1);
+    Atomics.add(words, deviceWrite ? at + DEVICE_WRITES : at + DEVICE_READS, 1);
     const gate = Atomics.load(words, at + GATE);
     if (gate !== 0) {
       const verdict = verdictOf(gate, deviceWrite);
       if (verdict !== GO) {
-        Atomics.sub(words, counter, 1);
-        return this.#keepOut(slot, table, first, last, verdict);
+        this.#countOut(words, at, deviceWrite);
+        return this.#keepOut(slot, verdict);
       }
     }
-    requests.sequence[slot] = words[at + SEQUENCE]!;
-    requests.state[slot] = SUBMITTED;
+    requests[request + REQUEST_SEQUENCE] = words[at + SEQUENCE]!;
+    requests[request + STATE] = SUBMITTED;
+    requests[request + REQUEST_LEASE] = -1;
     if (this.#leases !== null && (gate & (NO_LEASE | IN_PROGRESS)) === 0) {
       const lease = words[at + LEASE]! - 1;
-      if (lease >= 0 && this.#leases.table.use(lease, deviceWrite, nowMs)) requests.lease[slot] = lease;
-      else requests.lease[slot] = this.#leases.acquire(requests.table[slot]!, first, deviceWrite, nowMs);
+      requests[request + REQUEST_LEASE] =
+        lease >= 0 && this.#leases.table.use(lease, deviceWrite, nowMs)
+          ? lease
+          : this.#leases.acquire(requests[request + TABLE]!, first, deviceWrite, nowMs);
       words[at + USED_MS] = nowMs;
     }
     return GO;
   }
 
   /** More than one chunk: counted in on each, never by a lease (a registration ends at its chunk's edge). */
-  #admitSpan(slot: number, table: ChunkTable, first: number, last: number): Verdict {
-    const deviceWrite = this.#requests.write[slot] === 0;
-    const word = deviceWrite ? DEVICE_WRITES : DEVICE_READS;
+  #admitSpan(slot: number): Verdict {
+    const request = slot << REQUEST_SHIFT;
+    const requests = this.#requests.words;
+    const { words } = this.#tables[requests[request + TABLE]!]!;
+    const deviceWrite = requests[request + WRITE] === 0;
+    const first = requests[request + FIRST_CHUNK]!;
+    const last = requests[request + LAST_CHUNK]!;
     let sequence = 0;
     for (let c = first; c <= last; c++) {
-      table.add(c, word, 1);
-      const verdict = verdictOf(table.load(c, GATE), deviceWrite);
+      const at = c * CHUNK_WORDS;
+      Atomics.add(words, at + (deviceWrite ? DEVICE_WRITES : DEVICE_READS), 1);
+      const verdict = verdictOf(Atomics.load(words, at + GATE), deviceWrite);
       if (verdict !== GO) {
-        for (let back = first; back <= c; back++) this.#countOut(table, back, word);
-        return this.#keepOut(slot, table, first, last, verdict);
+        for (let back = first; back <= c; back++) this.#countOut(words, back * CHUNK_WORDS, deviceWrite);
+        return this.#keepOut(slot, verdict);
       }
-      sequence = (sequence + table.readBegin(c)) | 0;
+      sequence = (sequence + words[at + SEQUENCE]!) | 0;
     }
-    this.#requests.sequence[slot] = sequence;
-    this.#requests.state[slot] = SUBMITTED;
+    requests[request + REQUEST_SEQUENCE] = sequence;
+    requests[request + STATE] = SUBMITTED;
+    requests[request + REQUEST_LEASE] = -1;
     return GO;
   }
 
-  #keepOut(slot: number, table: ChunkTable, first: number, last: number, verdict: Verdict): Verdict {
+  #keepOut(slot: number, verdict: Verdict): Verdict {
     if (verdict === FAULT) return FAULT;
-    if (this.#requests.state[slot] === HELD) return WAIT;
-    this.#requests.state[slot] = HELD;
-    for (let c = first; c <= last; c++) table.add(c, HELD_COUNT, 1);
+    const request = slot << REQUEST_SHIFT;
+    const requests = this.#requests.words;
+    if (requests[request + STATE] === HELD) return WAIT;
+    requests[request + STATE] = HELD;
+    const table = this.#tables[requests[request + TABLE]!]!;
+    for (let c = requests[request + FIRST_CHUNK]!; c <= requests[request + LAST_CHUNK]!; c++)
+      table.add(c, HELD_COUNT, 1);
     this.#held.push(slot);
     this.heldTotal++;
     return WAIT;
@@ -152,21 +176,26 @@ export class Gate implements Subscriber {
 
   /** A submitted request has ended: counts it out, and lets an invalidation begin that waited for it. Doesn't free its slot. */
   complete(slot: number): void {
-    const requests = this.#requests;
-    if (requests.state[slot] !== SUBMITTED)
-      violated("EXACTLY_ONCE", `request ${slot} completed in state ${requests.state[slot]}`);
-    requests.state[slot] = ACCEPTED;
-    const table = this.#tables[requests.table[slot]!]!;
-    const word = requests.write[slot] === 0 ? DEVICE_WRITES : DEVICE_READS;
-    const last = requests.lastChunk[slot]!;
-    for (let c = requests.firstChunk[slot]!; c <= last; c++) this.#countOut(table, c, word);
+    const requests = this.#requests.words;
+    const request = slot << REQUEST_SHIFT;
+    if (requests[request + STATE] !== SUBMITTED)
+      violated("EXACTLY_ONCE", `request ${slot} completed in state ${requests[request + STATE]}`);
+    requests[request + STATE] = ACCEPTED;
+    const { words } = this.#tables[requests[request + TABLE]!]!;
+    const deviceWrite = requests[request + WRITE] === 0;
+    const last = requests[request + LAST_CHUNK]!;
+    for (let c = requests[request + FIRST_CHUNK]!; c <= last; c++) this.#countOut(words, c * CHUNK_WORDS, deviceWrite);
   }
 
-  #countOut(table: ChunkTable, chunk: number, word: number): void {
-    const at = chunk * CHUNK_WORDS;
-    const before = Atomics.sub(table.words, at + word, 1);
-    if (before <= 0) violated("EXACTLY_ONCE", `chunk ${chunk} counted out below 0`);
-    if ((Atomics.load(table.words, at + GATE) & DRAINING) !== 0) this.#settle(table, chunk);
+  #countOut(words: Int32Array, at: number, deviceWrite: boolean): void {
+    const before = Atomics.sub(words, deviceWrite ? at + DEVICE_WRITES : at + DEVICE_READS, 1);
+    if (before <= 0) violated("EXACTLY_ONCE", `a chunk counted out below 0 (word ${at})`);
+    if ((Atomics.load(words, at + GATE) & DRAINING) !== 0) this.#settleWords(words, at);
+  }
+
+  #settleWords(words: Int32Array, at: number): void {
+    const table = this.#tables.find((t, index) => t.words === words && this.#subscriptions[index] !== undefined)!;
+    this.#settle(table, at / CHUNK_WORDS);
   }
 
   /** The lease of this chunk is gone. */
@@ -246,10 +275,10 @@ export class Gate implements Subscriber {
     const held = this.#held;
     this.#held = [];
     for (const slot of held) {
-      const table = this.#tables[this.#requests.table[slot]!]!;
-      const first = this.#requests.firstChunk[slot]!;
-      const last = this.#requests.lastChunk[slot]!;
-      const deviceWrite = this.#requests.write[slot] === 0;
+      const table = this.#tables[this.#requests.get(slot, TABLE)]!;
+      const first = this.#requests.get(slot, FIRST_CHUNK);
+      const last = this.#requests.get(slot, LAST_CHUNK);
+      const deviceWrite = this.#requests.get(slot, WRITE) === 0;
       let verdict: Verdict = GO;
       for (let c = first; c <= last && verdict === GO; c++) verdict = verdictOf(table.load(c, GATE), deviceWrite);
       if (verdict === WAIT) {
@@ -259,7 +288,7 @@ export class Gate implements Subscriber {
       for (let c = first; c <= last; c++) {
         invariant("BOUNDED_HOLD", table.add(c, HELD_COUNT, -1) >= 0, `chunk ${c} holds fewer than none`);
       }
-      this.#requests.state[slot] = ACCEPTED;
+      this.#requests.words[(slot << REQUEST_SHIFT) + STATE] = ACCEPTED;
       this.#events.released(slot);
     }
   }

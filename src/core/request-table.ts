@@ -1,6 +1,6 @@
 /**
- * The requests of one engine, in columns that are made once: nothing is allocated for a request. A slot goes
- * FREE → ACCEPTED (queued) → SUBMITTED (in the kernel) → FREE, with HELD in between while an invalidation keeps it out.
+ * The requests of one engine: a cache line each, made once, so that nothing is allocated for a request. A slot goes
+ * FREE → ACCEPTED → SUBMITTED (counted in, with the kernel) → ACCEPTED → FREE, with HELD in between while an invalidation keeps it out.
  */
 
 import { violated } from "./assert.js";
@@ -10,38 +10,39 @@ export const ACCEPTED = 1;
 export const HELD = 2;
 export const SUBMITTED = 3;
 
+/** Words of a request; a slot's first word is `slot << REQUEST_SHIFT`. */
+export const STATE = 0;
+/** 1: a device read (the file is written). 0: a device write. */
+export const WRITE = 1;
+export const FILE = 2;
+/** The gate's number of the segment. */
+export const TABLE = 3;
+export const FIRST_CHUNK = 4;
+export const LAST_CHUNK = 5;
+/** The sum of the chunks' sequences at submission. */
+export const SEQUENCE = 6;
+/** The buffer slot it went by, or -1. */
+export const LEASE = 7;
+export const REQUEST_SHIFT = 4;
+
+/** Doubles of a request: its address, bytes and position in the file; a slot's first is `slot << DOUBLE_SHIFT`. */
+export const ADDRESS = 4;
+export const BYTES = 5;
+export const POSITION = 6;
+export const DOUBLE_SHIFT = 3;
+
 export class RequestTable {
   readonly capacity: number;
-  readonly state: Uint8Array;
-  /** 1: a device read (the file is written). 0: a device write. */
-  readonly write: Uint8Array;
-  readonly file: Int32Array;
-  readonly table: Int32Array;
-  readonly firstChunk: Int32Array;
-  readonly lastChunk: Int32Array;
-  /** The sum of the chunks' sequences at submission. */
-  readonly sequence: Int32Array;
-  /** The lease it went by, or -1. */
-  readonly lease: Int32Array;
-  readonly address: Float64Array;
-  readonly bytes: Float64Array;
-  readonly position: Float64Array;
+  readonly words: Int32Array;
+  /** The same memory. */
+  readonly doubles: Float64Array;
   readonly #free: Int32Array;
   #freeCount: number;
 
   constructor(capacity: number) {
     this.capacity = capacity;
-    this.state = new Uint8Array(capacity);
-    this.write = new Uint8Array(capacity);
-    this.file = new Int32Array(capacity);
-    this.table = new Int32Array(capacity);
-    this.firstChunk = new Int32Array(capacity);
-    this.lastChunk = new Int32Array(capacity);
-    this.sequence = new Int32Array(capacity);
-    this.lease = new Int32Array(capacity).fill(-1);
-    this.address = new Float64Array(capacity);
-    this.bytes = new Float64Array(capacity);
-    this.position = new Float64Array(capacity);
+    this.words = new Int32Array(capacity << REQUEST_SHIFT);
+    this.doubles = new Float64Array(this.words.buffer);
     this.#free = new Int32Array(capacity);
     for (let i = 0; i < capacity; i++) this.#free[i] = capacity - 1 - i;
     this.#freeCount = capacity;
@@ -52,25 +53,27 @@ export class RequestTable {
     return this.capacity - this.#freeCount;
   }
 
-  /** A slot in state ACCEPTED, or -1. */
-  accept(write: boolean, file: number, table: number, address: number, bytes: number, position: number): number {
+  /** A slot in state ACCEPTED, or -1; the caller fills in the rest. */
+  take(): number {
     if (this.#freeCount === 0) return -1;
     const slot = this.#free[--this.#freeCount]!;
-    this.state[slot] = ACCEPTED;
-    this.write[slot] = write ? 1 : 0;
-    this.file[slot] = file;
-    this.table[slot] = table;
-    this.address[slot] = address;
-    this.bytes[slot] = bytes;
-    this.position[slot] = position;
-    this.lease[slot] = -1;
+    this.words[slot << REQUEST_SHIFT] = ACCEPTED;
     return slot;
   }
 
   /** Ends a request; from here on the slot may be another's. */
   release(slot: number): void {
-    if (this.state[slot] === FREE) violated("EXACTLY_ONCE", `request ${slot} ended twice`);
-    this.state[slot] = FREE;
+    const at = slot << REQUEST_SHIFT;
+    if (this.words[at] !== ACCEPTED) violated("EXACTLY_ONCE", `request ${slot} ended in state ${this.words[at]}`);
+    this.words[at] = FREE;
     this.#free[this.#freeCount++] = slot;
+  }
+
+  get(slot: number, word: number): number {
+    return this.words[(slot << REQUEST_SHIFT) + word]!;
+  }
+
+  getDouble(slot: number, double: number): number {
+    return this.doubles[(slot << DOUBLE_SHIFT) + double]!;
   }
 }

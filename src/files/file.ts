@@ -1,6 +1,6 @@
 /** A file: what Node's FileHandle has, around the page cache wherever that can be. */
 
-import { PLACE, type Place, type Segment } from "../arena.js";
+import { PLACE, type Place, placeIn, type Segment } from "../arena.js";
 import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
 import { argumentError, type DescribeErrno, PinlessError } from "../core/errors.js";
 import type { NodeHandle, OpenedFile } from "../core/host.js";
@@ -96,25 +96,8 @@ export class File {
     return this.#accept(write, place, position, buffer, done) ? "queued" : "busy";
   }
 
-  #accept(
-    write: boolean,
-    { segment, address, bytes }: Place,
-    position: number,
-    buffer: ArrayBufferView,
-    done: Done,
-  ): boolean {
-    return this.#dispatcher.accept(
-      write,
-      this.#directFile,
-      this.#owner,
-      true,
-      segment.index,
-      address,
-      bytes,
-      position,
-      buffer,
-      done,
-    );
+  #accept(write: boolean, place: Place, position: number, buffer: ArrayBufferView, done: Done): boolean {
+    return this.#dispatcher.accept(write, this.#directFile, this.#owner, true, place, position, buffer, done);
   }
 
   /** Where the buffer is, if a request can go straight to the device; null if it can't. */
@@ -135,7 +118,7 @@ export class File {
     const bytes = buffer.byteLength;
     // A view of the mapping that reaches outside of the arena is memory like any other.
     const inside = address >= segment.range.start && address + bytes <= segment.range.end;
-    return inside ? { segment, address, bytes } : null;
+    return inside ? placeIn(segment, address, bytes) : null;
   }
 
   #submitOtherwise(write: boolean, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {

@@ -3,7 +3,7 @@
  * memory that isn't an arena's, or isn't aligned, is copied through staging memory.
  */
 
-import type { Segment } from "../arena.js";
+import { placeIn, type Segment } from "../arena.js";
 import type { Dispatcher, Owner } from "../core/dispatcher.js";
 import { type DescribeErrno, type SystemError, systemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
@@ -157,21 +157,8 @@ export class Transfers {
         else resolve(bytes);
       };
       if (segment === null || segment.index < 0) return done(-EFAULT, 0);
-      const address = segment.bufferAddress + memory.byteOffset;
-      enqueue(() =>
-        dispatcher.accept(
-          write,
-          file,
-          this.#owner,
-          direct,
-          segment.index,
-          address,
-          memory.byteLength,
-          position,
-          memory,
-          done,
-        ),
-      );
+      const place = placeIn(segment, segment.bufferAddress + memory.byteOffset, memory.byteLength);
+      enqueue(() => dispatcher.accept(write, file, this.#owner, direct, place, position, memory, done));
     });
   }
 
