@@ -1,13 +1,21 @@
 /** Memory that I/O goes to and from, and the operations on it. */
 
-import { ChunkTable } from "./core/chunk-table.js";
-import type { Dispatcher, RequestPlace } from "./core/dispatcher.js";
+import { CHUNK_WORDS, ChunkTable } from "./core/chunk-table.js";
+import type { Dispatcher } from "./core/dispatcher.js";
 import { argumentError, type DescribeErrno, PinlessError, systemError } from "./core/errors.js";
 import type { MmuEvent } from "./core/events.js";
 import { FreeList } from "./core/free-list.js";
 import type { Gate } from "./core/gate.js";
 import type { MmuNotifier } from "./core/notifier.js";
-import type { Loop, Mapping, Memory, MemoryOperation, MemoryResult, OperationReport } from "./core/ports.js";
+import type {
+  Loop,
+  Mapping,
+  Memory,
+  MemoryOperation,
+  MemoryResult,
+  OperationReport,
+  RequestPlace,
+} from "./core/ports.js";
 import { alignOut, alignUp, contains, overlaps, type Range } from "./core/ranges.js";
 import type { Uses } from "./files/uses.js";
 
@@ -44,10 +52,20 @@ export interface Place extends RequestPlace {
   readonly segment: Segment;
 }
 
-export function placeIn(segment: Segment, address: number, bytes: number): Place {
+export function placeIn(segment: Segment, buffer: ArrayBufferView, address: number, bytes: number): Place {
   const { table, index } = segment;
-  const firstChunk = table.chunkAt(address);
-  return { segment, table: index, firstChunk, lastChunk: table.chunkAt(address + bytes - 1), address, bytes };
+  return {
+    segment,
+    buffer,
+    address,
+    addressLow: address | 0,
+    addressHigh: Math.floor(address / 2 ** 32),
+    bytes,
+    table: index,
+    words: table.words,
+    firstAt: table.chunkAt(address) * CHUNK_WORDS,
+    lastAt: table.chunkAt(address + bytes - 1) * CHUNK_WORDS,
+  };
 }
 
 /** One mapping of an arena. */
@@ -109,7 +127,7 @@ export class Arena {
       if (offset < 0) continue;
       const address = segment.range.start + offset;
       const buffer = new Uint8Array(segment.buffer, address - segment.bufferAddress, bytes);
-      return Object.defineProperty(buffer, PLACE, { value: placeIn(segment, address, bytes) });
+      return Object.defineProperty(buffer, PLACE, { value: placeIn(segment, buffer, address, bytes) });
     }
     throw new PinlessError(
       "ERR_PINLESS_ARENA_FULL",

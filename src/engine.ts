@@ -11,8 +11,7 @@ import { DROPPED, LeaseTable, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "./co
 import { Leases } from "./core/leases.js";
 import { MmuNotifier } from "./core/notifier.js";
 import { type EngineSettings, SCHEMES } from "./core/options.js";
-import type { PinMode, Scheme, SchemeName, Watchdog } from "./core/ports.js";
-import { ADDRESS, BYTES, TABLE } from "./core/request-table.js";
+import type { PinMode, RequestPlace, Scheme, SchemeName, Watchdog } from "./core/ports.js";
 import type { EngineStats } from "./core/stats.js";
 import { File } from "./files/file.js";
 import { Staging } from "./files/staging.js";
@@ -83,7 +82,7 @@ export class PortableEngine {
       notifier: this.notifier,
       tables: this.#tables,
       leases: this.#leases,
-      registered: this.pin === "lifetime" ? (slot) => this.#lifetimeSlot(slot) : null,
+      registered: this.pin === "lifetime" ? (place) => this.#lifetimeSlot(place) : null,
     });
     started.onWoken(this.#dispatcher.turnOfLoop);
     this.#watchdog =
@@ -293,12 +292,10 @@ export class PortableEngine {
   }
 
   /** The buffer slot that a request's memory was registered in for good, or -1. */
-  #lifetimeSlot(slot: number): number {
-    const { requests } = this.#dispatcher;
-    const segment = this.#byTable[requests.get(slot, TABLE)];
+  #lifetimeSlot({ table, address, bytes }: RequestPlace): number {
+    const segment = this.#byTable[table];
     if (segment === undefined || segment.registeredSlot < 0) return -1;
-    const offset = requests.getDouble(slot, ADDRESS) - segment.range.start;
-    const bytes = requests.getDouble(slot, BYTES);
+    const offset = address - segment.range.start;
     const piece = Math.floor(offset / MAX_REGISTRATION_BYTES);
     return Math.floor((offset + bytes - 1) / MAX_REGISTRATION_BYTES) === piece ? segment.registeredSlot + piece : -1;
   }

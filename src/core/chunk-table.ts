@@ -4,16 +4,16 @@
  */
 
 import { invariant } from "./assert.js";
-import type { Direction } from "./events.js";
 import { alignDown, alignUp, isPowerOfTwo, type Range } from "./ranges.js";
 
 /** Words of a chunk. */
 export const SEQUENCE = 0;
+/** Requests in flight, by what the device does with the memory; and the LOOK bit. */
 export const DEVICE_WRITES = 1;
 export const DEVICE_READS = 2;
 export const GATE = 3;
 export const HELD = 4;
-/** The lease's slot + 1, or 0. */
+/** The lease's slot + 1; 0: none; REVALIDATE: none since an invalidation dropped it. */
 export const LEASE = 5;
 /** When a request last used the chunk, in ms of the engine's clock; 0: never. */
 export const USED_MS = 6;
@@ -33,18 +33,21 @@ export const READ_ONLY = 32;
 /** The pages are about to change, or may have: no lease. */
 export const UNSETTLED = 64;
 export const REFUSED = 128;
-/** An invalidation dropped the lease: the next one is a re-validation. */
-export const REVALIDATE = 256;
 
 export const IN_PROGRESS = EXCLUDES_DEVICE_WRITES | EXCLUDES_DEVICE_READS | AWAITS_LEASE | DRAINING;
 /** With any of these a chunk takes no lease. */
 export const NO_LEASE = UNMAPPED | READ_ONLY | UNSETTLED | REFUSED;
 
-export const PAGE_BYTES = 4096;
+/** In the LEASE word. */
+export const REVALIDATE = -1;
 
-export function counterOf(direction: Direction): typeof DEVICE_WRITES | typeof DEVICE_READS {
-  return direction === "deviceWrite" ? DEVICE_WRITES : DEVICE_READS;
-}
+/**
+ * Set in both counters while the GATE word isn't 0: the one atomic operation that counts a request in or out also says whether there's
+ * anything to look at. (A second one would cost 13 to 17 ns on Node 20, of about 100 for all of a request.)
+ */
+export const LOOK = 1 << 30;
+
+export const PAGE_BYTES = 4096;
 
 export class ChunkTable {
   /** The memory that is tracked; its start is on a chunk's boundary. */
@@ -105,12 +108,25 @@ export class ChunkTable {
     return Atomics.add(this.words, chunk * CHUNK_WORDS + word, by) + by;
   }
 
+  /** Requests in flight on the chunk, in one direction. */
+  inFlight(chunk: number, word: typeof DEVICE_WRITES | typeof DEVICE_READS): number {
+    return this.load(chunk, word) & ~LOOK;
+  }
+
+  /** Bits of the GATE word. Only one thread at a time changes them for a chunk. */
   setBits(chunk: number, bits: number): void {
-    Atomics.or(this.words, chunk * CHUNK_WORDS + GATE, bits);
+    const at = chunk * CHUNK_WORDS;
+    Atomics.or(this.words, at + GATE, bits);
+    Atomics.or(this.words, at + DEVICE_WRITES, LOOK);
+    Atomics.or(this.words, at + DEVICE_READS, LOOK);
   }
 
   clearBits(chunk: number, bits: number): void {
-    Atomics.and(this.words, chunk * CHUNK_WORDS + GATE, ~bits);
+    const at = chunk * CHUNK_WORDS;
+    const left = Atomics.and(this.words, at + GATE, ~bits) & ~bits;
+    if (left !== 0) return;
+    Atomics.and(this.words, at + DEVICE_WRITES, ~LOOK);
+    Atomics.and(this.words, at + DEVICE_READS, ~LOOK);
   }
 
   /** The sequence to remember at submission. Odd: an invalidation is in progress. */

@@ -9,25 +9,9 @@ import type { ChunkTable } from "./chunk-table.js";
 import { Gate, GO, WAIT } from "./gate.js";
 import type { Leases } from "./leases.js";
 import type { MmuNotifier } from "./notifier.js";
-import { type CompletionSink, ECANCELED, EFAULT, type Loop, type Scheme } from "./ports.js";
+import { type CompletionSink, ECANCELED, EFAULT, type Loop, type RequestPlace, type Scheme } from "./ports.js";
 import { overlaps, type Range } from "./ranges.js";
-import {
-  ADDRESS,
-  BYTES,
-  DOUBLE_SHIFT,
-  FILE,
-  FIRST_CHUNK,
-  FREE,
-  LAST_CHUNK,
-  LEASE,
-  POSITION,
-  REQUEST_SHIFT,
-  RequestTable,
-  STATE,
-  SUBMITTED,
-  TABLE,
-  WRITE,
-} from "./request-table.js";
+import { FILE, FREE, LEASE, REQUEST_SHIFT, RequestTable, STATE, SUBMITTED, WRITE } from "./request-table.js";
 
 const TURN_COMPLETIONS = 256;
 
@@ -44,16 +28,6 @@ export interface Owner {
   quiet: (() => void) | null;
 }
 
-/** Where a request's memory is: worked out once for a buffer that is used again and again. */
-export interface RequestPlace {
-  /** The gate's number of the segment. */
-  readonly table: number;
-  readonly firstChunk: number;
-  readonly lastChunk: number;
-  readonly address: number;
-  readonly bytes: number;
-}
-
 export interface DispatcherParts {
   readonly scheme: Scheme;
   readonly loop: Loop;
@@ -61,7 +35,7 @@ export interface DispatcherParts {
   readonly tables: ChunkTable[];
   readonly leases: Leases | null;
   /** `lifetime` only: the slot that memory was registered in for good, or -1. */
-  readonly registered: ((slot: number) => number) | null;
+  readonly registered: ((place: RequestPlace) => number) | null;
 }
 
 export class Dispatcher implements CompletionSink {
@@ -76,7 +50,6 @@ export class Dispatcher implements CompletionSink {
   /** 1: ended by its owner before it was submitted. */
   readonly #cancelled: Uint8Array;
   readonly #dones: (Done | undefined)[];
-  readonly #buffers: (ArrayBufferView | undefined)[];
   readonly #waiters: { slots: Set<number>; run: () => void }[] = [];
   #nowMs = 0;
   #budget = TURN_COMPLETIONS;
@@ -103,9 +76,8 @@ export class Dispatcher implements CompletionSink {
     this.#directWrite = new Uint8Array(depth);
     this.#cancelled = new Uint8Array(depth);
     this.#dones = new Array(depth).fill(undefined);
-    this.#buffers = new Array(depth).fill(undefined);
     this.gate = new Gate(this.requests, parts.tables, parts.leases, parts.notifier, {
-      released: (slot) => this.#submit(slot),
+      released: (slot) => this.#released(slot),
     });
   }
 
@@ -117,31 +89,26 @@ export class Dispatcher implements CompletionSink {
     direct: boolean,
     place: RequestPlace,
     position: number,
-    buffer: ArrayBufferView,
     done: Done,
   ): boolean {
     const slot = this.requests.take();
     if (slot < 0) return false;
-    const { words, doubles } = this.requests;
+    const { words } = this.requests;
     const at = slot << REQUEST_SHIFT;
     words[at + WRITE] = write ? 1 : 0;
     words[at + FILE] = file;
-    words[at + TABLE] = place.table;
-    words[at + FIRST_CHUNK] = place.firstChunk;
-    words[at + LAST_CHUNK] = place.lastChunk;
-    doubles[(slot << DOUBLE_SHIFT) + ADDRESS] = place.address;
-    doubles[(slot << DOUBLE_SHIFT) + BYTES] = place.bytes;
-    doubles[(slot << DOUBLE_SHIFT) + POSITION] = position;
+    this.requests.position[slot] = position;
+    this.requests.places[slot] = place;
     this.#owners[slot] = owner;
     this.#dones[slot] = done;
-    this.#buffers[slot] = buffer;
     owner.active++;
     const directWrite = write && direct;
     if (directWrite) owner.directWrites++;
     this.#directWrite[slot] = directWrite ? 1 : 0;
+    this.#cancelled[slot] = 0;
     this.submitted++;
     if (!this.#inTurn) this.#wakeUp();
-    this.#submit(slot);
+    this.#submit(slot, place, write);
     return true;
   }
 
@@ -204,73 +171,71 @@ export class Dispatcher implements CompletionSink {
     this.#loop.microtask(this.turn);
   }
 
-  #submit(slot: number): void {
+  /** An invalidation that held it has ended. */
+  #released(slot: number): void {
+    this.#submit(slot, this.requests.places[slot]!, this.requests.get(slot, WRITE) === 1);
+    this.nudge();
+  }
+
+  #submit(slot: number, place: RequestPlace, write: boolean): void {
     if (this.#cancelled[slot] === 1) {
-      this.#loop.microtask(() => this.#finish(slot, -ECANCELED));
+      this.#loop.microtask(() => this.#finish(slot, place, -ECANCELED));
       return;
     }
-    const verdict = this.gate.admit(slot, this.#nowMs);
+    const verdict = this.gate.admit(slot, place, write, this.#nowMs);
     if (verdict === WAIT) return;
     if (verdict !== GO) {
       // Not from inside whatever made it fail: the answer never comes within `submit` or an invalidation's end.
-      this.#loop.microtask(() => this.#finish(slot, -EFAULT));
+      this.#loop.microtask(() => this.#finish(slot, place, -EFAULT));
       return;
     }
-    if (this.#registered !== null) this.requests.words[(slot << REQUEST_SHIFT) + LEASE] = this.#registered(slot);
-    this.#prepare(slot);
-  }
-
-  #prepare(slot: number): void {
-    const { words, doubles } = this.requests;
+    const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
-    const double = slot << DOUBLE_SHIFT;
-    const lease = words[at + LEASE]!;
+    const lease = this.#registered === null ? words[at + LEASE]! : this.#registered(place);
     if (lease < 0) this.perIo++;
-    const address = doubles[double + ADDRESS]!;
-    const bytes = doubles[double + BYTES]!;
-    this.#scheme.prepare(
-      slot,
-      words[at + WRITE] === 1,
-      words[at + FILE]!,
-      address,
-      bytes,
-      doubles[double + POSITION]!,
-      lease,
-    );
+    this.#scheme.prepare(slot, write, words[at + FILE]!, place, position[slot]!, lease);
   }
 
   completed(slot: number, result: number): void {
+    const place = this.requests.places[slot]!;
     if (result === -EFAULT && this.#leases !== null && this.requests.get(slot, LEASE) >= 0) {
-      // A registered request faults only where the registration itself isn't there: the monitor dropped the lease between the
-      // writing of the entry and its submission. The kernel hadn't begun it, so this isn't a second issue.
-      this.refusedAtImport++;
-      this.requests.words[(slot << REQUEST_SHIFT) + LEASE] = -1;
-      this.#prepare(slot);
+      this.#refusedAtImport(slot, place);
       return;
     }
-    this.gate.complete(slot);
-    this.#finish(slot, result);
+    this.gate.complete(slot, place);
+    this.#finish(slot, place, result);
+  }
+
+  /**
+   * A registered request faults only where the registration itself isn't there: the monitor dropped the lease between the writing of the
+   * entry and its submission. The kernel hadn't begun it, so this isn't a second issue.
+   */
+  #refusedAtImport(slot: number, place: RequestPlace): void {
+    const { words, position } = this.requests;
+    const at = slot << REQUEST_SHIFT;
+    words[at + LEASE] = -1;
+    this.refusedAtImport++;
+    this.perIo++;
+    this.#scheme.prepare(slot, words[at + WRITE] === 1, words[at + FILE]!, place, position[slot]!, -1);
   }
 
   released(bufferSlot: number): void {
     this.#leases?.released(bufferSlot, this.#nowMs);
   }
 
-  #finish(slot: number, result: number): void {
+  #finish(slot: number, place: RequestPlace, result: number): void {
     const done = this.#dones[slot]!;
-    const buffer = this.#buffers[slot]!;
     const owner = this.#owners[slot]!;
     this.#dones[slot] = undefined;
-    this.#buffers[slot] = undefined;
     this.#owners[slot] = undefined;
-    this.#cancelled[slot] = 0;
+    this.requests.places[slot] = undefined;
     this.requests.release(slot);
     owner.active--;
     if (this.#directWrite[slot] === 1) owner.directWrites--;
     if (result < 0) this.failed++;
     else this.completedOk++;
     try {
-      done(result < 0 ? result : 0, result < 0 ? 0 : result, buffer);
+      done(result < 0 ? result : 0, result < 0 ? 0 : result, place.buffer);
     } catch (error) {
       this.#loop.uncaught(error);
     }
@@ -281,7 +246,7 @@ export class Dispatcher implements CompletionSink {
 
   /** Ends a request early if the kernel can; it completes in any case, with ECANCELED if it hadn't begun. */
   cancel(buffer: ArrayBufferView): void {
-    const slot = this.#buffers.indexOf(buffer);
+    const slot = this.requests.places.findIndex((place) => place?.buffer === buffer);
     if (slot < 0) return;
     this.#cancel(slot);
     this.nudge();
@@ -304,8 +269,8 @@ export class Dispatcher implements CompletionSink {
     const slots = new Set<number>();
     for (let slot = 0; slot < this.requests.capacity; slot++) {
       if (this.requests.get(slot, STATE) === FREE) continue;
-      const start = this.requests.getDouble(slot, ADDRESS);
-      if (overlaps(range, { start, end: start + this.requests.getDouble(slot, BYTES) })) slots.add(slot);
+      const { address, bytes } = this.requests.places[slot]!;
+      if (overlaps(range, { start: address, end: address + bytes })) slots.add(slot);
     }
     if (slots.size === 0) run();
     else this.#waiters.push({ slots, run });

@@ -17,6 +17,7 @@ import {
   HELD as HELD_COUNT,
   IN_PROGRESS,
   LEASE,
+  LOOK,
   NO_LEASE,
   READ_ONLY,
   REFUSED,
@@ -29,19 +30,17 @@ import {
 import { CONCERNS, type MmuEvent } from "./events.js";
 import type { Leases } from "./leases.js";
 import type { Invalidation, MmuNotifier, Subscriber, Subscription } from "./notifier.js";
+import type { RequestPlace } from "./ports.js";
 import type { Range } from "./ranges.js";
 import {
   ACCEPTED,
-  FIRST_CHUNK,
   HELD,
-  LAST_CHUNK,
   LEASE as REQUEST_LEASE,
   SEQUENCE as REQUEST_SEQUENCE,
   REQUEST_SHIFT,
   type RequestTable,
   STATE,
   SUBMITTED,
-  TABLE,
   WRITE,
 } from "./request-table.js";
 
@@ -102,106 +101,89 @@ export class Gate implements Subscriber {
    * Decides about an accepted request, and counts it in if it goes; its LEASE word says by which lease, or -1. `nowMs` is for the clocks
    * of the lease.
    */
-  admit(slot: number, nowMs: number): Verdict {
+  admit(slot: number, place: RequestPlace, write: boolean, nowMs: number): Verdict {
+    const { words, firstAt: at } = place;
+    if (at !== place.lastAt) return this.#admitSpan(slot, place, write);
+    // Counted in before looking: whoever makes the chunk odd on another thread either sees this count or is seen here.
+    const look = (Atomics.add(words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1) & LOOK) !== 0;
+    const gate = look ? Atomics.load(words, at + GATE) : 0;
+    const verdict = look ? verdictOf(gate, write) : GO;
+    if (verdict !== GO) {
+      this.#countOut(place, at, write);
+      return this.#keepOut(slot, place, verdict);
+    }
     const requests = this.#requests.words;
     const request = slot << REQUEST_SHIFT;
-    const first = requests[request + FIRST_CHUNK]!;
-    if (first !== requests[request + LAST_CHUNK]) return this.#admitSpan(slot);
-
-    const words = this.#tables[requests[request + TABLE]!]!.words;
-    const at = first * CHUNK_WORDS;
-    const deviceWrite = requests[request + WRITE] === 0;
-    // Counted in before looking: whoever makes the chunk odd on another thread either sees this count or is seen here.
-    Atomics.add(words, deviceWrite ? at + DEVICE_WRITES : at + DEVICE_READS, 1);
-    const gate = Atomics.load(words, at + GATE);
-    if (gate !== 0) {
-      const verdict = verdictOf(gate, deviceWrite);
-      if (verdict !== GO) {
-        this.#countOut(words, at, deviceWrite);
-        return this.#keepOut(slot, verdict);
-      }
-    }
-    requests[request + REQUEST_SEQUENCE] = words[at + SEQUENCE]!;
     requests[request + STATE] = SUBMITTED;
-    requests[request + REQUEST_LEASE] = -1;
-    if (this.#leases !== null && (gate & (NO_LEASE | IN_PROGRESS)) === 0) {
-      const lease = words[at + LEASE]! - 1;
-      requests[request + REQUEST_LEASE] =
-        lease >= 0 && this.#leases.table.use(lease, deviceWrite, nowMs)
-          ? lease
-          : this.#leases.acquire(requests[request + TABLE]!, first, deviceWrite, nowMs);
-      words[at + USED_MS] = nowMs;
+    requests[request + REQUEST_SEQUENCE] = words[at + SEQUENCE]!;
+    const leases = this.#leases;
+    if (leases === null || (gate & (NO_LEASE | IN_PROGRESS)) !== 0) {
+      requests[request + REQUEST_LEASE] = -1;
+      return GO;
     }
+    const lease = words[at + LEASE]! - 1;
+    requests[request + REQUEST_LEASE] =
+      lease >= 0 && leases.table.use(lease, !write, nowMs)
+        ? lease
+        : leases.acquire(place.table, at / CHUNK_WORDS, !write, nowMs);
+    words[at + USED_MS] = nowMs;
     return GO;
   }
 
   /** More than one chunk: counted in on each, never by a lease (a registration ends at its chunk's edge). */
-  #admitSpan(slot: number): Verdict {
-    const request = slot << REQUEST_SHIFT;
-    const requests = this.#requests.words;
-    const { words } = this.#tables[requests[request + TABLE]!]!;
-    const deviceWrite = requests[request + WRITE] === 0;
-    const first = requests[request + FIRST_CHUNK]!;
-    const last = requests[request + LAST_CHUNK]!;
+  #admitSpan(slot: number, place: RequestPlace, write: boolean): Verdict {
+    const { words, firstAt, lastAt } = place;
     let sequence = 0;
-    for (let c = first; c <= last; c++) {
-      const at = c * CHUNK_WORDS;
-      Atomics.add(words, at + (deviceWrite ? DEVICE_WRITES : DEVICE_READS), 1);
-      const verdict = verdictOf(Atomics.load(words, at + GATE), deviceWrite);
+    for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) {
+      Atomics.add(words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1);
+      const verdict = verdictOf(Atomics.load(words, at + GATE), write);
       if (verdict !== GO) {
-        for (let back = first; back <= c; back++) this.#countOut(words, back * CHUNK_WORDS, deviceWrite);
-        return this.#keepOut(slot, verdict);
+        for (let back = firstAt; back <= at; back += CHUNK_WORDS) this.#countOut(place, back, write);
+        return this.#keepOut(slot, place, verdict);
       }
       sequence = (sequence + words[at + SEQUENCE]!) | 0;
     }
-    requests[request + REQUEST_SEQUENCE] = sequence;
-    requests[request + STATE] = SUBMITTED;
-    requests[request + REQUEST_LEASE] = -1;
+    const request = slot << REQUEST_SHIFT;
+    this.#requests.words[request + STATE] = SUBMITTED;
+    this.#requests.words[request + REQUEST_SEQUENCE] = sequence;
+    this.#requests.words[request + REQUEST_LEASE] = -1;
     return GO;
   }
 
-  #keepOut(slot: number, verdict: Verdict): Verdict {
+  #keepOut(slot: number, { words, firstAt, lastAt }: RequestPlace, verdict: Verdict): Verdict {
     if (verdict === FAULT) return FAULT;
-    const request = slot << REQUEST_SHIFT;
-    const requests = this.#requests.words;
-    if (requests[request + STATE] === HELD) return WAIT;
-    requests[request + STATE] = HELD;
-    const table = this.#tables[requests[request + TABLE]!]!;
-    for (let c = requests[request + FIRST_CHUNK]!; c <= requests[request + LAST_CHUNK]!; c++)
-      table.add(c, HELD_COUNT, 1);
+    const state = (slot << REQUEST_SHIFT) + STATE;
+    if (this.#requests.words[state] === HELD) return WAIT;
+    this.#requests.words[state] = HELD;
+    for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) Atomics.add(words, at + HELD_COUNT, 1);
     this.#held.push(slot);
     this.heldTotal++;
     return WAIT;
   }
 
   /** A submitted request has ended: counts it out, and lets an invalidation begin that waited for it. Doesn't free its slot. */
-  complete(slot: number): void {
+  complete(slot: number, place: RequestPlace): void {
     const requests = this.#requests.words;
     const request = slot << REQUEST_SHIFT;
     if (requests[request + STATE] !== SUBMITTED)
       violated("EXACTLY_ONCE", `request ${slot} completed in state ${requests[request + STATE]}`);
     requests[request + STATE] = ACCEPTED;
-    const { words } = this.#tables[requests[request + TABLE]!]!;
-    const deviceWrite = requests[request + WRITE] === 0;
-    const last = requests[request + LAST_CHUNK]!;
-    for (let c = requests[request + FIRST_CHUNK]!; c <= last; c++) this.#countOut(words, c * CHUNK_WORDS, deviceWrite);
+    const write = requests[request + WRITE] === 1;
+    for (let at = place.firstAt; at <= place.lastAt; at += CHUNK_WORDS) this.#countOut(place, at, write);
   }
 
-  #countOut(words: Int32Array, at: number, deviceWrite: boolean): void {
-    const before = Atomics.sub(words, deviceWrite ? at + DEVICE_WRITES : at + DEVICE_READS, 1);
-    if (before <= 0) violated("EXACTLY_ONCE", `a chunk counted out below 0 (word ${at})`);
-    if ((Atomics.load(words, at + GATE) & DRAINING) !== 0) this.#settleWords(words, at);
-  }
-
-  #settleWords(words: Int32Array, at: number): void {
-    const table = this.#tables.find((t, index) => t.words === words && this.#subscriptions[index] !== undefined)!;
-    this.#settle(table, at / CHUNK_WORDS);
+  #countOut(place: RequestPlace, at: number, write: boolean): void {
+    const before = Atomics.sub(place.words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1);
+    if ((before & ~LOOK) === 0) violated("EXACTLY_ONCE", `a chunk counted out below 0 (word ${at})`);
+    if ((before & LOOK) === 0) return;
+    const table = this.#tables[place.table]!;
+    if ((table.load(at / CHUNK_WORDS, GATE) & DRAINING) !== 0) this.#settle(table, at / CHUNK_WORDS);
   }
 
   /** The lease of this chunk is gone. */
   leaseGone(tableIndex: number, chunk: number): void {
     const table = this.#tables[tableIndex]!;
-    table.store(chunk, LEASE, 0);
+    table.store(chunk, LEASE, (table.load(chunk, GATE) & AWAITS_LEASE) !== 0 ? REVALIDATE : 0);
     if ((table.load(chunk, GATE) & DRAINING) !== 0) this.#settle(table, chunk);
   }
 
@@ -240,7 +222,6 @@ export class Gate implements Subscriber {
       this.#everyChunk(range, (table, c) => {
         const lease = table.load(c, LEASE) - 1;
         if (lease < 0) return true;
-        table.setBits(c, REVALIDATE);
         leases.drop(lease);
         return true;
       });
@@ -275,18 +256,18 @@ export class Gate implements Subscriber {
     const held = this.#held;
     this.#held = [];
     for (const slot of held) {
-      const table = this.#tables[this.#requests.get(slot, TABLE)]!;
-      const first = this.#requests.get(slot, FIRST_CHUNK);
-      const last = this.#requests.get(slot, LAST_CHUNK);
-      const deviceWrite = this.#requests.get(slot, WRITE) === 0;
+      const { words, firstAt, lastAt } = this.#requests.places[slot]!;
+      const write = this.#requests.get(slot, WRITE) === 1;
       let verdict: Verdict = GO;
-      for (let c = first; c <= last && verdict === GO; c++) verdict = verdictOf(table.load(c, GATE), deviceWrite);
+      for (let at = firstAt; at <= lastAt && verdict === GO; at += CHUNK_WORDS) {
+        verdict = verdictOf(Atomics.load(words, at + GATE), write);
+      }
       if (verdict === WAIT) {
         this.#held.push(slot);
         continue;
       }
-      for (let c = first; c <= last; c++) {
-        invariant("BOUNDED_HOLD", table.add(c, HELD_COUNT, -1) >= 0, `chunk ${c} holds fewer than none`);
+      for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) {
+        invariant("BOUNDED_HOLD", Atomics.sub(words, at + HELD_COUNT, 1) > 0, "a chunk holds fewer than none");
       }
       this.#requests.words[(slot << REQUEST_SHIFT) + STATE] = ACCEPTED;
       this.#events.released(slot);
@@ -329,10 +310,10 @@ export class Gate implements Subscriber {
   }
 }
 
-function verdictOf(gate: number, deviceWrite: boolean): Verdict {
+function verdictOf(gate: number, write: boolean): Verdict {
   if (gate === 0) return GO;
-  if ((gate & (deviceWrite ? EXCLUDES_DEVICE_WRITES : EXCLUDES_DEVICE_READS)) !== 0) return WAIT;
-  if ((gate & (UNMAPPED | REFUSED)) !== 0 || (deviceWrite && (gate & READ_ONLY) !== 0)) return FAULT;
+  if ((gate & (write ? EXCLUDES_DEVICE_READS : EXCLUDES_DEVICE_WRITES)) !== 0) return WAIT;
+  if ((gate & (UNMAPPED | REFUSED)) !== 0 || (!write && (gate & READ_ONLY) !== 0)) return FAULT;
   return GO;
 }
 
@@ -360,7 +341,7 @@ function flagAfter(event: MmuEvent): number {
 }
 
 function isDrained(table: ChunkTable, chunk: number, gate: number): boolean {
-  if ((gate & EXCLUDES_DEVICE_WRITES) !== 0 && table.load(chunk, DEVICE_WRITES) !== 0) return false;
-  if ((gate & EXCLUDES_DEVICE_READS) !== 0 && table.load(chunk, DEVICE_READS) !== 0) return false;
-  return (gate & AWAITS_LEASE) === 0 || table.load(chunk, LEASE) === 0;
+  if ((gate & EXCLUDES_DEVICE_WRITES) !== 0 && table.inFlight(chunk, DEVICE_WRITES) !== 0) return false;
+  if ((gate & EXCLUDES_DEVICE_READS) !== 0 && table.inFlight(chunk, DEVICE_READS) !== 0) return false;
+  return (gate & AWAITS_LEASE) === 0 || table.load(chunk, LEASE) <= 0;
 }

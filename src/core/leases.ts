@@ -3,16 +3,7 @@
  * Clocks are handed in as numbers.
  */
 
-import {
-  type ChunkTable,
-  DEVICE_READS,
-  DEVICE_WRITES,
-  GATE,
-  LEASE,
-  REVALIDATE,
-  SEGMENTS,
-  USED_MS,
-} from "./chunk-table.js";
+import { type ChunkTable, DEVICE_READS, DEVICE_WRITES, LEASE, REVALIDATE, SEGMENTS, USED_MS } from "./chunk-table.js";
 import {
   claim,
   DROPPING,
@@ -66,7 +57,8 @@ export class Leases {
    */
   acquire(tableIndex: number, chunk: number, deviceWrite: boolean, nowMs: number): number {
     const table = this.#tables[tableIndex]!;
-    const held = table.load(chunk, LEASE) - 1;
+    const before = table.load(chunk, LEASE);
+    const held = before - 1;
     if (held >= 0)
       return deviceWrite && this.table.state(held) === LIVE_CLEAN ? this.#populate(held, table, chunk) : -1;
     const usedMs = table.load(chunk, USED_MS);
@@ -86,10 +78,7 @@ export class Leases {
     this.table.taken(slot, { table: tableIndex, chunk, bytes, segments }, nowMs);
     table.store(chunk, LEASE, slot + 1);
     if (this.table.header(HELD_SLOTS) === 1) this.#events.firstTaken(nowMs);
-    if ((table.load(chunk, GATE) & REVALIDATE) !== 0) {
-      table.clearBits(chunk, REVALIDATE);
-      this.revalidated++;
-    }
+    if (before === REVALIDATE) this.revalidated++;
     return deviceWrite ? this.#populate(slot, table, chunk) : slot;
   }
 
@@ -118,7 +107,7 @@ export class Leases {
   #isUnused(slot: number): boolean {
     const { table, chunk } = this.table.target(slot);
     const chunks = this.#tables[table]!;
-    return chunks.load(chunk, DEVICE_WRITES) === 0 && chunks.load(chunk, DEVICE_READS) === 0;
+    return chunks.inFlight(chunk, DEVICE_WRITES) === 0 && chunks.inFlight(chunk, DEVICE_READS) === 0;
   }
 
   #refusal(errno: number, nowMs: number): void {

@@ -14,6 +14,22 @@ export type SchemeName = "io_uring" | "aio" | "direct";
 export type PinMode = "lease" | "lifetime" | "per-io";
 export type Operation = "read" | "write";
 
+/** Where a request's memory is: worked out once for a buffer that is used again and again. */
+export interface RequestPlace {
+  readonly buffer: ArrayBufferView;
+  readonly address: number;
+  /** The address in halves of 32 bits, as rings take it. */
+  readonly addressLow: number;
+  readonly addressHigh: number;
+  readonly bytes: number;
+  /** The gate's number of the segment, and the state of its chunks. */
+  readonly table: number;
+  readonly words: Int32Array;
+  /** The first word of the first and of the last chunk that it touches. */
+  readonly firstAt: number;
+  readonly lastAt: number;
+}
+
 /** Whom a scheme tells what has ended. */
 export interface CompletionSink {
   /** `result` is a byte count or a negative errno. */
@@ -36,15 +52,7 @@ export interface Scheme {
    * Queues one request. `position` -1: the descriptor's own. `bufferSlot` -1: not registered.
    * `slot` comes back in `completed`.
    */
-  prepare(
-    slot: number,
-    write: boolean,
-    file: number,
-    address: number,
-    bytes: number,
-    position: number,
-    bufferSlot: number,
-  ): void;
+  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number, bufferSlot: number): void;
   /** Asks the kernel to end a request early; it completes in any case. */
   cancel(slot: number): void;
   /** Hands what was prepared to the kernel in one call, and lets it post what has ended. Negative: an errno that can't be met with a retry. */

@@ -1,9 +1,10 @@
 /**
- * The requests of one engine: a cache line each, made once, so that nothing is allocated for a request. A slot goes
+ * The requests of one engine: made once, so that nothing is allocated for a request. A slot goes
  * FREE → ACCEPTED → SUBMITTED (counted in, with the kernel) → ACCEPTED → FREE, with HELD in between while an invalidation keeps it out.
  */
 
 import { violated } from "./assert.js";
+import type { RequestPlace } from "./ports.js";
 
 export const FREE = 0;
 export const ACCEPTED = 1;
@@ -15,34 +16,25 @@ export const STATE = 0;
 /** 1: a device read (the file is written). 0: a device write. */
 export const WRITE = 1;
 export const FILE = 2;
-/** The gate's number of the segment. */
-export const TABLE = 3;
-export const FIRST_CHUNK = 4;
-export const LAST_CHUNK = 5;
 /** The sum of the chunks' sequences at submission. */
-export const SEQUENCE = 6;
+export const SEQUENCE = 3;
 /** The buffer slot it went by, or -1. */
-export const LEASE = 7;
-export const REQUEST_SHIFT = 4;
-
-/** Doubles of a request: its address, bytes and position in the file; a slot's first is `slot << DOUBLE_SHIFT`. */
-export const ADDRESS = 4;
-export const BYTES = 5;
-export const POSITION = 6;
-export const DOUBLE_SHIFT = 3;
+export const LEASE = 4;
+export const REQUEST_SHIFT = 3;
 
 export class RequestTable {
   readonly capacity: number;
   readonly words: Int32Array;
-  /** The same memory. */
-  readonly doubles: Float64Array;
+  readonly position: Float64Array;
+  readonly places: (RequestPlace | undefined)[];
   readonly #free: Int32Array;
   #freeCount: number;
 
   constructor(capacity: number) {
     this.capacity = capacity;
     this.words = new Int32Array(capacity << REQUEST_SHIFT);
-    this.doubles = new Float64Array(this.words.buffer);
+    this.position = new Float64Array(capacity);
+    this.places = new Array(capacity).fill(undefined);
     this.#free = new Int32Array(capacity);
     for (let i = 0; i < capacity; i++) this.#free[i] = capacity - 1 - i;
     this.#freeCount = capacity;
@@ -71,9 +63,5 @@ export class RequestTable {
 
   get(slot: number, word: number): number {
     return this.words[(slot << REQUEST_SHIFT) + word]!;
-  }
-
-  getDouble(slot: number, double: number): number {
-    return this.doubles[(slot << DOUBLE_SHIFT) + double]!;
   }
 }

@@ -93,11 +93,11 @@ export class File {
       );
     const place = this.#straight(write, buffer, position);
     if (place === null) return this.#submitOtherwise(write, buffer, position, done);
-    return this.#accept(write, place, position, buffer, done) ? "queued" : "busy";
+    return this.#accept(write, place, position, done) ? "queued" : "busy";
   }
 
-  #accept(write: boolean, place: Place, position: number, buffer: ArrayBufferView, done: Done): boolean {
-    return this.#dispatcher.accept(write, this.#directFile, this.#owner, true, place, position, buffer, done);
+  #accept(write: boolean, place: Place, position: number, done: Done): boolean {
+    return this.#dispatcher.accept(write, this.#directFile, this.#owner, true, place, position, done);
   }
 
   /** Where the buffer is, if a request can go straight to the device; null if it can't. */
@@ -118,7 +118,7 @@ export class File {
     const bytes = buffer.byteLength;
     // A view of the mapping that reaches outside of the arena is memory like any other.
     const inside = address >= segment.range.start && address + bytes <= segment.range.end;
-    return inside ? placeIn(segment, address, bytes) : null;
+    return inside ? placeIn(segment, buffer, address, bytes) : null;
   }
 
   #submitOtherwise(write: boolean, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
@@ -163,7 +163,7 @@ export class File {
         if (errno >= 0) resolve(transferred);
         else reject(this.#transfers.error(write, errno));
       };
-      this.#host.enqueue(() => this.#accept(write, place, position, view, done));
+      this.#host.enqueue(() => this.#accept(write, place, position, done));
     });
   }
 

@@ -157,8 +157,8 @@ export class Transfers {
         else resolve(bytes);
       };
       if (segment === null || segment.index < 0) return done(-EFAULT, 0);
-      const place = placeIn(segment, segment.bufferAddress + memory.byteOffset, memory.byteLength);
-      enqueue(() => dispatcher.accept(write, file, this.#owner, direct, place, position, memory, done));
+      const place = placeIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
+      enqueue(() => dispatcher.accept(write, file, this.#owner, direct, place, position, done));
     });
   }
 

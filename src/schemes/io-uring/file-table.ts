@@ -7,7 +7,7 @@ import { addressOf, ioUringRegister } from "../../linux/libc.js";
 /** More open files than this go by their descriptors. */
 const SLOTS = 256;
 /** Handles of registered files begin here; below, a handle is a descriptor (fs.nr_open is at most 2^30). */
-const REGISTERED = 2 ** 30;
+export const REGISTERED = 2 ** 30;
 
 export class FileTable {
   readonly #ringFd: number;
@@ -36,17 +36,9 @@ export class FileTable {
 
   /** Requests in flight keep the file; call it when there are none, or the descriptor's close comes late. */
   detach(file: number): void {
-    if (!this.isRegistered(file)) return;
-    const slot = this.indexOf(file);
+    if (file < REGISTERED) return;
+    const slot = file - REGISTERED;
     if (this.#set(slot, -1) === 1) this.#free.push(slot);
-  }
-
-  isRegistered(file: number): boolean {
-    return file >= REGISTERED;
-  }
-
-  indexOf(file: number): number {
-    return file - REGISTERED;
   }
 
   #set(slot: number, fd: number): number {

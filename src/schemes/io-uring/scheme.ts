@@ -2,10 +2,10 @@
 
 import { SQE } from "../../abi/layouts.js";
 import { ERRNO, IO_URING } from "../../abi/numbers.js";
-import type { CompletionSink, Scheme } from "../../core/ports.js";
-import { Ring, type RingSink } from "../../linux/ring.js";
+import type { CompletionSink, RequestPlace, Scheme } from "../../core/ports.js";
+import { Ring } from "../../linux/ring.js";
 import { Wake } from "../../linux/wake.js";
-import { FileTable } from "./file-table.js";
+import { FileTable, REGISTERED } from "./file-table.js";
 import { RegisteredBuffers } from "./registered-buffers.js";
 
 /**
@@ -18,6 +18,14 @@ const FLAGS = IO_URING.IORING_SETUP_COOP_TASKRUN | IO_URING.IORING_SETUP_TASKRUN
 const REQUEST = 0;
 export const TAG = 1;
 const OTHER = 2;
+
+const {
+  IORING_OP_READ: READ,
+  IORING_OP_WRITE: WRITE,
+  IORING_OP_READ_FIXED: READ_FIXED,
+  IORING_OP_WRITE_FIXED: WRITE_FIXED,
+} = IO_URING;
+const FIXED_FILE = IO_URING.IOSQE_FIXED_FILE << 8;
 
 const FD = SQE.fields.fd / 4;
 const OFF = SQE.fields.off / 4;
@@ -34,14 +42,13 @@ export interface IoUringOptions {
   readonly woken: () => void;
 }
 
-export class IoUring implements Scheme, RingSink {
+export class IoUring implements Scheme {
   readonly name = "io_uring";
   readonly depth: number;
   readonly registrations: RegisteredBuffers | null;
   readonly #ring: Ring;
   readonly #wake: Wake;
   readonly #files: FileTable;
-  #sink: CompletionSink | null = null;
 
   private constructor(ring: Ring, wake: Wake, registrations: RegisteredBuffers | null, depth: number) {
     this.#ring = ring;
@@ -84,42 +91,22 @@ export class IoUring implements Scheme, RingSink {
     this.#files.detach(file);
   }
 
-  prepare(
-    slot: number,
-    write: boolean,
-    file: number,
-    address: number,
-    bytes: number,
-    position: number,
-    bufferSlot: number,
-  ): void {
+  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number, bufferSlot: number): void {
     const sqes = this.#ring.sqes;
     const at = this.#ring.next();
-    const registered = this.#files.isRegistered(file);
-    const opcode =
-      bufferSlot >= 0
-        ? write
-          ? IO_URING.IORING_OP_WRITE_FIXED
-          : IO_URING.IORING_OP_READ_FIXED
-        : write
-          ? IO_URING.IORING_OP_WRITE
-          : IO_URING.IORING_OP_READ;
-    sqes[at] = registered ? opcode | (IO_URING.IOSQE_FIXED_FILE << 8) : opcode;
-    sqes[at + FD] = registered ? this.#files.indexOf(file) : file;
-    if (position < 0) {
-      sqes[at + OFF] = -1;
-      sqes[at + OFF + 1] = -1;
-    } else {
-      sqes[at + OFF] = position | 0;
-      sqes[at + OFF + 1] = (position / 4294967296) | 0;
-    }
-    sqes[at + ADDR] = address | 0;
-    sqes[at + ADDR + 1] = (address / 4294967296) | 0;
-    sqes[at + LEN] = bytes;
+    const leased = bufferSlot >= 0;
+    const opcode = write ? (leased ? WRITE_FIXED : WRITE) : leased ? READ_FIXED : READ;
+    sqes[at] = file >= REGISTERED ? opcode | FIXED_FILE : opcode;
+    sqes[at + FD] = file >= REGISTERED ? file - REGISTERED : file;
+    sqes[at + OFF] = position < 0 ? -1 : position | 0;
+    sqes[at + OFF + 1] = position < 0 ? -1 : (position / 4294967296) | 0;
+    sqes[at + ADDR] = place.addressLow;
+    sqes[at + ADDR + 1] = place.addressHigh;
+    sqes[at + LEN] = place.bytes;
     sqes[at + RW_FLAGS] = 0;
     sqes[at + USER_DATA] = slot;
     sqes[at + USER_DATA + 1] = REQUEST;
-    sqes[at + BUF_INDEX] = bufferSlot >= 0 ? bufferSlot : 0;
+    sqes[at + BUF_INDEX] = leased ? bufferSlot : 0;
     sqes[at + BUF_INDEX + 1] = 0;
     sqes[at + BUF_INDEX + 2] = 0;
     sqes[at + BUF_INDEX + 3] = 0;
@@ -150,17 +137,22 @@ export class IoUring implements Scheme, RingSink {
   }
 
   reap(sink: CompletionSink, limit: number): number {
-    this.#sink = sink;
-    return this.#ring.reap(this, limit);
-  }
-
-  completion(low: number, high: number, result: number): void {
-    if (high === REQUEST) this.#sink!.completed(low, result);
-    else if (high === TAG) this.#sink!.released(low);
+    const ring = this.#ring;
+    const count = Math.min(ring.completions, limit);
+    const { cqes } = ring;
+    for (let i = 0; i < count; i++) {
+      const at = ring.completionAt(i);
+      const slot = cqes[at]!;
+      const about = cqes[at + 1]!;
+      if (about === REQUEST) sink.completed(slot, cqes[at + 2]!);
+      else if (about === TAG) sink.released(slot);
+    }
+    if (count > 0) ring.consume(count);
+    return count;
   }
 
   arm(): boolean {
-    if (this.#ring.hasCompletions || this.#ring.hasTaskWork || this.#ring.unsubmitted !== 0) return false;
+    if (this.#ring.completions > 0 || this.#ring.hasTaskWork || this.#ring.unsubmitted !== 0) return false;
     this.#wake.arm();
     return true;
   }
