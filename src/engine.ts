@@ -137,6 +137,7 @@ export class PortableEngine {
         staging: this.#staging,
         describe: this.#host.describe,
         segmentOf: (buffer) => this.#segmentOf(buffer),
+        hasRoom: () => this.#backlog.length === 0 && this.#dispatcher.requests.active < this.depth,
         enqueue: (attempt) => this.#enqueue(attempt),
         counted: (what) => {
           if (what === "bounced") this.#bounced++;

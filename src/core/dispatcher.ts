@@ -145,7 +145,7 @@ export class Dispatcher implements CompletionSink {
     this.#leases?.collect(this.#nowMs);
     const waiting = this.requests.active > 0 || this.#leases?.uncollected === true;
     if (waiting && !this.#scheme.arm()) this.#soon();
-    else this.#keepAlive(this.requests.active > 0);
+    else this.#keepAlive(waiting);
   }
 
   #soon(): void {
