@@ -58,6 +58,7 @@ export const SOCKET = { AF_UNIX: 1, SOCK_STREAM: 1, SOCK_NONBLOCK: 0o4000, SOCK_
 export const FCNTL = {
   O_RDONLY: 0,
   O_ACCMODE: 3,
+  O_WRONLY: 1,
   O_APPEND: 0o2000,
   O_DSYNC: 0o10000,
   O_SYNC: 0o4010000,

@@ -57,5 +57,7 @@ export interface OpenedFile {
   readonly seekable: boolean;
   /** Opened for appending: writes go to the end, whatever their position. */
   readonly append: boolean;
+  readonly readable: boolean;
+  readonly writable: boolean;
   closeDirect(): void;
 }

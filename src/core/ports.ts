@@ -6,7 +6,8 @@
 import type { MmuEvent } from "./events.js";
 import type { Range } from "./ranges.js";
 
-/** The errno values that the protocol itself speaks of; the same on every Linux. */
+/** The errno values that are spoken of above the schemes; the same on every Linux. */
+export const EBADF = 9;
 export const EFAULT = 14;
 export const ECANCELED = 125;
 

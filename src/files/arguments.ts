@@ -3,7 +3,7 @@
 import { argumentError } from "../core/errors.js";
 
 export interface TransferOptions {
-  offset?: number | undefined;
+  offset?: number | null | undefined;
   length?: number | null | undefined;
   position?: number | bigint | null | undefined;
 }
@@ -23,19 +23,30 @@ type ReadOptions<T extends ArrayBufferView> = TransferOptions & { buffer?: T };
 
 /** `read()`, `read(options)`, `read(buffer, options)`, `read(buffer, offset, length, position)`. */
 export function readArguments<T extends ArrayBufferView>(
-  first?: T | ReadOptions<T>,
+  first?: T | ReadOptions<T> | null,
   second?: number | TransferOptions | null,
   length?: number | null,
   position?: number | bigint | null,
 ): Transfer<T> {
-  if (!ArrayBuffer.isView(first)) {
-    if (first !== undefined && (typeof first !== "object" || first === null)) throw notAView(first);
-    const { buffer = new Uint8Array(DEFAULT_READ_BYTES) as unknown as T, ...options } = first ?? {};
-    if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
-    return transferOf(buffer, options);
+  if (ArrayBuffer.isView(first)) {
+    if (typeof second === "object" && second !== null) return readOf(first, second);
+    return readOf(first, { offset: second, length, position });
   }
-  if (typeof second === "object" && second !== null) return transferOf(first, second);
-  return transferOf(first, { offset: second ?? 0, length, position });
+  if (first !== undefined && typeof first !== "object") throw wrongType("options", "object", first);
+  const { buffer = Buffer.alloc(DEFAULT_READ_BYTES) as unknown as T, ...options } = first ?? {};
+  if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
+  return readOf(buffer, options);
+}
+
+function readOf<T extends ArrayBufferView>(buffer: T, options: TransferOptions): Transfer<T> {
+  const offset = offsetOf(options.offset);
+  const length = options.length ?? buffer.byteLength - offset;
+  // Nothing to read: whatever else was asked for doesn't matter, as in Node.
+  if (length === 0) return { buffer, view: new Uint8Array(0), position: 0 };
+  if (buffer.byteLength === 0) {
+    throw argumentError("ERR_INVALID_ARG_VALUE", "The argument 'buffer' is empty and cannot be written.");
+  }
+  return { buffer, view: partOf(buffer, offset, length), position: positionOf(options.position) };
 }
 
 /** `write(buffer, …)` as `read`, and `write(string, position, encoding)`. */
@@ -46,37 +57,57 @@ export function writeArguments<T extends ArrayBufferView>(
   position?: number | bigint | null,
 ): Transfer<T> {
   if (typeof first === "string") {
-    const buffer = Buffer.from(first, typeof third === "string" ? (third as BufferEncoding) : "utf8");
+    const buffer = encoded(first, third);
     const at = typeof second === "number" || typeof second === "bigint" ? second : null;
-    return transferOf(buffer as unknown as T, { position: at });
+    return { buffer: buffer as unknown as T, view: buffer, position: positionOf(at) };
   }
   if (!ArrayBuffer.isView(first)) throw notAView(first);
-  if (typeof second === "object" && second !== null) return transferOf(first, second);
-  return transferOf(first, { offset: second ?? 0, length: third as number | null | undefined, position });
+  if (typeof second === "object" && second !== null) return writeOf(first, second);
+  return writeOf(first, { offset: second, length: typeof third === "number" ? third : null, position });
 }
 
-function transferOf<T extends ArrayBufferView>(buffer: T, options: TransferOptions): Transfer<T> {
-  const { offset = 0, length, position } = options;
-  const at = positionOf(position);
-  if (offset === 0 && (length === undefined || length === null)) return { buffer, view: buffer, position: at };
-  if (!Number.isInteger(offset) || offset < 0 || offset > buffer.byteLength)
-    throw outOfRange("offset", `0 to ${buffer.byteLength}`, offset);
-  const bytes = length ?? buffer.byteLength - offset;
-  if (!Number.isInteger(bytes) || bytes < 0 || bytes > buffer.byteLength - offset) {
-    throw outOfRange("length", `0 to ${buffer.byteLength - offset}`, bytes);
+function writeOf<T extends ArrayBufferView>(buffer: T, options: TransferOptions): Transfer<T> {
+  const offset = offsetOf(options.offset);
+  const length = options.length ?? buffer.byteLength - offset;
+  // Node takes whatever isn't a number for the file's own position; bigints are positions here.
+  const { position } = options;
+  const at = typeof position === "number" || typeof position === "bigint" ? position : null;
+  return { buffer, view: partOf(buffer, offset, length), position: positionOf(at) };
+}
+
+/** An encoding that isn't one means UTF-8, as in Node. */
+function encoded(text: string, encoding: unknown): Buffer {
+  const known = typeof encoding === "string" && Buffer.isEncoding(encoding) ? encoding : "utf8";
+  if (known.toLowerCase() === "hex" && text.length % 2 !== 0) {
+    throw argumentError(
+      "ERR_INVALID_ARG_VALUE",
+      `The argument 'encoding' is invalid for data of length ${text.length}. Received 'hex'`,
+    );
   }
-  return { buffer, view: new Uint8Array(buffer.buffer, buffer.byteOffset + offset, bytes), position: at };
+  return Buffer.from(text, known);
+}
+
+function offsetOf(offset: number | null | undefined): number {
+  if (offset === undefined || offset === null) return 0;
+  if (typeof offset !== "number") throw wrongType("offset", "number", offset);
+  if (!Number.isSafeInteger(offset) || offset < 0) throw outOfRange("offset", ">= 0", offset);
+  return offset;
+}
+
+/** The whole buffer as it is, so that the arena's own mark on it stays. */
+function partOf(buffer: ArrayBufferView, offset: number, length: number): ArrayBufferView {
+  if (offset > buffer.byteLength) throw outOfRange("offset", `<= ${buffer.byteLength}`, offset);
+  if (!Number.isInteger(length) || length < 0 || length > buffer.byteLength - offset)
+    throw outOfRange("length", `0 to ${buffer.byteLength - offset}`, length);
+  if (length === buffer.byteLength) return buffer;
+  return new Uint8Array(buffer.buffer, buffer.byteOffset + offset, length);
 }
 
 /** Null and -1 mean the file's own position, as in Node. */
 export function positionOf(position: number | bigint | null | undefined): number | null {
   if (position === undefined || position === null || position === -1 || position === -1n) return null;
-  const at = typeof position === "bigint" ? Number(position) : position;
-  if (typeof at !== "number")
-    throw argumentError(
-      "ERR_INVALID_ARG_TYPE",
-      `The "position" argument must be an integer. Received ${typeof position}`,
-    );
+  if (typeof position !== "number" && typeof position !== "bigint") throw wrongType("position", "integer", position);
+  const at = Number(position);
   if (!Number.isSafeInteger(at) || at < 0)
     throw outOfRange("position", `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, position);
   return at;
@@ -86,6 +117,13 @@ export function notAView(value: unknown): Error {
   return argumentError(
     "ERR_INVALID_ARG_TYPE",
     `The "buffer" argument must be an instance of Buffer, TypedArray, or DataView. Received ${typeof value}`,
+  );
+}
+
+function wrongType(name: string, expected: string, value: unknown): Error {
+  return argumentError(
+    "ERR_INVALID_ARG_TYPE",
+    `The "${name}" argument must be of type ${expected}. Received ${value === null ? "null" : typeof value}`,
   );
 }
 

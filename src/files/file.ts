@@ -2,11 +2,18 @@
 
 import { PLACE, type Place, placeIn, type Segment } from "../arena.js";
 import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
-import { argumentError, type DescribeErrno, PinlessError } from "../core/errors.js";
+import { argumentError, type DescribeErrno } from "../core/errors.js";
 import type { NodeHandle, OpenedFile } from "../core/host.js";
 import { ECANCELED, EFAULT, type Operation, type Scheme } from "../core/ports.js";
 import type { Range } from "../core/ranges.js";
-import { notAView, readArguments, type Transfer, type TransferOptions, writeArguments } from "./arguments.js";
+import {
+  notAView,
+  positionOf,
+  readArguments,
+  type Transfer,
+  type TransferOptions,
+  writeArguments,
+} from "./arguments.js";
 import type { Staging } from "./staging.js";
 import { Transfers } from "./transfers.js";
 import type { Uses } from "./uses.js";
@@ -276,6 +283,7 @@ export class File {
   ): Promise<{ bytesRead: number; buffer: T }> {
     if (!this.#open) throw this.#closedError("read");
     const transfer = readArguments<T>(first, second, length, position);
+    if (transfer.view.byteLength === 0) return { bytesRead: 0, buffer: transfer.buffer };
     return { bytesRead: await this.#positioned(false, transfer), buffer: transfer.buffer };
   }
 
@@ -295,6 +303,7 @@ export class File {
     position?: number | bigint | null,
   ): Promise<{ bytesWritten: number; buffer: unknown }> {
     if (!this.#open) throw this.#closedError("write");
+    if (ArrayBuffer.isView(first) && first.byteLength === 0) return { bytesWritten: 0, buffer: first };
     const transfer = writeArguments(first, second, third, position);
     return { bytesWritten: await this.#positioned(true, transfer), buffer: first };
   }
@@ -318,22 +327,23 @@ export class File {
     buffers: readonly ArrayBufferView[],
     position: number | null | undefined,
   ): Promise<number> {
-    if (!this.#open) throw this.#closedError(write ? "write" : "read");
+    if (!this.#open) throw this.#closedError(write ? "writev" : "readv");
     if (!Array.isArray(buffers) || !buffers.every((b) => ArrayBuffer.isView(b))) {
       throw argumentError("ERR_INVALID_ARG_TYPE", 'The "buffers" argument must be an instance of ArrayBufferView[]');
     }
-    return this.#during(buffers, () => this.#oneAfterTheOther(write, buffers, position));
+    const at = positionOf(typeof position === "number" ? position : null);
+    return this.#during(buffers, () => this.#oneAfterTheOther(write, buffers, at));
   }
 
   /** Ends at the first buffer that comes back short. */
   async #oneAfterTheOther(
     write: boolean,
     buffers: readonly ArrayBufferView[],
-    position: number | null | undefined,
+    position: number | null,
   ): Promise<number> {
     let total = 0;
     for (const buffer of buffers) {
-      const at = typeof position === "number" ? position + total : null;
+      const at = position === null ? null : position + total;
       const bytes = await this.#positioned(write, { buffer, view: buffer, position: at }).catch(
         (error: { bytesWritten?: number }) => {
           if (write) error.bytesWritten = total + (error.bytesWritten ?? 0);
@@ -402,6 +412,6 @@ export class File {
   }
 
   #closedError(syscall: string): Error {
-    return Object.assign(new PinlessError("ERR_PINLESS_CLOSED", "file closed"), { code: "EBADF", syscall });
+    return Object.assign(new Error("file closed"), { code: "EBADF", syscall });
   }
 }

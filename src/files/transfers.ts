@@ -7,7 +7,7 @@ import { placeIn, type Segment } from "../arena.js";
 import type { Dispatcher, Owner } from "../core/dispatcher.js";
 import { type DescribeErrno, type SystemError, systemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
-import { EFAULT, type Scheme } from "../core/ports.js";
+import { EBADF, EFAULT, type Scheme } from "../core/ports.js";
 import { contains, type Range } from "../core/ranges.js";
 import { PIECE_BYTES, type Staging } from "./staging.js";
 import { Turns } from "./turns.js";
@@ -59,6 +59,8 @@ export class Transfers {
 
   /** Bytes transferred; a write is whole, or rejects with `bytesWritten`. `position` -1: the descriptor's own. */
   async run(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
+    const { readable, writable } = this.#opened;
+    if (view.byteLength === 0 && !(write ? writable : readable)) throw this.error(write, -EBADF);
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
     const direct = aligned && position >= 0 && (write ? this.#directWrites : this.#directFile >= 0);
     if (!write) return this.#pieces(write, view, position, direct);

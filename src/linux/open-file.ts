@@ -31,6 +31,8 @@ export async function openFile(
       offsetAlign: Math.max(1, offsetAlign),
       seekable: hasBlocks,
       append: (status & FCNTL.O_APPEND) !== 0,
+      readable: (status & FCNTL.O_ACCMODE) !== FCNTL.O_WRONLY,
+      writable: (status & FCNTL.O_ACCMODE) !== FCNTL.O_RDONLY,
       closeDirect: () => {
         if (directFd >= 0 && usable) closeSync(directFd);
       },
