@@ -4,7 +4,7 @@ import { PLACE, type Place, placeIn, type Segment } from "../arena.js";
 import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
 import { argumentError, type DescribeErrno } from "../core/errors.js";
 import type { NodeHandle, OpenedFile } from "../core/host.js";
-import { ECANCELED, EFAULT, type Operation, type Scheme } from "../core/ports.js";
+import { EFAULT, type Operation, type Scheme } from "../core/ports.js";
 import type { Range } from "../core/ranges.js";
 import {
   notAView,
@@ -203,8 +203,6 @@ export class File {
 
   async #atOwnPosition(write: boolean, view: ArrayBufferView): Promise<number> {
     const { seekable, append } = this.#opened;
-    // Waited behind a read without an end, which close() has ended.
-    if (!this.#open && !seekable) throw this.#transfers.error(write, -ECANCELED);
     // Appending moves the position to wherever the end is: the kernel keeps it then.
     if (!seekable || append) return this.#transfer(write, view, -1);
     const bytes = await this.#transfer(write, view, this.#position);
@@ -399,7 +397,7 @@ export class File {
 
   async #close(): Promise<void> {
     this.#open = false;
-    if (!this.#opened.seekable) this.#dispatcher.cancelOwner(this.#owner);
+    if (!this.#opened.seekable) this.#transfers.cancel();
     await this.#transfers.settled();
     if (this.#directFile >= 0) this.#host.scheme.detachFile(this.#directFile);
     this.#opened.closeDirect();

@@ -7,7 +7,7 @@ import { placeIn, type Segment } from "../arena.js";
 import type { Dispatcher, Owner } from "../core/dispatcher.js";
 import { type DescribeErrno, type SystemError, systemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
-import { EBADF, EFAULT, type Scheme } from "../core/ports.js";
+import { EBADF, ECANCELED, EFAULT, type Scheme } from "../core/ports.js";
 import { contains, type Range } from "../core/ranges.js";
 import { PIECE_BYTES, type Staging } from "./staging.js";
 import { Turns } from "./turns.js";
@@ -35,6 +35,8 @@ export class Transfers {
   readonly #directWrites: boolean;
   readonly turns: Turns;
   readonly #settled: (() => void)[] = [];
+  /** What isn't in the kernel yet doesn't go there any more. */
+  #ended = false;
   /** Calls under way, from the call to its answer. */
   #active = 0;
 
@@ -86,6 +88,12 @@ export class Transfers {
       (error as SystemError).bytesWritten = done + ((error as SystemError).bytesWritten ?? 0);
       throw error;
     }
+  }
+
+  /** Ends what may never end by itself: reads of pipes and sockets. */
+  cancel(): void {
+    this.#ended = true;
+    this.#host.dispatcher.cancelOwner(this.#owner);
   }
 
   /** Resolves when nothing of this file is in flight any more. */
@@ -149,7 +157,7 @@ export class Transfers {
   }
 
   #issue(write: boolean, memory: Uint8Array, position: number, direct: boolean): Promise<number> {
-    const { dispatcher, segmentOf, enqueue } = this.#host;
+    const { dispatcher, segmentOf } = this.#host;
     const segment = segmentOf(memory.buffer);
     if (memory.byteLength === 0) return Promise.resolve(0);
     const file = direct ? this.#directFile : this.#opened.handle.fd;
@@ -158,6 +166,11 @@ export class Transfers {
         if (errno < 0) reject(this.error(write, errno));
         else resolve(bytes);
       };
+      const refuse = (): boolean => {
+        done(-ECANCELED, 0);
+        return true;
+      };
+      const enqueue = (accept: () => boolean): void => this.#host.enqueue(() => (this.#ended ? refuse() : accept()));
       if (segment === null || segment.index < 0) return done(-EFAULT, 0);
       const place = placeIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
       enqueue(() => dispatcher.accept(write, file, this.#owner, direct, place, position, done));
