@@ -233,10 +233,10 @@ export class File {
       options.offset === undefined &&
       options.length === undefined
     ) {
-      const quick = this.#readQuickly(first as T, options.position);
+      const quick = this.#readQuickly<T>(first as T, options.position);
       if (quick !== null) return quick;
     }
-    return this.#read(first, second, length, position);
+    return this.#read<T>(first, second, length, position);
   }
 
   /** The common case, `read(buffer, { position })` straight into an arena with room in the ring, at the price of one promise. */
