@@ -95,7 +95,7 @@ export class File {
         "ERR_INVALID_ARG_VALUE",
         `The "op" argument must be "read" or "write". Received ${String(op)}`,
       );
-    if (!(position >= 0))
+    if (!Number.isSafeInteger(position) || position < 0)
       throw argumentError(
         "ERR_OUT_OF_RANGE",
         `The value of "position" is out of range. It must be >= 0. Received ${String(position)}`,
@@ -244,7 +244,7 @@ export class File {
     buffer: T,
     position: number,
   ): Promise<{ bytesRead: number; buffer: T }> | null {
-    if (!(position >= 0) || !this.#host.hasRoom()) return null;
+    if (!Number.isSafeInteger(position) || position < 0 || !this.#host.hasRoom()) return null;
     const place = this.#straight(false, buffer, position);
     if (place === null) return null;
     return new Promise((resolve, reject) => {
