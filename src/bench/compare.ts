@@ -57,7 +57,7 @@ const FULL: Sizes = {
   // Longer than the second that a lease lasts at most.
   restMs: 1300,
   spawnBytes: 1024 * MIB,
-  spawnTimes: 5,
+  spawnTimes: 11,
 };
 
 const QUICK: Sizes = {

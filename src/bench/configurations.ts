@@ -28,38 +28,38 @@ export const CONFIGURATIONS: readonly Configuration[] = [
   {
     name: "io_uring × lease",
     label: "lease",
-    note: "registered while I/O needs it; huge pages, not inherited by children",
+    note: "registered while I/O needs it; huge pages, not inherited",
     reads: { by: "engine", pin: "lease", arena: {} },
   },
   {
     name: "io_uring × lifetime",
     label: "lifetime",
-    note: "registered for ever, as programs do it today: memory without any advice, inherited by children",
+    note: "registered for ever, as programs do; inherited on fork",
     reads: { by: "engine", pin: "lifetime", arena: { inherit: true, hugePages: false } },
   },
   {
     // The same arena as the lease's: only the pin is another, so this is the one that speed is compared with.
     name: "io_uring × lifetime + MADV_DONTFORK",
     label: "lifetime, DONTFORK",
-    note: "registered for ever; huge pages, not inherited by children",
+    note: "registered for ever; the same arena as the lease's",
     reads: { by: "engine", pin: "lifetime", arena: {} },
   },
   {
     name: "io_uring × per-io",
     label: "per-io",
-    note: "never registered: the kernel looks the pages up for each request",
+    note: "never registered: pages looked up for each request",
     reads: { by: "engine", pin: "per-io", arena: {} },
   },
   {
     name: "node:fs, page cache",
     label: "node:fs, cached",
-    note: "FileHandle.read out of the page cache: the file is in memory, the disk isn't asked",
+    note: "FileHandle.read from the page cache: no disk is asked",
     reads: { by: "node:fs", direct: false },
   },
   {
     name: "node:fs, O_DIRECT",
     label: "node:fs, O_DIRECT",
-    note: "FileHandle.read around the page cache, on libuv's threads",
+    note: "FileHandle.read around the page cache, by libuv's threads",
     reads: { by: "node:fs", direct: true },
   },
 ];

@@ -47,7 +47,14 @@ export async function prepareScratch(
   const swap = swapActive ? "active" : "none";
   if (given !== null && !wantsSwap) return { target: given, swap, noSwap, close: async () => {} };
   const directory = process.env.PINLESS_SCRATCH ?? tmpdir();
-  const order = orderFor(directory, given === null ? wantedBytes : 0, wantsSwap ? SWAP_BYTES : 0);
+  let order: ScratchOrder;
+  try {
+    order = orderFor(directory, given === null ? wantedBytes : 0, wantsSwap ? SWAP_BYTES : 0);
+  } catch (error) {
+    // Without a scratch file only the swap file needs the space, and there's a run without one.
+    if (given === null || !(error instanceof BenchError)) throw error;
+    return { target: given, swap, noSwap: `no swap: ${error.message}`, close: async () => {} };
+  }
   const keeper = fork(new URL("./scratch-process.js", import.meta.url), [], {
     detached: true,
     execArgv: [],

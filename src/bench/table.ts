@@ -105,6 +105,7 @@ function micros(value: number): string {
 export function renderReport(report: Report, style: Style): string {
   const bold = (text: string): string => (style.colors ? `\x1b[1m${text}\x1b[22m` : text);
   const lines: string[] = [...heading(report).flatMap((line) => wrap(line, style.columns)), ""];
+  lines.push(...legend(report.rows, style.columns), "");
   for (const section of SECTIONS) {
     lines.push(...wrap(section.title, style.columns).map(bold));
     lines.push(...(style.columns >= TABLE_COLUMNS ? table(section, report.rows) : list(section, report.rows)), "");
@@ -121,8 +122,13 @@ function heading({ machine, settings }: Report): readonly string[] {
   return [
     `Linux ${machine.kernel} ${machine.arch}, Node ${machine.node}, ${machine.cpus} × ${machine.cpu}, ${bytes(machine.memoryBytes)}`,
     `reads of ${settings.file === "scratch" ? "a scratch file" : settings.file}, ${bytes(settings.fileBytes)} on ${settings.filesystem}; uid ${machine.user}, ${memlock}; ${swap}`,
-    `${settings.rounds} rounds, every configuration for ${settings.sliceMs} ms in turn, medians`,
+    `${settings.rounds} ${settings.rounds === 1 ? "round" : "rounds"}, every configuration for ${settings.sliceMs} ms in turn, medians`,
   ];
+}
+
+function legend(rows: readonly Row[], columns: number): readonly string[] {
+  const width = columns >= TABLE_COLUMNS ? Math.max(...rows.map(({ label }) => label.length)) + 1 : 0;
+  return rows.flatMap(({ label, note }) => wrap(`${`${label}:`.padEnd(width)} ${note}`, columns, "  "));
 }
 
 function table({ columns, cells }: Section, rows: readonly Row[]): readonly string[] {

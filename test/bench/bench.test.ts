@@ -1,6 +1,7 @@
 // One short run of the comparison, and what its figures have to be whatever the machine's speed is.
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
@@ -103,6 +104,26 @@ test("data that a device wrote to clean pages survives reclaim, except with life
 test("nothing is left behind", () => {
   assert.deepEqual(readdirSync(scratch), []);
   assert.ok(!readFileSync("/proc/swaps", "utf8").includes(scratch));
+});
+
+test("a file of one's own is read, and stays as it is; without scratch space there's just no swap", async () => {
+  const file = path.join(scratch, "mine");
+  const content = randomBytes(16 << 20);
+  writeFileSync(file, content);
+  try {
+    const args = ["bench", "--quick", "--file", file, "--json", path.join(scratch, "figures.json")];
+    const { code, stdout, stderr } = await run(args, path.join(scratch, "nowhere"));
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /reads of .*mine, 16 MiB/);
+    const { rows, settings }: Report = JSON.parse(readFileSync(path.join(scratch, "figures.json"), "utf8"));
+    assert.equal(settings.fileBytes, content.length);
+    assert.equal(there(rows[0]!.lostAfterDiscard).blocksLost, 0);
+    assert.ok(content.equals(readFileSync(file)));
+    assert.deepEqual(readdirSync(scratch).sort(), ["figures.json", "mine"]);
+  } finally {
+    rmSync(file);
+    rmSync(path.join(scratch, "figures.json"), { force: true });
+  }
 });
 
 for (const columns of [40, 80, 200]) {
