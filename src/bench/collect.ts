@@ -119,14 +119,19 @@ function sum<T>(all: readonly T[], of: (one: T) => number): number {
 }
 
 /** The median over the rounds: what disturbs the machine for a while disturbs both halves of a round's ratio. */
-export function ratioByRounds(a: LoadSummary, b: LoadSummary): number {
+function ratioByRounds(a: LoadSummary, b: LoadSummary): number {
+  return median(ratios(a, b));
+}
+
+/** a to b in each round, in ascending order. */
+export function ratios(a: LoadSummary, b: LoadSummary): readonly number[] {
   const rounds = Math.min(a.roundsRequestsPerSecond.length, b.roundsRequestsPerSecond.length);
-  return median(
-    Array.from({ length: rounds }, (_, i) => a.roundsRequestsPerSecond[i]! / b.roundsRequestsPerSecond[i]!),
+  return Array.from({ length: rounds }, (_, i) => a.roundsRequestsPerSecond[i]! / b.roundsRequestsPerSecond[i]!).sort(
+    (x, y) => x - y,
   );
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;

@@ -67,3 +67,4 @@ export const CONFIGURATIONS: readonly Configuration[] = [
 export const LEASE = CONFIGURATIONS[0]!;
 export const LIFETIME = CONFIGURATIONS[1]!;
 export const LIFETIME_SAME_ARENA = CONFIGURATIONS[2]!;
+export const PER_IO = CONFIGURATIONS[3]!;

@@ -83,7 +83,8 @@ export function startStorm(
     for (let n = 0; !stopped; n++) {
       const began = performance.now();
       const kind = kinds[n % kinds.length]!;
-      const turn = Math.floor(n / kinds.length);
+      // Where the last slice ended.
+      const turn = tallies[kind].operations;
       const chunk = chunks[kind === "discard" ? kept + (turn % (chunks.length - kept)) : turn % kept]!;
       try {
         tallies[kind].add(await arena[kind](chunk));

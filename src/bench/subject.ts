@@ -9,9 +9,11 @@ import { IN_FLIGHT } from "./meter.js";
 import type { Target } from "./protocol.js";
 
 /** Eight chunks: enough for a storm to have somewhere to go, and small enough to stay in a processor's cache or nearly. */
-export const ARENA_BYTES = 16 << 20;
+const ARENA_BYTES = 16 << 20;
 const CHUNK_BYTES = 2 << 20;
 const WASM_PAGE_BYTES = 65536;
+/** The sizes of requests that loads are made of. */
+const LOAD_BYTES = [128 << 10, 4096] as const;
 
 export interface EngineSubject {
   readonly engine: Engine;
@@ -69,13 +71,36 @@ export function spread(buffers: readonly Uint8Array[], count = IN_FLIGHT): reado
   return Array.from({ length: count }, (_, i) => buffers[Math.floor((i * buffers.length) / count)]!);
 }
 
-/** The chunks of the arena that was cut. */
-export function chunksOf(buffers: readonly Uint8Array[], arenaBytes: number): readonly Uint8Array[] {
-  const first = buffers[0]!;
-  return Array.from(
-    { length: arenaBytes / CHUNK_BYTES },
-    (_, i) => new Uint8Array(first.buffer, first.byteOffset + i * CHUNK_BYTES, CHUNK_BYTES),
-  );
+/** An arena laid out for loads: buffers of each size in every chunk. */
+export interface Layout {
+  readonly chunks: readonly Uint8Array[];
+  /** `IN_FLIGHT` of them, by their size in bytes. */
+  readonly buffers: ReadonlyMap<number, readonly Uint8Array[]>;
+}
+
+export function layOut(arena: Arena): Layout {
+  const count = arena.bytes / CHUNK_BYTES;
+  const chunks: Uint8Array[] = [];
+  const buffers = new Map<number, Uint8Array[]>(LOAD_BYTES.map((bytes) => [bytes, []]));
+  for (let i = 0; i < count; i++) {
+    const pieces: Uint8Array[] = [];
+    let left = CHUNK_BYTES;
+    for (const [bytes, all] of buffers) {
+      for (let n = 0; n < IN_FLIGHT / count; n++) {
+        const buffer = arena.alloc(bytes);
+        left -= bytes;
+        all.push(buffer);
+        pieces.push(buffer);
+      }
+    }
+    pieces.push(arena.alloc(left));
+    const start = Math.min(...pieces.map(({ byteOffset }) => byteOffset));
+    const chunk = new Uint8Array(pieces[0]!.buffer, start, CHUNK_BYTES);
+    // Memory in use has content. Zeros are a special case for the kernel: it shares one page for all of them when it splits a huge page.
+    chunk.fill(0xa5);
+    chunks.push(chunk);
+  }
+  return { chunks, buffers };
 }
 
 export interface NodeSubject {

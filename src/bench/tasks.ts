@@ -1,32 +1,27 @@
-/** What a worker process does for its configuration. Each task opens what it needs and closes it: pins are those of the task alone. */
+/** What a worker process does for its configuration. What isn't a load opens what it needs and closes it: its pins are its own. */
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import type { RecordableHistogram } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { probe } from "../index.js";
 import type { Configuration, EngineReads } from "./configurations.js";
-import type { LoadFigures, LossesFigures, RestFigures, SpawnFigures } from "./figures.js";
-import { measure, readByEngine, readByNode } from "./load.js";
+import type { LossesFigures, RestFigures, SpawnFigures } from "./figures.js";
+import { readByEngine } from "./load.js";
 import { losses } from "./losses.js";
-import { latencyFigures, Meter, newLatency } from "./meter.js";
-import type { LoadTask, LossesTask, Request, RestTask, SpawnTask, Target } from "./protocol.js";
-import { newTallies, startStorm, stormFigures } from "./storm.js";
-import { ARENA_BYTES, chunksOf, cut, openEngine, openNode, spread } from "./subject.js";
+import { Meter, newLatency } from "./meter.js";
+import type { LossesTask, Request, RestTask, SpawnTask, Target } from "./protocol.js";
+import { slice } from "./slices.js";
+import { cut, openEngine, spread } from "./subject.js";
 
 /** Where one takes half a second, a few say enough. */
 const MIN_SPAWNS = 3;
 const SPAWNS_LAST_MS = 1500;
 const LARGE_REQUEST_BYTES = 128 << 10;
 
-/** What grows from slice to slice: percentiles are those of all of them. */
-const latencies = new Map<string, RecordableHistogram>();
-const tallies = newTallies();
-
 export function perform({ configuration, target, task }: Request): Promise<unknown> {
   switch (task.kind) {
     case "load":
-      return load(configuration, target, task);
+      return slice(configuration.reads, target, task);
     case "losses":
       return findLosses(engineOf(configuration), target, task);
     case "rest":
@@ -39,61 +34,6 @@ export function perform({ configuration, target, task }: Request): Promise<unkno
 function engineOf({ name, reads }: Configuration): EngineReads {
   if (reads.by !== "engine") throw new Error(`${name} has no engine`);
   return reads;
-}
-
-async function load({ reads }: Configuration, target: Target, task: LoadTask): Promise<LoadFigures> {
-  const key = `${task.requestBytes} ${task.storm !== null}`;
-  const latency = latencies.get(key) ?? newLatency();
-  latencies.set(key, latency);
-  if (reads.by === "engine") return loadEngine(reads, target, task, latency);
-  const subject = await openNode(reads, target, task.requestBytes);
-  try {
-    const meter = new Meter(target, task.requestBytes, subject.buffers, latency);
-    const slice = await measure(readByNode(subject.handle, subject.buffers, meter), meter, task.warmMs, task.ms);
-    const { readsChecked, readsLost } = meter;
-    return {
-      ...slice,
-      readsChecked,
-      readsLost,
-      latency: latencyFigures(latency),
-      storm: null,
-      ran: await subject.ran(),
-    };
-  } finally {
-    await subject.close();
-  }
-}
-
-async function loadEngine(
-  reads: EngineReads,
-  target: Target,
-  task: LoadTask,
-  latency: RecordableHistogram,
-): Promise<LoadFigures> {
-  const subject = await openEngine(reads, target);
-  try {
-    const all = cut(subject.arena, task.requestBytes);
-    const chunks = chunksOf(all, ARENA_BYTES);
-    // Memory in use has content. Zeros are a special case for the kernel: it shares one page for all of them when it splits a huge page.
-    for (const chunk of chunks) chunk.fill(0xa5);
-    const buffers = spread(all);
-    const meter = new Meter(target, task.requestBytes, buffers, latency);
-    const reading = readByEngine(subject.file, buffers, meter);
-    const { storm } = task;
-    const blowing = storm === null ? null : startStorm(subject.arena, chunks, storm.everyMs, storm.noSwap, tallies);
-    const slice = await measure(reading, meter, task.warmMs, task.ms).finally(() => blowing?.stop());
-    const { readsChecked, readsLost } = meter;
-    return {
-      ...slice,
-      readsChecked,
-      readsLost,
-      latency: latencyFigures(latency),
-      storm: storm === null ? null : stormFigures(tallies, storm.noSwap),
-      ran: await subject.ran(),
-    };
-  } finally {
-    await subject.close();
-  }
 }
 
 async function findLosses(reads: EngineReads, target: Target, task: LossesTask): Promise<LossesFigures> {

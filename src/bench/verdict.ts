@@ -1,7 +1,7 @@
 /** What the figures say, in plain words. */
 
-import { ratioByRounds } from "./collect.js";
-import { LEASE, LIFETIME, LIFETIME_SAME_ARENA } from "./configurations.js";
+import { median, ratios } from "./collect.js";
+import { LEASE, LIFETIME, LIFETIME_SAME_ARENA, PER_IO } from "./configurations.js";
 import {
   isSkipped,
   type LoadSummary,
@@ -22,21 +22,18 @@ export function verdict(rows: readonly Row[]): readonly string[] {
   const lines: string[] = [];
   if (lease !== undefined) lines.push(`${ranAs(lease, "leases")}: ${outcome(lease)}`);
   if (lifetime !== undefined) lines.push(`${ranAs(lifetime, "lifetime registrations")}: ${outcome(lifetime)}`);
-  if (lease !== undefined && same !== undefined) {
-    const small = ratio(lease.read4KiB, same.read4KiB);
-    const large = ratio(lease.read128KiB, same.read128KiB);
-    const storm = isSkipped(lease.storm4KiB)
-      ? null
-      : `leases keep ${percent(lease.storm4KiB.throughputKept)} of theirs in the storm`;
-    const parts = [
-      small === null ? null : `${small} at 4 KiB`,
-      large === null ? null : `${large} at 128 KiB`,
-      storm,
-    ].filter((part) => part !== null);
-    const rough = !isSkipped(lease.read4KiB) && lease.read4KiB.roundsRequestsPerSecond.length < FEW_ROUNDS;
-    if (parts.length > 0)
-      lines.push(`throughput, lease / lifetime on the same arena${rough ? ", very roughly" : ""}: ${parts.join(", ")}`);
-  }
+  const unregistered = find(PER_IO.name);
+  const kept = unregistered === undefined ? null : speedKept(unregistered);
+  // A storm whose operations are done costs speed (what was paged out has to come back); one that's refused doesn't.
+  if (kept !== null) lines.push(`for comparison, requests that register nothing: ${kept}`);
+  if (lease === undefined || same === undefined) return lines;
+  const small = ratio(lease.read4KiB, same.read4KiB);
+  const large = ratio(lease.read128KiB, same.read128KiB);
+  const cpu = cpuRatio(lease.read4KiB, same.read4KiB);
+  if (small !== null && large !== null)
+    lines.push(
+      `lease / lifetime on the same arena: throughput ${small} at 4 KiB, ${large} at 128 KiB; processor time ${cpu} at 4 KiB`,
+    );
   return lines;
 }
 
@@ -46,6 +43,11 @@ function ranAs({ ran, pin }: Row, word: string): string {
   if (ran.pin !== pin) return `${word} (ran ${ran.pin} here)`;
   if (ran.registeredShare < 0.5) return `${word} (${percent(1 - ran.registeredShare)} of the reads went per-io here)`;
   return word;
+}
+
+function speedKept({ storm4KiB, read4KiB }: Row): string | null {
+  if (isSkipped(storm4KiB) || isSkipped(read4KiB)) return null;
+  return `${percent(storm4KiB.throughputKept)} of the speed kept in the storm`;
 }
 
 function outcome(row: Row): string {
@@ -58,7 +60,9 @@ function outcome(row: Row): string {
     const asked = ran.reduce((sum, { pagesAsked }) => sum + pagesAsked, 0);
     const done = ran.reduce((sum, { pagesDone }) => sum + pagesDone, 0);
     parts.push(`${count(done)} of ${count(asked)} pages done in the storm`);
-    if (readsChecked > 0) parts.push(`${count(readsLost)} of ${count(readsChecked)} reads in it lost`);
+    const kept = speedKept(row);
+    if (kept !== null) parts.push(kept);
+    if (readsChecked > 0) parts.push(`${count(readsLost)} of ${count(readsChecked)} reads lost in it`);
   }
   if (!isSkipped(row.lostAfterDiscard)) {
     const { blocksLost, blocksRead } = row.lostAfterDiscard;
@@ -73,8 +77,18 @@ function outcome(row: Row): string {
   return parts.length === 0 ? "nothing could be measured" : parts.join(", ");
 }
 
+/** With what half of the rounds lie between: a disturbed machine shows there. */
 function ratio(a: Maybe<LoadSummary>, b: Maybe<LoadSummary>): string | null {
-  return isSkipped(a) || isSkipped(b) ? null : ratioByRounds(a, b).toFixed(2);
+  if (isSkipped(a) || isSkipped(b)) return null;
+  const all = ratios(a, b);
+  const middle = median(all).toFixed(2);
+  if (all.length < FEW_ROUNDS) return `${middle}, very roughly,`;
+  const at = (part: number): string => all[Math.round((all.length - 1) * part)]!.toFixed(2);
+  return `${middle} (half of the rounds: ${at(0.25)} to ${at(0.75)})`;
+}
+
+function cpuRatio(a: Maybe<LoadSummary>, b: Maybe<LoadSummary>): string | null {
+  return isSkipped(a) || isSkipped(b) ? null : (a.cpuUsPerRequest / b.cpuUsPerRequest).toFixed(2);
 }
 
 export function count(value: number): string {
