@@ -179,14 +179,13 @@ export class Dispatcher implements CompletionSink {
 
   #submit(slot: number, place: RequestPlace, write: boolean): void {
     if (this.#cancelled[slot] === 1) {
-      this.#loop.microtask(() => this.#finish(slot, place, -ECANCELED));
+      this.#finishSoon(slot, place, -ECANCELED);
       return;
     }
     const verdict = this.gate.admit(slot, place, write, this.#nowMs);
     if (verdict === WAIT) return;
     if (verdict !== GO) {
-      // Not from inside whatever made it fail: the answer never comes within `submit` or an invalidation's end.
-      this.#loop.microtask(() => this.#finish(slot, place, -EFAULT));
+      this.#finishSoon(slot, place, -EFAULT);
       return;
     }
     const { words, position } = this.requests;
@@ -221,6 +220,15 @@ export class Dispatcher implements CompletionSink {
 
   released(bufferSlot: number): void {
     this.#leases?.released(bufferSlot, this.#nowMs);
+  }
+
+  /** Not from inside whatever made it fail: the answer never comes within `submit` or an invalidation's end. */
+  #finishSoon(slot: number, place: RequestPlace, result: number): void {
+    this.#loop.microtask(() => {
+      this.#finish(slot, place, result);
+      // A turn decides what keeps the process alive: this may have been the last request.
+      this.nudge();
+    });
   }
 
   #finish(slot: number, place: RequestPlace, result: number): void {
