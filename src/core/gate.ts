@@ -312,9 +312,9 @@ export class Gate implements Subscriber {
 
 function verdictOf(gate: number, write: boolean): Verdict {
   if (gate === 0) return GO;
-  if ((gate & (write ? EXCLUDES_DEVICE_READS : EXCLUDES_DEVICE_WRITES)) !== 0) return WAIT;
+  // At once, also during another invalidation: what it holds on memory that's forgotten meanwhile would never be let go.
   if ((gate & (UNMAPPED | REFUSED)) !== 0 || (!write && (gate & READ_ONLY) !== 0)) return FAULT;
-  return GO;
+  return (gate & (write ? EXCLUDES_DEVICE_READS : EXCLUDES_DEVICE_WRITES)) !== 0 ? WAIT : GO;
 }
 
 function gateBits(event: MmuEvent): number {
