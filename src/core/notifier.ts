@@ -124,7 +124,7 @@ export class MmuNotifier {
     this.#active.remove(interval);
     this.#intervals.delete(invalidation);
     invalidation.state = "ended";
-    for (const subscriber of this.#subscribers.overlapping(invalidation.range)) subscriber.resume(invalidation);
+    for (const subscriber of this.#subscribersOn(invalidation.range)) subscriber.resume(invalidation);
     this.#takeTurns();
   }
 
@@ -135,7 +135,12 @@ export class MmuNotifier {
 
   #isFree({ range, event }: Invalidation): boolean {
     if (this.#active.overlapsAny(range) || this.#waiting.some((other) => overlaps(other.range, range))) return false;
-    return this.#subscribers.overlapping(range).every((s) => !s.holds(range) && s.isQuiet(range, event));
+    return this.#subscribersOn(range).every((s) => !s.holds(range) && s.isQuiet(range, event));
+  }
+
+  /** Each once, however many of its ranges are meant. */
+  #subscribersOn(range: Range): Subscriber[] {
+    return [...new Set(this.#subscribers.overlapping(range))];
   }
 
   /** Gives a turn to everyone in the queue who can have it, oldest first; nobody overtakes on the same range. */
@@ -154,7 +159,7 @@ export class MmuNotifier {
   #mayBegin({ range }: Invalidation, place: number): boolean {
     if (this.#active.overlapsAny(range)) return false;
     for (let i = 0; i < place; i++) if (overlaps(this.#waiting[i]!.range, range)) return false;
-    return !this.#subscribers.overlapping(range).some((s) => s.holds(range));
+    return !this.#subscribersOn(range).some((s) => s.holds(range));
   }
 
   #stop(invalidation: Invalidation): void {
@@ -162,7 +167,7 @@ export class MmuNotifier {
     this.#intervals.set(invalidation, this.#active.insert(invalidation.range, invalidation));
     // One thing too many until all were asked: a subscriber that drains while it's asked doesn't begin it early.
     invalidation.draining = 1;
-    for (const subscriber of this.#subscribers.overlapping(invalidation.range))
+    for (const subscriber of this.#subscribersOn(invalidation.range))
       invalidation.draining += subscriber.stop(invalidation);
     invalidation.drained();
   }
