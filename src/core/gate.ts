@@ -87,6 +87,11 @@ export class Gate implements Subscriber {
     const index = unused >= 0 ? unused : this.#tables.length;
     this.#tables[index] = table;
     this.#subscriptions[index] = this.#notifier.insert(table.range, this);
+    // An invalidation in progress holds for what comes to its range meanwhile: its end finds these chunks odd, like all others.
+    for (const { range, event } of this.#notifier.on(table.range)) {
+      const { first, last } = table.chunksOf(range)!;
+      for (let c = first; c <= last; c++) this.#shut(table, c, gateBits(event));
+    }
     return index;
   }
 
@@ -212,9 +217,7 @@ export class Gate implements Subscriber {
     let draining = 0;
     // Odd first, everywhere; then ask all leases to go; only then look who is still in: two passes.
     this.#everyChunk(range, (table, c) => {
-      table.setBits(c, bits);
-      const sequence = table.add(c, SEQUENCE, 1);
-      invariant("EXCLUSION", (sequence & 1) === 1, `two invalidations in progress on chunk ${c}`);
+      this.#shut(table, c, bits);
       return true;
     });
     const leases = this.#leases;
@@ -234,6 +237,13 @@ export class Gate implements Subscriber {
       return true;
     });
     return draining;
+  }
+
+  /** From here on nothing begins on the chunk that the invalidation concerns. */
+  #shut(table: ChunkTable, chunk: number, bits: number): void {
+    table.setBits(chunk, bits);
+    const sequence = table.add(chunk, SEQUENCE, 1);
+    invariant("EXCLUSION", (sequence & 1) === 1, `two invalidations in progress on chunk ${chunk}`);
   }
 
   resume(invalidation: Invalidation): void {

@@ -130,7 +130,12 @@ export class MmuNotifier {
 
   /** The invalidation in progress at an address, if any. */
   at(address: number): Invalidation | undefined {
-    return this.#active.overlapping({ start: address, end: address + 1 })[0];
+    return this.on({ start: address, end: address + 1 })[0];
+  }
+
+  /** The invalidations in progress on a range. */
+  on(range: Range): Invalidation[] {
+    return this.#active.overlapping(range);
   }
 
   #isFree({ range, event }: Invalidation): boolean {
