@@ -242,13 +242,15 @@ export class Dispatcher implements CompletionSink {
     if (this.#directWrite[slot] === 1) owner.directWrites--;
     if (result < 0) this.failed++;
     else this.completedOk++;
+    // Who asks from inside `done` doesn't mean this request any more: its slot may be another's by then.
+    const asked = this.#waiters.length;
     try {
       done(result < 0 ? result : 0, result < 0 ? 0 : result, place.buffer);
     } catch (error) {
       this.#loop.uncaught(error);
     }
     if (owner.quiet !== null && (owner.active === 0 || owner.directWrites === 0)) owner.quiet();
-    if (this.#waiters.length > 0) this.#tellWaiters(slot);
+    if (asked > 0) this.#tellWaiters(slot, asked);
     if (this.room !== null) this.room();
   }
 
@@ -284,11 +286,16 @@ export class Dispatcher implements CompletionSink {
     else this.#waiters.push({ slots, run });
   }
 
-  #tellWaiters(slot: number): void {
-    for (let i = this.#waiters.length - 1; i >= 0; i--) {
+  /** Tells the first `asked`, in their order. */
+  #tellWaiters(slot: number, asked: number): void {
+    for (let i = 0; i < asked; ) {
       const waiter = this.#waiters[i]!;
-      if (!waiter.slots.delete(slot) || waiter.slots.size > 0) continue;
+      if (!waiter.slots.delete(slot) || waiter.slots.size > 0) {
+        i++;
+        continue;
+      }
       this.#waiters.splice(i, 1);
+      asked--;
       waiter.run();
     }
   }
