@@ -60,7 +60,7 @@ export class Leases {
     const before = table.load(chunk, LEASE);
     const held = before - 1;
     if (held >= 0)
-      return deviceWrite && this.table.state(held) === LIVE_CLEAN ? this.#populate(held, table, chunk) : -1;
+      return deviceWrite && this.table.state(held) === LIVE_CLEAN ? this.#populate(held, table, chunk, nowMs) : -1;
     const usedMs = table.load(chunk, USED_MS);
     if (usedMs === 0 || ((nowMs - usedMs) | 0) >= this.table.header(IDLE_MS)) return -1;
     if (this.#givingUp || (this.#refused && ((nowMs - this.#refusedUntilMs) | 0) < 0)) return -1;
@@ -79,15 +79,15 @@ export class Leases {
     table.store(chunk, LEASE, slot + 1);
     if (this.table.header(HELD_SLOTS) === 1) this.#events.firstTaken(nowMs);
     if (before === REVALIDATE) this.revalidated++;
-    return deviceWrite ? this.#populate(slot, table, chunk) : slot;
+    return deviceWrite ? this.#populate(slot, table, chunk, nowMs) : slot;
   }
 
   /** Pin first, then populate: the pages that the device will write are dirty, and stay so while they're pinned (DEVICE_WRITES_DIRTY). */
-  #populate(slot: number, table: ChunkTable, chunk: number): number {
+  #populate(slot: number, table: ChunkTable, chunk: number, nowMs: number): number {
     const { start, end } = table.rangeOf(chunk);
     if (this.#registrations.populate(start, end - start) < 0) return -1;
     this.table.populated(slot);
-    return slot;
+    return this.table.use(slot, true, nowMs) ? slot : -1;
   }
 
   /** A free slot with room in the budget, or -1 after the least recently used lease was asked to make room. */
