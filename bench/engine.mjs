@@ -47,10 +47,10 @@ async function finish(code) {
   rmSync(folder, { recursive: true, force: true });
   process.exit(code);
 }
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => finish(130));
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => void finish(130));
 process.once("uncaughtException", (error) => {
   console.error(error);
-  finish(1);
+  void finish(1);
 });
 
 const yardstick = join(folder, "ring_loop");

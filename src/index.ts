@@ -18,6 +18,7 @@ import { probeRevocation, type Revocation } from "./schemes/io-uring/revocation.
 import { IoUring } from "./schemes/io-uring/scheme.js";
 
 export type { Arena, ArenaOptions } from "./arena.js";
+export { InvariantViolation } from "./core/assert.js";
 export type { Done } from "./core/dispatcher.js";
 export { ERROR_CODES, PinlessError, type PinlessErrorCode, type SystemError } from "./core/errors.js";
 export type { MmuEvent } from "./core/events.js";

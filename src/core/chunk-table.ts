@@ -47,7 +47,7 @@ export const REVALIDATE = -1;
  */
 export const LOOK = 1 << 30;
 
-export const PAGE_BYTES = 4096;
+const PAGE_BYTES = 4096;
 
 export class ChunkTable {
   /** The memory that is tracked; its start is on a chunk's boundary. */

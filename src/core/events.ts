@@ -17,9 +17,6 @@ export const MMU_EVENTS = [
 
 export type MmuEvent = (typeof MMU_EVENTS)[number];
 
-/** Which way the device moves bytes: it writes memory (a file is read), or reads memory (a file is written). */
-export type Direction = "deviceWrite" | "deviceRead";
-
 /** What happens to a lease on the range. */
 export type LeaseFate =
   /** Given back; the invalidation waits until the kernel has let go of the pages. */

@@ -5,18 +5,6 @@ export interface Range {
   readonly end: number;
 }
 
-export function range(start: number, end: number): Range {
-  return { start, end };
-}
-
-export function bytesOf(r: Range): number {
-  return r.end - r.start;
-}
-
-export function isEmpty(r: Range): boolean {
-  return r.end <= r.start;
-}
-
 export function overlaps(a: Range, b: Range): boolean {
   return a.start < b.end && b.start < a.end;
 }

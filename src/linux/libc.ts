@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
 import type koffiModule from "koffi";
+import { RLIMIT } from "../abi/layouts.js";
 import { DLFCN, SYSCALLS } from "../abi/numbers.js";
 import { PinlessError } from "../core/errors.js";
 
@@ -170,10 +171,11 @@ export function statx(fd: number, flags: number, mask: number, buffer: Uint8Arra
 /** The soft limit, Infinity where there is none; or -errno. */
 export function getrlimit(resource: number): number {
   const c = bound();
-  const limits = new BigUint64Array(2);
+  const limits = new BigUint64Array(RLIMIT.size / 8);
   const result = orErrno(c, c.getrlimit(resource, limits));
   if (result < 0) return result;
-  return limits[0]! === 0xffffffffffffffffn ? Number.POSITIVE_INFINITY : Number(limits[0]);
+  const soft = limits[RLIMIT.fields.rlim_cur / 8]!;
+  return soft === 0xffffffffffffffffn ? Number.POSITIVE_INFINITY : Number(soft);
 }
 
 export function geteuid(): number {

@@ -16,7 +16,7 @@ const FLAGS = IO_URING.IORING_SETUP_COOP_TASKRUN | IO_URING.IORING_SETUP_TASKRUN
 
 /** The upper half of `user_data` says what a completion is about; the lower is the request's or the buffer's slot. */
 const REQUEST = 0;
-export const TAG = 1;
+const TAG = 1;
 const OTHER = 2;
 
 const {
