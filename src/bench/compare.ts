@@ -33,7 +33,7 @@ export interface Options {
 }
 
 export const MAX_SECONDS = 55;
-export const MIN_SECONDS = 10;
+export const MIN_SECONDS = 30;
 export const DEFAULT_SECONDS = 45;
 
 interface Sizes {

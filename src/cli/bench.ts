@@ -23,7 +23,7 @@ export function benchCommand(version: string): Command {
     .description("What pinned buffers cost on this machine, and what leases save: every way side by side")
     .option("--file <path>", "read this file of yours instead of a scratch file; it's never written")
     .option("--json <file>", 'write the figures as JSON; "-" is the standard output, instead of the tables')
-    .option("--seconds <n>", `how long, ${MIN_SECONDS} to ${MAX_SECONDS}`, seconds, DEFAULT_SECONDS)
+    .option("--seconds <n>", `about how long, ${MIN_SECONDS} to ${MAX_SECONDS}`, seconds, DEFAULT_SECONDS)
     .option("--quick", "everything once and with little memory: a few seconds, rough figures")
     .addHelpText("after", HELP)
     .showHelpAfterError("(try pinless bench --help)")

@@ -24,7 +24,7 @@ for (const args of [
   [],
   ["nonsense"],
   ["bench", "--nonsense"],
-  ["bench", "--seconds", "0"],
+  ["bench", "--seconds", "29"],
   ["bench", "--seconds", "56"],
   ["bench", "--seconds", "ten"],
   ["bench", "--file"],
