@@ -50,7 +50,8 @@ export class PortableEngine {
   /** Submissions that didn't take the hot path; at most the depth. */
   #indirect = 0;
   #stopClock: (() => void) | null = null;
-  #nextLifetimeSlot = 0;
+  /** `lifetime`: which buffer slots are taken. */
+  readonly #lifetimeSlots = new Array<boolean>(LIFETIME_SLOTS).fill(false);
   #lastSegment: Segment | null = null;
   #state: "open" | "closing" | "closed" = "open";
   #closing: Promise<void> | null = null;
@@ -262,34 +263,40 @@ export class PortableEngine {
   }
 
   #unregister(segment: Segment): void {
-    const registrations = this.#scheme.registrations;
-    if (segment.registeredSlot < 0 || registrations === null) return;
-    const pieces = Math.ceil((segment.range.end - segment.range.start) / MAX_REGISTRATION_BYTES);
-    for (let i = 0; i < pieces; i++) registrations.drop(segment.registeredSlot + i);
+    if (segment.registeredSlot < 0) return;
+    for (let i = 0; i < registrationsOf(segment); i++) this.#dropForLife(segment.registeredSlot + i);
     segment.registeredSlot = -1;
+  }
+
+  #dropForLife(slot: number): void {
+    this.#scheme.registrations?.drop(slot);
+    this.#lifetimeSlots[slot] = false;
   }
 
   #registerForLife(segment: Segment): void {
     const { start, end } = segment.range;
-    const pieces = Math.ceil((end - start) / MAX_REGISTRATION_BYTES);
+    const pieces = registrationsOf(segment);
+    const first = this.#lifetimeSlots.findIndex((_, i) =>
+      this.#lifetimeSlots.slice(i, i + pieces).every((used) => !used),
+    );
     const registrations = this.#scheme.registrations;
-    if (registrations === null || this.#nextLifetimeSlot + pieces > registrations.slots) {
+    if (registrations === null || first < 0 || first + pieces > LIFETIME_SLOTS) {
       this.#degraded.push("no buffer slot is left for a lifetime registration: that arena goes per-io");
       return;
     }
     for (let i = 0; i < pieces; i++) {
       const from = start + i * MAX_REGISTRATION_BYTES;
-      const errno = registrations.take(this.#nextLifetimeSlot + i, from, Math.min(MAX_REGISTRATION_BYTES, end - from));
+      const errno = registrations.take(first + i, from, Math.min(MAX_REGISTRATION_BYTES, end - from));
       if (errno < 0) {
-        for (let back = 0; back < i; back++) registrations.drop(this.#nextLifetimeSlot + back);
+        for (let back = 0; back < i; back++) this.#dropForLife(first + back);
         this.#degraded.push(
           `a lifetime registration was refused with ${this.#host.describe(errno)[0]}: that arena goes per-io`,
         );
         return;
       }
+      this.#lifetimeSlots[first + i] = true;
     }
-    segment.registeredSlot = this.#nextLifetimeSlot;
-    this.#nextLifetimeSlot += pieces;
+    segment.registeredSlot = first;
   }
 
   /** The buffer slot that a request's memory was registered in for good, or -1. */
@@ -375,4 +382,9 @@ export function startScheme(host: Host, settings: EngineSettings): StartedScheme
 
 function closedError(): PinlessError {
   return new PinlessError("ERR_PINLESS_CLOSED", "the engine was closed");
+}
+
+/** Buffer slots that a segment takes when it's registered for life. */
+function registrationsOf({ range }: Segment): number {
+  return Math.ceil((range.end - range.start) / MAX_REGISTRATION_BYTES);
 }

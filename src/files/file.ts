@@ -1,9 +1,13 @@
 /** A file: what Node's FileHandle has, around the page cache wherever that can be. */
 
+import type { ReadStream, WriteStream } from "node:fs";
+import { createInterface, type Interface } from "node:readline";
+import { Readable } from "node:stream";
+import type { ReadableStream } from "node:stream/web";
 import { PLACE, type Place, placeIn, type Segment } from "../arena.js";
 import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
 import { argumentError, type DescribeErrno } from "../core/errors.js";
-import type { NodeHandle, OpenedFile } from "../core/host.js";
+import type { OpenedFile } from "../core/host.js";
 import { EFAULT, type Operation, type Scheme } from "../core/ports.js";
 import type { Range } from "../core/ranges.js";
 import {
@@ -14,9 +18,12 @@ import {
   type TransferOptions,
   writeArguments,
 } from "./arguments.js";
+import { NodeFile } from "./node-file.js";
 import type { Staging } from "./staging.js";
+import { readStream, type StreamOptions, writeStream } from "./streams.js";
 import { Transfers } from "./transfers.js";
 import type { Uses } from "./uses.js";
+import { type Data, readWhole, type WholeOptions, writeWhole } from "./whole.js";
 
 /** What a file needs of its engine. */
 export interface FileHost {
@@ -41,10 +48,9 @@ export interface FileHost {
   closed(file: File): void;
 }
 
-export class File {
+export class File extends NodeFile {
   readonly #host: FileHost;
   readonly #dispatcher: Dispatcher;
-  readonly #handle: NodeHandle;
   readonly #opened: OpenedFile;
   readonly #transfers: Transfers;
   readonly #owner: Owner = { active: 0, directWrites: 0, quiet: null };
@@ -53,16 +59,15 @@ export class File {
   readonly #memoryMask: number;
   readonly #offsetMask: number;
   readonly #directWrites: boolean;
-  #open = true;
   #closing: Promise<void> | null = null;
   #position = 0;
   #sequence: Promise<unknown> = Promise.resolve();
 
   /** Not for callers: `engine.openFile()` opens files. */
   constructor(host: FileHost, opened: OpenedFile) {
+    super(opened.handle);
     this.#host = host;
     this.#dispatcher = host.dispatcher;
-    this.#handle = opened.handle;
     this.#opened = opened;
     this.#directFile = opened.directFd >= 0 ? host.scheme.attachFile(opened.directFd) : -1;
     this.#memoryMask = opened.memoryAlign - 1;
@@ -70,11 +75,6 @@ export class File {
     // The end of the file, where O_APPEND writes go, is aligned only by chance.
     this.#directWrites = this.#directFile >= 0 && !opened.append;
     this.#transfers = new Transfers(host, opened, this.#owner, this.#directFile, this.#directWrites);
-  }
-
-  /** The descriptor that goes through the page cache, for APIs that take one. */
-  get fd(): number {
-    return this.#open ? this.#handle.fd : -1;
   }
 
   /** Whether aligned I/O goes around the page cache. False where the filesystem has no O_DIRECT, and for what isn't a file. */
@@ -88,7 +88,7 @@ export class File {
    * takes the way of `read` and `write`.
    */
   submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "completed" | "queued" | "busy" {
-    if (!this.#open) throw this.#closedError(op);
+    if (!this.isOpen) throw this.closedError(op);
     const write = op === "write";
     if (!write && op !== "read")
       throw argumentError(
@@ -228,7 +228,7 @@ export class File {
   ): Promise<{ bytesRead: number; buffer: T }> {
     const options = second as TransferOptions | null | undefined;
     if (
-      this.#open &&
+      this.isOpen &&
       typeof options?.position === "number" &&
       options.offset === undefined &&
       options.length === undefined
@@ -279,7 +279,7 @@ export class File {
     length?: number | null,
     position?: number | bigint | null,
   ): Promise<{ bytesRead: number; buffer: T }> {
-    if (!this.#open) throw this.#closedError("read");
+    if (!this.isOpen) throw this.closedError("read");
     const transfer = readArguments<T>(first, second, length, position);
     if (transfer.view.byteLength === 0) return { bytesRead: 0, buffer: transfer.buffer };
     return { bytesRead: await this.#positioned(false, transfer), buffer: transfer.buffer };
@@ -300,7 +300,7 @@ export class File {
     third?: number | string | null,
     position?: number | bigint | null,
   ): Promise<{ bytesWritten: number; buffer: unknown }> {
-    if (!this.#open) throw this.#closedError("write");
+    if (!this.isOpen) throw this.closedError("write");
     if (ArrayBuffer.isView(first) && first.byteLength === 0) return { bytesWritten: 0, buffer: first };
     const transfer = writeArguments(first, second, third, position);
     return { bytesWritten: await this.#positioned(true, transfer), buffer: first };
@@ -325,7 +325,7 @@ export class File {
     buffers: readonly ArrayBufferView[],
     position: number | null | undefined,
   ): Promise<number> {
-    if (!this.#open) throw this.#closedError(write ? "writev" : "readv");
+    if (!this.isOpen) throw this.closedError(write ? "writev" : "readv");
     if (!Array.isArray(buffers) || !buffers.every((b) => ArrayBuffer.isView(b))) {
       throw argumentError("ERR_INVALID_ARG_TYPE", 'The "buffers" argument must be an instance of ArrayBufferView[]');
     }
@@ -354,39 +354,39 @@ export class File {
     return total;
   }
 
-  /** As FileHandle's: the options and results are Node's own. */
-  stat(options?: object): Promise<unknown> {
-    return this.#open ? this.#handle.stat(options) : Promise.reject(this.#closedError("fstat"));
+  /** Everything from the file's own position to its end. */
+  async readFile(options?: WholeOptions): Promise<Buffer | string> {
+    this.assertOpen("read");
+    const { size } = (await this.stat()) as { size: number };
+    return readWhole(this, size, options);
   }
 
-  async truncate(length = 0): Promise<void> {
-    if (!this.#open) throw this.#closedError("ftruncate");
-    await this.#handle.truncate(length);
+  /** Writes all of `data` at the file's own position. */
+  async writeFile(data: Data, options?: WholeOptions): Promise<void> {
+    this.assertOpen("write");
+    await writeWhole(this, data, options);
   }
 
-  async sync(): Promise<void> {
-    if (!this.#open) throw this.#closedError("fsync");
-    await this.#handle.sync();
+  appendFile(data: Data, options?: WholeOptions): Promise<void> {
+    return this.writeFile(data, options);
   }
 
-  async datasync(): Promise<void> {
-    if (!this.#open) throw this.#closedError("fdatasync");
-    await this.#handle.datasync();
+  createReadStream(options: StreamOptions = {}): ReadStream {
+    this.assertOpen("read");
+    return readStream(this, options);
   }
 
-  async chmod(mode: string | number): Promise<void> {
-    if (!this.#open) throw this.#closedError("fchmod");
-    await this.#handle.chmod(mode);
+  createWriteStream(options: StreamOptions = {}): WriteStream {
+    this.assertOpen("write");
+    return writeStream(this, options);
   }
 
-  async chown(uid: number, gid: number): Promise<void> {
-    if (!this.#open) throw this.#closedError("fchown");
-    await this.#handle.chown(uid, gid);
+  readLines(options: StreamOptions = {}): Interface {
+    return createInterface({ input: this.createReadStream(options), crlfDelay: Number.POSITIVE_INFINITY });
   }
 
-  async utimes(atime: string | number | Date, mtime: string | number | Date): Promise<void> {
-    if (!this.#open) throw this.#closedError("futime");
-    await this.#handle.utimes(atime, mtime);
+  readableWebStream(): ReadableStream {
+    return Readable.toWeb(this.createReadStream({ autoClose: false }));
   }
 
   /** Waits for I/O in flight. Reads that may never end (pipes, sockets) are cancelled. */
@@ -396,20 +396,16 @@ export class File {
   }
 
   async #close(): Promise<void> {
-    this.#open = false;
+    this.isOpen = false;
     if (!this.#opened.seekable) this.#transfers.cancel();
     await this.#transfers.settled();
     if (this.#directFile >= 0) this.#host.scheme.detachFile(this.#directFile);
     this.#opened.closeDirect();
     this.#host.closed(this);
-    await this.#handle.close();
+    await this.handle.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  #closedError(syscall: string): Error {
-    return Object.assign(new Error("file closed"), { code: "EBADF", syscall });
   }
 }

@@ -116,7 +116,10 @@ function pagesOf(r: Range): number {
   return (alignUp(r.end, PAGE_BYTES) - alignDown(r.start, PAGE_BYTES)) / PAGE_BYTES;
 }
 
-/** Bit 63 of /proc/self/pagemap: the page is in memory. Readable by everyone for their own memory. */
+/**
+ * Pages of the range that are in memory and this process's alone: bits 63 and 56 of /proc/self/pagemap, which everyone can read for their
+ * own memory. Without bit 56 it's the shared zero page, which a split huge page of zeros maps, and which holds no memory.
+ */
 function residentPages(range: Range): number {
   const bytes = new Uint8Array(pagesOf(range) * PAGEMAP_ENTRY_BYTES);
   const fd = openSync("/proc/self/pagemap", "r");
@@ -126,8 +129,9 @@ function residentPages(range: Range): number {
     closeSync(fd);
   }
   let resident = 0;
-  for (let i = PAGEMAP_ENTRY_BYTES - 1; i < bytes.length; i += PAGEMAP_ENTRY_BYTES)
-    if ((bytes[i]! & 0x80) !== 0) resident++;
+  for (let i = PAGEMAP_ENTRY_BYTES - 1; i < bytes.length; i += PAGEMAP_ENTRY_BYTES) {
+    if ((bytes[i]! & 0x80) !== 0 && (bytes[i]! & 0x01) !== 0) resident++;
+  }
   return resident;
 }
 

@@ -1,0 +1,46 @@
+/** Files as a whole: readFile and writeFile, from the file's own position, as FileHandle's. */
+
+import type { Streamable } from "./streams.js";
+
+/** What `readFile` and `writeFile` take: an encoding, or options. */
+export type WholeOptions = BufferEncoding | { encoding?: BufferEncoding | null; signal?: AbortSignal } | null;
+
+export type Data =
+  | string
+  | Uint8Array
+  | ArrayBufferView
+  | Iterable<string | ArrayBufferView>
+  | AsyncIterable<string | ArrayBufferView>;
+
+/** Node's own step for readFile of a file. */
+const STEP_BYTES = 512 * 1024;
+
+/** To the end, wherever that is by then. An abort rejects between two steps: the buffer is ours, so nothing is left with the kernel. */
+export async function readWhole(file: Streamable, sizeBytes: number, options?: WholeOptions): Promise<Buffer | string> {
+  const { encoding = null, signal } = typeof options === "string" ? { encoding: options } : (options ?? {});
+  const parts: Buffer[] = [];
+  let total = 0;
+  for (;;) {
+    signal?.throwIfAborted();
+    const part = Buffer.allocUnsafeSlow(Math.min(STEP_BYTES, Math.max(4096, sizeBytes - total + 1)));
+    const { bytesRead } = await file.read(part, 0, part.byteLength, null);
+    if (bytesRead === 0) break;
+    total += bytesRead;
+    parts.push(part.subarray(0, bytesRead));
+  }
+  const whole = parts.length === 1 ? parts[0]! : Buffer.concat(parts, total);
+  return encoding === null ? whole : whole.toString(encoding);
+}
+
+export async function writeWhole(file: Streamable, data: Data, options?: WholeOptions): Promise<void> {
+  const { encoding = "utf8", signal } = typeof options === "string" ? { encoding: options } : (options ?? {});
+  const parts = typeof data === "string" || ArrayBuffer.isView(data) ? [data] : data;
+  for await (const part of parts) {
+    signal?.throwIfAborted();
+    const bytes =
+      typeof part === "string"
+        ? Buffer.from(part, encoding ?? "utf8")
+        : new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
+    await file.write(bytes, 0, bytes.byteLength, null);
+  }
+}
