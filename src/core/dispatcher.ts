@@ -47,7 +47,7 @@ export class Dispatcher implements CompletionSink {
   readonly #registered: DispatcherParts["registered"];
   readonly #owners: (Owner | undefined)[];
   readonly #directWrite: Uint8Array;
-  /** 1: ended by its owner before it was submitted. */
+  /** 1: ended by its owner. What the kernel hasn't begun by then never begins. */
   readonly #cancelled: Uint8Array;
   readonly #dones: (Done | undefined)[];
   readonly #waiters: { slots: Set<number>; run: () => void }[] = [];
@@ -198,8 +198,11 @@ export class Dispatcher implements CompletionSink {
   completed(slot: number, result: number): void {
     const place = this.requests.places[slot]!;
     if (result === -EFAULT && this.#leases !== null && this.requests.get(slot, LEASE) >= 0) {
-      this.#refusedAtImport(slot, place);
-      return;
+      if (this.#cancelled[slot] === 0) {
+        this.#refusedAtImport(slot, place);
+        return;
+      }
+      result = -ECANCELED;
     }
     this.gate.complete(slot, place);
     this.#finish(slot, place, result);
@@ -264,8 +267,8 @@ export class Dispatcher implements CompletionSink {
 
   /** The kernel is asked only about what it has got. */
   #cancel(slot: number): void {
+    this.#cancelled[slot] = 1;
     if (this.requests.get(slot, STATE) === SUBMITTED) this.#scheme.cancel(slot);
-    else this.#cancelled[slot] = 1;
   }
 
   /** Ends, where the kernel can, everything that is in flight for an owner. */
