@@ -31,7 +31,7 @@ import { CONCERNS, type MmuEvent } from "./events.js";
 import type { Leases } from "./leases.js";
 import type { Invalidation, MmuNotifier, Subscriber, Subscription } from "./notifier.js";
 import type { RequestPlace } from "./ports.js";
-import type { Range } from "./ranges.js";
+import { overlaps, type Range } from "./ranges.js";
 import {
   ACCEPTED,
   HELD,
@@ -64,6 +64,7 @@ export class Gate implements Subscriber {
   readonly #subscriptions: (Subscription | undefined)[] = [];
   readonly #events: GateEvents;
   #held: number[] = [];
+  readonly #unsettled: Range[] = [];
   /** Requests that were ever held. */
   heldTotal = 0;
 
@@ -284,8 +285,9 @@ export class Gate implements Subscriber {
     }
   }
 
-  /** The kernel has announced a change that it makes later: no lease on the range until `settle`. */
+  /** The kernel has announced a change that it makes later: no lease on the range until `settle` of the same range. */
   unsettle(range: Range): void {
+    this.#unsettled.push(range);
     this.#everyChunk(range, (table, c) => {
       table.setBits(c, UNSETTLED);
       return true;
@@ -293,8 +295,12 @@ export class Gate implements Subscriber {
   }
 
   settle(range: Range): void {
+    const place = this.#unsettled.findIndex((r) => r.start === range.start && r.end === range.end);
+    invariant("NO_STALE_IO", place >= 0, `${range.start}–${range.end} settles, but never was announced`);
+    this.#unsettled.splice(place, 1);
     this.#everyChunk(range, (table, c) => {
-      table.clearBits(c, UNSETTLED);
+      // Two threads may be about to discard the same chunk.
+      if (!this.#unsettled.some((r) => overlaps(r, table.rangeOf(c)))) table.clearBits(c, UNSETTLED);
       return true;
     });
   }
