@@ -22,6 +22,7 @@ import type { Registrations } from "./ports.js";
 
 /** After the kernel refused a lease (ENOMEM: the limit is the user's, and shared), it isn't asked again for so long. */
 const REFUSAL_PAUSE_MS = 10;
+const HUGE_PAGE_BYTES = 2 << 20;
 
 export interface LeaseEvents {
   /** There was none before: clocks and the watchdog start. */
@@ -67,7 +68,9 @@ export class Leases {
     const { start, end } = table.rangeOf(chunk);
     const bytes = end - start;
     const segments = table.load(chunk, SEGMENTS);
-    const slot = this.#room(bytes, segments, nowMs);
+    // A part of a huge page pins all of it.
+    const pinned = segments === 1 ? Math.max(bytes, HUGE_PAGE_BYTES) : bytes;
+    const slot = this.#room(pinned, segments, nowMs);
     if (slot < 0) return -1;
     const errno = this.#registrations.take(slot, start, bytes);
     if (errno < 0) {
@@ -75,7 +78,7 @@ export class Leases {
       return -1;
     }
     this.#refused = false;
-    this.table.taken(slot, { table: tableIndex, chunk, bytes, segments }, nowMs);
+    this.table.taken(slot, { table: tableIndex, chunk, bytes: pinned, segments }, nowMs);
     table.store(chunk, LEASE, slot + 1);
     if (this.table.header(HELD_SLOTS) === 1) this.#events.firstTaken(nowMs);
     if (before === REVALIDATE) this.revalidated++;
