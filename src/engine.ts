@@ -181,8 +181,10 @@ export class PortableEngine {
       for (const segment of this.#byTable) if (segment !== undefined) this.#unregister(segment);
       return;
     }
-    this.#leases.dropAll();
-    while (this.#leases.held > 0) {
+    const leases = this.#leases;
+    leases.dropAll();
+    // Those that are held now: under load others are taken meanwhile.
+    for (let left = leases.onTheirWay(); left.length > 0; left = left.filter((slot) => leases.isOnItsWay(slot))) {
       this.#dispatcher.nudge();
       await new Promise<void>((resolve) => this.#host.loop.soon(resolve));
     }

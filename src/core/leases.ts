@@ -159,6 +159,17 @@ export class Leases {
     forEachLive(this.table.words, (slot) => this.drop(slot));
   }
 
+  /** The slots whose lease is on its way: neither free nor, meanwhile, taken again. */
+  onTheirWay(): number[] {
+    const slots: number[] = [];
+    for (let slot = 0; slot < this.table.slots; slot++) if (this.isOnItsWay(slot)) slots.push(slot);
+    return slots;
+  }
+
+  isOnItsWay(slot: number): boolean {
+    return this.table.state(slot) >= DROPPING;
+  }
+
   /** While given up, no lease is taken. */
   giveUp(yes: boolean): void {
     this.#givingUp = yes;
