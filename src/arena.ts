@@ -149,7 +149,7 @@ export class Arena {
       );
     }
     segment.free.retire(offset);
-    await this.#quiet(range);
+    await this.#quiet(range, true);
     segment.free.release(offset, bytes);
   }
 
@@ -279,9 +279,9 @@ export class Arena {
   }
 
   /** Resolves when what was asked for on a range has been answered: calls, also those that wait for room, and requests. */
-  async #quiet(range: Range): Promise<void> {
+  async #quiet(range: Range, patient: boolean): Promise<void> {
     const { uses, dispatcher } = this.#host;
-    await new Promise<void>((resolve) => uses.whenQuiet(range, resolve));
+    await new Promise<void>((resolve) => uses.whenQuiet(range, patient, resolve));
     await new Promise<void>((resolve) => dispatcher.whenQuiet(range, resolve));
   }
 
@@ -296,7 +296,7 @@ export class Arena {
     for (const segment of this.#segments) segment.closed = true;
     for (const segment of this.#segments) {
       const { range } = segment;
-      await this.#quiet(range);
+      await this.#quiet(range, false);
       await this.#invalidate(range, "UNMAP", () =>
         this.#host.memory.run({ operation: "discard", address: range.start, bytes: range.end - range.start }),
       );

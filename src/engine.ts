@@ -41,6 +41,7 @@ export class PortableEngine {
   readonly #leases: Leases | null;
   readonly #watchdog: Watchdog | null;
   readonly #staging: Staging;
+  readonly #pipeStaging: Staging;
   readonly #degraded: string[];
   readonly #invalidations = Object.fromEntries(MMU_EVENTS.map((event) => [event, 0])) as Record<MmuEvent, number>;
   readonly #waited: WaitHistogram;
@@ -93,7 +94,8 @@ export class PortableEngine {
             this.#degraded.push("the monitor thread ended: leases go by the engine's own clock"),
           );
     if (this.#leases !== null) this.#watchdog?.watch(this.#leases.table.words);
-    this.#staging = new Staging((bytes) => this.arena({ bytes }));
+    this.#staging = new Staging((bytes) => this.#newArena({ bytes }, true));
+    this.#pipeStaging = new Staging((bytes) => this.#newArena({ bytes, hugePages: false }, false), true);
   }
 
   /** Memory for I/O. Populated, and in huge pages where there are any. Rejects with ENOMEM, `ERR_PINLESS_CLOSED`. */
@@ -101,13 +103,17 @@ export class PortableEngine {
     this.#assertOpen();
     if (!Number.isSafeInteger(options?.bytes) || options.bytes < 1)
       throw argumentError("ERR_OUT_OF_RANGE", `an arena of ${options?.bytes} bytes can't be made`);
-    const arena = new Arena(this.#arenaHost, options);
+    return this.#newArena(options, true);
+  }
+
+  async #newArena(options: ArenaOptions, leased: boolean): Promise<Arena> {
+    const arena = new Arena(this.#arenaHost(leased), options);
     this.#arenas.add(arena);
     await arena.grow(options.bytes);
     return arena;
   }
 
-  get #arenaHost(): ArenaHost {
+  #arenaHost(leased: boolean): ArenaHost {
     return {
       memory: this.#host.memory,
       loop: this.#host.loop,
@@ -116,7 +122,7 @@ export class PortableEngine {
       uses: this.#uses,
       chunkBytes: this.#settings.chunkBytes,
       describe: this.#host.describe,
-      adopt: (segment) => this.#adopt(segment),
+      adopt: (segment) => this.#adopt(segment, leased),
       abandon: (segment) => this.#abandon(segment),
       counted: (event, waitedMs) => this.#count(event, waitedMs),
       closed: (arena) => this.#arenas.delete(arena),
@@ -135,7 +141,7 @@ export class PortableEngine {
       {
         dispatcher: this.#dispatcher,
         scheme: this.#scheme,
-        staging: this.#staging,
+        staging: opened.seekable ? this.#staging : this.#pipeStaging,
         describe: this.#host.describe,
         segmentOf: (buffer) => this.#segmentOf(buffer),
         hasRoom: () => this.#backlog.length === 0 && this.#dispatcher.requests.active < this.depth,
@@ -248,11 +254,13 @@ export class PortableEngine {
     return this.close();
   }
 
-  #adopt(segment: Segment): void {
+  #adopt(segment: Segment, leased: boolean): void {
     segment.index = this.#dispatcher.gate.addTable(segment.table);
+    // Memory that waits for a pipe may do so for ever: a lease on it would pin it for as long.
+    if (!leased) this.#dispatcher.gate.unsettle(segment.range);
     this.#segments.set(segment.buffer, segment);
     this.#byTable[segment.index] = segment;
-    if (this.pin === "lifetime") this.#registerForLife(segment);
+    if (this.pin === "lifetime" && leased) this.#registerForLife(segment);
   }
 
   #abandon(segment: Segment): void {

@@ -9,7 +9,6 @@ import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
 import { argumentError, type DescribeErrno } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
 import { EFAULT, type Operation, type Scheme } from "../core/ports.js";
-import type { Range } from "../core/ranges.js";
 import {
   notAView,
   positionOf,
@@ -22,7 +21,7 @@ import { NodeFile } from "./node-file.js";
 import type { Staging } from "./staging.js";
 import { readStream, type StreamOptions, writeStream } from "./streams.js";
 import { Transfers } from "./transfers.js";
-import type { Uses } from "./uses.js";
+import type { Use, Uses } from "./uses.js";
 import { type Data, readWhole, type WholeOptions, writeWhole } from "./whole.js";
 
 /** What a file needs of its engine. */
@@ -152,7 +151,7 @@ export class File extends NodeFile {
   #transfer(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
     const place = this.#straight(write, view, position);
     if (place === null) return this.#during([view], () => this.#transfers.run(write, view, position));
-    const use = { start: place.address, end: place.address + place.bytes };
+    const use = { start: place.address, end: place.address + place.bytes, endless: false };
     const { turns } = this.#transfers;
     this.#transfers.begin();
     this.#host.uses.begin(use);
@@ -178,10 +177,11 @@ export class File extends NodeFile {
 
   /** Runs a call that close() waits for, and whoever frees arena memory that it uses. */
   async #during<T>(views: readonly ArrayBufferView[], run: () => Promise<T>): Promise<T> {
-    const uses: Range[] = [];
+    const endless = !this.#opened.seekable;
+    const uses: Use[] = [];
     for (const view of views) {
       const place = this.#placeOf(view);
-      if (place !== null) uses.push({ start: place.address, end: place.address + place.bytes });
+      if (place !== null) uses.push({ start: place.address, end: place.address + place.bytes, endless });
     }
     this.#transfers.begin();
     for (const use of uses) this.#host.uses.begin(use);
@@ -262,7 +262,7 @@ export class File extends NodeFile {
     position: number,
     done: number,
   ): Promise<{ bytesRead: number; buffer: T }> {
-    const use = { start: place.address, end: place.address + place.bytes };
+    const use = { start: place.address, end: place.address + place.bytes, endless: false };
     this.#transfers.begin();
     this.#host.uses.begin(use);
     try {

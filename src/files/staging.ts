@@ -4,15 +4,20 @@ import type { Arena } from "../arena.js";
 
 /** Large transfers go in pieces of this: registered I/O gains nothing from more. */
 export const PIECE_BYTES = 1 << 20;
+/** What a pipe holds, if nobody has asked for more. */
+export const PIPE_PIECE_BYTES = 64 << 10;
 const ARENA_BYTES = 4 << 20;
 
 export class Staging {
   readonly #make: (bytes: number) => Promise<Arena>;
   #arena: Promise<Arena> | null = null;
+  readonly #grows: boolean;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(make: (bytes: number) => Promise<Arena>) {
+  /** `grows`: for pieces that nobody knows the end of; with others, whoever finds no room waits. */
+  constructor(make: (bytes: number) => Promise<Arena>, grows = false) {
     this.#make = make;
+    this.#grows = grows;
   }
 
   /** A piece of at most `PIECE_BYTES`, in the order of asking; `release` it. */
@@ -25,7 +30,8 @@ export class Staging {
       } catch (error) {
         if ((error as { code?: string }).code !== "ERR_PINLESS_ARENA_FULL") throw error;
       }
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      if (this.#grows) await arena.grow(ARENA_BYTES);
+      else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
 

@@ -9,7 +9,7 @@ import { type DescribeErrno, type SystemError, systemError } from "../core/error
 import type { OpenedFile } from "../core/host.js";
 import { EBADF, ECANCELED, EFAULT, type Scheme } from "../core/ports.js";
 import { contains, type Range } from "../core/ranges.js";
-import { PIECE_BYTES, type Staging } from "./staging.js";
+import { PIECE_BYTES, PIPE_PIECE_BYTES, type Staging } from "./staging.js";
 import { Turns } from "./turns.js";
 
 function rangeIn(segment: Segment, view: ArrayBufferView): Range {
@@ -122,18 +122,21 @@ export class Transfers {
     const segment = this.#host.segmentOf(view.buffer);
     if (segment?.closed === true) throw this.error(write, -EFAULT);
     const inArena = segment !== null && contains(segment.range, rangeIn(segment, view));
-    const usable = inArena && (!direct || (view.byteOffset & (this.#opened.memoryAlign - 1)) === 0);
+    const { seekable, memoryAlign } = this.#opened;
+    // What waits for a pipe, for ever perhaps, isn't in memory that anyone else may have to wait for.
+    const usable = inArena && seekable && (!direct || (view.byteOffset & (memoryAlign - 1)) === 0);
+    const pieceBytes = seekable ? PIECE_BYTES : PIPE_PIECE_BYTES;
     if (!usable && view.byteLength > 0) this.#host.counted("bounced");
     const whole = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
     let done = 0;
     try {
       do {
-        const left = whole.subarray(done, usable ? undefined : done + PIECE_BYTES);
+        const left = whole.subarray(done, usable ? undefined : done + pieceBytes);
         const at = position < 0 ? -1 : position + done;
         const bytes = usable ? await this.#issue(write, left, at, direct) : await this.#staged(write, left, at, direct);
         done += bytes;
         // A pipe gives what it has; a file that gives less than was asked for has ended. A write goes on until it's done or fails.
-        if (bytes === 0 || (!write && (position < 0 || bytes < left.byteLength))) break;
+        if (bytes === 0 || (!write && (position < 0 || !seekable || bytes < left.byteLength))) break;
       } while (done < whole.byteLength);
     } catch (error) {
       if (write) (error as SystemError).bytesWritten = done;
@@ -149,7 +152,11 @@ export class Transfers {
     try {
       if (write) piece.set(part);
       const bytes = await this.#issue(write, piece, position, direct);
-      if (!write) part.set(piece.subarray(0, bytes));
+      if (!write) {
+        // A pipe's data can come when the arena that waited for it is gone.
+        if (this.#host.segmentOf(part.buffer)?.closed === true) throw this.error(write, -EFAULT);
+        part.set(piece.subarray(0, bytes));
+      }
       return bytes;
     } finally {
       await this.#host.staging.release(piece);

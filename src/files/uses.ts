@@ -2,15 +2,20 @@
 
 import { overlaps, type Range } from "../core/ranges.js";
 
-export class Uses {
-  readonly #uses = new Set<Range>();
-  readonly #waiting: { readonly left: Set<Range>; readonly run: () => void }[] = [];
+export interface Use extends Range {
+  /** Waits for a pipe or the like: it may never end. */
+  readonly endless: boolean;
+}
 
-  begin(use: Range): void {
+export class Uses {
+  readonly #uses = new Set<Use>();
+  readonly #waiting: { readonly left: Set<Use>; readonly run: () => void }[] = [];
+
+  begin(use: Use): void {
     this.#uses.add(use);
   }
 
-  end(use: Range): void {
+  end(use: Use): void {
     this.#uses.delete(use);
     for (let i = this.#waiting.length - 1; i >= 0; i--) {
       const { left, run } = this.#waiting[i]!;
@@ -20,10 +25,10 @@ export class Uses {
     }
   }
 
-  /** Calls `run` once no use that is under way now is left on the range: at once if there is none. */
-  whenQuiet(range: Range, run: () => void): void {
-    const left = new Set<Range>();
-    for (const use of this.#uses) if (overlaps(use, range)) left.add(use);
+  /** Calls `run` once no use that is under way now is left on the range: at once if there is none. `patient`: waits for endless ones too. */
+  whenQuiet(range: Range, patient: boolean, run: () => void): void {
+    const left = new Set<Use>();
+    for (const use of this.#uses) if (overlaps(use, range) && (patient || !use.endless)) left.add(use);
     if (left.size === 0) run();
     else this.#waiting.push({ left, run });
   }
