@@ -235,7 +235,14 @@ export function submission(ground: Ground): void {
       const buffer = arena.alloc(BLOCK_BYTES);
       const never = (): void => assert.fail("done of a refused request");
       assert.throws(() => file.submit("erase" as "read", buffer, 0, never), { code: "ERR_INVALID_ARG_VALUE" });
-      for (const position of [-1, Number.NaN, undefined as unknown as number])
+      for (const position of [
+        -1,
+        Number.NaN,
+        4096.5,
+        2 ** 53,
+        Number.POSITIVE_INFINITY,
+        undefined as unknown as number,
+      ])
         assert.throws(() => file.submit("read", buffer, position, never), { code: "ERR_OUT_OF_RANGE" });
       assert.throws(() => file.submit("read", "text" as unknown as Uint8Array, 0, never), {
         code: "ERR_INVALID_ARG_TYPE",

@@ -272,7 +272,7 @@ test("File.read takes a bigint position, and refuses positions that can't be", a
     const buffer = arena.alloc(BLOCK_BYTES);
     await file.read(buffer, { position: BigInt(2 * BLOCK_BYTES) });
     assert.equal(wrongBlocks(buffer, 2), null);
-    for (const position of [-2, -2n, 1.5, Number.NaN, 2 ** 53, 2n ** 63n, Number.POSITIVE_INFINITY])
+    for (const position of [-2, -2n, 1.5, 4096.5, Number.NaN, 2 ** 53, 2n ** 63n, Number.POSITIVE_INFINITY])
       await assert.rejects(file.read(buffer, { position }), { code: "ERR_OUT_OF_RANGE" }, String(position));
     for (const position of ["1", {}, true])
       await assert.rejects(file.read(buffer, { position: position as number }), { code: "ERR_INVALID_ARG_TYPE" });

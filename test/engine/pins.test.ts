@@ -1,0 +1,254 @@
+// When pages are pinned, how many, and for how long: as the kernel's own counter says.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, constants, openSync, writeFileSync, writeSync } from "node:fs";
+import path from "node:path";
+import { type TestContext, test } from "node:test";
+import { Worker } from "node:worker_threads";
+import { type Arena, Engine, type EngineOptions, type File, probe } from "../../dist/index.js";
+import { BLOCK_BYTES, isFilledWith, numberedBlocks, wrongBlocks } from "../support/blocks.js";
+import { pinnedBytes } from "../support/proc.js";
+import { Random } from "../support/random.js";
+import { scratchDirectory } from "../support/undo.js";
+import { until } from "../support/until.js";
+
+const MIB = 1 << 20;
+const BLOCKS = 512;
+
+interface Bed {
+  readonly engine: Engine;
+  readonly arena: Arena;
+  readonly file: File;
+  /** VmPin before the engine was there. */
+  readonly before: number;
+}
+
+async function withBed(t: TestContext, options: EngineOptions, body: (bed: Bed) => Promise<void>): Promise<void> {
+  const name = path.join(scratchDirectory(t), "file");
+  writeFileSync(name, numberedBlocks(BLOCKS));
+  const before = pinnedBytes();
+  const engine = await Engine.open({ depth: 32, ...options });
+  try {
+    await body({ engine, before, arena: await engine.arena({ bytes: 16 * MIB }), file: await engine.openFile(name) });
+  } finally {
+    await engine.close();
+  }
+  assert.equal(pinnedBytes(), before, "pins were left behind by close()");
+}
+
+/** Reads random blocks into every chunk of the arena until each has a lease, or as long as `goOn` says. */
+async function load({ engine, arena, file }: Bed, memory: Uint8Array, goOn?: () => boolean): Promise<void> {
+  const random = new Random(1);
+  const chunk = 2 * MIB;
+  const places = memory.byteLength / chunk;
+  let rounds = 0;
+  const worker = async (place: number): Promise<void> => {
+    const buffer = memory.subarray(place * chunk, place * chunk + BLOCK_BYTES);
+    while (goOn === undefined ? rounds < 3 * places : goOn()) {
+      const block = random.below(BLOCKS);
+      await file.read(buffer, { position: block * BLOCK_BYTES });
+      assert.equal(wrongBlocks(buffer, block), null);
+      rounds++;
+    }
+  };
+  assert.equal(engine.stats().pin, engine.pin);
+  assert.ok(arena.bytes >= memory.byteLength);
+  await Promise.all(Array.from({ length: places }, (_, place) => worker(place)));
+}
+
+test("Engine with leases: nothing is pinned soon after the last request (NO_IDLE_PIN)", (t) =>
+  withBed(t, {}, async (bed) => {
+    const memory = bed.arena.alloc(16 * MIB);
+    for (let round = 0; round < 3; round++) {
+      await load(bed, memory);
+      assert.ok(pinnedBytes() > bed.before, "nothing was pinned at all: this would show nothing");
+      assert.ok(bed.engine.stats().leases.live > 0);
+      // The contract says 100 ms on a machine with time to spare.
+      await until("VmPin back to what it was", () => pinnedBytes() === bed.before, { limitMs: 5000 });
+      await until("no live lease", () => bed.engine.stats().leases.live === 0, { limitMs: 5000 });
+      assert.equal(bed.engine.stats().leases.bytes, 0);
+    }
+    assert.equal((await probe()).pinnedBytes, bed.before);
+  }));
+
+test("Engine with leases: a pin that the program holds itself stays (control)", (t) =>
+  withBed(t, { pin: "lifetime" }, async (bed) => {
+    await load(bed, bed.arena.alloc(2 * MIB));
+    assert.ok(pinnedBytes() >= bed.before + 16 * MIB);
+    // As long as leases would have needed to go, twice over; here nothing may happen.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    assert.ok(pinnedBytes() >= bed.before + 16 * MIB);
+  }));
+
+/** Watches VmPin from another thread: word 0 of `flags` is set once it has come down to `floor`. */
+const WATCHER = `
+  const { readFileSync } = require("node:fs");
+  const { workerData: { flags, floor }, parentPort } = require("node:worker_threads");
+  parentPort.postMessage("watching");
+  const pinned = () => 1024 * Number(/^VmPin:\\s*(\\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))[1]);
+  while (Atomics.load(flags, 1) === 0) {
+    if (pinned() <= floor) Atomics.store(flags, 0, 1);
+    Atomics.wait(flags, 1, 0, 1);
+  }
+`;
+
+for (const when of [
+  "at rest",
+  "with requests in the kernel",
+  "with requests accepted and not yet submitted",
+] as const) {
+  test(`Engine with leases: pins go while the event loop is blocked, ${when}`, (t) =>
+    withBed(t, {}, async (bed) => {
+      const { arena, file, engine, before } = bed;
+      const memory = arena.alloc(16 * MIB);
+      const flags = new Int32Array(new SharedArrayBuffer(8));
+      const watcher = new Worker(WATCHER, { eval: true, workerData: { flags, floor: before } });
+      await once(watcher, "message");
+      await load(bed, memory);
+      let done = 0;
+      const wrong: string[] = [];
+      if (when !== "at rest") {
+        for (let i = 0; i < 8; i++) {
+          const buffer = memory.subarray(i * 2 * MIB, i * 2 * MIB + BLOCK_BYTES).fill(0);
+          const answer = file.submit("read", buffer, i * BLOCK_BYTES, (errno) => {
+            done++;
+            const difference = errno === 0 ? wrongBlocks(buffer, i) : `errno ${errno}`;
+            if (difference !== null) wrong.push(difference);
+          });
+          assert.equal(answer, "queued");
+        }
+        if (when === "with requests in the kernel") for (let i = 0; i < 3; i++) await Promise.resolve();
+      }
+      assert.equal(done, 0);
+      assert.ok(pinnedBytes() > before);
+      Atomics.store(flags, 0, 0);
+      const begin = performance.now();
+      // Nothing of the engine's own runs from here on: only the monitor can give the leases back.
+      while (Atomics.load(flags, 0) === 0 && performance.now() - begin < 10_000);
+      const blockedMs = performance.now() - begin;
+      Atomics.store(flags, 1, 1);
+      const unpinned = Atomics.load(flags, 0) === 1;
+      await once(watcher, "exit");
+      assert.ok(unpinned, `pages were pinned for ${blockedMs} ms of a blocked event loop`);
+      await file.close();
+      assert.deepEqual([done, wrong], [when === "at rest" ? 0 : 8, []]);
+      await until("the books of what the monitor gave back", () => engine.stats().leases.live === 0);
+    }));
+}
+
+test("Engine with leases: no lease lives longer than max, however constant the load (BOUNDED_RESIDENCY)", (t) =>
+  withBed(t, { lease: { max: 100, idle: 3_600_000 } }, async (bed) => {
+    const memory = bed.arena.alloc(8 * MIB);
+    await load(bed, memory, () => bed.engine.stats().leases.dropped < 40);
+    const { residencyMax, taken } = bed.engine.stats().leases;
+    assert.ok(taken >= 40);
+    assert.ok(residencyMax >= 100, `a lease was given back after ${residencyMax} ms at most: by another clock`);
+    // What's above the 100 ms is the ticking of the clock and the waiting for a core.
+    assert.ok(residencyMax < 1100, `a lease lived for ${residencyMax} ms`);
+  }));
+
+test("Engine.releasePins gives every lease back, at rest and under load, and I/O goes on", (t) =>
+  withBed(t, { lease: { idle: 3_600_000, max: 3_600_000 } }, async (bed) => {
+    const { engine, before } = bed;
+    const memory = bed.arena.alloc(16 * MIB);
+    await load(bed, memory);
+    assert.equal(engine.stats().leases.live, 8);
+    assert.equal(pinnedBytes(), before + 16 * MIB);
+    await engine.releasePins();
+    assert.equal(engine.stats().leases.live, 0);
+    assert.equal(pinnedBytes(), before);
+    let releases = 0;
+    const loading = load(bed, memory, () => releases < 200);
+    for (; releases < 200; releases++) await engine.releasePins();
+    await loading;
+    const { taken, dropped } = engine.stats().leases;
+    assert.ok(dropped > 8 && taken > dropped - 9, `${taken} taken, ${dropped} dropped`);
+    await engine.releasePins();
+    assert.equal(pinnedBytes(), before);
+  }));
+
+test("Engine.releasePins ends lifetime registrations for good, and I/O goes on", (t) =>
+  withBed(t, { pin: "lifetime" }, async (bed) => {
+    const memory = bed.arena.alloc(16 * MIB);
+    await load(bed, memory);
+    assert.equal(bed.engine.stats().perIo, 0);
+    assert.ok(pinnedBytes() >= bed.before + 16 * MIB);
+    await bed.engine.releasePins();
+    await until("VmPin back to what it was", () => pinnedBytes() === bed.before);
+    await load(bed, memory);
+    assert.ok(bed.engine.stats().perIo > 0);
+    assert.equal(pinnedBytes(), bed.before);
+  }));
+
+test("Engine with pin per-io never pins at rest", (t) =>
+  withBed(t, { pin: "per-io" }, async (bed) => {
+    await load(bed, bed.arena.alloc(16 * MIB));
+    assert.equal(pinnedBytes(), bed.before);
+    const { submitted, perIo, leases } = bed.engine.stats();
+    assert.deepEqual([perIo, leases.taken], [submitted, 0]);
+  }));
+
+// A part of a huge page pins all of it: a small chunk costs as much as a large one there.
+for (const [pages, chunk, budget] of [
+  ["small", 65536, 2 * 65536],
+  ["small", 2 * MIB, 4 * MIB],
+  ["huge", 65536, 4 * MIB],
+  ["huge", 2 * MIB, 4 * MIB],
+] as const) {
+  const KIB = 1024;
+  test(`Engine with leases of ${chunk / KIB} KiB in ${pages} pages never exceeds a budget of two (BUDGET)`, (t) =>
+    withBed(t, { lease: { chunk, budget } }, async ({ engine, file, before }) => {
+      const arena = await engine.arena({ bytes: 16 * MIB, hugePages: pages === "huge" });
+      const memory = arena.alloc(16 * MIB);
+      const random = new Random(chunk);
+      let rounds = 0;
+      let most = 0;
+      const worker = async (): Promise<void> => {
+        while (++rounds < 1500) {
+          const at = random.below(memory.byteLength / chunk) * chunk;
+          const buffer = memory.subarray(at, at + BLOCK_BYTES);
+          // Two uses take a lease; some chunks are used for longer.
+          for (let use = 1 + random.below(6); use > 0; use--) {
+            await file.read(buffer, { position: random.below(BLOCKS) * BLOCK_BYTES });
+            const { bytes } = engine.stats().leases;
+            assert.ok(bytes <= budget, `${bytes} bytes are leased, of a budget of ${budget}`);
+            if (use % 3 === 0) most = Math.max(most, pinnedBytes() - before);
+          }
+        }
+      };
+      await Promise.all(Array.from({ length: 4 }, worker));
+      assert.ok(engine.stats().leases.taken > 10, "hardly a lease was taken");
+      assert.ok(most > 0 && most <= budget, `${most} bytes were pinned with a budget of ${budget}`);
+    }));
+}
+
+test("Engine with leases: a read of a pipe that waits for data pins nothing and holds nobody up", async (t) => {
+  const pipe = path.join(scratchDirectory(t), "pipe");
+  execFileSync("mkfifo", [pipe]);
+  await withBed(t, {}, async ({ engine, arena, file, before }) => {
+    const writer = openSync(pipe, constants.O_RDWR);
+    try {
+      const reader = await engine.openFile(pipe);
+      const memory = arena.alloc(4 * BLOCK_BYTES);
+      const [first, second] = [memory.subarray(BLOCK_BYTES, BLOCK_BYTES + 9), memory.subarray(2 * BLOCK_BYTES)];
+      // The chunk has a lease when the pipe's reads begin.
+      for (let i = 0; i < 3; i++) await file.read(memory.subarray(0, BLOCK_BYTES), { position: 0 });
+      const reads = [reader.read(first), reader.read(second)];
+      await until("VmPin back to what it was", () => pinnedBytes() === before, { limitMs: 5000 });
+      await arena.discard();
+      await arena.collapse();
+      await engine.releasePins();
+      writeSync(writer, "something");
+      assert.equal((await reads[0]!).bytesRead, 9);
+      assert.equal(Buffer.from(first).toString(), "something");
+      // Whatever comes later must not get into memory that is gone.
+      await arena.close();
+      writeSync(writer, "something else");
+      await assert.rejects(reads[1]!, { code: "EFAULT" });
+      assert.ok(isFilledWith(memory, 0));
+    } finally {
+      closeSync(writer);
+    }
+  });
+});
