@@ -32,6 +32,8 @@ export const MAX_MS = 5;
 export const RESIDENCY_MAX_MS = 6;
 export const TAKEN = 7;
 export const DROPPED = 8;
+/** Leases that somebody is dropping, until their books are done. */
+export const LEAVING = 9;
 const HEADER_WORDS = 16;
 
 /** Words of a slot. */
@@ -174,6 +176,7 @@ export class LeaseTable {
     Atomics.sub(w, PINNED_PAGES, w[at + PAGES]!);
     Atomics.sub(w, PINNED_SEGMENTS, w[at + SEGMENTS]!);
     Atomics.add(w, DROPPED, 1);
+    Atomics.sub(w, LEAVING, 1);
     Atomics.store(w, at + STATE, FREE);
     Atomics.sub(w, HELD_SLOTS, 1);
     invariant("BUDGET", this.header(PINNED_PAGES) >= 0, "more pages were given back than taken");
@@ -221,10 +224,13 @@ export function forEachLive(words: Int32Array, each: (slot: number) => void): vo
 /** Makes the caller the one who drops this lease; false where it isn't live (any more). From here on no request takes it. */
 export function claim(words: Int32Array, slot: number): boolean {
   const at = HEADER_WORDS + slot * SLOT_WORDS + STATE;
-  return (
+  // Counted first: whoever sees the state also sees that there's something to look for.
+  Atomics.add(words, LEAVING, 1);
+  const mine =
     Atomics.compareExchange(words, at, LIVE, DROPPING) === LIVE ||
-    Atomics.compareExchange(words, at, LIVE_CLEAN, DROPPING) === LIVE_CLEAN
-  );
+    Atomics.compareExchange(words, at, LIVE_CLEAN, DROPPING) === LIVE_CLEAN;
+  if (!mine) Atomics.sub(words, LEAVING, 1);
+  return mine;
 }
 
 /** The update that drops it has returned; called by whoever claimed it. */

@@ -7,13 +7,13 @@ import { type ChunkTable, DEVICE_READS, DEVICE_WRITES, LEASE, REVALIDATE, SEGMEN
 import {
   claim,
   DROPPING,
-  FREE,
   forEachDue,
   forEachLive,
   GONE,
   HEARTBEAT_MS,
   HELD_SLOTS,
   IDLE_MS,
+  LEAVING,
   type LeaseTable,
   LIVE_CLEAN,
   returned,
@@ -141,17 +141,13 @@ export class Leases {
 
   /** Does the books of leases whose update returned, on the monitor's thread, only after their tag was seen. */
   collect(nowMs: number): void {
+    if (!this.uncollected) return;
     for (let slot = 0; slot < this.table.slots; slot++) if (this.table.state(slot) === GONE) this.#bury(slot, nowMs);
   }
 
-  /** Whether a lease's tag was seen, or may come, before the monitor's update has returned: `collect` again soon. */
+  /** Whether a lease is on its way: its tag is still to be seen, or its update to return. Asked in every turn, so it's one look. */
   get uncollected(): boolean {
-    if (this.held === 0) return false;
-    for (let slot = 0; slot < this.table.slots; slot++) {
-      const state = this.table.state(slot);
-      if (state !== FREE && state >= DROPPING) return true;
-    }
-    return false;
+    return this.table.header(LEAVING) > 0;
   }
 
   /** Gives every lease back. */

@@ -26,7 +26,6 @@ export class Ring {
   readonly cqes: Int32Array;
   /** The submission entries as 32-bit words; `next()` gives the first of one. */
   readonly sqes: Int32Array;
-  readonly #sqHead: number;
   readonly #sqTail: number;
   readonly #sqFlags: number;
   readonly #sqMask: number;
@@ -35,6 +34,7 @@ export class Ring {
   readonly #cqMask: number;
   readonly #firstCqe: number;
   #tail = 0;
+  #submitted = 0;
   #head = 0;
   #open = true;
   readonly #forgetTeardown: () => void;
@@ -54,7 +54,6 @@ export class Ring {
     this.#sqesAddress = sqesAddress;
     this.cqes = new Int32Array(viewOf(ringAddress, ringBytes));
     this.sqes = new Int32Array(viewOf(sqesAddress, this.sqEntries * SQE.size));
-    this.#sqHead = sq("head");
     this.#sqTail = sq("tail");
     this.#sqFlags = sq("flags");
     this.#cqHead = cq("head");
@@ -104,15 +103,17 @@ export class Ring {
     return at;
   }
 
-  /** Entries written and not yet taken by the kernel. */
+  /** Entries written and not yet taken by the kernel, which takes them only in `enter`. */
   get unsubmitted(): number {
-    return (this.#tail - Atomics.load(this.cqes, this.#sqHead)) | 0;
+    return (this.#tail - this.#submitted) | 0;
   }
 
   /** Submits what was written; with GETEVENTS the kernel also posts completions it has. Returns entries taken, or -errno. */
   enter(minComplete: number, flags: number): number {
     Atomics.store(this.cqes, this.#sqTail, this.#tail);
-    return ioUringEnter(this.fd, this.unsubmitted, minComplete, flags);
+    const taken = ioUringEnter(this.fd, this.unsubmitted, minComplete, flags);
+    if (taken > 0) this.#submitted = (this.#submitted + taken) | 0;
+    return taken;
   }
 
   /** Whether the kernel has work that it does only when entered. */
