@@ -45,11 +45,13 @@ const host: Host = {
     const degraded: string[] = [];
     let pin = settings.pin;
     if (pin === "lease") {
-      revocation ??= probeRevocation(monotonicMs);
+      if (revocation === undefined || revocation.noMemory === true) revocation = probeRevocation(monotonicMs);
       if (!revocation.works) {
         pin = "per-io";
         degraded.push(
-          `leases need a kernel that gives registrations back at once (6.13 or later); here: ${revocation.detail}. I/O goes per-io`,
+          revocation.noMemory === true
+            ? "RLIMIT_MEMLOCK leaves no room for a lease: raise it (ulimit -l). I/O goes per-io"
+            : `leases need a kernel that gives registrations back at once (6.13 or later); here: ${revocation.detail}. I/O goes per-io`,
         );
       }
     }

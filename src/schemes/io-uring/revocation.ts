@@ -20,7 +20,11 @@ export interface Revocation {
   readonly works: boolean;
   /** Why not, or how fast. */
   readonly detail: string;
+  /** Nothing could be registered at all, now: another time may tell. */
+  readonly noMemory?: boolean;
 }
+
+const NO_MEMORY: Revocation = { works: false, detail: "no room for a registration", noMemory: true };
 
 export function probeRevocation(nowMs: () => number): Revocation {
   const ring = Ring.open({
@@ -37,11 +41,14 @@ export function probeRevocation(nowMs: () => number): Revocation {
     const memory = fixedMemory(2 * PAGE_BYTES);
     const address = addressOf(memory);
     const idleMs = timeRevoke(ring, buffers, address, nowMs);
+    if (idleMs === -ERRNO.ENOMEM) return NO_MEMORY;
     if (typeof idleMs === "string") return { works: false, detail: `${idleMs} when idle` };
     const refused = buffers.take(1, address + PAGE_BYTES, PAGE_BYTES);
+    if (refused === -ERRNO.ENOMEM) return NO_MEMORY;
     if (refused < 0) return { works: false, detail: `no second registration (errno ${-refused})` };
     readWithoutEnd(ring, pair[0], address + PAGE_BYTES);
     const busyMs = timeRevoke(ring, buffers, address, nowMs);
+    if (busyMs === -ERRNO.ENOMEM) return NO_MEMORY;
     if (typeof busyMs === "string")
       return { works: false, detail: `${busyMs} while a read was pending on another slot` };
     return { works: true, detail: `${idleMs.toFixed(3)} ms idle, ${busyMs.toFixed(3)} ms with a read pending` };
@@ -51,9 +58,10 @@ export function probeRevocation(nowMs: () => number): Revocation {
   }
 }
 
-/** Milliseconds from the drop to its tag, or what went wrong. */
+/** Milliseconds from the drop to its tag, or what went wrong; -ENOMEM where there was no room for a registration. */
 function timeRevoke(ring: Ring, buffers: RegisteredBuffers, address: number, nowMs: () => number): number | string {
   const taken = buffers.take(0, address, PAGE_BYTES);
+  if (taken === -ERRNO.ENOMEM) return taken;
   if (taken < 0) return `no registration (errno ${-taken})`;
   const begin = nowMs();
   const dropped = buffers.drop(0);
