@@ -23,12 +23,13 @@ export interface ChildOptions {
   readonly started?: (child: ChildProcess) => void;
 }
 
-/** An ordinary user, with this limit on locked memory. */
+/** An ordinary user, with this limit on locked memory. The limit is one for all of a user's processes: everyone here is another. */
 export function asOrdinaryUser(memlockBytes: number): string[] {
+  const uid = 100_000 + process.pid;
   return [
     "setpriv",
-    "--reuid=65534",
-    "--regid=65534",
+    `--reuid=${uid}`,
+    `--regid=${uid}`,
     "--clear-groups",
     "--inh-caps=-all",
     "--bounding-set=-all",
