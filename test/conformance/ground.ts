@@ -1,11 +1,12 @@
 /** What the conformance suites run on: a way to open engines and files, on the real kernel or on any other behind the same ports. */
 
 import type { PortableEngine } from "../../dist/engine.js";
-import type { EngineOptions } from "../../dist/index.js";
+import type { EngineOptions, PinMode } from "../../dist/index.js";
 
 export interface Ground {
   /** Says which ground this is, in the names of the tests. */
   readonly name: string;
+  readonly pin: PinMode;
   /** An engine; the scheme and the pin mode are the ground's. */
   open(options?: EngineOptions): Promise<PortableEngine>;
   /** The path of a new file with this content. */

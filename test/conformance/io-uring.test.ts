@@ -7,6 +7,7 @@ import { after } from "node:test";
 import { Engine, type PinMode } from "../../dist/index.js";
 import { arenas } from "./arenas.js";
 import type { Ground } from "./ground.js";
+import { hazards } from "./hazards.js";
 import { submission } from "./submission.js";
 import { transfers } from "./transfers.js";
 
@@ -17,6 +18,7 @@ let files = 0;
 function ground(pin: PinMode): Ground {
   return {
     name: `io_uring, ${pin}`,
+    pin,
     open: (options) => Engine.open({ ...options, scheme: "io_uring", pin }),
     async file(content) {
       const file = path.join(scratch, `file-${files++}`);
@@ -31,4 +33,5 @@ for (const pin of ["lease", "lifetime", "per-io"] as const) {
   transfers(ground(pin));
   submission(ground(pin));
   arenas(ground(pin));
+  hazards(ground(pin));
 }
