@@ -173,8 +173,9 @@ export class Dispatcher implements CompletionSink {
 
   /** An invalidation that held it has ended. */
   #released(slot: number): void {
-    this.#submit(slot, this.requests.places[slot]!, this.requests.get(slot, WRITE) === 1);
+    // First: it looks at the clock, which may have gone on for as long as the invalidation took.
     this.nudge();
+    this.#submit(slot, this.requests.places[slot]!, this.requests.get(slot, WRITE) === 1);
   }
 
   #submit(slot: number, place: RequestPlace, write: boolean): void {
