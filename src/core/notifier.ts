@@ -102,14 +102,15 @@ export class MmuNotifier {
   invalidateRangeStart(range: Range, event: MmuEvent, options?: StartOptions): Invalidation;
   invalidateRangeStart(range: Range, event: MmuEvent, options: StartOptions = {}): Invalidation | "EAGAIN" {
     const invalidation = new Invalidation(alignOut(range, this.#granuleBytes), event, options.ready);
-    if (options.blockable === false && !this.#isFree(invalidation)) return "EAGAIN";
-    this.#waiting.push(invalidation);
-    this.#takeTurns();
-    invariant(
-      "BALANCED_VETO",
-      options.blockable !== false || invalidation.state === "begun",
-      `${event} was to begin at once`,
-    );
+    if (options.blockable === false) {
+      if (!this.#isFree(invalidation)) return "EAGAIN";
+      // Past the queue, where nobody waits for this range: this may be inside the `ready` of another, with turns still to be given.
+      this.#stop(invalidation);
+      invariant("BALANCED_VETO", invalidation.draining === 0, `${event} was to begin at once`);
+    } else {
+      this.#waiting.push(invalidation);
+      this.#takeTurns();
+    }
     return invalidation;
   }
 
