@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { PinlessError } from "../../dist/core/errors.js";
+import { MAX_SLOTS } from "../../dist/core/lease-table.js";
+import { type EngineOptions, settingsOf } from "../../dist/core/options.js";
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+function refuses(options: unknown, option: string): void {
+  assert.throws(
+    () => settingsOf(options as EngineOptions, 8 * MIB),
+    (error) => {
+      assert.ok(error instanceof PinlessError);
+      assert.equal(error.code, "ERR_PINLESS_OPTION");
+      assert.match(error.message, new RegExp(`^option ${option.replace(".", "\\.")} is .+; it takes .+`));
+      return true;
+    },
+    `${option} is taken`,
+  );
+}
+
+test("settingsOf without options gives the defaults", () => {
+  assert.deepEqual(settingsOf({}, 8 * MIB), {
+    scheme: "auto",
+    pin: "lease",
+    depth: 128,
+    chunkBytes: 2 * MIB,
+    idleMs: 50,
+    maxMs: 1000,
+    budgetBytes: 4 * MIB,
+    slots: 64,
+  });
+});
+
+test("settingsOf takes every scheme and pin mode there is", () => {
+  for (const scheme of ["auto", "io_uring", "aio", "direct"] as const)
+    assert.equal(settingsOf({ scheme }, 0).scheme, scheme);
+  for (const pin of ["lease", "lifetime", "per-io"] as const) assert.equal(settingsOf({ pin }, 0).pin, pin);
+});
+
+test("settingsOf refuses what can't be meant, and says what the option takes", () => {
+  for (const scheme of ["uring", "", null, 1]) refuses({ scheme }, "scheme");
+  for (const pin of ["leases", null, true]) refuses({ pin }, "pin");
+  for (const depth of [0, -1, 4097, 1.5, Number.NaN, "128", 128n]) refuses({ depth }, "depth");
+  for (const chunk of [0, 32 * KIB, 4 * MIB, 65537, "65536", Number.NaN]) refuses({ lease: { chunk } }, "lease.chunk");
+  for (const clock of [0, -1, 3_600_001, Number.NaN, "50"]) {
+    refuses({ lease: { idle: clock } }, "lease.idle");
+    refuses({ lease: { max: clock } }, "lease.max");
+  }
+  for (const budget of [0, 64 * KIB - 1, Number.NaN, "65536", -1]) {
+    refuses({ lease: { chunk: 64 * KIB, budget } }, "lease.budget");
+  }
+});
+
+test("settingsOf takes the ends of every range", () => {
+  for (const depth of [1, 4096]) assert.equal(settingsOf({ depth }, 0).depth, depth);
+  for (const chunk of [64 * KIB, 2 * MIB]) assert.equal(settingsOf({ lease: { chunk } }, 0).chunkBytes, chunk);
+  for (const clock of [1, 3_600_000]) {
+    assert.equal(settingsOf({ lease: { idle: clock } }, 0).idleMs, clock);
+    assert.equal(settingsOf({ lease: { max: clock } }, 0).maxMs, clock);
+  }
+  assert.equal(settingsOf({ lease: { budget: 2 * MIB } }, 0).budgetBytes, 2 * MIB);
+});
+
+test("settingsOf's budget is half of what may be locked, at least a chunk and at most 512 MiB", () => {
+  assert.equal(settingsOf({}, 0).budgetBytes, 2 * MIB);
+  assert.equal(settingsOf({}, 64 * MIB).budgetBytes, 32 * MIB);
+  assert.equal(settingsOf({}, Number.POSITIVE_INFINITY).budgetBytes, 512 * MIB);
+  assert.equal(settingsOf({ lease: { chunk: 64 * KIB } }, 64 * KIB).budgetBytes, 64 * KIB);
+});
+
+test("settingsOf's slots fit any lease of the budget, at most 256", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 0, max: 2 ** 34 }),
+      fc.constantFrom(64 * KIB, 256 * KIB, 2 * MIB),
+      (locked, chunk) => {
+        const { slots, budgetBytes } = settingsOf({ lease: { chunk } }, locked);
+        assert.ok(Number.isInteger(slots) && slots >= 1 && slots <= MAX_SLOTS);
+        assert.ok(slots === MAX_SLOTS || slots * chunk >= Math.floor(budgetBytes / chunk) * (64 * KIB));
+      },
+    ),
+  );
+});

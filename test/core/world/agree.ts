@@ -1,0 +1,64 @@
+// What the implementation says of itself and what the reference knows must be the same.
+import assert from "node:assert/strict";
+import { type ChunkTable, DEVICE_READS, DEVICE_WRITES, HELD, LEASE, SEQUENCE } from "../../../dist/core/chunk-table.js";
+import { HELD_SLOTS, PINNED_PAGES } from "../../../dist/core/lease-table.js";
+import { chunkOf, type Reference } from "./reference.js";
+import type { World } from "./world.js";
+
+export function agree(world: World): void {
+  const { reference, notifier, leases, kernel } = world;
+  for (const { handle, ref, begun } of world.invalidations.started) {
+    const which = `${ref.event} on ${ref.first}–${ref.last}`;
+    const invariant = ref.state === "begun" ? "BOUNDED_WAIT" : "EXCLUSION";
+    assert.equal(handle?.state, ref.state, `${invariant}: ${which}`);
+    if (ref.state === "waiting")
+      assert.notEqual(reference.blocked(ref), "", `BOUNDED_WAIT: ${which} should have its turn`);
+    assert.equal(begun, ref.state === "begun" ? 1 : 0, `${which}: calls of ready`);
+  }
+  assert.equal(notifier.inProgress, reference.invalidations.filter(({ state }) => state !== "waiting").length);
+  for (const request of reference.requests.values()) {
+    if (request.state === "kernel") assert.ok(request.issues > 0, `BOUNDED_HOLD: request ${request.id} was let go`);
+    else if (request.state !== "ended") assert.equal(request.issues, 0, `EXCLUSION: request ${request.id} is held`);
+  }
+  for (const { id, state, result } of [...reference.requests.values()]) {
+    const answered = state !== "ended" || result < 0;
+    assert.ok(answered, `EXACTLY_ONCE: request ${id} ended with ${result} and wasn't answered`);
+  }
+  for (const arena of world.arenas.all) if (arena !== null) agreeOnTable(arena.table, reference);
+  if (leases !== null) {
+    const held = reference.registrations;
+    assert.equal(leases.table.header(HELD_SLOTS), held.length, "leases in the books");
+    const pages = held.reduce((sum, { bytes }) => sum + bytes / 4096, 0);
+    assert.equal(leases.table.header(PINNED_PAGES), pages, "pages in the books");
+  }
+  // While a lease is on its way the process may be kept alive, or not.
+  if (!world.loop.asleep || (reference.requests.size === 0 && world.isDropping)) return;
+  assert.equal(kernel.alive, reference.requests.size > 0, "what keeps the process alive");
+}
+
+function agreeOnTable(table: ChunkTable, reference: Reference): void {
+  const first = chunkOf(table.range.start);
+  for (let c = 0; c < table.chunks; c++) {
+    const number = first + c;
+    const chunk = reference.chunks.get(number)!;
+    const here = [...reference.requests.values()].filter((r) => r.first <= number && number <= r.last);
+    const inKernel = here.filter(({ state }) => state === "kernel");
+    assert.deepEqual(
+      {
+        sequence: table.load(c, SEQUENCE),
+        deviceWrites: table.inFlight(c, DEVICE_WRITES),
+        deviceReads: table.inFlight(c, DEVICE_READS),
+        held: table.load(c, HELD),
+        leased: table.load(c, LEASE) > 0,
+      },
+      {
+        sequence: chunk.sequence,
+        deviceWrites: inKernel.filter(({ write }) => !write).length,
+        deviceReads: inKernel.filter(({ write }) => write).length,
+        held: here.filter(({ state }) => state === "held").length,
+        leased: reference.registrations.some((r) => r.chunk === number),
+      },
+      `chunk ${number}`,
+    );
+  }
+}
