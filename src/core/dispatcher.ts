@@ -78,6 +78,7 @@ export class Dispatcher implements CompletionSink {
     this.#dones = new Array(depth).fill(undefined);
     this.gate = new Gate(this.requests, parts.tables, parts.leases, parts.notifier, {
       released: (slot) => this.#released(slot),
+      dropping: () => this.nudge(),
     });
   }
 

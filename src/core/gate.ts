@@ -53,6 +53,8 @@ export type Verdict = typeof GO | typeof WAIT | typeof FAULT;
 export interface GateEvents {
   /** A held request may go: ask `admit` again (it answers GO) and submit it. */
   released(slot: number): void;
+  /** Leases were asked to go: somebody has to look for their tags. */
+  dropping(): void;
 }
 
 export class Gate implements Subscriber {
@@ -223,12 +225,15 @@ export class Gate implements Subscriber {
     });
     const leases = this.#leases;
     if (leases !== null && CONCERNS[event].lease !== "keep") {
+      let dropped = false;
       this.#everyChunk(range, (table, c) => {
         const lease = table.load(c, LEASE) - 1;
         if (lease < 0) return true;
         leases.drop(lease);
+        dropped = true;
         return true;
       });
+      if (dropped) this.#events.dropping();
     }
     this.#everyChunk(range, (table, c) => {
       // Marked before looking: who counts out in between either sees the mark or isn't seen here.
