@@ -9,6 +9,8 @@ export interface Ground {
   readonly pin: PinMode;
   /** An engine; the scheme and the pin mode are the ground's. */
   open(options?: EngineOptions): Promise<PortableEngine>;
+  /** Where a view's memory is, as `engine.notifier` counts. */
+  addressOf(view: Uint8Array): number;
   /** The path of a new file with this content. */
   file(content: Uint8Array): Promise<string>;
   /** What a file holds now. */

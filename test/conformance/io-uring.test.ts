@@ -5,9 +5,12 @@ import os from "node:os";
 import path from "node:path";
 import { after } from "node:test";
 import { Engine, type PinMode } from "../../dist/index.js";
+import { addressOf } from "../support/proc.js";
 import { arenas } from "./arenas.js";
 import type { Ground } from "./ground.js";
 import { hazards } from "./hazards.js";
+import { invalidations } from "./invalidations.js";
+import { notifier } from "./notifier.js";
 import { submission } from "./submission.js";
 import { transfers } from "./transfers.js";
 
@@ -20,6 +23,7 @@ function ground(pin: PinMode): Ground {
     name: `io_uring, ${pin}`,
     pin,
     open: (options) => Engine.open({ ...options, scheme: "io_uring", pin }),
+    addressOf,
     async file(content) {
       const file = path.join(scratch, `file-${files++}`);
       await writeFile(file, content);
@@ -34,4 +38,6 @@ for (const pin of ["lease", "lifetime", "per-io"] as const) {
   submission(ground(pin));
   arenas(ground(pin));
   hazards(ground(pin));
+  invalidations(ground(pin));
+  notifier(ground(pin));
 }
