@@ -7,14 +7,15 @@ import type { MmuEvent } from "./core/events.js";
 import { FreeList } from "./core/free-list.js";
 import type { Gate } from "./core/gate.js";
 import type { MmuNotifier } from "./core/notifier.js";
-import type {
-  Loop,
-  Mapping,
-  Memory,
-  MemoryOperation,
-  MemoryResult,
-  OperationReport,
-  RequestPlace,
+import {
+  ENOMEM,
+  type Loop,
+  type Mapping,
+  type Memory,
+  type MemoryOperation,
+  type MemoryResult,
+  type OperationReport,
+  type RequestPlace,
 } from "./core/ports.js";
 import { alignOut, alignUp, contains, overlaps, type Range } from "./core/ranges.js";
 import type { Uses } from "./files/uses.js";
@@ -158,6 +159,8 @@ export class Arena {
     this.#assertOpen();
     if (!Number.isSafeInteger(bytes) || bytes < 1)
       throw argumentError("ERR_OUT_OF_RANGE", `an arena can't grow by ${bytes} bytes`);
+    // All of it will be populated: more than there is would end some process, and most likely this one.
+    if (bytes > this.#host.memory.availableBytes()) throw systemError(this.#host.describe, -ENOMEM, "mmap");
     const largest = MAX_SEGMENT_BYTES - HUGE_PAGE_BYTES;
     for (let left = alignUp(bytes, HUGE_PAGE_BYTES); left > 0; left -= largest)
       await this.#addSegment(Math.min(left, largest));

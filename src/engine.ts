@@ -109,7 +109,12 @@ export class PortableEngine {
   async #newArena(options: ArenaOptions, leased: boolean): Promise<Arena> {
     const arena = new Arena(this.#arenaHost(leased), options);
     this.#arenas.add(arena);
-    await arena.grow(options.bytes);
+    try {
+      await arena.grow(options.bytes);
+    } catch (error) {
+      await arena.close();
+      throw error;
+    }
     return arena;
   }
 

@@ -8,6 +8,7 @@ import type { Range } from "./ranges.js";
 
 /** The errno values that are spoken of above the schemes; the same on every Linux. */
 export const EBADF = 9;
+export const ENOMEM = 12;
 export const EFAULT = 14;
 export const ECANCELED = 125;
 
@@ -113,6 +114,8 @@ export interface Memory {
   run(request: MemoryRequest): Promise<MemoryResult>;
   /** Whether anonymous memory can be swapped out here. */
   hasSwap(): boolean;
+  /** Bytes that can be had without others being killed for them. */
+  availableBytes(): number;
 }
 
 /** Time and turns. */

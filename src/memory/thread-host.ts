@@ -4,7 +4,7 @@ import { Worker } from "node:worker_threads";
 import type { Mapping, Memory, MemoryRequest, MemoryResult } from "../core/ports.js";
 import { fixedMemory } from "../linux/fixed-memory.js";
 import { addressOf } from "../linux/libc.js";
-import { hasSwap } from "../linux/probe.js";
+import { availableBytes, hasSwap } from "../linux/probe.js";
 
 interface Pending {
   resolve(result: MemoryResult): void;
@@ -33,6 +33,10 @@ export class MemoryThread implements Memory {
       worker.ref();
       worker.postMessage({ id, request });
     });
+  }
+
+  availableBytes(): number {
+    return availableBytes();
   }
 
   hasSwap(): boolean {
