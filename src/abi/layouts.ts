@@ -40,13 +40,13 @@ export const PARAMS = {
 export const SQ_OFFSETS = {
   headers: ["linux/io_uring.h"],
   size: 40,
-  fields: { head: 0, tail: 4, ring_mask: 8, ring_entries: 12, flags: 16, dropped: 20, array: 24 },
+  fields: { head: 0, tail: 4, ring_mask: 8, ring_entries: 12, flags: 16, dropped: 20, array: 24, user_addr: 32 },
 } as const satisfies Layout;
 
 export const CQ_OFFSETS = {
   headers: ["linux/io_uring.h"],
   size: 40,
-  fields: { head: 0, tail: 4, ring_mask: 8, ring_entries: 12, overflow: 16, cqes: 20, flags: 24 },
+  fields: { head: 0, tail: 4, ring_mask: 8, ring_entries: 12, overflow: 16, cqes: 20, flags: 24, user_addr: 32 },
 } as const satisfies Layout;
 
 export const RSRC_REGISTER = {

@@ -2,10 +2,18 @@
 
 import { CQ_OFFSETS, CQE, PARAMS, SQ_OFFSETS, SQE } from "../abi/layouts.js";
 import { ERRNO, IO_URING, MMAN } from "../abi/numbers.js";
-import { close, closeAtTeardown, ioUringEnter, ioUringSetup, mmap, munmap, viewOf } from "./libc.js";
+import { invariant } from "../core/assert.js";
+import { alignUp } from "../core/ranges.js";
+import { fixedMemory } from "./fixed-memory.js";
+import { addressOf, close, closeAtTeardown, ioUringEnter, ioUringSetup, mmap, munmap, viewOf } from "./libc.js";
 
 const SQE_WORDS = SQE.size / 4;
 const CQE_WORDS = CQE.size / 4;
+const PAGE_BYTES = 4096;
+/** The kernel's limit for a submission queue; completion queues go up to twice that. */
+const MAX_ENTRIES = 32768;
+/** More than `struct io_rings` takes before the completions, and than lies between these and the array of indexes. */
+const QUEUE_HEADER_BYTES = 1024;
 
 export interface RingOptions {
   /** Submission queue entries, at least. */
@@ -19,9 +27,6 @@ export class Ring {
   readonly fd: number;
   readonly features: number;
   readonly sqEntries: number;
-  readonly #ringAddress: number;
-  readonly #ringBytes: number;
-  readonly #sqesAddress: number;
   /** The memory of both queues as 32-bit words. */
   readonly cqes: Int32Array;
   /** The submission entries as 32-bit words; `next()` gives the first of one. */
@@ -38,8 +43,9 @@ export class Ring {
   #head = 0;
   #open = true;
   readonly #forgetTeardown: () => void;
+  readonly #unmap: () => void;
 
-  private constructor(fd: number, params: Uint32Array, ringAddress: number, ringBytes: number, sqesAddress: number) {
+  private constructor(fd: number, params: Uint32Array, queues: Int32Array, sqes: Int32Array, unmap: () => void) {
     this.fd = fd;
     this.features = params[PARAMS.fields.features / 4]!;
     const sq = (field: keyof typeof SQ_OFFSETS.fields): number =>
@@ -49,11 +55,9 @@ export class Ring {
     this.sqEntries = params[0]!;
     this.#sqMask = this.sqEntries - 1;
     this.#cqMask = params[PARAMS.fields.cq_entries / 4]! - 1;
-    this.#ringAddress = ringAddress;
-    this.#ringBytes = ringBytes;
-    this.#sqesAddress = sqesAddress;
-    this.cqes = new Int32Array(viewOf(ringAddress, ringBytes));
-    this.sqes = new Int32Array(viewOf(sqesAddress, this.sqEntries * SQE.size));
+    this.cqes = queues;
+    this.sqes = sqes;
+    this.#unmap = unmap;
     this.#sqTail = sq("tail");
     this.#sqFlags = sq("flags");
     this.#cqHead = cq("head");
@@ -66,34 +70,55 @@ export class Ring {
 
   /** A ring, or -errno: ENOSYS (no io_uring), EPERM (forbidden), ENOMEM (memlock, on old kernels), EINVAL (flags unknown here). */
   static open(options: RingOptions): Ring | number {
-    const params = new Uint32Array(new ArrayBuffer(PARAMS.size));
-    params[PARAMS.fields.flags / 4] = (options.flags ?? 0) | IO_URING.IORING_SETUP_CLAMP;
-    if (options.completions !== undefined) {
-      params[PARAMS.fields.flags / 4]! |= IO_URING.IORING_SETUP_CQSIZE;
-      params[PARAMS.fields.cq_entries / 4] = options.completions;
-    }
+    const ring = Ring.#openInOwnMemory(options);
+    return ring === -ERRNO.EINVAL ? Ring.#openMapped(options) : ring;
+  }
+
+  /**
+   * In memory of ours. Mapping the kernel's would keep the ring open for as long as the mapping is there, whoever closes its descriptor: a
+   * terminated worker, which runs no JavaScript, left its mappings and with them every page that was registered. EINVAL before Linux 6.5,
+   * and where the kernel wants this memory in one piece (before 6.10).
+   */
+  static #openInOwnMemory(options: RingOptions): Ring | number {
+    const sqEntries = Math.min(powerOfTwo(options.entries), MAX_ENTRIES);
+    const cqEntries = Math.min(powerOfTwo(options.completions ?? 2 * sqEntries), 2 * MAX_ENTRIES);
+    const sqesBytes = alignUp(sqEntries * SQE.size, PAGE_BYTES);
+    const queuesBytes = alignUp(QUEUE_HEADER_BYTES + cqEntries * CQE.size + sqEntries * 4, PAGE_BYTES);
+    const memory = fixedMemory(sqesBytes + queuesBytes);
+    const params = paramsOf(options, IO_URING.IORING_SETUP_NO_MMAP);
+    const sqes = BigInt(addressOf(memory));
+    const pointers = new BigUint64Array(params.buffer);
+    pointers[(PARAMS.fields.sq_off + SQ_OFFSETS.fields.user_addr) / 8] = sqes;
+    pointers[(PARAMS.fields.cq_off + CQ_OFFSETS.fields.user_addr) / 8] = sqes + BigInt(sqesBytes);
+    const fd = ioUringSetup(options.entries, params.buffer as ArrayBuffer);
+    if (fd < 0) return fd;
+    const { queues: end } = extentOf(params);
+    invariant("STATE", params[0] === sqEntries && end <= queuesBytes, `the queues took ${end} of ${queuesBytes} bytes`);
+    const queues = new Int32Array(memory, sqesBytes, queuesBytes / 4);
+    return new Ring(fd, params, queues, new Int32Array(memory, 0, sqEntries * SQE_WORDS), () => {});
+  }
+
+  static #openMapped(options: RingOptions): Ring | number {
+    const params = paramsOf(options, 0);
     const fd = ioUringSetup(options.entries, params.buffer as ArrayBuffer);
     if (fd < 0) return fd;
     if ((params[PARAMS.fields.features / 4]! & IO_URING.IORING_FEAT_SINGLE_MMAP) === 0)
       return closed(fd, -ERRNO.ENOSYS);
-    const sqArray = params[(PARAMS.fields.sq_off + SQ_OFFSETS.fields.array) / 4]!;
-    const cqes = params[(PARAMS.fields.cq_off + CQ_OFFSETS.fields.cqes) / 4]!;
-    const bytes = Math.max(sqArray + params[0]! * 4, cqes + params[PARAMS.fields.cq_entries / 4]! * CQE.size);
+    const bytes = extentOf(params);
     const protection = MMAN.PROT_READ | MMAN.PROT_WRITE;
-    const ring = mmap(bytes, protection, MMAN.MAP_SHARED | MMAN.MAP_POPULATE, fd, 0);
-    if (ring < 0) return closed(fd, ring);
-    const sqes = mmap(
-      params[0]! * SQE.size,
-      protection,
-      MMAN.MAP_SHARED | MMAN.MAP_POPULATE,
-      fd,
-      IO_URING.IORING_OFF_SQES,
-    );
+    const flags = MMAN.MAP_SHARED | MMAN.MAP_POPULATE;
+    const queues = mmap(bytes.queues, protection, flags, fd, 0);
+    if (queues < 0) return closed(fd, queues);
+    const sqes = mmap(bytes.sqes, protection, flags, fd, IO_URING.IORING_OFF_SQES);
     if (sqes < 0) {
-      munmap(ring, bytes);
+      munmap(queues, bytes.queues);
       return closed(fd, sqes);
     }
-    return new Ring(fd, params, ring, bytes, sqes);
+    const view = (address: number, length: number): Int32Array => new Int32Array(viewOf(address, length));
+    return new Ring(fd, params, view(queues, bytes.queues), view(sqes, bytes.sqes), () => {
+      munmap(queues, bytes.queues);
+      munmap(sqes, bytes.sqes);
+    });
   }
 
   /** The index of the first word of a cleared submission entry in `sqes`. The caller keeps count of what fits. */
@@ -144,9 +169,31 @@ export class Ring {
     this.#open = false;
     this.#forgetTeardown();
     close(this.fd);
-    munmap(this.#ringAddress, this.#ringBytes);
-    munmap(this.#sqesAddress, this.sqEntries * SQE.size);
+    this.#unmap();
   }
+}
+
+function paramsOf({ completions, flags = 0 }: RingOptions, more: number): Uint32Array {
+  const params = new Uint32Array(new ArrayBuffer(PARAMS.size));
+  params[PARAMS.fields.flags / 4] = flags | more | IO_URING.IORING_SETUP_CLAMP;
+  if (completions !== undefined) {
+    params[PARAMS.fields.flags / 4]! |= IO_URING.IORING_SETUP_CQSIZE;
+    params[PARAMS.fields.cq_entries / 4] = completions;
+  }
+  return params;
+}
+
+/** Bytes that the queues, and the submission entries, take. */
+function extentOf(params: Uint32Array): { queues: number; sqes: number } {
+  const sqArray = params[(PARAMS.fields.sq_off + SQ_OFFSETS.fields.array) / 4]!;
+  const cqes = params[(PARAMS.fields.cq_off + CQ_OFFSETS.fields.cqes) / 4]!;
+  const sqEntries = params[0]!;
+  const queues = Math.max(sqArray + sqEntries * 4, cqes + params[PARAMS.fields.cq_entries / 4]! * CQE.size);
+  return { queues, sqes: sqEntries * SQE.size };
+}
+
+function powerOfTwo(atLeast: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(1, atLeast)));
 }
 
 function closed(fd: number, errno: number): number {
