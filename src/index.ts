@@ -5,7 +5,7 @@ import type { Host, StartedScheme } from "./core/host.js";
 import type { EngineOptions } from "./core/options.js";
 import { settingsOf } from "./core/options.js";
 import { PortableEngine, startScheme } from "./engine.js";
-import { openWatchdog } from "./events/monitor.js";
+import { monitorStarted, openWatchdog } from "./events/monitor.js";
 import type { File } from "./files/file.js";
 import { monotonicMs } from "./linux/clock.js";
 import { loadLibc } from "./linux/libc.js";
@@ -82,7 +82,9 @@ export class Engine extends PortableEngine {
   static async open(options: EngineOptions = {}): Promise<Engine> {
     await loadLibc();
     const settings = settingsOf(options, memlockBytes());
-    return new Engine(host, settings, startScheme(host, settings));
+    const engine = new Engine(host, settings, startScheme(host, settings));
+    await monitorStarted();
+    return engine;
   }
 }
 

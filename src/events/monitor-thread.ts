@@ -20,6 +20,7 @@ const bell = workerData as Int32Array;
 const watched: Watched[] = [];
 
 await loadLibc();
+parentPort!.postMessage("ready");
 for (;;) {
   const rung = Atomics.load(bell, 0);
   for (let m = receiveMessageOnPort(parentPort!); m !== undefined; m = receiveMessageOnPort(parentPort!))

@@ -13,6 +13,8 @@ export type MonitorMessage =
 
 /** Starts with the first engine that takes leases. */
 class MonitorThread {
+  /** It has loaded what it needs, or has ended. */
+  readonly ready: Promise<void>;
   readonly #bell = new Int32Array(new SharedArrayBuffer(4));
   readonly #worker: Worker;
 
@@ -23,7 +25,14 @@ class MonitorThread {
       execArgv: [],
       env: {},
     });
-    this.#worker.unref();
+    this.ready = new Promise((resolve) => {
+      const settle = (): void => {
+        this.#worker.unref();
+        resolve();
+      };
+      this.#worker.once("message", settle);
+      this.#worker.once("exit", settle);
+    });
     this.#worker.on("exit", ended);
     // It can die without harm: leases go by the engine's own clock then.
     this.#worker.on("error", ended);
@@ -42,6 +51,14 @@ class MonitorThread {
 
 let thread: MonitorThread | null = null;
 let nextId = 0;
+
+/**
+ * Resolves once the thread runs, if there is one. Whoever terminates this JavaScript thread while another below it loads the FFI ends the
+ * whole process: the add-on can't throw into a thread that is being terminated.
+ */
+export async function monitorStarted(): Promise<void> {
+  await thread?.ready;
+}
 
 /** A watchdog for the leases of one ring. `lost` is called if the thread ends. */
 export function openWatchdog(ringFd: number, lost: () => void): Watchdog {
