@@ -1,6 +1,5 @@
 // Files that aren't the ordinary case: other filesystems, permissions, pipes, devices; descriptors and figures.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   closeSync,
@@ -21,7 +20,7 @@ import { asOrdinaryUser, runModule } from "../support/children.js";
 import { ext4, needsRoot, ramfs, tmpfs } from "../support/disks.js";
 import { bytesOf, MEMORY_KINDS } from "../support/memory.js";
 import { Random } from "../support/random.js";
-import { scratchDirectory } from "../support/undo.js";
+import { namedPipe, scratchDirectory } from "../support/undo.js";
 
 const MIB = 1 << 20;
 
@@ -131,8 +130,7 @@ test("File of an owner's 0444 that was open for writing: not direct, and right",
 });
 
 test("File of a pipe gives what is there, in order, and ends with its writer", async (t) => {
-  const pipe = path.join(scratchDirectory(t), "pipe");
-  execFileSync("mkfifo", [pipe]);
+  const pipe = namedPipe(t);
   await withArena(async (engine, arena) => {
     const writer = openSync(pipe, constants.O_RDWR); // so that opening the other end doesn't wait
     const file = await engine.openFile(pipe, "r");
@@ -157,8 +155,7 @@ test("File of a pipe gives what is there, in order, and ends with its writer", a
 });
 
 test("File.close on a pipe ends the reads that wait for data with ECANCELED", async (t) => {
-  const pipe = path.join(scratchDirectory(t), "pipe");
-  execFileSync("mkfifo", [pipe]);
+  const pipe = namedPipe(t);
   for (const when of ["at once", "in the kernel"]) {
     await withArena(async (engine, arena) => {
       const writer = openSync(pipe, constants.O_RDWR);

@@ -7,7 +7,7 @@ import { type TestContext, test } from "node:test";
 import { Engine } from "../../dist/index.js";
 import { numberedBlocks } from "../support/blocks.js";
 import { type ChildOptions, type Ended, runModule } from "../support/children.js";
-import { scratchDirectory } from "../support/undo.js";
+import { namedPipe, scratchDirectory } from "../support/undo.js";
 import { until } from "../support/until.js";
 
 const NODE_MAJOR = Number.parseInt(process.versions.node, 10);
@@ -105,8 +105,7 @@ test("An idle engine doesn't keep the process alive, whatever it has: leases, ar
 });
 
 test("A pending read keeps the process alive until it has its data", async (t) => {
-  const pipe = path.join(scratchDirectory(t), "pipe");
-  execFileSync("mkfifo", [pipe]);
+  const pipe = namedPipe(t);
   const writer = openSync(pipe, constants.O_RDWR);
   try {
     const source = `

@@ -1,6 +1,5 @@
 // What the kernel says of an arena's memory.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { closeSync, constants, open as openFd, openSync, writeFileSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import path from "node:path";
@@ -10,7 +9,7 @@ import { BLOCK_BYTES, isFilledWith, numberedBlocks, wrongBlocks } from "../suppo
 import { needsRoot, swap } from "../support/disks.js";
 import { addressOf, mappings, mappingsOf, smapsBytes } from "../support/proc.js";
 import { Random } from "../support/random.js";
-import { scratchDirectory, undoing } from "../support/undo.js";
+import { namedPipe, scratchDirectory, undoing } from "../support/undo.js";
 
 const MIB = 1 << 20;
 const { hugePages, swapActive } = await probe();
@@ -147,10 +146,8 @@ function blockPool(t: TestContext): () => void {
     for (const pipe of pipes.splice(0)) closeSync(openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK));
   };
   const threads = Number(process.env.UV_THREADPOOL_SIZE ?? 4);
-  const directory = scratchDirectory(t);
   for (let i = 0; i < threads; i++) {
-    const pipe = path.join(directory, `pipe-${i}`);
-    execFileSync("mkfifo", [pipe]);
+    const pipe = namedPipe(t);
     // Opening a pipe waits for its other end.
     openFd(pipe, "r", (error, fd) => {
       if (error === null) closeSync(fd);

@@ -1,6 +1,5 @@
 // When pages are pinned, how many, and for how long: as the kernel's own counter says.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, constants, openSync, writeFileSync, writeSync } from "node:fs";
 import path from "node:path";
@@ -10,7 +9,7 @@ import { type Arena, Engine, type EngineOptions, type File, probe } from "../../
 import { BLOCK_BYTES, isFilledWith, numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { pinnedBytes } from "../support/proc.js";
 import { Random } from "../support/random.js";
-import { scratchDirectory } from "../support/undo.js";
+import { namedPipe, scratchDirectory } from "../support/undo.js";
 import { until } from "../support/until.js";
 
 const MIB = 1 << 20;
@@ -234,8 +233,7 @@ for (const [pages, chunk, budget] of [
 }
 
 test("Engine with leases: a read of a pipe that waits for data pins nothing and holds nobody up", async (t) => {
-  const pipe = path.join(scratchDirectory(t), "pipe");
-  execFileSync("mkfifo", [pipe]);
+  const pipe = namedPipe(t);
   await withBed(t, {}, async ({ engine, arena, file, before }) => {
     const writer = openSync(pipe, constants.O_RDWR);
     try {

@@ -1,7 +1,6 @@
 /** Child processes of a test: ended with it, whatever happens. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import path from "node:path";
 
 export interface Ended {
   readonly code: number | null;
@@ -36,12 +35,6 @@ export function asOrdinaryUser(memlockBytes: number): string[] {
     "prlimit",
     `--memlock=${memlockBytes}:${memlockBytes}`,
   ];
-}
-
-/** Runs a compiled script beside the tests (`engine/exit-child.js`) to its end. */
-export async function runChild(script: string, options: ChildOptions = {}): Promise<Ended> {
-  const file = path.resolve(import.meta.dirname, "..", script);
-  return run([...(options.node ?? []), file, ...(options.args ?? [])], options);
 }
 
 /** Runs a module that is given as text. `PINLESS` in it is the package's URL. */

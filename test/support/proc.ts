@@ -1,6 +1,6 @@
 /** What the kernel says about this process. */
 
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import koffi from "koffi";
 
 /** Bytes that this process has pinned now. */
@@ -44,19 +44,4 @@ export function smapsBytes(field: string, start: number, end: number): number {
     (sum, mapping) => sum + Number.parseInt(mapping.get(field) ?? "0", 10) * 1024,
     0,
   );
-}
-
-/** Open descriptors of this process, by what they are. */
-export function descriptors(): string[] {
-  return readdirSync("/proc/self/fd").flatMap((fd) => {
-    try {
-      return [readlinkSync(`/proc/self/fd/${fd}`)];
-    } catch {
-      return []; // the directory's own
-    }
-  });
-}
-
-export function rings(): number {
-  return descriptors().filter((link) => link === "anon_inode:[io_uring]").length;
 }

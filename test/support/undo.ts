@@ -1,6 +1,6 @@
 /** What a test makes on the machine, undone when it ends, in the opposite order: also when it fails, also when the process dies. */
 
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -58,4 +58,11 @@ export function scratchDirectory(t: TestContext, inside = os.tmpdir()): string {
   const directory = mkdtempSync(path.join(inside, "pinless-test-"));
   undoing(t, () => rmSync(directory, { recursive: true, force: true }));
   return directory;
+}
+
+/** A pipe with a name, in a directory of its own. */
+export function namedPipe(t: TestContext): string {
+  const pipe = path.join(scratchDirectory(t), "pipe");
+  execFileSync("mkfifo", [pipe]);
+  return pipe;
 }
