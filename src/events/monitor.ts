@@ -3,7 +3,7 @@
  * engines of this JavaScript thread (about 9 MiB); it sleeps while no lease is live.
  */
 
-import { Worker } from "node:worker_threads";
+import { isMainThread, Worker } from "node:worker_threads";
 import type { Watchdog } from "../core/ports.js";
 
 /** What the engine tells the monitor. */
@@ -54,10 +54,10 @@ let nextId = 0;
 
 /**
  * Resolves once the thread runs, if there is one. Whoever terminates this JavaScript thread while another below it loads the FFI ends the
- * whole process: the add-on can't throw into a thread that is being terminated.
+ * whole process: the add-on can't throw into a thread that is being terminated. Nobody terminates the main thread.
  */
 export async function monitorStarted(): Promise<void> {
-  await thread?.ready;
+  if (!isMainThread) await thread?.ready;
 }
 
 /** A watchdog for the leases of one ring. `lost` is called if the thread ends. */
