@@ -13,6 +13,12 @@ export function agree(world: World): void {
     assert.equal(handle?.state, ref.state, `${invariant}: ${which}`);
     if (ref.state === "waiting")
       assert.notEqual(reference.blocked(ref), "", `BOUNDED_WAIT: ${which} should have its turn`);
+    for (const lease of reference.revokedBy(ref)) {
+      assert.ok(
+        world.isLeaving(lease),
+        `REVOKED_MEANS_REVOKED: ${which} hasn't dropped the lease of chunk ${lease.chunk}`,
+      );
+    }
     assert.equal(begun, ref.state === "begun" ? 1 : 0, `${which}: calls of ready`);
   }
   assert.equal(notifier.inProgress, reference.invalidations.filter(({ state }) => state !== "waiting").length);

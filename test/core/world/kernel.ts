@@ -197,13 +197,13 @@ export class Kernel implements Scheme, Registrations {
   }
 
   /** Ends something that is in flight. */
-  complete(pick: number, result: (bytes: number) => number): void {
+  complete(pick: number, result: (bytes: number, leased: boolean) => number): void {
     const ready = this.inFlight.filter(({ request }) => !this.endless.has(request));
     const issue = ready[pick % ready.length];
     if (issue === undefined) return;
     this.inFlight.splice(this.inFlight.indexOf(issue), 1);
     this.#watch.affecting(issue);
-    this.#end(issue, result(issue.bytes));
+    this.#end(issue, result(issue.bytes, issue.used !== null));
   }
 
   #end(issue: Issue, result: number): void {

@@ -25,7 +25,7 @@ export type Operation =
   | (Extract<Nested, { do: "submit" }> & { readonly after: readonly Nested[] })
   /** `after`: what its `ready` does. */
   | (Extract<Nested, { do: "start" }> & { readonly after: readonly Nested[] })
-  | { readonly do: "complete"; readonly pick: number; readonly outcome: "whole" | "short" | "EIO" }
+  | { readonly do: "complete"; readonly pick: number; readonly outcome: "whole" | "short" | "EIO" | "EFAULT" }
   | { readonly do: "tag"; readonly pick: number }
   | { readonly do: "microtasks" }
   | { readonly do: "soon" }
@@ -61,6 +61,7 @@ export const setups: fc.Arbitrary<Setup> = fc.record({
   nowMs: fc.constantFrom(1, 1000, 0x7fffffff - 30, -30),
 });
 
+const OUTCOMES = ["whole", "whole", "whole", "short", "EIO", "EFAULT"] as const;
 const pick = fc.nat(63);
 // Mostly within a chunk, and often in the same: those go by leases.
 const where: fc.Arbitrary<Where> = fc.record({
@@ -120,7 +121,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant("complete" as const),
       pick,
-      outcome: fc.constantFrom("whole" as const, "whole" as const, "short" as const, "EIO" as const),
+      outcome: fc.constantFrom(...OUTCOMES),
     }),
   },
   { weight: 12, arbitrary: fc.record({ do: fc.constant("tag" as const), pick }) },

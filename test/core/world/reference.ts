@@ -175,6 +175,12 @@ export class Reference implements Watch {
     this.#look(next);
   }
 
+  /** The leases that must be on their way now that an invalidation has its turn. */
+  revokedBy({ event, state, first, last }: RefInvalidation): Registration[] {
+    if (state === "waiting" || CONCERNS[event].lease === "keep") return [];
+    return this.registrations.filter(({ chunk }) => first <= chunk && chunk <= last);
+  }
+
   #look(invalidation: RefInvalidation): void {
     const { state, requests, leases } = invalidation;
     if (state === "draining" && requests.size === 0 && leases.size === 0) invalidation.state = "begun";

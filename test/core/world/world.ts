@@ -5,6 +5,7 @@ import { Dispatcher } from "../../../dist/core/dispatcher.js";
 import { LeaseTable } from "../../../dist/core/lease-table.js";
 import { Leases } from "../../../dist/core/leases.js";
 import { MmuNotifier } from "../../../dist/core/notifier.js";
+import { EFAULT } from "../../../dist/core/ports.js";
 import { agree } from "./agree.js";
 import { Arenas, PAGE } from "./arenas.js";
 import { Invalidations } from "./invalidations.js";
@@ -16,6 +17,7 @@ import type { Nested, Operation, Setup } from "./operations.js";
 import { chunkOf, type RefChunk, Reference } from "./reference.js";
 import { Requests } from "./requests.js";
 
+const EIO = 5;
 /** What callbacks throw on purpose. */
 const THROWN = new Error("thrown by a callback");
 
@@ -85,7 +87,11 @@ export class World {
 
   /** Whether a lease is on its way out. */
   get isDropping(): boolean {
-    return this.reference.registrations.some((r) => r.emptied !== "" || this.#monitor.claims(r));
+    return this.reference.registrations.some((r) => this.isLeaving(r));
+  }
+
+  isLeaving(registration: Registration): boolean {
+    return registration.emptied !== "" || this.#monitor.claims(registration);
   }
 
   #mayDrop(registration: Registration): boolean {
@@ -146,9 +152,12 @@ export class World {
     const { kernel, loop, leases, invalidations } = this;
     switch (operation.do) {
       case "complete":
-        kernel.complete(operation.pick, (bytes) =>
-          operation.outcome === "EIO" ? -5 : operation.outcome === "short" ? bytes / 2 : bytes,
-        );
+        kernel.complete(operation.pick, (bytes, leased) => {
+          if (operation.outcome === "whole") return bytes;
+          if (operation.outcome === "short") return bytes / 2;
+          // By a lease, the kernel finds no fault.
+          return operation.outcome === "EFAULT" && !leased ? -EFAULT : -EIO;
+        });
         break;
       case "tag":
         kernel.postTag(operation.pick);
