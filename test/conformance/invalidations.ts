@@ -50,7 +50,7 @@ export function invalidations(ground: Ground): void {
       // Each has chunks of its own.
       const operator = async (id: number): Promise<void> => {
         const random = new Random(id);
-        while (operations < 1500) {
+        while (operations < (movable ? 1500 : 600)) {
           operations++;
           const at = (4 * random.below(8) + id) * chunk;
           const pages = 1 + random.below(chunk / 2 / 4096);

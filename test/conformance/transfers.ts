@@ -91,7 +91,7 @@ export function transfers(ground: Ground): void {
   );
 
   test(named("File: concurrent writes of neighbouring bytes and blocks lose nothing"), async () => {
-    const blocks = 2048;
+    const blocks = 1024;
     const batch = 128;
     for (const depth of [2, 64]) {
       const path = await ground.file(new Uint8Array(0));
