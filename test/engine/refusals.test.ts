@@ -7,7 +7,7 @@ import { Engine, type EngineOptions, ERROR_CODES } from "../../dist/index.js";
 import { BLOCK_BYTES, numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { asOrdinaryUser, runModule } from "../support/children.js";
 import { ext4, needsRoot, tmpfs } from "../support/disks.js";
-import { scratchDirectory, undoingByShell } from "../support/undo.js";
+import { scratchDirectory, withSetting } from "../support/undo.js";
 
 const MIB = 1 << 20;
 const NODE_MAJOR = Number.parseInt(process.versions.node, 10);
@@ -118,11 +118,8 @@ test("Engine.open of a scheme gives that scheme, or says why not", async () => {
 });
 
 test("Engine.open says what to change where io_uring is switched off", { skip: needsRoot }, async (t) => {
-  const setting = "/proc/sys/kernel/io_uring_disabled";
-  const before = readFileSync(setting, "utf8").trim();
-  undoingByShell(t, `echo ${before} > ${setting}`);
   // For everyone but root: 2 would also be in the way of whatever else runs here.
-  writeFileSync(setting, "1");
+  await withSetting(t, "/proc/sys/kernel/io_uring_disabled", "1");
   const reason = /kernel\.io_uring_disabled is 1; 0 allows it/;
   const wrapper = asOrdinaryUser(8 * MIB);
   const named = await opening([], { scheme: "io_uring" }, wrapper);

@@ -1,10 +1,11 @@
 /** What a test makes on the machine, undone when it ends, in the opposite order: also when it fails, also when the process dies. */
 
-import { execFileSync, spawn } from "node:child_process";
+import { type ChildProcessByStdio, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import type { Readable, Writable } from "node:stream";
 import type { TestContext } from "node:test";
 
 type Undo = () => void | Promise<void>;
@@ -38,7 +39,22 @@ export function undoing(t: TestContext, undo: Undo): void {
  * Detached, so that a Ctrl-C doesn't end it first.
  */
 export function undoingByShell(t: TestContext, command: string): void {
-  const shell = spawn("sh", ["-c", `read -r _; ${command}`], { detached: true, stdio: ["pipe", "ignore", "pipe"] });
+  startShell(t, `read -r _; ${command}`);
+}
+
+/**
+ * Gives a file of the kernel's (a sysctl) another value until the test ends, however it does. One test run at a time: of two, the second
+ * would restore what the first has set.
+ */
+export async function withSetting(t: TestContext, file: string, value: string): Promise<void> {
+  const lock = path.join(os.tmpdir(), `pinless-lock-${path.basename(file)}`);
+  const change = `before=$(cat ${file}); echo ${value} > ${file}; echo changed; read -r _; echo "$before" > ${file}`;
+  const shell = startShell(t, `exec 9> ${lock}; flock 9; ${change}`);
+  await once(shell.stdout, "data");
+}
+
+function startShell(t: TestContext, script: string): ChildProcessByStdio<Writable, Readable, Readable> {
+  const shell = spawn("sh", ["-c", script], { detached: true, stdio: ["pipe", "pipe", "pipe"] });
   let said = "";
   shell.stderr.on("data", (text) => {
     said += text;
@@ -49,8 +65,9 @@ export function undoingByShell(t: TestContext, command: string): void {
     shell.ref();
     shell.stdin.end();
     const [code] = await ended;
-    if (code !== 0) throw new Error(`${command}: exit ${code}: ${said}`);
+    if (code !== 0) throw new Error(`${script}: exit ${code}: ${said}`);
   });
+  return shell;
 }
 
 /** A directory on the scratch filesystem. */
