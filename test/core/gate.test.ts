@@ -112,6 +112,17 @@ test("a lease that the monitor dropped is waited for until its tag was seen and 
   }
 });
 
+test("an invalidation that gets its turn at another's end has its leases' tags looked for", () => {
+  const plain = new Plain();
+  plain.lease(0);
+  const exclusive = plain.start("EXCLUSIVE", 0);
+  const clear = plain.start("CLEAR", 0);
+  plain.loop.runAll();
+  plain.end(exclusive);
+  plain.tags();
+  assert.equal(clear.state, "begun");
+});
+
 test("an invalidation across two arenas concerns both, and is one", () => {
   const plain = new Plain();
   const { table } = second(plain);

@@ -37,9 +37,20 @@ export function agree(world: World): void {
     const pages = held.reduce((sum, { bytes }) => sum + bytes / 4096, 0);
     assert.equal(leases.table.header(PINNED_PAGES), pages, "pages in the books");
   }
+  if (world.loop.asleep) nothingIsOverlooked(world);
   // While a lease is on its way the process may be kept alive, or not.
   if (!world.loop.asleep || (reference.requests.size === 0 && world.isDropping)) return;
   assert.equal(kernel.alive, reference.requests.size > 0, "what keeps the process alive");
+}
+
+/** An engine that sleeps has seen everything; only what the monitor drops while nobody waits for it may stay until the next turn. */
+function nothingIsOverlooked({ kernel, reference }: World): void {
+  const { issues, tags } = kernel.unseen;
+  assert.equal(issues.length, 0, "EXACTLY_ONCE: nobody looks for what has ended");
+  for (const tag of tags) {
+    const awaited = tag.emptied === "engine" || reference.invalidations.some(({ leases }) => leases.has(tag));
+    assert.ok(!awaited, `BOUNDED_WAIT: nobody looks for the tag of chunk ${tag.chunk}`);
+  }
 }
 
 function agreeOnTable(table: ChunkTable, reference: Reference): void {

@@ -72,7 +72,7 @@ export interface Watch {
   emptying(registration: Registration): void;
 }
 
-export type Call = "prepare" | "enter" | "reap" | "take" | "populate" | "drop";
+export type Call = "prepare" | "enter" | "reap" | "deliver" | "take" | "populate" | "drop";
 
 type Entry = Issue | { readonly cancel: number };
 type Completion = { issue: Issue; result: number; again: boolean } | { tag: Registration };
@@ -122,8 +122,13 @@ export class Kernel implements Scheme, Registrations {
   /** Everything between `prepare` and its delivery. */
   get issues(): Issue[] {
     const prepared = this.#prepared.filter((entry): entry is Issue => "slot" in entry);
-    const ended = this.#completions.flatMap((c) => ("issue" in c ? [c.issue] : []));
-    return [...prepared, ...this.inFlight, ...ended];
+    return [...prepared, ...this.inFlight, ...this.unseen.issues];
+  }
+
+  /** What has ended, and whose tag has come, and nobody has looked for. */
+  get unseen(): { issues: Issue[]; tags: Registration[] } {
+    const issues = this.#completions.flatMap((c) => ("issue" in c ? [c.issue] : []));
+    return { issues, tags: this.#completions.flatMap((c) => ("tag" in c ? [c.tag] : [])) };
   }
 
   attachFile(fd: number): number {
@@ -232,9 +237,11 @@ export class Kernel implements Scheme, Registrations {
 
   reap(sink: CompletionSink, limit: number): number {
     this.#interrupt("reap");
-    let reaped = 0;
-    while (reaped < limit && this.#completions.length > 0) {
-      reaped++;
+    // As a ring does: what comes meanwhile is for the next time. Else a lease could go and come again in between, clean, while a device
+    // write was prepared by it and not submitted yet.
+    const reaped = Math.min(limit, this.#completions.length);
+    for (let i = 0; i < reaped; i++) {
+      this.#interrupt("deliver");
       const completion = this.#completions.shift()!;
       this.#judge.step++;
       if ("tag" in completion) {

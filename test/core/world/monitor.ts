@@ -1,6 +1,7 @@
 // The monitor's thread: it claims a lease, empties its slot, and says that the update has returned; anything may happen in between.
 import { claim, returned } from "../../../dist/core/lease-table.js";
-import type { Call, Kernel, Registration } from "./kernel.js";
+import type { Kernel, Registration } from "./kernel.js";
+import type { Operation } from "./operations.js";
 
 export class Monitor {
   readonly #kernel: Kernel;
@@ -17,9 +18,10 @@ export class Monitor {
     return this.#claimed.some((c) => c.registration === registration);
   }
 
-  act(pick: number, steps: number, during: Call | null): void {
+  act({ pick, steps, tag, during }: Extract<Operation, { do: "monitor" }>): void {
     const run = (): void => {
       for (let i = 0; i < steps; i++) this.#step(pick);
+      if (tag) this.#kernel.postTag(pick);
     };
     if (during === null) run();
     else this.#kernel.meanwhile = { call: during, run };

@@ -33,8 +33,14 @@ export type Operation =
   | { readonly do: "tick"; readonly ms: number; readonly looked: boolean }
   /** The next step of a discard by other code (it's read, it happens, its caller leaves), or the announcement of a new one. */
   | { readonly do: "foreign"; readonly pick: number; readonly anew: boolean; readonly where: Where }
-  /** The monitor's next steps, now or in the middle of one of the engine's calls. */
-  | { readonly do: "monitor"; readonly pick: number; readonly steps: number; readonly during: Call | null }
+  /** The monitor's next steps, now or in the middle of one of the engine's calls; `tag`: a tag that is due comes at once. */
+  | {
+      readonly do: "monitor";
+      readonly pick: number;
+      readonly steps: number;
+      readonly tag: boolean;
+      readonly during: Call | null;
+    }
   | { readonly do: "refuse"; readonly takes: number; readonly populates: number }
   | { readonly do: "addArena"; readonly arena: number; readonly chunks: number; readonly pages: number }
   | { readonly do: "closeArena"; readonly arena: number }
@@ -108,7 +114,7 @@ const nested: fc.Arbitrary<readonly Nested[]> = fc.oneof(
     ),
   },
 );
-const calls = fc.constantFrom<Call>("prepare", "enter", "reap", "take", "populate", "drop");
+const calls = fc.constantFrom<Call>("prepare", "enter", "reap", "deliver", "deliver", "take", "populate", "drop");
 
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 44, arbitrary: fc.tuple(submit, nested).map(([s, after]) => ({ ...s, after })) },
@@ -136,6 +142,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
       do: fc.constant("monitor" as const),
       pick,
       steps: fc.integer({ min: 1, max: 3 }),
+      tag: fc.boolean(),
       during: fc.option(calls),
     }),
   },

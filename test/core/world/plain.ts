@@ -124,9 +124,7 @@ export class Plain {
 
   start(event: MmuEvent, chunk: number, chunks = 1, ready: () => void = () => {}): Invalidation {
     const start = START + chunk * CHUNK;
-    const invalidation = this.notifier.invalidateRangeStart({ start, end: start + chunks * CHUNK }, event, { ready });
-    this.dispatcher.nudge();
-    return invalidation;
+    return this.notifier.invalidateRangeStart({ start, end: start + chunks * CHUNK }, event, { ready });
   }
 
   end(invalidation: Invalidation): void {

@@ -95,9 +95,12 @@ export class World {
   }
 
   #mayDrop(registration: Registration): boolean {
-    if (this.#dropping === "all") return true;
-    if (this.#dropping === "clock") return this.#isDue(registration);
-    // To make room: only what nobody uses, and of that the one used longest ago.
+    if (this.#dropping === "all" || (this.#dropping === "clock" && this.#isDue(registration))) return true;
+    return this.#makesRoom(registration);
+  }
+
+  /** Only what nobody uses goes to make room, and of that the one used longest ago. */
+  #makesRoom(registration: Registration): boolean {
     const used = (chunk: number): boolean => this.reference.inKernel(chunk).some(({ issues }) => issues > 0);
     const spare = this.kernel.table.filter((r) => r !== null && !used(r.chunk));
     const idle = this.#idleMs(registration);
@@ -175,11 +178,10 @@ export class World {
         const next = invalidations.foreign[operation.pick % invalidations.foreign.length];
         if (operation.anew) invalidations.announce(this.arenas.range(operation.where));
         else if (next !== undefined) invalidations.advance(next);
-        this.dispatcher.nudge();
         break;
       }
       case "monitor":
-        this.#monitor.act(operation.pick, operation.steps, operation.during);
+        this.#monitor.act(operation);
         break;
       case "refuse":
         kernel.refuseTakes = operation.takes;
@@ -193,9 +195,11 @@ export class World {
         break;
       case "dropAll":
         this.#within("all", () => leases?.dropAll());
+        this.dispatcher.nudge();
         break;
       case "giveUp":
         this.#within("all", () => leases?.giveUp(operation.yes));
+        this.dispatcher.nudge();
         break;
       case "submit":
       case "start":
@@ -217,7 +221,6 @@ export class World {
           for (const next of after) if (next.do !== "throw") this.#perform(next, []);
         };
         this.invalidations.start(operation.event, this.arenas.range(operation.where), { ...operation, ready });
-        this.dispatcher.nudge();
         break;
       }
       case "end": {
@@ -246,7 +249,6 @@ export class World {
     // A little later, as if somebody had awaited it.
     const ended = (): void => this.loop.microtask(() => this.arenas.remove(arena));
     this.invalidations.start("UNMAP", arena.table.range, { blockable: true, ready: () => {}, ended });
-    this.dispatcher.nudge();
   }
 
   #within(why: "clock" | "all", run: () => void): void {
