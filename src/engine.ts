@@ -377,7 +377,7 @@ export class PortableEngine {
 }
 
 /** Starts the first scheme that is there, or throws `ERR_PINLESS_UNSUPPORTED` with what to change. */
-export function startScheme(host: Host, settings: EngineSettings): StartedScheme {
+export function startFirst(host: Host, settings: EngineSettings): StartedScheme {
   const wanted = settings.scheme === "auto" ? SCHEMES : [settings.scheme];
   const refusals: string[] = [];
   for (const name of wanted) {

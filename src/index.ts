@@ -1,21 +1,19 @@
 /** pinless: direct I/O whose buffers stay ordinary memory. Here the engine meets the real kernel. */
 
 import { getSystemErrorMap } from "node:util";
-import type { Host, StartedScheme } from "./core/host.js";
+import type { Host } from "./core/host.js";
 import type { EngineOptions } from "./core/options.js";
 import { settingsOf } from "./core/options.js";
-import { PortableEngine, startScheme } from "./engine.js";
+import { PortableEngine, startFirst } from "./engine.js";
 import { monitorStarted, openWatchdog } from "./events/monitor.js";
 import type { File } from "./files/file.js";
-import { monotonicMs } from "./linux/clock.js";
 import { loadLibc } from "./linux/libc.js";
 import { loop } from "./linux/loop.js";
 import { openFile } from "./linux/open-file.js";
-import { explainNoRing, memlockBytes } from "./linux/probe.js";
+import { memlockBytes } from "./linux/probe.js";
 import { waitHistogram } from "./linux/wait-histogram.js";
 import { MemoryThread } from "./memory/thread-host.js";
-import { probeRevocation, type Revocation } from "./schemes/io-uring/revocation.js";
-import { IoUring } from "./schemes/io-uring/scheme.js";
+import { startScheme } from "./schemes/start.js";
 
 export type { Arena, ArenaOptions } from "./arena.js";
 export { InvariantViolation } from "./core/assert.js";
@@ -30,7 +28,6 @@ export type { File } from "./files/file.js";
 export { type Probe, probe } from "./linux/probe.js";
 
 const memory = new MemoryThread();
-let revocation: Revocation | undefined;
 
 const host: Host = {
   memory,
@@ -39,38 +36,7 @@ const host: Host = {
   openFile,
   waitHistogram,
   describe: (errno) => getSystemErrorMap().get(errno) ?? [`errno ${-errno}`, "unknown error"],
-  startScheme(name, settings, bufferSlots): StartedScheme | string {
-    if (name !== "io_uring") return `The scheme ${name} isn't part of this version: take "io_uring".`;
-    let woken = (): void => {};
-    const degraded: string[] = [];
-    let pin = settings.pin;
-    if (pin === "lease") {
-      if (revocation === undefined || revocation.noMemory === true) revocation = probeRevocation(monotonicMs);
-      if (!revocation.works) {
-        pin = "per-io";
-        degraded.push(
-          revocation.noMemory === true
-            ? "RLIMIT_MEMLOCK leaves no room for a lease: raise it (ulimit -l). I/O goes per-io"
-            : `leases need a kernel that gives registrations back at once (6.13 or later); here: ${revocation.detail}. I/O goes per-io`,
-        );
-      }
-    }
-    const scheme = IoUring.open({
-      depth: settings.depth,
-      bufferSlots: pin === "per-io" ? 0 : bufferSlots,
-      woken: () => woken(),
-    });
-    if (typeof scheme === "number") return explainNoRing(scheme);
-    return {
-      scheme,
-      pin,
-      degraded,
-      onWoken: (run) => {
-        woken = run;
-      },
-      openWatchdog: (lost) => openWatchdog(scheme.fd, lost),
-    };
-  },
+  startScheme: (name, settings, bufferSlots) => startScheme(name, settings, bufferSlots, openWatchdog),
 };
 
 /** Direct I/O by one scheme, on arenas whose pages stay movable. */
@@ -82,7 +48,7 @@ export class Engine extends PortableEngine {
   static async open(options: EngineOptions = {}): Promise<Engine> {
     await loadLibc();
     const settings = settingsOf(options, memlockBytes());
-    const engine = new Engine(host, settings, startScheme(host, settings));
+    const engine = new Engine(host, settings, startFirst(host, settings));
     await monitorStarted();
     return engine;
   }

@@ -1,0 +1,59 @@
+/** Starts a scheme on this kernel, or says in one sentence why that can't be and what to change. */
+
+import type { StartedScheme } from "../core/host.js";
+import type { EngineSettings } from "../core/options.js";
+import type { SchemeName, Watchdog } from "../core/ports.js";
+import { monotonicMs } from "../linux/clock.js";
+import { explainNoRing } from "../linux/probe.js";
+import { probeRevocation, type Revocation } from "./io-uring/revocation.js";
+import { IoUring } from "./io-uring/scheme.js";
+
+/** Who gives leases of a ring back while the engine's thread is busy. */
+export type OpenWatchdog = (ringFd: number, lost: () => void) => Watchdog;
+
+let revocation: Revocation | undefined;
+
+export function startScheme(
+  name: SchemeName,
+  settings: EngineSettings,
+  bufferSlots: number,
+  openWatchdog: OpenWatchdog,
+): StartedScheme | string {
+  if (name !== "io_uring") return `The scheme ${name} isn't part of this version: take "io_uring".`;
+  return startIoUring(settings, bufferSlots, openWatchdog);
+}
+
+/** The scheme is made before there is an engine to wake. */
+function wakeLater(): { woken: () => void; onWoken: (run: () => void) => void } {
+  let wake = (): void => {};
+  return {
+    woken: () => wake(),
+    onWoken: (run) => {
+      wake = run;
+    },
+  };
+}
+
+function startIoUring(
+  settings: EngineSettings,
+  bufferSlots: number,
+  openWatchdog: OpenWatchdog,
+): StartedScheme | string {
+  const { woken, onWoken } = wakeLater();
+  const degraded: string[] = [];
+  let { pin } = settings;
+  if (pin === "lease") {
+    if (revocation === undefined || revocation.noMemory === true) revocation = probeRevocation(monotonicMs);
+    if (!revocation.works) {
+      pin = "per-io";
+      degraded.push(
+        revocation.noMemory === true
+          ? "RLIMIT_MEMLOCK leaves no room for a lease: raise it (ulimit -l). I/O goes per-io"
+          : `leases need a kernel that gives registrations back at once (6.13 or later); here: ${revocation.detail}. I/O goes per-io`,
+      );
+    }
+  }
+  const scheme = IoUring.open({ depth: settings.depth, bufferSlots: pin === "per-io" ? 0 : bufferSlots, woken });
+  if (typeof scheme === "number") return explainNoRing(scheme);
+  return { scheme, pin, degraded, onWoken, openWatchdog: (lost) => openWatchdog(scheme.fd, lost) };
+}
