@@ -1,0 +1,18 @@
+/** Every suite that a scheme has to pass. */
+
+import { arenas } from "./arenas.js";
+import type { Ground } from "./ground.js";
+import { hazards } from "./hazards.js";
+import { invalidations } from "./invalidations.js";
+import { notifier } from "./notifier.js";
+import { submission } from "./submission.js";
+import { transfers } from "./transfers.js";
+
+export function conformance(ground: Ground): void {
+  transfers(ground);
+  submission(ground);
+  arenas(ground);
+  hazards(ground);
+  invalidations(ground);
+  notifier(ground);
+}
