@@ -47,6 +47,8 @@ export interface Scheme {
   readonly depth: number;
   /** Null where the scheme has no registered buffers. */
   readonly registrations: Registrations | null;
+  /** Set where a read that may never end (of a pipe or socket) can't be waited for: why not. */
+  readonly refusesPipes?: string;
   /** A handle for `prepare`; the descriptors stay the caller's. */
   attachFile(fd: number): number;
   detachFile(file: number): void;

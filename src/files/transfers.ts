@@ -5,7 +5,7 @@
 
 import { placeIn, type Segment } from "../arena.js";
 import type { Dispatcher, Owner } from "../core/dispatcher.js";
-import { type DescribeErrno, type SystemError, systemError } from "../core/errors.js";
+import { type DescribeErrno, PinlessError, type SystemError, systemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
 import { EBADF, ECANCELED, EFAULT, type Scheme } from "../core/ports.js";
 import { contains, type Range } from "../core/ranges.js";
@@ -63,6 +63,9 @@ export class Transfers {
   async run(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
     const { readable, writable } = this.#opened;
     if (view.byteLength === 0 && !(write ? writable : readable)) throw this.error(write, -EBADF);
+    const { refusesPipes } = this.#host.scheme;
+    if (!write && !this.#opened.seekable && refusesPipes !== undefined)
+      throw new PinlessError("ERR_PINLESS_UNSUPPORTED", refusesPipes);
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
     const direct = aligned && position >= 0 && (write ? this.#directWrites : this.#directFile >= 0);
     if (!write) return this.#pieces(write, view, position, direct);

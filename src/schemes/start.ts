@@ -5,6 +5,7 @@ import type { EngineSettings } from "../core/options.js";
 import type { SchemeName, Watchdog } from "../core/ports.js";
 import { monotonicMs } from "../linux/clock.js";
 import { explainNoRing } from "../linux/probe.js";
+import { Direct } from "./direct/scheme.js";
 import { probeRevocation, type Revocation } from "./io-uring/revocation.js";
 import { IoUring } from "./io-uring/scheme.js";
 
@@ -19,8 +20,14 @@ export function startScheme(
   bufferSlots: number,
   openWatchdog: OpenWatchdog,
 ): StartedScheme | string {
-  if (name !== "io_uring") return `The scheme ${name} isn't part of this version: take "io_uring".`;
-  return startIoUring(settings, bufferSlots, openWatchdog);
+  switch (name) {
+    case "io_uring":
+      return startIoUring(settings, bufferSlots, openWatchdog);
+    case "aio":
+      return "The scheme aio isn't part of this version.";
+    case "direct":
+      return startDirect(settings);
+  }
 }
 
 /** The scheme is made before there is an engine to wake. */
@@ -56,4 +63,31 @@ function startIoUring(
   const scheme = IoUring.open({ depth: settings.depth, bufferSlots: pin === "per-io" ? 0 : bufferSlots, woken });
   if (typeof scheme === "number") return explainNoRing(scheme);
   return { scheme, pin, degraded, onWoken, openWatchdog: (lost) => openWatchdog(scheme.fd, lost) };
+}
+
+function startDirect(settings: EngineSettings): StartedScheme {
+  const { woken, onWoken } = wakeLater();
+  const scheme = new Direct({ depth: settings.depth, woken });
+  const started = { scheme, onWoken, ...perIo(scheme.name, settings) };
+  if (scheme.depth < settings.depth)
+    started.degraded.push(
+      `the scheme direct has a depth of ${scheme.depth}, one request for each thread of libuv's pool (UV_THREADPOOL_SIZE): others wait`,
+    );
+  return started;
+}
+
+/** What is the same for every scheme without registrations. */
+function perIo(name: SchemeName, { pin }: EngineSettings): Pick<StartedScheme, "pin" | "degraded" | "openWatchdog"> {
+  const degraded: string[] = [];
+  if (pin !== "per-io")
+    degraded.push(
+      `the scheme ${name} registers nothing, so pin "${pin}" is "per-io": pages are pinned for the time of a request only`,
+    );
+  return {
+    pin: "per-io",
+    degraded,
+    openWatchdog: () => {
+      throw new Error("a scheme without registrations has no leases to watch");
+    },
+  };
 }

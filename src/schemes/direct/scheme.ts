@@ -1,0 +1,69 @@
+/** The direct scheme: calls on the O_DIRECT descriptor, by node:fs, on libuv's thread pool. Registers nothing. */
+
+import type { CompletionSink, RequestPlace, Scheme } from "../../core/ports.js";
+import { Alarm } from "../alarm.js";
+import { PoolRequests } from "../pool-requests.js";
+
+/** libuv's own limits and default, for what UV_THREADPOOL_SIZE may say. */
+const DEFAULT_THREADS = 4;
+const MAX_THREADS = 1024;
+
+/** Threads of libuv's pool: as many calls run at a time. */
+function poolThreads(): number {
+  const asked = process.env.UV_THREADPOOL_SIZE;
+  if (asked === undefined) return DEFAULT_THREADS;
+  return Math.min(Math.max(Number.parseInt(asked, 10) || 0, 1), MAX_THREADS);
+}
+
+export interface DirectOptions {
+  readonly depth: number;
+  readonly woken: () => void;
+}
+
+export class Direct implements Scheme {
+  readonly name = "direct";
+  readonly depth: number;
+  readonly registrations = null;
+  readonly refusesPipes =
+    'a read of a pipe, socket or terminal may never end, and would keep a thread of libuv\'s pool: it needs the scheme "io_uring" or "aio"';
+  readonly #pool: PoolRequests;
+  readonly #alarm: Alarm;
+
+  constructor({ depth, woken }: DirectOptions) {
+    this.depth = Math.min(depth, poolThreads());
+    this.#alarm = new Alarm(woken);
+    this.#pool = new PoolRequests(this.depth, this.#alarm.ringSoon);
+  }
+
+  attachFile(fd: number): number {
+    return fd;
+  }
+
+  detachFile(): void {}
+
+  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
+    this.#pool.start(slot, write, file, place, position);
+  }
+
+  /** A call that has begun can't be ended. */
+  cancel(): void {}
+
+  enter(): number {
+    return 0;
+  }
+
+  reap(sink: CompletionSink, limit: number): number {
+    return this.#pool.reap(sink, limit);
+  }
+
+  arm(): boolean {
+    if (this.#pool.results > 0) return false;
+    this.#alarm.arm();
+    return true;
+  }
+
+  /** What is on its way keeps the process alive by itself. */
+  keepAlive(): void {}
+
+  close(): void {}
+}

@@ -1,0 +1,57 @@
+// The conformance suites on the real kernel, by calls on libuv's thread pool. It registers nothing, so there is one pin mode.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { closeSync, constants, openSync, readSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { Engine } from "../../dist/index.js";
+import { runModule } from "../support/children.js";
+import { scratchDirectory } from "../support/undo.js";
+import { conformance } from "./conformance.js";
+import { kernelGround } from "./kernel.js";
+import { withoutRegistrations } from "./without-registrations.js";
+
+const ground = kernelGround("direct", "per-io");
+conformance(ground);
+withoutRegistrations("direct");
+
+test("Engine by direct is as deep as libuv's pool has threads, and says so", async () => {
+  const source = `
+    import { Engine } from PINLESS;
+    const engine = await Engine.open({ scheme: "direct", pin: "per-io", depth: 8 });
+    console.log(JSON.stringify([engine.depth, engine.stats().degraded.length]));
+    await engine.close();
+  `;
+  const sizes: [string, number][] = [
+    ["", 1],
+    ["2", 2],
+    ["7x", 7],
+    ["0", 1],
+    ["64", 8],
+  ];
+  for (const [size, depth] of sizes) {
+    const { stdout, stderr } = await runModule(source, { env: { UV_THREADPOOL_SIZE: size } });
+    assert.deepEqual(JSON.parse(stdout || "null"), [depth, depth < 8 ? 1 : 0], `${size}: ${stderr}`);
+  }
+  const engine = await Engine.open({ scheme: "direct", pin: "per-io", depth: 2 });
+  assert.equal(engine.depth, 2);
+  assert.deepEqual(engine.stats().degraded, []);
+  await engine.close();
+});
+
+test("direct: File refuses reads of a pipe, which could keep a thread for ever, and writes to one", async (t) => {
+  const pipe = path.join(scratchDirectory(t), "pipe");
+  execFileSync("mkfifo", [pipe]);
+  const other = openSync(pipe, constants.O_RDWR);
+  const engine = await ground.open();
+  try {
+    const file = await engine.openFile(pipe, "r+");
+    await assert.rejects(file.read(Buffer.alloc(1)), { code: "ERR_PINLESS_UNSUPPORTED", message: /"io_uring"/ });
+    await file.write("text");
+    const got = Buffer.alloc(10);
+    assert.equal(got.toString("utf8", 0, readSync(other, got)), "text");
+  } finally {
+    await engine.close();
+    closeSync(other);
+  }
+});
