@@ -73,6 +73,27 @@ export const IOVEC = {
   fields: { iov_base: 0, iov_len: 8 },
 } as const satisfies Layout;
 
+export const IOCB = {
+  headers: ["linux/aio_abi.h"],
+  size: 64,
+  fields: {
+    aio_data: 0,
+    aio_lio_opcode: 16,
+    aio_fildes: 20,
+    aio_buf: 24,
+    aio_nbytes: 32,
+    aio_offset: 40,
+    aio_flags: 56,
+    aio_resfd: 60,
+  },
+} as const satisfies Layout;
+
+export const IO_EVENT = {
+  headers: ["linux/aio_abi.h"],
+  size: 32,
+  fields: { data: 0, obj: 8, res: 16, res2: 24 },
+} as const satisfies Layout;
+
 export const RLIMIT = {
   headers: ["sys/resource.h"],
   size: 16,
@@ -96,6 +117,8 @@ export const LAYOUTS: Readonly<Record<string, Layout>> = {
   io_uring_rsrc_update2: RSRC_UPDATE2,
   io_uring_files_update: FILES_UPDATE,
   iovec: IOVEC,
+  iocb: IOCB,
+  io_event: IO_EVENT,
   rlimit: RLIMIT,
   statx: STATX_BUFFER,
 };

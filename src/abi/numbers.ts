@@ -1,5 +1,5 @@
 /**
- * Numbers of the Linux ABI as data: <linux/io_uring.h> of 6.18, <asm-generic/…>, <linux/stat.h>. A test holds each against the C headers
+ * Numbers of the Linux ABI as data: <linux/io_uring.h> of 6.18, <linux/aio_abi.h>, <asm-generic/…>, <linux/stat.h>. A test holds each against the C headers
  * of x86-64 and arm64.
  */
 
@@ -37,6 +37,30 @@ export const IO_URING = {
 /** System calls without a wrapper in libc; the same on both architectures. */
 export const SYSCALLS = { __NR_io_uring_setup: 425, __NR_io_uring_enter: 426, __NR_io_uring_register: 427 } as const;
 
+/** Linux AIO is older than the table that newer architectures share. */
+const AIO_SYSCALLS_X64 = {
+  __NR_io_setup: 206,
+  __NR_io_destroy: 207,
+  __NR_io_getevents: 208,
+  __NR_io_submit: 209,
+  __NR_io_cancel: 210,
+} as const;
+const AIO_SYSCALLS_ARM64 = {
+  __NR_io_setup: 0,
+  __NR_io_destroy: 1,
+  __NR_io_submit: 2,
+  __NR_io_cancel: 3,
+  __NR_io_getevents: 4,
+} as const;
+
+export function aioSyscalls(arch: string): Readonly<Record<keyof typeof AIO_SYSCALLS_X64, number>> {
+  return isArm64(arch) ? AIO_SYSCALLS_ARM64 : AIO_SYSCALLS_X64;
+}
+
+export const AIO = { IOCB_CMD_PREAD: 0, IOCB_CMD_PWRITE: 1, IOCB_CMD_POLL: 5, IOCB_FLAG_RESFD: 1 << 0 } as const;
+
+export const EVENTFD = { EFD_NONBLOCK: 0o4000, EFD_CLOEXEC: 0o2000000 } as const;
+
 export const MMAN = {
   PROT_READ: 1,
   PROT_WRITE: 2,
@@ -52,7 +76,7 @@ export const MMAN = {
   MADV_COLLAPSE: 25,
 } as const;
 
-export const POLL = { POLLIN: 1 } as const;
+export const POLL = { POLLIN: 1, POLLOUT: 4 } as const;
 
 export const SOCKET = { AF_UNIX: 1, SOCK_STREAM: 1, SOCK_NONBLOCK: 0o4000, SOCK_CLOEXEC: 0o2000000 } as const;
 
@@ -106,6 +130,10 @@ export const NUMBERS: readonly {
 }[] = [
   { headers: ["linux/io_uring.h"], values: IO_URING },
   { headers: ["sys/syscall.h"], values: SYSCALLS },
+  { headers: ["sys/syscall.h"], values: AIO_SYSCALLS_X64, perArch: "x64" },
+  { headers: ["sys/syscall.h"], values: AIO_SYSCALLS_ARM64, perArch: "arm64" },
+  { headers: ["linux/aio_abi.h"], values: AIO },
+  { headers: ["sys/eventfd.h"], values: EVENTFD },
   { headers: ["sys/mman.h", "linux/mman.h"], values: MMAN },
   { headers: ["poll.h"], values: POLL },
   { headers: ["sys/socket.h"], values: SOCKET },

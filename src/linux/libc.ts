@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
 import type koffiModule from "koffi";
 import { RLIMIT } from "../abi/layouts.js";
-import { DLFCN, SYSCALLS } from "../abi/numbers.js";
+import { aioSyscalls, DLFCN, SYSCALLS } from "../abi/numbers.js";
 import { PinlessError } from "../core/errors.js";
 
 type Koffi = typeof koffiModule;
@@ -25,11 +25,15 @@ interface Libc {
     bytes: number,
   ): number;
   register(nr: number, fd: number, opcode: number, argument: bigint, count: number): number;
+  aio(nr: number, first: number, second: number, third: number): number;
+  getevents(nr: number, context: number, min: number, max: number, events: number, timeout: number): number;
   mmap(address: number, bytes: number, protection: number, flags: number, fd: number, offset: number): number;
   munmap(address: number, bytes: number): number;
   madvise(address: number, bytes: number, advice: number): number;
   fcntl(fd: number, command: number): number;
   close(fd: number): number;
+  eventfd(count: number, flags: number): number;
+  dup3(from: number, to: number, flags: number): number;
   socketpair(domain: number, type: number, protocol: number, fds: Int32Array): number;
   statx(dirfd: number, path: string, flags: number, mask: number, buffer: Uint8Array): number;
   getrlimit(resource: number, limits: BigUint64Array): number;
@@ -69,11 +73,15 @@ function bind(koffi: Koffi): Libc {
     setup: lib.func("syscall", "long", ["long", "uint32_t", "uintptr_t"]),
     enter: lib.func("syscall", "long", ["long", "int", "uint32_t", "uint32_t", "uint32_t", "uintptr_t", "size_t"]),
     register: lib.func("syscall", "long", ["long", "int", "uint32_t", "uintptr_t", "uint32_t"]),
+    aio: lib.func("syscall", "long", ["long", "uintptr_t", "uintptr_t", "uintptr_t"]),
+    getevents: lib.func("syscall", "long", ["long", "uintptr_t", "long", "long", "uintptr_t", "uintptr_t"]),
     mmap: lib.func("intptr_t mmap(uintptr_t address, size_t bytes, int protection, int flags, int fd, int64_t offset)"),
     munmap: lib.func("int munmap(uintptr_t address, size_t bytes)"),
     madvise: lib.func("int madvise(uintptr_t address, size_t bytes, int advice)"),
     fcntl: lib.func("int fcntl(int fd, int command)"),
     close: lib.func("int close(int fd)"),
+    eventfd: lib.func("int eventfd(uint32_t count, int flags)"),
+    dup3: lib.func("int dup3(int from, int to, int flags)"),
     socketpair: lib.func("int socketpair(int domain, int type, int protocol, int32_t *fds)"),
     statx: lib.func("int statx(int dirfd, const char *path, int flags, uint32_t mask, uint8_t *buffer)"),
     getrlimit: lib.func("int getrlimit(int resource, uint64_t *limits)"),
@@ -129,6 +137,36 @@ export function ioUringRegister(fd: number, opcode: number, argument: number, co
   return orErrno(c, c.register(SYSCALLS.__NR_io_uring_register, fd, opcode, BigInt(argument), count));
 }
 
+const AIO_CALLS = aioSyscalls(process.arch);
+
+/** The context's number is written to `context`, which must hold 0. */
+export function ioSetup(events: number, context: number): number {
+  const c = bound();
+  return orErrno(c, c.aio(AIO_CALLS.__NR_io_setup, events, context, 0));
+}
+
+/** Waits for requests in flight. */
+export function ioDestroy(context: number): number {
+  const c = bound();
+  return orErrno(c, c.aio(AIO_CALLS.__NR_io_destroy, context, 0, 0));
+}
+
+/** How many of the `count` requests were taken, or what's wrong with the first. */
+export function ioSubmit(context: number, count: number, pointers: number): number {
+  const c = libc!;
+  return orErrno(c, c.aio(AIO_CALLS.__NR_io_submit, context, count, pointers));
+}
+
+export function ioCancel(context: number, iocb: number, event: number): number {
+  const c = libc!;
+  return orErrno(c, c.aio(AIO_CALLS.__NR_io_cancel, context, iocb, event));
+}
+
+export function ioGetevents(context: number, min: number, max: number, events: number, timeout: number): number {
+  const c = libc!;
+  return orErrno(c, c.getevents(AIO_CALLS.__NR_io_getevents, context, min, max, events, timeout));
+}
+
 /** The address, or -errno. */
 export function mmap(bytes: number, protection: number, flags: number, fd: number, offset: number): number {
   const c = bound();
@@ -153,6 +191,17 @@ export function fcntl(fd: number, command: number): number {
 export function close(fd: number): number {
   const c = bound();
   return orErrno(c, c.close(fd));
+}
+
+export function eventfd(flags: number): number {
+  const c = bound();
+  return orErrno(c, c.eventfd(0, flags));
+}
+
+/** Makes `to` another name of what `from` is; what `to` was is closed. */
+export function dup3(from: number, to: number, flags: number): number {
+  const c = bound();
+  return orErrno(c, c.dup3(from, to, flags));
 }
 
 /** Both descriptors, or -errno. */

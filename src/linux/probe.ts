@@ -33,6 +33,21 @@ export function explainNoRing(errno: number): string {
   }
 }
 
+/** One sentence: why an AIO context couldn't be set up, and what to change. */
+export function explainNoAio(errno: number): string {
+  const setting = (name: string): string => readText(`/proc/sys/fs/${name}`)?.trim() ?? "?";
+  switch (-errno) {
+    case ERRNO.ENOSYS:
+      return "Linux AIO isn't in this kernel, or a seccomp filter hides it (containers: allow io_setup, io_submit, io_getevents, io_cancel, io_destroy).";
+    case ERRNO.EPERM:
+      return "Linux AIO is forbidden here, by a seccomp filter or a security module (containers: allow io_setup, io_submit, io_getevents, io_cancel, io_destroy).";
+    case ERRNO.EAGAIN:
+      return `Linux AIO has no room for this depth: sysctl fs.aio-max-nr is ${setting("aio-max-nr")}, and fs.aio-nr says that ${setting("aio-nr")} are used; raise the limit, or take a smaller depth.`;
+    default:
+      return `Linux AIO can't be used: errno ${-errno}.`;
+  }
+}
+
 /** The type of the filesystem that holds `path`, e.g. "ext4". */
 function filesystemOf(path: string): string {
   const NAMES: Record<number, string> = {

@@ -4,7 +4,8 @@ import type { StartedScheme } from "../core/host.js";
 import type { EngineSettings } from "../core/options.js";
 import type { SchemeName, Watchdog } from "../core/ports.js";
 import { monotonicMs } from "../linux/clock.js";
-import { explainNoRing } from "../linux/probe.js";
+import { explainNoAio, explainNoRing } from "../linux/probe.js";
+import { Aio } from "./aio/scheme.js";
 import { Direct } from "./direct/scheme.js";
 import { probeRevocation, type Revocation } from "./io-uring/revocation.js";
 import { IoUring } from "./io-uring/scheme.js";
@@ -24,7 +25,7 @@ export function startScheme(
     case "io_uring":
       return startIoUring(settings, bufferSlots, openWatchdog);
     case "aio":
-      return "The scheme aio isn't part of this version.";
+      return startAio(settings);
     case "direct":
       return startDirect(settings);
   }
@@ -63,6 +64,13 @@ function startIoUring(
   const scheme = IoUring.open({ depth: settings.depth, bufferSlots: pin === "per-io" ? 0 : bufferSlots, woken });
   if (typeof scheme === "number") return explainNoRing(scheme);
   return { scheme, pin, degraded, onWoken, openWatchdog: (lost) => openWatchdog(scheme.fd, lost) };
+}
+
+function startAio(settings: EngineSettings): StartedScheme | string {
+  const { woken, onWoken } = wakeLater();
+  const scheme = Aio.open({ depth: settings.depth, woken });
+  if (typeof scheme === "number") return explainNoAio(scheme);
+  return { scheme, onWoken, ...perIo(scheme.name, settings) };
 }
 
 function startDirect(settings: EngineSettings): StartedScheme {

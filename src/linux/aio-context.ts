@@ -1,0 +1,180 @@
+/** A Linux AIO context: requests go in by io_submit, completions are read from the ring that the kernel maps. Knows nothing of what is asked. */
+
+import { IO_EVENT, IOCB } from "../abi/layouts.js";
+import { addressOf, ioCancel, ioDestroy, ioGetevents, ioSetup, ioSubmit, viewOf } from "./libc.js";
+
+const IOCB_WORDS = IOCB.size / 4;
+const EVENT_WORDS = IO_EVENT.size / 4;
+const POINTER_BYTES = 8;
+
+/**
+ * The head of the ring in 32-bit words. No header of the kernel's has it (it's struct aio_ring of fs/aio.c), but it says itself by its magic
+ * and its features that it's this, and libaio, fio and QEMU have read it for years.
+ */
+const RING = { nr: 1, head: 2, tail: 3, magic: 4, incompatFeatures: 6, headerLength: 7 } as const;
+const RING_HEAD_BYTES = 32;
+const MAGIC = 0xa10a10a1 | 0;
+
+export interface AioOptions {
+  /** Requests in flight, at most. */
+  readonly depth: number;
+  /** Read completions by io_getevents even where there is a ring. */
+  readonly withoutRing?: boolean;
+}
+
+export class AioContext {
+  readonly #context: number;
+  readonly #depth: number;
+  /** The requests, one for each slot, as 32-bit words; then the pointers to those that are to be submitted. */
+  readonly iocbs: Int32Array;
+  readonly #pointers: Int32Array;
+  readonly #address: number;
+  readonly #pointersAddress: number;
+  #unsubmitted = 0;
+  #inFlight = 0;
+  /** The ring, or what io_getevents has given. */
+  #events: Int32Array;
+  readonly #scratch: { readonly memory: ArrayBuffer; readonly address: number } | null;
+  readonly #firstEvent: number;
+  /** Events that the ring has room for. */
+  readonly #places: number;
+  #head = 0;
+  /** Without a ring: events that are there. */
+  #fetched = 0;
+  #open = true;
+
+  private constructor(context: number, { depth, withoutRing = false }: AioOptions) {
+    this.#context = context;
+    this.#depth = depth;
+    const memory = new ArrayBuffer(depth * (IOCB.size + POINTER_BYTES) + IO_EVENT.size);
+    this.iocbs = new Int32Array(memory, 0, depth * IOCB_WORDS);
+    this.#pointers = new Int32Array(memory, depth * IOCB.size, depth * 2);
+    this.#address = addressOf(memory);
+    this.#pointersAddress = this.#address + depth * IOCB.size;
+    const head = new Int32Array(viewOf(context, RING_HEAD_BYTES));
+    if (!withoutRing && head[RING.magic] === MAGIC && head[RING.incompatFeatures] === 0) {
+      const headBytes = head[RING.headerLength]!;
+      this.#scratch = null;
+      this.#places = head[RING.nr]!;
+      this.#firstEvent = headBytes / 4;
+      this.#events = new Int32Array(viewOf(context, headBytes + this.#places * IO_EVENT.size));
+      this.#head = this.#events[RING.head]!;
+    } else {
+      // A timeout of 0 in front: io_getevents only looks.
+      const scratch = new ArrayBuffer((depth + 1) * IO_EVENT.size);
+      this.#scratch = { memory: scratch, address: addressOf(scratch) };
+      this.#places = depth;
+      this.#firstEvent = EVENT_WORDS;
+      this.#events = new Int32Array(scratch);
+    }
+  }
+
+  /** A context, or -errno: ENOSYS (no AIO), EAGAIN (fs.aio-max-nr is used up), EPERM (forbidden). */
+  static open(options: AioOptions): AioContext | number {
+    const out = new BigUint64Array(new ArrayBuffer(128));
+    const made = ioSetup(options.depth, addressOf(out.buffer));
+    return made < 0 ? made : new AioContext(Number(out[0]), options);
+  }
+
+  /** Whether completions are read without a system call. */
+  get hasRing(): boolean {
+    return this.#scratch === null;
+  }
+
+  /** The first word of a slot's request in `iocbs`; it goes with the next `submit`. */
+  next(slot: number): number {
+    const address = this.#address + slot * IOCB.size;
+    const at = 2 * this.#unsubmitted++;
+    this.#pointers[at] = address | 0;
+    this.#pointers[at + 1] = Math.floor(address / 2 ** 32);
+    return slot * IOCB_WORDS;
+  }
+
+  get unsubmitted(): number {
+    return this.#unsubmitted;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /**
+   * Hands over what was written. Returns how many were taken, or -errno of the first, which stays first: take it out with `skip`, or try
+   * again later (EAGAIN).
+   */
+  submit(): number {
+    const taken = ioSubmit(this.#context, this.#unsubmitted, this.#pointersAddress);
+    if (taken > 0) {
+      this.#inFlight += taken;
+      this.#drop(taken);
+    }
+    return taken;
+  }
+
+  /** Takes the first request out that was written and not taken. Returns its slot. */
+  skip(): number {
+    const low = this.#pointers[0]! >>> 0;
+    this.#drop(1);
+    return ((low - (this.#address % 2 ** 32) + 2 ** 32) % 2 ** 32) / IOCB.size;
+  }
+
+  #drop(count: number): void {
+    this.#unsubmitted -= count;
+    if (this.#unsubmitted > 0) this.#pointers.copyWithin(0, 2 * count, 2 * (count + this.#unsubmitted));
+  }
+
+  /** Asks for an early end of a slot's request; its completion comes in any case. Only polls can be ended. */
+  cancel(slot: number): number {
+    const event = this.#address + this.#depth * (IOCB.size + POINTER_BYTES);
+    return ioCancel(this.#context, this.#address + slot * IOCB.size, event);
+  }
+
+  /** Completions that are there. */
+  get completions(): number {
+    if (!this.#open) return 0;
+    if (this.#scratch === null) {
+      const count = Atomics.load(this.#events, RING.tail) - this.#head;
+      return count < 0 ? count + this.#places : count;
+    }
+    if (this.#fetched === 0 && this.#inFlight > 0) {
+      const { address } = this.#scratch;
+      const events = address + this.#firstEvent * 4;
+      // An error (EINTR) is none: they are asked for again.
+      this.#fetched = Math.max(0, ioGetevents(this.#context, 0, this.#places, events, address));
+      this.#head = 0;
+    }
+    return this.#fetched;
+  }
+
+  /** Where completions are, as 32-bit words. */
+  get events(): Int32Array {
+    return this.#events;
+  }
+
+  /** The index in `events` of the first word of the i-th completion, oldest first. */
+  completionAt(i: number): number {
+    const place = this.#head + i;
+    return this.#firstEvent + (place < this.#places ? place : place - this.#places) * EVENT_WORDS;
+  }
+
+  /** Gives the oldest `count` places back. */
+  consume(count: number): void {
+    this.#inFlight -= count;
+    this.#head += count;
+    if (this.#scratch !== null) {
+      this.#fetched -= count;
+      return;
+    }
+    if (this.#head >= this.#places) this.#head -= this.#places;
+    Atomics.store(this.#events, RING.head, this.#head);
+  }
+
+  /** Waits for what is in flight. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    // The ring goes with the context.
+    this.#events = new Int32Array(0);
+    ioDestroy(this.#context);
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * The aio scheme: Linux AIO for direct I/O, which is all that io_submit takes without blocking. What goes through the page cache goes by
+ * node:fs. What has no position (a pipe, or a file that is appended to) is polled first, so that it doesn't wait on a thread of the pool.
+ */
+
+import { IO_EVENT, IOCB } from "../../abi/layouts.js";
+import { AIO, ERRNO, POLL } from "../../abi/numbers.js";
+import type { CompletionSink, RequestPlace, Scheme } from "../../core/ports.js";
+import { AioContext } from "../../linux/aio-context.js";
+import { EventWake } from "../../linux/event-wake.js";
+import { Alarm } from "../alarm.js";
+import { PoolRequests } from "../pool-requests.js";
+
+/** Handles of files opened with O_DIRECT begin here; below, a handle is a descriptor (fs.nr_open is at most 2^30). */
+const DIRECT = 2 ** 30;
+
+const IOCB_WORDS = IOCB.size / 4;
+const DATA = IOCB.fields.aio_data / 4;
+const OPCODE = IOCB.fields.aio_lio_opcode / 4;
+const FD = IOCB.fields.aio_fildes / 4;
+const BUF = IOCB.fields.aio_buf / 4;
+const NBYTES = IOCB.fields.aio_nbytes / 4;
+const OFFSET = IOCB.fields.aio_offset / 4;
+const FLAGS = IOCB.fields.aio_flags / 4;
+const RESFD = IOCB.fields.aio_resfd / 4;
+const RES = IO_EVENT.fields.res / 4;
+
+/**
+ * A request without a position, whose descriptor is polled. Files make one of them at a time, so what is ready stays ready until it's read.
+ */
+interface Polled {
+  readonly write: boolean;
+  readonly fd: number;
+  readonly place: RequestPlace;
+  cancelled: boolean;
+}
+
+export interface AioSchemeOptions {
+  readonly depth: number;
+  readonly woken: () => void;
+  /** Read completions by io_getevents even where there is a ring. */
+  readonly withoutRing?: boolean;
+}
+
+export class Aio implements Scheme {
+  readonly name = "aio";
+  readonly depth: number;
+  readonly registrations = null;
+  readonly #context: AioContext;
+  readonly #wake: EventWake;
+  readonly #alarm: Alarm;
+  readonly #pool: PoolRequests;
+  readonly #polled = new Map<number, Polled>();
+
+  private constructor(context: AioContext, wake: EventWake, alarm: Alarm, depth: number) {
+    this.#context = context;
+    this.#wake = wake;
+    this.#alarm = alarm;
+    this.depth = depth;
+    this.#pool = new PoolRequests(depth, alarm.ringSoon);
+    const { iocbs } = context;
+    for (let slot = 0; slot < depth; slot++) {
+      const at = slot * IOCB_WORDS;
+      iocbs[at + DATA] = slot;
+      iocbs[at + FLAGS] = AIO.IOCB_FLAG_RESFD;
+      iocbs[at + RESFD] = wake.fd;
+    }
+  }
+
+  /** A scheme, or -errno as `AioContext.open`. */
+  static open({ depth, woken, withoutRing = false }: AioSchemeOptions): Aio | number {
+    const context = AioContext.open({ depth, withoutRing });
+    if (typeof context === "number") return context;
+    const alarm = new Alarm(woken);
+    const wake = EventWake.open(alarm.ring);
+    if (typeof wake === "number") {
+      context.close();
+      return wake;
+    }
+    return new Aio(context, wake, alarm, depth);
+  }
+
+  attachFile(fd: number): number {
+    return DIRECT + fd;
+  }
+
+  detachFile(): void {}
+
+  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
+    if (file < DIRECT) {
+      if (position >= 0) this.#pool.start(slot, write, file, place, position);
+      else this.#poll(slot, { write, fd: file, place, cancelled: false });
+      return;
+    }
+    const { iocbs } = this.#context;
+    const at = this.#context.next(slot);
+    iocbs[at + OPCODE] = write ? AIO.IOCB_CMD_PWRITE : AIO.IOCB_CMD_PREAD;
+    iocbs[at + FD] = file - DIRECT;
+    iocbs[at + BUF] = place.addressLow;
+    iocbs[at + BUF + 1] = place.addressHigh;
+    iocbs[at + NBYTES] = place.bytes | 0;
+    iocbs[at + NBYTES + 1] = (place.bytes / 2 ** 32) | 0;
+    iocbs[at + OFFSET] = position | 0;
+    iocbs[at + OFFSET + 1] = (position / 2 ** 32) | 0;
+  }
+
+  #poll(slot: number, polled: Polled): void {
+    this.#polled.set(slot, polled);
+    const { iocbs } = this.#context;
+    const at = this.#context.next(slot);
+    iocbs[at + OPCODE] = AIO.IOCB_CMD_POLL;
+    iocbs[at + FD] = polled.fd;
+    iocbs[at + BUF] = polled.write ? POLL.POLLOUT : POLL.POLLIN;
+    iocbs.fill(0, at + BUF + 1, at + FLAGS);
+  }
+
+  /** Only what waits for its descriptor can be ended: direct I/O, and what runs on the pool, completes. */
+  cancel(slot: number): void {
+    const polled = this.#polled.get(slot);
+    if (polled === undefined) return;
+    polled.cancelled = true;
+    this.enter();
+    // If the kernel hasn't taken the poll yet it never will.
+    this.#context.iocbs[slot * IOCB_WORDS + FD] = -1;
+    this.#context.cancel(slot);
+  }
+
+  /** After EAGAIN (the ring is full, or no memory) what's left goes with the next call. What is wrong with a request ends that one. */
+  enter(): number {
+    const context = this.#context;
+    while (context.unsubmitted > 0) {
+      const taken = context.submit();
+      if (taken > 0) continue;
+      if (taken === 0 || taken === -ERRNO.EAGAIN) break;
+      this.#refused(context.skip(), taken);
+    }
+    return 0;
+  }
+
+  #refused(slot: number, errno: number): void {
+    const polled = this.#polled.get(slot);
+    // Kernels before 4.18 don't poll.
+    if (polled !== undefined) this.#ready(slot, polled, errno === -ERRNO.EINVAL ? 0 : errno);
+    else this.#pool.end(slot, errno);
+  }
+
+  /** A poll has ended: now for the request itself. */
+  #ready(slot: number, { write, fd, place, cancelled }: Polled, result: number): void {
+    this.#polled.delete(slot);
+    if (cancelled || result < 0) this.#pool.end(slot, cancelled ? -ERRNO.ECANCELED : result);
+    else this.#pool.start(slot, write, fd, place, -1);
+  }
+
+  reap(sink: CompletionSink, limit: number): number {
+    const context = this.#context;
+    let delivered = this.#pool.reap(sink, limit);
+    const count = Math.min(context.completions, limit - delivered);
+    const { events } = context;
+    for (let i = 0; i < count; i++) {
+      const at = context.completionAt(i);
+      const slot = events[at]!;
+      const result = events[at + RES]!;
+      const polled = this.#polled.size === 0 ? undefined : this.#polled.get(slot);
+      if (polled !== undefined) {
+        this.#ready(slot, polled, result);
+      } else {
+        delivered++;
+        sink.completed(slot, result);
+      }
+    }
+    if (count > 0) context.consume(count);
+    return delivered;
+  }
+
+  arm(): boolean {
+    const { completions, unsubmitted, inFlight } = this.#context;
+    // What the kernel had no room for goes when something has ended, or, if nothing will, by asking again.
+    if (completions > 0 || this.#pool.results > 0 || (unsubmitted > 0 && inFlight === 0)) return false;
+    this.#alarm.arm();
+    return true;
+  }
+
+  keepAlive(yes: boolean): void {
+    this.#wake.keepAlive(yes);
+  }
+
+  close(): void {
+    this.#wake.close();
+    this.#context.close();
+  }
+}
