@@ -169,7 +169,10 @@ export class AioContext {
     Atomics.store(this.#events, RING.head, this.#head);
   }
 
-  /** Waits for what is in flight. */
+  /**
+   * Waits for what is in flight, and some 30 ms for other cores (an RCU grace period). A terminated worker can't: its context counts in
+   * fs.aio-nr until the process ends, but holds no pages.
+   */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
