@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { operations, setups } from "./world/operations.js";
 import { World } from "./world/world.js";
 
-const numRuns = Number(process.env.PINLESS_RUNS ?? 2500);
+const numRuns = Number(process.env.PINLESS_RUNS ?? 2000);
 const seed = Number(process.env.PINLESS_SEED ?? 20201104);
 
 test("Dispatcher, Gate, MmuNotifier and Leases agree with the reference at every step, and drain", () => {
