@@ -193,19 +193,23 @@ export function arenas(ground: Ground): void {
       const memory = arena.alloc(2 * MIB);
       memory.fill(0xcd);
       // Some of these are in flight, some wait for room: each gets its bytes, or EFAULT if it hadn't begun.
-      const outcomes = Array.from({ length: 12 }, (_, i) => {
-        const buffer = memory.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES);
+      const outcomes = Array.from({ length: 24 }, (_, i) => {
+        // Every other one by a copy, which must not come later than the zeros.
+        const buffer = memory.subarray(i * BLOCK_BYTES + (i % 2), (i + 1) * BLOCK_BYTES + (i % 2));
         return file.read(buffer, { position: i * BLOCK_BYTES }).then(
           ({ bytesRead }) => bytesRead,
           (error) => error.code,
         );
       });
       await arena.close();
-      for (const outcome of await Promise.all(outcomes)) assert.ok([BLOCK_BYTES, "EFAULT"].includes(outcome), outcome);
       assert.ok(isFilledWith(memory, 0));
+      for (const outcome of await Promise.all(outcomes)) assert.ok([BLOCK_BYTES, "EFAULT"].includes(outcome), outcome);
+      await file.read(new Uint8Array(PAGE), { position: 0 });
+      assert.ok(isFilledWith(memory, 0), "something was copied into closed memory");
       memory.fill(0xef); // a stale view is memory like any other, and nobody's
       assert.ok(isFilledWith(memory, 0xef));
-      for (const view of [memory, memory.subarray(PAGE, 2 * PAGE), memory.subarray(1, 100)]) {
+      for (const [from, to] of [[0], [PAGE, 2 * PAGE], [1, 100], [1, PAGE + 1]] as const) {
+        const view = memory.subarray(from, to);
         await assert.rejects(file.read(view, { position: 0 }), { code: "EFAULT", syscall: "read" });
         await assert.rejects(file.write(view, { position: 0 }), { code: "EFAULT", syscall: "write", bytesWritten: 0 });
         const errno = await new Promise((resolve) => file.submit("read", view, 0, resolve));
@@ -224,6 +228,36 @@ export function arenas(ground: Ground): void {
       assert.equal(engine.stats().invalidations.UNMAP, 1);
     });
     assert.equal(wrongBlocks(await ground.contentOf(path), 0), null);
+  });
+
+  test(named("Arena.close lets writes that began write what the memory held"), async () => {
+    const blocks = 700;
+    const path = await ground.file(new Uint8Array(0));
+    await withEngine(ground, { depth: 2 }, async (engine) => {
+      const file = await engine.openFile(path, "r+");
+      const arena = await engine.arena({ bytes: 4 * MIB });
+      // Not aligned, so that it's copied in pieces; there isn't room to copy all of it at once.
+      const memory = arena.alloc(blocks * BLOCK_BYTES + 4).subarray(4);
+      memory.set(numberedBlocks(blocks));
+      const writes = [0, 1, 2, 3].map((i) =>
+        file.write(memory, { position: i * memory.byteLength }).then(
+          ({ bytesWritten }) => bytesWritten,
+          ({ code, bytesWritten }) => {
+            assert.equal(code, "EFAULT");
+            return bytesWritten as number;
+          },
+        ),
+      );
+      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+      await arena.close();
+      const written = await Promise.all(writes);
+      assert.ok(written.some((bytes) => bytes > 0));
+      const content = await ground.contentOf(path);
+      for (const [i, bytes] of written.entries()) {
+        const part = content.slice(i * memory.byteLength, i * memory.byteLength + bytes - (bytes % BLOCK_BYTES));
+        assert.equal(wrongBlocks(part, 0), null, `write ${i} of ${bytes} bytes`);
+      }
+    });
   });
 
   test(named("Engine: memory of one engine is memory like any other to another engine"), async () => {

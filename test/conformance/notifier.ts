@@ -98,6 +98,9 @@ export function notifier(ground: Ground): void {
           if (expected.write === "waits")
             assert.equal(earlyWrite.errno, 0, "EXCLUSION: it began with a write in flight");
           assert.equal(engine.notifier.inProgress, 1);
+          // REVOKED_MEANS_REVOKED. Of PROTECTION_VMA nobody waits for the lease.
+          if (ground.pin === "lease" && event !== "PROTECTION_VMA")
+            assert.equal(engine.stats().leases.live, event === "EXCLUSIVE" ? 1 : 0, "the lease of the range");
           assert.equal(engine.notifier.at(range.start), invalidation);
           chunk.fill(0);
           const late = watch(file, "read", part(chunk, 2), 2);
@@ -196,6 +199,31 @@ export function notifier(ground: Ground): void {
       assert.equal(await read.ended, 0);
       assert.deepEqual(order, ["first", "second"]);
       assert.equal(wrongBlocks(part(chunk, 1), 1), null);
+    }),
+  );
+
+  test(named("an invalidation doesn't begin over I/O that another on its way holds (BOUNDED_HOLD)"), () =>
+    withBed(async ({ engine, arena, file, chunk, range }) => {
+      await engine.releasePins();
+      const { notifier } = engine;
+      const besideRange = { start: range.start + CHUNK, end: range.end + CHUNK };
+      const left = notifier.invalidateRangeStart(range, "CLEAR");
+      const right = notifier.invalidateRangeStart(besideRange, "CLEAR");
+      // Lies in both: the end of the one doesn't let it go.
+      const edge = chunk.byteOffset + CHUNK - BLOCK_BYTES;
+      const spanning = watch(file, "read", new Uint8Array(chunk.buffer, edge, 2 * BLOCK_BYTES), 3);
+      let begun = (): void => {};
+      const next = new Promise<void>((resolve) => (begun = resolve));
+      const third = notifier.invalidateRangeStart(range, "CLEAR", { ready: () => queueMicrotask(begun) });
+      notifier.invalidateRangeEnd(left);
+      assert.equal(third.state, "waiting");
+      assert.equal(spanning.errno, null);
+      notifier.invalidateRangeEnd(right);
+      await next;
+      assert.equal(spanning.errno, 0, "it began before the read that it had waited for");
+      notifier.invalidateRangeEnd(third);
+      assert.equal(wrongBlocks(new Uint8Array(chunk.buffer, edge, 2 * BLOCK_BYTES), 3), null);
+      assert.ok(arena.bytes > 0);
     }),
   );
 

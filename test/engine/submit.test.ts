@@ -13,7 +13,7 @@ const SOURCE = `
   const arena = await engine.arena({ bytes: 2 << 20 });
   const file = await engine.openFile(process.argv[1]);
   const caught = [];
-  if (process.argv[2] === "caught") process.on("uncaughtException", (error) => caught.push(error.message));
+  if (process.argv[2] === "caught") process.on("uncaughtException", (error, origin) => caught.push(origin + ": " + error.message));
   const seen = [];
   await new Promise((resolve) => {
     for (let i = 0; i < 8; i++) {
@@ -37,7 +37,7 @@ test("File.submit: what done throws goes to uncaughtException, and the rest is d
   assert.equal(code, 0, stderr);
   assert.deepEqual(JSON.parse(stdout), {
     seen: [0, 1, 2, 3, 4, 5, 6, 7],
-    caught: [0, 1, 2, 3].map((i) => `thrown by ${i}`),
+    caught: [0, 1, 2, 3].map((i) => `uncaughtException: thrown by ${i}`),
     submitted: 8,
   });
 });
