@@ -15,6 +15,7 @@ import type { PinMode, RequestPlace, Scheme, SchemeName, Watchdog } from "./core
 import type { EngineStats } from "./core/stats.js";
 import { File } from "./files/file.js";
 import { Staging } from "./files/staging.js";
+import { TurnsOfFiles } from "./files/turns.js";
 import { Uses } from "./files/uses.js";
 
 /** The largest registration that the kernel takes (io_uring/rsrc.c). */
@@ -48,6 +49,7 @@ export class PortableEngine {
   readonly #backlog: (() => boolean)[] = [];
   readonly #drainWaiters: (() => void)[] = [];
   readonly #uses = new Uses();
+  readonly #turns = new TurnsOfFiles();
   /** Submissions that didn't take the hot path; at most the depth. */
   #indirect = 0;
   #stopClock: (() => void) | null = null;
@@ -139,6 +141,7 @@ export class PortableEngine {
     this.#assertOpen();
     const opened = await this.#host.openFile(path, flags, mode);
     if (this.#state !== "open") {
+      opened.closeDirect();
       await opened.handle.close();
       throw closedError();
     }
@@ -147,6 +150,7 @@ export class PortableEngine {
         dispatcher: this.#dispatcher,
         scheme: this.#scheme,
         staging: opened.seekable ? this.#staging : this.#pipeStaging,
+        turns: this.#turns,
         describe: this.#host.describe,
         segmentOf: (buffer) => this.#segmentOf(buffer),
         hasRoom: () => this.#backlog.length === 0 && this.#dispatcher.requests.active < this.depth,

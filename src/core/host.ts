@@ -48,6 +48,8 @@ export interface NodeHandle {
 export interface OpenedFile {
   /** Through the page cache. */
   readonly handle: NodeHandle;
+  /** The same for every opening of the same file. */
+  readonly identity: string;
   /** Around the page cache; -1 where there is no such way. */
   readonly directFd: number;
   /** What O_DIRECT asks of addresses, and of offsets and lengths, in bytes. */

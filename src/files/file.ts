@@ -21,6 +21,7 @@ import { NodeFile } from "./node-file.js";
 import type { Staging } from "./staging.js";
 import { readStream, type StreamOptions, writeStream } from "./streams.js";
 import { Transfers } from "./transfers.js";
+import type { TurnsOfFiles } from "./turns.js";
 import type { Use, Uses } from "./uses.js";
 import { type Data, readWhole, type WholeOptions, writeWhole } from "./whole.js";
 
@@ -29,6 +30,7 @@ export interface FileHost {
   readonly dispatcher: Dispatcher;
   readonly scheme: Scheme;
   readonly staging: Staging;
+  readonly turns: TurnsOfFiles;
   readonly describe: DescribeErrno;
   /** The arena memory that a buffer is, or null. */
   segmentOf(buffer: ArrayBufferLike): Segment | null;
@@ -399,6 +401,7 @@ export class File extends NodeFile {
     this.isOpen = false;
     if (!this.#opened.seekable) this.#transfers.cancel();
     await this.#transfers.settled();
+    this.#transfers.leave();
     if (this.#directFile >= 0) this.#host.scheme.detachFile(this.#directFile);
     this.#opened.closeDirect();
     this.#host.closed(this);

@@ -10,7 +10,7 @@ import type { OpenedFile } from "../core/host.js";
 import { EBADF, ECANCELED, EFAULT, type Scheme } from "../core/ports.js";
 import { contains, type Range } from "../core/ranges.js";
 import { PIECE_BYTES, PIPE_PIECE_BYTES, type Staging } from "./staging.js";
-import { Turns } from "./turns.js";
+import type { Turns, TurnsOfFiles, Writer } from "./turns.js";
 
 function rangeIn(segment: Segment, view: ArrayBufferView): Range {
   const start = segment.bufferAddress + view.byteOffset;
@@ -21,16 +21,17 @@ interface TransferHost {
   readonly dispatcher: Dispatcher;
   readonly scheme: Scheme;
   readonly staging: Staging;
+  readonly turns: TurnsOfFiles;
   readonly describe: DescribeErrno;
   segmentOf(buffer: ArrayBufferLike): Segment | null;
   enqueue(attempt: () => boolean): void;
   counted(what: "bounced" | "buffered"): void;
 }
 
-export class Transfers {
+export class Transfers implements Writer {
   readonly #host: TransferHost;
   readonly #opened: OpenedFile;
-  readonly #owner: Owner;
+  readonly owner: Owner;
   readonly #directFile: number;
   readonly #directWrites: boolean;
   readonly turns: Turns;
@@ -43,10 +44,11 @@ export class Transfers {
   constructor(host: TransferHost, opened: OpenedFile, owner: Owner, directFile: number, directWrites: boolean) {
     this.#host = host;
     this.#opened = opened;
-    this.#owner = owner;
+    this.owner = owner;
     this.#directFile = directFile;
     this.#directWrites = directWrites;
-    this.turns = new Turns(owner);
+    this.turns = host.turns.of(opened.identity);
+    this.turns.join(this);
   }
 
   /** A call begins: `settled` waits for it. */
@@ -69,9 +71,7 @@ export class Transfers {
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
     const direct = aligned && position >= 0 && (write ? this.#directWrites : this.#directFile >= 0);
     if (!write) return this.#pieces(write, view, position, direct);
-    const turn = this.turns.enter(!direct);
-    this.#watch();
-    await turn;
+    await this.turns.enter(!direct);
     try {
       return await this.#pieces(write, view, position, direct);
     } finally {
@@ -96,7 +96,12 @@ export class Transfers {
   /** Ends what may never end by itself: reads of pipes and sockets. */
   cancel(): void {
     this.#ended = true;
-    this.#host.dispatcher.cancelOwner(this.#owner);
+    this.#host.dispatcher.cancelOwner(this.owner);
+  }
+
+  /** The file is closed. */
+  leave(): void {
+    this.turns.part(this);
   }
 
   /** Resolves when nothing of this file is in flight any more. */
@@ -108,16 +113,16 @@ export class Transfers {
   }
 
   /** Has itself told of the ends of requests, while somebody waits for them. */
-  #watch(): void {
-    this.#owner.quiet = this.turns.awaited || this.#settled.length > 0 ? this.look : null;
+  watch(): void {
+    this.owner.quiet = this.turns.awaited || this.#settled.length > 0 ? this.look : null;
   }
 
   /** Something ended that somebody may wait for. */
   readonly look = (): void => {
     this.turns.next();
-    const settled = this.#active === 0 && this.#owner.active === 0;
+    const settled = this.#active === 0 && this.owner.active === 0;
     if (settled) for (const resolve of this.#settled.splice(0)) resolve();
-    this.#watch();
+    this.watch();
   };
 
   async #pieces(write: boolean, view: ArrayBufferView, position: number, direct: boolean): Promise<number> {
@@ -183,7 +188,7 @@ export class Transfers {
       const enqueue = (accept: () => boolean): void => this.#host.enqueue(() => (this.#ended ? refuse() : accept()));
       if (segment === null || segment.index < 0) return done(-EFAULT, 0);
       const place = placeIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
-      enqueue(() => dispatcher.accept(write, file, this.#owner, direct, place, position, done));
+      enqueue(() => dispatcher.accept(write, file, this.owner, direct, place, position, done));
     });
   }
 

@@ -17,7 +17,7 @@ export async function openFile(
 ): Promise<OpenedFile> {
   const handle = await open(path as string, flags, mode);
   try {
-    const stat = await handle.stat();
+    const stat = await handle.stat({ bigint: true });
     const hasBlocks = stat.isFile() || stat.isBlockDevice();
     const status = fcntl(handle.fd, FCNTL.F_GETFL);
     const directFd = hasBlocks && status >= 0 ? openDirect(handle.fd, status) : -1;
@@ -26,6 +26,7 @@ export async function openFile(
     if (directFd >= 0 && !usable) closeSync(directFd);
     return {
       handle,
+      identity: `${stat.dev}:${stat.ino}`,
       directFd: usable ? directFd : -1,
       memoryAlign: Math.max(1, memoryAlign),
       offsetAlign: Math.max(1, offsetAlign),

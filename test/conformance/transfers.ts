@@ -97,7 +97,8 @@ export function transfers(ground: Ground): void {
       const path = await ground.file(new Uint8Array(0));
       await withEngine(ground, { depth }, async (engine) => {
         const arena = await engine.arena({ bytes: 12 * MIB });
-        const file = await engine.openFile(path, "r+");
+        // Open twice: it's one file all the same.
+        const [file, again] = [await engine.openFile(path, "r+"), await engine.openFile(path, "r+")];
         const model = new Uint8Array(blocks * BLOCK_BYTES);
         // Written around the page cache, so that a small write has to fill its page from the disk.
         await file.write(arena.alloc(model.byteLength), { position: 0 });
@@ -118,7 +119,7 @@ export function transfers(ground: Ground): void {
             const memory = random.below(2) === 0 ? straight : Uint8Array.from(straight);
             const both = [
               () => file.write(memory, { position: block + sector }),
-              () => file.write(bytes, { position: block + odd }),
+              () => (i % 2 === 0 ? file : again).write(bytes, { position: block + odd }),
             ];
             if (random.below(2) === 0) both.reverse();
             for (const write of both) writes.push(write());
