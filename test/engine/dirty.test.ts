@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { type Arena, Engine, type PinMode } from "../../dist/index.js";
 import { BLOCK_BYTES, numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { needsRoot, swap } from "../support/disks.js";
+import { Random } from "../support/random.js";
 import { scratchDirectory } from "../support/undo.js";
 
 const MIB = 1 << 20;
@@ -79,3 +80,45 @@ for (const [how, clean] of Object.entries(CLEANERS)) {
     assert.ok(lost > BLOCKS / 2, `lifetime lost ${lost} blocks only: clean pages weren't at stake`);
   });
 }
+
+test("Arena.pageOut in the middle of load: every read gets its bytes, whatever goes out and comes back", {
+  skip: needsRoot,
+}, async (t) => {
+  swap(t, 128 * MIB);
+  const file = path.join(scratchDirectory(t), "file");
+  writeFileSync(file, numberedBlocks(BLOCKS));
+  for (const pin of ["lease", "per-io"] as const) {
+    const engine = await Engine.open({ pin, depth: 32, lease: { chunk: 65536, idle: 20 } });
+    try {
+      const arena = await engine.arena({ bytes: 4 * MIB });
+      const memory = arena.alloc(4 * MIB);
+      const source = await engine.openFile(file);
+      let operations = 0;
+      const reader = async (id: number): Promise<void> => {
+        const random = new Random(id);
+        const buffer = memory.subarray(id * 65536, id * 65536 + 4 * BLOCK_BYTES);
+        while (operations < 300) {
+          const first = random.below(BLOCKS - 4);
+          await source.read(buffer, { position: first * BLOCK_BYTES });
+          // What was read is sent out, and must come back as it was.
+          if (random.below(4) === 0) await arena.pageOut(buffer);
+          assert.equal(wrongBlocks(buffer, first), null, `${pin}, after ${operations} operations`);
+        }
+      };
+      const operator = async (): Promise<void> => {
+        const random = new Random(99);
+        while (operations++ < 300) {
+          const at = random.below(32) * 2 * 65536;
+          const report = await arena.pageOut(memory.subarray(at, at + 2 * 65536));
+          assert.deepEqual([report.event, report.pages], ["CLEAR", 32]);
+          assert.equal(report.done + report.busy, 32);
+          if (operations % 50 === 0) await engine.releasePins();
+        }
+      };
+      await Promise.all([operator(), ...Array.from({ length: 32 }, (_, id) => reader(id))]);
+      assert.equal(engine.stats().failed, 0);
+    } finally {
+      await engine.close();
+    }
+  }
+});
