@@ -11,6 +11,7 @@ import { madvise } from "../linux/libc.js";
 
 const PAGE_BYTES = 4096;
 const PATIENCE_MS = 20;
+const FIRST_WAIT_MS = 0.2;
 const PAGEMAP_ENTRY_BYTES = 8;
 const hugePageBytes = readHugePageBytes();
 
@@ -81,25 +82,43 @@ function collapse(range: Range): MemoryResult {
 function pageOut(range: Range): MemoryResult {
   let busy = 0;
   for (const piece of pieces(range)) {
-    let left = 0;
-    persistently(() => {
+    let left = pagesOf(piece);
+    persistently((patience) => {
       const result = madvise(piece.start, piece.end - piece.start, MMAN.MADV_PAGEOUT);
-      left = result < 0 ? pagesOf(piece) : residentPages(piece);
-      return result < 0 ? result : left === 0 ? 0 : -ERRNO.EAGAIN;
+      if (result < 0) return result;
+      const resident = residentPages(piece);
+      // Pages on their way to a slow disk aren't held by anybody: they have all the time they need, as long as they go.
+      if (resident < left) patience.renew();
+      left = resident;
+      return left === 0 ? 0 : -ERRNO.EAGAIN;
     });
     busy += left;
   }
-  return { pages: pagesOf(range), done: pagesOf(range) - busy, busy, errno: busy === 0 ? 0 : -ERRNO.EAGAIN, huge: [] };
+  return {
+    pages: pagesOf(range),
+    done: pagesOf(range) - busy,
+    busy,
+    errno: busy === 0 ? 0 : -ERRNO.EAGAIN,
+    huge: [],
+  };
 }
 
 /** Tries again while the kernel says that somebody still holds a page. */
-function persistently(operate: () => number): number {
-  const begin = performance.now();
-  for (let waitMs = 0.2; ; waitMs *= 2) {
-    const result = operate();
+function persistently(operate: (patience: { renew(): void }) => number): number {
+  let begin = performance.now();
+  let waitMs = FIRST_WAIT_MS;
+  const patience = {
+    renew(): void {
+      begin = performance.now();
+      waitMs = FIRST_WAIT_MS;
+    },
+  };
+  for (;;) {
+    const result = operate(patience);
     if (result !== -ERRNO.EAGAIN && result !== -ERRNO.EBUSY) return result;
     if (performance.now() - begin + waitMs > PATIENCE_MS) return result;
     Atomics.wait(pause, 0, 0, waitMs);
+    waitMs *= 2;
   }
 }
 
