@@ -83,8 +83,14 @@ test("Arena.discard gives the pages back to the kernel; lazily, when it wants th
 
 test("Arena.pageOut rejects where there is no swap", { skip: swapActive ? "machine: swap is on" : false }, () =>
   withMemory({}, { bytes: 2 * MIB }, async (engine, arena, memory) => {
-    await assert.rejects(arena.pageOut(), { code: "ERR_PINLESS_NO_SWAP" });
-    await assert.rejects(arena.pageOut(memory.subarray(0, 1)), { code: "ERR_PINLESS_NO_SWAP" });
+    for (const range of [undefined, memory.subarray(0, 1)]) {
+      const code = await arena.pageOut(range).then(
+        () => "paged out",
+        (error) => error.code,
+      );
+      // Somebody may have switched it on meanwhile.
+      if (!(await probe()).swapActive) assert.equal(code, "ERR_PINLESS_NO_SWAP");
+    }
     assert.equal(engine.notifier.inProgress, 0);
   }),
 );
