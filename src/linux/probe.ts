@@ -9,9 +9,15 @@ import { geteuid, getrlimit, loadLibc } from "./libc.js";
 export function memlockBytes(): number {
   const CAP_IPC_LOCK = 14;
   const effective = BigInt(`0x${/^CapEff:\s*(\w+)/m.exec(readText("/proc/self/status") ?? "")?.[1] ?? "0"}`);
-  if ((effective >> BigInt(CAP_IPC_LOCK)) & 1n) return Number.POSITIVE_INFINITY;
+  if ((effective >> BigInt(CAP_IPC_LOCK)) & 1n && inFirstUserNamespace()) return Number.POSITIVE_INFINITY;
   const limit = getrlimit(RESOURCE.RLIMIT_MEMLOCK);
   return limit < 0 ? 0 : limit;
+}
+
+/** Capabilities of any other (a rootless container) don't lift a user's limits. The first one maps every number to itself. */
+function inFirstUserNamespace(): boolean {
+  const map = readText("/proc/self/uid_map");
+  return map === null || /^\s*0\s+0\s+4294967295\s*$/.test(map);
 }
 
 /** One sentence: why a ring couldn't be set up, and what to change. */

@@ -1,5 +1,6 @@
 // RLIMIT_MEMLOCK, as an ordinary user meets it.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { chmodSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
@@ -62,12 +63,16 @@ const SOURCE = `
   console.log(JSON.stringify({ pin, wrong, degraded, taken: leases.taken, perIo, submitted, failed, pinnedMax, pinnedEnd }));
 `;
 
-async function say(t: TestContext, memlockBytes: number, options: EngineOptions): Promise<Said> {
+async function say(
+  t: TestContext,
+  memlockBytes: number,
+  options: EngineOptions,
+  wrapper = asOrdinaryUser(memlockBytes),
+): Promise<Said> {
   const directory = scratchDirectory(t);
   chmodSync(directory, 0o755);
   const file = path.join(directory, "file");
   writeFileSync(file, numberedBlocks(64));
-  const wrapper = asOrdinaryUser(memlockBytes);
   const { code, signal, stdout, stderr } = await runModule(SOURCE, { wrapper, args: [file, JSON.stringify(options)] });
   assert.deepEqual([code, signal], [0, null], stderr);
   return JSON.parse(stdout);
@@ -86,6 +91,17 @@ test("Engine of an ordinary user with 8 MiB: leases keep within it by themselves
   assert.equal(said.pin, "lease");
   assert.ok(said.taken > 0);
   assert.ok(said.pinnedMax <= 8 * MIB, `${said.pinnedMax} bytes were pinned`);
+  assert.deepEqual(said.degraded, []);
+});
+
+test("Engine of root in a user namespace of its own keeps within the user's limit", { skip: needsRoot }, async (t) => {
+  const wrapper = [...asOrdinaryUser(8 * MIB), "unshare", "--user", "--map-root-user"];
+  const [command = "", ...rest] = wrapper;
+  if (spawnSync(command, [...rest, "true"]).status !== 0)
+    return t.skip("machine: no user namespaces for ordinary users");
+  const said = await say(t, 8 * MIB, {}, wrapper);
+  assertRight(said);
+  assert.ok(said.taken > 0);
   assert.deepEqual(said.degraded, []);
 });
 
