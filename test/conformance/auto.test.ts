@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { aioSyscalls, SYSCALLS } from "../../dist/abi/numbers.js";
 import { runModule } from "../support/children.js";
 import { needsRoot } from "../support/disks.js";
+import { refusing } from "../support/seccomp.js";
 import { undoingByShell } from "../support/undo.js";
 
 const SETTING = "/proc/sys/kernel/io_uring_disabled";
@@ -41,32 +42,6 @@ async function run(source: string): Promise<Ran> {
   return JSON.parse(stdout);
 }
 
-/** Lets these system calls fail in the child's own thread, as a container's filter does. */
-function refusing(errno: number, ...calls: number[]): string {
-  const LOAD_NUMBER = [0x20, 0, 0, 0];
-  const ALLOW = [0x06, 0, 0, 0x7fff0000];
-  const REFUSE = [0x06, 0, 0, 0x50000 | errno];
-  const jumps = calls.map((call, i) => [0x15, calls.length - i, 0, call]);
-  const filter = [LOAD_NUMBER, ...jumps, ALLOW, REFUSE];
-  return `
-    import koffi from "koffi";
-    const filter = new DataView(new ArrayBuffer(1024));
-    ${JSON.stringify(filter)}.forEach(([code, ifTrue, ifFalse, k], i) => {
-      filter.setUint16(8 * i, code, true);
-      filter.setUint8(8 * i + 2, ifTrue);
-      filter.setUint8(8 * i + 3, ifFalse);
-      filter.setUint32(8 * i + 4, k, true);
-    });
-    const program = new BigUint64Array(128);
-    program[0] = ${filter.length}n;
-    program[1] = BigInt(koffi.address(new Uint8Array(filter.buffer)));
-    const prctl = koffi.load(null).func("int prctl(int option, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d)");
-    if (prctl(38, 1, 0, 0, 0) !== 0) throw new Error("PR_SET_NO_NEW_PRIVS: " + koffi.errno());
-    if (prctl(22, 2, koffi.address(new Uint8Array(program.buffer)), 0, 0) !== 0) throw new Error("seccomp: " + koffi.errno());
-    ${SOURCE}
-  `;
-}
-
 test("auto takes aio where io_uring is switched off by sysctl, and says which", { skip: needsRoot }, async (t) => {
   const before = readFileSync(SETTING, "utf8").trim();
   undoingByShell(t, `echo ${before} > ${SETTING}`);
@@ -81,7 +56,7 @@ test("auto takes aio where io_uring is switched off by sysctl, and says which", 
 });
 
 test("auto takes aio where a filter hides io_uring, and says so", async () => {
-  const { scheme, degraded, magic, named } = await run(refusing(38, SYSCALLS.__NR_io_uring_setup));
+  const { scheme, degraded, magic, named } = await run(refusing(38, SYSCALLS.__NR_io_uring_setup) + SOURCE);
   assert.deepEqual([scheme, magic], ["aio", "ELF"]);
   assert.match(degraded.join("\n"), /seccomp.*io_uring_setup/);
   assert.equal(named.code, "ERR_PINLESS_UNSUPPORTED");
@@ -89,7 +64,7 @@ test("auto takes aio where a filter hides io_uring, and says so", async () => {
 
 test("auto takes direct where a filter hides io_uring and Linux AIO, and names both", async () => {
   const { scheme, degraded, magic } = await run(
-    refusing(1, SYSCALLS.__NR_io_uring_setup, aioSyscalls(process.arch).__NR_io_setup),
+    refusing(1, SYSCALLS.__NR_io_uring_setup, aioSyscalls(process.arch).__NR_io_setup) + SOURCE,
   );
   assert.deepEqual([scheme, magic], ["direct", "ELF"]);
   assert.match(degraded.join("\n"), /seccomp.*io_uring_setup/);
