@@ -106,6 +106,24 @@ export const STATX_BUFFER = {
   fields: { stx_mask: 0, stx_dio_mem_align: 152, stx_dio_offset_align: 156 },
 } as const satisfies Layout;
 
+export const UFFDIO_API = {
+  headers: ["linux/userfaultfd.h"],
+  size: 24,
+  fields: { api: 0, features: 8 },
+} as const satisfies Layout;
+
+export const UFFDIO_REGISTER = {
+  headers: ["linux/userfaultfd.h"],
+  size: 32,
+  fields: { range: 0, mode: 16 },
+} as const satisfies Layout;
+
+export const UFFDIO_RANGE = {
+  headers: ["linux/userfaultfd.h"],
+  size: 16,
+  fields: { start: 0, len: 8 },
+} as const satisfies Layout;
+
 /** By the names that C knows them by. */
 export const LAYOUTS: Readonly<Record<string, Layout>> = {
   io_uring_sqe: SQE,
@@ -121,4 +139,7 @@ export const LAYOUTS: Readonly<Record<string, Layout>> = {
   io_event: IO_EVENT,
   rlimit: RLIMIT,
   statx: STATX_BUFFER,
+  uffdio_api: UFFDIO_API,
+  uffdio_register: UFFDIO_REGISTER,
+  uffdio_range: UFFDIO_RANGE,
 };

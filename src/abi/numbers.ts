@@ -1,5 +1,5 @@
 /**
- * Numbers of the Linux ABI as data: <linux/io_uring.h> of 6.18, <linux/aio_abi.h>, <asm-generic/…>, <linux/stat.h>. A test holds each against the C headers
+ * Numbers of the Linux ABI as data: <linux/io_uring.h> of 6.18, <linux/aio_abi.h>, <asm-generic/…>, <linux/stat.h>, <linux/userfaultfd.h>. A test holds each against the C headers
  * of x86-64 and arm64.
  */
 
@@ -57,6 +57,28 @@ export function aioSyscalls(arch: string): Readonly<Record<keyof typeof AIO_SYSC
   return isArm64(arch) ? AIO_SYSCALLS_ARM64 : AIO_SYSCALLS_X64;
 }
 
+const USERFAULTFD_SYSCALL_X64 = { __NR_userfaultfd: 323 } as const;
+const USERFAULTFD_SYSCALL_ARM64 = { __NR_userfaultfd: 282 } as const;
+
+export function userfaultfdSyscall(arch: string): number {
+  return (isArm64(arch) ? USERFAULTFD_SYSCALL_ARM64 : USERFAULTFD_SYSCALL_X64).__NR_userfaultfd;
+}
+
+/** The requests are _IOWR and _IO numbers, which have the size of their argument in them. */
+export const UFFD = {
+  UFFD_USER_MODE_ONLY: 1,
+  UFFD_API: 0xaa,
+  UFFDIO_API: 0xc018aa3f,
+  UFFDIO_REGISTER: 0xc020aa00,
+  UFFDIO_REGISTER_MODE_WP: 1 << 1,
+  USERFAULTFD_IOC_NEW: 0xaa00,
+  UFFD_FEATURE_PAGEFAULT_FLAG_WP: 1 << 0,
+  UFFD_FEATURE_EVENT_REMAP: 1 << 2,
+  UFFD_FEATURE_EVENT_REMOVE: 1 << 3,
+  UFFD_FEATURE_EVENT_UNMAP: 1 << 6,
+  UFFD_FEATURE_WP_ASYNC: 1 << 15,
+} as const;
+
 export const AIO = { IOCB_CMD_PREAD: 0, IOCB_CMD_PWRITE: 1, IOCB_CMD_POLL: 5, IOCB_FLAG_RESFD: 1 << 0 } as const;
 
 export const EVENTFD = { EFD_NONBLOCK: 0o4000, EFD_CLOEXEC: 0o2000000 } as const;
@@ -87,7 +109,9 @@ export const FCNTL = {
   O_APPEND: 0o2000,
   O_DSYNC: 0o10000,
   O_SYNC: 0o4010000,
+  O_NONBLOCK: 0o4000,
   O_CLOEXEC: 0o2000000,
+  O_PATH: 0o10000000,
   F_GETFL: 3,
   AT_EMPTY_PATH: 0x1000,
 } as const;
@@ -98,6 +122,15 @@ const O_DIRECT_ARM64 = 0o200000;
 
 export function openDirectFlag(arch: string): number {
   return isArm64(arch) ? O_DIRECT_ARM64 : O_DIRECT_X64;
+}
+
+/** It has O_DIRECTORY in it, which differs as O_DIRECT does. */
+const O_TMPFILE_X64 = 0o20200000;
+const O_TMPFILE_ARM64 = 0o20040000;
+
+/** Opens a file without a name in a directory. */
+export function temporaryFileFlag(arch: string): number {
+  return isArm64(arch) ? O_TMPFILE_ARM64 : O_TMPFILE_X64;
 }
 
 export const STATX = { STATX_DIOALIGN: 0x2000 } as const;
@@ -132,14 +165,17 @@ export const NUMBERS: readonly {
   { headers: ["sys/syscall.h"], values: SYSCALLS },
   { headers: ["sys/syscall.h"], values: AIO_SYSCALLS_X64, perArch: "x64" },
   { headers: ["sys/syscall.h"], values: AIO_SYSCALLS_ARM64, perArch: "arm64" },
+  { headers: ["sys/syscall.h"], values: USERFAULTFD_SYSCALL_X64, perArch: "x64" },
+  { headers: ["sys/syscall.h"], values: USERFAULTFD_SYSCALL_ARM64, perArch: "arm64" },
+  { headers: ["sys/ioctl.h", "linux/userfaultfd.h"], values: UFFD },
   { headers: ["linux/aio_abi.h"], values: AIO },
   { headers: ["sys/eventfd.h"], values: EVENTFD },
   { headers: ["sys/mman.h", "linux/mman.h"], values: MMAN },
   { headers: ["poll.h"], values: POLL },
   { headers: ["sys/socket.h"], values: SOCKET },
   { headers: ["fcntl.h"], values: FCNTL },
-  { headers: ["fcntl.h"], values: { O_DIRECT: O_DIRECT_X64 }, perArch: "x64" },
-  { headers: ["fcntl.h"], values: { O_DIRECT: O_DIRECT_ARM64 }, perArch: "arm64" },
+  { headers: ["fcntl.h"], values: { O_DIRECT: O_DIRECT_X64, O_TMPFILE: O_TMPFILE_X64 }, perArch: "x64" },
+  { headers: ["fcntl.h"], values: { O_DIRECT: O_DIRECT_ARM64, O_TMPFILE: O_TMPFILE_ARM64 }, perArch: "arm64" },
   { headers: ["linux/stat.h"], values: STATX },
   { headers: ["sys/resource.h"], values: RESOURCE },
   { headers: ["dlfcn.h"], values: DLFCN },

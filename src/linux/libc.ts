@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
 import type koffiModule from "koffi";
 import { RLIMIT } from "../abi/layouts.js";
-import { aioSyscalls, DLFCN, SYSCALLS } from "../abi/numbers.js";
+import { aioSyscalls, DLFCN, SYSCALLS, userfaultfdSyscall } from "../abi/numbers.js";
 import { PinlessError } from "../core/errors.js";
 
 type Koffi = typeof koffiModule;
@@ -31,6 +31,8 @@ interface Libc {
   munmap(address: number, bytes: number): number;
   madvise(address: number, bytes: number, advice: number): number;
   fcntl(fd: number, command: number): number;
+  ioctl(fd: number, request: number, argument: number): number;
+  userfaultfd(nr: number, flags: number): number;
   close(fd: number): number;
   eventfd(count: number, flags: number): number;
   dup3(from: number, to: number, flags: number): number;
@@ -79,6 +81,8 @@ function bind(koffi: Koffi): Libc {
     munmap: lib.func("int munmap(uintptr_t address, size_t bytes)"),
     madvise: lib.func("int madvise(uintptr_t address, size_t bytes, int advice)"),
     fcntl: lib.func("int fcntl(int fd, int command)"),
+    ioctl: lib.func("int ioctl(int fd, unsigned long request, uintptr_t argument)"),
+    userfaultfd: lib.func("syscall", "long", ["long", "int"]),
     close: lib.func("int close(int fd)"),
     eventfd: lib.func("int eventfd(uint32_t count, int flags)"),
     dup3: lib.func("int dup3(int from, int to, int flags)"),
@@ -186,6 +190,18 @@ export function madvise(address: number, bytes: number, advice: number): number 
 export function fcntl(fd: number, command: number): number {
   const c = bound();
   return orErrno(c, c.fcntl(fd, command));
+}
+
+/** `argument`: a number or an address, as the request has it. */
+export function ioctl(fd: number, request: number, argument: number): number {
+  const c = bound();
+  return orErrno(c, c.ioctl(fd, request, argument));
+}
+
+/** A descriptor, or -errno. */
+export function userfaultfd(flags: number): number {
+  const c = bound();
+  return orErrno(c, c.userfaultfd(userfaultfdSyscall(process.arch), flags));
 }
 
 export function close(fd: number): number {

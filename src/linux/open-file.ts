@@ -54,14 +54,22 @@ function openDirect(fd: number, status: number): number {
   }
 }
 
-/** Alignments in bytes, by statx; 0: the file takes no direct I/O (encrypted, say). */
-function alignmentOf(fd: number): { memoryAlign: number; offsetAlign: number } {
+/** Alignments in bytes; 0: the file takes no direct I/O (encrypted, say). */
+function alignmentOf(fd: number): Alignment {
+  return reportedAlignment(fd) ?? { memoryAlign: DEFAULT_ALIGN, offsetAlign: DEFAULT_ALIGN };
+}
+
+export interface Alignment {
+  readonly memoryAlign: number;
+  readonly offsetAlign: number;
+}
+
+/** What statx says of an open file; null where kernel or filesystem don't. */
+export function reportedAlignment(fd: number): Alignment | null {
   const buffer = new Uint8Array(STATX_BUFFER.size);
   const words = new Uint32Array(buffer.buffer);
   const failed = statx(fd, FCNTL.AT_EMPTY_PATH, STATX.STATX_DIOALIGN, buffer) < 0;
-  if (failed || (words[STATX_BUFFER.fields.stx_mask / 4]! & STATX.STATX_DIOALIGN) === 0) {
-    return { memoryAlign: DEFAULT_ALIGN, offsetAlign: DEFAULT_ALIGN };
-  }
+  if (failed || (words[STATX_BUFFER.fields.stx_mask / 4]! & STATX.STATX_DIOALIGN) === 0) return null;
   return {
     memoryAlign: words[STATX_BUFFER.fields.stx_dio_mem_align / 4]!,
     offsetAlign: words[STATX_BUFFER.fields.stx_dio_offset_align / 4]!,

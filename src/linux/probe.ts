@@ -119,7 +119,7 @@ export function hasSwap(): boolean {
 }
 
 /** "0", "0-1", "0,2-3". */
-function countNumaNodes(): number {
+export function countNumaNodes(): number {
   const parts = (readText("/sys/devices/system/node/online")?.trim() ?? "0").split(",");
   return parts.reduce((sum, part) => {
     const [first = 0, last = first] = part.split("-").map(Number);
@@ -127,7 +127,8 @@ function countNumaNodes(): number {
   }, 0);
 }
 
-function readText(path: string): string | null {
+/** The whole of a file of the kernel's, or null: it isn't there, or not for us. */
+export function readText(path: string): string | null {
   try {
     return readFileSync(path, "utf8");
   } catch {

@@ -27,6 +27,8 @@ export class Ring {
   readonly fd: number;
   readonly features: number;
   readonly sqEntries: number;
+  /** Whether the queues are in memory of this process: then whoever closes the descriptor ends the ring. */
+  readonly inOwnMemory: boolean;
   /** The memory of both queues as 32-bit words. */
   readonly cqes: Int32Array;
   /** The submission entries as 32-bit words; `next()` gives the first of one. */
@@ -43,10 +45,17 @@ export class Ring {
   #head = 0;
   #open = true;
   readonly #forgetTeardown: () => void;
-  readonly #unmap: () => void;
+  readonly #unmap: (() => void) | null;
 
-  private constructor(fd: number, params: Uint32Array, queues: Int32Array, sqes: Int32Array, unmap: () => void) {
+  private constructor(
+    fd: number,
+    params: Uint32Array,
+    queues: Int32Array,
+    sqes: Int32Array,
+    unmap: (() => void) | null,
+  ) {
     this.fd = fd;
+    this.inOwnMemory = unmap === null;
     this.features = params[PARAMS.fields.features / 4]!;
     const sq = (field: keyof typeof SQ_OFFSETS.fields): number =>
       params[(PARAMS.fields.sq_off + SQ_OFFSETS.fields[field]) / 4]! / 4;
@@ -95,7 +104,7 @@ export class Ring {
     const { queues: end } = extentOf(params);
     invariant("STATE", params[0] === sqEntries && end <= queuesBytes, `the queues took ${end} of ${queuesBytes} bytes`);
     const queues = new Int32Array(memory, sqesBytes, queuesBytes / 4);
-    return new Ring(fd, params, queues, new Int32Array(memory, 0, sqEntries * SQE_WORDS), () => {});
+    return new Ring(fd, params, queues, new Int32Array(memory, 0, sqEntries * SQE_WORDS), null);
   }
 
   static #openMapped(options: RingOptions): Ring | number {
@@ -169,7 +178,7 @@ export class Ring {
     this.#open = false;
     this.#forgetTeardown();
     close(this.fd);
-    this.#unmap();
+    this.#unmap?.();
   }
 }
 

@@ -31,6 +31,12 @@ export function startScheme(
   }
 }
 
+/** Whether revocation works here: asked once, and again after there was no memory for the test. */
+export function revocationHere(): Revocation {
+  if (revocation === undefined || revocation.noMemory === true) revocation = probeRevocation(monotonicMs);
+  return revocation;
+}
+
 /** The scheme is made before there is an engine to wake. */
 function wakeLater(): { woken: () => void; onWoken: (run: () => void) => void } {
   let wake = (): void => {};
@@ -51,13 +57,13 @@ function startIoUring(
   const degraded: string[] = [];
   let { pin } = settings;
   if (pin === "lease") {
-    if (revocation === undefined || revocation.noMemory === true) revocation = probeRevocation(monotonicMs);
-    if (!revocation.works) {
+    const { works, noMemory, detail } = revocationHere();
+    if (!works) {
       pin = "per-io";
       degraded.push(
-        revocation.noMemory === true
+        noMemory === true
           ? "RLIMIT_MEMLOCK leaves no room for a lease: raise it (ulimit -l). I/O goes per-io"
-          : `leases need a kernel that gives registrations back at once (6.13 or later); here: ${revocation.detail}. I/O goes per-io`,
+          : `leases need a kernel that gives registrations back at once (6.13 or later); here: ${detail}. I/O goes per-io`,
       );
     }
   }

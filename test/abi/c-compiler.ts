@@ -27,7 +27,11 @@ export function evaluate(
   for (let round = 0; round < 5; round++) {
     const left = expressions.filter((expression) => !results.has(expression));
     const prologue = ["#define _GNU_SOURCE", ...headers.map((header) => `#include <${header}>`), "void values(void) {"];
-    const body = left.map((expression, index) => `asm("#@ ${index} %c0" : : "i"((long long)(${expression})));`);
+    // In halves: an operand of x86-64 has 32 bits, and an ioctl's number doesn't fit into their positive ones.
+    const body = left.map((expression, index) => {
+      const whole = `(long long)(${expression})`;
+      return `asm("#@ ${index} %c0 %c1" : : "i"((int)(${whole} >> 32)), "i"((int)(${whole})));`;
+    });
     const { error, status, stdout, stderr } = spawnSync(compiler, ["-std=gnu11", "-w", "-S", "-xc", "-", "-o", "-"], {
       input: [...prologue, ...body, "}", ""].join("\n"),
       encoding: "utf8",
@@ -35,8 +39,8 @@ export function evaluate(
     });
     if (error) throw error;
     if (status === 0) {
-      for (const [, index, value] of stdout.matchAll(/#@ (\d+) (-?\d+)/g)) {
-        results.set(left[Number(index)]!, BigInt(value!));
+      for (const [, index, high, low] of stdout.matchAll(/#@ (\d+) (-?\d+) (-?\d+)/g)) {
+        results.set(left[Number(index)]!, (BigInt(high!) << 32n) | BigInt.asUintN(32, BigInt(low!)));
       }
       return results;
     }

@@ -4,4 +4,5 @@ export const NEWER: Readonly<Record<string, string>> = {
   IORING_SETUP_NO_MMAP: "Linux 6.5",
   "io_sqring_offsets.user_addr": "Linux 6.5",
   "io_cqring_offsets.user_addr": "Linux 6.5",
+  UFFD_FEATURE_WP_ASYNC: "Linux 6.7",
 };

@@ -20,6 +20,9 @@ export interface Revocation {
   readonly works: boolean;
   /** Why not, or how fast. */
   readonly detail: string;
+  /** How long it took, where it works: with nothing else in the ring, and with a read pending on another slot. */
+  readonly idleMs?: number;
+  readonly busyMs?: number;
   /** Nothing could be registered at all, now: another time may tell. */
   readonly noMemory?: boolean;
 }
@@ -51,7 +54,12 @@ export function probeRevocation(nowMs: () => number): Revocation {
     if (busyMs === -ERRNO.ENOMEM) return NO_MEMORY;
     if (typeof busyMs === "string")
       return { works: false, detail: `${busyMs} while a read was pending on another slot` };
-    return { works: true, detail: `${idleMs.toFixed(3)} ms idle, ${busyMs.toFixed(3)} ms with a read pending` };
+    return {
+      works: true,
+      idleMs,
+      busyMs,
+      detail: `${idleMs.toFixed(3)} ms idle, ${busyMs.toFixed(3)} ms with a read pending`,
+    };
   } finally {
     if (typeof pair !== "number") for (const fd of pair) close(fd);
     ring.close();
