@@ -20,7 +20,8 @@ const layers = {
   simulate: ["simulate/", ["simulate/", "engine\\.ts$", "model/", "core/"]],
   lab: ["lab/", ["lab/", "simulate/", "model/", "core/"], NODE],
   bench: ["bench/", ["bench/", "index\\.ts$"], NODE, NPM],
-  cli: ["cli/", ["cli/", "index\\.ts$", "bench/", "simulate/", "lab/"], NODE, NPM],
+  doctor: ["doctor/", ["doctor/", "index\\.ts$", "bench/", "schemes/", "linux/", "abi/", "core/"], NODE],
+  cli: ["cli/", ["cli/", "index\\.ts$", "bench/", "doctor/", "simulate/", "lab/"], NODE, NPM],
   index: [
     "index\\.ts$",
     ["engine\\.ts$", "arena\\.ts$", "files/", "core/", "abi/", "linux/", "schemes/", "memory/", "events/"],

@@ -46,7 +46,7 @@ export async function prepareScratch(
   const noSwap = swapActive || root ? null : "no swap: run as root, or swapon one";
   const swap = swapActive ? "active" : "none";
   if (given !== null && !wantsSwap) return { target: given, swap, noSwap, close: async () => {} };
-  const directory = process.env.PINLESS_SCRATCH ?? tmpdir();
+  const directory = scratchDirectory();
   let order: ScratchOrder;
   try {
     order = orderFor(directory, given === null ? wantedBytes : 0, wantsSwap ? SWAP_BYTES : 0);
@@ -82,6 +82,22 @@ export async function prepareScratch(
     };
   } catch (error) {
     await close();
+    throw error;
+  }
+}
+
+function scratchDirectory(): string {
+  return process.env.PINLESS_SCRATCH ?? tmpdir();
+}
+
+/** Why there can't be a scratch file, or null; nothing is written. */
+export function whyNoScratch(): { readonly directory: string; readonly why: string | null } {
+  const directory = scratchDirectory();
+  try {
+    orderFor(directory, MIN_FILE_BYTES, 0);
+    return { directory, why: null };
+  } catch (error) {
+    if (error instanceof BenchError) return { directory, why: error.message };
     throw error;
   }
 }

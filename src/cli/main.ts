@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { benchCommand } from "./bench.js";
+import { doctorCommand } from "./doctor.js";
 
 const USAGE = 2;
 
@@ -22,7 +23,8 @@ const program = new Command("pinless")
   .version(version)
   .showHelpAfterError("(try --help)")
   .exitOverride()
-  .addCommand(benchCommand(version));
+  .addCommand(benchCommand(version))
+  .addCommand(doctorCommand(version));
 
 try {
   await program.parseAsync();

@@ -41,6 +41,18 @@ export function tmpfs(t: TestContext, bytes: number): string {
   return mount(t, "-t", "tmpfs", "-o", `size=${bytes}`, "pinless-test");
 }
 
+/** The same again, where nothing can be written. */
+export function readOnly(t: TestContext, mounted: string): string {
+  const at = mount(t, "--bind", mounted);
+  run("mount", "-o", "remount,bind,ro", at);
+  return at;
+}
+
+/** A filesystem without files that have no name, and without any that could be written. */
+export function mqueue(t: TestContext): string {
+  return mount(t, "-t", "mqueue", "pinless-test");
+}
+
 /** A filesystem without O_DIRECT. */
 export function ramfs(t: TestContext): string {
   return mount(t, "-t", "ramfs", "pinless-test");

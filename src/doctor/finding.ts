@@ -1,0 +1,37 @@
+/** What one look at the machine has found: a sentence, a verdict, and what to change where something is lacking. */
+
+import { getSystemErrorMap } from "node:util";
+
+export type Verdict = "ok" | "degraded" | "missing";
+
+export interface Finding {
+  readonly verdict: Verdict;
+  readonly found: string;
+  /** A sentence each; none where nothing is lacking, or nothing can be done. */
+  readonly remedies: readonly string[];
+}
+
+/** A finding with its facts. A fact that wasn't found out is null. */
+export type Found<Facts> = Finding & Facts;
+
+export const ok = (found: string): Finding => ({ verdict: "ok", found, remedies: [] });
+
+export const degraded = (found: string, ...remedies: string[]): Finding => ({ verdict: "degraded", found, remedies });
+
+export const missing = (found: string, ...remedies: string[]): Finding => ({ verdict: "missing", found, remedies });
+
+/** A negative errno's name, e.g. "EPERM". */
+export function errnoName(errno: number): string {
+  return getSystemErrorMap().get(errno)?.[0] ?? `errno ${-errno}`;
+}
+
+export function bytesText(value: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  const power = value === 0 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(value) / 10));
+  const shown = value / 1024 ** power;
+  return `${shown.toFixed(Number.isInteger(shown) ? 0 : 1)} ${units[power]}`;
+}
+
+export function countText(value: number): string {
+  return value.toLocaleString("en-US");
+}
