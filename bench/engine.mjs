@@ -1,6 +1,6 @@
 // The engine against the tightest loop of C: ratios of interleaved runs, and the figures that go with them.
 //
-//   npm run bench:engine -- [--file FILE] [--seconds 1] [--rounds 7] [--only NAME]
+//   npm run bench:engine -- [--file FILE] [--seconds 1] [--rounds 7] [--only PART-OF-A-NAME,…]
 //
 // As root it makes a zram disk with ext4 and removes it again: requests complete inline there, so that what's measured is the path and
 // nothing else. Otherwise give it a file of at least 64 MiB on a filesystem with direct I/O. Needs cc and liburing (liburing-dev).
@@ -35,7 +35,16 @@ const ROWS = [
   { name: "residency capped at 100 ms", load: "callback", depth: 32, block: 4096, lease: { max: 100 } },
   { name: "residency capped, 128 KiB", load: "callback", depth: 32, block: 131072, lease: { max: 100 } },
   { name: "node:fs 4 KiB", load: "node", depth: 32, block: 4096 },
-].filter(({ name }) => values.only === undefined || name.includes(values.only));
+  { name: "node:fs O_DIRECT 4 KiB", load: "node", direct: true, depth: 32, block: 4096 },
+  { name: "node:fs 4 KiB, 32 threads", load: "node", depth: 32, block: 4096, threads: 32 },
+  { name: "node:fs O_DIRECT 4 KiB, 32 threads", load: "node", direct: true, depth: 32, block: 4096, threads: 32 },
+  { name: "aio 4 KiB", load: "callback", scheme: "aio", depth: 32, block: 4096 },
+  { name: "aio promises 4 KiB", load: "promise", scheme: "aio", depth: 32, block: 4096 },
+  { name: "direct 4 KiB", load: "callback", scheme: "direct", depth: 32, block: 4096 },
+  { name: "direct promises 4 KiB", load: "promise", scheme: "direct", depth: 32, block: 4096 },
+  { name: "direct 4 KiB, 32 threads", load: "callback", scheme: "direct", depth: 32, block: 4096, threads: 32 },
+  { name: "direct promises 4 KiB, 32 threads", load: "promise", scheme: "direct", depth: 32, block: 4096, threads: 32 },
+].filter(({ name }) => values.only === undefined || values.only.split(",").some((part) => name.includes(part)));
 
 const folder = mkdtempSync(join(tmpdir(), "pinless-bench-"));
 const scratch = values.file === undefined ? zramFile(folder) : { path: values.file, remove: () => {} };
@@ -71,6 +80,7 @@ const loopOfC = (row) => {
 function child(row) {
   const process_ = fork(new URL("load.mjs", import.meta.url), [JSON.stringify({ ...row, file: scratch.path })], {
     execArgv: ["--expose-gc"],
+    env: { ...process.env, UV_THREADPOOL_SIZE: row.threads === undefined ? undefined : String(row.threads) },
   });
   const answer = () =>
     new Promise((resolve, reject) => {
@@ -132,6 +142,30 @@ console.table(
     ]),
   ),
 );
+
+/** Our row against another, round by round: by requests a second, and by CPU time, which says more on a machine with other work. */
+const PAIRS = [
+  ["aio 4 KiB", "node:fs 4 KiB", 2],
+  ["aio 4 KiB", "node:fs O_DIRECT 4 KiB", 2],
+  ["aio promises 4 KiB", "node:fs 4 KiB", 2],
+  ["aio promises 4 KiB", "node:fs O_DIRECT 4 KiB", 2],
+  ["direct 4 KiB", "node:fs 4 KiB", 1],
+  ["direct 4 KiB", "node:fs O_DIRECT 4 KiB", 1],
+  ["direct promises 4 KiB", "node:fs 4 KiB", 1],
+  ["direct promises 4 KiB", "node:fs O_DIRECT 4 KiB", 1],
+  ["direct 4 KiB, 32 threads", "node:fs 4 KiB, 32 threads", 1],
+  ["direct 4 KiB, 32 threads", "node:fs O_DIRECT 4 KiB, 32 threads", 1],
+  ["direct promises 4 KiB, 32 threads", "node:fs 4 KiB, 32 threads", 1],
+  ["direct promises 4 KiB, 32 threads", "node:fs O_DIRECT 4 KiB, 32 threads", 1],
+];
+const byName = (name) => found[ROWS.findIndex((row) => row.name === name)];
+for (const [ours, theirs, wanted] of PAIRS) {
+  const [a, b] = [byName(ours), byName(theirs)];
+  if (a === undefined || b === undefined) continue;
+  const iops = median(a.iops.map((each, i) => each / b.iops[i])).toFixed(2);
+  const cpu = median(a.cpu.map((each, i) => b.cpu[i] / each)).toFixed(2);
+  console.log(`${ours} / ${theirs}: ${iops}, by CPU ${cpu} (wanted ${wanted})`);
+}
 
 if (values.only === undefined) {
   const of = (name) => found[ROWS.findIndex((row) => row.name === name)];

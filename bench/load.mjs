@@ -1,5 +1,6 @@
 // One configuration in a process of its own: runs loads when told to, and says how they went.
 
+import { constants } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
 import { Engine, probe } from "../dist/index.js";
@@ -16,21 +17,31 @@ const position = () => {
 const engine =
   row.load === "node"
     ? null
-    : await Engine.open({ pin: row.pin ?? "lease", depth: Math.max(depth, 8), lease: row.lease ?? {} });
+    : await Engine.open({
+        scheme: row.scheme ?? "io_uring",
+        pin: row.pin ?? "lease",
+        depth: Math.max(depth, 8),
+        lease: row.lease ?? {},
+      });
 const arena = engine === null ? null : await engine.arena({ bytes: depth * block });
-const file = engine === null ? await open(row.file, "r") : await engine.openFile(row.file, "r");
-const buffers = Array.from({ length: depth }, () => (arena === null ? Buffer.alloc(block) : arena.alloc(block)));
+const flags = row.direct === true ? constants.O_RDONLY | constants.O_DIRECT : "r";
+const file = engine === null ? await open(row.file, flags) : await engine.openFile(row.file, "r");
+const buffers = Array.from({ length: depth }, () => (arena === null ? aligned(block) : arena.alloc(block)));
+/** Memory as O_DIRECT wants it: WebAssembly's begins on a page. */
+function aligned(bytes) {
+  return new Uint8Array(new WebAssembly.Memory({ initial: Math.ceil(bytes / 65536) }).buffer, 0, bytes);
+}
+
 let running = false;
 let done = 0;
 
-/** Keeps `depth` requests in flight until `running` is false; resolves when the last has ended. */
+/** Keeps `depth` requests in flight, or as many as the engine takes, until `running` is false; resolves when the last has ended. */
 function callbacks() {
   return new Promise((resolve) => {
     let flying = 0;
     const submit = (buffer) => {
-      flying++;
-      if (file.submit("read", buffer, position(), ended) !== "queued")
-        throw new Error("the engine has no room for its own depth");
+      if (file.submit("read", buffer, position(), ended) === "queued") flying++;
+      else if (flying < engine.depth) throw new Error("the engine has no room for its own depth");
     };
     const ended = (errno, bytes, buffer) => {
       if (errno !== 0 || bytes !== block) throw new Error(`errno ${errno}, ${bytes} bytes`);

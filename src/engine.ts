@@ -50,7 +50,7 @@ export class PortableEngine {
   readonly #drainWaiters: (() => void)[] = [];
   readonly #uses = new Uses();
   readonly #turns = new TurnsOfFiles();
-  /** Submissions that didn't take the hot path; at most the depth. */
+  /** Submissions that didn't take the hot path; at most as many as there may be requests. */
   #indirect = 0;
   #stopClock: (() => void) | null = null;
   /** `lifetime`: which buffer slots are taken. */
@@ -153,7 +153,7 @@ export class PortableEngine {
         turns: this.#turns,
         describe: this.#host.describe,
         segmentOf: (buffer) => this.#segmentOf(buffer),
-        hasRoom: () => this.#backlog.length === 0 && this.#dispatcher.requests.active < this.depth,
+        hasRoom: () => this.#backlog.length === 0 && this.#dispatcher.requests.hasRoom,
         enqueue: (attempt) => this.#enqueue(attempt),
         counted: (what) => {
           if (what === "bounced") this.#bounced++;
@@ -161,7 +161,7 @@ export class PortableEngine {
         },
         uses: this.#uses,
         beginIndirect: () => {
-          if (this.#indirect >= this.depth) return false;
+          if (this.#indirect >= this.#dispatcher.requests.capacity) return false;
           this.#indirect++;
           return true;
         },
@@ -343,7 +343,8 @@ export class PortableEngine {
   }
 
   get #hasRoom(): boolean {
-    return this.#dispatcher.requests.active < this.depth && this.#indirect < this.depth && this.#backlog.length === 0;
+    const { requests } = this.#dispatcher;
+    return requests.hasRoom && this.#indirect < requests.capacity && this.#backlog.length === 0;
   }
 
   readonly #room = (): void => {

@@ -45,6 +45,8 @@ export interface Scheme {
   readonly name: SchemeName;
   /** Requests that can be in the kernel at a time. */
   readonly depth: number;
+  /** Requests that it takes beyond these, to begin each as soon as it can. */
+  readonly ahead?: number;
   /** Null where the scheme has no registered buffers. */
   readonly registrations: Registrations | null;
   /** Set where a read that may never end (of a pipe or socket) can't be waited for: why not. */

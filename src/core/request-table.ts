@@ -45,6 +45,10 @@ export class RequestTable {
     return this.capacity - this.#freeCount;
   }
 
+  get hasRoom(): boolean {
+    return this.#freeCount > 0;
+  }
+
   /** A slot in state ACCEPTED, or -1; the caller fills in the rest. */
   take(): number {
     if (this.#freeCount === 0) return -1;

@@ -7,8 +7,24 @@ import type { CompletionSink, RequestPlace } from "../core/ports.js";
 /** What the kernel transfers at most by one call (MAX_RW_COUNT). */
 const MAX_BYTES = 0x7ffff000;
 
+type CallDone = (error: NodeJS.ErrnoException | null, transferred: number) => void;
+
+/** One call of node:fs. `position` -1: the descriptor's own. */
+export function callPool(isWrite: boolean, fd: number, place: RequestPlace, position: number, done: CallDone): void {
+  const bytes = Math.min(place.bytes, MAX_BYTES);
+  const at = position < 0 ? null : position;
+  if (isWrite) write(fd, place.buffer as Uint8Array, 0, bytes, at, done);
+  else read(fd, place.buffer as Uint8Array, 0, bytes, at, done);
+}
+
+/** A byte count, or -errno. */
+export function resultOf(error: NodeJS.ErrnoException | null, transferred: number): number {
+  return error === null ? transferred : (error.errno ?? -ERRNO.EIO);
+}
+
 export class PoolRequests {
-  readonly #ended: () => void;
+  /** What node:fs calls, one for each slot, made once. */
+  readonly #dones: readonly CallDone[];
   /** Slots and results in turn, oldest first; a ring of places for all slots. */
   readonly #results: Int32Array;
   readonly #places: number;
@@ -19,19 +35,15 @@ export class PoolRequests {
   constructor(depth: number, ended: () => void) {
     this.#places = depth;
     this.#results = new Int32Array(2 * depth);
-    this.#ended = ended;
+    this.#dones = Array.from({ length: depth }, (_, slot) => (error, transferred) => {
+      this.end(slot, resultOf(error, transferred));
+      ended();
+    });
   }
 
   /** `position` -1: the descriptor's own. */
   start(slot: number, isWrite: boolean, fd: number, place: RequestPlace, position: number): void {
-    const bytes = Math.min(place.bytes, MAX_BYTES);
-    const at = position < 0 ? null : position;
-    const done = (error: NodeJS.ErrnoException | null, transferred: number): void => {
-      this.end(slot, error === null ? transferred : (error.errno ?? -ERRNO.EIO));
-      this.#ended();
-    };
-    if (isWrite) write(fd, place.buffer as Uint8Array, 0, bytes, at, done);
-    else read(fd, place.buffer as Uint8Array, 0, bytes, at, done);
+    callPool(isWrite, fd, place, position, this.#dones[slot]!);
   }
 
   /** Has a result delivered by the next `reap`. */

@@ -1,10 +1,11 @@
 // The conformance suites on the real kernel, by calls on libuv's thread pool. It registers nothing, so there is one pin mode.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { closeSync, constants, openSync, readSync } from "node:fs";
+import { closeSync, constants, openSync, readSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { Engine } from "../../dist/index.js";
+import { numberedBlocks } from "../support/blocks.js";
 import { runModule } from "../support/children.js";
 import { scratchDirectory } from "../support/undo.js";
 import { conformance } from "./conformance.js";
@@ -37,6 +38,33 @@ test("Engine by direct is as deep as libuv's pool has threads, and says so", asy
   assert.equal(engine.depth, 2);
   assert.deepEqual(engine.stats().degraded, []);
   await engine.close();
+});
+
+test("Engine by direct takes requests ahead, as many as eight a thread, at most the depth asked for; all are answered", async (t) => {
+  const file = path.join(scratchDirectory(t), "file");
+  writeFileSync(file, numberedBlocks(64));
+  const source = `
+    import { Engine } from PINLESS;
+    const engine = await Engine.open({ scheme: "direct", pin: "per-io", depth: Number(process.argv[2]) });
+    const arena = await engine.arena({ bytes: 2 << 20 });
+    const file = await engine.openFile(process.argv[1]);
+    const buffers = Array.from({ length: 64 }, () => arena.alloc(4096));
+    let done = 0;
+    const taken = buffers.filter((buffer, i) => file.submit("read", buffer, i * 4096, (errno) => done += errno + 1) === "queued").length;
+    const reads = buffers.slice(taken).map((buffer, i) => file.read(buffer, { position: (taken + i) * 4096 }));
+    await Promise.all(reads);
+    await engine.close();
+    console.log(JSON.stringify([engine.depth, taken, done, engine.stats().completed]));
+  `;
+  for (const [threads, depth, taken] of [
+    [2, 128, 16],
+    [2, 3, 3],
+    [1, 1, 1],
+  ]) {
+    const env = { UV_THREADPOOL_SIZE: String(threads) };
+    const { stdout, stderr } = await runModule(source, { env, args: [file, String(depth)] });
+    assert.deepEqual(JSON.parse(stdout || "null"), [Math.min(threads!, depth!), taken, taken, 64], stderr);
+  }
 });
 
 test("direct: File refuses reads of a pipe, which could keep a thread for ever, and writes to one", async (t) => {

@@ -8,6 +8,13 @@ import { PoolRequests } from "../pool-requests.js";
 const DEFAULT_THREADS = 4;
 const MAX_THREADS = 1024;
 
+/**
+ * Calls that libuv is given for each of its threads: a thread that has ended one begins the next without waiting for this thread to have
+ * called back. 4 KiB reads on zram, 4 threads, of node:fs with 32 in flight: 0.8 with one call a thread, 1.4 with 2, 1.7 with 3, 2.4 with 8.
+ * No more: whatever else uses the pool waits behind them.
+ */
+const CALLS_PER_THREAD = 8;
+
 /** Threads of libuv's pool: as many calls run at a time. */
 function poolThreads(): number {
   const asked = process.env.UV_THREADPOOL_SIZE;
@@ -23,6 +30,7 @@ export interface DirectOptions {
 export class Direct implements Scheme {
   readonly name = "direct";
   readonly depth: number;
+  readonly ahead: number;
   readonly registrations = null;
   readonly refusesPipes =
     'a read of a pipe, socket or terminal may never end, and would keep a thread of libuv\'s pool: it needs the scheme "io_uring" or "aio"';
@@ -30,9 +38,11 @@ export class Direct implements Scheme {
   readonly #alarm: Alarm;
 
   constructor({ depth, woken }: DirectOptions) {
-    this.depth = Math.min(depth, poolThreads());
+    const threads = poolThreads();
+    this.depth = Math.min(depth, threads);
+    this.ahead = Math.min(depth, threads * CALLS_PER_THREAD) - this.depth;
     this.#alarm = new Alarm(woken);
-    this.#pool = new PoolRequests(this.depth, this.#alarm.ringSoon);
+    this.#pool = new PoolRequests(this.depth + this.ahead, this.#alarm.ringSoon);
   }
 
   attachFile(fd: number): number {
