@@ -53,6 +53,8 @@ export interface Scheme {
   readonly refusesPipes?: string;
   /** A handle for `prepare`; the descriptors stay the caller's. */
   attachFile(fd: number): number;
+  /** The same for what has no position and makes its callers wait (a pipe, a terminal), where the scheme needs a way of its own. */
+  attachStream?(fd: number): number;
   detachFile(file: number): void;
   /**
    * Queues one request. `position` -1: the descriptor's own. `bufferSlot` -1: not registered.

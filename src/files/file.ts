@@ -57,6 +57,8 @@ export class File extends NodeFile {
   readonly #owner: Owner = { active: 0, directWrites: 0, quiet: null };
   /** The scheme's handle for the descriptor that goes around the page cache, or -1. */
   readonly #directFile: number;
+  /** The scheme's handle for the other one. */
+  readonly #cachedFile: number;
   readonly #memoryMask: number;
   readonly #offsetMask: number;
   readonly #directWrites: boolean;
@@ -71,11 +73,17 @@ export class File extends NodeFile {
     this.#dispatcher = host.dispatcher;
     this.#opened = opened;
     this.#directFile = opened.directFd >= 0 ? host.scheme.attachFile(opened.directFd) : -1;
+    const { fd } = opened.handle;
+    this.#cachedFile = opened.seekable ? fd : (host.scheme.attachStream?.(fd) ?? fd);
     this.#memoryMask = opened.memoryAlign - 1;
     this.#offsetMask = opened.offsetAlign - 1;
     // The end of the file, where O_APPEND writes go, is aligned only by chance.
     this.#directWrites = this.#directFile >= 0 && !opened.append;
-    this.#transfers = new Transfers(host, opened, this.#owner, this.#directFile, this.#directWrites);
+    this.#transfers = new Transfers(host, opened, this.#owner, {
+      direct: this.#directFile,
+      cached: this.#cachedFile,
+      directWrites: this.#directWrites,
+    });
   }
 
   /** Whether aligned I/O goes around the page cache. False where the filesystem has no O_DIRECT, and for what isn't a file. */
@@ -403,6 +411,7 @@ export class File extends NodeFile {
     await this.#transfers.settled();
     this.#transfers.leave();
     if (this.#directFile >= 0) this.#host.scheme.detachFile(this.#directFile);
+    if (!this.#opened.seekable) this.#host.scheme.detachFile(this.#cachedFile);
     this.#opened.closeDirect();
     this.#host.closed(this);
     await this.handle.close();

@@ -28,12 +28,19 @@ interface TransferHost {
   counted(what: "bounced" | "buffered"): void;
 }
 
+/** The ways that a file's requests can go. */
+interface Ways {
+  /** The scheme's handles: around the page cache, -1 where there is no such way; and through it. */
+  readonly direct: number;
+  readonly cached: number;
+  readonly directWrites: boolean;
+}
+
 export class Transfers implements Writer {
   readonly #host: TransferHost;
   readonly #opened: OpenedFile;
   readonly owner: Owner;
-  readonly #directFile: number;
-  readonly #directWrites: boolean;
+  readonly #ways: Ways;
   readonly turns: Turns;
   readonly #settled: (() => void)[] = [];
   /** What isn't in the kernel yet doesn't go there any more. */
@@ -41,12 +48,11 @@ export class Transfers implements Writer {
   /** Calls under way, from the call to its answer. */
   #active = 0;
 
-  constructor(host: TransferHost, opened: OpenedFile, owner: Owner, directFile: number, directWrites: boolean) {
+  constructor(host: TransferHost, opened: OpenedFile, owner: Owner, ways: Ways) {
     this.#host = host;
     this.#opened = opened;
     this.owner = owner;
-    this.#directFile = directFile;
-    this.#directWrites = directWrites;
+    this.#ways = ways;
     this.turns = host.turns.of(opened.identity);
     this.turns.join(this);
   }
@@ -69,7 +75,7 @@ export class Transfers implements Writer {
     if (!write && !this.#opened.seekable && refusesPipes !== undefined)
       throw new PinlessError("ERR_PINLESS_UNSUPPORTED", refusesPipes);
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
-    const direct = aligned && position >= 0 && (write ? this.#directWrites : this.#directFile >= 0);
+    const direct = aligned && position >= 0 && (write ? this.#ways.directWrites : this.#ways.direct >= 0);
     if (!write) return this.#pieces(write, view, position, direct);
     await this.turns.enter(!direct);
     try {
@@ -175,7 +181,7 @@ export class Transfers implements Writer {
     const { dispatcher, segmentOf } = this.#host;
     const segment = segmentOf(memory.buffer);
     if (memory.byteLength === 0) return Promise.resolve(0);
-    const file = direct ? this.#directFile : this.#opened.handle.fd;
+    const file = direct ? this.#ways.direct : this.#ways.cached;
     return new Promise((resolve, reject) => {
       const done = (errno: number, bytes: number): void => {
         if (errno < 0) reject(this.error(write, errno));

@@ -1,7 +1,8 @@
 /** Opens a file twice: through the page cache by Node, whose errors and flags are what a caller expects, and around it. */
 
-import { closeSync, openSync } from "node:fs";
+import { closeSync, fstatSync, openSync } from "node:fs";
 import { open } from "node:fs/promises";
+import { isatty } from "node:tty";
 import { STATX_BUFFER } from "../abi/layouts.js";
 import { FCNTL, openDirectFlag, STATX } from "../abi/numbers.js";
 import type { OpenedFile } from "../core/host.js";
@@ -49,6 +50,24 @@ function openDirect(fd: number, status: number): number {
   const kept = status & (FCNTL.O_ACCMODE | FCNTL.O_APPEND | FCNTL.O_SYNC | FCNTL.O_DSYNC);
   try {
     return openSync(`/proc/self/fd/${fd}`, kept | openDirectFlag(process.arch));
+  } catch {
+    return -1;
+  }
+}
+
+/** The number of /dev/ptmx: whoever opens it again gets another terminal. */
+const PTMX = (5 << 8) | 2;
+
+/**
+ * The same pipe or terminal once more, by a description that doesn't block: the flags of the caller's stay as they are. -1: it's neither,
+ * or can't be opened again (no reader any more, no /proc).
+ */
+export function openNonBlocking(fd: number): number {
+  const stat = fstatSync(fd);
+  if (!stat.isFIFO() && !(isatty(fd) && stat.rdev !== PTMX)) return -1;
+  const access = fcntl(fd, FCNTL.F_GETFL) & FCNTL.O_ACCMODE;
+  try {
+    return openSync(`/proc/self/fd/${fd}`, access | FCNTL.O_NONBLOCK | FCNTL.O_NOCTTY);
   } catch {
     return -1;
   }

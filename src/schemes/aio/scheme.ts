@@ -10,6 +10,7 @@ import { AioContext } from "../../linux/aio-context.js";
 import { EventWake } from "../../linux/event-wake.js";
 import { Alarm } from "../alarm.js";
 import { PoolRequests } from "../pool-requests.js";
+import { StreamRequests } from "../stream-requests.js";
 
 /** Handles of files opened with O_DIRECT begin here; below, a handle is a descriptor (fs.nr_open is at most 2^30). */
 const DIRECT = 2 ** 30;
@@ -24,16 +25,6 @@ const OFFSET = IOCB.fields.aio_offset / 4;
 const FLAGS = IOCB.fields.aio_flags / 4;
 const RESFD = IOCB.fields.aio_resfd / 4;
 const RES = IO_EVENT.fields.res / 4;
-
-/**
- * A request without a position, whose descriptor is polled. Files make one of them at a time, so what is ready stays ready until it's read.
- */
-interface Polled {
-  readonly write: boolean;
-  readonly fd: number;
-  readonly place: RequestPlace;
-  cancelled: boolean;
-}
 
 export interface AioSchemeOptions {
   readonly depth: number;
@@ -50,7 +41,7 @@ export class Aio implements Scheme {
   readonly #wake: EventWake;
   readonly #alarm: Alarm;
   readonly #pool: PoolRequests;
-  readonly #polled = new Map<number, Polled>();
+  readonly #streams: StreamRequests;
 
   private constructor(context: AioContext, wake: EventWake, alarm: Alarm, depth: number) {
     this.#context = context;
@@ -58,6 +49,14 @@ export class Aio implements Scheme {
     this.#alarm = alarm;
     this.depth = depth;
     this.#pool = new PoolRequests(depth, alarm.ringSoon);
+    this.#streams = new StreamRequests({
+      pool: this.#pool,
+      wait: (slot, stream) => {
+        if (stream.unpollable) this.#streams.retryLater(slot, stream);
+        else this.#poll(slot, stream.write, stream.fd);
+      },
+      ended: alarm.ringSoon,
+    });
     const { iocbs } = context;
     for (let slot = 0; slot < depth; slot++) {
       const at = slot * IOCB_WORDS;
@@ -84,12 +83,21 @@ export class Aio implements Scheme {
     return DIRECT + fd;
   }
 
-  detachFile(): void {}
+  attachStream(fd: number): number {
+    return this.#streams.attach(fd);
+  }
+
+  detachFile(file: number): void {
+    this.#streams.detach(file);
+  }
 
   prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
     if (file < DIRECT) {
       if (position >= 0) this.#pool.start(slot, write, file, place, position);
-      else this.#poll(slot, { write, fd: file, place, cancelled: false });
+      else {
+        this.#streams.add(slot, write, file, place);
+        this.#poll(slot, write, file);
+      }
       return;
     }
     const { iocbs } = this.#context;
@@ -104,21 +112,22 @@ export class Aio implements Scheme {
     iocbs[at + OFFSET + 1] = (position / 2 ** 32) | 0;
   }
 
-  #poll(slot: number, polled: Polled): void {
-    this.#polled.set(slot, polled);
+  #poll(slot: number, write: boolean, fd: number): void {
     const { iocbs } = this.#context;
     const at = this.#context.next(slot);
     iocbs[at + OPCODE] = AIO.IOCB_CMD_POLL;
-    iocbs[at + FD] = polled.fd;
-    iocbs[at + BUF] = polled.write ? POLL.POLLOUT : POLL.POLLIN;
+    iocbs[at + FD] = fd;
+    iocbs[at + BUF] = write ? POLL.POLLOUT : POLL.POLLIN;
     iocbs.fill(0, at + BUF + 1, at + FLAGS);
   }
 
   /** Only what waits for its descriptor can be ended: direct I/O, and what runs on the pool, completes. */
   cancel(slot: number): void {
-    const polled = this.#polled.get(slot);
-    if (polled === undefined) return;
-    polled.cancelled = true;
+    const stream = this.#streams.get(slot);
+    if (stream === undefined) return;
+    stream.cancelled = true;
+    // A call that has begun ends by itself: it doesn't wait. What is retried looks at `cancelled` then.
+    if (!stream.waiting || stream.unpollable) return;
     this.enter();
     // If the kernel hasn't taken the poll yet it never will.
     this.#context.iocbs[slot * IOCB_WORDS + FD] = -1;
@@ -138,17 +147,15 @@ export class Aio implements Scheme {
   }
 
   #refused(slot: number, errno: number): void {
-    const polled = this.#polled.get(slot);
-    // Kernels before 4.18 don't poll.
-    if (polled !== undefined) this.#ready(slot, polled, errno === -ERRNO.EINVAL ? 0 : errno);
-    else this.#pool.end(slot, errno);
-  }
-
-  /** A poll has ended: now for the request itself. */
-  #ready(slot: number, { write, fd, place, cancelled }: Polled, result: number): void {
-    this.#polled.delete(slot);
-    if (cancelled || result < 0) this.#pool.end(slot, cancelled ? -ERRNO.ECANCELED : result);
-    else this.#pool.start(slot, write, fd, place, -1);
+    const stream = this.#streams.get(slot);
+    if (stream === undefined) {
+      this.#pool.end(slot, errno);
+      return;
+    }
+    // AIO doesn't poll files that append, which are always ready, nor what has one queue for readers and one for writers: terminals, and a
+    // pipe that is open for both.
+    stream.unpollable = errno === -ERRNO.EINVAL;
+    this.#streams.ready(slot, stream, stream.unpollable ? 0 : errno);
   }
 
   reap(sink: CompletionSink, limit: number): number {
@@ -160,9 +167,9 @@ export class Aio implements Scheme {
       const at = context.completionAt(i);
       const slot = events[at]!;
       const result = events[at + RES]!;
-      const polled = this.#polled.size === 0 ? undefined : this.#polled.get(slot);
-      if (polled !== undefined) {
-        this.#ready(slot, polled, result);
+      const stream = this.#streams.get(slot);
+      if (stream !== undefined) {
+        this.#streams.ready(slot, stream, result);
       } else {
         delivered++;
         sink.completed(slot, result);

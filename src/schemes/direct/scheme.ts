@@ -3,6 +3,7 @@
 import type { CompletionSink, RequestPlace, Scheme } from "../../core/ports.js";
 import { Alarm } from "../alarm.js";
 import { PoolRequests } from "../pool-requests.js";
+import { StreamRequests } from "../stream-requests.js";
 
 /** libuv's own limits and default, for what UV_THREADPOOL_SIZE may say. */
 const DEFAULT_THREADS = 4;
@@ -35,6 +36,7 @@ export class Direct implements Scheme {
   readonly refusesPipes =
     'a read of a pipe, socket or terminal may never end, and would keep a thread of libuv\'s pool: it needs the scheme "io_uring" or "aio"';
   readonly #pool: PoolRequests;
+  readonly #streams: StreamRequests;
   readonly #alarm: Alarm;
 
   constructor({ depth, woken }: DirectOptions) {
@@ -43,20 +45,35 @@ export class Direct implements Scheme {
     this.ahead = Math.min(depth, threads * CALLS_PER_THREAD) - this.depth;
     this.#alarm = new Alarm(woken);
     this.#pool = new PoolRequests(this.depth + this.ahead, this.#alarm.ringSoon);
+    this.#streams = new StreamRequests({
+      pool: this.#pool,
+      wait: (slot, request) => this.#streams.retryLater(slot, request),
+      ended: this.#alarm.ringSoon,
+    });
   }
 
   attachFile(fd: number): number {
     return fd;
   }
 
-  detachFile(): void {}
-
-  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
-    this.#pool.start(slot, write, file, place, position);
+  attachStream(fd: number): number {
+    return this.#streams.attach(fd);
   }
 
-  /** A call that has begun can't be ended. */
-  cancel(): void {}
+  detachFile(file: number): void {
+    this.#streams.detach(file);
+  }
+
+  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
+    if (position >= 0) this.#pool.start(slot, write, file, place, position);
+    else this.#streams.ready(slot, this.#streams.add(slot, write, file, place), 0);
+  }
+
+  /** A call that has begun can't be ended; what waits for a pipe can. */
+  cancel(slot: number): void {
+    const stream = this.#streams.get(slot);
+    if (stream !== undefined) stream.cancelled = true;
+  }
 
   enter(): number {
     return 0;

@@ -1,5 +1,6 @@
 /** The io_uring scheme: one ring with a sparse buffer table and a sparse file table. */
 
+import { isatty } from "node:tty";
 import { SQE } from "../../abi/layouts.js";
 import { ERRNO, IO_URING } from "../../abi/numbers.js";
 import type { CompletionSink, RequestPlace, Scheme } from "../../core/ports.js";
@@ -26,6 +27,7 @@ const {
   IORING_OP_WRITE_FIXED: WRITE_FIXED,
 } = IO_URING;
 const FIXED_FILE = IO_URING.IOSQE_FIXED_FILE << 8;
+const ASYNC = IO_URING.IOSQE_ASYNC << 8;
 
 const FD = SQE.fields.fd / 4;
 const OFF = SQE.fields.off / 4;
@@ -49,6 +51,7 @@ export class IoUring implements Scheme {
   readonly #ring: Ring;
   readonly #wake: Wake;
   readonly #files: FileTable;
+  readonly #terminals = new Set<number>();
 
   private constructor(ring: Ring, wake: Wake, registrations: RegisteredBuffers | null, depth: number) {
     this.#ring = ring;
@@ -87,7 +90,13 @@ export class IoUring implements Scheme {
     return this.#files.attach(fd);
   }
 
+  attachStream(fd: number): number {
+    if (isatty(fd)) this.#terminals.add(fd);
+    return fd;
+  }
+
   detachFile(file: number): void {
+    this.#terminals.delete(file);
     this.#files.detach(file);
   }
 
@@ -96,7 +105,7 @@ export class IoUring implements Scheme {
     const at = this.#ring.next();
     const leased = bufferSlot >= 0;
     const opcode = write ? (leased ? WRITE_FIXED : WRITE) : leased ? READ_FIXED : READ;
-    sqes[at] = file >= REGISTERED ? opcode | FIXED_FILE : opcode;
+    sqes[at] = file >= REGISTERED ? opcode | FIXED_FILE : opcode | this.#asyncFlag(file);
     sqes[at + FD] = file >= REGISTERED ? file - REGISTERED : file;
     sqes[at + OFF] = position < 0 ? -1 : position | 0;
     sqes[at + OFF + 1] = position < 0 ? -1 : (position / 4294967296) | 0;
@@ -110,6 +119,13 @@ export class IoUring implements Scheme {
     sqes[at + BUF_INDEX + 1] = 0;
     sqes[at + BUF_INDEX + 2] = 0;
     sqes[at + BUF_INDEX + 3] = 0;
+  }
+
+  /**
+   * A terminal says that it can be written without waiting, and then waits, in the thread that calls the kernel (6.18): another has to do it.
+   */
+  #asyncFlag(fd: number): number {
+    return this.#terminals.size > 0 && this.#terminals.has(fd) ? ASYNC : 0;
   }
 
   cancel(slot: number): void {
