@@ -30,11 +30,34 @@ function mount(t: TestContext, ...args: string[]): string {
   return at;
 }
 
-/** An ext4 of its own, on a loop device. */
-export function ext4(t: TestContext, bytes: number): string {
+/** An ext4 of its own, on a loop device. `options`: more of mount's. */
+export function ext4(t: TestContext, bytes: number, options = "loop"): string {
+  return ext4Image(t, bytes, options).mount;
+}
+
+/** The same, and the file that it's on. `content`: a directory that is copied in. */
+export function ext4Image(t: TestContext, bytes: number, options: string, content?: string): DiskImage {
   const file = image(scratchDirectory(t), bytes);
-  run("mkfs.ext4", "-q", "-F", file);
-  return mount(t, "-o", "loop", file);
+  run("mkfs.ext4", "-q", "-F", ...(content === undefined ? [] : ["-d", content]), file);
+  return { file, mount: mount(t, "-o", `loop,${options}`, file) };
+}
+
+interface DiskImage {
+  readonly file: string;
+  readonly mount: string;
+}
+
+/** A loop device over a file of zeros. `detach` while it's open: it goes when the last one closes it. */
+export function loopDevice(t: TestContext, bytes: number): { device: string; file: string; detach(): void } {
+  const file = image(scratchDirectory(t), bytes);
+  const device = execFileSync("losetup", ["--find", "--show", file], { encoding: "utf8" }).trim();
+  undoingByShell(t, `losetup -d '${device}' || ! losetup -n -O BACK-FILE '${device}' | grep -q '^${file}'`);
+  return { device, file, detach: () => run("losetup", "-d", device) };
+}
+
+/** Takes a mount away from its path; it's there for whoever has files of it open. */
+export function unmountLazily(at: string): void {
+  run("umount", "-l", at);
 }
 
 export function tmpfs(t: TestContext, bytes: number): string {
