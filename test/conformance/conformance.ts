@@ -4,6 +4,7 @@ import { arenas } from "./arenas.js";
 import type { Ground } from "./ground.js";
 import { hazards } from "./hazards.js";
 import { invalidations } from "./invalidations.js";
+import { load } from "./load.js";
 import { notifier } from "./notifier.js";
 import { submission } from "./submission.js";
 import { transfers } from "./transfers.js";
@@ -11,6 +12,7 @@ import { transfers } from "./transfers.js";
 export function conformance(ground: Ground): void {
   transfers(ground);
   submission(ground);
+  load(ground);
   arenas(ground);
   hazards(ground);
   invalidations(ground);

@@ -68,16 +68,6 @@ export function withoutRegistrations(scheme: SchemeName): void {
     assert.equal(Buffer.from(await ground.contentOf(path)).toString(), expected);
   });
 
-  test(`${scheme}: File.submit on a descriptor that can't do it ends with its errno`, async () => {
-    const path = await ground.file(numberedBlocks(4));
-    const engine = await ground.open();
-    const file = await engine.openFile(path, "r");
-    const buffer = (await engine.arena({ bytes: 2 << 20 })).alloc(BLOCK_BYTES);
-    const errno = await new Promise((resolve) => file.submit("write", buffer, 0, resolve));
-    assert.equal(errno, -9);
-    await engine.close();
-  });
-
   test(`${scheme}: a process ends by itself with an idle engine, and not before a request is answered`, async () => {
     const path = await ground.file(numberedBlocks(64));
     const { code, signal, stdout, stderr } = await runModule(

@@ -9,7 +9,7 @@ import { scratchDirectory } from "../support/undo.js";
 
 const SOURCE = `
   import { Engine } from PINLESS;
-  const engine = await Engine.open({ depth: 16 });
+  const engine = await Engine.open({ scheme: process.argv[3], depth: 16 });
   const arena = await engine.arena({ bytes: 2 << 20 });
   const file = await engine.openFile(process.argv[1]);
   const caught = [];
@@ -30,23 +30,25 @@ const SOURCE = `
   console.log(JSON.stringify({ seen: seen.sort(), caught: caught.sort(), submitted: engine.stats().submitted }));
 `;
 
-test("File.submit: what done throws goes to uncaughtException, and the rest is delivered", async (t) => {
-  const file = path.join(scratchDirectory(t), "file");
-  writeFileSync(file, numberedBlocks(8));
-  const { code, stdout, stderr } = await runModule(SOURCE, { args: [file, "caught"] });
-  assert.equal(code, 0, stderr);
-  assert.deepEqual(JSON.parse(stdout), {
-    seen: [0, 1, 2, 3, 4, 5, 6, 7],
-    caught: [0, 1, 2, 3].map((i) => `uncaughtException: thrown by ${i}`),
-    submitted: 8,
+for (const scheme of ["io_uring", "aio", "direct"]) {
+  test(`${scheme}: File.submit: what done throws goes to uncaughtException, and the rest is delivered`, async (t) => {
+    const file = path.join(scratchDirectory(t), "file");
+    writeFileSync(file, numberedBlocks(8));
+    const { code, stdout, stderr } = await runModule(SOURCE, { args: [file, "caught", scheme] });
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(JSON.parse(stdout), {
+      seen: [0, 1, 2, 3, 4, 5, 6, 7],
+      caught: [0, 1, 2, 3].map((i) => `uncaughtException: thrown by ${i}`),
+      submitted: 8,
+    });
   });
-});
 
-test("File.submit: what done throws ends the process where nobody catches it, as a throw elsewhere does", async (t) => {
-  const file = path.join(scratchDirectory(t), "file");
-  writeFileSync(file, numberedBlocks(8));
-  const { code, signal, stdout, stderr } = await runModule(SOURCE, { args: [file, "uncaught"] });
-  assert.deepEqual([code, signal, stdout], [1, null, ""]);
-  assert.match(stderr, /Error: thrown by [0-3]\n/);
-  assert.doesNotMatch(stderr, /unhandled/i);
-});
+  test(`${scheme}: File.submit: what done throws ends the process where nobody catches it, as a throw elsewhere does`, async (t) => {
+    const file = path.join(scratchDirectory(t), "file");
+    writeFileSync(file, numberedBlocks(8));
+    const { code, signal, stdout, stderr } = await runModule(SOURCE, { args: [file, "uncaught", scheme] });
+    assert.deepEqual([code, signal, stdout], [1, null, ""]);
+    assert.match(stderr, /Error: thrown by [0-3]\n/);
+    assert.doesNotMatch(stderr, /unhandled/i);
+  });
+}
