@@ -17,7 +17,7 @@ import {
   type OperationReport,
   type RequestPlace,
 } from "./core/ports.js";
-import { alignOut, alignUp, contains, overlaps, type Range } from "./core/ranges.js";
+import { alignOut, alignUp, contains, type Range } from "./core/ranges.js";
 import type { Uses } from "./files/uses.js";
 
 const PAGE_BYTES = 4096;
@@ -320,7 +320,7 @@ export class Arena {
     if (segment !== undefined) {
       const start = segment.bufferAddress + view.byteOffset;
       const range = { start, end: start + view.byteLength };
-      if (contains(segment.range, range) && overlaps(segment.range, range)) return range;
+      if (contains(segment.range, range) && range.start < range.end) return range;
     }
     throw new PinlessError(
       "ERR_PINLESS_RANGE",

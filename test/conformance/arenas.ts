@@ -168,10 +168,10 @@ export function arenas(ground: Ground): void {
       const arena = await engine.arena({ bytes: 2 * MIB });
       const other = await engine.arena({ bytes: 2 * MIB });
       const foreign = other.alloc(PAGE);
-      const buffer = arena.alloc(PAGE);
+      const buffer = arena.alloc(2 * PAGE);
       // The buffer behind the views reaches further than the arena does.
       const outside = new Uint8Array(buffer.buffer, 0, buffer.byteOffset + PAGE);
-      const ranges = [foreign, new Uint8Array(PAGE), buffer.subarray(0, 0)];
+      const ranges = [foreign, new Uint8Array(PAGE), buffer.subarray(0, 0), buffer.subarray(PAGE, PAGE)];
       if (buffer.byteOffset > 0) ranges.push(outside);
       for (const range of ranges) {
         await assert.rejects(arena.discard(range), { code: "ERR_PINLESS_RANGE" });
