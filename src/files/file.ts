@@ -6,7 +6,7 @@ import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
 import { PLACE, type Place, placeIn, type Segment } from "../arena.js";
 import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
-import { argumentError, type DescribeErrno } from "../core/errors.js";
+import { argumentError, type DescribeErrno, type SystemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
 import { EFAULT, type Operation, type Scheme } from "../core/ports.js";
 import {
@@ -343,7 +343,7 @@ export class File extends NodeFile {
     return this.#during(buffers, () => this.#oneAfterTheOther(write, buffers, at));
   }
 
-  /** Ends at the first buffer that comes back short. */
+  /** Ends at the first buffer that comes back short, or, with something read by then, that fails. */
   async #oneAfterTheOther(
     write: boolean,
     buffers: readonly ArrayBufferView[],
@@ -352,12 +352,14 @@ export class File extends NodeFile {
     let total = 0;
     for (const buffer of buffers) {
       const at = position === null ? null : position + total;
-      const bytes = await this.#positioned(write, { buffer, view: buffer, position: at }).catch(
-        (error: { bytesWritten?: number }) => {
-          if (write) error.bytesWritten = total + (error.bytesWritten ?? 0);
-          throw error;
-        },
-      );
+      let bytes: number;
+      try {
+        bytes = await this.#positioned(write, { buffer, view: buffer, position: at });
+      } catch (error) {
+        if (!write && total > 0) return total;
+        if (write) (error as SystemError).bytesWritten = total + ((error as SystemError).bytesWritten ?? 0);
+        throw error;
+      }
       total += bytes;
       if (bytes < buffer.byteLength) break;
     }

@@ -230,6 +230,25 @@ export function arenas(ground: Ground): void {
     assert.equal(wrongBlocks(await ground.contentOf(path), 0), null);
   });
 
+  test(named("File.readv ends where a buffer fails, with what it has read by then, as readv(2) does"), async () => {
+    const path = await ground.file(numberedBlocks(8));
+    await withEngine(ground, {}, async (engine) => {
+      const file = await engine.openFile(path, "r");
+      const arena = await engine.arena({ bytes: 2 * MIB });
+      const closed = await engine.arena({ bytes: 2 * MIB });
+      const [good, bad] = [arena.alloc(2 * BLOCK_BYTES), closed.alloc(BLOCK_BYTES)];
+      await closed.close();
+      const { bytesRead } = await file.readv([good, bad, good], BLOCK_BYTES);
+      assert.equal(bytesRead, 2 * BLOCK_BYTES);
+      assert.equal(wrongBlocks(good, 1), null);
+      await assert.rejects(file.readv([bad, good], 0), { code: "EFAULT" });
+      // From the file's own position, which moves by as much.
+      assert.equal((await file.readv([good.subarray(0, BLOCK_BYTES), bad])).bytesRead, BLOCK_BYTES);
+      await file.read(good.subarray(0, BLOCK_BYTES));
+      assert.equal(wrongBlocks(good.subarray(0, BLOCK_BYTES), 1), null);
+    });
+  });
+
   test(named("Arena.close lets writes that began write what the memory held"), async () => {
     const blocks = 700;
     const path = await ground.file(new Uint8Array(0));
