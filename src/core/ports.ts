@@ -65,7 +65,7 @@ export interface Scheme {
   cancel(slot: number): void;
   /** Hands what was prepared to the kernel in one call, and lets it post what has ended. Negative: an errno that can't be met with a retry. */
   enter(): number;
-  /** Delivers at most `limit` completions; returns how many. */
+  /** Delivers at most `limit` of the completions that are there when it's called, none that come meanwhile; returns how many. */
   reap(sink: CompletionSink, limit: number): number;
   /** Arranges for the loop's `wake` once something has ended. False: something has already, so reap again instead of going to sleep. */
   arm(): boolean;
