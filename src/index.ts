@@ -20,7 +20,7 @@ export { InvariantViolation } from "./core/assert.js";
 export type { Done } from "./core/dispatcher.js";
 export { ERROR_CODES, PinlessError, type PinlessErrorCode, type SystemError } from "./core/errors.js";
 export type { MmuEvent } from "./core/events.js";
-export type { Invalidation, MmuNotifier } from "./core/notifier.js";
+export type { Invalidation, MmuNotifier, Protection } from "./core/notifier.js";
 export type { EngineOptions, LeaseOptions } from "./core/options.js";
 export type { Operation, OperationReport, PinMode, SchemeName } from "./core/ports.js";
 export type { EngineStats } from "./core/stats.js";

@@ -29,14 +29,19 @@ export const AWAITS_LEASE = 4;
 /** The invalidation in progress counts this chunk among those it waits for. */
 export const DRAINING = 8;
 export const UNMAPPED = 16;
+/** All of the chunk. */
 export const READ_ONLY = 32;
 /** The pages are about to change, or may have: no lease. */
 export const UNSETTLED = 64;
 export const REFUSED = 128;
+/** A part of the chunk: it can't be registered as a whole, and the kernel says of each page what it is. */
+export const PARTLY_READ_ONLY = 256;
 
 export const IN_PROGRESS = EXCLUDES_DEVICE_WRITES | EXCLUDES_DEVICE_READS | AWAITS_LEASE | DRAINING;
+/** With any of these no registration is used, not even one for life: through it a device would write what is read-only. */
+export const PROTECTED = READ_ONLY | PARTLY_READ_ONLY;
 /** With any of these a chunk takes no lease. */
-export const NO_LEASE = UNMAPPED | READ_ONLY | UNSETTLED | REFUSED;
+export const NO_LEASE = UNMAPPED | PROTECTED | UNSETTLED | REFUSED;
 
 /** In the LEASE word. */
 export const REVALIDATE = -1;

@@ -11,7 +11,17 @@ import type { Leases } from "./leases.js";
 import type { MmuNotifier } from "./notifier.js";
 import { type CompletionSink, ECANCELED, EFAULT, type Loop, type RequestPlace, type Scheme } from "./ports.js";
 import { overlaps, type Range } from "./ranges.js";
-import { FILE, FREE, LEASE, REQUEST_SHIFT, RequestTable, STATE, SUBMITTED, WRITE } from "./request-table.js";
+import {
+  FILE,
+  FREE,
+  LEASE,
+  REQUEST_SHIFT,
+  RequestTable,
+  STATE,
+  SUBMITTED,
+  UNREGISTERED,
+  WRITE,
+} from "./request-table.js";
 
 const TURN_COMPLETIONS = 256;
 
@@ -192,7 +202,8 @@ export class Dispatcher implements CompletionSink {
     }
     const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
-    const lease = this.#registered === null ? words[at + LEASE]! : this.#registered(place);
+    const leased = words[at + LEASE]!;
+    const lease = this.#registered !== null && leased !== UNREGISTERED ? this.#registered(place) : leased;
     if (lease < 0) this.perIo++;
     this.#scheme.prepare(slot, write, words[at + FILE]!, place, position[slot]!, lease);
   }

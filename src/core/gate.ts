@@ -19,6 +19,8 @@ import {
   LEASE,
   LOOK,
   NO_LEASE,
+  PARTLY_READ_ONLY,
+  PROTECTED,
   READ_ONLY,
   REFUSED,
   REVALIDATE,
@@ -29,9 +31,10 @@ import {
 } from "./chunk-table.js";
 import { CONCERNS, type MmuEvent } from "./events.js";
 import type { Leases } from "./leases.js";
-import type { Invalidation, MmuNotifier, Subscriber, Subscription } from "./notifier.js";
+import type { Invalidation, MmuNotifier, Protection, Subscriber, Subscription } from "./notifier.js";
 import type { RequestPlace } from "./ports.js";
-import { overlaps, type Range } from "./ranges.js";
+import { RangeSet } from "./range-set.js";
+import { intersect, overlaps, type Range } from "./ranges.js";
 import {
   ACCEPTED,
   HELD,
@@ -41,6 +44,7 @@ import {
   type RequestTable,
   STATE,
   SUBMITTED,
+  UNREGISTERED,
   WRITE,
 } from "./request-table.js";
 
@@ -67,6 +71,8 @@ export class Gate implements Subscriber {
   readonly #events: GateEvents;
   #held: number[] = [];
   readonly #unsettled: Range[] = [];
+  /** What of the segments is read-only, to the page: the chunks' flags are made of it. Nobody else changes it. */
+  readonly readOnly = new RangeSet();
   /** Requests that were ever held. */
   heldTotal = 0;
 
@@ -103,6 +109,7 @@ export class Gate implements Subscriber {
     const subscription = this.#subscriptions[index];
     if (subscription !== undefined) this.#notifier.remove(subscription);
     this.#subscriptions[index] = undefined;
+    this.readOnly.remove(this.#tables[index]!.range);
   }
 
   /**
@@ -126,7 +133,7 @@ export class Gate implements Subscriber {
     requests[request + REQUEST_SEQUENCE] = words[at + SEQUENCE]!;
     const leases = this.#leases;
     if (leases === null || (gate & (NO_LEASE | IN_PROGRESS)) !== 0) {
-      requests[request + REQUEST_LEASE] = -1;
+      requests[request + REQUEST_LEASE] = (gate & PROTECTED) === 0 ? -1 : UNREGISTERED;
       return GO;
     }
     const lease = words[at + LEASE]! - 1;
@@ -142,9 +149,12 @@ export class Gate implements Subscriber {
   #admitSpan(slot: number, place: RequestPlace, write: boolean): Verdict {
     const { words, firstAt, lastAt } = place;
     let sequence = 0;
+    let gates = 0;
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) {
       Atomics.add(words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1);
-      const verdict = verdictOf(Atomics.load(words, at + GATE), write);
+      const gate = Atomics.load(words, at + GATE);
+      gates |= gate;
+      const verdict = verdictOf(gate, write);
       if (verdict !== GO) {
         for (let back = firstAt; back <= at; back += CHUNK_WORDS) this.#countOut(place, back, write);
         return this.#keepOut(slot, place, verdict);
@@ -154,7 +164,7 @@ export class Gate implements Subscriber {
     const request = slot << REQUEST_SHIFT;
     this.#requests.words[request + STATE] = SUBMITTED;
     this.#requests.words[request + REQUEST_SEQUENCE] = sequence;
-    this.#requests.words[request + REQUEST_LEASE] = -1;
+    this.#requests.words[request + REQUEST_LEASE] = (gates & PROTECTED) === 0 ? -1 : UNREGISTERED;
     return GO;
   }
 
@@ -256,15 +266,32 @@ export class Gate implements Subscriber {
     const { range, event } = invalidation;
     const bits = gateBits(event);
     const flag = flagAfter(event);
+    for (const protection of invalidation.protections) this.#protect(protection);
     this.#everyChunk(range, (table, c) => {
       invariant("EXCLUSION", isDrained(table, c, bits), `I/O or a lease on chunk ${c} at the end of ${event}`);
-      table.clearBits(c, IN_PROGRESS);
-      if (flag !== 0) table.setBits(c, flag);
+      table.clearBits(c, IN_PROGRESS | PROTECTED);
+      const flags = flag | this.#protectionOf(table.rangeOf(c));
+      if (flags !== 0) table.setBits(c, flags);
       const sequence = table.add(c, SEQUENCE, 1);
       invariant("EXCLUSION", (sequence & 1) === 0, `chunk ${c} is odd after ${event}`);
       return true;
     });
     this.#releaseHeld();
+  }
+
+  #protect({ range, readOnly }: Protection): void {
+    if (!readOnly) {
+      this.readOnly.remove(range);
+      return;
+    }
+    this.#tables.forEach((table, t) => {
+      if (this.#subscriptions[t] !== undefined) this.readOnly.add(intersect(range, table.range));
+    });
+  }
+
+  #protectionOf(chunk: Range): number {
+    if (!this.readOnly.meets(chunk)) return 0;
+    return this.readOnly.covers(chunk) ? READ_ONLY : PARTLY_READ_ONLY;
   }
 
   /** Every held request that nothing keeps out any more goes; the others stay in their order. */
@@ -351,10 +378,10 @@ function flagAfter(event: MmuEvent): number {
   switch (CONCERNS[event].afterwards) {
     case "efault":
       return UNMAPPED;
-    case "readOnly":
-      return READ_ONLY;
     case "refuse":
       return REFUSED;
+    // What is read-only is known to the page.
+    case "readOnly":
     case "revalidate":
     case "goOn":
       return 0;

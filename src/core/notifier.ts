@@ -32,6 +32,13 @@ export interface StartOptions {
   readonly ready?: () => void;
 }
 
+/** What became of a part of memory whose protection was changed (PROTECTION_VMA). */
+export interface Protection {
+  readonly range: Range;
+  /** False: it can be written. */
+  readonly readOnly: boolean;
+}
+
 /** One invalidation, from its start to its end. */
 export class Invalidation {
   readonly event: MmuEvent;
@@ -41,6 +48,8 @@ export class Invalidation {
   state: "waiting" | "draining" | "begun" | "ended" = "waiting";
   /** Things that must still end before it has begun. */
   draining = 0;
+  /** Of a PROTECTION_VMA that has ended: what it came to. */
+  protections: readonly Protection[] = [];
   readonly #ready: (() => void) | undefined;
 
   constructor(range: Range, event: MmuEvent, ready?: () => void) {
@@ -114,8 +123,14 @@ export class MmuNotifier {
     return invalidation;
   }
 
-  /** Gives the range back: what was held goes ahead first, then whoever waits for a turn. */
-  invalidateRangeEnd(invalidation: Invalidation): void {
+  /**
+   * Gives the range back: what was held goes ahead first, then whoever waits for a turn. After PROTECTION_VMA `protections` says, to the
+   * page, what was changed; left out, all of the chunks are read-only.
+   */
+  invalidateRangeEnd(
+    invalidation: Invalidation,
+    protections: readonly Protection[] = [{ range: invalidation.range, readOnly: true }],
+  ): void {
     const interval = this.#intervals.get(invalidation);
     invariant(
       "EXCLUSION",
@@ -125,6 +140,7 @@ export class MmuNotifier {
     this.#active.remove(interval);
     this.#intervals.delete(invalidation);
     invalidation.state = "ended";
+    if (invalidation.event === "PROTECTION_VMA") invalidation.protections = protections;
     for (const subscriber of this.#subscribersOn(invalidation.range)) subscriber.resume(invalidation);
     this.#takeTurns();
   }

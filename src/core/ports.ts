@@ -57,7 +57,7 @@ export interface Scheme {
   attachStream?(fd: number): number;
   detachFile(file: number): void;
   /**
-   * Queues one request. `position` -1: the descriptor's own. `bufferSlot` -1: not registered.
+   * Queues one request. `position` -1: the descriptor's own. `bufferSlot` below 0: not registered.
    * `slot` comes back in `completed`.
    */
   prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number, bufferSlot: number): void;

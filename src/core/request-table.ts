@@ -18,8 +18,10 @@ export const WRITE = 1;
 export const FILE = 2;
 /** The sum of the chunks' sequences at submission. */
 export const SEQUENCE = 3;
-/** The buffer slot it went by, or -1. */
+/** The buffer slot it went by; or -1: by no lease; or UNREGISTERED. */
 export const LEASE = 4;
+/** In the LEASE word: by no registration at all, not even one for life. */
+export const UNREGISTERED = -2;
 export const REQUEST_SHIFT = 3;
 
 export class RequestTable {

@@ -14,7 +14,7 @@ import { MMU_EVENTS } from "../../dist/core/events.js";
 import { claim, returned } from "../../dist/core/lease-table.js";
 import { EFAULT } from "../../dist/core/ports.js";
 import { CHUNK } from "./world/kernel.js";
-import { Plain, START } from "./world/plain.js";
+import { Plain, START, type Submitted } from "./world/plain.js";
 
 const COUNTS = [DEVICE_WRITES, DEVICE_READS, HELD, GATE] as const;
 
@@ -201,6 +201,111 @@ test("Gate.settle leaves a chunk unsettled that another announcement is about", 
     assert.deepEqual([plain.where(plain.write(0)), plain.where(plain.write(1))], expected);
   }
   assert.throws(() => gate.settle(left), { invariant: "NO_STALE_IO" });
+});
+
+const PAGE = 4096;
+
+/** Pages of chunk 0, and on. */
+function pages(first: number, count: number): { start: number; end: number } {
+  return { start: START + first * PAGE, end: START + (first + count) * PAGE };
+}
+
+/** Changes the protection of pages, and says what chunks 0 and 1 say of a device write and a device read then. */
+function protect(plain: Plain, range: { start: number; end: number }, readOnly: boolean): string[] {
+  plain.notifier.invalidateRangeEnd(plain.start("PROTECTION_VMA", 0, 2), [{ range, readOnly }]);
+  plain.tags();
+  return [0, 1].map((chunk) => {
+    const went = [plain.write(chunk), plain.write(chunk), plain.read(chunk)].map((request) => plain.where(request));
+    plain.complete();
+    plain.loop.now += 1;
+    return went.slice(1).join(" ");
+  });
+}
+
+const WRITABLE = "leased leased";
+const PARTLY = "per-io per-io";
+const READ_ONLY = "out per-io";
+
+test("a part of a chunk that is read-only keeps leases away and no I/O; all of it, device writes (NO_STALE_IO)", () => {
+  const plain = new Plain();
+  const steps: [{ start: number; end: number }, boolean, string[]][] = [
+    [pages(5, 1), true, [PARTLY, WRITABLE]],
+    [pages(4, 12), true, [PARTLY, WRITABLE]],
+    [pages(0, 17), true, [READ_ONLY, PARTLY]],
+    [pages(0, 32), true, [READ_ONLY, READ_ONLY]],
+    [pages(16, 15), false, [READ_ONLY, PARTLY]],
+    [pages(15, 1), false, [PARTLY, PARTLY]],
+    [pages(16, 16), false, [PARTLY, WRITABLE]],
+    [pages(0, 14), false, [PARTLY, WRITABLE]],
+    [pages(0, 32), false, [WRITABLE, WRITABLE]],
+  ];
+  for (const [range, readOnly, expected] of steps)
+    assert.deepEqual(protect(plain, range, readOnly), expected, JSON.stringify([range, readOnly]));
+  assert.deepEqual(words(plain.table, GATE), [0, 0, 0, 0]);
+  assert.deepEqual(
+    [DEVICE_WRITES, DEVICE_READS].map((word) => plain.table.load(0, word)),
+    [0, 0],
+    "nothing is left to look at on the hot path",
+  );
+});
+
+test("device writes that PROTECTION_VMA held go ahead if their chunk isn't all read-only, and else fail", () => {
+  for (const [range, errno] of [
+    [pages(0, 15), 0],
+    [pages(0, 16), -EFAULT],
+  ] as const) {
+    const plain = new Plain();
+    const protection = plain.start("PROTECTION_VMA", 0);
+    const held = plain.write(0);
+    assert.equal(plain.where(held), "out");
+    plain.notifier.invalidateRangeEnd(protection, [{ range, readOnly: true }]);
+    plain.complete();
+    assert.equal(held.errno, errno);
+  }
+});
+
+test("a PROTECTION_VMA that came to nothing changes nothing; another event leaves what is read-only", () => {
+  const plain = new Plain();
+  plain.notifier.invalidateRangeEnd(plain.start("PROTECTION_VMA", 0), []);
+  assert.deepEqual(words(plain.table, GATE), [0, 0, 0, 0]);
+  protect(plain, pages(0, 17), true);
+  const before = words(plain.table, GATE);
+  for (const event of ["CLEAR", "MIGRATE", "PROTECTION_PAGE", "SOFT_DIRTY", "EXCLUSIVE"] as const) {
+    plain.end(plain.start(event, 0, 2));
+    assert.deepEqual(words(plain.table, GATE), before, event);
+  }
+});
+
+test("no registration for life is used where memory is read-only: a device would write through it", () => {
+  const plain = new Plain({ registered: 0 });
+  plain.kernel.take(0, START, 4 * CHUNK);
+  const went = (...requests: (Submitted | null)[]): string[] => {
+    const places = requests.map((request) => plain.where(request!));
+    plain.complete();
+    return places;
+  };
+  const span = (): Submitted | null => plain.submit(false, 0, { chunks: 2 });
+  assert.deepEqual(went(plain.write(0), plain.read(1), span()), ["leased", "leased", "leased"]);
+  protect(plain, pages(0, 1), true);
+  assert.deepEqual(went(plain.write(0), plain.read(0), span()), ["per-io", "per-io", "per-io"]);
+  assert.deepEqual(went(plain.write(1)), ["leased"], "beside it");
+  protect(plain, pages(0, 1), false);
+  assert.deepEqual(went(plain.write(0), span()), ["leased", "leased"]);
+});
+
+test("Gate forgets what was read-only with its arena; other memory's protection is none of its business", () => {
+  const plain = new Plain();
+  const { gate } = plain.dispatcher;
+  const first = second(plain);
+  const { range } = first.table;
+  const beyond = { start: range.start, end: range.end + 4 * CHUNK };
+  plain.end(plain.notifier.invalidateRangeStart(beyond, "PROTECTION_VMA"));
+  assert.deepEqual(gate.readOnly.ranges, [range]);
+  gate.removeTable(first.index);
+  assert.deepEqual(gate.readOnly.ranges, []);
+  plain.end(plain.notifier.invalidateRangeStart(beyond, "PROTECTION_VMA"));
+  assert.deepEqual(gate.readOnly.ranges, [], "it's somebody else's now");
+  assert.deepEqual(words(second(plain).table, GATE), [0, 0]);
 });
 
 test("Gate.notePages counts huge pages in the segments of their chunks", () => {

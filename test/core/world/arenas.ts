@@ -2,11 +2,10 @@
 import { CHUNK_WORDS, ChunkTable } from "../../../dist/core/chunk-table.js";
 import type { Gate } from "../../../dist/core/gate.js";
 import type { RequestPlace } from "../../../dist/core/ports.js";
-import { CHUNK } from "./kernel.js";
+import { CHUNK, PAGE } from "./kernel.js";
 import type { Where } from "./operations.js";
 import { chunkOf, type RefChunk, type Reference } from "./reference.js";
 
-export const PAGE = 4096;
 const FIRST_CHUNK = 0x7f00_0000;
 const CHUNKS_A_PLACE = 3;
 const PLACES = 3;

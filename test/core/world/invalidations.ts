@@ -2,11 +2,12 @@
 import assert from "node:assert/strict";
 import type { MmuEvent } from "../../../dist/core/events.js";
 import type { Gate } from "../../../dist/core/gate.js";
-import type { Invalidation, MmuNotifier, Subscriber } from "../../../dist/core/notifier.js";
+import type { Invalidation, MmuNotifier, Protection, Subscriber } from "../../../dist/core/notifier.js";
 import type { Range } from "../../../dist/core/ranges.js";
 import type { Arenas } from "./arenas.js";
 import type { Judge } from "./judge.js";
-import { CHUNK, type Kernel } from "./kernel.js";
+import { CHUNK, type Kernel, PAGE } from "./kernel.js";
+import type { Change } from "./operations.js";
 import { chunkOf, type RefChunk, type Reference, type RefInvalidation } from "./reference.js";
 
 /** A discard by other code. */
@@ -47,6 +48,8 @@ export class Invalidations implements Subscriber {
   /** Everything that a refusal leaves as it was. */
   readonly #state: () => unknown;
   #ending: Started | null = null;
+  /** What the one that is ending has changed. */
+  #protections: readonly Protection[] = [];
 
   constructor(
     judge: Judge,
@@ -87,7 +90,7 @@ export class Invalidations implements Subscriber {
 
   resume(invalidation: Invalidation): void {
     assert.equal(this.#ending?.known, invalidation);
-    this.#reference.end(this.#ending!.ref);
+    this.#reference.end(this.#ending!.ref, this.#protections);
   }
 
   start(event: MmuEvent, range: Range, plan: Plan): void {
@@ -133,17 +136,22 @@ export class Invalidations implements Subscriber {
     return this.started.filter(({ begun, handle, foreign }) => begun > 0 && handle !== null && foreign === null);
   }
 
-  end(started: Started): void {
+  end(started: Started, changes: readonly Change[] | null = null): void {
     const { ref, foreign } = started;
     for (const chunk of foreign === null ? this.#arenas.chunksOf(ref.first, ref.last) : []) {
       if (ref.event === "UNMAP") this.#reference.replacePages(chunk, "unmapped");
       if (ref.event === "CLEAR") this.#reference.replacePages(chunk, "discarded");
       if (ref.event === "MIGRATE") this.#reference.replacePages(chunk, "moved");
-      if (ref.event === "PROTECTION_VMA") chunk.pages.readOnly = true;
     }
+    const whole = { start: ref.first * CHUNK, end: (ref.last + 1) * CHUNK };
+    const protections = changes?.map(({ page, pages, readOnly }) => {
+      const start = whole.start + ((page * PAGE) % (whole.end - whole.start));
+      return { range: { start, end: Math.min(start + pages * PAGE, whole.end) }, readOnly };
+    });
+    this.#protections = ref.event !== "PROTECTION_VMA" ? [] : (protections ?? [{ range: whole, readOnly: true }]);
     this.started.splice(this.started.indexOf(started), 1);
     this.#ending = started;
-    this.#notifier.invalidateRangeEnd(started.handle!);
+    this.#notifier.invalidateRangeEnd(started.handle!, protections);
     started.ended();
   }
 

@@ -10,6 +10,7 @@ import {
 import type { Judge } from "./judge.js";
 
 export const CHUNK = 65536;
+export const PAGE = 4096;
 const ENOMEM = 12;
 
 /** What a chunk's addresses lead to. Gone: other pages are there now, or none. */
@@ -19,11 +20,10 @@ export interface Pages {
   goneAt: number;
   /** Discarded by other code, which only announced it. */
   byForeign: boolean;
-  readOnly: boolean;
 }
 
 export function newPages(): Pages {
-  return { gone: "", goneAt: 0, byForeign: false, readOnly: false };
+  return { gone: "", goneAt: 0, byForeign: false };
 }
 
 export interface Registration {

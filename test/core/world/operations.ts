@@ -11,10 +11,17 @@ export interface Where {
   readonly pages: number;
 }
 
+/** Of protection: of pages counted from the invalidation's first, whatever is there. */
+export interface Change {
+  readonly page: number;
+  readonly pages: number;
+  readonly readOnly: boolean;
+}
+
 export type Nested =
   | { readonly do: "submit"; readonly where: Where; readonly write: boolean; readonly endless: boolean }
   | { readonly do: "start"; readonly where: Where; readonly event: MmuEvent; readonly blockable: boolean }
-  | { readonly do: "end"; readonly pick: number }
+  | { readonly do: "end"; readonly pick: number; readonly protections: readonly Change[] | null }
   | { readonly do: "cancel"; readonly pick: number }
   | { readonly do: "whenQuiet"; readonly where: Where }
   | { readonly do: "throw" };
@@ -79,6 +86,7 @@ const where: fc.Arbitrary<Where> = fc.record({
 const PASSING: readonly MmuEvent[] = ["CLEAR", "MIGRATE", "PROTECTION_PAGE", "SOFT_DIRTY", "EXCLUSIVE"];
 const event = fc.oneof(
   { weight: 7, arbitrary: fc.constantFrom(...PASSING) },
+  { weight: 1, arbitrary: fc.constant("PROTECTION_VMA" as const) },
   { weight: 1, arbitrary: fc.constantFrom(...MMU_EVENTS) },
 );
 
@@ -94,7 +102,14 @@ const start = fc.record({
   event,
   blockable: fc.nat(2).map((n) => n > 0),
 });
-const end = fc.record({ do: fc.constant("end" as const), pick });
+const change: fc.Arbitrary<Change> = fc.record({
+  page: fc.oneof(fc.constantFrom(0, 16), fc.nat(47)),
+  pages: fc.oneof(fc.constantFrom(16, 32), fc.integer({ min: 1, max: 40 })),
+  readOnly: fc.boolean(),
+});
+// Null: nobody says what was changed.
+const protections = fc.option(fc.array(change, { maxLength: 3 }), { freq: 8 });
+const end = fc.record({ do: fc.constant("end" as const), pick, protections });
 const cancel = fc.record({ do: fc.constant("cancel" as const), pick });
 const whenQuiet = fc.record({ do: fc.constant("whenQuiet" as const), where });
 const nested: fc.Arbitrary<readonly Nested[]> = fc.oneof(

@@ -1,16 +1,18 @@
 // The protocol told a second time, naively: sets and lists, no counters, no bits. It watches what the engine asks of the kernel, and
 // knows what must have been asked by now.
 import { CONCERNS, type MmuEvent } from "../../../dist/core/events.js";
+import type { Protection } from "../../../dist/core/notifier.js";
 import { ECANCELED, EFAULT } from "../../../dist/core/ports.js";
 import type { Judge } from "./judge.js";
-import { CHUNK, type Issue, newPages, type Pages, type Registration, type Watch } from "./kernel.js";
+import { CHUNK, type Issue, newPages, PAGE, type Pages, type Registration, type Watch } from "./kernel.js";
 
 export interface RefChunk {
   readonly number: number;
   readonly bytes: number;
   pages: Pages;
   unmapped: boolean;
-  readOnly: boolean;
+  /** Numbers of its pages. */
+  readonly readOnly: Set<number>;
   refused: boolean;
   /** Announcements whose change may still come. */
   readonly unsettledBy: Set<object>;
@@ -51,6 +53,11 @@ function concerns(event: MmuEvent, write: boolean): boolean {
   return write ? deviceReads : deviceWrites;
 }
 
+/** All of it. */
+function isReadOnly({ readOnly, bytes }: RefChunk): boolean {
+  return readOnly.size === bytes / PAGE;
+}
+
 export class Reference implements Watch {
   readonly chunks = new Map<number, RefChunk>();
   invalidations: RefInvalidation[] = [];
@@ -79,12 +86,13 @@ export class Reference implements Watch {
   }
 
   addChunk(number: number, bytes: number): void {
-    const flags = { unmapped: false, readOnly: false, refused: false, revalidate: false };
+    const flags = { unmapped: false, refused: false, revalidate: false };
     const sequence = this.#turnAt(number) === undefined ? 0 : 1;
     const chunk = {
       number,
       bytes,
       pages: newPages(),
+      readOnly: new Set<number>(),
       unsettledBy: new Set<object>(),
       sequence,
       droppedAt: 0,
@@ -104,7 +112,7 @@ export class Reference implements Watch {
 
   #verdict(request: RefRequest): "go" | "wait" | "fault" {
     for (const chunk of request.chunks) {
-      if (chunk.unmapped || chunk.refused || (chunk.readOnly && !request.write)) return "fault";
+      if (chunk.unmapped || chunk.refused || (isReadOnly(chunk) && !request.write)) return "fault";
       const turn = this.chunks.get(chunk.number) === chunk ? this.#turnAt(chunk.number) : undefined;
       if (turn !== undefined && concerns(turn.event, request.write)) return "wait";
     }
@@ -168,8 +176,10 @@ export class Reference implements Watch {
       for (const request of this.inKernel(c)) if (concerns(next.event, request.write)) next.requests.add(request);
       if (CONCERNS[next.event].lease === "keep") continue;
       for (const lease of this.registrations.filter(({ chunk }) => chunk === c)) {
+        // Who is only retired isn't waited for, nor counted when it's back.
+        if (CONCERNS[next.event].lease !== "drop") continue;
         chunk.revalidate = true;
-        if (CONCERNS[next.event].lease === "drop") next.leases.add(lease);
+        next.leases.add(lease);
       }
     }
     this.#look(next);
@@ -186,7 +196,7 @@ export class Reference implements Watch {
     if (state === "draining" && requests.size === 0 && leases.size === 0) invalidation.state = "begun";
   }
 
-  end(invalidation: RefInvalidation): void {
+  end(invalidation: RefInvalidation, protections: readonly Protection[]): void {
     const { event, first, last } = invalidation;
     this.invalidations.splice(this.invalidations.indexOf(invalidation), 1);
     for (let c = first; c <= last; c++) {
@@ -195,7 +205,14 @@ export class Reference implements Watch {
       chunk.sequence++;
       if (CONCERNS[event].lease === "drop") chunk.droppedAt = ++this.#judge.step;
       if (event === "UNMAP") chunk.unmapped = true;
-      if (event === "PROTECTION_VMA") chunk.readOnly = true;
+      for (const { range, readOnly } of protections) {
+        for (let page = 0; page < chunk.bytes / PAGE; page++) {
+          const address = c * CHUNK + page * PAGE;
+          if (address < range.start || range.end <= address) continue;
+          if (readOnly) chunk.readOnly.add(page);
+          else chunk.readOnly.delete(page);
+        }
+      }
       if (event === "RELEASE") chunk.refused = true;
     }
     for (const request of this.requests.values()) if (request.state === "held") this.#decideHeld(request);
@@ -250,7 +267,7 @@ export class Reference implements Watch {
     this.#judge.require("NO_STALE_IO", request.chunks.length === 1 && lease.chunk === request.first, say("of another"));
     this.#judge.require("NO_STALE_IO", lease.takenAt > chunk.droppedAt, say("older than an invalidation"));
     this.#judge.require("NO_STALE_IO", chunk.unsettledBy.size === 0, say("while unsettled"));
-    this.#judge.require("NO_STALE_IO", !chunk.readOnly, say("on read-only memory"));
+    this.#judge.require("NO_STALE_IO", chunk.readOnly.size === 0, say("on read-only memory"));
     this.#judge.require("NO_STALE_IO", lease.emptied !== "engine", say("that was given back"));
     const turn = this.#turnAt(chunk.number);
     const dropping = turn !== undefined && CONCERNS[turn.event].lease !== "keep";
@@ -274,7 +291,8 @@ export class Reference implements Watch {
       // Discarded by other code while it was in flight, and not by a lease: it came first.
       const before = pages.byForeign && issue.used === null && pages.goneAt > issue.enteredAt;
       this.#judge.require("LINEAR", pages === chunk.pages || before, say(`found pages that were ${pages.gone}`));
-      this.#judge.require("LINEAR", issue.write || !pages.readOnly, say("wrote to read-only memory"));
+      // Of a part of it the kernel takes care.
+      this.#judge.require("LINEAR", issue.write || !isReadOnly(chunk), say("wrote to read-only memory"));
       const turn = this.chunks.get(chunk.number) === chunk ? this.#turnAt(chunk.number) : undefined;
       const excluded = turn?.state === "begun" && concerns(turn.event, request.write);
       this.#judge.require("EXCLUSION", !excluded, say(`took effect within ${turn?.event}`));
@@ -301,7 +319,7 @@ export class Reference implements Watch {
     const at = this.chunks.get(chunk);
     this.#judge.require("NO_STALE_IO", at !== undefined, () => `a lease on chunk ${chunk}, which is nobody's`);
     const barred =
-      at.unmapped || at.readOnly || at.refused || at.unsettledBy.size > 0 || this.#turnAt(chunk) !== undefined;
+      at.unmapped || at.readOnly.size > 0 || at.refused || at.unsettledBy.size > 0 || this.#turnAt(chunk) !== undefined;
     this.#judge.require("NO_STALE_IO", !barred, () => `a lease is taken on chunk ${chunk}, which may have none`);
     this.#mayTake(at, bytes);
   }

@@ -7,10 +7,10 @@ import { Leases } from "../../../dist/core/leases.js";
 import { MmuNotifier } from "../../../dist/core/notifier.js";
 import { EFAULT } from "../../../dist/core/ports.js";
 import { agree } from "./agree.js";
-import { Arenas, PAGE } from "./arenas.js";
+import { Arenas } from "./arenas.js";
 import { Invalidations } from "./invalidations.js";
 import { Judge } from "./judge.js";
-import { CHUNK, Kernel, newPages, type Registration } from "./kernel.js";
+import { CHUNK, Kernel, newPages, PAGE, type Registration } from "./kernel.js";
 import { ManualLoop } from "./manual-loop.js";
 import { Monitor } from "./monitor.js";
 import type { Nested, Operation, Setup } from "./operations.js";
@@ -225,7 +225,7 @@ export class World {
       }
       case "end": {
         const begun = this.invalidations.begun();
-        if (begun.length > 0) this.invalidations.end(begun[operation.pick % begun.length]!);
+        if (begun.length > 0) this.invalidations.end(begun[operation.pick % begun.length]!, operation.protections);
         break;
       }
       case "cancel": {
