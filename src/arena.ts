@@ -1,11 +1,10 @@
 /** Memory that I/O goes to and from, and the operations on it. */
 
-import { CHUNK_WORDS, ChunkTable } from "./core/chunk-table.js";
+import { ChunkTable } from "./core/chunk-table.js";
 import type { Dispatcher } from "./core/dispatcher.js";
 import { argumentError, type DescribeErrno, PinlessError, systemError } from "./core/errors.js";
 import type { MmuEvent } from "./core/events.js";
 import { FreeList } from "./core/free-list.js";
-import type { Gate } from "./core/gate.js";
 import type { MmuNotifier } from "./core/notifier.js";
 import {
   ENOMEM,
@@ -15,10 +14,10 @@ import {
   type MemoryOperation,
   type MemoryResult,
   type OperationReport,
-  type RequestPlace,
 } from "./core/ports.js";
 import { alignOut, alignUp, contains, type Range } from "./core/ranges.js";
 import type { Uses } from "./files/uses.js";
+import { PLACE, placeIn, rangeIn, type Segment } from "./segment.js";
 
 const PAGE_BYTES = 4096;
 /** Segments begin and end on huge pages, whatever the chunk, so that a chunk can be (part of) one. */
@@ -41,51 +40,6 @@ export interface ArenaHost {
   abandon(segment: Segment): void;
   counted(event: MmuEvent, waitedMs: number): void;
   closed(arena: Arena): void;
-}
-
-/**
- * Where a buffer from `alloc` is, on the buffer itself: asking a typed array for its `buffer` is a call into V8's C++, and costs more than
- * all the rest of a submission. Views made of it (`subarray`) don't have it and are looked up.
- */
-export const PLACE = Symbol("pinless.place");
-
-export interface Place extends RequestPlace {
-  readonly segment: Segment;
-}
-
-export function placeIn(segment: Segment, buffer: ArrayBufferView, address: number, bytes: number): Place {
-  const { table, index } = segment;
-  return {
-    segment,
-    buffer,
-    address,
-    addressLow: address | 0,
-    addressHigh: Math.floor(address / 2 ** 32),
-    bytes,
-    table: index,
-    words: table.words,
-    firstAt: table.chunkAt(address) * CHUNK_WORDS,
-    lastAt: table.chunkAt(address + bytes - 1) * CHUNK_WORDS,
-  };
-}
-
-/** One mapping of an arena. */
-export interface Segment {
-  readonly buffer: ArrayBufferLike;
-  /** The address of the buffer's byte 0. */
-  readonly bufferAddress: number;
-  /** The part of it that is the arena's: whole chunks. */
-  readonly range: Range;
-  readonly table: ChunkTable;
-  readonly free: FreeList;
-  /** The gate that watches it. */
-  readonly gate: Gate;
-  /** The gate's number for it; -1 once it's gone. */
-  index: number;
-  /** Closing: no I/O begins on it any more. */
-  closed: boolean;
-  /** `lifetime`: the first buffer slot it's registered in, or -1. */
-  registeredSlot: number;
 }
 
 export interface ArenaOptions {
@@ -179,14 +133,15 @@ export class Arena {
     if (this.#state !== "open") throw closedError();
     const table = new ChunkTable(range, chunkBytes);
     const free = new FreeList(bytes, chunkBytes);
-    const { gate } = this.#host.dispatcher;
+    const { notifier, dispatcher } = this.#host;
     const segment: Segment = {
       buffer: mapping.buffer,
       bufferAddress: mapping.address,
       range,
       table,
       free,
-      gate,
+      gate: dispatcher.gate,
+      notifier,
       index: -1,
       closed: false,
       registeredSlot: -1,
@@ -318,8 +273,7 @@ export class Arena {
       throw argumentError("ERR_INVALID_ARG_TYPE", "the range must be a view of this arena's memory");
     const segment = this.#segments.find((s) => s.buffer === view.buffer);
     if (segment !== undefined) {
-      const start = segment.bufferAddress + view.byteOffset;
-      const range = { start, end: start + view.byteLength };
+      const range = rangeIn(segment, view);
       if (contains(segment.range, range) && range.start < range.end) return range;
     }
     throw new PinlessError(

@@ -1,6 +1,6 @@
 /** The engine: one scheme, the notifier and the leases, arenas and files. Only it decides when. */
 
-import { Arena, type ArenaHost, type ArenaOptions, type Segment } from "./arena.js";
+import { Arena, type ArenaHost, type ArenaOptions } from "./arena.js";
 import { invariant } from "./core/assert.js";
 import type { ChunkTable } from "./core/chunk-table.js";
 import { Dispatcher } from "./core/dispatcher.js";
@@ -17,6 +17,7 @@ import { File } from "./files/file.js";
 import { Staging } from "./files/staging.js";
 import { TurnsOfFiles } from "./files/turns.js";
 import { Uses } from "./files/uses.js";
+import { noteSegment, type Segment, segmentOf } from "./segment.js";
 
 /** The largest registration that the kernel takes (io_uring/rsrc.c). */
 const MAX_REGISTRATION_BYTES = 2 ** 30;
@@ -34,8 +35,6 @@ export class PortableEngine {
   readonly #scheme: Scheme;
   readonly #dispatcher: Dispatcher;
   readonly #tables: ChunkTable[] = [];
-  /** Weak: a closed arena's memory goes with its last view. */
-  readonly #segments = new WeakMap<ArrayBufferLike, Segment>();
   readonly #byTable: (Segment | undefined)[] = [];
   readonly #arenas = new Set<Arena>();
   readonly #files = new Set<File>();
@@ -267,7 +266,7 @@ export class PortableEngine {
     segment.index = this.#dispatcher.gate.addTable(segment.table);
     // Memory that waits for a pipe may do so for ever: a lease on it would pin it for as long.
     if (!leased) this.#dispatcher.gate.unsettle(segment.range);
-    this.#segments.set(segment.buffer, segment);
+    noteSegment(segment);
     this.#byTable[segment.index] = segment;
     if (this.pin === "lifetime" && leased) this.#registerForLife(segment);
   }
@@ -330,8 +329,10 @@ export class PortableEngine {
   #segmentOf(buffer: ArrayBufferLike): Segment | null {
     const last = this.#lastSegment;
     if (last !== null && last.buffer === buffer) return last;
-    const segment = this.#segments.get(buffer) ?? null;
-    if (segment !== null) this.#lastSegment = segment;
+    const segment = segmentOf(buffer);
+    // Memory of another engine is memory like any other.
+    if (segment === null || segment.gate !== this.#dispatcher.gate) return null;
+    this.#lastSegment = segment;
     return segment;
   }
 

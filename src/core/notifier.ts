@@ -7,7 +7,7 @@
  */
 
 import { invariant } from "./assert.js";
-import type { MmuEvent } from "./events.js";
+import { CONCERNS, type MmuEvent } from "./events.js";
 import { type Interval, IntervalTree } from "./interval-tree.js";
 import { alignOut, overlaps, type Range } from "./ranges.js";
 
@@ -143,6 +143,22 @@ export class MmuNotifier {
     if (invalidation.event === "PROTECTION_VMA") invalidation.protections = protections;
     for (const subscriber of this.#subscribersOn(invalidation.range)) subscriber.resume(invalidation);
     this.#takeTurns();
+  }
+
+  /**
+   * Runs `access`, which uses the range as a device would and is over when it returns, outside of every invalidation that concerns it: at
+   * once, or in a turn of its own.
+   */
+  whenOpen(range: Range, concerns: "deviceReads" | "deviceWrites", access: () => void): void {
+    if (!this.on(range).some(({ state, event }) => state === "begun" && CONCERNS[event][concerns])) {
+      access();
+      return;
+    }
+    const ready = (): void => {
+      access();
+      this.invalidateRangeEnd(turn);
+    };
+    const turn = this.invalidateRangeStart(range, "EXCLUSIVE", { ready });
   }
 
   /** The invalidation in progress at an address, if any. */

@@ -4,11 +4,11 @@ import type { ReadStream, WriteStream } from "node:fs";
 import { createInterface, type Interface } from "node:readline";
 import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
-import { PLACE, type Place, placeIn, type Segment } from "../arena.js";
 import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
 import { argumentError, type DescribeErrno, type SystemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
 import { EFAULT, type Operation, type Scheme } from "../core/ports.js";
+import { PLACE, type Place, placeIn, type Segment } from "../segment.js";
 import {
   notAView,
   positionOf,

@@ -3,19 +3,14 @@
  * memory that isn't an arena's, or isn't aligned, is copied through staging memory.
  */
 
-import { placeIn, type Segment } from "../arena.js";
 import type { Dispatcher, Owner } from "../core/dispatcher.js";
 import { type DescribeErrno, PinlessError, type SystemError, systemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
 import { EBADF, ECANCELED, EFAULT, type Scheme } from "../core/ports.js";
-import { contains, type Range } from "../core/ranges.js";
+import { contains } from "../core/ranges.js";
+import { placeIn, rangeIn, type Segment, segmentOf } from "../segment.js";
 import { PIECE_BYTES, PIPE_PIECE_BYTES, type Staging } from "./staging.js";
 import type { Turns, TurnsOfFiles, Writer } from "./turns.js";
-
-function rangeIn(segment: Segment, view: ArrayBufferView): Range {
-  const start = segment.bufferAddress + view.byteOffset;
-  return { start, end: start + view.byteLength };
-}
 
 interface TransferHost {
   readonly dispatcher: Dispatcher;
@@ -34,6 +29,12 @@ interface Ways {
   readonly direct: number;
   readonly cached: number;
   readonly directWrites: boolean;
+}
+
+/** Whether a store by JavaScript would end the process. */
+function isReadOnly(view: ArrayBufferView): boolean {
+  const segment = segmentOf(view.buffer);
+  return segment?.gate.readOnly.meets(rangeIn(segment, view)) === true;
 }
 
 export class Transfers implements Writer {
@@ -162,19 +163,34 @@ export class Transfers implements Writer {
 
   async #staged(write: boolean, part: Uint8Array, position: number, direct: boolean): Promise<number> {
     if (part.byteLength === 0) return 0;
+    // Before anything is read: a pipe gives it only once.
+    if (!write && isReadOnly(part)) throw this.error(write, -EFAULT);
     const piece = await this.#host.staging.acquire(part.byteLength);
     try {
-      if (write) piece.set(part);
+      if (write) await this.#copy(write, part, piece);
       const bytes = await this.#issue(write, piece, position, direct);
-      if (!write) {
-        // A pipe's data can come when the arena that waited for it is gone.
-        if (this.#host.segmentOf(part.buffer)?.closed === true) throw this.error(write, -EFAULT);
-        part.set(piece.subarray(0, bytes));
-      }
+      if (!write) await this.#copy(write, part.subarray(0, bytes), piece);
       return bytes;
     } finally {
       await this.#host.staging.release(piece);
     }
+  }
+
+  /** To an arena's memory the copy is what a request is elsewhere: a memory operation keeps it out, and it can fail. */
+  #copy(write: boolean, memory: Uint8Array, piece: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const copy = (): void => {
+        // A pipe's data can come when the arena that waited for it is gone.
+        const refused = !write && (segment?.closed === true || isReadOnly(memory));
+        if (refused) reject(this.error(write, -EFAULT));
+        else if (write) piece.set(memory);
+        else memory.set(piece.subarray(0, memory.byteLength));
+        resolve();
+      };
+      const segment = segmentOf(memory.buffer);
+      if (segment === null) copy();
+      else segment.notifier.whenOpen(rangeIn(segment, memory), write ? "deviceReads" : "deviceWrites", copy);
+    });
   }
 
   #issue(write: boolean, memory: Uint8Array, position: number, direct: boolean): Promise<number> {

@@ -251,3 +251,41 @@ test("MmuNotifier.on gives the invalidations that have their turn on a range", (
   assert.deepEqual(notifier.on({ start: 0, end: 64 }), [first, second]);
   assert.deepEqual(notifier.on({ start: 16, end: 32 }), []);
 });
+
+test("MmuNotifier.whenOpen runs an access at once, but in a turn of its own where it would be inside of an invalidation", () => {
+  const range = { start: GRANULE, end: 2 * GRANULE };
+  for (const [event, deviceReads, deviceWrites] of [
+    ["CLEAR", false, false],
+    ["PROTECTION_VMA", true, false],
+    ["EXCLUSIVE", false, false],
+  ] as const) {
+    for (const [concerns, atOnce] of [
+      ["deviceReads", deviceReads],
+      ["deviceWrites", deviceWrites],
+    ] as const) {
+      const notifier = new MmuNotifier(GRANULE);
+      const log: string[] = [];
+      notifier.whenOpen(range, concerns, () => log.push("open"));
+      assert.deepEqual(log, ["open"]);
+      const invalidation = notifier.invalidateRangeStart(range, event);
+      notifier.whenOpen({ start: GRANULE + 8, end: GRANULE + 9 }, concerns, () => log.push("inside"));
+      notifier.whenOpen({ start: 2 * GRANULE, end: 2 * GRANULE + 1 }, concerns, () => log.push("beside"));
+      const next = notifier.invalidateRangeStart(range, event, { ready: () => log.push("next") });
+      notifier.invalidateRangeEnd(invalidation);
+      const expected = atOnce ? ["inside", "beside"] : ["beside", "inside"];
+      assert.deepEqual(log, ["open", ...expected, "next"], `${event}, ${concerns}`);
+      notifier.invalidateRangeEnd(next);
+      assert.equal(notifier.inProgress, 0);
+    }
+  }
+});
+
+test("MmuNotifier.whenOpen doesn't wait for an invalidation that still waits itself", () => {
+  const { notifier, told, start } = setUp([0, 32]);
+  told[0]!.draining = 1;
+  const clear = start(0, 32, "CLEAR");
+  assert.equal(clear.state, "draining");
+  let accesses = 0;
+  notifier.whenOpen({ start: 3, end: 4 }, "deviceWrites", () => accesses++);
+  assert.equal(accesses, 1);
+});
