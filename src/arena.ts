@@ -2,10 +2,10 @@
 
 import { ChunkTable } from "./core/chunk-table.js";
 import type { Dispatcher } from "./core/dispatcher.js";
-import { argumentError, type DescribeErrno, PinlessError, systemError } from "./core/errors.js";
+import { argumentError, type DescribeErrno, PinlessError, type PinlessErrorCode, systemError } from "./core/errors.js";
 import type { MmuEvent } from "./core/events.js";
 import { FreeList } from "./core/free-list.js";
-import type { MmuNotifier } from "./core/notifier.js";
+import type { MmuNotifier, Protection } from "./core/notifier.js";
 import {
   ENOMEM,
   type Loop,
@@ -15,11 +15,10 @@ import {
   type MemoryResult,
   type OperationReport,
 } from "./core/ports.js";
-import { alignOut, alignUp, contains, type Range } from "./core/ranges.js";
+import { alignDown, alignOut, alignUp, contains, type Range } from "./core/ranges.js";
 import type { Uses } from "./files/uses.js";
-import { PLACE, placeIn, rangeIn, type Segment } from "./segment.js";
+import { bytesAt, PAGE_BYTES, PLACE, placeIn, rangeIn, type Segment, wholePages } from "./segment.js";
 
-const PAGE_BYTES = 4096;
 /** Segments begin and end on huge pages, whatever the chunk, so that a chunk can be (part of) one. */
 const HUGE_PAGE_BYTES = 2 << 20;
 /** WebAssembly's limit for one memory. */
@@ -56,6 +55,8 @@ export class Arena {
   readonly #options: ArenaOptions;
   readonly #segments: Segment[] = [];
   #state: "open" | "closing" | "closed" = "open";
+  /** protect() was called, so that memory may be, or may be about to be, read-only. */
+  #protects = false;
 
   /** Not for callers: `engine.arena()` makes arenas. */
   constructor(host: ArenaHost, options: ArenaOptions) {
@@ -90,11 +91,10 @@ export class Arena {
     );
   }
 
-  /** Gives a buffer back once no I/O on it is left. Throws `ERR_PINLESS_NOT_ALLOCATED` for anything that `alloc` didn't give. */
+  /** Gives a buffer back once no I/O on it is left; what of it is read-only can be written again. Throws `ERR_PINLESS_NOT_ALLOCATED` for anything that `alloc` didn't give. */
   async free(buffer: ArrayBufferView): Promise<void> {
     this.#assertOpen();
-    const range = this.#rangeOf(buffer);
-    const segment = this.#segments.find((s) => contains(s.range, range))!;
+    const { segment, part: range } = this.#locate(buffer);
     const offset = range.start - segment.range.start;
     const bytes = segment.free.allocatedAt(offset);
     if (bytes === undefined || alignUp(buffer.byteLength, PAGE_BYTES) !== bytes) {
@@ -105,6 +105,14 @@ export class Arena {
     }
     segment.free.retire(offset);
     await this.#quiet(range, true);
+    if (this.#protects) {
+      try {
+        await this.#setAccess(segment, alignOut(range, PAGE_BYTES), false);
+      } catch (error) {
+        segment.free.restore(offset, bytes);
+        throw error;
+      }
+    }
     segment.free.release(offset, bytes);
   }
 
@@ -153,62 +161,102 @@ export class Arena {
 
   /**
    * Throws the content away: the range reads as zeros. Its pages are free for others until they're used again; where the range ends
-   * inside a page, that page is kept and written with zeros. `lazily`: the kernel takes the pages when it needs memory; until then, or
-   * until they're written, the range may read as before (MADV_FREE).
+   * inside a page, that page is kept and written with zeros, which a page that protect() made read-only can't be: rejects with
+   * `ERR_PINLESS_READ_ONLY`, and nothing is thrown away. `lazily`: the kernel takes the pages when it needs memory; until then, or until
+   * they're written, the range may read as before (MADV_FREE).
    */
   async discard(range?: ArrayBufferView, options: { lazily?: boolean } = {}): Promise<OperationReport> {
     const operation = options.lazily === true ? "discardLazily" : "discard";
-    if (range === undefined) return this.#operate("CLEAR", operation);
-    const head = Math.min(range.byteLength, alignUp(range.byteOffset, PAGE_BYTES) - range.byteOffset);
-    const tail = Math.min(range.byteLength - head, (range.byteOffset + range.byteLength) % PAGE_BYTES);
-    const zero = (from: number, bytes: number): void => {
-      new Uint8Array(range.buffer, range.byteOffset + from, bytes).fill(0);
-    };
-    return this.#operate("CLEAR", operation, range, (whole) => {
-      zero(0, head);
-      zero(range.byteLength - tail, tail);
-      return { start: whole.start + head, end: whole.end - tail };
+    return this.#operate("CLEAR", range, 1, (part, segment) => {
+      const start = Math.min(part.end, alignUp(part.start, PAGE_BYTES));
+      const end = Math.max(start, alignDown(part.end, PAGE_BYTES));
+      const edges = [
+        { start: part.start, end: start },
+        { start: end, end: part.end },
+      ];
+      if (edges.some((edge) => segment.gate.readOnly.meets(edge))) {
+        throw new PinlessError(
+          "ERR_PINLESS_READ_ONLY",
+          'the range begins or ends inside of a page that protect() made read-only: discard whole pages, or protect("readwrite") first',
+        );
+      }
+      for (const edge of edges) bytesAt(segment, edge).fill(0);
+      return this.#runOn({ start, end }, operation);
     });
   }
 
-  /** Makes huge pages of the range (whole huge pages around it). What couldn't be is in the report's `busy`. */
-  collapse(range?: ArrayBufferView): Promise<OperationReport> {
-    return this.#operate("MIGRATE", "collapse", range, (part) => alignOut(part, HUGE_PAGE_BYTES));
+  /**
+   * Makes huge pages of the range (whole huge pages around it). What couldn't be is in the report's `busy`; so is a huge page only a part
+   * of which is read-only.
+   */
+  async collapse(range?: ArrayBufferView): Promise<OperationReport> {
+    return this.#operate("MIGRATE", range, HUGE_PAGE_BYTES, (part) => this.#runOn(part, "collapse"));
   }
 
   /** Sends the range out to swap; the next use brings it back. Rejects with `ERR_PINLESS_NO_SWAP` where there is none. */
-  pageOut(range?: ArrayBufferView): Promise<OperationReport> {
-    if (!this.#host.memory.hasSwap()) {
-      return Promise.reject(
-        new PinlessError(
-          "ERR_PINLESS_NO_SWAP",
-          "no swap is active (/proc/swaps), so anonymous memory can't be paged out: swapon one",
-        ),
-      );
-    }
-    return this.#operate("CLEAR", "pageOut", range, (part) => alignOut(part, PAGE_BYTES));
+  async pageOut(range?: ArrayBufferView): Promise<OperationReport> {
+    this.#assertOpen();
+    const noSwap = "no swap is active (/proc/swaps), so anonymous memory can't be paged out: swapon one";
+    refuseIf("ERR_PINLESS_NO_SWAP", this.#host.memory.hasSwap() ? null : noSwap);
+    return this.#operate("CLEAR", range, PAGE_BYTES, (part) => this.#runOn(part, "pageOut"));
   }
 
-  /** Runs an operation inside an invalidation of each segment that it touches. `shape` gives the part that the kernel is asked about. */
+  /**
+   * Makes memory read-only, or writable again. Reads of files into read-only memory fail with EFAULT; writes of files from it go on. A
+   * store by JavaScript ends the process with SIGSEGV, as it would in C: nothing can catch it. The range is of whole pages (4 KiB), or a
+   * buffer as `alloc` gave it, whose last page is nobody else's; others are `ERR_PINLESS_RANGE`, since they would protect their
+   * neighbours. Without a range: everything that the arena has now, also what `alloc` will give. Where read-only memory borders on other
+   * memory the kernel needs a mapping more (sysctl vm.max_map_count): rejects with ENOMEM where it has none, and then a part of the range
+   * may be changed.
+   */
+  async protect(access: "read" | "readwrite", range?: ArrayBufferView): Promise<OperationReport> {
+    this.#assertOpen();
+    if (access !== "read" && access !== "readwrite")
+      throw argumentError(
+        "ERR_INVALID_ARG_VALUE",
+        `the access must be "read" or "readwrite". Received ${String(access)}`,
+      );
+    const parts = this.#partsOf(range).map(({ segment, part }) => ({ segment, part: wholePages(part, range) }));
+    this.#protects = true;
+    const total = { event: "PROTECTION_VMA" as const, pages: 0, done: 0, busy: 0, waited: 0 };
+    for (const { segment, part } of parts) {
+      const waitedMs = await this.#setAccess(segment, part, access === "read");
+      const pages = (part.end - part.start) / PAGE_BYTES;
+      total.pages += pages;
+      total.done += pages;
+      total.waited = Math.max(total.waited, waitedMs);
+    }
+    return total;
+  }
+
+  /** Resolves to the milliseconds that it waited for I/O. */
+  async #setAccess(segment: Segment, part: Range, readOnly: boolean): Promise<number> {
+    const changed: Protection[] = [];
+    const change = async (): Promise<void> => {
+      // A piece at a time that is all alike, and so one mapping: what the kernel refuses has changed nothing.
+      const known = segment.gate.readOnly;
+      for (const range of readOnly ? known.outside(part) : known.within(part)) {
+        const { errno } = await this.#runOn(range, readOnly ? "makeReadOnly" : "makeWritable");
+        if (errno !== 0) throw systemError(this.#host.describe, errno, "mprotect");
+        changed.push({ range, readOnly });
+      }
+    };
+    return (await this.#invalidate(part, "PROTECTION_VMA", change, changed)).waitedMs;
+  }
+
+  /** Runs an operation inside an invalidation of each segment that it touches, on whole `unit`s around the range. */
   async #operate(
     event: MmuEvent,
-    operation: MemoryOperation,
-    view?: ArrayBufferView,
-    shape: (part: Range) => Range = (part) => part,
+    view: ArrayBufferView | undefined,
+    unit: number,
+    run: (part: Range, segment: Segment) => Promise<MemoryResult>,
   ): Promise<OperationReport> {
     this.#assertOpen();
-    const parts = view === undefined ? this.#segments.map((s) => s.range) : [this.#rangeOf(view)];
     const total = { pages: 0, done: 0, busy: 0, waited: 0 };
-    for (const part of parts) {
-      const { result, waitedMs } = await this.#invalidate(
-        alignOut(part, operation === "collapse" ? HUGE_PAGE_BYTES : 1),
-        event,
-        () => {
-          const { start, end } = shape(part);
-          return this.#host.memory.run({ operation, address: start, bytes: end - start });
-        },
-      );
-      this.#noteHuge(part, result);
+    for (const { segment, part } of this.#partsOf(view)) {
+      const whole = alignOut(part, unit);
+      const { result, waitedMs } = await this.#invalidate(whole, event, async () => run(whole, segment));
+      this.#noteHuge(whole, result);
       total.pages += result.pages;
       total.done += result.done;
       total.busy += result.busy;
@@ -217,7 +265,16 @@ export class Arena {
     return { event, ...total };
   }
 
-  async #invalidate<T>(range: Range, event: MmuEvent, run: () => Promise<T>): Promise<{ result: T; waitedMs: number }> {
+  #runOn({ start, end }: Range, operation: MemoryOperation): Promise<MemoryResult> {
+    return this.#host.memory.run({ operation, address: start, bytes: end - start });
+  }
+
+  async #invalidate<T>(
+    range: Range,
+    event: MmuEvent,
+    run: () => Promise<T>,
+    protections?: readonly Protection[],
+  ): Promise<{ result: T; waitedMs: number }> {
     const { notifier, loop } = this.#host;
     const began = loop.preciseMs();
     let ready = (): void => {};
@@ -231,7 +288,7 @@ export class Arena {
     try {
       return { result: await run(), waitedMs };
     } finally {
-      notifier.invalidateRangeEnd(invalidation);
+      notifier.invalidateRangeEnd(invalidation, protections);
       this.#host.counted(event, waitedMs);
     }
   }
@@ -243,11 +300,12 @@ export class Arena {
     await new Promise<void>((resolve) => dispatcher.whenQuiet(range, resolve));
   }
 
-  #noteHuge(range: Range, result: MemoryResult): void {
-    this.#host.dispatcher.gate.notePages(range, (chunk) => result.huge.some((huge) => contains(huge, chunk)));
+  #noteHuge(range: Range, { huge }: MemoryResult): void {
+    if (huge === null) return;
+    this.#host.dispatcher.gate.notePages(range, (chunk) => huge.some((piece) => contains(piece, chunk)));
   }
 
-  /** Waits for all I/O, then the memory is gone: views read as zeros, and I/O on them fails with EFAULT. */
+  /** Waits for all I/O, then the memory is gone: views read as zeros, can be written, and I/O on them fails with EFAULT. */
   async close(): Promise<void> {
     if (this.#state !== "open") return;
     this.#state = "closing";
@@ -255,9 +313,12 @@ export class Arena {
     for (const segment of this.#segments) {
       const { range } = segment;
       await this.#quiet(range, false);
-      await this.#invalidate(range, "UNMAP", () =>
-        this.#host.memory.run({ operation: "discard", address: range.start, bytes: range.end - range.start }),
-      );
+      await this.#invalidate(range, "UNMAP", async () => {
+        // A stale view never ends the process: what was protected before has had its turn, and all becomes one mapping again, which the
+        // kernel has nothing to refuse for.
+        if (this.#protects) await this.#runOn(range, "makeWritable");
+        return this.#runOn(range, "discard");
+      });
       this.#host.abandon(segment);
     }
     this.#state = "closed";
@@ -268,13 +329,19 @@ export class Arena {
     return this.close();
   }
 
-  #rangeOf(view: ArrayBufferView): Range {
+  /** The part of each segment that is meant: the view, or everything. */
+  #partsOf(view: ArrayBufferView | undefined): { segment: Segment; part: Range }[] {
+    if (view === undefined) return this.#segments.map((segment) => ({ segment, part: segment.range }));
+    return [this.#locate(view)];
+  }
+
+  #locate(view: ArrayBufferView): { segment: Segment; part: Range } {
     if (!ArrayBuffer.isView(view))
       throw argumentError("ERR_INVALID_ARG_TYPE", "the range must be a view of this arena's memory");
     const segment = this.#segments.find((s) => s.buffer === view.buffer);
     if (segment !== undefined) {
-      const range = rangeIn(segment, view);
-      if (contains(segment.range, range) && range.start < range.end) return range;
+      const part = rangeIn(segment, view);
+      if (contains(segment.range, part) && part.start < part.end) return { segment, part };
     }
     throw new PinlessError(
       "ERR_PINLESS_RANGE",
@@ -289,4 +356,9 @@ export class Arena {
 
 function closedError(): PinlessError {
   return new PinlessError("ERR_PINLESS_CLOSED", "the arena was closed");
+}
+
+/** Rejects what can't be done on this machine, before anything waits for it. */
+function refuseIf(code: PinlessErrorCode, why: string | null): void {
+  if (why !== null) throw new PinlessError(code, why);
 }

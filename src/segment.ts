@@ -1,11 +1,14 @@
 /** One mapping of an arena, and where buffers are in it. */
 
 import { CHUNK_WORDS, type ChunkTable } from "./core/chunk-table.js";
+import { PinlessError } from "./core/errors.js";
 import type { FreeList } from "./core/free-list.js";
 import type { Gate } from "./core/gate.js";
 import type { MmuNotifier } from "./core/notifier.js";
 import type { RequestPlace } from "./core/ports.js";
-import type { Range } from "./core/ranges.js";
+import { alignOut, type Range } from "./core/ranges.js";
+
+export const PAGE_BYTES = 4096;
 
 /** One mapping of an arena. */
 export interface Segment {
@@ -69,4 +72,18 @@ export function placeIn(segment: Segment, buffer: ArrayBufferView, address: numb
     firstAt: table.chunkAt(address) * CHUNK_WORDS,
     lastAt: table.chunkAt(address + bytes - 1) * CHUNK_WORDS,
   };
+}
+
+/** The pages that a range is, or throws `ERR_PINLESS_RANGE`: the last page of what `alloc` gave is nobody else's, others may be. */
+export function wholePages(part: Range, view: ArrayBufferView | undefined): Range {
+  const whole = alignOut(part, PAGE_BYTES);
+  if ((whole.start === part.start && whole.end === part.end) || (view !== undefined && PLACE in view)) return whole;
+  throw new PinlessError(
+    "ERR_PINLESS_RANGE",
+    `memory is protected in whole pages of ${PAGE_BYTES} bytes: this range would protect bytes beside it; take a buffer from alloc(), or whole pages of one`,
+  );
+}
+
+export function bytesAt(segment: Segment, { start, end }: Range): Uint8Array {
+  return new Uint8Array(segment.buffer, start - segment.bufferAddress, end - start);
 }

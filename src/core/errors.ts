@@ -10,7 +10,8 @@ export const ERROR_CODES = {
   ERR_PINLESS_CLOSED: "the engine or the arena was closed",
   ERR_PINLESS_ARENA_FULL: "no free piece of the arena is large enough",
   ERR_PINLESS_NOT_ALLOCATED: "the buffer isn't one that alloc() gave, or it was freed before",
-  ERR_PINLESS_RANGE: "the range isn't part of this arena",
+  ERR_PINLESS_RANGE: "the range isn't part of this arena, or isn't one of whole pages where it has to be",
+  ERR_PINLESS_READ_ONLY: "the memory was made read-only by protect(), so it can't be written with zeros",
   ERR_PINLESS_NO_SWAP: "pageOut of anonymous memory needs swap, and there is none",
   ERR_PINLESS_INVARIANT: "a bug in pinless: please report it",
 } as const;

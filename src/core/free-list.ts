@@ -46,6 +46,11 @@ export class FreeList {
     this.#allocated.delete(start);
   }
 
+  /** Puts a retired piece back on the books. */
+  restore(start: number, bytes: number): void {
+    this.#allocated.set(start, bytes);
+  }
+
   /** Makes a retired piece free. */
   release(start: number, bytes: number): void {
     let low = 0;

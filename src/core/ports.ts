@@ -90,7 +90,14 @@ export interface Mapping {
   readonly address: number;
 }
 
-export type MemoryOperation = "prepare" | "discard" | "discardLazily" | "collapse" | "pageOut";
+export type MemoryOperation =
+  | "prepare"
+  | "discard"
+  | "discardLazily"
+  | "collapse"
+  | "pageOut"
+  | "makeReadOnly"
+  | "makeWritable";
 
 export interface MemoryRequest {
   readonly operation: MemoryOperation;
@@ -109,8 +116,8 @@ export interface MemoryResult {
   readonly busy: number;
   /** 0, or why the rest was refused. */
   readonly errno: number;
-  /** Pieces that are huge pages now, as far as was found out; `collapse` and `prepare` only. */
-  readonly huge: readonly Range[];
+  /** Pieces that are huge pages now, as far as was found out. Null: as before. */
+  readonly huge: readonly Range[] | null;
 }
 
 /** Memory and the operations on it. `run` works on a thread of its own. */

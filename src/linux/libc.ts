@@ -30,6 +30,7 @@ interface Libc {
   mmap(address: number, bytes: number, protection: number, flags: number, fd: number, offset: number): number;
   munmap(address: number, bytes: number): number;
   madvise(address: number, bytes: number, advice: number): number;
+  mprotect(address: number, bytes: number, protection: number): number;
   fcntl(fd: number, command: number): number;
   ioctl(fd: number, request: number, argument: number): number;
   userfaultfd(nr: number, flags: number): number;
@@ -80,6 +81,7 @@ function bind(koffi: Koffi): Libc {
     mmap: lib.func("intptr_t mmap(uintptr_t address, size_t bytes, int protection, int flags, int fd, int64_t offset)"),
     munmap: lib.func("int munmap(uintptr_t address, size_t bytes)"),
     madvise: lib.func("int madvise(uintptr_t address, size_t bytes, int advice)"),
+    mprotect: lib.func("int mprotect(uintptr_t address, size_t bytes, int protection)"),
     fcntl: lib.func("int fcntl(int fd, int command)"),
     ioctl: lib.func("int ioctl(int fd, unsigned long request, uintptr_t argument)"),
     userfaultfd: lib.func("syscall", "long", ["long", "int"]),
@@ -185,6 +187,11 @@ export function munmap(address: number, bytes: number): number {
 export function madvise(address: number, bytes: number, advice: number): number {
   const c = bound();
   return orErrno(c, c.madvise(address, bytes, advice));
+}
+
+export function mprotect(address: number, bytes: number, protection: number): number {
+  const c = bound();
+  return orErrno(c, c.mprotect(address, bytes, protection));
 }
 
 export function fcntl(fd: number, command: number): number {

@@ -7,7 +7,7 @@ import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { ERRNO, MMAN } from "../abi/numbers.js";
 import type { MemoryRequest, MemoryResult } from "../core/ports.js";
 import { alignDown, alignUp, intersect, type Range } from "../core/ranges.js";
-import { madvise } from "../linux/libc.js";
+import { madvise, mprotect } from "../linux/libc.js";
 
 const PAGE_BYTES = 4096;
 const PATIENCE_MS = 20;
@@ -30,6 +30,10 @@ export function runOperation(request: MemoryRequest): MemoryResult {
       return collapse(range);
     case "pageOut":
       return pageOut(range);
+    case "makeReadOnly":
+      return protect(range, MMAN.PROT_READ);
+    case "makeWritable":
+      return protect(range, MMAN.PROT_READ | MMAN.PROT_WRITE);
   }
 }
 
@@ -76,6 +80,13 @@ function collapse(range: Range): MemoryResult {
     } else errno = result;
   }
   return { pages: pagesOf(range), done, busy: pagesOf(range) - done, errno, huge };
+}
+
+/** In one call, so that it's done or not done: where the range was one mapping, what is refused has changed nothing. */
+function protect(range: Range, protection: number): MemoryResult {
+  const pages = pagesOf(range);
+  const errno = mprotect(range.start, range.end - range.start, protection);
+  return { pages, done: errno === 0 ? pages : 0, busy: errno === 0 ? 0 : pages, errno, huge: null };
 }
 
 /** The call says 0 whatever it did, so what left is counted in the page tables; one call leaves a page or two of 512. */

@@ -45,3 +45,15 @@ export function smapsBytes(field: string, start: number, end: number): number {
     0,
   );
 }
+
+/** What may be done with each page of [start, end), a letter a page: "r" where it may only be read, "w" where it may be written too. */
+export function protectionOf(start: number, end: number): string {
+  let letters = "";
+  for (const line of readFileSync("/proc/self/maps", "utf8").split("\n")) {
+    const [, from, to, may] = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) /.exec(line) ?? [];
+    if (from === undefined) continue;
+    const pages = (Math.min(end, Number.parseInt(to!, 16)) - Math.max(start, Number.parseInt(from, 16))) / 4096;
+    if (pages > 0) letters += { "r--p": "r", "rw-p": "w" }[may!]?.repeat(pages) ?? "?".repeat(pages);
+  }
+  return letters;
+}

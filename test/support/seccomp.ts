@@ -1,12 +1,36 @@
-/** System calls that fail as under a container's filter. */
+/** System calls that are forbidden. */
 
-/** Text for the beginning of a module: lets these calls fail with `errno` in the thread that runs it. */
-export function refusing(errno: number, ...calls: number[]): string {
-  const LOAD_NUMBER = [0x20, 0, 0, 0];
-  const ALLOW = [0x06, 0, 0, 0x7fff0000];
-  const REFUSE = [0x06, 0, 0, 0x50000 | errno];
-  const jumps = calls.map((call, i) => [0x15, calls.length - i, 0, call]);
-  const filter = [LOAD_NUMBER, ...jumps, ALLOW, REFUSE];
+/** A system call by its number; with arguments, only where these have these values. */
+export interface Refusal {
+  readonly call: number;
+  readonly arguments?: Readonly<Record<number, number>>;
+}
+
+type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, k: number];
+
+const load = (offset: number): Instruction => [0x20, 0, 0, offset];
+/** Goes on if it's equal, else leaves `skip` out. */
+const unless = (value: number, skip: number): Instruction => [0x15, 0, skip, value];
+const answer = (action: number): Instruction => [0x06, 0, 0, action];
+
+function refusal({ call, arguments: values = {} }: Refusal, errno: number): Instruction[] {
+  const conditions = [
+    [0, call] as const,
+    ...Object.entries(values).map(([i, value]) => [16 + 8 * Number(i), value] as const),
+  ];
+  const tests = conditions.flatMap(([offset, value], i) => [
+    load(offset),
+    unless(value, 2 * (conditions.length - i) - 1),
+  ]);
+  return [...tests, answer(0x50000 | errno)];
+}
+
+/** Source for a child: lets these system calls fail in its own thread, and in those that it starts, as a container's filter does. */
+export function refusing(errno: number, ...calls: readonly (number | Refusal)[]): string {
+  const filter = [
+    ...calls.flatMap((call) => refusal(typeof call === "number" ? { call } : call, errno)),
+    answer(0x7fff0000),
+  ];
   return `
     import koffi from "koffi";
     const filter = new DataView(new ArrayBuffer(1024));
