@@ -11,7 +11,7 @@ import {
   type Loop,
   type Mapping,
   type Memory,
-  type MemoryOperation,
+  type MemoryRequest,
   type MemoryResult,
   type OperationReport,
 } from "./core/ports.js";
@@ -187,9 +187,11 @@ export class Arena {
 
   /**
    * Makes huge pages of the range (whole huge pages around it). What couldn't be is in the report's `busy`; so is a huge page only a part
-   * of which is read-only.
+   * of which is read-only. Rejects with `ERR_PINLESS_NO_HUGE_PAGES` on a kernel that can't.
    */
   async collapse(range?: ArrayBufferView): Promise<OperationReport> {
+    this.#assertOpen();
+    refuseIf("ERR_PINLESS_NO_HUGE_PAGES", this.#host.memory.explainNoCollapse());
     return this.#operate("MIGRATE", range, HUGE_PAGE_BYTES, (part) => this.#runOn(part, "collapse"));
   }
 
@@ -199,6 +201,24 @@ export class Arena {
     const noSwap = "no swap is active (/proc/swaps), so anonymous memory can't be paged out: swapon one";
     refuseIf("ERR_PINLESS_NO_SWAP", this.#host.memory.hasSwap() ? null : noSwap);
     return this.#operate("CLEAR", range, PAGE_BYTES, (part) => this.#runOn(part, "pageOut"));
+  }
+
+  /**
+   * Moves the range (whole pages around it) to another NUMA node. Done are the pages that are there now, and those that are nowhere: never
+   * used, discarded, or in swap. Busy are those that somebody else holds or has too (a child, with `inherit`). Later pages come from
+   * wherever the kernel takes them, as before. Rejects with `ERR_PINLESS_NO_NODE`, which names the nodes that are there, and with
+   * `ERR_PINLESS_UNSUPPORTED` where the kernel or a container's filter has no move_pages(2).
+   */
+  async migrate({ node }: { node: number }, range?: ArrayBufferView): Promise<OperationReport> {
+    this.#assertOpen();
+    if (!Number.isSafeInteger(node) || node < 0)
+      throw argumentError("ERR_OUT_OF_RANGE", `the node must be a whole number from 0 on. Received ${String(node)}`);
+    const { memory } = this.#host;
+    refuseIf("ERR_PINLESS_UNSUPPORTED", memory.explainNoMigration());
+    const nodes = memory.nodes();
+    const none = `node ${node} has no memory, or none that this process may use; nodes that have: ${nodes.join(", ")}`;
+    refuseIf("ERR_PINLESS_NO_NODE", nodes.includes(node) ? null : none);
+    return this.#operate("MIGRATE", range, PAGE_BYTES, (part) => this.#runOn(part, "migrate", node));
   }
 
   /**
@@ -265,8 +285,9 @@ export class Arena {
     return { event, ...total };
   }
 
-  #runOn({ start, end }: Range, operation: MemoryOperation): Promise<MemoryResult> {
-    return this.#host.memory.run({ operation, address: start, bytes: end - start });
+  #runOn({ start, end }: Range, operation: MemoryRequest["operation"], node?: number): Promise<MemoryResult> {
+    const request = { operation, address: start, bytes: end - start };
+    return this.#host.memory.run(node === undefined ? request : { ...request, node });
   }
 
   async #invalidate<T>(

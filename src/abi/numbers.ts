@@ -80,6 +80,15 @@ export const UFFD = {
   UFFD_FEATURE_WP_ASYNC: 1 << 15,
 } as const;
 
+const NUMA_SYSCALLS_X64 = { __NR_move_pages: 279 } as const;
+const NUMA_SYSCALLS_ARM64 = { __NR_move_pages: 239 } as const;
+
+export function numaSyscalls(arch: string): Readonly<Record<keyof typeof NUMA_SYSCALLS_X64, number>> {
+  return isArm64(arch) ? NUMA_SYSCALLS_ARM64 : NUMA_SYSCALLS_X64;
+}
+
+export const MEMPOLICY = { MPOL_MF_MOVE: 1 << 1 } as const;
+
 export const AIO = { IOCB_CMD_PREAD: 0, IOCB_CMD_PWRITE: 1, IOCB_CMD_POLL: 5, IOCB_FLAG_RESFD: 1 << 0 } as const;
 
 export const EVENTFD = { EFD_NONBLOCK: 0o4000, EFD_CLOEXEC: 0o2000000 } as const;
@@ -95,6 +104,7 @@ export const MMAN = {
   MADV_DOFORK: 11,
   MADV_HUGEPAGE: 14,
   MADV_PAGEOUT: 21,
+  MADV_POPULATE_READ: 22,
   MADV_POPULATE_WRITE: 23,
   MADV_COLLAPSE: 25,
 } as const;
@@ -148,6 +158,7 @@ export const ERRNO = {
   EBADF: 9,
   EAGAIN: 11,
   ENOMEM: 12,
+  EACCES: 13,
   EFAULT: 14,
   EBUSY: 16,
   EINVAL: 22,
@@ -170,6 +181,9 @@ export const NUMBERS: readonly {
   { headers: ["sys/syscall.h"], values: USERFAULTFD_SYSCALL_X64, perArch: "x64" },
   { headers: ["sys/syscall.h"], values: USERFAULTFD_SYSCALL_ARM64, perArch: "arm64" },
   { headers: ["sys/ioctl.h", "linux/userfaultfd.h"], values: UFFD },
+  { headers: ["sys/syscall.h"], values: NUMA_SYSCALLS_X64, perArch: "x64" },
+  { headers: ["sys/syscall.h"], values: NUMA_SYSCALLS_ARM64, perArch: "arm64" },
+  { headers: ["linux/mempolicy.h"], values: MEMPOLICY },
   { headers: ["linux/aio_abi.h"], values: AIO },
   { headers: ["sys/eventfd.h"], values: EVENTFD },
   { headers: ["sys/mman.h", "linux/mman.h"], values: MMAN },

@@ -13,6 +13,9 @@ export const ERROR_CODES = {
   ERR_PINLESS_RANGE: "the range isn't part of this arena, or isn't one of whole pages where it has to be",
   ERR_PINLESS_READ_ONLY: "the memory was made read-only by protect(), so it can't be written with zeros",
   ERR_PINLESS_NO_SWAP: "pageOut of anonymous memory needs swap, and there is none",
+  ERR_PINLESS_NO_HUGE_PAGES: "collapse needs a kernel that makes huge pages when asked to",
+  ERR_PINLESS_NO_NODE:
+    "there is no memory on this NUMA node, or the process may not use it; the message names those that are there",
   ERR_PINLESS_INVARIANT: "a bug in pinless: please report it",
 } as const;
 

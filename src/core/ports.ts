@@ -96,6 +96,7 @@ export type MemoryOperation =
   | "discardLazily"
   | "collapse"
   | "pageOut"
+  | "migrate"
   | "makeReadOnly"
   | "makeWritable";
 
@@ -107,6 +108,8 @@ export interface MemoryRequest {
   readonly inherit?: boolean;
   /** `prepare` only: ask for huge pages. */
   readonly hugePages?: boolean;
+  /** `migrate` only: where to. */
+  readonly node?: number;
 }
 
 export interface MemoryResult {
@@ -127,6 +130,11 @@ export interface Memory {
   run(request: MemoryRequest): Promise<MemoryResult>;
   /** Whether anonymous memory can be swapped out here. */
   hasSwap(): boolean;
+  /** One sentence: why pages can't be made huge pages here, or moved to another node, and what to change. Null: they can. */
+  explainNoCollapse(): string | null;
+  explainNoMigration(): string | null;
+  /** The nodes that have memory which this process may use. */
+  nodes(): readonly number[];
   /** Bytes that can be had without others being killed for them. */
   availableBytes(): number;
 }

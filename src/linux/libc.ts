@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
 import type koffiModule from "koffi";
 import { RLIMIT } from "../abi/layouts.js";
-import { aioSyscalls, DLFCN, SYSCALLS, userfaultfdSyscall } from "../abi/numbers.js";
+import { aioSyscalls, DLFCN, MEMPOLICY, numaSyscalls, SYSCALLS, userfaultfdSyscall } from "../abi/numbers.js";
 import { PinlessError } from "../core/errors.js";
 
 type Koffi = typeof koffiModule;
@@ -31,6 +31,15 @@ interface Libc {
   munmap(address: number, bytes: number): number;
   madvise(address: number, bytes: number, advice: number): number;
   mprotect(address: number, bytes: number, protection: number): number;
+  movePages(
+    nr: number,
+    pid: number,
+    count: number,
+    pages: BigUint64Array,
+    nodes: Int32Array | null,
+    status: Int32Array,
+    flags: number,
+  ): number;
   fcntl(fd: number, command: number): number;
   ioctl(fd: number, request: number, argument: number): number;
   userfaultfd(nr: number, flags: number): number;
@@ -82,6 +91,7 @@ function bind(koffi: Koffi): Libc {
     munmap: lib.func("int munmap(uintptr_t address, size_t bytes)"),
     madvise: lib.func("int madvise(uintptr_t address, size_t bytes, int advice)"),
     mprotect: lib.func("int mprotect(uintptr_t address, size_t bytes, int protection)"),
+    movePages: lib.func("syscall", "long", ["long", "int", "size_t", "uint64_t *", "int32_t *", "int32_t *", "int"]),
     fcntl: lib.func("int fcntl(int fd, int command)"),
     ioctl: lib.func("int ioctl(int fd, unsigned long request, uintptr_t argument)"),
     userfaultfd: lib.func("syscall", "long", ["long", "int"]),
@@ -192,6 +202,20 @@ export function madvise(address: number, bytes: number, advice: number): number 
 export function mprotect(address: number, bytes: number, protection: number): number {
   const c = bound();
   return orErrno(c, c.mprotect(address, bytes, protection));
+}
+
+const NUMA_CALLS = numaSyscalls(process.arch);
+
+/**
+ * Moves pages of this process to a node, or, with null, only looks where they are. Each page's answer goes to `status`: its node, or
+ * -errno. Returns 0, or how many it gave up on, or -errno.
+ */
+export function movePages(pages: readonly number[], node: number | null, status: Int32Array): number {
+  const c = bound();
+  const addresses = BigUint64Array.from(pages, BigInt);
+  const nodes = node === null ? null : new Int32Array(pages.length).fill(node);
+  const flags = MEMPOLICY.MPOL_MF_MOVE;
+  return orErrno(c, c.movePages(NUMA_CALLS.__NR_move_pages, 0, pages.length, addresses, nodes, status, flags));
 }
 
 export function fcntl(fd: number, command: number): number {

@@ -118,13 +118,19 @@ export function hasSwap(): boolean {
   return (readText("/proc/swaps") ?? "").trim().split("\n").length > 1;
 }
 
-/** "0", "0-1", "0,2-3". */
 export function countNumaNodes(): number {
-  const parts = (readText("/sys/devices/system/node/online")?.trim() ?? "0").split(",");
-  return parts.reduce((sum, part) => {
-    const [first = 0, last = first] = part.split("-").map(Number);
-    return sum + last - first + 1;
-  }, 0);
+  return numbersOf(readText("/sys/devices/system/node/online") ?? "0").length;
+}
+
+/** "0", "0-1", "0,2-3". */
+export function numbersOf(list: string): number[] {
+  return list
+    .trim()
+    .split(",")
+    .flatMap((part) => {
+      const [first = 0, last = first] = part.split("-").map(Number);
+      return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+    });
 }
 
 /** The whole of a file of the kernel's, or null: it isn't there, or not for us. */

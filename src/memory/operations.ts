@@ -1,19 +1,13 @@
-/**
- * The memory operations themselves: madvise(2) in pieces of a huge page, with retries. Right after the last completion of unregistered
- * I/O the kernel may hold its pages for some milliseconds more (seen: 9.4 ms), so EAGAIN and EBUSY are tried again for 20 ms.
- */
+/** The memory operations themselves: madvise(2) and the like, in pieces of a huge page, with retries. */
 
-import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { ERRNO, MMAN } from "../abi/numbers.js";
 import type { MemoryRequest, MemoryResult } from "../core/ports.js";
-import { alignDown, alignUp, intersect, type Range } from "../core/ranges.js";
-import { madvise, mprotect } from "../linux/libc.js";
-
-const PAGE_BYTES = 4096;
-const PATIENCE_MS = 20;
-const FIRST_WAIT_MS = 0.2;
-const PAGEMAP_ENTRY_BYTES = 8;
-const hugePageBytes = readHugePageBytes();
+import type { Range } from "../core/ranges.js";
+import { madvise, movePages, mprotect } from "../linux/libc.js";
+import { migrate } from "./migrate.js";
+import { presentPages, residentPages } from "./pagemap.js";
+import { persistently } from "./patience.js";
+import { hugePageBytes, PAGE_BYTES, pagesOf, pieces } from "./pieces.js";
 
 export function runOperation(request: MemoryRequest): MemoryResult {
   const range = { start: request.address, end: request.address + request.bytes };
@@ -30,6 +24,8 @@ export function runOperation(request: MemoryRequest): MemoryResult {
       return collapse(range);
     case "pageOut":
       return pageOut(range);
+    case "migrate":
+      return migrate(range, request.node!, { movePages, touch });
     case "makeReadOnly":
       return protect(range, MMAN.PROT_READ);
     case "makeWritable":
@@ -89,6 +85,11 @@ function protect(range: Range, protection: number): MemoryResult {
   return { pages, done: errno === 0 ? pages : 0, busy: errno === 0 ? 0 : pages, errno, huge: null };
 }
 
+/** Loads from pages that are in memory: what NUMA balancing has hidden is there again. */
+function touch(pages: readonly number[]): void {
+  for (const page of presentPages(pages)) madvise(page, PAGE_BYTES, MMAN.MADV_POPULATE_READ);
+}
+
 /** The call says 0 whatever it did, so what left is counted in the page tables; one call leaves a page or two of 512. */
 function pageOut(range: Range): MemoryResult {
   let busy = 0;
@@ -112,63 +113,4 @@ function pageOut(range: Range): MemoryResult {
     errno: busy === 0 ? 0 : -ERRNO.EAGAIN,
     huge: [],
   };
-}
-
-/** Tries again while the kernel says that somebody still holds a page. */
-function persistently(operate: (patience: { renew(): void }) => number): number {
-  let begin = performance.now();
-  let waitMs = FIRST_WAIT_MS;
-  const patience = {
-    renew(): void {
-      begin = performance.now();
-      waitMs = FIRST_WAIT_MS;
-    },
-  };
-  for (;;) {
-    const result = operate(patience);
-    if (result !== -ERRNO.EAGAIN && result !== -ERRNO.EBUSY) return result;
-    if (performance.now() - begin + waitMs > PATIENCE_MS) return result;
-    Atomics.wait(pause, 0, 0, waitMs);
-    waitMs *= 2;
-  }
-}
-
-const pause = new Int32Array(new SharedArrayBuffer(4));
-
-/** Cuts a range at the boundaries of huge pages. */
-function* pieces(range: Range): Generator<Range> {
-  for (let at = alignDown(range.start, hugePageBytes); at < range.end; at += hugePageBytes) {
-    yield intersect(range, { start: at, end: at + hugePageBytes });
-  }
-}
-
-function pagesOf(r: Range): number {
-  return (alignUp(r.end, PAGE_BYTES) - alignDown(r.start, PAGE_BYTES)) / PAGE_BYTES;
-}
-
-/**
- * Pages of the range that are in memory and this process's alone: bits 63 and 56 of /proc/self/pagemap, which everyone can read for their
- * own memory. Without bit 56 it's the shared zero page, which a split huge page of zeros maps, and which holds no memory.
- */
-function residentPages(range: Range): number {
-  const bytes = new Uint8Array(pagesOf(range) * PAGEMAP_ENTRY_BYTES);
-  const fd = openSync("/proc/self/pagemap", "r");
-  try {
-    readSync(fd, bytes, 0, bytes.length, (range.start / PAGE_BYTES) * PAGEMAP_ENTRY_BYTES);
-  } finally {
-    closeSync(fd);
-  }
-  let resident = 0;
-  for (let i = PAGEMAP_ENTRY_BYTES - 1; i < bytes.length; i += PAGEMAP_ENTRY_BYTES) {
-    if ((bytes[i]! & 0x80) !== 0 && (bytes[i]! & 0x01) !== 0) resident++;
-  }
-  return resident;
-}
-
-function readHugePageBytes(): number {
-  try {
-    return Number(readFileSync("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "utf8"));
-  } catch {
-    return 2 << 20;
-  }
 }

@@ -4,6 +4,7 @@ import { Worker } from "node:worker_threads";
 import type { Mapping, Memory, MemoryRequest, MemoryResult } from "../core/ports.js";
 import { fixedMemory } from "../linux/fixed-memory.js";
 import { addressOf } from "../linux/libc.js";
+import { explainNoCollapse, explainNoMigration, memoryNodes } from "../linux/moving.js";
 import { availableBytes, hasSwap } from "../linux/probe.js";
 
 interface Pending {
@@ -41,6 +42,18 @@ export class MemoryThread implements Memory {
 
   hasSwap(): boolean {
     return hasSwap();
+  }
+
+  explainNoCollapse(): string | null {
+    return explainNoCollapse();
+  }
+
+  explainNoMigration(): string | null {
+    return explainNoMigration();
+  }
+
+  nodes(): readonly number[] {
+    return memoryNodes();
   }
 
   #start(): Worker {
