@@ -17,7 +17,7 @@ import {
 } from "./core/ports.js";
 import { alignDown, alignOut, alignUp, contains, type Range } from "./core/ranges.js";
 import type { Uses } from "./files/uses.js";
-import { bytesAt, PAGE_BYTES, PLACE, placeIn, rangeIn, type Segment, wholePages } from "./segment.js";
+import { bytesAt, PAGE_BYTES, PLACE, pagesOf, placeIn, rangeIn, type Segment, wholePages } from "./segment.js";
 
 /** Segments begin and end on huge pages, whatever the chunk, so that a chunk can be (part of) one. */
 const HUGE_PAGE_BYTES = 2 << 20;
@@ -262,6 +262,32 @@ export class Arena {
       }
     };
     return (await this.#invalidate(part, "PROTECTION_VMA", change, changed)).waitedMs;
+  }
+
+  /**
+   * Has `fn` use the range with no I/O on it in flight: `bytes` is a view of it, and I/O waits until what `fn` returns has settled. The
+   * report's `result` is what that came to; what it throws rejects. It's tracked in chunks (2 MiB, or `lease.chunk`), so I/O beside the
+   * range can wait too. Inside `fn`, awaiting I/O or another operation on the range waits for itself, for ever; so does closing.
+   */
+  async exclusive<T>(
+    range: ArrayBufferView,
+    fn: (bytes: Uint8Array) => T | PromiseLike<T>,
+  ): Promise<OperationReport & { readonly result: T }> {
+    this.#assertOpen();
+    const { part } = this.#locate(range);
+    if (typeof fn !== "function") throw argumentError("ERR_INVALID_ARG_TYPE", "the second argument must be a function");
+    const bytes = new Uint8Array(range.buffer, range.byteOffset, range.byteLength);
+    const { result, waitedMs } = await this.#invalidate(part, "EXCLUSIVE", async () => fn(bytes));
+    const pages = pagesOf(part);
+    return { event: "EXCLUSIVE", pages, done: pages, busy: 0, waited: waitedMs, result };
+  }
+
+  /** Writes the range to the file behind it. Anonymous memory has none: nothing to do, and `skipped` says so. */
+  async writeback(range?: ArrayBufferView): Promise<OperationReport> {
+    this.#assertOpen();
+    const pages = this.#partsOf(range).reduce((sum, { part }) => sum + pagesOf(part), 0);
+    const skipped = "anonymous memory has no file to be written to";
+    return { event: "PROTECTION_PAGE", pages, done: 0, busy: 0, waited: 0, skipped };
   }
 
   /** Runs an operation inside an invalidation of each segment that it touches, on whole `unit`s around the range. */

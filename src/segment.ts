@@ -74,6 +74,12 @@ export function placeIn(segment: Segment, buffer: ArrayBufferView, address: numb
   };
 }
 
+/** Pages that the range touches. */
+export function pagesOf(range: Range): number {
+  const { start, end } = alignOut(range, PAGE_BYTES);
+  return (end - start) / PAGE_BYTES;
+}
+
 /** The pages that a range is, or throws `ERR_PINLESS_RANGE`: the last page of what `alloc` gave is nobody else's, others may be. */
 export function wholePages(part: Range, view: ArrayBufferView | undefined): Range {
   const whole = alignOut(part, PAGE_BYTES);

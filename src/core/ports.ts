@@ -173,4 +173,6 @@ export interface OperationReport {
   readonly busy: number;
   /** How long it waited for I/O and leases, in milliseconds. */
   readonly waited: number;
+  /** Why there was nothing to do. */
+  readonly skipped?: string;
 }

@@ -6,6 +6,7 @@ import { hazards } from "./hazards.js";
 import { invalidations } from "./invalidations.js";
 import { load } from "./load.js";
 import { notifier } from "./notifier.js";
+import { operations } from "./operations.js";
 import { protection } from "./protection.js";
 import { submission } from "./submission.js";
 import { transfers } from "./transfers.js";
@@ -17,6 +18,7 @@ export function conformance(ground: Ground): void {
   arenas(ground);
   hazards(ground);
   invalidations(ground);
+  operations(ground);
   protection(ground);
   notifier(ground);
 }
