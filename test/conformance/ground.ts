@@ -7,6 +7,8 @@ export interface Ground {
   /** Says which ground this is, in the names of the tests. */
   readonly name: string;
   readonly pin: PinMode;
+  /** Whether memory that changes under a pin at rest loses data here: registrations for life do that to Linux. */
+  readonly harmed: boolean;
   /** An engine; the scheme and the pin mode are the ground's. */
   open(options?: EngineOptions): Promise<PortableEngine>;
   /** Where a view's memory is, as `engine.notifier` counts. */

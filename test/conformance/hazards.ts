@@ -10,7 +10,7 @@ const BLOCKS = 256;
 
 export function hazards(ground: Ground): void {
   const named = (name: string): string => `${ground.name}: ${name}`;
-  const harmed = ground.pin === "lifetime";
+  const { harmed } = ground;
 
   test(named(`NO_STALE_IO: what is read after a discard ${harmed ? "is lost (the control)" : "arrives"}`), async () => {
     const path = await ground.file(numberedBlocks(BLOCKS));

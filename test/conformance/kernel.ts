@@ -17,6 +17,7 @@ export function kernelGround(scheme: SchemeName, pin: PinMode): Ground {
   return {
     name: `${scheme}, ${pin}`,
     pin,
+    harmed: pin === "lifetime",
     open: (options) => Engine.open({ ...options, scheme, pin }),
     addressOf,
     async file(content) {

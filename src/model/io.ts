@@ -1,0 +1,255 @@
+/**
+ * How I/O gets at memory, and a disk that serves it: get_user_pages, io_uring's buffer table, and requests whose data goes to or from the
+ * *frames* that were found when they were submitted, page by page, at the moment they are served.
+ *
+ * What isn't modelled: requests smaller than a page, merging and splitting of requests by the block layer, IOMMUs, transparent
+ * bounce buffers.
+ */
+
+import { invariant } from "../core/assert.js";
+import { EFAULT } from "../core/ports.js";
+import { MachineMemory } from "./memory.js";
+import {
+  BLOCK_CHECKSUM,
+  BLOCK_CONTENT,
+  CONTENT,
+  FILE_BLOCK,
+  FOLIO_DIRTY,
+  IN_FLIGHT,
+  PINS,
+  PTE_WRITE,
+  REQUEST_BLOCK,
+  REQUEST_FIRST_PAGE,
+  REQUEST_FREE,
+  REQUEST_IN_FLIGHT,
+  REQUEST_PAGES,
+  REQUEST_RELEASING,
+  REQUEST_SERVED,
+  REQUEST_SLOT,
+  REQUEST_STATE,
+  REQUEST_WORDS,
+  REQUEST_WRITE,
+  SLOT_EMPTY,
+  SLOT_FIRST_PAGE,
+  SLOT_LEAVING,
+  SLOT_LIVE,
+  SLOT_PAGES,
+  SLOT_STATE,
+  SLOT_USERS,
+  SLOT_WORDS,
+  type Table,
+} from "./tables.js";
+
+const EINVAL = 22;
+
+/** One request as a scheme hands it over. */
+export interface Transfer {
+  /** A device read: memory goes to the disk. */
+  readonly write: boolean;
+  readonly firstPage: number;
+  readonly pages: number;
+  readonly block: number;
+  /** -1: not registered. */
+  readonly bufferSlot: number;
+}
+
+export class MachineIo extends MachineMemory {
+  block(block: number, word: number): number {
+    return this.words[this.layout.blocks.at + block * this.layout.blocks.entryWords + word]!;
+  }
+
+  setBlock(block: number, word: number, value: number): void {
+    this.words[this.layout.blocks.at + block * this.layout.blocks.entryWords + word] = value;
+  }
+
+  slot(slot: number, word: number): number {
+    return this.words[at(this.layout.slots, slot) + word]!;
+  }
+
+  request(request: number, word: number): number {
+    return this.words[at(this.layout.requests, request) + word]!;
+  }
+
+  /** The frame that page `i` of a request goes to or from. */
+  requestFrame(request: number, i: number): number {
+    return this.request(request, REQUEST_WORDS + i);
+  }
+
+  /**
+   * A page for a device (get_user_pages): faulted in, broken out of copy-on-write, but not made dirty where it's writable already.
+   * The frame, or -EFAULT, -ENOMEM.
+   */
+  #find(page: number, deviceWrite: boolean): number {
+    const frame = this.frameOf(page);
+    const enough = frame >= 0 && (!deviceWrite || this.is(page, PTE_WRITE));
+    const errno = enough ? 0 : this.fault(page, deviceWrite);
+    return errno < 0 ? errno : this.frameOf(page);
+  }
+
+  #pin(frame: number, by: number): void {
+    if (this.design === "gup") this.setFrame(frame, PINS, this.frame(frame, PINS) + by);
+    invariant("STATE", this.frame(frame, PINS) >= 0, `frame ${frame} has fewer pins than none`);
+  }
+
+  /** IORING_REGISTER_BUFFERS_UPDATE of one empty slot: pins the pages for writing. */
+  register(slot: number, firstPage: number, pages: number): number {
+    const entry = at(this.layout.slots, slot);
+    invariant("STATE", this.words[entry + SLOT_STATE] === SLOT_EMPTY, `buffer slot ${slot} isn't empty`);
+    if (pages > this.size.bufferPages) return -EINVAL;
+    for (let i = 0; i < pages; i++) {
+      const file = this.pte(firstPage + i, FILE_BLOCK) !== 0;
+      const frame = file ? -EFAULT : this.#find(firstPage + i, true);
+      if (frame < 0) {
+        for (let back = 0; back < i; back++) this.#unpin(this.words[entry + SLOT_WORDS + back]!);
+        this.words.fill(0, entry, entry + this.layout.slots.entryWords);
+        return frame;
+      }
+      this.#pin(frame, 1);
+      this.words[entry + SLOT_WORDS + i] = frame;
+    }
+    this.words[entry + SLOT_STATE] = SLOT_LIVE;
+    this.words[entry + SLOT_FIRST_PAGE] = firstPage;
+    this.words[entry + SLOT_PAGES] = pages;
+    return 0;
+  }
+
+  /** Empties a slot. True: its pages are released now, and its tag is due; else both come with the end of its last request. */
+  unregister(slot: number): boolean {
+    const entry = at(this.layout.slots, slot);
+    invariant("STATE", this.words[entry + SLOT_STATE] === SLOT_LIVE, `buffer slot ${slot} isn't live`);
+    this.words[entry + SLOT_STATE] = SLOT_LEAVING;
+    return this.#releaseSlot(slot);
+  }
+
+  /** The kernel doesn't mark the pages dirty: whether the device wrote to them isn't known any more. */
+  #releaseSlot(slot: number): boolean {
+    const entry = at(this.layout.slots, slot);
+    if (this.words[entry + SLOT_STATE] !== SLOT_LEAVING || this.words[entry + SLOT_USERS] !== 0) return false;
+    const pages = this.words[entry + SLOT_PAGES]!;
+    for (let i = 0; i < pages; i++) this.#unpin(this.words[entry + SLOT_WORDS + i]!);
+    this.words.fill(0, entry, entry + this.layout.slots.entryWords);
+    return true;
+  }
+
+  #unpin(frame: number): void {
+    if (this.design === "notifier") return;
+    this.#pin(frame, -1);
+    this.putFrame(frame);
+  }
+
+  /**
+   * Looks a registration's pages up again (the proposal: at the next use, if an invalidation has happened). In Linux they stay what
+   * they were.
+   */
+  #revalidate(slot: number, i: number): number {
+    const entry = at(this.layout.slots, slot);
+    if (this.design === "gup") return this.words[entry + SLOT_WORDS + i]!;
+    return this.#find(this.words[entry + SLOT_FIRST_PAGE]! + i, true);
+  }
+
+  /** Submission: finds the frames of all pages. The request's number, or -EFAULT, -ENOMEM; nothing has begun then. */
+  submit(transfer: Transfer): number {
+    const request = this.#freeRequest();
+    const entry = at(this.layout.requests, request);
+    for (let i = 0; i < transfer.pages; i++) {
+      const frame = this.#frameFor(transfer, i);
+      if (frame < 0) {
+        for (let back = 0; back < i; back++) this.#let(entry, back, transfer.bufferSlot);
+        return frame;
+      }
+      this.words[entry + REQUEST_WORDS + i] = frame;
+      if (transfer.bufferSlot < 0) this.#pin(frame, 1);
+      this.setFrame(frame, IN_FLIGHT, this.frame(frame, IN_FLIGHT) + 1);
+    }
+    this.words[entry + REQUEST_STATE] = REQUEST_IN_FLIGHT;
+    this.words[entry + REQUEST_WRITE] = transfer.write ? 1 : 0;
+    this.words[entry + REQUEST_FIRST_PAGE] = transfer.firstPage;
+    this.words[entry + REQUEST_PAGES] = transfer.pages;
+    this.words[entry + REQUEST_BLOCK] = transfer.block;
+    this.words[entry + REQUEST_SLOT] = transfer.bufferSlot;
+    if (transfer.bufferSlot >= 0) this.words[at(this.layout.slots, transfer.bufferSlot) + SLOT_USERS]!++;
+    return request;
+  }
+
+  #frameFor({ bufferSlot, firstPage, write }: Transfer, i: number): number {
+    if (bufferSlot < 0) return this.#find(firstPage + i, !write);
+    const covers =
+      this.slot(bufferSlot, SLOT_STATE) === SLOT_LIVE &&
+      firstPage >= this.slot(bufferSlot, SLOT_FIRST_PAGE) &&
+      firstPage + i < this.slot(bufferSlot, SLOT_FIRST_PAGE) + this.slot(bufferSlot, SLOT_PAGES);
+    return covers ? this.#revalidate(bufferSlot, firstPage + i - this.slot(bufferSlot, SLOT_FIRST_PAGE)) : -EFAULT;
+  }
+
+  #freeRequest(): number {
+    const { requests } = this.size;
+    const { nextRequest } = this.layout;
+    for (let i = 0; i < requests; i++) {
+      const request = (this.words[nextRequest]! + i) % requests;
+      if (this.request(request, REQUEST_STATE) !== REQUEST_FREE) continue;
+      this.words[nextRequest] = (request + 1) % requests;
+      return request;
+    }
+    throw new Error(`more than ${requests} requests are in the kernel`);
+  }
+
+  /** The next page of a request goes to or from its frame, wherever that is mapped by now. True: it was the last one. */
+  serve(request: number): boolean {
+    const entry = at(this.layout.requests, request);
+    invariant("STATE", this.words[entry + REQUEST_STATE] === REQUEST_IN_FLIGHT, `request ${request} isn't in flight`);
+    const i = this.words[entry + REQUEST_SERVED]!++;
+    const frame = this.words[entry + REQUEST_WORDS + i]!;
+    const block = this.words[entry + REQUEST_BLOCK]! + i;
+    if (this.words[entry + REQUEST_WRITE] === 1) {
+      this.setBlock(block, BLOCK_CONTENT, this.frame(frame, CONTENT));
+      this.setBlock(block, BLOCK_CHECKSUM, this.frame(frame, CONTENT));
+    } else this.setFrame(frame, CONTENT, this.block(block, BLOCK_CONTENT));
+    return i + 1 === this.words[entry + REQUEST_PAGES];
+  }
+
+  /**
+   * The completion: device writes of what isn't registered are marked dirty (bio_set_pages_dirty). `release` follows, at once or some
+   * time later, as the kernel has it.
+   */
+  complete(request: number): void {
+    const entry = at(this.layout.requests, request);
+    const registered = this.words[entry + REQUEST_SLOT]! >= 0;
+    const marks = this.words[entry + REQUEST_WRITE] === 0 && (!registered || this.design === "notifier");
+    for (let i = 0; marks && i < this.words[entry + REQUEST_PAGES]!; i++)
+      this.setFrameFlags(this.words[entry + REQUEST_WORDS + i]!, FOLIO_DIRTY);
+    this.words[entry + REQUEST_STATE] = REQUEST_RELEASING;
+  }
+
+  /** The kernel lets go of the request's pages. The buffer slot whose tag is due now, or -1. */
+  release(request: number): number {
+    const entry = at(this.layout.requests, request);
+    invariant("STATE", this.words[entry + REQUEST_STATE] === REQUEST_RELEASING, `request ${request} has not completed`);
+    const slot = this.words[entry + REQUEST_SLOT]!;
+    for (let i = 0; i < this.words[entry + REQUEST_PAGES]!; i++) this.#let(entry, i, slot);
+    this.words.fill(0, entry, entry + this.layout.requests.entryWords);
+    if (slot < 0) return -1;
+    this.words[at(this.layout.slots, slot) + SLOT_USERS]!--;
+    return this.#releaseSlot(slot) ? slot : -1;
+  }
+
+  #let(entry: number, i: number, slot: number): void {
+    const frame = this.words[entry + REQUEST_WORDS + i]!;
+    this.setFrame(frame, IN_FLIGHT, this.frame(frame, IN_FLIGHT) - 1);
+    if (slot < 0) this.#unpin(frame);
+    else this.putFrame(frame);
+  }
+
+  isRegistered(request: number): boolean {
+    return this.request(request, REQUEST_SLOT) >= 0;
+  }
+
+  /** All pins there are. */
+  get pins(): number {
+    let pins = 0;
+    for (let frame = 0; frame < this.size.frames; frame++) pins += this.frame(frame, PINS);
+    return pins;
+  }
+}
+
+function at(table: Table, entry: number): number {
+  return table.at + entry * table.entryWords;
+}

@@ -1,0 +1,54 @@
+/** A machine: its state, the bytes behind it, its time and its chance. Everything that a kernel is made of here has one of these. */
+
+import { invariant } from "../core/assert.js";
+import { VirtualClock } from "./clock.js";
+import { Contents, PAGE_BYTES } from "./contents.js";
+import { MachineIo } from "./io.js";
+import { NamedRandom } from "./random.js";
+import type { Design, MachineSize } from "./tables.js";
+
+/** Where its address space begins: anywhere but at 0. */
+const FIRST_ADDRESS = 2 ** 32;
+/** Mappings begin on a multiple of 64 KiB, as the memory port promises, and not always on a huge page. */
+const GRANULE_PAGES = 16;
+
+export class Machine extends MachineIo {
+  readonly clock = new VirtualClock();
+  readonly random: NamedRandom;
+  readonly contents: Contents;
+  readonly #addresses = new WeakMap<ArrayBufferLike, number>();
+  #nextPage = GRANULE_PAGES;
+
+  constructor(size: MachineSize, design: Design, seed: number) {
+    super(size, design);
+    this.random = new NamedRandom(seed);
+    this.contents = new Contents(this);
+  }
+
+  pageAt(address: number): number {
+    return Math.floor((address - FIRST_ADDRESS) / PAGE_BYTES);
+  }
+
+  addressOf(page: number): number {
+    return FIRST_ADDRESS + page * PAGE_BYTES;
+  }
+
+  /** New anonymous memory of the process; its address. Addresses aren't used twice. */
+  mapMemory(memory: ArrayBufferLike): number {
+    const first = this.#nextPage;
+    const pages = memory.byteLength / PAGE_BYTES;
+    invariant("STATE", first + pages <= this.size.pages, "the machine's address space is used up");
+    this.#nextPage = Math.ceil((first + pages + 1) / GRANULE_PAGES) * GRANULE_PAGES;
+    for (let page = first; page < first + pages; page++) this.mmap(page);
+    this.contents.attach(first, memory);
+    this.#addresses.set(memory, this.addressOf(first));
+    return this.addressOf(first);
+  }
+
+  /** Where a view of mapped memory is. */
+  addressOfView(view: ArrayBufferView): number {
+    const address = this.#addresses.get(view.buffer);
+    invariant("STATE", address !== undefined, "the view isn't of the machine's memory");
+    return address + view.byteOffset;
+  }
+}

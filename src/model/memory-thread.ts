@@ -1,0 +1,135 @@
+/** The memory port on the machine: operations take time, go huge page by huge page, and are tried again while the kernel says so. */
+
+import type { Mapping, Memory, MemoryRequest, MemoryResult } from "../core/ports.js";
+import { alignDown, intersect, type Range } from "../core/ranges.js";
+import { PAGE_BYTES } from "./contents.js";
+import type { Machine } from "./machine.js";
+import { WAIT } from "./memory.js";
+
+const EAGAIN = 11;
+const EINVAL = 22;
+const HUGE_PAGE_BYTES = 2 << 20;
+const HUGE_PAGES = HUGE_PAGE_BYTES / PAGE_BYTES;
+/** As the real one does: for 20 ms, from 0.2 ms on ever more rarely. */
+const PATIENCE_MS = 20;
+const FIRST_WAIT_MS = 0.2;
+
+export class ModelMemory implements Memory {
+  readonly #machine: Machine;
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+  }
+
+  map(bytes: number): Mapping {
+    const buffer = new ArrayBuffer(Math.ceil(bytes / 65536) * 65536);
+    return { buffer, address: this.#machine.mapMemory(buffer) };
+  }
+
+  async run(request: MemoryRequest): Promise<MemoryResult> {
+    const range = { start: request.address, end: request.address + request.bytes };
+    // Nothing is left of a discard inside one page.
+    if (request.bytes === 0) return { pages: 0, done: 0, busy: 0, errno: 0, huge: [] };
+    const pages = Math.ceil(range.end / PAGE_BYTES) - Math.floor(range.start / PAGE_BYTES);
+    const huge: Range[] = [];
+    let done = 0;
+    let errno = 0;
+    for (const piece of piecesOf(range)) {
+      await this.#pause("memory operation ms", 0.05);
+      const { pagesDone, errno: refused, isHuge } = await this.#piece(request, piece);
+      done += pagesDone;
+      if (refused !== 0) errno = refused;
+      if (isHuge) huge.push(piece);
+    }
+    return { pages, done, busy: pages - done, errno, huge };
+  }
+
+  #pause(name: string, mostMs: number): Promise<void> {
+    const { clock, random } = this.#machine;
+    return new Promise((resolve) => clock.after((mostMs * (1 + random.below(name, 64))) / 64, resolve));
+  }
+
+  async #piece(
+    { operation, hugePages }: MemoryRequest,
+    piece: Range,
+  ): Promise<{ pagesDone: number; errno: number; isHuge: boolean }> {
+    const machine = this.#machine;
+    const first = machine.pageAt(piece.start);
+    const count = (piece.end - piece.start) / PAGE_BYTES;
+    const whole = count === HUGE_PAGES;
+    switch (operation) {
+      case "prepare": {
+        const populated = await this.#each(first, count, (page) => machine.populateWrite(page));
+        const collapsed = hugePages !== false && whole ? machine.collapse(first, count) : -EINVAL;
+        return { ...populated, isHuge: collapsed === 0 };
+      }
+      case "discard":
+        return this.#each(first, count, (page) => this.#discard(page));
+      case "discardLazily":
+        return this.#each(first, count, (page) => this.#noticed(page, () => machine.freeLazily(page)));
+      case "pageOut":
+        return this.#each(first, count, (page) => this.#noticed(page, () => machine.reclaim(page)));
+      case "collapse": {
+        machine.contents.notice(first, count);
+        const errno = whole ? await this.#persistently(() => machine.collapse(first, count)) : -EINVAL;
+        machine.contents.show(first, count);
+        return { pagesDone: errno === 0 ? count : 0, errno, isHuge: errno === 0 };
+      }
+    }
+  }
+
+  #discard(page: number): number {
+    const result = this.#machine.discard(page);
+    if (result === 0) this.#machine.contents.overwrite(page);
+    return result;
+  }
+
+  /** An operation that does otherwise with a page that was written. */
+  #noticed(page: number, operate: () => number): number {
+    this.#machine.contents.notice(page, 1);
+    const result = operate();
+    this.#machine.contents.show(page, 1);
+    return result;
+  }
+
+  async #each(
+    first: number,
+    count: number,
+    operate: (page: number) => number,
+  ): Promise<{ pagesDone: number; errno: number; isHuge: boolean }> {
+    let pagesDone = 0;
+    let errno = 0;
+    for (let page = first; page < first + count; page++) {
+      let result = operate(page);
+      if (result === -EAGAIN || result === WAIT) result = await this.#persistently(() => operate(page));
+      if (result === 0) pagesDone++;
+      else errno = result;
+    }
+    return { pagesDone, errno, isHuge: false };
+  }
+
+  /** EAGAIN has an end; an invalidation that waits for I/O waits for as long as that takes. */
+  async #persistently(operate: () => number): Promise<number> {
+    const { clock } = this.#machine;
+    const began = clock.nowMs;
+    for (let waitMs = FIRST_WAIT_MS; ; waitMs *= 2) {
+      const result = operate();
+      if (result !== -EAGAIN && result !== WAIT) return result;
+      if (result === -EAGAIN && clock.nowMs - began + waitMs > PATIENCE_MS) return result;
+      await new Promise<void>((resolve) => clock.after(Math.min(waitMs, 1), resolve));
+    }
+  }
+
+  availableBytes(): number {
+    return this.#machine.size.frames * PAGE_BYTES;
+  }
+
+  hasSwap(): boolean {
+    return this.#machine.size.swapSlots > 0;
+  }
+}
+
+function* piecesOf(range: Range): Generator<Range> {
+  for (let at = alignDown(range.start, HUGE_PAGE_BYTES); at < range.end; at += HUGE_PAGE_BYTES)
+    yield intersect(range, { start: at, end: at + HUGE_PAGE_BYTES });
+}

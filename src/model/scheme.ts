@@ -1,0 +1,237 @@
+/**
+ * The three schemes on the machine: what is submitted is served after some time, in any order, page by page; and each has its own life of
+ * a pin. io_uring: registrations with tags. aio, direct and what isn't registered: the pages are let go some time after the completion.
+ */
+
+import { invariant } from "../core/assert.js";
+import {
+  type CompletionSink,
+  EBADF,
+  EFAULT,
+  type Registrations,
+  type RequestPlace,
+  type Scheme,
+  type SchemeName,
+} from "../core/ports.js";
+import { PAGE_BYTES } from "./contents.js";
+import type { ModelFile } from "./files.js";
+import type { Machine } from "./machine.js";
+import { REQUEST_FIRST_PAGE, REQUEST_PAGES, REQUEST_SERVED, REQUEST_WRITE, VM_MAPPED, VM_WRITE } from "./tables.js";
+
+/** Handles of descriptors that go around the page cache begin here. */
+const DIRECT = 2 ** 30;
+/** What libuv's pool runs at a time. */
+const POOL_THREADS = 4;
+
+export interface ModelTiming {
+  /** A request takes from this to that, evenly distributed. */
+  readonly deviceMs: readonly [least: number, most: number];
+  /** How long after its completion the kernel may hold an unregistered request's pages. Real ones: up to 9.4 ms. */
+  readonly releaseMs: number;
+  /** How long after the last use the tag of a dropped registration comes: at once since Linux 6.13, a second on 6.1. */
+  readonly tagMs: number;
+  /** From a completion to the wake of a loop that sleeps. */
+  readonly wakeMs: number;
+}
+
+export interface ModelSchemeOptions {
+  readonly name: SchemeName;
+  readonly depth: number;
+  /** 0: nothing can be registered. */
+  readonly bufferSlots: number;
+  /** Where its buffer table begins among the machine's slots. */
+  readonly firstSlot: number;
+  readonly timing: ModelTiming;
+  readonly woken: () => void;
+  /** The file behind a descriptor. */
+  readonly fileOf: (fd: number) => ModelFile | undefined;
+}
+
+interface Prepared {
+  readonly slot: number;
+  readonly write: boolean;
+  readonly file: number;
+  readonly place: RequestPlace;
+  readonly position: number;
+  readonly bufferSlot: number;
+}
+
+export class ModelScheme implements Scheme, Registrations {
+  readonly name: SchemeName;
+  readonly depth: number;
+  readonly slots: number;
+  readonly registrations: Registrations | null;
+  readonly #machine: Machine;
+  readonly #options: ModelSchemeOptions;
+  #prepared: Prepared[] = [];
+  /** What has ended: a request's slot and result; or a buffer slot, with no result. */
+  readonly #completions: { slot: number; result: number | null }[] = [];
+  #armed = false;
+
+  constructor(machine: Machine, options: ModelSchemeOptions) {
+    this.#machine = machine;
+    this.#options = options;
+    this.name = options.name;
+    this.depth = options.name === "direct" ? Math.min(options.depth, POOL_THREADS) : options.depth;
+    this.slots = options.bufferSlots;
+    this.registrations = options.name === "io_uring" && options.bufferSlots > 0 ? this : null;
+  }
+
+  attachFile(fd: number): number {
+    return DIRECT + fd;
+  }
+
+  detachFile(): void {}
+
+  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number, bufferSlot: number): void {
+    this.#prepared.push({ slot, write, file, place, position, bufferSlot });
+  }
+
+  /** File I/O can't be ended early. */
+  cancel(): void {}
+
+  enter(): number {
+    const prepared = this.#prepared;
+    this.#prepared = [];
+    for (const request of prepared) this.#begin(request);
+    return 0;
+  }
+
+  #begin(request: Prepared): void {
+    const direct = request.file >= DIRECT;
+    const file = this.#options.fileOf(direct ? request.file - DIRECT : request.file);
+    if (file === undefined) this.#end(request.slot, -EBADF);
+    else if (direct) this.#beginDirect(request, file);
+    else this.#soon("page cache ms", () => this.#end(request.slot, this.#copy(request, file)));
+  }
+
+  #beginDirect({ slot, write, place, position, bufferSlot }: Prepared, file: ModelFile): void {
+    const machine = this.#machine;
+    const bytes = write ? place.bytes : Math.max(0, Math.min(place.bytes, file.bytes - position));
+    const pages = Math.ceil(bytes / PAGE_BYTES);
+    if (pages === 0) {
+      this.#end(slot, 0);
+      return;
+    }
+    const firstPage = machine.pageAt(place.address);
+    if (write) {
+      machine.contents.notice(firstPage, pages);
+      file.grow(position + bytes);
+    }
+    const block = file.firstBlock + position / PAGE_BYTES;
+    const request = machine.submit({ write, firstPage, pages, block, bufferSlot: this.#slotOf(bufferSlot) });
+    if (request < 0) this.#end(slot, request);
+    else this.#soon("device ms", () => this.#serve(request, slot, bytes));
+  }
+
+  #slotOf(bufferSlot: number): number {
+    return bufferSlot < 0 ? -1 : this.#options.firstSlot + bufferSlot;
+  }
+
+  #soon(name: string, run: () => void): void {
+    const [least, most] = this.#options.timing.deviceMs;
+    this.#machine.clock.after(least + ((most - least) * this.#machine.random.below(name, 1024)) / 1024, run);
+  }
+
+  /** Mostly in one go; sometimes a page now and the next ones later. */
+  #serve(request: number, slot: number, bytes: number): void {
+    const machine = this.#machine;
+    const firstPage = machine.request(request, REQUEST_FIRST_PAGE);
+    const pages = machine.request(request, REQUEST_PAGES);
+    const write = machine.request(request, REQUEST_WRITE) === 1;
+    if (write) machine.contents.notice(firstPage, pages);
+    for (let last = false; !last; ) {
+      const i = machine.request(request, REQUEST_SERVED);
+      last = machine.serve(request);
+      // Where the page is somewhere else by now, the program sees nothing of it.
+      if (!write && machine.frameOf(firstPage + i) === machine.requestFrame(request, i))
+        machine.contents.overwrite(firstPage + i);
+      if (!last && machine.random.chance("device pauses", 1 / 16)) {
+        this.#soon("device goes on ms", () => this.#serve(request, slot, bytes));
+        return;
+      }
+    }
+    machine.complete(request);
+    this.#end(slot, bytes);
+    // What isn't registered is held for a moment more.
+    const registered = this.registrations !== null && machine.isRegistered(request);
+    const holds = !registered && machine.random.chance("pages are let go late", 1 / 8);
+    const { releaseMs } = this.#options.timing;
+    if (holds) machine.clock.after((releaseMs * machine.random.below("release ms", 64)) / 64, () => this.#let(request));
+    else this.#let(request);
+  }
+
+  #let(request: number): void {
+    const bufferSlot = this.#machine.release(request);
+    if (bufferSlot >= 0) this.#tag(bufferSlot - this.#options.firstSlot);
+  }
+
+  /** Through the page cache: the processor copies, and faults as a program's own access would. */
+  #copy({ write, place, position }: Prepared, file: ModelFile): number {
+    const machine = this.#machine;
+    const { buffer, address, bytes } = place;
+    for (let page = machine.pageAt(address); page <= machine.pageAt(address + bytes - 1); page++)
+      if (!machine.is(page, VM_MAPPED) || (!write && !machine.is(page, VM_WRITE))) return -EFAULT;
+    const view = new Uint8Array(buffer.buffer, buffer.byteOffset, bytes);
+    if (write) {
+      file.write(position < 0 ? file.bytes : position, view);
+      return bytes;
+    }
+    const found = file.read(position, bytes);
+    view.set(found);
+    return found.length;
+  }
+
+  #end(slot: number, result: number | null): void {
+    this.#completions.push({ slot, result });
+    if (!this.#armed) return;
+    this.#armed = false;
+    this.#machine.clock.after(this.#options.timing.wakeMs, this.#options.woken);
+  }
+
+  reap(sink: CompletionSink, limit: number): number {
+    const ended = this.#completions.splice(0, limit);
+    for (const { slot, result } of ended) {
+      if (result === null) sink.released(slot);
+      else sink.completed(slot, result);
+    }
+    return ended.length;
+  }
+
+  arm(): boolean {
+    if (this.#completions.length > 0) return false;
+    this.#armed = true;
+    return true;
+  }
+
+  keepAlive(): void {}
+
+  close(): void {
+    invariant("STATE", this.#prepared.length === 0, "a ring is closed before its requests were submitted");
+  }
+
+  take(slot: number, address: number, bytes: number): number {
+    return this.#machine.register(this.#slotOf(slot), this.#machine.pageAt(address), bytes / PAGE_BYTES);
+  }
+
+  drop(slot: number): number {
+    if (this.#machine.unregister(this.#slotOf(slot))) this.#tag(slot);
+    return 0;
+  }
+
+  #tag(bufferSlot: number): void {
+    const { tagMs } = this.#options.timing;
+    if (tagMs === 0) this.#end(bufferSlot, null);
+    else this.#machine.clock.after(tagMs, () => this.#end(bufferSlot, null));
+  }
+
+  populate(address: number, bytes: number): number {
+    const machine = this.#machine;
+    const first = machine.pageAt(address);
+    for (let page = first; page < first + bytes / PAGE_BYTES; page++) {
+      const errno = machine.populateWrite(page);
+      if (errno < 0) return errno;
+    }
+    return 0;
+  }
+}

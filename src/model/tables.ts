@@ -1,0 +1,148 @@
+/**
+ * The machine's state: one flat Int32Array, so that it can be copied, hashed and put back as bytes. This file says what lies where.
+ *
+ * A page's or block's content is a tag: a number that says what was last written there; 0 is zeros.
+ */
+
+/** What holds a page still while I/O uses it: the two designs that the machine's kernel can have. */
+export type Design =
+  /** Linux: get_user_pages takes references, for a registration until somebody drops it. */
+  | "gup"
+  /** The proposal: nothing is held. Invalidations wait for I/O in flight; a registration looks its pages up again after one. */
+  | "notifier";
+
+export interface MachineSize {
+  /** Physical frames. */
+  readonly frames: number;
+  /** Pages of the one process's address space. */
+  readonly pages: number;
+  readonly swapSlots: number;
+  /** Blocks of the disk, of a page each. */
+  readonly blocks: number;
+  /** Slots of the buffer table, and pages that one registration covers at most. */
+  readonly bufferSlots: number;
+  readonly bufferPages: number;
+  /** Requests in the kernel at a time, and pages of one at most. */
+  readonly requests: number;
+  readonly requestPages: number;
+}
+
+/** Words of a frame. */
+export const CONTENT = 0;
+/** References by get_user_pages (long and short term). */
+export const PINS = 1;
+/** Page table entries that map it. */
+export const MAPS = 2;
+/** I/O in flight on it, by whatever way its address was found. */
+export const IN_FLIGHT = 3;
+export const FRAME_FLAGS = 4;
+/** What it's a copy of: swap slot + 1, or -(block + 1) in the page cache; 0: nothing. */
+export const BACKING = 5;
+const FRAME_WORDS = 6;
+
+/** Bits of FRAME_FLAGS. */
+export const FOLIO_DIRTY = 1;
+/** MADV_FREE: may be dropped instead of being swapped out, unless it's dirty. */
+export const LAZY_FREE = 2;
+export const WRITEBACK = 4;
+export const HUGE = 8;
+/** Allocated: mapped, in a cache, or kept alive by a reference only. */
+export const IN_USE = 16;
+
+/** Words of a page table entry. TARGET is 0 for nothing, frame + 1, or -(swap slot + 1). */
+export const TARGET = 0;
+export const PTE_FLAGS = 1;
+/** What a file mapping shows: block + 1; 0: anonymous memory. */
+export const FILE_BLOCK = 2;
+const PTE_WORDS = 3;
+
+/** Bits of PTE_FLAGS. */
+export const VM_WRITE = 1;
+/** A store goes through without a fault. */
+export const PTE_WRITE = 2;
+export const PTE_DIRTY = 4;
+export const PTE_YOUNG = 8;
+export const PTE_SOFT_DIRTY = 16;
+/** Mapped at all: off after munmap. */
+export const VM_MAPPED = 32;
+
+/** Words of a swap slot: its content, and whether it's in use. */
+export const SWAP_CONTENT = 0;
+export const SWAP_USED = 1;
+const SWAP_WORDS = 2;
+
+/** Words of a disk block. */
+export const BLOCK_CONTENT = 0;
+/** Of what its content should be, for filesystems that keep one (btrfs). */
+export const BLOCK_CHECKSUM = 1;
+const BLOCK_WORDS = 2;
+
+/** Words of a buffer slot; its frames follow. */
+export const SLOT_STATE = 0;
+export const SLOT_FIRST_PAGE = 1;
+export const SLOT_PAGES = 2;
+export const SLOT_USERS = 3;
+export const SLOT_WORDS = 4;
+
+/** SLOT_STATE. */
+export const SLOT_EMPTY = 0;
+export const SLOT_LIVE = 1;
+/** Dropped, but a request still uses it. */
+export const SLOT_LEAVING = 2;
+
+/** Words of a request; its frames follow. */
+export const REQUEST_STATE = 0;
+export const REQUEST_WRITE = 1;
+export const REQUEST_FIRST_PAGE = 2;
+export const REQUEST_PAGES = 3;
+export const REQUEST_BLOCK = 4;
+/** The buffer slot it goes by, or -1. */
+export const REQUEST_SLOT = 5;
+/** Pages that the device has served. */
+export const REQUEST_SERVED = 6;
+export const REQUEST_WORDS = 7;
+
+/** REQUEST_STATE. */
+export const REQUEST_FREE = 0;
+export const REQUEST_IN_FLIGHT = 1;
+/** Answered, but the kernel still holds its pages for a moment. */
+export const REQUEST_RELEASING = 2;
+
+/** A table: where it begins, and how many words one entry has. */
+export interface Table {
+  readonly at: number;
+  readonly entryWords: number;
+  readonly entries: number;
+}
+
+export interface Layout {
+  readonly words: number;
+  /** One word: the first free frame + 1; a free frame's CONTENT names the next. */
+  readonly freeFrames: number;
+  /** One word: where the search for a free request begins. */
+  readonly nextRequest: number;
+  readonly frames: Table;
+  readonly pages: Table;
+  readonly swap: Table;
+  readonly blocks: Table;
+  readonly slots: Table;
+  readonly requests: Table;
+}
+
+export function layoutOf(size: MachineSize): Layout {
+  const freeFrames = 0;
+  const nextRequest = 1;
+  let words = 2;
+  const table = (entries: number, entryWords: number): Table => {
+    const at = words;
+    words += entries * entryWords;
+    return { at, entryWords, entries };
+  };
+  const frames = table(size.frames, FRAME_WORDS);
+  const pages = table(size.pages, PTE_WORDS);
+  const swap = table(size.swapSlots, SWAP_WORDS);
+  const blocks = table(size.blocks, BLOCK_WORDS);
+  const slots = table(size.bufferSlots, SLOT_WORDS + size.bufferPages);
+  const requests = table(size.requests, REQUEST_WORDS + size.requestPages);
+  return { words, freeFrames, nextRequest, frames, pages, swap, blocks, slots, requests };
+}

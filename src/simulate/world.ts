@@ -1,0 +1,203 @@
+/** The engine that ships, on the machine: every port has its part of the model behind it. */
+
+import { systemError } from "../core/errors.js";
+import type { Host, NodeHandle, OpenedFile, StartedScheme, WaitHistogram } from "../core/host.js";
+import { claim, forEachDue, HEARTBEAT_MS, HELD_SLOTS, IDLE_MS, MAX_MS, returned } from "../core/lease-table.js";
+import { type EngineOptions, settingsOf } from "../core/options.js";
+import type { Loop, SchemeName, Watchdog } from "../core/ports.js";
+import { PortableEngine, startFirst } from "../engine.js";
+import { type ModelFile, ModelFiles } from "../model/files.js";
+import { Machine } from "../model/machine.js";
+import { ModelMemory } from "../model/memory-thread.js";
+import { ModelScheme, type ModelTiming } from "../model/scheme.js";
+import type { Design, MachineSize } from "../model/tables.js";
+
+const ENOENT = 2;
+const EBADF = 9;
+const NAMES: Record<number, readonly [string, string]> = {
+  2: ["ENOENT", "no such file or directory"],
+  9: ["EBADF", "bad file descriptor"],
+  11: ["EAGAIN", "resource temporarily unavailable"],
+  12: ["ENOMEM", "not enough memory"],
+  14: ["EFAULT", "bad address in system call argument"],
+  22: ["EINVAL", "invalid argument"],
+  125: ["ECANCELED", "operation canceled"],
+};
+
+export interface WorldOptions {
+  readonly seed: number;
+  readonly design: Design;
+  readonly size: MachineSize;
+  readonly timing: ModelTiming;
+  /** Runs a step of the machine after all that the program has to do now: setImmediate, or what there is like it. */
+  readonly later: (step: () => void) => void;
+  /** Where errors go that nobody catches. */
+  readonly uncaught: (error: unknown) => void;
+}
+
+/** One machine with its files, and engines on it. Time goes on for as long as there is something to come. */
+export class World {
+  readonly machine: Machine;
+  readonly files: ModelFiles;
+  readonly #options: WorldOptions;
+  readonly #memory: ModelMemory;
+  readonly #open = new Map<number, ModelFile>();
+  #nextFd = 3;
+  #nextSlot = 0;
+
+  constructor(options: WorldOptions) {
+    this.#options = options;
+    this.machine = new Machine(options.size, options.design, options.seed);
+    this.files = new ModelFiles(this.machine);
+    this.#memory = new ModelMemory(this.machine);
+    this.machine.clock.awake = () => options.later(this.#step);
+  }
+
+  readonly #step = (): void => {
+    this.machine.clock.step();
+    if (this.machine.clock.busy) this.#options.later(this.#step);
+  };
+
+  /** As `Engine.open`. */
+  openEngine(options: EngineOptions): PortableEngine {
+    const settings = settingsOf(options, Number.POSITIVE_INFINITY);
+    const host = this.#host();
+    return new PortableEngine(host, settings, startFirst(host, settings));
+  }
+
+  #host(): Host {
+    return {
+      memory: this.#memory,
+      loop: this.#loop(),
+      describe: (errno) => NAMES[-errno] ?? [`errno ${-errno}`, "unknown error"],
+      waitHistogram,
+      memlockBytes: () => Number.POSITIVE_INFINITY,
+      startScheme: (name, settings, bufferSlots) =>
+        this.#startScheme(name, settings.depth, settings.pin === "per-io" ? 0 : bufferSlots, settings.pin),
+      openFile: async (path, flags) => this.#openFile(String(path), flags ?? "r"),
+    };
+  }
+
+  #loop(): Loop {
+    const { clock } = this.machine;
+    return {
+      nowMs: () => clock.nowMs | 0,
+      preciseMs: () => clock.nowMs,
+      microtask: (run) => void Promise.resolve().then(run),
+      soon: (run) => clock.after(0, run),
+      every: (ms, run) => clock.every(ms, run),
+      uncaught: this.#options.uncaught,
+    };
+  }
+
+  #startScheme(name: SchemeName, depth: number, bufferSlots: number, pin: StartedScheme["pin"]): StartedScheme {
+    let wake = (): void => {};
+    const scheme = new ModelScheme(this.machine, {
+      name,
+      depth,
+      bufferSlots,
+      firstSlot: this.#takeSlots(bufferSlots),
+      timing: this.#options.timing,
+      woken: () => wake(),
+      fileOf: (fd) => this.#open.get(fd),
+    });
+    return {
+      scheme,
+      pin: scheme.registrations === null ? "per-io" : pin,
+      degraded: scheme.registrations === null && pin !== "per-io" ? [`the scheme ${name} registers nothing`] : [],
+      onWoken: (run) => {
+        wake = run;
+      },
+      openWatchdog: () => this.#watchdog(scheme),
+    };
+  }
+
+  /** A buffer table for a new ring: the first of so many slots in a row. Rings are few: they're handed out in turn. */
+  #takeSlots(slots: number): number {
+    if (this.#nextSlot + slots > this.machine.size.bufferSlots) this.#nextSlot = 0;
+    const first = this.#nextSlot;
+    this.#nextSlot += slots;
+    return first;
+  }
+
+  /** The monitor thread's part: gives back what is due while the engine's own thread doesn't look. */
+  #watchdog(scheme: ModelScheme): Watchdog {
+    const { clock } = this.machine;
+    let stop = (): void => {};
+    return {
+      watch: (leases) => {
+        const periodMs = Math.max(1, Math.min(leases[IDLE_MS]!, leases[MAX_MS]!) / 4);
+        stop = clock.every(periodMs, () => {
+          const nowMs = clock.nowMs | 0;
+          if (leases[HELD_SLOTS] === 0 || ((nowMs - leases[HEARTBEAT_MS]!) | 0) < 2 * periodMs) return;
+          forEachDue(leases, nowMs, (slot) => {
+            if (!claim(leases, slot)) return;
+            scheme.drop(slot);
+            returned(leases, slot);
+          });
+        });
+      },
+      wake: () => {},
+      close: () => stop(),
+    };
+  }
+
+  #openFile(path: string, flags: string | number): OpenedFile {
+    const writes = flags !== "r";
+    if (flags !== "r" && flags !== "r+" && flags !== "w")
+      throw new Error(`the model's files aren't opened with "${flags}"`);
+    const file = this.files.get(path) ?? (flags === "w" ? this.files.create(path) : undefined);
+    if (file === undefined) throw systemError((e) => NAMES[-e]!, -ENOENT, "open", path);
+    if (flags === "w") file.truncate(0);
+    const fd = this.#nextFd++;
+    const directFd = this.#nextFd++;
+    this.#open.set(fd, file);
+    this.#open.set(directFd, file);
+    return {
+      handle: this.#handle(fd, file, writes),
+      identity: String(file.number),
+      directFd,
+      memoryAlign: 4096,
+      offsetAlign: 4096,
+      seekable: true,
+      append: false,
+      readable: flags !== "w",
+      writable: writes,
+      closeDirect: () => void this.#open.delete(directFd),
+    };
+  }
+
+  #handle(fd: number, file: ModelFile, writable: boolean): NodeHandle {
+    const assertWritable = (syscall: string): void => {
+      if (!writable) throw systemError((e) => NAMES[-e]!, -EBADF, syscall);
+    };
+    return {
+      fd,
+      stat: async () => ({ size: file.bytes, mode: file.mode, isFile: () => true }),
+      truncate: async (length = 0) => {
+        assertWritable("ftruncate");
+        file.truncate(length);
+      },
+      sync: async () => {},
+      datasync: async () => {},
+      chmod: async (mode) => {
+        file.mode = Number(mode);
+      },
+      chown: async () => {},
+      utimes: async () => {},
+      close: async () => void this.#open.delete(fd),
+    };
+  }
+}
+
+function waitHistogram(): WaitHistogram {
+  const samples: number[] = [];
+  return {
+    record: (ms) => void samples.push(ms),
+    summary: () => {
+      const sorted = [...samples].sort((a, b) => a - b);
+      const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+      return { count: sorted.length, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
+    },
+  };
+}

@@ -1,0 +1,56 @@
+// The same bodies on a simulated kernel, in virtual time: what passes on the one and not on the other is a mistake in one of them.
+import type { PinMode, SchemeName } from "../../dist/index.js";
+import type { Design } from "../../dist/model/tables.js";
+import { World } from "../../dist/simulate/world.js";
+import { conformance } from "./conformance.js";
+import type { Ground } from "./ground.js";
+
+const PAGES_PER_MIB = 256;
+
+function modelGround(scheme: SchemeName, pin: PinMode, design: Design = "gup"): Ground {
+  const world = new World({
+    seed: 20201104,
+    design,
+    size: {
+      frames: 512 * PAGES_PER_MIB,
+      pages: 4096 * PAGES_PER_MIB,
+      swapSlots: 64 * PAGES_PER_MIB,
+      blocks: 8192 * PAGES_PER_MIB,
+      bufferSlots: 520,
+      bufferPages: 64 * PAGES_PER_MIB,
+      requests: 1024,
+      requestPages: 16 * PAGES_PER_MIB,
+    },
+    timing: { deviceMs: [0.01, 0.2], releaseMs: 9, tagMs: 0, wakeMs: 0.005 },
+    later: (step) => void setImmediate(step),
+    uncaught: (error) =>
+      void setImmediate(() => {
+        throw error;
+      }),
+  });
+  let files = 0;
+  return {
+    name: `model of ${scheme}, ${pin}${design === "gup" ? "" : ", kernel obeys notifiers"}`,
+    pin,
+    harmed: pin === "lifetime" && design === "gup",
+    open: async (options) => world.openEngine({ ...options, scheme, pin }),
+    addressOf: (view) => world.machine.addressOfView(view),
+    file: async (content) => {
+      const path = `file-${files++}`;
+      world.files.create(path, content.length).write(0, content);
+      return path;
+    },
+    contentOf: async (path) => {
+      const file = world.files.get(path)!;
+      return file.read(0, file.bytes);
+    },
+  };
+}
+
+conformance(modelGround("io_uring", "lease"));
+conformance(modelGround("io_uring", "lifetime"));
+// The proposal: what is registered for life does no harm there.
+conformance(modelGround("io_uring", "lifetime", "notifier"));
+conformance(modelGround("io_uring", "per-io"));
+conformance(modelGround("aio", "per-io"));
+conformance(modelGround("direct", "per-io"));
