@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { benchCommand } from "./bench.js";
 import { doctorCommand } from "./doctor.js";
+import { simulateCommand } from "./simulate.js";
 
 const USAGE = 2;
 
@@ -24,7 +25,8 @@ const program = new Command("pinless")
   .showHelpAfterError("(try --help)")
   .exitOverride()
   .addCommand(benchCommand(version))
-  .addCommand(doctorCommand(version));
+  .addCommand(doctorCommand(version))
+  .addCommand(simulateCommand(version));
 
 try {
   await program.parseAsync();

@@ -19,8 +19,11 @@ export class Machine extends MachineIo {
   readonly #addresses = new WeakMap<ArrayBufferLike, number>();
   #nextPage = GRANULE_PAGES;
 
-  constructor(size: MachineSize, design: Design, seed: number) {
+  readonly #withBytes: boolean;
+
+  constructor(size: MachineSize, design: Design, seed: number, withBytes: boolean) {
     super(size, design);
+    this.#withBytes = withBytes;
     this.random = new NamedRandom(seed);
     this.contents = new Contents(this);
   }
@@ -40,7 +43,7 @@ export class Machine extends MachineIo {
     invariant("STATE", first + pages <= this.size.pages, "the machine's address space is used up");
     this.#nextPage = Math.ceil((first + pages + 1) / GRANULE_PAGES) * GRANULE_PAGES;
     for (let page = first; page < first + pages; page++) this.mmap(page);
-    this.contents.attach(first, memory);
+    if (this.#withBytes) this.contents.attach(first, memory);
     this.#addresses.set(memory, this.addressOf(first));
     return this.addressOf(first);
   }

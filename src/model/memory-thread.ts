@@ -46,7 +46,7 @@ export class ModelMemory implements Memory {
 
   #pause(name: string, mostMs: number): Promise<void> {
     const { clock, random } = this.#machine;
-    return new Promise((resolve) => clock.after((mostMs * (1 + random.below(name, 64))) / 64, resolve));
+    return new Promise((resolve) => clock.after(random.stream(name).upTo(mostMs), resolve));
   }
 
   async #piece(

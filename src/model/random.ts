@@ -5,50 +5,69 @@
 
 export class NamedRandom {
   readonly seed: number;
-  readonly #streams = new Map<string, Uint32Array>();
+  readonly #streams = new Map<string, Stream>();
 
   constructor(seed: number) {
     this.seed = seed;
   }
 
-  /** A whole number from 0 to `bound - 1`. */
-  below(name: string, bound: number): number {
-    return Math.floor((this.#next(name) / 2 ** 32) * bound);
-  }
-
-  /** True with this probability. */
-  chance(name: string, probability: number): boolean {
-    return this.#next(name) / 2 ** 32 < probability;
+  /** The stream of a name: whoever draws often keeps it. */
+  stream(name: string): Stream {
+    let stream = this.#streams.get(name);
+    if (stream === undefined) {
+      stream = new Stream(this.seed, hash(name));
+      this.#streams.set(name, stream);
+    }
+    return stream;
   }
 
   pick<T>(name: string, of: readonly T[]): T {
-    return of[this.below(name, of.length)]!;
-  }
-
-  /** sfc32 (C. Doty-Humphrey's small fast counting generator), seeded with the seed and the name. */
-  #next(name: string): number {
-    let s = this.#streams.get(name);
-    if (s === undefined) {
-      s = Uint32Array.of(this.seed, Math.floor(this.seed / 2 ** 32), hash(name), 1);
-      this.#streams.set(name, s);
-      for (let i = 0; i < 12; i++) step(s);
-    }
-    return step(s);
+    return of[this.stream(name).below(of.length)]!;
   }
 }
 
-function step(s: Uint32Array): number {
-  const result = (s[0]! + s[1]! + s[3]!) >>> 0;
-  s[3] = s[3]! + 1;
-  s[0] = s[1]! ^ (s[1]! >>> 9);
-  s[1] = s[2]! + (s[2]! << 3);
-  s[2] = ((s[2]! << 21) | (s[2]! >>> 11)) + result;
-  return result;
+/** sfc32 (C. Doty-Humphrey's small fast counting generator). */
+export class Stream {
+  #a: number;
+  #b: number;
+  #c: number;
+  #counter = 1;
+
+  constructor(seed: number, name: number) {
+    this.#a = seed | 0;
+    this.#b = Math.floor(seed / 2 ** 32) | 0;
+    this.#c = name | 0;
+    for (let i = 0; i < 12; i++) this.#next();
+  }
+
+  /** A whole number from 0 to `bound - 1`. */
+  below(bound: number): number {
+    return Math.floor((this.#next() / 2 ** 32) * bound);
+  }
+
+  /** A number from 0 up to `bound`, in 1,024 steps: the same on every machine, whatever is done with it. */
+  upTo(bound: number): number {
+    return (bound * this.below(1024)) / 1024;
+  }
+
+  /** True with this probability. */
+  chance(probability: number): boolean {
+    return this.#next() / 2 ** 32 < probability;
+  }
+
+  #next(): number {
+    const result = (this.#a + this.#b + this.#counter) | 0;
+    this.#counter = (this.#counter + 1) | 0;
+    this.#a = this.#b ^ (this.#b >>> 9);
+    this.#b = (this.#c + (this.#c << 3)) | 0;
+    this.#c = (((this.#c << 21) | (this.#c >>> 11)) + result) | 0;
+    return result >>> 0;
+  }
 }
 
 /** FNV-1a. */
 function hash(text: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
-  return h >>> 0;
+  return h;
 }

@@ -8,6 +8,7 @@ import {
   type CompletionSink,
   EBADF,
   EFAULT,
+  ENOMEM,
   type Registrations,
   type RequestPlace,
   type Scheme,
@@ -18,6 +19,7 @@ import type { ModelFile } from "./files.js";
 import type { Machine } from "./machine.js";
 import { REQUEST_FIRST_PAGE, REQUEST_PAGES, REQUEST_SERVED, REQUEST_WRITE, VM_MAPPED, VM_WRITE } from "./tables.js";
 
+const EIO = 5;
 /** Handles of descriptors that go around the page cache begin here. */
 const DIRECT = 2 ** 30;
 /** What libuv's pool runs at a time. */
@@ -34,6 +36,17 @@ export interface ModelTiming {
   readonly wakeMs: number;
 }
 
+/** How probable it is that a request or a call fails although nothing is wrong with it. */
+export interface ModelFaults {
+  readonly eio: number;
+  /** The transfer ends early. */
+  readonly short: number;
+  /** A registration is refused with ENOMEM. */
+  readonly noLease: number;
+}
+
+export const NO_FAULTS: ModelFaults = { eio: 0, short: 0, noLease: 0 };
+
 export interface ModelSchemeOptions {
   readonly name: SchemeName;
   readonly depth: number;
@@ -42,6 +55,7 @@ export interface ModelSchemeOptions {
   /** Where its buffer table begins among the machine's slots. */
   readonly firstSlot: number;
   readonly timing: ModelTiming;
+  readonly faults: ModelFaults;
   readonly woken: () => void;
   /** The file behind a descriptor. */
   readonly fileOf: (fd: number) => ModelFile | undefined;
@@ -130,7 +144,7 @@ export class ModelScheme implements Scheme, Registrations {
 
   #soon(name: string, run: () => void): void {
     const [least, most] = this.#options.timing.deviceMs;
-    this.#machine.clock.after(least + ((most - least) * this.#machine.random.below(name, 1024)) / 1024, run);
+    this.#machine.clock.after(least + this.#machine.random.stream(name).upTo(most - least), run);
   }
 
   /** Mostly in one go; sometimes a page now and the next ones later. */
@@ -139,6 +153,11 @@ export class ModelScheme implements Scheme, Registrations {
     const firstPage = machine.request(request, REQUEST_FIRST_PAGE);
     const pages = machine.request(request, REQUEST_PAGES);
     const write = machine.request(request, REQUEST_WRITE) === 1;
+    const { eio, short } = this.#options.faults;
+    if (eio > 0 && machine.random.stream("EIO").chance(eio)) {
+      this.#complete(request, slot, -EIO);
+      return;
+    }
     if (write) machine.contents.notice(firstPage, pages);
     for (let last = false; !last; ) {
       const i = machine.request(request, REQUEST_SERVED);
@@ -146,18 +165,27 @@ export class ModelScheme implements Scheme, Registrations {
       // Where the page is somewhere else by now, the program sees nothing of it.
       if (!write && machine.frameOf(firstPage + i) === machine.requestFrame(request, i))
         machine.contents.overwrite(firstPage + i);
-      if (!last && machine.random.chance("device pauses", 1 / 16)) {
+      if (!last && short > 0 && machine.random.stream("short transfer").chance(short)) {
+        this.#complete(request, slot, (i + 1) * PAGE_BYTES);
+        return;
+      }
+      if (!last && machine.random.stream("device pauses").chance(1 / 16)) {
         this.#soon("device goes on ms", () => this.#serve(request, slot, bytes));
         return;
       }
     }
+    this.#complete(request, slot, bytes);
+  }
+
+  #complete(request: number, slot: number, result: number): void {
+    const machine = this.#machine;
     machine.complete(request);
-    this.#end(slot, bytes);
+    this.#end(slot, result);
     // What isn't registered is held for a moment more.
     const registered = this.registrations !== null && machine.isRegistered(request);
-    const holds = !registered && machine.random.chance("pages are let go late", 1 / 8);
+    const holds = !registered && machine.random.stream("pages are let go late").chance(1 / 8);
     const { releaseMs } = this.#options.timing;
-    if (holds) machine.clock.after((releaseMs * machine.random.below("release ms", 64)) / 64, () => this.#let(request));
+    if (holds) machine.clock.after(machine.random.stream("release ms").upTo(releaseMs), () => this.#let(request));
     else this.#let(request);
   }
 
@@ -211,6 +239,8 @@ export class ModelScheme implements Scheme, Registrations {
   }
 
   take(slot: number, address: number, bytes: number): number {
+    const { noLease } = this.#options.faults;
+    if (noLease > 0 && this.#machine.random.stream("no lease").chance(noLease)) return -ENOMEM;
     return this.#machine.register(this.#slotOf(slot), this.#machine.pageAt(address), bytes / PAGE_BYTES);
   }
 

@@ -9,7 +9,7 @@ import { PortableEngine, startFirst } from "../engine.js";
 import { type ModelFile, ModelFiles } from "../model/files.js";
 import { Machine } from "../model/machine.js";
 import { ModelMemory } from "../model/memory-thread.js";
-import { ModelScheme, type ModelTiming } from "../model/scheme.js";
+import { type ModelFaults, ModelScheme, type ModelTiming, NO_FAULTS } from "../model/scheme.js";
 import type { Design, MachineSize } from "../model/tables.js";
 
 const ENOENT = 2;
@@ -29,6 +29,9 @@ export interface WorldOptions {
   readonly design: Design;
   readonly size: MachineSize;
   readonly timing: ModelTiming;
+  readonly faults?: ModelFaults;
+  /** Whether programs see bytes in their memory. Without, contents are tags only, which is a lot faster. Default true. */
+  readonly bytes?: boolean;
   /** Runs a step of the machine after all that the program has to do now: setImmediate, or what there is like it. */
   readonly later: (step: () => void) => void;
   /** Where errors go that nobody catches. */
@@ -42,12 +45,14 @@ export class World {
   readonly #options: WorldOptions;
   readonly #memory: ModelMemory;
   readonly #open = new Map<number, ModelFile>();
+  readonly #microtasks: (() => void)[] = [];
+  #busyUntilMs = 0;
   #nextFd = 3;
   #nextSlot = 0;
 
   constructor(options: WorldOptions) {
     this.#options = options;
-    this.machine = new Machine(options.size, options.design, options.seed);
+    this.machine = new Machine(options.size, options.design, options.seed, options.bytes ?? true);
     this.files = new ModelFiles(this.machine);
     this.#memory = new ModelMemory(this.machine);
     this.machine.clock.awake = () => options.later(this.#step);
@@ -57,6 +62,22 @@ export class World {
     this.machine.clock.step();
     if (this.machine.clock.busy) this.#options.later(this.#step);
   };
+
+  /** The program computes for so long: nothing of the engine's own runs meanwhile but what is called by the program. */
+  busyFor(ms: number): void {
+    this.#busyUntilMs = Math.max(this.#busyUntilMs, this.machine.clock.nowMs + ms);
+  }
+
+  #onceFree(run: () => void): void {
+    const leftMs = this.#busyUntilMs - this.machine.clock.nowMs;
+    if (leftMs <= 0) run();
+    else this.machine.clock.after(leftMs, () => this.#onceFree(run));
+  }
+
+  /** What the engine wanted to run before anything else (`bytes: false` only). */
+  runMicrotasks(): void {
+    for (let run = this.#microtasks.shift(); run !== undefined; run = this.#microtasks.shift()) run();
+  }
 
   /** As `Engine.open`. */
   openEngine(options: EngineOptions): PortableEngine {
@@ -83,9 +104,13 @@ export class World {
     return {
       nowMs: () => clock.nowMs | 0,
       preciseMs: () => clock.nowMs,
-      microtask: (run) => void Promise.resolve().then(run),
-      soon: (run) => clock.after(0, run),
-      every: (ms, run) => clock.every(ms, run),
+      microtask: (run) => {
+        // In bytes there's a program that has promises of its own: theirs and ours are one queue.
+        if (this.#options.bytes ?? true) void Promise.resolve().then(run);
+        else this.#microtasks.push(run);
+      },
+      soon: (run) => clock.after(0, () => this.#onceFree(run)),
+      every: (ms, run) => clock.every(ms, () => this.#onceFree(run)),
       uncaught: this.#options.uncaught,
     };
   }
@@ -98,7 +123,8 @@ export class World {
       bufferSlots,
       firstSlot: this.#takeSlots(bufferSlots),
       timing: this.#options.timing,
-      woken: () => wake(),
+      faults: this.#options.faults ?? NO_FAULTS,
+      woken: () => this.#onceFree(wake),
       fileOf: (fd) => this.#open.get(fd),
     });
     return {

@@ -1,0 +1,64 @@
+/** What one simulated run is made of: drawn from its seed, so that runs differ in kind and not only in order (swarm testing). */
+
+import type { EngineOptions } from "../core/options.js";
+import { NamedRandom } from "../model/random.js";
+import type { ModelFaults, ModelTiming } from "../model/scheme.js";
+
+export interface Swarm {
+  readonly engine: EngineOptions & Required<Pick<EngineOptions, "scheme" | "pin" | "depth">>;
+  readonly timing: ModelTiming;
+  readonly faults: ModelFaults;
+  readonly arenaMiB: number;
+  /** Requests that are kept in flight, and pages of one at most. */
+  readonly inFlight: number;
+  readonly requestPages: number;
+  readonly writeShare: number;
+  /** Milliseconds between two of them on average; 0: none. */
+  readonly operationMs: number;
+  readonly reclaimMs: number;
+  readonly compactionMs: number;
+  readonly busyMs: number;
+}
+
+const SOME = [0, 0.02, 0.1] as const;
+
+export function swarmOf(seed: number): Swarm {
+  const random = new NamedRandom(seed);
+  const pick = <T>(name: string, of: readonly T[]): T => random.pick(`swarm ${name}`, of);
+  const depth = pick("depth", [1, 2, 8, 32, 128]);
+  const chunk = pick("chunk", [65536, 262144, 2 << 20]);
+  const idle = pick("idle", [1, 5, 50]);
+  return {
+    engine: {
+      scheme: pick("scheme", ["io_uring", "io_uring", "io_uring", "aio", "direct"] as const),
+      pin: pick("pin", ["lease", "lease", "lease", "per-io"] as const),
+      depth,
+      lease: {
+        chunk,
+        idle,
+        max: pick("max", [2, 20, 1000]),
+        budget: pick("budget", [2 << 20, 4 << 20, 64 << 20]),
+      },
+    },
+    timing: {
+      deviceMs: pick("device", [
+        [0.001, 0.002],
+        [0.01, 0.2],
+        [0.05, 5],
+        [0.01, 50],
+      ] as const),
+      releaseMs: pick("release", [0.01, 1, 9.4]),
+      tagMs: pick("tag", [0, 0, 0.05, 3]),
+      wakeMs: pick("wake", [0.005, 0.05]),
+    },
+    faults: { eio: pick("eio", SOME), short: pick("short", SOME), noLease: pick("no lease", SOME) },
+    arenaMiB: pick("arena", [2, 4, 8]),
+    inFlight: Math.max(1, Math.min(pick("in flight", [1, 4, 16, 64]), depth)),
+    requestPages: pick("request pages", [1, 1, 2, 8]),
+    writeShare: pick("writes", [0, 0.1, 0.5]),
+    operationMs: pick("operations", [0, 0.3, 2, 10]),
+    reclaimMs: pick("reclaim", [0, 0.5, 5]),
+    compactionMs: pick("compaction", [0, 0.5, 5]),
+    busyMs: pick("busy", [0, 0, 20, 300]),
+  };
+}
