@@ -79,7 +79,7 @@ const SIMPLER: readonly Partial<Swarm>[] = [
 ];
 
 /** The same failure with less: leaves out whatever it happens without, and ends with the request that it needs. */
-export async function shrink(report: RunReport, failure: Failure): Promise<FoundFailure> {
+async function shrink(report: RunReport, failure: Failure): Promise<FoundFailure> {
   const { seed } = report;
   const full = swarmOf(seed);
   let changes: Partial<Swarm> = {};

@@ -1,10 +1,8 @@
 /** One simulated run: the engine that ships, on the machine, under the load and the faults of its seed. The same seed is the same run. */
 
-import type { Arena } from "../arena.js";
 import { InvariantViolation, violated } from "../core/assert.js";
 import type { OperationReport } from "../core/ports.js";
 import type { PortableEngine } from "../engine.js";
-import type { File } from "../files/file.js";
 import { PAGE_BYTES } from "../model/contents.js";
 import type { ModelFile } from "../model/files.js";
 import { BLOCK_CONTENT } from "../model/tables.js";
@@ -12,6 +10,9 @@ import { Oracle, type Since } from "./oracle.js";
 import { type Swarm, swarmOf } from "./swarm.js";
 import { Trace } from "./trace.js";
 import { World } from "./world.js";
+
+type Arena = Awaited<ReturnType<PortableEngine["arena"]>>;
+type File = Awaited<ReturnType<PortableEngine["openFile"]>>;
 
 const PAGES_PER_MIB = 256;
 /** Of the file only the first half is read, so that what a read has to bring doesn't change. */
