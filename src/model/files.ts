@@ -74,6 +74,15 @@ export class ModelFile {
   }
 }
 
+/** A file as it was opened. */
+export interface Descriptor {
+  readonly file: ModelFile;
+  readonly readable: boolean;
+  readonly writable: boolean;
+  /** Writes go to the end, whatever their position. */
+  readonly append: boolean;
+}
+
 export class ModelFiles {
   readonly #machine: Machine;
   readonly #byPath = new Map<string, ModelFile>();

@@ -69,6 +69,13 @@ export class ModelMemory implements Memory {
         return this.#each(first, count, (page) => this.#noticed(page, () => machine.freeLazily(page)));
       case "pageOut":
         return this.#each(first, count, (page) => this.#noticed(page, () => machine.reclaim(page)));
+      // There's one node, and every page is on it.
+      case "migrate":
+        return { pagesDone: count, errno: 0, isHuge: false };
+      case "makeReadOnly":
+        return this.#each(first, count, (page) => this.#noticed(page, () => machine.protect(page, false)));
+      case "makeWritable":
+        return this.#each(first, count, (page) => machine.protect(page, true));
       case "collapse": {
         machine.contents.notice(first, count);
         const errno = whole ? await this.#persistently(() => machine.collapse(first, count)) : -EINVAL;
@@ -122,6 +129,18 @@ export class ModelMemory implements Memory {
 
   availableBytes(): number {
     return this.#machine.size.frames * PAGE_BYTES;
+  }
+
+  explainNoCollapse(): null {
+    return null;
+  }
+
+  explainNoMigration(): null {
+    return null;
+  }
+
+  nodes(): readonly number[] {
+    return [0];
   }
 
   hasSwap(): boolean {

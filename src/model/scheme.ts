@@ -15,15 +15,16 @@ import {
   type SchemeName,
 } from "../core/ports.js";
 import { PAGE_BYTES } from "./contents.js";
-import type { ModelFile } from "./files.js";
+import type { Descriptor, ModelFile } from "./files.js";
 import type { Machine } from "./machine.js";
 import { REQUEST_FIRST_PAGE, REQUEST_PAGES, REQUEST_SERVED, REQUEST_WRITE, VM_MAPPED, VM_WRITE } from "./tables.js";
 
 const EIO = 5;
 /** Handles of descriptors that go around the page cache begin here. */
 const DIRECT = 2 ** 30;
-/** What libuv's pool runs at a time. */
+/** libuv's pool, and the calls that the real scheme hands to it at a time. */
 const POOL_THREADS = 4;
+const POOL_CALLS = 8 * POOL_THREADS;
 
 export interface ModelTiming {
   /** A request takes from this to that, evenly distributed. */
@@ -57,8 +58,7 @@ export interface ModelSchemeOptions {
   readonly timing: ModelTiming;
   readonly faults: ModelFaults;
   readonly woken: () => void;
-  /** The file behind a descriptor. */
-  readonly fileOf: (fd: number) => ModelFile | undefined;
+  readonly descriptorOf: (fd: number) => Descriptor | undefined;
 }
 
 interface Prepared {
@@ -73,6 +73,7 @@ interface Prepared {
 export class ModelScheme implements Scheme, Registrations {
   readonly name: SchemeName;
   readonly depth: number;
+  readonly ahead: number;
   readonly slots: number;
   readonly registrations: Registrations | null;
   readonly #machine: Machine;
@@ -87,6 +88,7 @@ export class ModelScheme implements Scheme, Registrations {
     this.#options = options;
     this.name = options.name;
     this.depth = options.name === "direct" ? Math.min(options.depth, POOL_THREADS) : options.depth;
+    this.ahead = options.name === "direct" ? Math.min(options.depth, POOL_CALLS) - this.depth : 0;
     this.slots = options.bufferSlots;
     this.registrations = options.name === "io_uring" && options.bufferSlots > 0 ? this : null;
   }
@@ -113,10 +115,11 @@ export class ModelScheme implements Scheme, Registrations {
 
   #begin(request: Prepared): void {
     const direct = request.file >= DIRECT;
-    const file = this.#options.fileOf(direct ? request.file - DIRECT : request.file);
-    if (file === undefined) this.#end(request.slot, -EBADF);
-    else if (direct) this.#beginDirect(request, file);
-    else this.#soon("page cache ms", () => this.#end(request.slot, this.#copy(request, file)));
+    const opened = this.#options.descriptorOf(direct ? request.file - DIRECT : request.file);
+    const allowed = request.write ? opened?.writable : opened?.readable;
+    if (opened === undefined || allowed !== true) this.#end(request.slot, -EBADF);
+    else if (direct) this.#beginDirect(request, opened.file);
+    else this.#soon("page cache ms", () => this.#end(request.slot, this.#copy(request, opened)));
   }
 
   #beginDirect({ slot, write, place, position, bufferSlot }: Prepared, file: ModelFile): void {
@@ -195,14 +198,14 @@ export class ModelScheme implements Scheme, Registrations {
   }
 
   /** Through the page cache: the processor copies, and faults as a program's own access would. */
-  #copy({ write, place, position }: Prepared, file: ModelFile): number {
+  #copy({ write, place, position }: Prepared, { file, append }: Descriptor): number {
     const machine = this.#machine;
     const { buffer, address, bytes } = place;
     for (let page = machine.pageAt(address); page <= machine.pageAt(address + bytes - 1); page++)
       if (!machine.is(page, VM_MAPPED) || (!write && !machine.is(page, VM_WRITE))) return -EFAULT;
     const view = new Uint8Array(buffer.buffer, buffer.byteOffset, bytes);
     if (write) {
-      file.write(position < 0 ? file.bytes : position, view);
+      file.write(append || position < 0 ? file.bytes : position, view);
       return bytes;
     }
     const found = file.read(position, bytes);

@@ -1,7 +1,7 @@
 /** Many runs, on one machine or shared between any number of them; and what is left of a failure when everything beside the point is gone. */
 
 import { argumentError } from "../core/errors.js";
-import { type Failure, type RunReport, simulate } from "./run.js";
+import { type Failure, simulate } from "./run.js";
 import { type Swarm, swarmOf } from "./swarm.js";
 
 /** Of the JSON below: another format can't be added up or replayed. */
@@ -57,7 +57,7 @@ export async function campaign(options: CampaignOptions): Promise<CampaignReport
     requests += report.requests;
     operations += report.operations;
     virtualMs += report.virtualMs;
-    if (report.failure !== null) failures.push(await shrink(report, report.failure));
+    if (report.failure !== null) failures.push(await shrink(seed, options.requests, report.failure));
     options.progress?.(runs, seeds.length, failures.length);
   }
   return { format: FORMAT, engine: options.engine, runs, requests, operations, virtualMs, failures };
@@ -79,15 +79,14 @@ const SIMPLER: readonly Partial<Swarm>[] = [
 ];
 
 /** The same failure with less: leaves out whatever it happens without, and ends with the request that it needs. */
-async function shrink(report: RunReport, failure: Failure): Promise<FoundFailure> {
-  const { seed } = report;
+async function shrink(seed: number, asked: number, failure: Failure): Promise<FoundFailure> {
   const full = swarmOf(seed);
   let changes: Partial<Swarm> = {};
-  let best = { requests: report.requests, failure };
+  let best = { requests: asked, failure };
   const attempt = async (requests: number, tried: Partial<Swarm>): Promise<boolean> => {
     const again = await simulate({ seed, requests, changes: tried });
     if (again.failure?.what !== failure.what) return false;
-    best = { requests: again.requests, failure: again.failure };
+    best = { requests, failure: again.failure };
     changes = tried;
     return true;
   };

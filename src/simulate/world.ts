@@ -6,7 +6,7 @@ import { claim, forEachDue, HEARTBEAT_MS, HELD_SLOTS, IDLE_MS, MAX_MS, returned 
 import { type EngineOptions, settingsOf } from "../core/options.js";
 import type { Loop, SchemeName, Watchdog } from "../core/ports.js";
 import { PortableEngine, startFirst } from "../engine.js";
-import { type ModelFile, ModelFiles } from "../model/files.js";
+import { type Descriptor, type ModelFile, ModelFiles } from "../model/files.js";
 import { Machine } from "../model/machine.js";
 import { ModelMemory } from "../model/memory-thread.js";
 import { type ModelFaults, ModelScheme, type ModelTiming, NO_FAULTS } from "../model/scheme.js";
@@ -44,7 +44,7 @@ export class World {
   readonly files: ModelFiles;
   readonly #options: WorldOptions;
   readonly #memory: ModelMemory;
-  readonly #open = new Map<number, ModelFile>();
+  readonly #open = new Map<number, Descriptor>();
   readonly #microtasks: (() => void)[] = [];
   #busyUntilMs = 0;
   #nextFd = 3;
@@ -59,8 +59,11 @@ export class World {
   }
 
   readonly #step = (): void => {
-    this.machine.clock.step();
-    if (this.machine.clock.busy) this.#options.later(this.#step);
+    try {
+      this.machine.clock.step();
+    } finally {
+      if (this.machine.clock.busy) this.#options.later(this.#step);
+    }
   };
 
   /** The program computes for so long: nothing of the engine's own runs meanwhile but what is called by the program. */
@@ -125,7 +128,7 @@ export class World {
       timing: this.#options.timing,
       faults: this.#options.faults ?? NO_FAULTS,
       woken: () => this.#onceFree(wake),
-      fileOf: (fd) => this.#open.get(fd),
+      descriptorOf: (fd) => this.#open.get(fd),
     });
     return {
       scheme,
@@ -169,26 +172,27 @@ export class World {
   }
 
   #openFile(path: string, flags: string | number): OpenedFile {
-    const writes = flags !== "r";
-    if (flags !== "r" && flags !== "r+" && flags !== "w")
+    if (flags !== "r" && flags !== "r+" && flags !== "w" && flags !== "a")
       throw new Error(`the model's files aren't opened with "${flags}"`);
-    const file = this.files.get(path) ?? (flags === "w" ? this.files.create(path) : undefined);
+    const file = this.files.get(path) ?? (flags === "w" || flags === "a" ? this.files.create(path) : undefined);
     if (file === undefined) throw systemError((e) => NAMES[-e]!, -ENOENT, "open", path);
     if (flags === "w") file.truncate(0);
     const fd = this.#nextFd++;
     const directFd = this.#nextFd++;
-    this.#open.set(fd, file);
-    this.#open.set(directFd, file);
+    const append = flags === "a";
+    const descriptor = { file, readable: flags === "r" || flags === "r+", writable: flags !== "r", append };
+    this.#open.set(fd, descriptor);
+    this.#open.set(directFd, descriptor);
     return {
-      handle: this.#handle(fd, file, writes),
+      handle: this.#handle(fd, file, descriptor.writable),
       identity: String(file.number),
       directFd,
       memoryAlign: 4096,
       offsetAlign: 4096,
       seekable: true,
-      append: false,
-      readable: flags !== "w",
-      writable: writes,
+      append,
+      readable: descriptor.readable,
+      writable: descriptor.writable,
       closeDirect: () => void this.#open.delete(directFd),
     };
   }
