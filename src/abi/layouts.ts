@@ -124,6 +124,18 @@ export const UFFDIO_RANGE = {
   fields: { start: 0, len: 8 },
 } as const satisfies Layout;
 
+export const UFFD_MSG = {
+  headers: ["linux/userfaultfd.h"],
+  size: 32,
+  fields: { event: 0, "arg.remove.start": 8, "arg.remove.end": 16, "arg.remap.from": 8, "arg.remap.len": 24 },
+} as const satisfies Layout;
+
+export const TIMESPEC = {
+  headers: ["time.h"],
+  size: 16,
+  fields: { tv_sec: 0, tv_nsec: 8 },
+} as const satisfies Layout;
+
 /** By the names that C knows them by. */
 export const LAYOUTS: Readonly<Record<string, Layout>> = {
   io_uring_sqe: SQE,
@@ -142,4 +154,6 @@ export const LAYOUTS: Readonly<Record<string, Layout>> = {
   uffdio_api: UFFDIO_API,
   uffdio_register: UFFDIO_REGISTER,
   uffdio_range: UFFDIO_RANGE,
+  uffd_msg: UFFD_MSG,
+  timespec: TIMESPEC,
 };

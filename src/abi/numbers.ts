@@ -65,12 +65,33 @@ export function userfaultfdSyscall(arch: string): number {
   return (isArm64(arch) ? USERFAULTFD_SYSCALL_ARM64 : USERFAULTFD_SYSCALL_X64).__NR_userfaultfd;
 }
 
+/** The calls that change what is at an address, by the numbers that /proc/PID/syscall shows */
+const MEMORY_SYSCALLS_X64 = {
+  __NR_mmap: 9,
+  __NR_munmap: 11,
+  __NR_mremap: 25,
+  __NR_madvise: 28,
+  __NR_process_madvise: 440,
+} as const;
+const MEMORY_SYSCALLS_ARM64 = {
+  __NR_mmap: 222,
+  __NR_munmap: 215,
+  __NR_mremap: 216,
+  __NR_madvise: 233,
+  __NR_process_madvise: 440,
+} as const;
+
+export function memorySyscalls(arch: string): Readonly<Record<keyof typeof MEMORY_SYSCALLS_X64, number>> {
+  return isArm64(arch) ? MEMORY_SYSCALLS_ARM64 : MEMORY_SYSCALLS_X64;
+}
+
 /** The requests are _IOWR and _IO numbers, which have the size of their argument in them. */
 export const UFFD = {
   UFFD_USER_MODE_ONLY: 1,
   UFFD_API: 0xaa,
   UFFDIO_API: 0xc018aa3f,
   UFFDIO_REGISTER: 0xc020aa00,
+  UFFDIO_UNREGISTER: 0x8010aa01,
   UFFDIO_REGISTER_MODE_WP: 1 << 1,
   USERFAULTFD_IOC_NEW: 0xaa00,
   UFFD_FEATURE_PAGEFAULT_FLAG_WP: 1 << 0,
@@ -78,6 +99,9 @@ export const UFFD = {
   UFFD_FEATURE_EVENT_REMOVE: 1 << 3,
   UFFD_FEATURE_EVENT_UNMAP: 1 << 6,
   UFFD_FEATURE_WP_ASYNC: 1 << 15,
+  UFFD_EVENT_REMAP: 0x14,
+  UFFD_EVENT_REMOVE: 0x15,
+  UFFD_EVENT_UNMAP: 0x16,
 } as const;
 
 const NUMA_SYSCALLS_X64 = { __NR_move_pages: 279 } as const;
@@ -89,6 +113,9 @@ export function numaSyscalls(arch: string): Readonly<Record<keyof typeof NUMA_SY
 
 export const MEMPOLICY = { MPOL_MF_MOVE: 1 << 1 } as const;
 
+/** The event mask of struct epoll_event. Its layout differs: packed on x86-64, aligned elsewhere; the mask comes first in both. */
+export const EPOLL = { EPOLL_CLOEXEC: 0o2000000, EPOLL_CTL_ADD: 1, EPOLLIN: 1 } as const;
+
 export const AIO = { IOCB_CMD_PREAD: 0, IOCB_CMD_PWRITE: 1, IOCB_CMD_POLL: 5, IOCB_FLAG_RESFD: 1 << 0 } as const;
 
 export const EVENTFD = { EFD_NONBLOCK: 0o4000, EFD_CLOEXEC: 0o2000000 } as const;
@@ -97,15 +124,19 @@ export const MMAN = {
   PROT_READ: 1,
   PROT_WRITE: 2,
   MAP_SHARED: 1,
+  MAP_FIXED: 0x10,
+  MREMAP_FIXED: 2,
   MAP_POPULATE: 0x8000,
   MADV_DONTNEED: 4,
   MADV_FREE: 8,
   MADV_DONTFORK: 10,
   MADV_DOFORK: 11,
   MADV_HUGEPAGE: 14,
+  MADV_REMOVE: 9,
   MADV_PAGEOUT: 21,
   MADV_POPULATE_READ: 22,
   MADV_POPULATE_WRITE: 23,
+  MADV_DONTNEED_LOCKED: 24,
   MADV_COLLAPSE: 25,
 } as const;
 
@@ -184,6 +215,9 @@ export const NUMBERS: readonly {
   { headers: ["sys/syscall.h"], values: NUMA_SYSCALLS_X64, perArch: "x64" },
   { headers: ["sys/syscall.h"], values: NUMA_SYSCALLS_ARM64, perArch: "arm64" },
   { headers: ["linux/mempolicy.h"], values: MEMPOLICY },
+  { headers: ["sys/syscall.h"], values: MEMORY_SYSCALLS_X64, perArch: "x64" },
+  { headers: ["sys/syscall.h"], values: MEMORY_SYSCALLS_ARM64, perArch: "arm64" },
+  { headers: ["sys/epoll.h"], values: EPOLL },
   { headers: ["linux/aio_abi.h"], values: AIO },
   { headers: ["sys/eventfd.h"], values: EVENTFD },
   { headers: ["sys/mman.h", "linux/mman.h"], values: MMAN },
