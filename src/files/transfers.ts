@@ -147,7 +147,7 @@ export class Transfers implements Writer {
     try {
       do {
         const left = whole.subarray(done, usable ? undefined : done + pieceBytes);
-        const at = position < 0 ? -1 : position + done;
+        const at = position < 0 || !seekable ? -1 : position + done;
         const bytes = usable ? await this.#issue(write, left, at, direct) : await this.#staged(write, left, at, direct);
         done += bytes;
         // A pipe gives what it has; a file that gives less than was asked for has ended. A write goes on until it's done or fails.
