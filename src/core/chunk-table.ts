@@ -4,7 +4,7 @@
  */
 
 import { invariant } from "./assert.js";
-import { alignDown, alignUp, isPowerOfTwo, type Range } from "./ranges.js";
+import { alignDown, alignUp, isPowerOfTwo, overlaps, type Range } from "./ranges.js";
 
 /** Words of a chunk. */
 export const SEQUENCE = 0;
@@ -19,7 +19,14 @@ export const LEASE = 5;
 export const USED_MS = 6;
 /** Pieces that the kernel would account a registration of this chunk in: 1 for a huge page, else its 4 KiB pages. */
 export const SEGMENTS = 7;
-export const CHUNK_WORDS = 8;
+/**
+ * Changes by other code that the monitor has announced, and those of them that are over: while they differ, the pages are about to change,
+ * or may have. Two may overlap. See announcements.ts.
+ */
+export const ANNOUNCED_BEGUN = 8;
+export const ANNOUNCED_ENDED = 9;
+/** A cache line: what another thread writes for one chunk doesn't slow down the next. */
+export const CHUNK_WORDS = 16;
 
 /** Bits of the GATE word. While it's 0 a request goes straight through. */
 export const EXCLUDES_DEVICE_WRITES = 1;
@@ -36,12 +43,14 @@ export const UNSETTLED = 64;
 export const REFUSED = 128;
 /** A part of the chunk: it can't be registered as a whole, and the kernel says of each page what it is. */
 export const PARTLY_READ_ONLY = 256;
+/** A part of it was unmapped by other code: `isGone` says which. */
+export const UNMAPPED_PART = 512;
 
 export const IN_PROGRESS = EXCLUDES_DEVICE_WRITES | EXCLUDES_DEVICE_READS | AWAITS_LEASE | DRAINING;
 /** With any of these no registration is used, not even one for life: through it a device would write what is read-only. */
 export const PROTECTED = READ_ONLY | PARTLY_READ_ONLY;
 /** With any of these a chunk takes no lease. */
-export const NO_LEASE = UNMAPPED | PROTECTED | UNSETTLED | REFUSED;
+export const NO_LEASE = UNMAPPED | PROTECTED | UNSETTLED | REFUSED | UNMAPPED_PART;
 
 /** In the LEASE word. */
 export const REVALIDATE = -1;
@@ -60,6 +69,8 @@ export class ChunkTable {
   readonly chunkBytes: number;
   readonly chunks: number;
   readonly words: Int32Array;
+  /** What other code has unmapped: somebody else's memory may be there now. Known to the engine's own thread. */
+  readonly gone: Range[] = [];
 
   /** `words` hands over the state that another thread made for the same range. */
   constructor(range: Range, chunkBytes: number, words?: Int32Array) {
@@ -98,6 +109,11 @@ export class ChunkTable {
     const first = r.start <= this.range.start ? 0 : this.chunkAt(r.start);
     const last = r.end >= this.range.end ? this.chunks - 1 : this.chunkAt(r.end - 1);
     return { first, last };
+  }
+
+  /** Whether anything in this range was unmapped by other code. */
+  isGone(r: Range): boolean {
+    return this.gone.some((gone) => overlaps(gone, r));
   }
 
   load(chunk: number, word: number): number {

@@ -6,7 +6,7 @@
 
 import { violated } from "./assert.js";
 import type { ChunkTable } from "./chunk-table.js";
-import { Gate, GO, WAIT } from "./gate.js";
+import { Gate, GO, UNTIL_SETTLED, WAIT } from "./gate.js";
 import type { Leases } from "./leases.js";
 import type { MmuNotifier } from "./notifier.js";
 import { type CompletionSink, ECANCELED, EFAULT, type Loop, type RequestPlace, type Scheme } from "./ports.js";
@@ -60,6 +60,8 @@ export class Dispatcher implements CompletionSink {
   /** 1: ended by its owner. What the kernel hasn't begun by then never begins. */
   readonly #cancelled: Uint8Array;
   readonly #dones: (Done | undefined)[];
+  /** Requests that wait until what the monitor has announced on their range is over. */
+  #unsettled: number[] = [];
   readonly #waiters: { slots: Set<number>; run: () => void }[] = [];
   #nowMs = 0;
   #budget = TURN_COMPLETIONS;
@@ -74,6 +76,8 @@ export class Dispatcher implements CompletionSink {
   /** Requests that the kernel refused before they began since their lease had just been dropped, and that went per-io instead. */
   refusedAtImport = 0;
   perIo = 0;
+  /** Device writes issued a second time, since the pages of the first may have been taken away under it. */
+  reissued = 0;
 
   constructor(parts: DispatcherParts) {
     this.#scheme = parts.scheme;
@@ -196,6 +200,10 @@ export class Dispatcher implements CompletionSink {
     }
     const verdict = this.gate.admit(slot, place, write, this.#nowMs);
     if (verdict === WAIT) return;
+    if (verdict === UNTIL_SETTLED) {
+      this.#unsettled.push(slot);
+      return;
+    }
     if (verdict !== GO) {
       this.#finishSoon(slot, place, -EFAULT);
       return;
@@ -218,7 +226,24 @@ export class Dispatcher implements CompletionSink {
       result = -ECANCELED;
     }
     this.gate.complete(slot, place);
-    this.#finish(slot, place, result);
+    if (result >= 0 && this.gate.isDoubtful(slot, place) && this.#mayGoAgain(slot)) {
+      this.reissued++;
+      this.#submit(slot, place, false);
+    } else this.#finish(slot, place, result);
+  }
+
+  /** Only a device write with a position: the same bytes of the file come again. */
+  #mayGoAgain(slot: number): boolean {
+    return this.requests.get(slot, WRITE) === 0 && this.requests.position[slot]! >= 0;
+  }
+
+  /** Something that the monitor had announced is over: what waited for that asks again. */
+  settled(): void {
+    if (this.#unsettled.length === 0) return;
+    const slots = this.#unsettled;
+    this.#unsettled = [];
+    this.nudge();
+    for (const slot of slots) this.#submit(slot, this.requests.places[slot]!, this.requests.get(slot, WRITE) === 1);
   }
 
   /**
@@ -230,6 +255,12 @@ export class Dispatcher implements CompletionSink {
     const at = slot << REQUEST_SHIFT;
     words[at + LEASE] = -1;
     this.refusedAtImport++;
+    if (this.gate.isDoubtful(slot, place)) {
+      // It was dropped since the pages go: where nothing may touch them any more, per-io would.
+      this.gate.complete(slot, place);
+      this.#submit(slot, place, words[at + WRITE] === 1);
+      return;
+    }
     this.perIo++;
     this.#scheme.prepare(slot, words[at + WRITE] === 1, words[at + FILE]!, place, position[slot]!, -1);
   }

@@ -1,6 +1,6 @@
 /** Which parts of a segment are free: first fit over a list in order of addresses. A piece up to `boundary` bytes never straddles one. */
 
-import { alignUp } from "./ranges.js";
+import { alignUp, without } from "./ranges.js";
 
 interface Piece {
   start: number;
@@ -34,6 +34,12 @@ export class FreeList {
       return start;
     }
     return -1;
+  }
+
+  /** Never gives out what is free between these any more. */
+  withdraw(start: number, end: number): void {
+    const left = this.#free.flatMap((piece) => without(piece, [{ start, end }]).map((part) => ({ ...part })));
+    this.#free.splice(0, this.#free.length, ...left);
   }
 
   /** Bytes of the piece that begins here, or undefined: none does. */

@@ -3,8 +3,10 @@
  * invalidation what it has to wait for. One engine has one gate; its arenas' segments are the gate's tables.
  */
 
+import { isSettled } from "./announcements.js";
 import { invariant, violated } from "./assert.js";
 import {
+  ANNOUNCED_BEGUN,
   AWAITS_LEASE,
   CHUNK_WORDS,
   type ChunkTable,
@@ -26,6 +28,7 @@ import {
   REVALIDATE,
   SEQUENCE,
   UNMAPPED,
+  UNMAPPED_PART,
   UNSETTLED,
   USED_MS,
 } from "./chunk-table.js";
@@ -34,10 +37,11 @@ import type { Leases } from "./leases.js";
 import type { Invalidation, MmuNotifier, Protection, Subscriber, Subscription } from "./notifier.js";
 import type { RequestPlace } from "./ports.js";
 import { RangeSet } from "./range-set.js";
-import { intersect, overlaps, type Range } from "./ranges.js";
+import { contains, intersect, overlaps, type Range } from "./ranges.js";
 import {
   ACCEPTED,
   HELD,
+  ANNOUNCED as REQUEST_ANNOUNCED,
   LEASE as REQUEST_LEASE,
   SEQUENCE as REQUEST_SEQUENCE,
   REQUEST_SHIFT,
@@ -48,11 +52,15 @@ import {
   WRITE,
 } from "./request-table.js";
 
-/** What `admit` says: go (counted in, `lease` is bound), or wait, or fail with EFAULT. */
+/**
+ * What `admit` says: go (counted in, `lease` is bound), or wait, or fail with EFAULT; or ask again once what the monitor has announced is
+ * over (the gate doesn't know when).
+ */
 export const GO = 0;
 export const WAIT = 1;
 export const FAULT = 2;
-export type Verdict = typeof GO | typeof WAIT | typeof FAULT;
+export const UNTIL_SETTLED = 3;
+export type Verdict = typeof GO | typeof WAIT | typeof FAULT | typeof UNTIL_SETTLED;
 
 export interface GateEvents {
   /** A held request may go: ask `admit` again (it answers GO) and submit it. */
@@ -122,15 +130,22 @@ export class Gate implements Subscriber {
     // Counted in before looking: whoever makes the chunk odd on another thread either sees this count or is seen here.
     const look = (Atomics.add(words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1) & LOOK) !== 0;
     const gate = look ? Atomics.load(words, at + GATE) : 0;
-    const verdict = look ? verdictOf(gate, write) : GO;
+    const verdict = look ? this.#verdictOn(place, gate, write) : GO;
     if (verdict !== GO) {
       this.#countOut(place, at, write);
       return this.#keepOut(slot, place, verdict);
+    }
+    // Remembered before anything is prepared: if another begins from here on, what the request did is doubtful (see `isDoubtful`).
+    const announced = words[at + ANNOUNCED_BEGUN]!;
+    if (!isSettled(words, at)) {
+      this.#countOut(place, at, write);
+      return UNTIL_SETTLED;
     }
     const requests = this.#requests.words;
     const request = slot << REQUEST_SHIFT;
     requests[request + STATE] = SUBMITTED;
     requests[request + REQUEST_SEQUENCE] = words[at + SEQUENCE]!;
+    requests[request + REQUEST_ANNOUNCED] = announced;
     const leases = this.#leases;
     if (leases === null || (gate & (NO_LEASE | IN_PROGRESS)) !== 0) {
       requests[request + REQUEST_LEASE] = (gate & PROTECTED) === 0 ? -1 : UNREGISTERED;
@@ -140,9 +155,19 @@ export class Gate implements Subscriber {
     requests[request + REQUEST_LEASE] =
       lease >= 0 && leases.table.use(lease, !write, nowMs)
         ? lease
-        : leases.acquire(place.table, at / CHUNK_WORDS, !write, nowMs);
+        : this.#acquire(leases, place, !write, nowMs, announced);
     words[at + USED_MS] = nowMs;
     return GO;
+  }
+
+  #acquire(leases: Leases, place: RequestPlace, deviceWrite: boolean, nowMs: number, announced: number): number {
+    const { words, firstAt: at } = place;
+    const lease = leases.acquire(place.table, at / CHUNK_WORDS, deviceWrite, nowMs);
+    // Announced while it was taken: the monitor may have looked for a lease before there was one, so it's ours to drop.
+    if (Atomics.load(words, at + ANNOUNCED_BEGUN) === announced) return lease;
+    const taken = words[at + LEASE]! - 1;
+    if (taken >= 0) leases.drop(taken);
+    return -1;
   }
 
   /** More than one chunk: counted in on each, never by a lease (a registration ends at its chunk's edge). */
@@ -150,22 +175,59 @@ export class Gate implements Subscriber {
     const { words, firstAt, lastAt } = place;
     let sequence = 0;
     let gates = 0;
+    let announced = 0;
+    let settled = true;
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) {
       Atomics.add(words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1);
       const gate = Atomics.load(words, at + GATE);
       gates |= gate;
-      const verdict = verdictOf(gate, write);
+      const verdict = this.#verdictOn(place, gate, write);
       if (verdict !== GO) {
         for (let back = firstAt; back <= at; back += CHUNK_WORDS) this.#countOut(place, back, write);
         return this.#keepOut(slot, place, verdict);
       }
       sequence = (sequence + words[at + SEQUENCE]!) | 0;
+      announced = (announced + words[at + ANNOUNCED_BEGUN]!) | 0;
+      settled = settled && isSettled(words, at);
+    }
+    if (!settled) {
+      for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) this.#countOut(place, at, write);
+      return UNTIL_SETTLED;
     }
     const request = slot << REQUEST_SHIFT;
     this.#requests.words[request + STATE] = SUBMITTED;
     this.#requests.words[request + REQUEST_SEQUENCE] = sequence;
+    this.#requests.words[request + REQUEST_ANNOUNCED] = announced;
     this.#requests.words[request + REQUEST_LEASE] = (gates & PROTECTED) === 0 ? -1 : UNREGISTERED;
     return GO;
+  }
+
+  #verdictOn({ table, address, bytes }: RequestPlace, gate: number, write: boolean): Verdict {
+    if ((gate & UNMAPPED_PART) !== 0 && this.#tables[table]!.isGone({ start: address, end: address + bytes }))
+      return FAULT;
+    return verdictOf(gate, write);
+  }
+
+  /** Whether a change was announced since `admit` let the request go: the pages it used may have been taken away meanwhile. */
+  isDoubtful(slot: number, { words, firstAt, lastAt }: RequestPlace): boolean {
+    let announced = words[firstAt + ANNOUNCED_BEGUN]!;
+    for (let at = firstAt + CHUNK_WORDS; at <= lastAt; at += CHUNK_WORDS)
+      announced = (announced + words[at + ANNOUNCED_BEGUN]!) | 0;
+    return announced !== this.#requests.words[(slot << REQUEST_SHIFT) + REQUEST_ANNOUNCED];
+  }
+
+  /** Other code has unmapped a range: from here on nothing touches it, and what's left of a chunk takes no lease. */
+  bury(range: Range): void {
+    for (let t = 0; t < this.#tables.length; t++) {
+      if (this.#subscriptions[t] === undefined) continue;
+      const table = this.#tables[t]!;
+      const gone = intersect(range, table.range);
+      const chunks = table.chunksOf(gone);
+      if (chunks === null) continue;
+      table.gone.push(gone);
+      for (let c = chunks.first; c <= chunks.last; c++)
+        table.setBits(c, contains(gone, table.rangeOf(c)) ? UNMAPPED : UNMAPPED_PART);
+    }
   }
 
   #keepOut(slot: number, { words, firstAt, lastAt }: RequestPlace, verdict: Verdict): Verdict {

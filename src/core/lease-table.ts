@@ -221,6 +221,17 @@ export function forEachLive(words: Int32Array, each: (slot: number) => void): vo
   }
 }
 
+/**
+ * Calls `each` for every lease whose update hasn't returned, saying whether its tag was seen. For the engine's own thread, whose own
+ * updates always have.
+ */
+export function forEachAbandoned(words: Int32Array, each: (slot: number, tagged: boolean) => void): void {
+  for (let at = HEADER_WORDS, slot = 0; at < words.length; at += SLOT_WORDS, slot++) {
+    const state = Atomics.load(words, at + STATE);
+    if (state === DROPPING || state === TAGGED) each(slot, state === TAGGED);
+  }
+}
+
 /** Makes the caller the one who drops this lease; false where it isn't live (any more). From here on no request takes it. */
 export function claim(words: Int32Array, slot: number): boolean {
   const at = HEADER_WORDS + slot * SLOT_WORDS + STATE;

@@ -7,6 +7,7 @@ import { type ChunkTable, DEVICE_READS, DEVICE_WRITES, LEASE, REVALIDATE, SEGMEN
 import {
   claim,
   DROPPING,
+  forEachAbandoned,
   forEachDue,
   forEachLive,
   GONE,
@@ -143,6 +144,18 @@ export class Leases {
   collect(nowMs: number): void {
     if (!this.uncollected) return;
     for (let slot = 0; slot < this.table.slots; slot++) if (this.table.state(slot) === GONE) this.#bury(slot, nowMs);
+  }
+
+  /**
+   * The monitor has ended, perhaps in the middle of a drop: what it had claimed is dropped here. Where it had got as far as the update, the
+   * slot is empty already, and emptying it once more posts no tag.
+   */
+  mend(nowMs: number): void {
+    forEachAbandoned(this.table.words, (slot, tagged) => {
+      if (!tagged) this.#registrations.drop(slot);
+      returned(this.table.words, slot);
+    });
+    this.collect(nowMs);
   }
 
   /** Whether a lease is on its way: its tag is still to be seen, or its update to return. Asked in every turn, so it's one look. */

@@ -19,6 +19,20 @@ export function intersect(a: Range, b: Range): Range {
   return { start, end: Math.max(start, Math.min(a.end, b.end)) };
 }
 
+/** What is left of `whole` without `parts`, in order of addresses. */
+export function without(whole: Range, parts: readonly Range[]): Range[] {
+  let left = [whole];
+  for (const part of parts) {
+    left = left.flatMap((piece) => {
+      if (!overlaps(piece, part)) return [piece];
+      const before = { start: piece.start, end: Math.max(piece.start, part.start) };
+      const after = { start: Math.min(piece.end, part.end), end: piece.end };
+      return [before, after].filter(({ start, end }) => start < end);
+    });
+  }
+  return left;
+}
+
 /** The smallest range of whole units around `r`; `unit` is a power of two. */
 export function alignOut(r: Range, unit: number): Range {
   return { start: alignDown(r.start, unit), end: alignUp(r.end, unit) };

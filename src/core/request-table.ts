@@ -22,6 +22,8 @@ export const SEQUENCE = 3;
 export const LEASE = 4;
 /** In the LEASE word: by no registration at all, not even one for life. */
 export const UNREGISTERED = -2;
+/** The sum of the chunks' announcements at submission. */
+export const ANNOUNCED = 5;
 export const REQUEST_SHIFT = 3;
 
 export class RequestTable {

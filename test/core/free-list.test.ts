@@ -89,3 +89,15 @@ test("FreeList.allocatedAt knows no piece that begins elsewhere", () => {
   assert.equal(free.allocatedAt(4), undefined);
   assert.equal(free.allocatedAt(8), undefined);
 });
+
+test("FreeList.withdraw takes what is free between two addresses away for good, and only that", () => {
+  const list = new FreeList(4 * BOUNDARY, BOUNDARY);
+  assert.equal(list.allocate(8, 1), 0);
+  list.withdraw(4, 20);
+  // What was allocated comes back; whoever frees it leaves out what's gone.
+  list.retire(0);
+  list.release(0, 4);
+  const starts = [4, 12, 16, 16].map((bytes) => list.allocate(bytes, 1));
+  assert.deepEqual(starts, [0, 20, 32, 48]);
+  assert.equal(list.allocate(1, 1), -1);
+});

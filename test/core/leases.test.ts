@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ChunkTable, DEVICE_READS, LEASE, REVALIDATE, USED_MS } from "../../dist/core/chunk-table.js";
+import { ChunkTable, DEVICE_READS, LEASE, REVALIDATE, SEGMENTS, USED_MS } from "../../dist/core/chunk-table.js";
 import {
   claim,
   HEARTBEAT_MS,
@@ -168,7 +168,7 @@ test("Leases.acquire makes room when bytes or segments are short, not only slots
   assert.equal(short.use(2, 11), -1);
   assert.deepEqual(short.said(), ["drop 0"]);
   const many = setUpWith([], { slots: 8, budgetPages: 1 << 20 });
-  for (const chunk of [0, 1]) many.table.words[chunk * 8 + 7] = MAX_SEGMENTS / 2;
+  for (const chunk of [0, 1]) many.table.store(chunk, SEGMENTS, MAX_SEGMENTS / 2);
   for (const chunk of [0, 1, 2]) {
     many.use(chunk, chunk + 1);
     many.use(chunk, chunk + 2);
@@ -288,4 +288,20 @@ test("Leases.released does the books at once where the update had returned", () 
   leases.released(0, 5);
   assert.deepEqual(gone, [0]);
   assert.equal(leases.uncollected, false);
+});
+
+test("Leases.mend finishes what a monitor that ended had begun, wherever it was: each lease goes once", () => {
+  const { leases, said, gone } = setUpWith([0, 1, 2, 3]);
+  const { words } = leases.table;
+  // Slot 0: claimed. Slot 1: its tag was seen as well. Slot 2: all of it was done.
+  for (const slot of [0, 1, 2]) claim(words, slot);
+  leases.released(1, 20);
+  returned(words, 2);
+  leases.mend(30);
+  assert.deepEqual(said(), ["drop 0"]);
+  assert.deepEqual(gone, [1]);
+  for (const slot of [0, 2]) leases.released(slot, 40);
+  assert.deepEqual([gone, leases.held], [[1, 0, 2], 1]);
+  leases.mend(50);
+  assert.deepEqual([said(), leases.uncollected], [[], false]);
 });

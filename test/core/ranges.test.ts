@@ -10,6 +10,7 @@ import {
   isPowerOfTwo,
   overlaps,
   type Range,
+  without,
 } from "../../dist/core/ranges.js";
 
 const small = fc.tuple(fc.nat(20), fc.nat(8)).map(([start, bytes]) => ({ start, end: start + bytes }));
@@ -71,4 +72,15 @@ test("isPowerOfTwo is true for 2^0 to 2^52 and nothing else", () => {
   for (const value of [0, -1, -2, 0.5, 1.5, Number.NaN, Number.POSITIVE_INFINITY, "4" as unknown as number]) {
     assert.equal(isPowerOfTwo(value), false, String(value));
   }
+});
+
+test("without agrees with the sets of addresses, and gives pieces in their order that don't touch", () => {
+  fc.assert(
+    fc.property(small, fc.array(small, { maxLength: 4 }), (whole, parts) => {
+      const left = without(whole, parts);
+      const gone = new Set(parts.flatMap(members));
+      const expected = members(whole).filter((a) => !gone.has(a));
+      assert.deepEqual(left.flatMap(members), expected);
+    }),
+  );
 });

@@ -1,0 +1,36 @@
+/**
+ * What the monitor announces: other code is about to take pages of a chunk away, or just has, and nobody could wait until I/O had ended.
+ * Counted in words that only say so; what follows from it is the engine's own thread's business (`Gate.admit`, `Gate.isDoubtful`):
+ * nothing begins on such a chunk until it's over, and a device write that was under way is issued again.
+ *
+ * Called on the monitor's thread, and works on shared words alone.
+ */
+
+import { ANNOUNCED_BEGUN, ANNOUNCED_ENDED, CHUNK_WORDS } from "./chunk-table.js";
+
+/** Some chunks of one segment. */
+export interface Chunks {
+  readonly words: Int32Array;
+  readonly first: number;
+  readonly last: number;
+}
+
+export function announce({ words, first, last }: Chunks): void {
+  for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + ANNOUNCED_BEGUN, 1);
+}
+
+/** Once for each `announce` of the same chunks. */
+export function settle({ words, first, last }: Chunks): void {
+  for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + ANNOUNCED_ENDED, 1);
+}
+
+/** Whoever announced won't come back: all of it is over. */
+export function settleAll(words: Int32Array): void {
+  for (let at = 0; at < words.length; at += CHUNK_WORDS)
+    Atomics.store(words, at + ANNOUNCED_ENDED, Atomics.load(words, at + ANNOUNCED_BEGUN));
+}
+
+/** Plain loads of a line that the caller has just changed: they cost nothing that could be measured. `at`: the chunk's first word. */
+export function isSettled(words: Int32Array, at: number): boolean {
+  return words[at + ANNOUNCED_BEGUN] === words[at + ANNOUNCED_ENDED];
+}
