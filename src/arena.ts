@@ -15,7 +15,7 @@ import {
   type MemoryResult,
   type OperationReport,
 } from "./core/ports.js";
-import { alignDown, alignOut, alignUp, contains, type Range } from "./core/ranges.js";
+import { alignDown, alignOut, alignUp, contains, type Range, without } from "./core/ranges.js";
 import type { Uses } from "./files/uses.js";
 import { bytesAt, PAGE_BYTES, PLACE, pagesOf, placeIn, rangeIn, type Segment, wholePages } from "./segment.js";
 
@@ -37,6 +37,9 @@ export interface ArenaHost {
   readonly describe: DescribeErrno;
   adopt(segment: Segment): void;
   abandon(segment: Segment): void;
+  /** What other code does to it is followed from now on, and until `unfollow`. */
+  follow(segment: Segment): Promise<void>;
+  unfollow(segment: Segment): Promise<void>;
   counted(event: MmuEvent, waitedMs: number): void;
   closed(arena: Arena): void;
 }
@@ -113,7 +116,8 @@ export class Arena {
         throw error;
       }
     }
-    segment.free.release(offset, bytes);
+    for (const { start, end } of without({ start: range.start, end: range.start + bytes }, segment.table.gone))
+      segment.free.release(start - segment.range.start, end - start);
   }
 
   /** Adds at least `bytes`; buffers that were given out stay where they are. */
@@ -155,6 +159,12 @@ export class Arena {
       registeredSlot: -1,
     };
     this.#host.adopt(segment);
+    await this.#host.follow(segment);
+    if (this.#state !== "open") {
+      await this.#host.unfollow(segment);
+      this.#host.abandon(segment);
+      throw closedError();
+    }
     this.#segments.push(segment);
     this.#noteHuge(range, prepared);
   }
@@ -180,7 +190,8 @@ export class Arena {
           'the range begins or ends inside of a page that protect() made read-only: discard whole pages, or protect("readwrite") first',
         );
       }
-      for (const edge of edges) bytesAt(segment, edge).fill(0);
+      // A store into memory that other code has unmapped would end the process.
+      for (const edge of edges) if (!segment.table.isGone(edge)) bytesAt(segment, edge).fill(0);
       return this.#runOn({ start, end }, operation);
     });
   }
@@ -311,9 +322,17 @@ export class Arena {
     return { event, ...total };
   }
 
-  #runOn({ start, end }: Range, operation: MemoryRequest["operation"], node?: number): Promise<MemoryResult> {
-    const request = { operation, address: start, bytes: end - start };
-    return this.#host.memory.run(node === undefined ? request : { ...request, node });
+  /** Of what other code has unmapped, nothing is touched: somebody else's memory may be there. */
+  async #runOn(range: Range, operation: MemoryRequest["operation"], node?: number): Promise<MemoryResult> {
+    const gone = this.#segments.find((segment) => contains(segment.range, range))?.table.gone ?? [];
+    const results: MemoryResult[] = [];
+    for (const { start, end } of gone.length === 0 ? [range] : without(range, gone)) {
+      const request = { operation, address: start, bytes: end - start };
+      results.push(await this.#host.memory.run(node === undefined ? request : { ...request, node }));
+    }
+    const [only, ...others] = results;
+    if (only === undefined) return { pages: 0, done: 0, busy: 0, errno: 0, huge: null };
+    return others.reduce(together, only);
   }
 
   async #invalidate<T>(
@@ -360,6 +379,7 @@ export class Arena {
     for (const segment of this.#segments) {
       const { range } = segment;
       await this.#quiet(range, false);
+      await this.#host.unfollow(segment);
       await this.#invalidate(range, "UNMAP", async () => {
         // A stale view never ends the process: what was protected before has had its turn, and all becomes one mapping again, which the
         // kernel has nothing to refuse for.
@@ -399,6 +419,16 @@ export class Arena {
   #assertOpen(): void {
     if (this.#state !== "open") throw closedError();
   }
+}
+
+function together(one: MemoryResult, other: MemoryResult): MemoryResult {
+  return {
+    pages: one.pages + other.pages,
+    done: one.done + other.done,
+    busy: one.busy + other.busy,
+    errno: one.errno !== 0 ? one.errno : other.errno,
+    huge: one.huge === null ? other.huge : [...one.huge, ...(other.huge ?? [])],
+  };
 }
 
 function closedError(): PinlessError {

@@ -6,12 +6,14 @@ import type { ChunkTable } from "./core/chunk-table.js";
 import { Dispatcher } from "./core/dispatcher.js";
 import { argumentError, PinlessError } from "./core/errors.js";
 import { MMU_EVENTS, type MmuEvent } from "./core/events.js";
+import { ForeignCalls } from "./core/foreign-calls.js";
 import type { Host, StartedScheme, WaitHistogram } from "./core/host.js";
 import { DROPPED, LeaseTable, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "./core/lease-table.js";
 import { Leases } from "./core/leases.js";
 import { MmuNotifier } from "./core/notifier.js";
 import { type EngineSettings, SCHEMES } from "./core/options.js";
-import type { PinMode, RequestPlace, Scheme, SchemeName, Watchdog } from "./core/ports.js";
+import type { Follower, PinMode, RequestPlace, Scheme, SchemeName, Watchdog } from "./core/ports.js";
+import { overlaps, type Range } from "./core/ranges.js";
 import type { EngineStats } from "./core/stats.js";
 import { File } from "./files/file.js";
 import { Staging } from "./files/staging.js";
@@ -22,6 +24,14 @@ import { noteSegment, type Segment, segmentOf } from "./segment.js";
 /** The largest registration that the kernel takes (io_uring/rsrc.c). */
 const MAX_REGISTRATION_BYTES = 2 ** 30;
 const LIFETIME_SLOTS = 64;
+/** When the monitor ends it lets everybody go who waits for it; their discards are done by then. Seen: 5 ms at worst. */
+const AFTER_LOSS_MS = 50;
+
+/**
+ * Memory of which other code has unmapped a part: kept for ever, on purpose. V8 would give its addresses back as a whole, whoever has mapped
+ * something there since.
+ */
+const immortal = new Set<ArrayBufferLike>();
 
 /** Made by `openEngine`, with the world handed over as `host`. */
 export class PortableEngine {
@@ -40,6 +50,9 @@ export class PortableEngine {
   readonly #files = new Set<File>();
   readonly #leases: Leases | null;
   readonly #watchdog: Watchdog | null;
+  readonly #calls: ForeignCalls;
+  /** Null: what other code does isn't followed. */
+  readonly #follower: Follower | null;
   readonly #staging: Staging;
   readonly #pipeStaging: Staging;
   readonly #degraded: string[];
@@ -91,10 +104,28 @@ export class PortableEngine {
     this.#watchdog =
       this.#leases === null
         ? null
-        : started.openWatchdog(() =>
-            this.#degraded.push("the monitor thread ended: leases go by the engine's own clock"),
-          );
+        : started.openWatchdog(() => {
+            this.#degraded.push("the monitor thread ended: leases go by the engine's own clock");
+            this.#leases?.mend(host.loop.nowMs());
+            this.#dispatcher.nudge();
+          });
     if (this.#leases !== null) this.#watchdog?.watch(this.#leases.table.words);
+    this.#calls = new ForeignCalls({
+      notifier: this.notifier,
+      dispatcher: this.#dispatcher,
+      loop: host.loop,
+      counted: (waitedMs) => this.#count("CLEAR", waitedMs),
+      buried: (gone) => this.#bury(gone),
+    });
+    this.#follower = settings.userfaultfd
+      ? host.openFollower(this.#calls, () => {
+          this.#degraded.push("the monitor thread ended: what other code does to an arena's memory isn't followed");
+          const stop = host.loop.every(AFTER_LOSS_MS, () => {
+            stop();
+            this.#calls.lost();
+          });
+        })
+      : null;
     this.#staging = new Staging((bytes) => this.#newArena({ bytes }, true));
     this.#pipeStaging = new Staging((bytes) => this.#newArena({ bytes, hugePages: false }, false), true);
   }
@@ -130,6 +161,8 @@ export class PortableEngine {
       describe: this.#host.describe,
       adopt: (segment) => this.#adopt(segment, leased),
       abandon: (segment) => this.#abandon(segment),
+      follow: (segment) => this.#follow(segment),
+      unfollow: (segment) => this.#unfollow(segment),
       counted: (event, waitedMs) => this.#count(event, waitedMs),
       closed: (arena) => this.#arenas.delete(arena),
     };
@@ -205,7 +238,7 @@ export class PortableEngine {
   }
 
   stats(): EngineStats {
-    const { submitted, completedOk, failed, gate, perIo, refusedAtImport } = this.#dispatcher;
+    const { submitted, completedOk, failed, gate, perIo, refusedAtImport, reissued } = this.#dispatcher;
     const header = (word: number): number => this.#leases?.table.header(word) ?? 0;
     const degraded = [...this.#degraded];
     if (this.#leases !== null && this.#leases.lastRefusal !== 0) {
@@ -221,7 +254,7 @@ export class PortableEngine {
       completed: completedOk,
       failed,
       held: gate.heldTotal,
-      reissued: 0,
+      reissued,
       perIo,
       refusedAtImport,
       revalidated: this.#leases?.revalidated ?? 0,
@@ -254,6 +287,7 @@ export class PortableEngine {
     invariant("EXACTLY_ONCE", this.#dispatcher.requests.active === 0, "requests were left behind by close()");
     this.#stopClock?.();
     this.#watchdog?.close();
+    this.#follower?.close();
     this.#scheme.close();
     this.#state = "closed";
   }
@@ -269,6 +303,27 @@ export class PortableEngine {
     noteSegment(segment);
     this.#byTable[segment.index] = segment;
     if (this.pin === "lifetime" && leased) this.#registerForLife(segment);
+  }
+
+  async #follow({ table }: Segment): Promise<void> {
+    if (this.#follower === null) return;
+    this.#calls.follow(table);
+    const unseen = await this.#follower.follow(table, this.#watchdog);
+    if (unseen !== "" && !this.#degraded.includes(unseen)) this.#degraded.push(unseen);
+  }
+
+  async #unfollow({ table }: Segment): Promise<void> {
+    await this.#follower?.unfollow(table);
+    this.#calls.unfollow(table);
+  }
+
+  #bury(gone: Range): void {
+    this.#dispatcher.gate.bury(gone);
+    for (const segment of this.#byTable) {
+      if (segment === undefined || !overlaps(segment.range, gone)) continue;
+      immortal.add(segment.buffer);
+      segment.free.withdraw(gone.start - segment.range.start, gone.end - segment.range.start);
+    }
   }
 
   #abandon(segment: Segment): void {

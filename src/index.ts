@@ -5,7 +5,7 @@ import type { Host } from "./core/host.js";
 import type { EngineOptions } from "./core/options.js";
 import { settingsOf } from "./core/options.js";
 import { PortableEngine, startFirst } from "./engine.js";
-import { monitorStarted, openWatchdog } from "./events/monitor.js";
+import { monitorStarted, openFollower, openWatchdog, ourTids } from "./events/monitor.js";
 import type { File } from "./files/file.js";
 import { loadLibc } from "./linux/libc.js";
 import { loop } from "./linux/loop.js";
@@ -21,13 +21,13 @@ export type { Done } from "./core/dispatcher.js";
 export { ERROR_CODES, PinlessError, type PinlessErrorCode, type SystemError } from "./core/errors.js";
 export type { MmuEvent } from "./core/events.js";
 export type { Invalidation, MmuNotifier, Protection } from "./core/notifier.js";
-export type { EngineOptions, LeaseOptions } from "./core/options.js";
+export type { EngineOptions, EventOptions, LeaseOptions } from "./core/options.js";
 export type { Operation, OperationReport, PinMode, SchemeName } from "./core/ports.js";
 export type { EngineStats } from "./core/stats.js";
 export type { File } from "./files/file.js";
 export { type Probe, probe } from "./linux/probe.js";
 
-const memory = new MemoryThread();
+const memory = new MemoryThread(ourTids);
 
 const host: Host = {
   memory,
@@ -36,6 +36,7 @@ const host: Host = {
   openFile,
   waitHistogram,
   describe: (errno) => getSystemErrorMap().get(errno) ?? [`errno ${-errno}`, "unknown error"],
+  openFollower,
   startScheme: (name, settings, bufferSlots) => startScheme(name, settings, bufferSlots, openWatchdog),
 };
 

@@ -65,13 +65,14 @@ export function userfaultfdSyscall(arch: string): number {
   return (isArm64(arch) ? USERFAULTFD_SYSCALL_ARM64 : USERFAULTFD_SYSCALL_X64).__NR_userfaultfd;
 }
 
-/** The calls that change what is at an address, by the numbers that /proc/PID/syscall shows */
+/** The calls that change what is at an address, by the numbers that /proc/PID/syscall shows; and whose they are. */
 const MEMORY_SYSCALLS_X64 = {
   __NR_mmap: 9,
   __NR_munmap: 11,
   __NR_mremap: 25,
   __NR_madvise: 28,
   __NR_process_madvise: 440,
+  __NR_gettid: 186,
 } as const;
 const MEMORY_SYSCALLS_ARM64 = {
   __NR_mmap: 222,
@@ -79,6 +80,7 @@ const MEMORY_SYSCALLS_ARM64 = {
   __NR_mremap: 216,
   __NR_madvise: 233,
   __NR_process_madvise: 440,
+  __NR_gettid: 178,
 } as const;
 
 export function memorySyscalls(arch: string): Readonly<Record<keyof typeof MEMORY_SYSCALLS_X64, number>> {

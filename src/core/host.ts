@@ -1,8 +1,9 @@
 /** The world as the engine sees it: the ports of core, and what is outside of the protocol. `index.ts` hands over the real one. */
 
 import type { DescribeErrno } from "./errors.js";
+import type { ForeignCalls } from "./foreign-calls.js";
 import type { EngineSettings } from "./options.js";
-import type { Loop, Memory, PinMode, Scheme, SchemeName, Watchdog } from "./ports.js";
+import type { Follower, Loop, Memory, PinMode, Scheme, SchemeName, Watchdog } from "./ports.js";
 
 export interface Host {
   readonly memory: Memory;
@@ -13,6 +14,8 @@ export interface Host {
   memlockBytes(): number;
   /** A scheme, or one sentence that says why not and what to change. */
   startScheme(name: SchemeName, settings: EngineSettings, bufferSlots: number): StartedScheme | string;
+  /** `lost` is called if it ends by itself. */
+  openFollower(calls: ForeignCalls, lost: () => void): Follower;
   openFile(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<OpenedFile>;
 }
 

@@ -19,6 +19,15 @@ export interface LeaseOptions {
   budget?: number;
 }
 
+export interface EventOptions {
+  /**
+   * Whether I/O follows what other code of this process does to an arena's memory (madvise, munmap, mremap, mmap over it): by a
+   * userfaultfd, and a thread that reads it. Default true; where the kernel refuses, `stats().degraded` says so. With `pin: "lifetime"`
+   * it's off: that is the baseline.
+   */
+  userfaultfd?: boolean;
+}
+
 export interface EngineOptions {
   /** `"auto"` takes the first of io_uring, aio, direct that the kernel gives. Default `"auto"`. */
   scheme?: "auto" | SchemeName;
@@ -27,6 +36,7 @@ export interface EngineOptions {
   /** Requests in flight, 1 to 4,096. Default 128. */
   depth?: number;
   lease?: LeaseOptions;
+  events?: EventOptions;
 }
 
 export interface EngineSettings {
@@ -38,6 +48,7 @@ export interface EngineSettings {
   readonly maxMs: number;
   readonly budgetBytes: number;
   readonly slots: number;
+  readonly userfaultfd: boolean;
 }
 
 const KIB = 1024;
@@ -47,11 +58,13 @@ const MAX_BUDGET_BYTES = MAX_SLOTS * 2 * MIB;
 
 /** Throws `ERR_PINLESS_OPTION` for what can't be meant. `memlockBytes`: what this process may pin at most. */
 export function settingsOf(options: EngineOptions, memlockBytes: number): EngineSettings {
-  const { scheme = "auto", pin = "lease", depth = 128, lease = {} } = options;
+  const { scheme = "auto", pin = "lease", depth = 128, lease = {}, events = {} } = options;
   if (scheme !== "auto" && !SCHEMES.includes(scheme)) throw bad("scheme", scheme, `"auto", ${quoted(SCHEMES)}`);
   if (!PIN_MODES.includes(pin)) throw bad("pin", pin, quoted(PIN_MODES));
   if (!Number.isInteger(depth) || depth < 1 || depth > MAX_DEPTH)
     throw bad("depth", depth, `a whole number from 1 to ${MAX_DEPTH}`);
+  const { userfaultfd = true } = events;
+  if (typeof userfaultfd !== "boolean") throw bad("events.userfaultfd", userfaultfd, "true or false");
   const { chunk = 2 * MIB, idle = 50, max = 1000 } = lease;
   if (!isPowerOfTwo(chunk) || chunk < 64 * KIB || chunk > 2 * MIB)
     throw bad("lease.chunk", chunk, "a power of two from 65536 to 2097152");
@@ -62,7 +75,18 @@ export function settingsOf(options: EngineOptions, memlockBytes: number): Engine
   if (typeof budget !== "number" || !(budget >= chunk))
     throw bad("lease.budget", budget, `bytes, at least one chunk (${chunk})`);
   const slots = Math.max(1, Math.min(MAX_SLOTS, Math.floor(budget / (64 * KIB))));
-  return { scheme, pin, depth, chunkBytes: chunk, idleMs: idle, maxMs: max, budgetBytes: budget, slots };
+  return {
+    scheme,
+    pin,
+    depth,
+    chunkBytes: chunk,
+    idleMs: idle,
+    maxMs: max,
+    budgetBytes: budget,
+    slots,
+    // What people have today knows nothing of such calls: a baseline that did wouldn't be one.
+    userfaultfd: userfaultfd && pin !== "lifetime",
+  };
 }
 
 function isClock(ms: number): boolean {

@@ -3,6 +3,7 @@
  * a simulated one can. Numbers are errno style: 0 or a count, or negative.
  */
 
+import type { ChunkTable } from "./chunk-table.js";
 import type { MmuEvent } from "./events.js";
 import type { Range } from "./ranges.js";
 
@@ -157,11 +158,25 @@ export interface Loop {
 
 /** Who gives leases back while the engine's own thread is busy. */
 export interface Watchdog {
+  /** What the monitor knows this ring by. */
+  readonly id: number;
   /** Looks after a lease table from now on; its slots are those of this ring. */
   watch(leases: Int32Array): void;
   /** The table has a live lease: watch the clocks. */
   wake(): void;
   /** Call it when no lease is left. */
+  close(): void;
+}
+
+/** Who tells what other code of this process does to memory, by calls that aren't ours (see foreign-calls.ts). */
+export interface Follower {
+  /**
+   * Follows a segment from now on; its leases are those that `watchdog` watches. Resolves with "", or with one sentence: why (some of)
+   * what happens to it won't be seen.
+   */
+  follow(table: ChunkTable, watchdog: Watchdog | null): Promise<string>;
+  /** Call it before the memory is given back. */
+  unfollow(table: ChunkTable): Promise<void>;
   close(): void;
 }
 

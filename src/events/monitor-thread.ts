@@ -1,59 +1,55 @@
 /**
- * The monitor thread: while an engine's own thread doesn't look after its leases (its heartbeat stalls), this one gives back what is idle
- * or was held too long. It touches no memory of an arena, allocates nothing for it, and takes no lock the engine holds.
+ * The monitor thread: follows what other code does to memory, and gives leases back while an engine's own thread is too busy to. It touches
+ * no memory of an arena, allocates nothing for it, and takes no lock the engine holds. Nothing in it waits for long: whoever ends this
+ * thread, or the process, waits for it.
  */
 
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import { claim, forEachDue, HEARTBEAT_MS, HELD_SLOTS, IDLE_MS, MAX_MS, returned } from "../core/lease-table.js";
-import { BufferUpdate } from "../linux/buffer-update.js";
-import { monotonicMs } from "../linux/clock.js";
 import { loadLibc } from "../linux/libc.js";
-import type { MonitorMessage } from "./monitor.js";
+import { Follower } from "./follow.js";
+import { LeaseClock } from "./lease-clock.js";
+import type { FromMonitor, MonitorData, ToMonitor } from "./messages.js";
 
-interface Watched {
-  readonly id: number;
-  readonly leases: Int32Array;
-  readonly update: BufferUpdate;
-}
-
-const bell = workerData as Int32Array;
-const watched: Watched[] = [];
+const port = parentPort!;
+const post = (message: FromMonitor): void => port.postMessage(message);
+const leases = new LeaseClock();
+/** Opened with the first segment; or why it couldn't be. */
+let follower: Follower | number | undefined;
 
 await loadLibc();
-parentPort!.postMessage("ready");
-for (;;) {
-  const rung = Atomics.load(bell, 0);
-  for (let m = receiveMessageOnPort(parentPort!); m !== undefined; m = receiveMessageOnPort(parentPort!))
-    obey(m.message as MonitorMessage);
-  const sleepMs = lookAfterAll();
-  Atomics.wait(bell, 0, rung, sleepMs);
-}
+port.on("message", obey);
+post({ kind: "ready" });
 
-function obey(message: MonitorMessage): void {
-  if (message.kind === "watch") {
-    const { id, leases, ringFd } = message;
-    watched.push({ id, leases, update: new BufferUpdate(ringFd) });
-  } else {
-    const place = watched.findIndex(({ id }) => id === message.id);
-    if (place >= 0) watched.splice(place, 1);
+function obey(message: ToMonitor): void {
+  switch (message.kind) {
+    case "watch":
+      leases.watch(message.id, message.leases, message.ringFd);
+      break;
+    case "unwatch":
+      leases.unwatch(message.id);
+      break;
+    case "wake":
+      leases.tick();
+      break;
+    case "follow":
+      follower ??= Follower.open({ data: workerData as MonitorData, leases, post, obey: obeyAll });
+      post({
+        kind: "answer",
+        id: message.id,
+        errno: typeof follower === "number" ? follower : follower.follow(message),
+      });
+      break;
+    case "unfollow":
+      post({
+        kind: "answer",
+        id: message.id,
+        errno: follower instanceof Follower ? follower.unfollow(message.id, message.pieces) : 0,
+      });
+      break;
   }
 }
 
-/** Drops what is due; returns how long to sleep. */
-function lookAfterAll(): number {
-  let sleepMs = Number.POSITIVE_INFINITY;
-  const nowMs = monotonicMs() | 0;
-  for (const { leases, update } of watched) {
-    if (Atomics.load(leases, HELD_SLOTS) === 0) continue;
-    const periodMs = Math.max(1, Math.min(Atomics.load(leases, IDLE_MS), Atomics.load(leases, MAX_MS)) / 4);
-    sleepMs = Math.min(sleepMs, periodMs);
-    // The engine looks once a period; two missed are a stall.
-    if (((nowMs - Atomics.load(leases, HEARTBEAT_MS)) | 0) < 2 * periodMs) continue;
-    forEachDue(leases, nowMs, (slot) => {
-      if (!claim(leases, slot)) return;
-      update.set(slot, 0, 0, 0, 0);
-      returned(leases, slot);
-    });
-  }
-  return sleepMs;
+function obeyAll(): void {
+  for (let m = receiveMessageOnPort(port); m !== undefined; m = receiveMessageOnPort(port))
+    obey(m.message as ToMonitor);
 }

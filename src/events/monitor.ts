@@ -1,56 +1,164 @@
 /**
- * The engine's side of the monitor thread, which gives leases back when the engine's own thread is too busy to. One thread serves all
- * engines of this JavaScript thread (about 9 MiB); it sleeps while no lease is live.
+ * The engine's side of the monitor thread: hands it what it follows, and does what it asks for. One thread serves all engines of this
+ * JavaScript thread (about 9 MiB).
  */
 
 import { isMainThread, Worker } from "node:worker_threads";
-import type { Watchdog } from "../core/ports.js";
+import { settle } from "../core/announcements.js";
+import type { ChunkTable } from "../core/chunk-table.js";
+import type { ForeignCalls, Standing } from "../core/foreign-calls.js";
+import type { Follower, Watchdog } from "../core/ports.js";
+import { type Range, without } from "../core/ranges.js";
+import { gettid } from "../linux/libc.js";
+import { explainNoUserfaultfd } from "../linux/userfaultfd.js";
+import {
+  BEGUN,
+  COVERED,
+  DRAINING,
+  drainWord,
+  type FromMonitor,
+  GIVEN_UP,
+  type MonitorData,
+  stateOf,
+  type ToMonitor,
+  TURN,
+} from "./messages.js";
 
-/** What the engine tells the monitor. */
-export type MonitorMessage =
-  | { readonly kind: "watch"; readonly id: number; readonly leases: Int32Array; readonly ringFd: number }
-  | { readonly kind: "unwatch"; readonly id: number };
+const STANDINGS: Readonly<Record<Standing, number>> = {
+  turn: TURN,
+  draining: DRAINING,
+  begun: BEGUN,
+  covered: COVERED,
+};
 
-/** Starts with the first engine that takes leases. */
+/** Who is told when the thread ends, or what it has seen. */
+interface Client {
+  readonly calls: ForeignCalls | null;
+  lost(): void;
+}
+
+/** Starts with the first engine that takes leases or follows other code. */
 class MonitorThread {
   /** It has loaded what it needs, or has ended. */
   readonly ready: Promise<void>;
-  readonly #bell = new Int32Array(new SharedArrayBuffer(4));
+  readonly clients = new Set<Client>();
+  readonly #drain = new Int32Array(new SharedArrayBuffer(4));
   readonly #worker: Worker;
+  readonly #answers = new Map<number, (errno: number) => void>();
+  #ended = false;
 
-  constructor(ended: () => void) {
+  constructor(ourTids: Int32Array, ended: () => void) {
     this.#worker = new Worker(new URL("./monitor-thread.js", import.meta.url), {
       name: "pinless-monitor",
-      workerData: this.#bell,
+      workerData: { drain: this.#drain, ownTid: gettid(), ourTids } satisfies MonitorData,
       execArgv: [],
       env: {},
     });
     this.ready = new Promise((resolve) => {
       const settle = (): void => {
-        this.#worker.unref();
+        this.#rest();
         resolve();
       };
       this.#worker.once("message", settle);
       this.#worker.once("exit", settle);
     });
-    this.#worker.on("exit", ended);
-    // It can die without harm: leases go by the engine's own clock then.
-    this.#worker.on("error", ended);
+    this.#worker.on("message", (message: FromMonitor) => this.#obey(message));
+    // It can die without harm: its userfaultfd is closed with it, which lets everybody go who waits.
+    this.#worker.on("error", () => {});
+    this.#worker.on("exit", () => {
+      this.#ended = true;
+      ended();
+      for (const answer of this.#answers.values()) answer(0);
+      this.#answers.clear();
+      for (const client of this.clients) client.lost();
+    });
   }
 
-  send(message: MonitorMessage): void {
+  send(message: ToMonitor): void {
     this.#worker.postMessage(message);
-    this.ring();
   }
 
-  ring(): void {
-    Atomics.add(this.#bell, 0, 1);
-    Atomics.notify(this.#bell, 0);
+  /** Sends what is answered by 0 or -errno; 0 also if the thread has ended. */
+  ask(message: ToMonitor & { readonly id: number }): Promise<number> {
+    if (this.#ended) return Promise.resolve(0);
+    return new Promise((resolve) => {
+      this.#worker.ref();
+      this.#answers.set(message.id, resolve);
+      this.send(message);
+    });
+  }
+
+  #obey(message: FromMonitor): void {
+    switch (message.kind) {
+      case "ready":
+        break;
+      case "answer":
+        this.#answers.get(message.id)?.(message.errno);
+        this.#answers.delete(message.id);
+        this.#rest();
+        break;
+      case "start":
+        this.#start(message.id, message.ranges);
+        break;
+      case "end":
+        for (const { calls } of this.clients) calls?.end(message.id);
+        break;
+      case "settled":
+        for (const { calls } of this.clients) calls?.settled();
+        break;
+      case "unmapped":
+        this.#unmapped(message);
+        break;
+    }
+  }
+
+  /** Keeps the process alive only for an answer that somebody waits for. */
+  #rest(): void {
+    if (this.#answers.size === 0) this.#worker.unref();
+  }
+
+  #unmapped({ gone, announced }: FromMonitor & { kind: "unmapped" }): void {
+    for (const { calls } of this.clients) calls?.unmapped(gone);
+    for (const chunks of announced) settle(chunks);
+    for (const { calls } of this.clients) calls?.settled();
+  }
+
+  /** Starts it in every engine, and says how it stands, for as long as the monitor hasn't given up. */
+  #start(id: number, ranges: readonly Range[]): void {
+    if (!this.#answerDrain(id, DRAINING)) return;
+    const all = [...this.clients].flatMap(({ calls }) => (calls === null ? [] : [calls]));
+    let left = all.length + 1;
+    const ready = (): void => {
+      if (--left === 0) this.#answerDrain(id, BEGUN);
+    };
+    const standings = all.map((calls) => calls.start(id, ranges, ready));
+    const worst = (["covered", "turn"] as const).find((standing) => standings.includes(standing));
+    if (worst !== undefined) this.#answerDrain(id, STANDINGS[worst]);
+    ready();
+  }
+
+  /** False if the monitor doesn't wait for this any more. */
+  #answerDrain(id: number, state: number): boolean {
+    const word = Atomics.load(this.#drain, 0);
+    const waits = word === drainWord(id, stateOf(word)) && stateOf(word) !== GIVEN_UP && stateOf(word) !== COVERED;
+    if (!waits || Atomics.compareExchange(this.#drain, 0, word, drainWord(id, state)) !== word) return false;
+    Atomics.notify(this.#drain, 0);
+    return true;
   }
 }
 
 let thread: MonitorThread | null = null;
 let nextId = 0;
+
+/** Threads whose calls on memory are ours: they're never announced. Each writes its own number. */
+export const ourTids = new Int32Array(new SharedArrayBuffer(4));
+
+function monitor(): MonitorThread {
+  thread ??= new MonitorThread(ourTids, () => {
+    thread = null;
+  });
+  return thread;
+}
 
 /**
  * Resolves once the thread runs, if there is one. Whoever terminates this JavaScript thread while another below it loads the FFI ends the
@@ -62,15 +170,42 @@ export async function monitorStarted(): Promise<void> {
 
 /** A watchdog for the leases of one ring. `lost` is called if the thread ends. */
 export function openWatchdog(ringFd: number, lost: () => void): Watchdog {
-  thread ??= new MonitorThread(() => {
-    thread = null;
-    lost();
-  });
-  const mine = thread;
+  const mine = monitor();
   const id = nextId++;
+  const client: Client = { calls: null, lost };
+  mine.clients.add(client);
   return {
+    id,
     watch: (leases) => mine.send({ kind: "watch", id, leases, ringFd }),
-    wake: () => mine.ring(),
-    close: () => mine.send({ kind: "unwatch", id }),
+    wake: () => mine.send({ kind: "wake" }),
+    close: () => {
+      mine.clients.delete(client);
+      mine.send({ kind: "unwatch", id });
+    },
+  };
+}
+
+/** Has what other code does to an engine's memory reported to it. `lost` is called if the thread ends. */
+export function openFollower(calls: ForeignCalls, lost: () => void): Follower {
+  const mine = monitor();
+  const client: Client = { calls, lost };
+  mine.clients.add(client);
+  const ids = new Map<ChunkTable, number>();
+  return {
+    async follow(table, watchdog) {
+      const id = nextId++;
+      const { range, chunkBytes, words } = table;
+      const errno = await mine.ask({ kind: "follow", id, range, chunkBytes, words, watched: watchdog?.id ?? -1 });
+      if (errno < 0) return explainNoUserfaultfd(errno);
+      ids.set(table, id);
+      return "";
+    },
+    async unfollow(table) {
+      const id = ids.get(table);
+      if (id === undefined) return;
+      ids.delete(table);
+      await mine.ask({ kind: "unfollow", id, pieces: without(table.range, table.gone) });
+    },
+    close: () => void mine.clients.delete(client),
   };
 }

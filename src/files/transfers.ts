@@ -12,6 +12,11 @@ import { placeIn, rangeIn, type Segment, segmentOf } from "../segment.js";
 import { PIECE_BYTES, PIPE_PIECE_BYTES, type Staging } from "./staging.js";
 import type { Turns, TurnsOfFiles, Writer } from "./turns.js";
 
+/** Whether other code has unmapped memory of an arena: not even a copy may touch it. */
+function isGone(segment: Segment | null, view: ArrayBufferView): boolean {
+  return segment !== null && segment.table.gone.length > 0 && segment.table.isGone(rangeIn(segment, view));
+}
+
 interface TransferHost {
   readonly dispatcher: Dispatcher;
   readonly scheme: Scheme;
@@ -135,7 +140,7 @@ export class Transfers implements Writer {
   async #pieces(write: boolean, view: ArrayBufferView, position: number, direct: boolean): Promise<number> {
     if (!direct) this.#host.counted("buffered");
     const segment = this.#host.segmentOf(view.buffer);
-    if (segment?.closed === true) throw this.error(write, -EFAULT);
+    if (segment?.closed === true || isGone(segment, view)) throw this.error(write, -EFAULT);
     const inArena = segment !== null && contains(segment.range, rangeIn(segment, view));
     const { seekable, memoryAlign } = this.#opened;
     // What waits for a pipe, for ever perhaps, isn't in memory that anyone else may have to wait for.
@@ -181,7 +186,7 @@ export class Transfers implements Writer {
     return new Promise((resolve, reject) => {
       const copy = (): void => {
         // A pipe's data can come when the arena that waited for it is gone.
-        const refused = !write && (segment?.closed === true || isReadOnly(memory));
+        const refused = isGone(segment, memory) || (!write && (segment?.closed === true || isReadOnly(memory)));
         if (refused) reject(this.error(write, -EFAULT));
         else if (write) piece.set(memory);
         else memory.set(piece.subarray(0, memory.byteLength));

@@ -6,11 +6,22 @@
 import { readFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
 import type koffiModule from "koffi";
-import { RLIMIT } from "../abi/layouts.js";
-import { aioSyscalls, DLFCN, MEMPOLICY, numaSyscalls, SYSCALLS, userfaultfdSyscall } from "../abi/numbers.js";
+import { RLIMIT, TIMESPEC } from "../abi/layouts.js";
+import {
+  aioSyscalls,
+  DLFCN,
+  MEMPOLICY,
+  memorySyscalls,
+  numaSyscalls,
+  SYSCALLS,
+  userfaultfdSyscall,
+} from "../abi/numbers.js";
 import { PinlessError } from "../core/errors.js";
 
 type Koffi = typeof koffiModule;
+
+/** struct epoll_event has 12 bytes on x86-64, where it's packed, and 16 elsewhere. */
+const EPOLL_EVENT_BYTES = 16;
 
 interface Libc {
   koffi: Koffi;
@@ -50,6 +61,11 @@ interface Libc {
   statx(dirfd: number, path: string, flags: number, mask: number, buffer: Uint8Array): number;
   getrlimit(resource: number, limits: BigUint64Array): number;
   geteuid(): number;
+  read(fd: number, memory: number, bytes: number): number;
+  epollCreate(flags: number): number;
+  epollControl(epoll: number, operation: number, fd: number, event: Uint8Array): number;
+  epollWait(epoll: number, events: Uint8Array, count: number, timeoutMs: number): number;
+  clockGettime(clock: number, time: BigInt64Array): number;
   addHook(env: bigint, run: bigint, argument: number): number;
   removeHook(env: bigint, run: bigint, argument: number): number;
   closeSymbol: bigint;
@@ -102,6 +118,11 @@ function bind(koffi: Koffi): Libc {
     statx: lib.func("int statx(int dirfd, const char *path, int flags, uint32_t mask, uint8_t *buffer)"),
     getrlimit: lib.func("int getrlimit(int resource, uint64_t *limits)"),
     geteuid: lib.func("uint32_t geteuid()"),
+    read: lib.func("intptr_t read(int fd, uintptr_t memory, size_t bytes)"),
+    epollCreate: lib.func("int epoll_create1(int flags)"),
+    epollControl: lib.func("int epoll_ctl(int epoll, int operation, int fd, uint8_t *event)"),
+    epollWait: lib.func("int epoll_wait(int epoll, _Out_ uint8_t *events, int count, int timeoutMs)"),
+    clockGettime: lib.func("int clock_gettime(int clock, _Out_ int64_t *time)"),
     addHook: lib.func(`int napi_add_env_cleanup_hook${hook}`),
     removeHook: lib.func(`int napi_remove_env_cleanup_hook${hook}`),
     closeSymbol: lib.symbol("close") as bigint,
@@ -276,6 +297,41 @@ export function getrlimit(resource: number): number {
 
 export function geteuid(): number {
   return bound().geteuid();
+}
+
+export function read(fd: number, memory: number, bytes: number): number {
+  const c = bound();
+  return orErrno(c, c.read(fd, memory, bytes));
+}
+
+export function epollCreate(flags: number): number {
+  const c = bound();
+  return orErrno(c, c.epollCreate(flags));
+}
+
+/** `event`: a struct epoll_event, whose first four bytes are the mask. */
+export function epollControl(epoll: number, operation: number, fd: number, event: Uint8Array): number {
+  const c = bound();
+  return orErrno(c, c.epollControl(epoll, operation, fd, event));
+}
+
+/** How many are ready. */
+export function epollWait(epoll: number, timeoutMs: number): number {
+  const c = bound();
+  return orErrno(c, c.epollWait(epoll, new Uint8Array(EPOLL_EVENT_BYTES), 1, timeoutMs));
+}
+
+/** The number of the thread that calls. */
+export function gettid(): number {
+  return bound().aio(memorySyscalls(process.arch).__NR_gettid, 0, 0, 0);
+}
+
+/** The time that a thread of this process has run so far, in milliseconds; -1 if it has ended. */
+export function threadCpuMs(tid: number): number {
+  const time = new BigInt64Array(TIMESPEC.size / 8);
+  // A thread's clock has a number made of its own: ~tid, then CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED (linux/posix-timers.h).
+  if (bound().clockGettime((~tid << 3) | 6, time) < 0) return -1;
+  return Number(time[0]) * 1000 + Number(time[1]) / 1e6;
 }
 
 /**

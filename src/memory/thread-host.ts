@@ -20,6 +20,12 @@ export class MemoryThread implements Memory {
   #worker: Worker | null = null;
   readonly #pending = new Map<number, Pending>();
   #nextId = 0;
+  readonly #tid: Int32Array;
+
+  /** `tid`: one shared word, where the thread notes its number. */
+  constructor(tid: Int32Array) {
+    this.#tid = tid;
+  }
 
   map(bytes: number): Mapping {
     const buffer = fixedMemory(bytes);
@@ -60,6 +66,7 @@ export class MemoryThread implements Memory {
     if (this.#worker !== null) return this.#worker;
     const worker = new Worker(new URL("./memory-thread.js", import.meta.url), {
       name: "pinless-memory",
+      workerData: this.#tid,
       execArgv: [],
       env: {},
     });

@@ -84,7 +84,8 @@ export class World {
 
   /** As `Engine.open`. */
   openEngine(options: EngineOptions): PortableEngine {
-    const settings = settingsOf(options, Number.POSITIVE_INFINITY);
+    // Nobody else has code in this machine's one process: there's nothing to follow.
+    const settings = settingsOf({ ...options, events: { userfaultfd: false } }, Number.POSITIVE_INFINITY);
     const host = this.#host();
     return new PortableEngine(host, settings, startFirst(host, settings));
   }
@@ -98,6 +99,9 @@ export class World {
       memlockBytes: () => Number.POSITIVE_INFINITY,
       startScheme: (name, settings, bufferSlots) =>
         this.#startScheme(name, settings.depth, settings.pin === "per-io" ? 0 : bufferSlots, settings.pin),
+      openFollower: () => {
+        throw new Error("the model has no userfaultfd");
+      },
       openFile: async (path, flags) => this.#openFile(String(path), flags ?? "r"),
     };
   }
@@ -154,6 +158,7 @@ export class World {
     const { clock } = this.machine;
     let stop = (): void => {};
     return {
+      id: 0,
       watch: (leases) => {
         const periodMs = Math.max(1, Math.min(leases[IDLE_MS]!, leases[MAX_MS]!) / 4);
         stop = clock.every(periodMs, () => {

@@ -31,6 +31,7 @@ test("settingsOf without options gives the defaults", () => {
     maxMs: 1000,
     budgetBytes: 4 * MIB,
     slots: 64,
+    userfaultfd: true,
   });
 });
 
@@ -38,6 +39,12 @@ test("settingsOf takes every scheme and pin mode there is", () => {
   for (const scheme of ["auto", "io_uring", "aio", "direct"] as const)
     assert.equal(settingsOf({ scheme }, 0).scheme, scheme);
   for (const pin of ["lease", "lifetime", "per-io"] as const) assert.equal(settingsOf({ pin }, 0).pin, pin);
+});
+
+test("settingsOf has other code's calls followed unless it's asked not to, or is the baseline", () => {
+  assert.equal(settingsOf({ events: { userfaultfd: false } }, 0).userfaultfd, false);
+  assert.equal(settingsOf({ pin: "per-io", events: {} }, 0).userfaultfd, true);
+  assert.equal(settingsOf({ pin: "lifetime", events: { userfaultfd: true } }, 0).userfaultfd, false);
 });
 
 test("settingsOf refuses what can't be meant, and says what the option takes", () => {
@@ -49,6 +56,7 @@ test("settingsOf refuses what can't be meant, and says what the option takes", (
     refuses({ lease: { idle: clock } }, "lease.idle");
     refuses({ lease: { max: clock } }, "lease.max");
   }
+  for (const userfaultfd of [1, "on", null]) refuses({ events: { userfaultfd } }, "events.userfaultfd");
   for (const budget of [0, 64 * KIB - 1, Number.NaN, "65536", -1]) {
     refuses({ lease: { chunk: 64 * KIB, budget } }, "lease.budget");
   }

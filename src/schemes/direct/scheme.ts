@@ -8,6 +8,8 @@ import { StreamRequests } from "../stream-requests.js";
 /** libuv's own limits and default, for what UV_THREADPOOL_SIZE may say. */
 const DEFAULT_THREADS = 4;
 const MAX_THREADS = 1024;
+/** What Node's timers take at most. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Calls that libuv is given for each of its threads: a thread that has ended one begins the next without waiting for this thread to have
@@ -38,6 +40,7 @@ export class Direct implements Scheme {
   readonly #pool: PoolRequests;
   readonly #streams: StreamRequests;
   readonly #alarm: Alarm;
+  #alive: NodeJS.Timeout | null = null;
 
   constructor({ depth, woken }: DirectOptions) {
     const threads = poolThreads();
@@ -89,8 +92,13 @@ export class Direct implements Scheme {
     return true;
   }
 
-  /** What is on its way keeps the process alive by itself. */
-  keepAlive(): void {}
+  /** What is on its way keeps the process alive by itself; what waits for its turn doesn't. */
+  keepAlive(yes: boolean): void {
+    if (this.#alive !== null) clearInterval(this.#alive);
+    this.#alive = yes ? setInterval(() => {}, LONGEST_TIMER_MS) : null;
+  }
 
-  close(): void {}
+  close(): void {
+    this.keepAlive(false);
+  }
 }

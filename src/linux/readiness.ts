@@ -1,0 +1,100 @@
+/**
+ * Tells Node's loop when a descriptor is readable, without reading it, which Node itself has no way to do: by a ring, by Linux AIO, or,
+ * where both are forbidden, by waiting in slices. In each case what's polled is an epoll around the descriptor: a pending poll holds a
+ * reference of what it polls. When a worker ended with an AIO poll pending on a userfaultfd itself, closing that freed nobody: the next
+ * madvise hung for ever.
+ */
+
+import { IOCB } from "../abi/layouts.js";
+import { AIO, EPOLL, POLL } from "../abi/numbers.js";
+import { AioContext } from "./aio-context.js";
+import { EventWake } from "./event-wake.js";
+import { close, closeAtTeardown, epollControl, epollCreate, epollWait } from "./libc.js";
+import { Wake } from "./wake.js";
+
+/** A worker that waits can't be terminated meanwhile. */
+const SLICE_MS = 10;
+const EPOLL_EVENT_BYTES = 16;
+
+/** Has `readable` called once, now or later. */
+export type Arm = () => void;
+
+/** How it's done; for tests also a choice. */
+export type ReadinessBy = "io_uring" | "aio" | "slices";
+
+/** An `Arm` for the descriptor; or -errno. */
+export function openReadiness(
+  fd: number,
+  readable: () => void,
+  ways: readonly ReadinessBy[] = ["io_uring", "aio", "slices"],
+): Arm | number {
+  const epoll = epollCreate(EPOLL.EPOLL_CLOEXEC);
+  if (epoll < 0) return epoll;
+  const event = new Uint8Array(EPOLL_EVENT_BYTES);
+  event[0] = EPOLL.EPOLLIN;
+  const added = epollControl(epoll, EPOLL.EPOLL_CTL_ADD, fd, event);
+  if (added < 0) {
+    close(epoll);
+    return added;
+  }
+  closeAtTeardown(epoll);
+  for (const way of ways) {
+    const arm =
+      way === "io_uring" ? byRing(epoll, readable) : way === "aio" ? byAio(epoll, readable) : bySlices(epoll, readable);
+    if (arm !== null) return arm;
+  }
+  return bySlices(epoll, readable);
+}
+
+function byRing(epoll: number, readable: () => void): Arm | null {
+  const wake = Wake.open(epoll, readable);
+  if (typeof wake === "number") return null;
+  wake.keepAlive(true);
+  return () => wake.arm();
+}
+
+function byAio(epoll: number, readable: () => void): Arm | null {
+  const context = AioContext.open({ depth: 1 });
+  if (typeof context === "number") return null;
+  const wake = EventWake.open(() => {
+    const { completions } = context;
+    if (completions === 0) return;
+    context.consume(completions);
+    readable();
+  });
+  if (typeof wake === "number") {
+    context.close();
+    return null;
+  }
+  wake.keepAlive(true);
+  const poll = (): number => {
+    const at = context.next(0);
+    const { iocbs } = context;
+    iocbs.fill(0, at, at + IOCB.size / 4);
+    iocbs[at + IOCB.fields.aio_lio_opcode / 4] = AIO.IOCB_CMD_POLL;
+    iocbs[at + IOCB.fields.aio_fildes / 4] = epoll;
+    iocbs[at + IOCB.fields.aio_buf / 4] = POLL.POLLIN;
+    iocbs[at + IOCB.fields.aio_flags / 4] = AIO.IOCB_FLAG_RESFD;
+    iocbs[at + IOCB.fields.aio_resfd / 4] = wake.fd;
+    return context.submit();
+  };
+  return () => {
+    // Kernels before 4.18 don't poll; none of them has the events that this is for.
+    if (poll() !== 1) throw new Error("Linux AIO took no poll");
+  };
+}
+
+function bySlices(epoll: number, readable: () => void): Arm {
+  let armed = false;
+  const slice = (): void => {
+    if (armed && epollWait(epoll, SLICE_MS) > 0) {
+      armed = false;
+      readable();
+    }
+    setImmediate(slice);
+  };
+  setImmediate(slice);
+  return () => {
+    armed = true;
+  };
+}

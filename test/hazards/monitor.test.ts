@@ -1,0 +1,254 @@
+// The monitor itself: that it ends harms nobody, and where it can't do its work that's said, and I/O goes on.
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import path from "node:path";
+import { type TestContext, test } from "node:test";
+import { aioSyscalls, SYSCALLS, userfaultfdSyscall } from "../../dist/abi/numbers.js";
+import { BLOCK_BYTES, numberedBlocks } from "../support/blocks.js";
+import { runModule } from "../support/children.js";
+import { refusing } from "../support/seccomp.js";
+import { scratchDirectory } from "../support/undo.js";
+import { BEGUN, buildLibrary, DECLARATIONS, DONE, needsCompiler } from "./native.js";
+
+const MIB = 1 << 20;
+
+/** The beginning of a child: `workers` has every worker that is started. */
+const SEES_WORKERS = `
+  import threads from "node:worker_threads";
+  import { syncBuiltinESMExports } from "node:module";
+  import koffi from "koffi";
+  const workers = [];
+  threads.Worker = class extends threads.Worker {
+    constructor(url, options) {
+      super(url, options);
+      workers.push({ name: options?.name, worker: this });
+    }
+  };
+  syncBuiltinESMExports();
+`;
+
+const BED = `
+  const { Engine } = await import(PINLESS);
+  const [file, library] = process.argv.slice(1);
+  const lib = koffi.load(library);
+  const start = lib.func(${JSON.stringify(DECLARATIONS.start)});
+  const madvise = koffi.load(null).func("int madvise(uintptr_t at, size_t bytes, int advice)");
+  const engine = await Engine.open({ depth: 32, ...(globalThis.options ?? {}) });
+  const arena = await engine.arena({ bytes: ${4 * MIB} });
+  const memory = arena.alloc(${4 * MIB});
+  const address = Number(koffi.address(new Uint8Array(memory.buffer))) + memory.byteOffset;
+  const source = await engine.openFile(file);
+  const words = new Int32Array(new SharedArrayBuffer(64));
+  const wordsAt = Number(koffi.address(new Uint8Array(words.buffer)));
+  const read = async (place, block) => {
+    const buffer = memory.subarray(place * ${BLOCK_BYTES}, (place + 1) * ${BLOCK_BYTES});
+    const { bytesRead } = await source.read(buffer, { position: block * ${BLOCK_BYTES} });
+    if (bytesRead !== ${BLOCK_BYTES}) throw new Error(bytesRead + " bytes");
+    return new Uint32Array(buffer.buffer, buffer.byteOffset, 1)[0];
+  };
+  const within = async (what, condition) => {
+    for (const begin = Date.now(); !(await condition()); await new Promise(setImmediate))
+      if (Date.now() - begin > 20_000) throw new Error(what);
+  };
+`;
+
+async function run(t: TestContext, source: string): Promise<Record<string, unknown>> {
+  const file = path.join(scratchDirectory(t), "file");
+  writeFileSync(file, numberedBlocks(16));
+  const { code, signal, stdout, stderr } = await runModule(source, { args: [file, buildLibrary(t)] });
+  assert.deepEqual([code, signal], [0, null], stderr);
+  return JSON.parse(stdout);
+}
+
+for (const options of [{}, { scheme: "aio" }]) {
+  test(`The monitor is terminated under discards by a native thread: nobody hangs, and I/O goes on, ${JSON.stringify(options)}`, {
+    skip: needsCompiler,
+  }, async (t) => {
+    for (let round = 0; round < 3; round++) {
+      const { degraded, reads, all } = await run(
+        t,
+        `${SEES_WORKERS} globalThis.options = ${JSON.stringify(options)}; ${BED}
+        let reads = 0;
+        let goOn = true;
+        const readers = Array.from({ length: 16 }, async (_, place) => {
+          for (; goOn; reads++) await read(place, reads % 16);
+        });
+        start(address, memory.byteLength, 3000, 200, 0, wordsAt);
+        await within("discards", () => Atomics.load(words, ${BEGUN}) > 50 + ${round});
+        await workers.find(({ name }) => name === "pinless-monitor").worker.terminate();
+        await within("the end of the storm", () => Atomics.load(words, ${DONE}) === 1);
+        const at = reads;
+        await within("reads", () => reads > at + 100);
+        goOn = false;
+        await Promise.all(readers);
+        // Its own memory operations, and another engine, which has a monitor of its own again.
+        await arena.discard();
+        await arena.collapse();
+        const { degraded } = engine.stats();
+        await engine.close();
+        const another = await Engine.open();
+        await another.arena({ bytes: ${MIB} });
+        await another.close();
+        console.log(JSON.stringify({ degraded, reads, all: workers.map(({ name }) => name) }));
+        process.exit(0);`,
+      );
+      assert.ok(Number(reads) > 100);
+      assert.match((degraded as string[]).join("\n"), /monitor thread ended: what other code does .* isn't followed/);
+      assert.equal((all as string[]).filter((name) => name === "pinless-monitor").length, 2);
+    }
+  });
+}
+
+test("Workers with engines end under discards of their memory by a native thread: nobody hangs", {
+  skip: needsCompiler,
+}, async (t) => {
+  const { rounds } = await run(
+    t,
+    `import { Worker } from "node:worker_threads";
+    import koffi from "koffi";
+    ${BED}
+    const SOURCE = ${JSON.stringify(`
+      const { parentPort, workerData } = require("node:worker_threads");
+      const koffi = require("koffi");
+      (async () => {
+        const { Engine } = await import(workerData.pinless);
+        const engine = await Engine.open({ depth: 8 });
+        const arena = await engine.arena({ bytes: 2 << 20 });
+        const memory = arena.alloc(2 << 20);
+        const file = await engine.openFile(workerData.file);
+        const madvise = koffi.load(null).func("int madvise(uintptr_t at, size_t bytes, int advice)");
+        const address = Number(koffi.address(new Uint8Array(memory.buffer))) + memory.byteOffset;
+        for (let done = 0; ; done++) {
+          await Promise.all([0, 1, 2].map((i) => file.read(memory.subarray(i * 4096, i * 4096 + 4096), { position: 0 })));
+          madvise(address, memory.byteLength, 4);
+          if (done === 20) parentPort.postMessage("going");
+        }
+      })();
+    `)};
+    let rounds = 0;
+    for (; rounds < 20; rounds++) {
+      const worker = new Worker(SOURCE, { eval: true, execArgv: [], workerData: { pinless: PINLESS, file } });
+      await new Promise((resolve) => worker.once("message", resolve));
+      await worker.terminate();
+    }
+    // The main thread's own goes on.
+    start(address, memory.byteLength, 100, 100, 0, wordsAt);
+    await within("the end of the storm", async () => (await read(0, 0), Atomics.load(words, ${DONE}) === 1));
+    console.log(JSON.stringify({ rounds }));
+    process.exit(0);`,
+  );
+  assert.equal(rounds, 20);
+});
+
+for (const how of ["process.exit(0)", "natural"]) {
+  test(`A process ends in the middle of discards and reads, ${how}`, { skip: needsCompiler }, async (t) => {
+    for (let round = 0; round < 5; round++) {
+      const { going } = await run(
+        t,
+        `import { Worker } from "node:worker_threads"; import koffi from "koffi"; ${BED}
+        // A worker, since a native thread would go on while the memory that it uses goes.
+        const STORM = ${JSON.stringify(`
+          const koffi = require("koffi");
+          const { workerData: { address, bytes, words } } = require("node:worker_threads");
+          const madvise = koffi.load(null).func("int madvise(uintptr_t at, size_t bytes, int advice)");
+          for (;;) {
+            madvise(address, bytes, 4);
+            Atomics.add(words, ${BEGUN}, 1);
+          }
+        `)};
+        let goOn = true;
+        for (let place = 0; place < 16; place++) void (async () => { while (goOn) await read(place, 0); })();
+        const storm = new Worker(STORM, { eval: true, execArgv: [], workerData: { address, bytes: memory.byteLength, words } });
+        storm.unref();
+        await within("discards", () => Atomics.load(words, ${BEGUN}) > 20);
+        console.log('{"going":true}');
+        ${how === "natural" ? "goOn = false;" : `${how};`}`,
+      );
+      assert.equal(going, true);
+    }
+  });
+}
+
+for (const [name, calls] of [
+  ["io_uring", [SYSCALLS.__NR_io_uring_setup]],
+  ["io_uring and Linux AIO", [SYSCALLS.__NR_io_uring_setup, aioSyscalls(process.arch).__NR_io_setup]],
+] as const) {
+  test(`Where a filter forbids ${name}, discards by a native thread are followed all the same`, {
+    skip: needsCompiler,
+  }, async (t) => {
+    const { clear, degraded } = await run(
+      t,
+      `${refusing(38, ...calls)} ${BED}
+      start(address, memory.byteLength, 50, 2000, 0, wordsAt);
+      await within("the end of the storm", async () => (await read(0, 0), Atomics.load(words, ${DONE}) === 1));
+      console.log(JSON.stringify({ clear: engine.stats().invalidations.CLEAR, degraded: engine.stats().degraded }));
+      await engine.close();
+      process.exit(0);`,
+    );
+    assert.ok(Number(clear) > 20, `${clear} of 50`);
+    assert.doesNotMatch((degraded as string[]).join("\n"), /followed/);
+  });
+}
+
+test("The monitor is terminated at rest, where a filter forbids io_uring: whoever discards then isn't kept waiting", {
+  skip: needsCompiler,
+}, async (t) => {
+  const { went } = await run(
+    t,
+    `${refusing(38, SYSCALLS.__NR_io_uring_setup)} ${SEES_WORKERS.replace('import koffi from "koffi";', "")} ${BED}
+    await read(0, 0);
+    await workers.find(({ name }) => name === "pinless-monitor").worker.terminate();
+    console.log(JSON.stringify({ went: madvise(address, memory.byteLength, 4) }));
+    process.exit(0);`,
+  );
+  assert.equal(went, 0);
+});
+
+test("Where a filter forbids userfaultfd, the engine says so and works", { skip: needsCompiler }, async (t) => {
+  for (const [errno, reason] of [
+    [1, /isn't followed: userfaultfd is forbidden here, by a seccomp filter/],
+    [38, /isn't followed: userfaultfd isn't in this kernel, or a seccomp filter hides it/],
+  ] as const) {
+    const { degraded, scheme } = await run(
+      t,
+      `${refusing(errno, userfaultfdSyscall(process.arch))} ${BED}
+      for (let i = 0; i < 5; i++) await read(0, i);
+      await arena.discard();
+      const { degraded, scheme } = engine.stats();
+      await engine.close();
+      console.log(JSON.stringify({ degraded, scheme }));`,
+    );
+    assert.equal(scheme, "io_uring");
+    assert.equal((degraded as string[]).filter((why) => reason.test(why)).length, 1, (degraded as string[]).join("\n"));
+  }
+});
+
+test("Where another userfaultfd holds the memory, the engine says so and works", { skip: needsCompiler }, async (t) => {
+  const { degraded, same } = await run(
+    t,
+    `import koffi from "koffi";
+    const lib0 = koffi.load(null);
+    const open = lib0.func("syscall", "long", ["long", "long"]);
+    const ioctl = lib0.func("int ioctl(int fd, unsigned long request, uint64_t *argument)");
+    const theirs = Number(open(${userfaultfdSyscall(process.arch)}, 1 | 0o2000000));
+    if (ioctl(theirs, 0xc018aa3f, new BigUint64Array([0xaan, 0n, 0n])) !== 0) throw new Error("UFFDIO_API");
+    const { Memory } = WebAssembly;
+    WebAssembly.Memory = function (limits) {
+      const memory = new Memory(limits);
+      const bytes = memory.buffer.byteLength;
+      const at = koffi.address(new Uint8Array(memory.buffer));
+      // For faults on absent pages; there are none that the kernel can't find itself, since it's left alone after this.
+      if (bytes > ${MIB} && ioctl(theirs, 0xc020aa00, new BigUint64Array([at, BigInt(bytes), 2n, 0n])) !== 0) throw new Error("UFFDIO_REGISTER");
+      return memory;
+    };
+    ${BED}
+    const same = (await read(0, 3)) === (await read(1, 3));
+    await arena.discard();
+    const { degraded } = engine.stats();
+    await engine.close();
+    console.log(JSON.stringify({ degraded, same }));
+    process.exit(0);`,
+  );
+  assert.equal(same, true);
+  assert.match((degraded as string[]).join("\n"), /isn't followed on a part of it that another userfaultfd holds/);
+});
