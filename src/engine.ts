@@ -168,7 +168,7 @@ export class PortableEngine {
     };
   }
 
-  /** node:fs flags and modes; its errors too. */
+  /** node:fs flags and modes; its errors too. As there, a pipe waits for its other end, on a thread of libuv's pool, unless it's opened for both. */
   async openFile(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<File> {
     this.#assertOpen();
     const opened = await this.#host.openFile(path, flags, mode);
