@@ -182,6 +182,8 @@ export const STATX = { STATX_DIOALIGN: 0x2000 } as const;
 
 export const RESOURCE = { RLIMIT_MEMLOCK: 8 } as const;
 
+export const PRCTL = { PR_SET_THP_DISABLE: 41 } as const;
+
 export const DLFCN = { RTLD_NOW: 2, RTLD_NOLOAD: 4, RTLD_NODELETE: 0x1000 } as const;
 
 export const ERRNO = {
@@ -230,6 +232,7 @@ export const NUMBERS: readonly {
   { headers: ["fcntl.h"], values: { O_DIRECT: O_DIRECT_ARM64, O_TMPFILE: O_TMPFILE_ARM64 }, perArch: "arm64" },
   { headers: ["linux/stat.h"], values: STATX },
   { headers: ["sys/resource.h"], values: RESOURCE },
+  { headers: ["sys/prctl.h"], values: PRCTL },
   { headers: ["dlfcn.h"], values: DLFCN },
   { headers: ["errno.h"], values: ERRNO },
 ];

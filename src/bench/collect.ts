@@ -7,16 +7,20 @@ import {
   type LoadSummary,
   type LossFigures,
   type Maybe,
+  type MigrationFigures,
   type Ran,
   type RestFigures,
+  type RevalidationFigures,
   type Row,
+  type Skipped,
   type SpawnFigures,
   type StormSummary,
 } from "./figures.js";
 
-export type LoadName = "read4KiB" | "read128KiB" | "storm4KiB";
+export const LOADS = ["read4KiB", "read128KiB", "storm4KiB"] as const;
+export type LoadName = (typeof LOADS)[number];
 
-const NO_TIME: Maybe<never> = { skipped: "there was no time left" };
+export const NO_TIME: Skipped = { skipped: "there was no time left" };
 
 export class RowInProgress {
   readonly configuration: Configuration;
@@ -24,6 +28,8 @@ export class RowInProgress {
   lostAfterReclaim: Maybe<LossFigures> = NO_TIME;
   rest: Maybe<RestFigures> = NO_TIME;
   spawn: Maybe<SpawnFigures> = NO_TIME;
+  revalidation: Maybe<RevalidationFigures> = NO_TIME;
+  migration: Maybe<MigrationFigures> = NO_TIME;
   readonly #slices: Record<LoadName, LoadFigures[]> = { read4KiB: [], read128KiB: [], storm4KiB: [] };
   readonly #skipped: Partial<Record<LoadName, string>> = {};
   readonly #requestBytes: Record<LoadName, number>;
@@ -31,10 +37,18 @@ export class RowInProgress {
   constructor(configuration: Configuration, requestBytes: Record<LoadName, number>) {
     this.configuration = configuration;
     this.#requestBytes = requestBytes;
-    if (configuration.reads.by !== "node:fs") return;
+    if (configuration.reads.by === "engine") {
+      if (configuration.reads.scheme !== "io_uring")
+        this.revalidation = {
+          skipped: `${configuration.reads.scheme} registers nothing: there is nothing to take again`,
+        };
+      return;
+    }
     const skipped = "Node's Buffers have no such operations";
     this.lostAfterDiscard = { skipped };
     this.lostAfterReclaim = { skipped };
+    this.revalidation = { skipped };
+    this.migration = { skipped };
     this.rest = { skipped: "node:fs registers nothing: the pages are pinned for the time of a request at most" };
     this.skip("storm4KiB", skipped);
     if (configuration.reads.direct) this.spawn = { skipped: "the same Buffers as node:fs, cached" };
@@ -59,7 +73,9 @@ export class RowInProgress {
       name,
       label,
       note,
+      scheme: reads.by === "engine" ? reads.scheme : null,
       pin: reads.by === "engine" ? reads.pin : null,
+      pages: reads.by === "engine" ? reads.pages : null,
       ran: this.#ran(),
       read4KiB,
       read128KiB: this.#summary("read128KiB"),
@@ -68,6 +84,8 @@ export class RowInProgress {
       lostAfterReclaim: this.lostAfterReclaim,
       rest: this.rest,
       spawn: this.spawn,
+      revalidation: this.revalidation,
+      migration: this.migration,
     };
   }
 
@@ -92,10 +110,12 @@ export class RowInProgress {
   #stormSummary(quiet: Maybe<LoadSummary>): Maybe<StormSummary> {
     const summary = this.#summary("storm4KiB");
     if (isSkipped(summary)) return summary;
-    const operations = this.#slices.storm4KiB.at(-1)?.storm;
-    if (operations === undefined || operations === null) return NO_TIME;
+    const last = this.#slices.storm4KiB.at(-1);
+    const operations = last?.storm ?? null;
+    const waits = last?.waits ?? null;
+    if (operations === null || waits === null) return NO_TIME;
     const kept = isSkipped(quiet) ? 0 : ratioByRounds(summary, quiet);
-    return { ...summary, throughputKept: round(kept, 3), operations };
+    return { ...summary, throughputKept: round(kept, 3), operations, waits };
   }
 
   /** Every slice says what ran; where they differ (a registration was refused once), what is said is put together. */

@@ -1,6 +1,6 @@
 /** What runs side by side. */
 
-import type { ArenaOptions, PinMode } from "../index.js";
+import type { ArenaOptions, PinMode, SchemeName } from "../index.js";
 
 /** One row: a way to read a file, in a process of its own. */
 export interface Configuration {
@@ -12,10 +12,14 @@ export interface Configuration {
   readonly reads: EngineReads | NodeReads;
 }
 
+export type Pages = "huge" | "small";
+
 export interface EngineReads {
   readonly by: "engine";
+  readonly scheme: SchemeName;
   readonly pin: PinMode;
-  readonly arena: Omit<ArenaOptions, "bytes">;
+  /** What the arena is made of, as far as the machine has it. */
+  readonly pages: Pages;
 }
 
 export interface NodeReads {
@@ -24,31 +28,47 @@ export interface NodeReads {
   readonly direct: boolean;
 }
 
+/** Huge pages that aren't inherited are the engine's own way; small ones that are, what a program gets that just maps memory. */
+export function arenaOptions({ pages }: EngineReads): Omit<ArenaOptions, "bytes"> {
+  return pages === "huge" ? {} : { hugePages: false, inherit: true };
+}
+
+function uring(pin: PinMode, pages: Pages, note: string): Configuration {
+  const small = pages === "small";
+  return {
+    name: `io_uring × ${pin}${small ? ", small pages" : ""}`,
+    label: `${pin}${small ? ", small" : ""}`,
+    note: `io_uring: ${note}; ${small ? "small pages, inherited on fork" : "huge pages, MADV_DONTFORK"}`,
+    reads: { by: "engine", scheme: "io_uring", pin, pages },
+  };
+}
+
+export const LEASE = uring("lease", "huge", "registered while I/O needs it");
+export const LEASE_SMALL = uring("lease", "small", "the same");
+/** The same arena as the lease's: only the pin is another, so this is the one that speed is compared with. */
+export const LIFETIME = uring("lifetime", "huge", "registered for ever");
+export const LIFETIME_SMALL = uring("lifetime", "small", "registered for ever, as programs do");
+export const PER_IO = uring("per-io", "huge", "never registered: pages looked up for each request");
+const PER_IO_SMALL = uring("per-io", "small", "the same");
+
 export const CONFIGURATIONS: readonly Configuration[] = [
+  LEASE,
+  LEASE_SMALL,
+  LIFETIME,
+  LIFETIME_SMALL,
+  PER_IO,
+  PER_IO_SMALL,
   {
-    name: "io_uring × lease",
-    label: "lease",
-    note: "registered while I/O needs it; huge pages, not inherited",
-    reads: { by: "engine", pin: "lease", arena: {} },
+    name: "aio × per-io",
+    label: "aio",
+    note: "Linux AIO; huge pages, MADV_DONTFORK",
+    reads: { by: "engine", scheme: "aio", pin: "per-io", pages: "huge" },
   },
   {
-    name: "io_uring × lifetime",
-    label: "lifetime",
-    note: "registered for ever, as programs do; inherited on fork",
-    reads: { by: "engine", pin: "lifetime", arena: { inherit: true, hugePages: false } },
-  },
-  {
-    // The same arena as the lease's: only the pin is another, so this is the one that speed is compared with.
-    name: "io_uring × lifetime + MADV_DONTFORK",
-    label: "lifetime, DONTFORK",
-    note: "registered for ever; the same arena as the lease's",
-    reads: { by: "engine", pin: "lifetime", arena: {} },
-  },
-  {
-    name: "io_uring × per-io",
-    label: "per-io",
-    note: "never registered: pages looked up for each request",
-    reads: { by: "engine", pin: "per-io", arena: {} },
+    name: "direct × per-io",
+    label: "direct",
+    note: "O_DIRECT calls on libuv's threads; huge pages, MADV_DONTFORK",
+    reads: { by: "engine", scheme: "direct", pin: "per-io", pages: "huge" },
   },
   {
     name: "node:fs, page cache",
@@ -64,7 +84,5 @@ export const CONFIGURATIONS: readonly Configuration[] = [
   },
 ];
 
-export const LEASE = CONFIGURATIONS[0]!;
-export const LIFETIME = CONFIGURATIONS[1]!;
-export const LIFETIME_SAME_ARENA = CONFIGURATIONS[2]!;
-export const PER_IO = CONFIGURATIONS[3]!;
+/** Why a matrix of schemes and pin modes has holes. */
+export const NO_OTHER_PINS = "aio and direct register nothing: per-io is the only pin mode that they have";

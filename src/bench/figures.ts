@@ -30,6 +30,8 @@ export interface LoadFigures {
   /** So far, over all slices of this kind. */
   readonly latency: LatencyFigures;
   readonly storm: StormFigures | null;
+  /** So far, over all storms. */
+  readonly waits: WaitFigures | null;
   readonly ran: Ran;
 }
 
@@ -58,6 +60,16 @@ export interface OperationFigures {
   readonly waitMaxMs: number;
 }
 
+/** How long memory operations of all kinds waited for I/O. */
+export interface WaitFigures {
+  readonly count: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+  /** In ascending order; each has what is in none before it. The last one's bound is null: there is none. */
+  readonly buckets: readonly { readonly belowMs: number | null; readonly count: number }[];
+}
+
 /** So far, over all slices. */
 export type StormFigures = Readonly<Record<StormOperation, Maybe<OperationFigures>>>;
 
@@ -65,6 +77,7 @@ export interface StormSummary extends LoadSummary {
   /** Of the throughput without a storm. */
   readonly throughputKept: number;
   readonly operations: StormFigures;
+  readonly waits: WaitFigures;
 }
 
 /** Blocks of 4 KiB read into memory, and how many of them weren't there afterwards. */
@@ -96,6 +109,64 @@ export interface SpawnFigures {
   readonly degraded: readonly string[];
 }
 
+/** What it costs to look pages up again after an invalidation: where the I/O is, less the same elsewhere. */
+export interface RevalidationFigures {
+  /** Where the I/O is, one at a time. */
+  readonly invalidations: number;
+  /** On account of those. */
+  readonly leasesTaken: number;
+  /** By which the reads after one take longer: the difference of the medians. */
+  readonly usPerInvalidation: number;
+  /** The same for each lease taken; null: none was. */
+  readonly usPerLease: number | null;
+  /** With `IN_FLIGHT` reads on their way all the time. */
+  readonly requestsLostPerInvalidation: number;
+  /** /proc/vmstat pgmigrate_success meanwhile, and while the invalidations were elsewhere: of the whole host, whoever it was. */
+  readonly hostPagesMigrated: number;
+  readonly hostPagesMigratedElsewhere: number;
+}
+
+/** Pages that were to go to another NUMA node while reads were on their way. */
+export interface MigrationFigures extends OperationFigures {
+  readonly nodes: readonly number[];
+}
+
+/** Huge pages that the host could still get while buffers lay scattered over its memory (harms/host-huge-pages.ts). */
+export interface HostHugeRow {
+  readonly name: string;
+  readonly label: string;
+  readonly note: string;
+  readonly figures: Maybe<HostHugeFigures>;
+}
+
+export interface HostHugeFigures {
+  /** What really ran; null: no engine. */
+  readonly pin: string | null;
+  readonly bufferBytes: number;
+  readonly pinnedBytes: number;
+  /** Areas of 2 MiB that the buffers lay in, and in how many after the attempt: the kernel moves what it can. */
+  readonly blocksBefore: number;
+  readonly blocksAfter: number;
+  readonly hugePagesAsked: number;
+  readonly hugePagesGot: number;
+  readonly missingBytes: number;
+  readonly elapsedMs: number;
+  /** One request for `stepPages` at a time: how long those took. */
+  readonly stepPages: number;
+  readonly stepP50Ms: number;
+  readonly stepMaxMs: number;
+  /** /proc/vmstat meanwhile, of the whole host. */
+  readonly compactStalls: number;
+  readonly compactFails: number;
+  readonly hostPagesMigrated: number;
+}
+
+export interface HostHuge {
+  /** The piece of memory that the buffers lie scattered over. */
+  readonly regionBytes: number;
+  readonly rows: readonly HostHugeRow[];
+}
+
 /** What really ran, whatever was asked for. */
 export interface Ran {
   readonly scheme: string;
@@ -106,6 +177,8 @@ export interface Ran {
   readonly filesystem: string;
   /** Share of the requests that went by a registration. */
   readonly registeredShare: number;
+  /** Share of the arena that was in huge pages when it was made; null: there's no arena. */
+  readonly hugeShare: number | null;
   readonly degraded: readonly string[];
 }
 
@@ -114,7 +187,9 @@ export interface Row {
   readonly label: string;
   readonly note: string;
   /** What was asked for; null: node:fs. */
+  readonly scheme: string | null;
   readonly pin: string | null;
+  readonly pages: string | null;
   readonly ran: Maybe<Ran>;
   readonly read4KiB: Maybe<LoadSummary>;
   readonly read128KiB: Maybe<LoadSummary>;
@@ -123,6 +198,8 @@ export interface Row {
   readonly lostAfterReclaim: Maybe<LossFigures>;
   readonly rest: Maybe<RestFigures>;
   readonly spawn: Maybe<SpawnFigures>;
+  readonly revalidation: Maybe<RevalidationFigures>;
+  readonly migration: Maybe<MigrationFigures>;
 }
 
 export interface Machine {
@@ -144,8 +221,12 @@ export interface Machine {
   readonly swapReason: string | null;
 }
 
+/** Of the report's shape: another number, another meaning. */
+export const FORMAT = 1;
+
 export interface Report {
   readonly pinless: string;
+  readonly format: typeof FORMAT;
   readonly machine: Machine;
   readonly settings: {
     readonly file: string;
@@ -156,8 +237,10 @@ export interface Report {
     readonly rounds: number;
     readonly stormEveryMs: number;
     readonly seconds: number;
+    readonly quick: boolean;
   };
   readonly rows: readonly Row[];
+  readonly hostHugePages: Maybe<HostHuge>;
   readonly verdict: readonly string[];
   readonly elapsedSeconds: number;
 }

@@ -2,7 +2,7 @@
 
 import type { FileHandle } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { File } from "../index.js";
+import type { Engine, File } from "../index.js";
 import { IN_FLIGHT, type Meter } from "./meter.js";
 
 export interface Slice {
@@ -12,34 +12,53 @@ export interface Slice {
 }
 
 /** Keeps reads on their way until it's stopped. */
-interface Reading {
+export interface Reading {
   /** No new ones; resolves once the last has ended, rejects if one failed. */
   stop(): Promise<void>;
 }
 
-/** By the engine's hot path: one callback a slot, made once. */
-export function readByEngine(file: File, buffers: readonly Uint8Array[], meter: Meter): Reading {
+/** By the engine's hot path: one callback a slot, made once. What finds no room (the scheme direct has few threads) waits for it. */
+export function readByEngine(engine: Engine, file: File, buffers: readonly Uint8Array[], meter: Meter): Reading {
   let active = 0;
   let stopped = false;
   let failure: Error | null = null;
+  const waiting: number[] = [];
   let ended = (): void => {};
   const over = new Promise<void>((resolve) => {
     ended = resolve;
   });
+  const submit = (slot: number): boolean =>
+    file.submit("read", buffers[slot]!, meter.positionOf(slot), dones[slot]!) !== "busy";
+  const wait = (): void => {
+    void engine.drained().then(() => {
+      while (waiting.length > 0) {
+        if (stopped) leave();
+        else if (!submit(waiting[0]!)) return wait();
+        waiting.shift();
+      }
+    });
+  };
   const begin = (slot: number): void => {
     active++;
-    const said = file.submit("read", buffers[slot]!, meter.next(slot), dones[slot]!);
-    if (said === "busy") throw new Error("the ring had no room for a load that it was made for");
+    meter.next(slot);
+    // Who waits already comes first.
+    if (waiting.length === 0 && submit(slot)) return;
+    if (waiting.push(slot) === 1) wait();
+  };
+  const leave = (): void => {
+    if (--active === 0) ended();
   };
   const done = (slot: number, errno: number, bytes: number): void => {
-    active--;
     if (errno < 0 || bytes !== buffers[slot]!.byteLength) {
       failure ??= new Error(errno < 0 ? `a read failed with errno ${-errno}` : `a read came back with ${bytes} bytes`);
       stopped = true;
     }
     meter.ended(slot);
-    if (!stopped) begin(slot);
-    else if (active === 0) ended();
+    if (stopped) leave();
+    else {
+      active--;
+      begin(slot);
+    }
   };
   const dones = buffers.map((_, slot) => (errno: number, bytes: number) => done(slot, errno, bytes));
   for (let slot = 0; slot < IN_FLIGHT; slot++) begin(slot);

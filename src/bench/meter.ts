@@ -48,6 +48,11 @@ export class Meter {
     return position;
   }
 
+  /** Where a slot's request reads. */
+  positionOf(slot: number): number {
+    return this.#positions[slot]!;
+  }
+
   /** A request has ended. */
   ended(slot: number): void {
     this.completed++;

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { accessSync, closeSync, constants, openSync, readSync, statfsSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { BenchError } from "./error.js";
-import { MIN_FILE_BYTES } from "./losses.js";
+import { MIN_FILE_BYTES } from "./harms/losses.js";
 import type { Target } from "./protocol.js";
 
 const MIB = 1 << 20;
@@ -26,7 +26,7 @@ export interface ScratchMade {
 }
 
 export interface Scratch {
-  readonly target: Target;
+  readonly target: Omit<Target, "filesystem">;
   readonly swap: "active" | "temporary" | "none";
   readonly noSwap: string | null;
   /** Undoes all of it; resolves once that's done. */
@@ -121,7 +121,7 @@ function orderFor(directory: string, wantedBytes: number, swapBytes: number): Sc
   }
 }
 
-function existing(path: string): Target {
+function existing(path: string): Scratch["target"] {
   try {
     const stat = statSync(path);
     if (stat.isDirectory()) throw new BenchError(`${path} is a directory: --file takes a file`);

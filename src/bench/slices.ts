@@ -6,14 +6,11 @@
 import type { RecordableHistogram } from "node:perf_hooks";
 import type { Configuration, EngineReads, NodeReads } from "./configurations.js";
 import type { LoadFigures } from "./figures.js";
+import { newTallies, startStorm, stormFigures } from "./harms/storm.js";
 import { measure, readByEngine, readByNode } from "./load.js";
 import { latencyFigures, Meter, newLatency } from "./meter.js";
 import type { LoadTask, Target } from "./protocol.js";
-import { newTallies, startStorm, stormFigures } from "./storm.js";
 import { type EngineSubject, type Layout, layOut, type NodeSubject, openEngine, openNode } from "./subject.js";
-
-/** The first slice on something new: what is compiled, faulted in or started on first use. */
-const FIRST_WARM_MS = 300;
 
 /** Something to read by, with an arena that is laid out for it. */
 interface Opened {
@@ -31,7 +28,7 @@ export async function slice(reads: Configuration["reads"], target: Target, task:
   const first = !latencies.has(key);
   const latency = latencies.get(key) ?? newLatency();
   latencies.set(key, latency);
-  const warmMs = first ? Math.max(FIRST_WARM_MS, task.warmMs) : task.warmMs;
+  const warmMs = first ? task.firstWarmMs : task.warmMs;
   const warmed = { ...task, warmMs };
   return reads.by === "engine"
     ? sliceByEngine(reads, target, warmed, latency)
@@ -49,7 +46,7 @@ async function sliceByEngine(
   const buffers = layout.buffers.get(requestBytes);
   if (buffers === undefined) throw new Error(`there are no buffers of ${requestBytes} bytes`);
   const meter = new Meter(target, requestBytes, buffers, latency);
-  const reading = readByEngine(file, buffers, meter);
+  const reading = readByEngine(subject.engine, file, buffers, meter);
   const blowing = storm === null ? null : startStorm(arena, layout.chunks, storm.everyMs, storm.noSwap, tallies);
   const measured = await measure(reading, meter, warmMs, ms).finally(() => blowing?.stop());
   return {
@@ -58,7 +55,8 @@ async function sliceByEngine(
     readsLost: meter.readsLost,
     latency: latencyFigures(latency),
     storm: storm === null ? null : stormFigures(tallies, storm.noSwap),
-    ran: await subject.ran(),
+    waits: storm === null ? null : tallies.waits.figures(),
+    ran: subject.ran(),
   };
 }
 
@@ -86,6 +84,7 @@ async function sliceByNode(
     readsLost: meter.readsLost,
     latency: latencyFigures(latency),
     storm: null,
-    ran: await subject.ran(),
+    waits: null,
+    ran: subject.ran(),
   };
 }

@@ -1,9 +1,12 @@
 /** A configuration at work: what each task needs open, and what really ran. */
 
-import { constants } from "node:fs";
+import { constants, readFileSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { type Arena, Engine, type EngineStats, type File, probe } from "../index.js";
-import type { EngineReads, NodeReads } from "./configurations.js";
+import { release } from "node:os";
+import { type Arena, Engine, type EngineStats, type File } from "../index.js";
+import { smallPagesOnly } from "../linux/placement.js";
+import { arenaOptions, type EngineReads, type NodeReads, type Pages } from "./configurations.js";
+import { Unavailable } from "./error.js";
 import type { Ran } from "./figures.js";
 import { IN_FLIGHT } from "./meter.js";
 import type { Target } from "./protocol.js";
@@ -19,31 +22,36 @@ export interface EngineSubject {
   readonly engine: Engine;
   readonly arena: Arena;
   readonly file: File;
-  ran(): Promise<Ran>;
+  ran(): Ran;
   close(): Promise<void>;
 }
 
 export async function openEngine(reads: EngineReads, target: Target, bytes = ARENA_BYTES): Promise<EngineSubject> {
   // Twice the depth: a request's slot is free again only once its callback has returned.
-  const engine = await Engine.open({ pin: reads.pin, depth: 2 * IN_FLIGHT });
+  const engine = await Engine.open({ scheme: reads.scheme, pin: reads.pin, depth: 2 * IN_FLIGHT });
   try {
     const file = await engine.openFile(target.path);
-    const arena = await engine.arena({ ...reads.arena, bytes });
+    const before = hugeBytes();
+    const arena = await madeOf(reads.pages, () => engine.arena({ ...arenaOptions(reads), bytes }));
+    const hugeShare = Math.round(Math.min(1, Math.max(0, hugeBytes() - before) / bytes) * 1e3) / 1e3;
     return {
       engine,
       arena,
       file,
-      async ran() {
-        const { kernel, filesystem } = await probe(target.path);
+      ran() {
         const stats = engine.stats();
+        const degraded = file.direct
+          ? stats.degraded
+          : [...stats.degraded, "the filesystem has no O_DIRECT: page cache"];
         return {
           scheme: engine.scheme,
           pin: engine.pin,
           direct: file.direct,
-          kernel,
-          filesystem,
+          kernel: release(),
+          filesystem: target.filesystem,
           registeredShare: registeredShare(stats),
-          degraded: file.direct ? stats.degraded : [...stats.degraded, "the filesystem has no O_DIRECT: page cache"],
+          hugeShare,
+          degraded,
         };
       },
       close: () => engine.close(),
@@ -52,6 +60,24 @@ export async function openEngine(reads: EngineReads, target: Target, bytes = ARE
     await engine.close();
     throw error;
   }
+}
+
+/** Where transparent_hugepage/enabled is "always", memory is in huge pages whoever asks for it, unless the process may have none. */
+export async function madeOf(pages: Pages, make: () => Promise<Arena>): Promise<Arena> {
+  if (pages === "huge") return make();
+  await smallPagesOnly(true);
+  try {
+    return await make();
+  } finally {
+    // Later a small page may become part of a huge one: that's what a collapse is asked for.
+    await smallPagesOnly(false);
+  }
+}
+
+/** Of this process. */
+function hugeBytes(): number {
+  const text = readFileSync("/proc/self/smaps_rollup", "utf8");
+  return Number(/^AnonHugePages:\s*(\d+) kB/m.exec(text)?.[1] ?? 0) * 1024;
 }
 
 /** Requests that neither went through the page cache nor without a registration, to four places. */
@@ -106,21 +132,30 @@ export function layOut(arena: Arena): Layout {
 export interface NodeSubject {
   readonly handle: FileHandle;
   readonly buffers: readonly Uint8Array[];
-  ran(): Promise<Ran>;
+  ran(): Ran;
   close(): Promise<void>;
 }
 
 export async function openNode(reads: NodeReads, target: Target, requestBytes: number): Promise<NodeSubject> {
-  const handle = await open(target.path, reads.direct ? constants.O_RDONLY | constants.O_DIRECT : constants.O_RDONLY);
+  const flags = reads.direct ? constants.O_RDONLY | constants.O_DIRECT : constants.O_RDONLY;
+  const handle = await open(target.path, flags).catch((error: NodeJS.ErrnoException) => {
+    if (reads.direct && error.code === "EINVAL") throw new Unavailable("the filesystem has no O_DIRECT");
+    throw error;
+  });
   const memory = alignedMemory(IN_FLIGHT * requestBytes);
   return {
     handle,
     buffers: Array.from({ length: IN_FLIGHT }, (_, i) => new Uint8Array(memory, i * requestBytes, requestBytes)),
-    async ran() {
-      const { kernel, filesystem } = await probe(target.path);
-      const pin = "none";
-      return { scheme: "node:fs", pin, direct: reads.direct, kernel, filesystem, registeredShare: 0, degraded: [] };
-    },
+    ran: () => ({
+      scheme: "node:fs",
+      pin: "none",
+      direct: reads.direct,
+      kernel: release(),
+      filesystem: target.filesystem,
+      registeredShare: 0,
+      hugeShare: null,
+      degraded: [],
+    }),
     close: () => handle.close(),
   };
 }

@@ -1,5 +1,6 @@
 /** One configuration's process: does the tasks that the bench sends, one after the other, and goes when the bench does. */
 
+import { isUnavailable } from "./error.js";
 import type { Reply, Request } from "./protocol.js";
 import { perform } from "./tasks.js";
 
@@ -8,7 +9,8 @@ process.on("disconnect", () => process.exit());
 process.on("message", (request: Request) => {
   perform(request).then(
     (answer) => reply({ answer }),
-    (error: unknown) => reply({ error: error instanceof Error ? error.message : String(error) }),
+    (error: unknown) =>
+      reply({ error: error instanceof Error ? error.message : String(error), unavailable: isUnavailable(error) }),
   );
 });
 

@@ -3,9 +3,11 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import type { Configuration } from "./configurations.js";
+import { Unavailable } from "./error.js";
 import type { Answer, Reply, Request, Target, Task } from "./protocol.js";
 
 const STDERR_KEPT = 2000;
+const NO_TIME = "there was no time left: it took too long";
 
 export class Worker {
   readonly #configuration: Configuration;
@@ -14,6 +16,7 @@ export class Worker {
   #stderr = "";
   #waiting: { resolve(answer: unknown): void; reject(error: Error): void } | null = null;
   #gone: string | null = null;
+  #late = false;
 
   constructor(configuration: Configuration, target: Target) {
     this.#configuration = configuration;
@@ -29,7 +32,7 @@ export class Worker {
     });
     this.#child.on("message", (reply: Reply) => {
       if ("answer" in reply) this.#waiting?.resolve(reply.answer);
-      else this.#waiting?.reject(new Error(reply.error));
+      else this.#waiting?.reject(reply.unavailable ? new Unavailable(reply.error) : new Error(reply.error));
       this.#waiting = null;
     });
     this.#child.on("error", (error) => this.#end(error.message));
@@ -38,11 +41,15 @@ export class Worker {
 
   /** Does one task; the one before must have ended. Rejects when it fails, takes longer than `limitMs`, or the process ends. */
   async run<T extends Task>(task: T, limitMs: number): Promise<Answer<T>> {
+    if (this.#late) throw new Unavailable(NO_TIME);
     if (this.#gone !== null) throw new Error(this.#gone);
     const answer = new Promise<unknown>((resolve, reject) => {
       this.#waiting = { resolve, reject };
     });
     const limit = setTimeout(() => {
+      this.#waiting?.reject(new Unavailable(NO_TIME));
+      this.#waiting = null;
+      this.#late = true;
       this.#end("it took too long");
       this.#child.kill("SIGKILL");
     }, limitMs);

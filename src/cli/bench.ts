@@ -4,9 +4,13 @@ import { accessSync, constants, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError } from "commander";
-import { compare, DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS, type Outcome } from "../bench/compare.js";
 import { BenchError } from "../bench/error.js";
-import { renderReport } from "../bench/table.js";
+import { compareReports } from "../bench/report/comparison.js";
+import { renderComparison } from "../bench/report/comparison-table.js";
+import type { Style } from "../bench/report/grid.js";
+import { renderReport } from "../bench/report/table.js";
+import { type Outcome, runBench } from "../bench/run.js";
+import { DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS } from "../bench/sizes.js";
 import { onInterrupt } from "./interrupt.js";
 
 const FAILED = 1;
@@ -16,6 +20,7 @@ interface Flags {
   readonly json?: string;
   readonly seconds: number;
   readonly quick?: true;
+  readonly compare?: readonly string[];
 }
 
 export function benchCommand(version: string): Command {
@@ -25,16 +30,22 @@ export function benchCommand(version: string): Command {
     .option("--json <file>", 'write the figures as JSON; "-" is the standard output, instead of the tables')
     .option("--seconds <n>", `about how long, ${MIN_SECONDS} to ${MAX_SECONDS}`, seconds, DEFAULT_SECONDS)
     .option("--quick", "everything once and with little memory: a few seconds, rough figures")
+    .option("--compare <reports...>", "no run: compare two files that --json wrote, A and B")
     .addHelpText("after", HELP)
     .showHelpAfterError("(try pinless bench --help)")
     .exitOverride()
-    .action((flags: Flags) => bench(flags, version));
+    .action((flags: Flags, command: Command) =>
+      flags.compare === undefined ? bench(flags, version) : compare(flags, version, command),
+    );
 }
 
 const HELP = `
-Runs leases, lifetime registrations, requests that register nothing, and node:fs, in turn, each in a process of its own:
-throughput and latency, alone and under a storm of memory operations; reads that are lost; pins that stay; and how long
-starting a child process takes.
+Runs every scheme and pin mode, and node:fs, in turn, each in a process of its own: throughput and latency, alone and under
+a storm of memory operations; reads that are lost; pins that stay; how long starting a child process takes; what it costs to
+take leases again; moving pages between NUMA nodes; and, as root, the huge pages that the host can still get: for less than a
+second at a time nearly all of its free memory is asked for and given back.
+
+What can't run here says why, and isn't a failure; the exit code is 1 where something failed that should have worked.
 
 The scratch file (256 MiB) goes to $PINLESS_SCRATCH, or where temporary files go, and is deleted afterwards. Paging out
 needs swap: root gets a swap file beside it for the time of the run, where no swap is active.`;
@@ -46,13 +57,26 @@ function seconds(text: string): number {
   return value;
 }
 
+function compare({ compare: reports = [], json, file, quick }: Flags, version: string, command: Command): void {
+  const [a, b, ...more] = reports;
+  if (a === undefined || b === undefined || more.length > 0) command.error("error: --compare takes two reports");
+  if (file !== undefined || quick !== undefined) command.error("error: --compare runs nothing: no --file, no --quick");
+  try {
+    const comparison = compareReports(a, b, version);
+    if (writeJson(comparison, json)) process.stdout.write(renderComparison(comparison, terminal()));
+  } catch (error) {
+    if (error instanceof BenchError) fail(error.message);
+    else throw error;
+  }
+}
+
 async function bench(flags: Flags, version: string): Promise<void> {
   const unwritable = flags.json === undefined || flags.json === "-" ? null : whyUnwritable(flags.json);
   if (unwritable !== null) return fail(unwritable);
   const interrupt = onInterrupt();
   const bar = process.stderr.isTTY ? progressBar() : null;
   try {
-    const outcome = await compare({
+    const outcome = await runBench({
       file: flags.file ?? null,
       seconds: flags.seconds,
       quick: flags.quick === true,
@@ -74,22 +98,29 @@ async function bench(flags: Flags, version: string): Promise<void> {
 }
 
 function show({ report, failures }: Outcome, json: string | undefined): void {
-  if (json !== undefined) {
-    const text = `${JSON.stringify(report, null, 2)}\n`;
-    if (json === "-") process.stdout.write(text);
-    else {
-      try {
-        writeFileSync(json, text);
-      } catch (error) {
-        fail((error as Error).message);
-      }
-    }
-  }
-  if (json !== "-") {
-    const { columns = 80, isTTY = false } = process.stdout;
-    process.stdout.write(renderReport(report, { columns, colors: isTTY && process.stdout.hasColors() }));
-  }
+  if (writeJson(report, json)) process.stdout.write(renderReport(report, terminal()));
   for (const failure of failures) process.stderr.write(`pinless bench: ${failure}\n`);
+}
+
+function terminal(): Style {
+  const { columns = 80, isTTY = false } = process.stdout;
+  return { columns, colors: isTTY && process.stdout.hasColors(), charts: isTTY };
+}
+
+/** False: it went to the standard output, where nothing else goes then. */
+function writeJson(value: unknown, json: string | undefined): boolean {
+  if (json === undefined) return true;
+  const text = `${JSON.stringify(value, null, 2)}\n`;
+  if (json === "-") {
+    process.stdout.write(text);
+    return false;
+  }
+  try {
+    writeFileSync(json, text);
+  } catch (error) {
+    fail((error as Error).message);
+  }
+  return true;
 }
 
 /** Asked before the run: a minute later is too late. */

@@ -66,6 +66,8 @@ interface Libc {
   epollControl(epoll: number, operation: number, fd: number, event: Uint8Array): number;
   epollWait(epoll: number, events: Uint8Array, count: number, timeoutMs: number): number;
   clockGettime(clock: number, time: BigInt64Array): number;
+  prctl(option: number, argument: number, third: number, fourth: number, fifth: number): number;
+  setAffinity(pid: number, bytes: number, mask: Uint8Array): number;
   addHook(env: bigint, run: bigint, argument: number): number;
   removeHook(env: bigint, run: bigint, argument: number): number;
   closeSymbol: bigint;
@@ -123,6 +125,8 @@ function bind(koffi: Koffi): Libc {
     epollControl: lib.func("int epoll_ctl(int epoll, int operation, int fd, uint8_t *event)"),
     epollWait: lib.func("int epoll_wait(int epoll, _Out_ uint8_t *events, int count, int timeoutMs)"),
     clockGettime: lib.func("int clock_gettime(int clock, _Out_ int64_t *time)"),
+    prctl: lib.func("prctl", "int", ["int", "unsigned long", "unsigned long", "unsigned long", "unsigned long"]),
+    setAffinity: lib.func("int sched_setaffinity(int pid, size_t bytes, uint8_t *mask)"),
     addHook: lib.func(`int napi_add_env_cleanup_hook${hook}`),
     removeHook: lib.func(`int napi_remove_env_cleanup_hook${hook}`),
     closeSymbol: lib.symbol("close") as bigint,
@@ -332,6 +336,19 @@ export function threadCpuMs(tid: number): number {
   // A thread's clock has a number made of its own: ~tid, then CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED (linux/posix-timers.h).
   if (bound().clockGettime((~tid << 3) | 6, time) < 0) return -1;
   return Number(time[0]) * 1000 + Number(time[1]) / 1e6;
+}
+
+export function prctl(option: number, argument: number): number {
+  const c = bound();
+  return orErrno(c, c.prctl(option, argument, 0, 0, 0));
+}
+
+/** The calling thread, and threads that it starts later, run on one processor. */
+export function setAffinity(processor: number): number {
+  const c = bound();
+  const mask = new Uint8Array(128);
+  mask[processor >> 3] = 1 << (processor & 7);
+  return orErrno(c, c.setAffinity(0, mask.length, mask));
 }
 
 /**

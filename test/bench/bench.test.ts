@@ -5,8 +5,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
-import type { LossFigures, Maybe, OperationFigures, Report, Row } from "../../dist/bench/figures.js";
-import { renderReport } from "../../dist/bench/table.js";
+import type { HostHugeFigures, LossFigures, Maybe, OperationFigures, Report, Row } from "../../dist/bench/figures.js";
+import { renderReport } from "../../dist/bench/report/table.js";
 import { run } from "./run.js";
 
 const scratch = mkdtempSync(path.join(tmpdir(), "pinless-quick-"));
@@ -40,7 +40,8 @@ function noLifetime(): string | false {
 }
 
 test("every row says what ran, and has figures", () => {
-  assert.equal(report.rows.length, 6);
+  assert.equal(report.format, 1);
+  assert.equal(report.rows.length, 10);
   for (const row of report.rows) {
     const ran = there(row.ran);
     assert.equal(ran.kernel, report.machine.kernel);
@@ -53,6 +54,82 @@ test("every row says what ran, and has figures", () => {
     }
   }
   assert.equal(there(rowOf("io_uring × per-io").ran).registeredShare, 0);
+});
+
+test("every scheme runs as itself, on the pages that its row promises", (t) => {
+  for (const { name, ran, scheme, pin } of report.rows) {
+    if (scheme === null || pin === "lease" || (pin === "lifetime" && noLifetime() !== false)) continue;
+    assert.equal(there(ran).scheme, scheme, name);
+    assert.equal(there(ran).pin, pin, name);
+  }
+  for (const { name, ran } of report.rows.filter(({ pages }) => pages === "small"))
+    assert.equal(there(ran).hugeShare, 0, name);
+  if (!["always", "madvise"].includes(report.machine.hugePages ?? "")) return t.skip("machine: no huge pages");
+  for (const { name, ran } of report.rows.filter(({ pages }) => pages === "huge"))
+    assert.ok(there(ran).hugeShare! > 0.5, name);
+});
+
+test("how long operations waited is a distribution", () => {
+  for (const { name, scheme, storm4KiB } of report.rows) {
+    if (scheme === null) continue;
+    const { waits, operations } = there(storm4KiB);
+    assert.ok(waits.count > 0 && waits.p50Ms <= waits.p99Ms && waits.p99Ms <= waits.maxMs, name);
+    const inBuckets = waits.buckets.reduce((sum, { count }) => sum + count, 0);
+    assert.equal(inBuckets, waits.count, name);
+    const all = Object.values(operations).flatMap((kind) => ("skipped" in kind ? [] : [kind.operations]));
+    assert.equal(
+      waits.count,
+      all.reduce((sum, count) => sum + count, 0),
+      name,
+    );
+    const bounds = waits.buckets.map(({ belowMs }) => belowMs ?? Number.POSITIVE_INFINITY);
+    assert.deepEqual(
+      bounds,
+      [...bounds].sort((a, b) => a - b),
+    );
+  }
+});
+
+test("leases are taken again after an invalidation, and nothing else is", () => {
+  for (const { name, scheme, pin, revalidation } of report.rows) {
+    if (scheme !== "io_uring") {
+      assert.ok("skipped" in revalidation, name);
+      continue;
+    }
+    const { invalidations, leasesTaken, usPerLease } = there(revalidation);
+    assert.ok(invalidations > 0, name);
+    if (pin === "lease") continue;
+    assert.deepEqual({ name, leasesTaken, usPerLease }, { name, leasesTaken: 0, usPerLease: null });
+  }
+  const leased = rowOf("io_uring × lease");
+  if (there(leased.ran).registeredShare > 0.5) assert.ok(there(leased.revalidation).leasesTaken > 0);
+});
+
+test("where there's one NUMA node, every row says so", (t) => {
+  if (report.machine.numaNodes > 1) return t.skip("machine: more than one NUMA node");
+  for (const { name, scheme, migration } of report.rows) {
+    assert.ok("skipped" in migration, name);
+    if (scheme !== null) assert.match(migration.skipped, /one NUMA node/);
+  }
+});
+
+test("huge pages of the host: each way to hold buffers, and the control without any", (t) => {
+  if (!root) {
+    assert.match((report.hostHugePages as { skipped: string }).skipped, /needs root/);
+    return;
+  }
+  const { skipped } = report.hostHugePages as { skipped?: string };
+  if (skipped !== undefined) return t.skip(`machine: ${skipped}`);
+  const rows = new Map(there(report.hostHugePages).rows.map(({ name, figures }) => [name, figures]));
+  const of = (name: string): HostHugeFigures => there(rows.get(name)!);
+  assert.equal(of("no buffers").bufferBytes, 0);
+  const leased = of("io_uring × lease, small pages");
+  assert.equal(leased.pinnedBytes, 0);
+  assert.ok(leased.blocksBefore > 1);
+  const pinned = of("io_uring × lifetime, small pages");
+  assert.equal(pinned.pinnedBytes, pinned.bufferBytes);
+  assert.equal(pinned.blocksAfter, pinned.blocksBefore);
+  for (const name of rows.keys()) assert.ok(of(name).hugePagesAsked >= of(name).hugePagesGot, name);
 });
 
 test("leases: every operation is done, nothing is lost, nothing is pinned at rest", () => {
@@ -82,7 +159,7 @@ test("nothing is lost where nothing is registered", () => {
 test("lifetime registrations lose reads, refuse operations and stay pinned", (t) => {
   const reason = noLifetime();
   if (reason !== false) return t.skip(reason);
-  for (const name of ["io_uring × lifetime", "io_uring × lifetime + MADV_DONTFORK"]) {
+  for (const name of ["io_uring × lifetime", "io_uring × lifetime, small pages"]) {
     const row = rowOf(name);
     const { blocksLost, blocksRead } = there(row.lostAfterDiscard);
     assert.equal(blocksLost, blocksRead);
@@ -128,7 +205,7 @@ test("a file of one's own is read, and stays as it is; without scratch space the
 
 for (const columns of [40, 80, 200]) {
   test(`the tables fit into ${columns} columns, in plain text`, () => {
-    const text = renderReport(report, { columns, colors: false });
+    const text = renderReport(report, { columns, colors: false, charts: columns === 80 });
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
     assert.doesNotMatch(text, /[\x00-\x09\x0b-\x1f\x7f]/);
     for (const line of text.split("\n")) assert.ok(line.length <= columns, `${line.length}: ${line}`);

@@ -40,9 +40,9 @@ async function interrupt(signal: NodeJS.Signals, moment: (pid: number) => boolea
   return code;
 }
 
-/** All six workers are there: the comparison runs. */
+/** All ten workers are there: the comparison runs. */
 function compares(pid: number): boolean {
-  return hasBegun() && childrenOf(pid).length >= 7;
+  return hasBegun() && childrenOf(pid).length >= 11;
 }
 
 test("Ctrl-C while the files are made", async () => {

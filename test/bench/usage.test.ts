@@ -15,7 +15,7 @@ test("--help says what there is, and exits with 0", async () => {
   assert.match(all.stdout, /bench/);
   const bench = await run(["bench", "--help"]);
   assert.equal(bench.code, 0);
-  for (const option of ["--file", "--json", "--seconds", "--quick", "PINLESS_SCRATCH"])
+  for (const option of ["--file", "--json", "--seconds", "--quick", "--compare", "PINLESS_SCRATCH"])
     assert.ok(bench.stdout.includes(option), option);
   assert.equal(bench.stderr, "");
 });
@@ -24,11 +24,15 @@ for (const args of [
   [],
   ["nonsense"],
   ["bench", "--nonsense"],
-  ["bench", "--seconds", "29"],
-  ["bench", "--seconds", "56"],
+  ["bench", "--seconds", "59"],
+  ["bench", "--seconds", "121"],
   ["bench", "--seconds", "ten"],
   ["bench", "--file"],
   ["bench", "superfluous"],
+  ["bench", "--compare"],
+  ["bench", "--compare", "one"],
+  ["bench", "--compare", "one", "two", "three"],
+  ["bench", "--compare", "one", "two", "--quick"],
 ]) {
   test(`wrong usage: pinless ${args.join(" ")}`, async () => {
     const { code, stdout, stderr } = await run(args);

@@ -1,10 +1,10 @@
 /** Data that a read said it had brought, and that isn't there. */
 
 import { open } from "node:fs/promises";
-import type { Arena, Engine, File } from "../index.js";
-import type { LossesFigures, LossFigures, Maybe } from "./figures.js";
-import { BLOCK_BYTES } from "./numbered.js";
-import type { LossesTask, Target } from "./protocol.js";
+import type { Arena, Engine, File } from "../../index.js";
+import type { LossesFigures, LossFigures, Maybe } from "../figures.js";
+import { BLOCK_BYTES } from "../numbered.js";
+import type { LossesTask, Target } from "../protocol.js";
 import { isNoSwap } from "./storm.js";
 
 const REQUEST_BYTES = 128 << 10;

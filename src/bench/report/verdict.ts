@@ -1,24 +1,25 @@
 /** What the figures say, in plain words. */
 
-import { median, ratios } from "./collect.js";
-import { LEASE, LIFETIME, LIFETIME_SAME_ARENA, PER_IO } from "./configurations.js";
+import { median, ratios } from "../collect.js";
+import { LEASE, LEASE_SMALL, LIFETIME, LIFETIME_SMALL, PER_IO } from "../configurations.js";
 import {
+  type HostHuge,
   isSkipped,
   type LoadSummary,
   type Maybe,
   type OperationFigures,
   type Row,
   STORM_OPERATIONS,
-} from "./figures.js";
+} from "../figures.js";
 
 /** With fewer, one disturbance is the result. */
 const FEW_ROUNDS = 3;
 
-export function verdict(rows: readonly Row[]): readonly string[] {
+export function verdict(rows: readonly Row[], hostHuge: Maybe<HostHuge>): readonly string[] {
   const find = (name: string): Row | undefined => rows.find((row) => row.name === name);
   const lease = find(LEASE.name);
-  const lifetime = find(LIFETIME.name);
-  const same = find(LIFETIME_SAME_ARENA.name);
+  const lifetime = find(LIFETIME_SMALL.name);
+  const same = find(LIFETIME.name);
   const lines: string[] = [];
   if (lease !== undefined) lines.push(`${ranAs(lease, "leases")}: ${outcome(lease)}`);
   if (lifetime !== undefined) lines.push(`${ranAs(lifetime, "lifetime registrations")}: ${outcome(lifetime)}`);
@@ -26,6 +27,8 @@ export function verdict(rows: readonly Row[]): readonly string[] {
   const kept = unregistered === undefined ? null : speedKept(unregistered);
   // A storm whose operations are done costs speed (what was paged out has to come back); one that's refused doesn't.
   if (kept !== null) lines.push(`for comparison, requests that register nothing: ${kept}`);
+  const huge = hostHugeLine(hostHuge);
+  if (huge !== null) lines.push(huge);
   if (lease === undefined || same === undefined) return lines;
   const small = ratio(lease.read4KiB, same.read4KiB);
   const large = ratio(lease.read128KiB, same.read128KiB);
@@ -35,6 +38,18 @@ export function verdict(rows: readonly Row[]): readonly string[] {
       `lease / lifetime on the same arena: throughput ${small} at 4 KiB, ${large} at 128 KiB; processor time ${cpu} at 4 KiB`,
     );
   return lines;
+}
+
+function hostHugeLine(hostHuge: Maybe<HostHuge>): string | null {
+  if (isSkipped(hostHuge)) return null;
+  const got = (name: string): string | null => {
+    const figures = hostHuge.rows.find((row) => row.name === name)?.figures;
+    if (figures === undefined || isSkipped(figures)) return null;
+    return percent(figures.hugePagesGot / Math.max(1, figures.hugePagesAsked));
+  };
+  const [pinned, leased, none] = [got(LIFETIME_SMALL.name), got(LEASE_SMALL.name), got("no buffers")];
+  if (pinned === null || leased === null || none === null) return null;
+  return `huge pages that the host could still get: ${leased} with idle leases, ${pinned} with lifetime registrations, ${none} without buffers`;
 }
 
 /** A row is called what it was, not what it should have been. */

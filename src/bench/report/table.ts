@@ -1,33 +1,27 @@
 /** A report for people. */
 
-import Table from "cli-table3";
+import { NO_OTHER_PINS } from "../configurations.js";
 import {
+  type HostHuge,
   isSkipped,
   type LoadSummary,
   type LossFigures,
   type Maybe,
-  type OperationFigures,
   type Report,
   type Row,
-  STORM_OPERATIONS,
   type StormOperation,
-} from "./figures.js";
+} from "../figures.js";
+import { bold, DASH, type Grid, renderGrid, type Style, TABLE_COLUMNS, textOf, wrap } from "./grid.js";
 import { bytes, count, milliseconds, percent } from "./verdict.js";
-
-const DASH = "–";
-/** Below that the columns don't fit, and every row becomes a list. */
-const TABLE_COLUMNS = 76;
-
-export interface Style {
-  readonly columns: number;
-  readonly colors: boolean;
-}
+import { renderWaits } from "./waits.js";
 
 /** One table: its title, and what a configuration has in each column. */
 interface Section {
   readonly title: string;
   readonly columns: readonly string[];
   cells(row: Row): readonly string[];
+  /** Rows of which it makes sense; all, unless it says which. */
+  concerns?(row: Row): boolean;
 }
 
 const LOAD_COLUMNS = ["reads/s", "MiB/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs each"];
@@ -50,7 +44,7 @@ const SECTIONS: readonly Section[] = [
   { title: "Random reads of 128 KiB, 32 in flight", columns: LOAD_COLUMNS, cells: (row) => loadCells(row.read128KiB) },
   {
     title: "4 KiB under a storm of memory operations: pages done of those asked for",
-    columns: ["speed\nkept", "discard", "page out", "collapse", "wait in ms\np50/p99/max", "reads\nlost"],
+    columns: ["speed\nkept", "discard", "page out", "collapse", "reads\nlost"],
     cells: stormCells,
   },
   {
@@ -70,22 +64,41 @@ const SECTIONS: readonly Section[] = [
       isSkipped(row.spawn) ? DASH : milliseconds(row.spawn.medianMs),
     ],
   },
+  {
+    title: "Taking leases again: invalidations where the I/O is, against as many elsewhere",
+    columns: ["leases taken of\ninvalidations", "µs\neach", "reads lost\neach", "pages moved\n(host)", "elsewhere"],
+    concerns: (row) => row.scheme === "io_uring",
+    cells: ({ revalidation: r }) =>
+      isSkipped(r)
+        ? [DASH, DASH, DASH, DASH, DASH]
+        : [
+            `${count(r.leasesTaken)} of ${count(r.invalidations)}`,
+            r.usPerInvalidation.toFixed(1),
+            r.requestsLostPerInvalidation.toFixed(1),
+            count(r.hostPagesMigrated),
+            count(r.hostPagesMigratedElsewhere),
+          ],
+  },
+  {
+    title: "Moved to another NUMA node with reads on their way",
+    columns: ["pages\nasked for", "done", "refused", "wait p99"],
+    concerns: (row) => row.scheme !== null,
+    cells: ({ migration: m }) =>
+      isSkipped(m)
+        ? [DASH, DASH, DASH, DASH]
+        : [count(m.pagesAsked), count(m.pagesDone), count(m.pagesRefused), milliseconds(m.waitP99Ms)],
+  },
 ];
 
 function stormCells({ storm4KiB: storm }: Row): readonly string[] {
-  if (isSkipped(storm)) return [DASH, DASH, DASH, DASH, DASH, DASH];
-  const ran = STORM_OPERATIONS.map((kind) => storm.operations[kind]).filter(
-    (f): f is OperationFigures => !isSkipped(f),
-  );
-  const worst = (of: (f: OperationFigures) => number): string => Math.max(0, ...ran.map(of)).toFixed(1);
+  if (isSkipped(storm)) return [DASH, DASH, DASH, DASH, DASH];
   const share = (kind: StormOperation): string => {
     const figures = storm.operations[kind];
     return isSkipped(figures) ? DASH : percent(figures.pagesDone / Math.max(1, figures.pagesAsked));
   };
-  const waits = [worst((f) => f.waitP50Ms), worst((f) => f.waitP99Ms), worst((f) => f.waitMaxMs)].join("/");
   const { readsLost, readsChecked } = storm;
   const reads = readsChecked === 0 ? DASH : readsLost === 0 ? "0" : percent(readsLost / readsChecked);
-  return [percent(storm.throughputKept), share("discard"), share("pageOut"), share("collapse"), waits, reads];
+  return [percent(storm.throughputKept), share("discard"), share("pageOut"), share("collapse"), reads];
 }
 
 function lost(figures: Maybe<LossFigures>): string {
@@ -103,17 +116,44 @@ function micros(value: number): string {
 
 /** Text that ends with a newline; without control characters unless there are colours. */
 export function renderReport(report: Report, style: Style): string {
-  const bold = (text: string): string => (style.colors ? `\x1b[1m${text}\x1b[22m` : text);
+  const { rows, hostHugePages } = report;
   const lines: string[] = [...heading(report).flatMap((line) => wrap(line, style.columns)), ""];
-  lines.push(...legend(report.rows, style.columns), "");
-  for (const section of SECTIONS) {
-    lines.push(...wrap(section.title, style.columns).map(bold));
-    lines.push(...(style.columns >= TABLE_COLUMNS ? table(section, report.rows) : list(section, report.rows)), "");
+  lines.push(...legend(rows, style.columns), "");
+  for (const { title, columns, cells, concerns } of SECTIONS) {
+    const concerned = rows
+      .filter((row) => concerns?.(row) ?? true)
+      .map((row) => ({ name: nameOf(row), cells: cells(row) }));
+    // What no row has is said once, in the notes.
+    if (concerned.every((row) => row.cells.every((cell) => cell === DASH))) continue;
+    lines.push(...renderGrid({ title, columns, rows: concerned }, style), "");
   }
-  const said = notes(report.rows);
+  const waits = renderWaits(rows, nameOf, style);
+  if (waits.length > 0) lines.push(...waits, "");
+  if (!isSkipped(hostHugePages)) lines.push(...renderGrid(hugePages(hostHugePages), style), "");
+  const said = notes(report);
   if (said.length > 0) lines.push(...said.flatMap((line) => wrap(line, style.columns, "  ")), "");
-  lines.push(...report.verdict.flatMap((line) => wrap(line, style.columns, "  ").map(bold)));
-  return `${lines.map((line) => line.trimEnd()).join("\n")}\n`;
+  lines.push(...report.verdict.flatMap((line) => wrap(line, style.columns, "  ").map((part) => bold(part, style))));
+  return textOf(lines);
+}
+
+function hugePages({ regionBytes, rows }: HostHuge): Grid {
+  return {
+    title: `Huge pages that the host can still get, buffers scattered over ${bytes(regionBytes)}`,
+    columns: ["pinned", "2 MiB areas\nbefore/after", "got of\nasked", "missing", "took", "longest\nstep"],
+    rows: rows.map(({ label, figures: f }) => ({
+      name: label,
+      cells: isSkipped(f)
+        ? [DASH, DASH, DASH, DASH, DASH, DASH]
+        : [
+            bytes(f.pinnedBytes),
+            `${count(f.blocksBefore)}/${count(f.blocksAfter)}`,
+            percent(f.hugePagesGot / Math.max(1, f.hugePagesAsked)),
+            bytes(f.missingBytes),
+            milliseconds(f.elapsedMs),
+            milliseconds(f.stepMaxMs),
+          ],
+    })),
+  };
 }
 
 function heading({ machine, settings }: Report): readonly string[] {
@@ -128,39 +168,17 @@ function heading({ machine, settings }: Report): readonly string[] {
 
 function legend(rows: readonly Row[], columns: number): readonly string[] {
   const width = columns >= TABLE_COLUMNS ? Math.max(...rows.map(({ label }) => label.length)) + 1 : 0;
-  return rows.flatMap(({ label, note }) => wrap(`${`${label}:`.padEnd(width)} ${note}`, columns, "  "));
+  return [
+    ...rows.flatMap((row) => wrap(`${`${row.label}:`.padEnd(width)} ${row.note}${pagesOf(row)}`, columns, "  ")),
+    ...wrap(NO_OTHER_PINS, columns, "  "),
+  ];
 }
 
-function table({ columns, cells }: Section, rows: readonly Row[]): readonly string[] {
-  const none = { top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "" };
-  const drawn = new Table({
-    head: ["", ...columns],
-    colAligns: ["left", ...columns.map(() => "right" as const)],
-    chars: {
-      ...none,
-      "bottom-left": "",
-      "bottom-right": "",
-      left: "",
-      "left-mid": "",
-      mid: "",
-      "mid-mid": "",
-      right: "",
-      "right-mid": "",
-      middle: " ",
-    },
-    // Its own colours are for dark terminals only.
-    style: { head: [], border: [], "padding-left": 0, "padding-right": 1 },
-  });
-  for (const row of rows) drawn.push([nameOf(row), ...cells(row)]);
-  return drawn.toString().split("\n");
-}
-
-function list({ columns, cells }: Section, rows: readonly Row[]): readonly string[] {
-  const titles = columns.map((column) => column.replaceAll("\n", " "));
-  return rows.flatMap((row) => {
-    const found = cells(row).flatMap((cell, i) => (cell === DASH ? [] : [`  ${titles[i]}: ${cell}`]));
-    return found.length === 0 ? [`${nameOf(row)}: ${DASH}`] : [nameOf(row), ...found];
-  });
+/** What the arena was really made of, where that isn't what the row promises. */
+function pagesOf({ pages, ran }: Row): string {
+  if (pages === null || isSkipped(ran) || ran.hugeShare === null) return "";
+  const asWanted = pages === "huge" ? ran.hugeShare > 0.99 : ran.hugeShare < 0.01;
+  return asWanted ? "" : ` (here ${percent(ran.hugeShare)} of it in huge pages)`;
 }
 
 function nameOf(row: Row): string {
@@ -168,15 +186,15 @@ function nameOf(row: Row): string {
 }
 
 /** What ran, where that isn't what the name promises, or null. */
-function ranOtherwise({ ran, pin }: Row): string | null {
+function ranOtherwise({ ran, pin, scheme }: Row): string | null {
   if (isSkipped(ran) || pin === null) return null;
-  if (ran.scheme !== "io_uring" || ran.pin !== pin) return `ran ${ran.scheme} × ${ran.pin}`;
+  if (ran.scheme !== scheme || ran.pin !== pin) return `ran ${ran.scheme} × ${ran.pin}`;
   if (pin === "per-io" || ran.registeredShare > 0.5) return null;
   return `${percent(1 - ran.registeredShare)} of the 4 KiB reads went per-io`;
 }
 
 /** Why something runs otherwise than asked, or isn't there: one line a reason, with all the rows that it concerns. */
-function notes(rows: readonly Row[]): readonly string[] {
+function notes({ rows, hostHugePages }: Report): readonly string[] {
   const reasons = new Map<string, Set<string>>();
   const note = (reason: string, who: string): void => {
     reasons.set(reason, (reasons.get(reason) ?? new Set()).add(who));
@@ -189,17 +207,10 @@ function notes(rows: readonly Row[]): readonly string[] {
     for (const figures of [...Object.values(row), ...storm])
       if (isSkipped(figures)) note(figures.skipped, `${DASH} ${row.label}`);
   }
-  return [...reasons].map(([reason, who]) => `${[...who].join("; ")}: ${reason}`);
-}
-
-function wrap(text: string, columns: number, indent = ""): readonly string[] {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(" ")) {
-    if (line !== "" && line.length + 1 + word.length > columns) {
-      lines.push(line);
-      line = indent + word;
-    } else line = line === "" ? word : `${line} ${word}`;
-  }
-  return [...lines, line];
+  const said = [...reasons].map(([reason, who]) => `${[...who].join("; ")}: ${reason}`);
+  if (isSkipped(hostHugePages)) return [...said, hostHugePages.skipped];
+  const missing = hostHugePages.rows.flatMap(({ label, figures }) =>
+    isSkipped(figures) ? [`${DASH} ${label}, huge pages of the host: ${figures.skipped}`] : [],
+  );
+  return [...said, ...missing];
 }

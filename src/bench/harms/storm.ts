@@ -1,15 +1,15 @@
 /** A storm of memory operations on the arena that a load reads into. */
 
-import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Arena, OperationReport } from "../index.js";
+import type { Arena, OperationReport } from "../../index.js";
 import {
   type Maybe,
   type OperationFigures,
   STORM_OPERATIONS,
   type StormFigures,
   type StormOperation,
-} from "./figures.js";
+} from "../figures.js";
+import { Waits } from "./waits.js";
 
 /** Swap that others made can go while the bench runs. */
 const SWAP_GONE = "the swap was switched off meanwhile";
@@ -18,43 +18,40 @@ export function isNoSwap(error: unknown): boolean {
   return (error as { code?: unknown }).code === "ERR_PINLESS_NO_SWAP";
 }
 
-class Tally {
+function isNoHugePages(error: unknown): boolean {
+  return (error as { code?: unknown }).code === "ERR_PINLESS_NO_HUGE_PAGES";
+}
+
+/** Operations of one kind. */
+export class Tally {
   /** Why there are no more of them. */
   gone: string | null = null;
   operations = 0;
   pagesAsked = 0;
   pagesDone = 0;
   pagesRefused = 0;
-  readonly waits: RecordableHistogram = createHistogram();
+  readonly waits = new Waits();
 
   add(report: OperationReport): void {
     this.operations++;
     this.pagesAsked += report.pages;
     this.pagesDone += report.done;
     this.pagesRefused += report.busy;
-    this.waits.record(Math.max(1, Math.round(report.waited * 1e6)));
+    this.waits.add(report.waited);
   }
 
   figures(): Maybe<OperationFigures> {
     if (this.operations === 0) return { skipped: this.gone ?? "there was no time for one" };
-    const { operations, pagesAsked, pagesDone, pagesRefused, waits } = this;
-    const ms = (ns: number): number => Math.round(ns / 1000) / 1000;
-    return {
-      operations,
-      pagesAsked,
-      pagesDone,
-      pagesRefused,
-      waitP50Ms: ms(waits.percentile(50)),
-      waitP99Ms: ms(waits.percentile(99)),
-      waitMaxMs: ms(waits.max),
-    };
+    const { operations, pagesAsked, pagesDone, pagesRefused } = this;
+    const { p50Ms, p99Ms, maxMs } = this.waits.figures();
+    return { operations, pagesAsked, pagesDone, pagesRefused, waitP50Ms: p50Ms, waitP99Ms: p99Ms, waitMaxMs: maxMs };
   }
 }
 
-export type StormTallies = Readonly<Record<StormOperation, Tally>>;
+export type StormTallies = Readonly<Record<StormOperation, Tally>> & { readonly waits: Waits };
 
 export function newTallies(): StormTallies {
-  return { discard: new Tally(), pageOut: new Tally(), collapse: new Tally() };
+  return { discard: new Tally(), pageOut: new Tally(), collapse: new Tally(), waits: new Waits() };
 }
 
 export function stormFigures(tallies: StormTallies, noSwap: string | null): StormFigures {
@@ -87,11 +84,13 @@ export function startStorm(
       const turn = tallies[kind].operations;
       const chunk = chunks[kind === "discard" ? kept + (turn % (chunks.length - kept)) : turn % kept]!;
       try {
-        tallies[kind].add(await arena[kind](chunk));
+        const report = await arena[kind](chunk);
+        tallies[kind].add(report);
+        tallies.waits.add(report.waited);
       } catch (error) {
-        if (!isNoSwap(error)) throw error;
+        if (!isNoSwap(error) && !isNoHugePages(error)) throw error;
         kinds.splice(kinds.indexOf(kind), 1);
-        tallies[kind].gone = SWAP_GONE;
+        tallies[kind].gone = isNoSwap(error) ? SWAP_GONE : (error as Error).message;
       }
       await sleep(Math.max(0, everyMs - (performance.now() - began)));
     }

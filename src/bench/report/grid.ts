@@ -1,0 +1,81 @@
+/** Tables for people: columns where there's room for them, lists where there isn't. */
+
+import Table from "cli-table3";
+
+export const DASH = "–";
+/** Below that the columns don't fit, and every row becomes a list. */
+export const TABLE_COLUMNS = 76;
+
+export interface Style {
+  readonly columns: number;
+  readonly colors: boolean;
+  /** Somebody looks at it on a terminal: bars may be drawn. */
+  readonly charts: boolean;
+}
+
+export interface Grid {
+  readonly title: string;
+  /** Without the first, which has the names. */
+  readonly columns: readonly string[];
+  readonly rows: readonly { readonly name: string; readonly cells: readonly string[] }[];
+}
+
+export function renderGrid(grid: Grid, style: Style): readonly string[] {
+  const body = style.columns >= TABLE_COLUMNS ? table(grid) : list(grid);
+  return [...wrap(grid.title, style.columns).map((line) => bold(line, style)), ...body];
+}
+
+function table({ columns, rows }: Grid): readonly string[] {
+  const none = { top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "" };
+  const drawn = new Table({
+    head: ["", ...columns],
+    colAligns: ["left", ...columns.map(() => "right" as const)],
+    chars: {
+      ...none,
+      "bottom-left": "",
+      "bottom-right": "",
+      left: "",
+      "left-mid": "",
+      mid: "",
+      "mid-mid": "",
+      right: "",
+      "right-mid": "",
+      middle: " ",
+    },
+    // Its own colours are for dark terminals only.
+    style: { head: [], border: [], "padding-left": 0, "padding-right": 1 },
+  });
+  for (const { name, cells } of rows) drawn.push([name, ...cells]);
+  return drawn.toString().split("\n");
+}
+
+function list({ columns, rows }: Grid): readonly string[] {
+  const titles = columns.map((column) => column.replaceAll("\n", " "));
+  return rows.flatMap(({ name, cells }) => {
+    const found = cells.flatMap((cell, i) =>
+      cell === DASH || cell === "" ? [] : [`  ${titles[i] === "" ? "" : `${titles[i]}: `}${cell}`],
+    );
+    return found.length === 0 ? [`${name}: ${DASH}`] : [name, ...found];
+  });
+}
+
+export function bold(text: string, { colors }: Style): string {
+  return colors ? `\x1b[1m${text}\x1b[22m` : text;
+}
+
+export function wrap(text: string, columns: number, indent = ""): readonly string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && line.length + 1 + word.length > columns) {
+      lines.push(line);
+      line = indent + word;
+    } else line = line === "" ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
+}
+
+/** Text that ends with a newline. */
+export function textOf(lines: readonly string[]): string {
+  return `${lines.map((line) => line.trimEnd()).join("\n")}\n`;
+}

@@ -1,0 +1,26 @@
+/** Counters of the whole host. */
+
+import { readFileSync } from "node:fs";
+
+export type Counters = ReadonlyMap<string, number>;
+
+export function vmstat(): Counters {
+  const lines = readFileSync("/proc/vmstat", "utf8").trim().split("\n");
+  return new Map(
+    lines.map((line) => {
+      const [name = "", value = ""] = line.split(" ");
+      return [name, Number(value)];
+    }),
+  );
+}
+
+/** How far a counter went; 0 where the kernel doesn't have it. */
+export function went(name: string, from: Counters, to: Counters): number {
+  return (to.get(name) ?? 0) - (from.get(name) ?? 0);
+}
+
+/** A field of /proc/meminfo, in bytes. */
+export function meminfoBytes(field: string): number {
+  const text = readFileSync("/proc/meminfo", "utf8");
+  return Number(new RegExp(`^${field}:\\s*(\\d+) kB`, "m").exec(text)?.[1] ?? 0) * 1024;
+}
