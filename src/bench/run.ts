@@ -120,9 +120,9 @@ class Run {
     for (const row of this.rows) await this.#losses(row);
     for (const row of this.rows) await this.#rest(row);
     for (const row of this.rows) await this.#spawn(row);
+    await this.#hostHugePages();
     for (const row of this.rows) await this.#revalidation(row);
     for (const row of this.rows) await this.#migration(row);
-    await this.#hostHugePages();
     let nextMs = 0;
     while (this.rounds < this.#sizes.maxRounds) {
       const began = performance.now();

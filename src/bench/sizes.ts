@@ -4,7 +4,7 @@ const MIB = 1 << 20;
 
 export const MAX_SECONDS = 120;
 export const MIN_SECONDS = 60;
-export const DEFAULT_SECONDS = 100;
+export const DEFAULT_SECONDS = 110;
 
 export interface Sizes {
   readonly fileBytes: number;
@@ -48,7 +48,7 @@ export const FULL: Sizes = {
   migrationMs: 500,
   seconds: null,
   lastSecond: MAX_SECONDS - 4,
-  onceShare: 0.7,
+  onceShare: 0.75,
 };
 
 export const QUICK: Sizes = {

@@ -23,7 +23,7 @@ const RAISE_LIMIT_MS = 3000;
 /** Of what is available; beside it nothing of ours is large at that time. */
 const MAX_SHARE = 0.4;
 const MIN_REGION_BYTES = 512 * MIB;
-const MAX_REGION_BYTES = 2.5 * GIB;
+const MAX_REGION_BYTES = 2 * GIB;
 
 /** What the process that asks is told, and answers. */
 export interface HugePagesOrder {
@@ -53,12 +53,12 @@ interface Way {
   readonly reads: EngineReads | null;
 }
 
-/** What fails comes last: the kernel remembers for a while that compaction was of no use, and tries less. */
+/** What most likely fails comes late: the kernel remembers for a while that compaction was of no use, and tries less. */
 const WAYS: readonly Way[] = [
   { name: "no buffers", label: "no buffers", note: "the control: nothing lies there", reads: null },
   way(LEASE_SMALL, "read into, then idle: the leases have gone"),
-  way(LIFETIME, "the fair control: registered for ever in huge pages, which don't scatter"),
   way(LIFETIME_SMALL, "registered for ever"),
+  way(LIFETIME, "the fair control: registered for ever in huge pages, which don't scatter"),
 ];
 
 function way({ name, label, reads }: typeof LIFETIME, note: string): Way {

@@ -21,7 +21,7 @@ export interface Grid {
 }
 
 export function renderGrid(grid: Grid, style: Style): readonly string[] {
-  const body = style.columns >= TABLE_COLUMNS ? table(grid) : list(grid);
+  const body = style.columns >= TABLE_COLUMNS ? table(grid) : list(grid, style.columns);
   return [...wrap(grid.title, style.columns).map((line) => bold(line, style)), ...body];
 }
 
@@ -49,12 +49,14 @@ function table({ columns, rows }: Grid): readonly string[] {
   return drawn.toString().split("\n");
 }
 
-function list({ columns, rows }: Grid): readonly string[] {
+function list({ columns, rows }: Grid, width: number): readonly string[] {
   const titles = columns.map((column) => column.replaceAll("\n", " "));
   return rows.flatMap(({ name, cells }) => {
-    const found = cells.flatMap((cell, i) =>
-      cell === DASH || cell === "" ? [] : [`  ${titles[i] === "" ? "" : `${titles[i]}: `}${cell}`],
-    );
+    const found = cells.flatMap((cell, i) => {
+      if (cell === DASH || cell === "") return [];
+      const text = titles[i] === "" ? cell : `${titles[i]}: ${cell}`;
+      return wrap(text, width - 2, "  ").map((line) => `  ${line}`);
+    });
     return found.length === 0 ? [`${name}: ${DASH}`] : [name, ...found];
   });
 }
