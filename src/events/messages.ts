@@ -5,6 +5,8 @@ import type { Range } from "../core/ranges.js";
 
 /** Handed to the monitor when it starts. */
 export interface MonitorData {
+  /** See linux/loading.ts. */
+  readonly loading: Int32Array;
   /** The one word of `drain` below. */
   readonly drain: Int32Array;
   /** Of the thread whose engines these are. */

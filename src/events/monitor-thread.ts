@@ -6,6 +6,7 @@
 
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { loadLibc } from "../linux/libc.js";
+import { hasLoaded } from "../linux/loading.js";
 import { Follower } from "./follow.js";
 import { LeaseClock } from "./lease-clock.js";
 import type { FromMonitor, MonitorData, ToMonitor } from "./messages.js";
@@ -17,6 +18,7 @@ const leases = new LeaseClock();
 let follower: Follower | number | undefined;
 
 await loadLibc();
+hasLoaded((workerData as MonitorData).loading);
 port.on("message", obey);
 post({ kind: "ready" });
 

@@ -10,6 +10,7 @@ import type { ForeignCalls, Standing } from "../core/foreign-calls.js";
 import type { Follower, Watchdog } from "../core/ports.js";
 import { type Range, without } from "../core/ranges.js";
 import { gettid } from "../linux/libc.js";
+import { hasEnded, willLoad } from "../linux/loading.js";
 import { explainNoUserfaultfd } from "../linux/userfaultfd.js";
 import {
   BEGUN,
@@ -48,9 +49,10 @@ class MonitorThread {
   #ended = false;
 
   constructor(ourTids: Int32Array, ended: () => void) {
+    const loading = willLoad();
     this.#worker = new Worker(new URL("./monitor-thread.js", import.meta.url), {
       name: "pinless-monitor",
-      workerData: { drain: this.#drain, ownTid: gettid(), ourTids } satisfies MonitorData,
+      workerData: { loading, drain: this.#drain, ownTid: gettid(), ourTids } satisfies MonitorData,
       execArgv: [],
       env: {},
     });
@@ -66,6 +68,7 @@ class MonitorThread {
     // It can die without harm: its userfaultfd is closed with it, which lets everybody go who waits.
     this.#worker.on("error", () => {});
     this.#worker.on("exit", () => {
+      hasEnded(loading);
       this.#ended = true;
       ended();
       for (const answer of this.#answers.values()) answer(0);

@@ -3,12 +3,16 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { MemoryRequest, MemoryResult } from "../core/ports.js";
 import { gettid, loadLibc } from "../linux/libc.js";
+import { hasLoaded } from "../linux/loading.js";
 import { runOperation } from "./operations.js";
+import type { MemoryThreadData } from "./thread-host.js";
 
 const port = parentPort!;
+const { tid, loading } = workerData as MemoryThreadData;
 const ready = loadLibc().then(() => {
+  hasLoaded(loading);
   // The monitor knows our own calls by this.
-  Atomics.store(workerData as Int32Array, 0, gettid());
+  Atomics.store(tid, 0, gettid());
 });
 
 port.on("message", ({ id, request }: { id: number; request: MemoryRequest }) => {

@@ -4,8 +4,16 @@ import { Worker } from "node:worker_threads";
 import type { Mapping, Memory, MemoryRequest, MemoryResult } from "../core/ports.js";
 import { fixedMemory } from "../linux/fixed-memory.js";
 import { addressOf } from "../linux/libc.js";
+import { hasEnded, willLoad } from "../linux/loading.js";
 import { explainNoCollapse, explainNoMigration, memoryNodes } from "../linux/moving.js";
 import { availableBytes, hasSwap } from "../linux/probe.js";
+
+/** What the thread is given. */
+export interface MemoryThreadData {
+  /** Where it writes its number. */
+  readonly tid: Int32Array;
+  readonly loading: Int32Array;
+}
 
 interface Pending {
   resolve(result: MemoryResult): void;
@@ -64,9 +72,10 @@ export class MemoryThread implements Memory {
 
   #start(): Worker {
     if (this.#worker !== null) return this.#worker;
+    const loading = willLoad();
     const worker = new Worker(new URL("./memory-thread.js", import.meta.url), {
       name: "pinless-memory",
-      workerData: this.#tid,
+      workerData: { tid: this.#tid, loading } satisfies MemoryThreadData,
       execArgv: [],
       env: {},
     });
@@ -83,7 +92,10 @@ export class MemoryThread implements Memory {
       this.#pending.clear();
     };
     worker.on("error", ended);
-    worker.on("exit", (code) => ended(new Error(`the memory thread ended with code ${code}`)));
+    worker.on("exit", (code) => {
+      hasEnded(loading);
+      ended(new Error(`the memory thread ended with code ${code}`));
+    });
     this.#worker = worker;
     return worker;
   }

@@ -83,6 +83,19 @@ test("An error that nobody catches ends the process with code 1 under I/O", asyn
   assert.match(ended.stderr, /Error: on purpose/);
 });
 
+test("A process that ends while its threads still load the FFI ends with its code", async () => {
+  for (let ms = 20; ms < 95; ms += 5) {
+    const ended = await runModule(`
+      import { Engine } from PINLESS;
+      const engine = await Engine.open();
+      engine.arena({ bytes: 4096 }).catch(() => {});
+      for (const begin = performance.now(); performance.now() - begin < ${ms}; );
+      process.exit(7);
+    `);
+    assert.deepEqual([ended.code, ended.signal, ended.stderr], [7, null, ""], `after ${ms} ms`);
+  }
+});
+
 test("An idle engine doesn't keep the process alive, whatever it has: leases, arenas, files", async (t) => {
   for (const pin of ["lease", "lifetime", "per-io"]) {
     const source = `
