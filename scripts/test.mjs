@@ -1,8 +1,9 @@
 // Runs the compiled tests: node scripts/test.mjs [part of a file name…] [--option=for-node…]
 // First says on what machine, at the end which tests were skipped and why. With PINLESS_REQUIRE_ALL=1 a test may be
 // skipped only for what the machine lacks (its reason begins with "machine:"); any other skip fails the run.
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 
@@ -54,32 +55,44 @@ if (files.length === 0) {
 }
 
 const temporary = mkdtempSync(path.join(scratch, "pinless-skips-"));
-const list = path.join(temporary, "skipped");
-let status = 1;
-let skipped = [];
-try {
-  const run = spawnSync(
-    process.execPath,
-    [
-      "--enable-source-maps",
-      "--test",
-      "--test-concurrency=1",
-      "--test-reporter=spec",
-      "--test-reporter-destination=stdout",
-      "--test-reporter=./scripts/skips-reporter.mjs",
-      `--test-reporter-destination=${list}`,
-      ...options,
-      ...files,
-    ],
-    { cwd: root, stdio: "inherit" },
-  );
+const reporter = "./scripts/skips-reporter.mjs";
+
+/** One run of node's test runner, one file after the other; its exit code, and the tests that it skipped. */
+function run(name, of, stdout) {
+  const list = path.join(temporary, name);
+  const reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout", `--test-reporter=${reporter}`];
+  const args = ["--enable-source-maps", "--test", "--test-concurrency=1", ...reporters];
+  const child = spawn(process.execPath, [...args, `--test-reporter-destination=${list}`, ...options, ...of], {
+    cwd: root,
+    stdio: ["inherit", stdout, "inherit"],
+  });
+  const skipped = () =>
+    read(list)
+      .split("\n")
+      .filter((line) => line !== "");
   // A run that a signal ended has no status.
-  status = run.status ?? 1;
-  skipped = read(list)
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line));
+  return once(child, "exit").then(([code]) => ({
+    status: code ?? 1,
+    skipped: skipped().map((line) => JSON.parse(line)),
+  }));
+}
+
+// What only computes goes beside the rest, on another core; it's shown afterwards.
+const computes = (file) => /^dist-test\/(core|memory|model|simulate)\//.test(file);
+const groups = [files.filter((file) => !computes(file)), files.filter(computes)].filter((group) => group.length > 0);
+const said = path.join(temporary, "said");
+const output = openSync(said, "w");
+let status = 0;
+const skipped = [];
+try {
+  const runs = groups.map((group, i) => run(`skipped-${i}`, group, i === 0 ? "inherit" : output));
+  for (const ended of await Promise.all(runs)) {
+    status ||= ended.status;
+    skipped.push(...ended.skipped);
+  }
+  process.stdout.write(read(said));
 } finally {
+  closeSync(output);
   rmSync(temporary, { recursive: true, force: true });
 }
 

@@ -2,8 +2,8 @@
 import type { PinMode, SchemeName } from "../../dist/index.js";
 import type { Design } from "../../dist/model/tables.js";
 import { World } from "../../dist/simulate/world.js";
-import { conformance } from "./conformance.js";
-import type { Ground } from "./ground.js";
+import { conformance } from "../conformance/conformance.js";
+import type { Ground } from "../conformance/ground.js";
 
 const PAGES_PER_MIB = 256;
 
