@@ -13,6 +13,7 @@ import { Leases } from "./core/leases.js";
 import { MmuNotifier } from "./core/notifier.js";
 import { type EngineSettings, SCHEMES } from "./core/options.js";
 import type { Follower, PinMode, RequestPlace, Scheme, SchemeName, Watchdog } from "./core/ports.js";
+import { Pressure, SAMPLE_MS } from "./core/pressure.js";
 import { overlaps, type Range } from "./core/ranges.js";
 import type { EngineStats } from "./core/stats.js";
 import { File } from "./files/file.js";
@@ -90,7 +91,13 @@ export class PortableEngine {
     };
     this.#leases =
       this.pin === "lease" && registrations !== null
-        ? new Leases(new LeaseTable({ ...settings, slots: registrations.slots }), registrations, this.#tables, events)
+        ? new Leases(
+            new LeaseTable({ ...settings, slots: registrations.slots }),
+            registrations,
+            this.#tables,
+            events,
+            this.#openPressure(),
+          )
         : null;
     this.#dispatcher = new Dispatcher({
       scheme: this.#scheme,
@@ -267,6 +274,11 @@ export class PortableEngine {
         dropped: header(DROPPED),
         residencyMax: header(RESIDENCY_MAX_MS),
       },
+      pressure: {
+        source: this.#leases?.pressure?.source ?? null,
+        givenUp: this.#leases?.pressure?.givenUp ?? 0,
+        active: this.#leases?.pressure?.active ?? false,
+      },
       bounced: this.#bounced,
       buffered: this.#buffered,
       degraded,
@@ -412,14 +424,25 @@ export class PortableEngine {
     for (const resolve of this.#drainWaiters.splice(0)) resolve();
   };
 
+  #openPressure(): Pressure | null {
+    const { pressure } = this.#settings;
+    if (pressure === "off" || this.#host.openPressure === undefined) return null;
+    const { source, missing } = this.#host.openPressure();
+    if (source === null || pressure === "asked") this.#degraded.push(...missing);
+    return source === null ? null : new Pressure(source);
+  }
+
   #startClock(nowMs: number): void {
     const leases = this.#leases!;
     leases.tick(nowMs);
     this.#watchdog?.wake();
     if (this.#stopClock !== null) return;
-    const periodMs = Math.max(1, Math.min(this.#settings.idleMs, this.#settings.maxMs) / 4);
+    const clocksMs = Math.max(1, Math.min(this.#settings.idleMs, this.#settings.maxMs) / 4);
+    const periodMs = leases.pressure === null ? clocksMs : Math.min(clocksMs, SAMPLE_MS);
     this.#stopClock = this.#host.loop.every(periodMs, () => {
-      leases.tick(this.#host.loop.nowMs());
+      const now = this.#host.loop.nowMs();
+      leases.tick(now);
+      leases.checkPressure(now);
       this.#dispatcher.nudge();
       if (leases.held > 0) return;
       this.#stopClock?.();

@@ -6,6 +6,7 @@ import type { EngineOptions } from "./core/options.js";
 import { settingsOf } from "./core/options.js";
 import { PortableEngine, startFirst } from "./engine.js";
 import { monitorStarted, openFollower, openWatchdog, ourTids } from "./events/monitor.js";
+import { openPressure } from "./events/pressure.js";
 import type { File } from "./files/file.js";
 import { loadLibc } from "./linux/libc.js";
 import { loop } from "./linux/loop.js";
@@ -34,6 +35,7 @@ const host: Host = {
   loop,
   memlockBytes,
   openFile,
+  openPressure,
   waitHistogram,
   describe: (errno) => getSystemErrorMap().get(errno) ?? [`errno ${-errno}`, "unknown error"],
   openFollower,

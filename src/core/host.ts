@@ -3,7 +3,7 @@
 import type { DescribeErrno } from "./errors.js";
 import type { ForeignCalls } from "./foreign-calls.js";
 import type { EngineSettings } from "./options.js";
-import type { Follower, Loop, Memory, PinMode, Scheme, SchemeName, Watchdog } from "./ports.js";
+import type { Follower, Loop, Memory, PinMode, PressureSource, Scheme, SchemeName, Watchdog } from "./ports.js";
 
 export interface Host {
   readonly memory: Memory;
@@ -16,6 +16,8 @@ export interface Host {
   startScheme(name: SchemeName, settings: EngineSettings, bufferSlots: number): StartedScheme | string;
   /** `lost` is called if it ends by itself. */
   openFollower(calls: ForeignCalls, lost: () => void): Follower;
+  /** Who says whether memory is short. `missing`: what is left out, and why, a sentence each. Absent: memory is never short. */
+  openPressure?(): { readonly source: PressureSource | null; readonly missing: readonly string[] };
   openFile(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<OpenedFile>;
 }
 

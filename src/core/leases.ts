@@ -20,6 +20,7 @@ import {
   returned,
 } from "./lease-table.js";
 import type { Registrations } from "./ports.js";
+import type { Pressure } from "./pressure.js";
 
 /** After the kernel refused a lease (ENOMEM: the limit is the user's, and shared), it isn't asked again for so long. */
 const REFUSAL_PAUSE_MS = 10;
@@ -37,6 +38,8 @@ export class Leases {
   readonly #registrations: Registrations;
   readonly #tables: readonly ChunkTable[];
   readonly #events: LeaseEvents;
+  /** Null: nobody looks whether memory is short. */
+  readonly pressure: Pressure | null;
   #refusedUntilMs = 0;
   #refused = false;
   #evictedAtMs = -1;
@@ -46,11 +49,18 @@ export class Leases {
   /** The errno of the last refusal, or 0. */
   lastRefusal = 0;
 
-  constructor(table: LeaseTable, registrations: Registrations, tables: readonly ChunkTable[], events: LeaseEvents) {
+  constructor(
+    table: LeaseTable,
+    registrations: Registrations,
+    tables: readonly ChunkTable[],
+    events: LeaseEvents,
+    pressure: Pressure | null = null,
+  ) {
     this.table = table;
     this.#registrations = registrations;
     this.#tables = tables;
     this.#events = events;
+    this.pressure = pressure;
   }
 
   /**
@@ -65,7 +75,8 @@ export class Leases {
       return deviceWrite && this.table.state(held) === LIVE_CLEAN ? this.#populate(held, table, chunk, nowMs) : -1;
     const usedMs = table.load(chunk, USED_MS);
     if (usedMs === 0 || ((nowMs - usedMs) | 0) >= this.table.header(IDLE_MS)) return -1;
-    if (this.#givingUp || (this.#refused && ((nowMs - this.#refusedUntilMs) | 0) < 0)) return -1;
+    if (this.#refused && ((nowMs - this.#refusedUntilMs) | 0) < 0) return -1;
+    if (this.#isGivenUp(nowMs)) return -1;
     const { start, end } = table.rangeOf(chunk);
     const bytes = end - start;
     const segments = table.load(chunk, SEGMENTS);
@@ -183,6 +194,17 @@ export class Leases {
   giveUp(yes: boolean): void {
     this.#givingUp = yes;
     if (yes) this.dropAll();
+  }
+
+  /** Gives every lease up if memory has become short, until it has been quiet for a while. */
+  checkPressure(nowMs: number): void {
+    if (!this.#givingUp && this.pressure?.rises(nowMs) === true) this.giveUp(true);
+  }
+
+  /** Whether leases are still given up for a request that wants one. */
+  #isGivenUp(nowMs: number): boolean {
+    if (this.#givingUp && this.pressure?.isOver(nowMs) === true) this.giveUp(false);
+    return this.#givingUp;
   }
 
   /** Leases that aren't given back yet. */

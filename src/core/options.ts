@@ -26,6 +26,8 @@ export interface EventOptions {
    * it's off: that is the baseline.
    */
   userfaultfd?: boolean;
+  /** Give leases up while memory is short, on the host or in the process's cgroup. Default true. */
+  pressure?: boolean;
 }
 
 export interface EngineOptions {
@@ -49,6 +51,8 @@ export interface EngineSettings {
   readonly budgetBytes: number;
   readonly slots: number;
   readonly userfaultfd: boolean;
+  /** `"asked"`: explicitly, so what is missing for it is said. */
+  readonly pressure: "off" | "default" | "asked";
 }
 
 const KIB = 1024;
@@ -63,8 +67,10 @@ export function settingsOf(options: EngineOptions, memlockBytes: number): Engine
   if (!PIN_MODES.includes(pin)) throw bad("pin", pin, quoted(PIN_MODES));
   if (!Number.isInteger(depth) || depth < 1 || depth > MAX_DEPTH)
     throw bad("depth", depth, `a whole number from 1 to ${MAX_DEPTH}`);
-  const { userfaultfd = true } = events;
+  const { userfaultfd = true, pressure = null } = events;
   if (typeof userfaultfd !== "boolean") throw bad("events.userfaultfd", userfaultfd, "true or false");
+  if (typeof pressure !== "boolean" && events.pressure !== undefined)
+    throw bad("events.pressure", pressure, "true or false");
   const { chunk = 2 * MIB, idle = 50, max = 1000 } = lease;
   if (!isPowerOfTwo(chunk) || chunk < 64 * KIB || chunk > 2 * MIB)
     throw bad("lease.chunk", chunk, "a power of two from 65536 to 2097152");
@@ -84,6 +90,7 @@ export function settingsOf(options: EngineOptions, memlockBytes: number): Engine
     maxMs: max,
     budgetBytes: budget,
     slots,
+    pressure: pressure === null ? "default" : pressure ? "asked" : "off",
     // What people have today knows nothing of such calls: a baseline that did wouldn't be one.
     userfaultfd: userfaultfd && pin !== "lifetime",
   };

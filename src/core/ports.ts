@@ -180,6 +180,27 @@ export interface Follower {
   close(): void;
 }
 
+/** What the kernel counts of want of memory. Counters only grow; NaN where one can't be read. */
+export interface PressureReading {
+  /** Microseconds in which some task stood still for want of memory: of the host, of the own cgroup. */
+  readonly stallsUs: readonly number[];
+  /** How often the process's memory cgroup, or one above it, met a limit of its own. */
+  readonly limitHits: number;
+  /** Processes of it that were killed for want of memory. */
+  readonly oomKills: number;
+  /** How often the host failed to move pages, or to put huge ones together. */
+  readonly failures: number;
+}
+
+/** Where the engine learns that memory is short. Reading blocks for microseconds. */
+export interface PressureSource {
+  /** The files that are read, as `stats()` says it. */
+  readonly name: string;
+  read(): PressureReading;
+  /** Of the memory of the cgroup that met its limit last, the part that is page cache, 0 to 1. */
+  cacheShare(): number;
+}
+
 /** What a memory operation reports. */
 export interface OperationReport {
   readonly event: MmuEvent;

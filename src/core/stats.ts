@@ -32,6 +32,14 @@ export interface EngineStats {
     /** The longest that one stayed taken, in milliseconds, of those that are given back. */
     readonly residencyMax: number;
   };
+  readonly pressure: {
+    /** The kernel's files that say whether memory is short; null: nobody looks. */
+    readonly source: string | null;
+    /** How often leases were given up for it. */
+    readonly givenUp: number;
+    /** They're given up now. The first request that wants one after memory has been quiet ends it. */
+    readonly active: boolean;
+  };
   /** Requests copied through staging memory. */
   readonly bounced: number;
   /** Requests that went through the page cache. */

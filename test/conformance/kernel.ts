@@ -18,7 +18,8 @@ export function kernelGround(scheme: SchemeName, pin: PinMode): Ground {
     name: `${scheme}, ${pin}`,
     pin,
     harmed: pin === "lifetime",
-    open: (options) => Engine.open({ ...options, scheme, pin }),
+    // What else runs here may make memory short; leases then go for that.
+    open: (options) => Engine.open({ ...options, events: { pressure: false, ...options?.events }, scheme, pin }),
     addressOf,
     async file(content) {
       const file = path.join(scratch, `file-${files++}`);

@@ -12,6 +12,7 @@ import {
   returned,
 } from "../../dist/core/lease-table.js";
 import { Leases } from "../../dist/core/leases.js";
+import { Pressure } from "../../dist/core/pressure.js";
 
 const CHUNK = 65536;
 const PAGE = 4096;
@@ -20,7 +21,14 @@ const CHUNKS = 8;
 const HUGE_PAGE = 512 * PAGE;
 
 /** Leases over an arena of eight chunks, and what was asked of the kernel, in order. */
-function setUp({ slots = 4, budgetPages = 1024, idleMs = 10, maxMs = 100, chunks = CHUNKS } = {}) {
+function setUp({
+  slots = 4,
+  budgetPages = 1024,
+  idleMs = 10,
+  maxMs = 100,
+  chunks = CHUNKS,
+  pressure = null as Pressure | null,
+} = {}) {
   const calls: string[] = [];
   const gone: number[] = [];
   const first: number[] = [];
@@ -53,6 +61,7 @@ function setUp({ slots = 4, budgetPages = 1024, idleMs = 10, maxMs = 100, chunks
         table.store(chunk, LEASE, 0);
       },
     },
+    pressure,
   );
   const said = (): string[] => calls.splice(0);
   /** As the gate does: looks for a lease, and notes that the chunk was used. */
@@ -238,6 +247,50 @@ test("Leases.giveUp drops all and takes none until it's over", () => {
   assert.equal(use(0, 5), -1);
   leases.giveUp(false);
   assert.equal(use(0, 6), 0);
+});
+
+test("Leases.checkPressure gives all up on a rise, and the first request after quiet takes leases again", () => {
+  let stalledUs = 0;
+  const source = {
+    name: "",
+    read: () => ({ stallsUs: [stalledUs], limitHits: 0, oomKills: 0, failures: 0 }),
+    cacheShare: () => 1,
+  };
+  const { use, said, leases } = setUpWith([0, 1], { idleMs: 100_000, pressure: new Pressure(source) });
+  leases.checkPressure(3);
+  assert.deepEqual(said(), []);
+  stalledUs = 200_000;
+  leases.checkPressure(253);
+  assert.deepEqual(said(), ["drop 0", "drop 1"]);
+  stalledUs = 400_000;
+  leases.checkPressure(503);
+  assert.equal(leases.pressure?.givenUp, 1, "they're given up already");
+  for (const slot of [0, 1]) leases.released(slot, 504);
+  assert.equal(use(0, 600), -1);
+  assert.equal(use(0, 1253), -1, "there was more of it");
+  assert.equal(use(0, 2252), -1);
+  assert.deepEqual(said(), []);
+  assert.equal(use(0, 2253), 0);
+  leases.checkPressure(2254);
+  assert.equal(use(1, 2255), 1);
+  assert.deepEqual(said(), ["take 0: chunk 0, 16 pages", "take 1: chunk 1, 16 pages"]);
+});
+
+test("Leases.acquire asks whether pressure is over only for a lease that would be taken", () => {
+  let reads = 0;
+  const source = {
+    name: "",
+    read: () => ({ stallsUs: [200_000 * reads++], limitHits: 0, oomKills: 0, failures: 0 }),
+    cacheShare: () => 1,
+  };
+  const { use, leases } = setUpWith([0], { idleMs: 10, pressure: new Pressure(source) });
+  leases.checkPressure(3);
+  leases.checkPressure(253);
+  leases.released(0, 254);
+  assert.equal(use(0, 5000), -1);
+  assert.equal(reads, 2, "it's the chunk's first use in a while");
+  use(0, 5001);
+  assert.equal(reads, 3);
 });
 
 test("Leases.tick drops what is idle or was held too long, and beats the heart (NO_IDLE_PIN)", () => {

@@ -32,6 +32,7 @@ test("settingsOf without options gives the defaults", () => {
     budgetBytes: 4 * MIB,
     slots: 64,
     userfaultfd: true,
+    pressure: "default",
   });
 });
 
@@ -60,6 +61,13 @@ test("settingsOf refuses what can't be meant, and says what the option takes", (
   for (const budget of [0, 64 * KIB - 1, Number.NaN, "65536", -1]) {
     refuses({ lease: { chunk: 64 * KIB, budget } }, "lease.budget");
   }
+  for (const pressure of [0, "yes", null]) refuses({ events: { pressure } }, "events.pressure");
+});
+
+test("settingsOf tells pressure that was asked for from the default", () => {
+  assert.equal(settingsOf({ events: {} }, 0).pressure, "default");
+  assert.equal(settingsOf({ events: { pressure: true } }, 0).pressure, "asked");
+  assert.equal(settingsOf({ events: { pressure: false } }, 0).pressure, "off");
 });
 
 test("settingsOf takes the ends of every range", () => {

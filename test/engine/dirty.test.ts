@@ -31,7 +31,12 @@ async function lostBlocks(
   file: string,
   clean: (arena: Arena, memory: Uint8Array) => Promise<void>,
 ): Promise<number> {
-  const engine = await Engine.open({ pin, depth: 32, lease: { idle: 60_000, max: 60_000 } });
+  const engine = await Engine.open({
+    pin,
+    depth: 32,
+    lease: { idle: 60_000, max: 60_000 },
+    events: { pressure: false },
+  });
   try {
     const arena = await engine.arena({ bytes: 4 * MIB, hugePages: false });
     const memory = arena.alloc(BLOCKS * BLOCK_BYTES);
@@ -88,7 +93,12 @@ test("Arena.pageOut in the middle of load: every read gets its bytes, whatever g
   const file = path.join(scratchDirectory(t), "file");
   writeFileSync(file, numberedBlocks(BLOCKS));
   for (const pin of ["lease", "per-io"] as const) {
-    const engine = await Engine.open({ pin, depth: 32, lease: { chunk: 65536, idle: 20 } });
+    const engine = await Engine.open({
+      pin,
+      depth: 32,
+      lease: { chunk: 65536, idle: 20 },
+      events: { pressure: false },
+    });
     try {
       const arena = await engine.arena({ bytes: 4 * MIB });
       const memory = arena.alloc(4 * MIB);

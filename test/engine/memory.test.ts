@@ -21,7 +21,8 @@ async function withMemory(
   arenaOptions: ArenaOptions,
   body: (engine: Engine, arena: Arena, memory: Uint8Array, range: [number, number]) => Promise<void>,
 ): Promise<void> {
-  const engine = await Engine.open(options);
+  // Paging out and in is what makes memory short.
+  const engine = await Engine.open({ events: { pressure: false }, ...options });
   try {
     const arena = await engine.arena(arenaOptions);
     const memory = arena.alloc(arena.bytes);

@@ -1,0 +1,63 @@
+/** A memory cgroup of a test's own. Root only. */
+
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import type { TestContext } from "node:test";
+import { needsRoot } from "./disks.js";
+import { undoingByShell } from "./undo.js";
+
+const [v1, v2] = ["cgroup", "cgroup2"].map((type) =>
+  readFileSync("/proc/self/mounts", "utf8")
+    .split("\n")
+    .map((line) => line.split(" "))
+    .find(
+      ([, , found, options = ""]) => found === type && (type === "cgroup2" || options.split(",").includes("memory")),
+    )
+    ?.at(1),
+);
+/** Which hierarchy limits memory here; one that v1 has isn't in v2. It has to be switched on below the root already: that's not ours to do. */
+const limits =
+  v2 !== undefined && readFileSync(`${v2}/cgroup.subtree_control`, "utf8").split(/\s+/).includes("memory")
+    ? { at: v2, limit: "memory.max", used: "memory.current", ooms: "memory.events" }
+    : { at: v1, limit: "memory.limit_in_bytes", used: "memory.usage_in_bytes", ooms: "memory.oom_control" };
+
+/** For a test's `skip`. */
+export const needsMemoryCgroups: string | false =
+  needsRoot ||
+  (limits.at === undefined || v2 === undefined || !existsSync(`${v2}/memory.pressure`)
+    ? "machine: no memory cgroups, or no PSI in them"
+    : false);
+
+export interface MemoryCgroup {
+  /** A command that moves itself there and goes on as what follows it; a shell's. */
+  readonly wrapper: readonly string[];
+  readonly usage: string;
+  readonly stat: string;
+  /** Microseconds in which some of its tasks stood still for want of memory. */
+  stalledUs(): number;
+  /** How many of them were killed for want of memory. */
+  oomKills(): number;
+}
+
+export function memoryCgroup(t: TestContext, bytes: number): MemoryCgroup {
+  const name = `pinless-test-${process.pid}`;
+  const limited = path.join(limits.at!, name);
+  const stalls = path.join(v2!, name);
+  const directories = [...new Set([limited, stalls])];
+  for (const directory of directories) {
+    // Whoever is still in it goes first; it's empty a moment later.
+    const kill = `for pid in $(cat ${directory}/cgroup.procs); do kill -9 $pid; done`;
+    undoingByShell(t, `for i in $(seq 100); do ${kill}; rmdir ${directory} && exit 0; sleep 0.1; done; exit 1`);
+    mkdirSync(directory);
+  }
+  writeFileSync(path.join(limited, limits.limit), String(bytes));
+  const enter = directories.map((directory) => `echo $$ > ${directory}/cgroup.procs`).join("; ");
+  const number = (file: string, pattern: RegExp): number => Number(pattern.exec(readFileSync(file, "utf8"))![1]);
+  return {
+    wrapper: ["sh", "-c", `${enter}; exec "$0" "$@"`],
+    usage: path.join(limited, limits.used),
+    stat: path.join(limited, "memory.stat"),
+    stalledUs: () => number(path.join(stalls, "memory.pressure"), /^some .*total=(\d+)$/m),
+    oomKills: () => number(path.join(limited, limits.ooms), /^oom_kill (\d+)$/m),
+  };
+}
