@@ -15,7 +15,7 @@ import { type EngineSettings, SCHEMES } from "./core/options.js";
 import type { Follower, PinMode, RequestPlace, Scheme, SchemeName, Watchdog } from "./core/ports.js";
 import { Pressure, SAMPLE_MS } from "./core/pressure.js";
 import { overlaps, type Range } from "./core/ranges.js";
-import type { EngineStats } from "./core/stats.js";
+import type { EngineStats, Released } from "./core/stats.js";
 import { File } from "./files/file.js";
 import { Staging } from "./files/staging.js";
 import { TurnsOfFiles } from "./files/turns.js";
@@ -227,21 +227,28 @@ export class PortableEngine {
   }
 
   /**
-   * Gives every lease back; resolves once the kernel has let go of all their pages. I/O goes on, and takes leases again when it's worth it.
+   * Gives every lease back; resolves, with how many, once the kernel has let go of all their pages. I/O goes on, and takes leases again when it's worth it.
    * With `pin: "lifetime"` it ends the registrations, for good: I/O goes per-io from then on.
    */
-  async releasePins(): Promise<void> {
+  async releasePins(): Promise<Released> {
     if (this.#leases === null) {
-      for (const segment of this.#byTable) if (segment !== undefined) this.#unregister(segment);
-      return;
+      const registered = this.#byTable.filter((segment) => segment !== undefined && segment.registeredSlot >= 0);
+      let bytes = 0;
+      for (const segment of registered as Segment[]) {
+        bytes += segment.range.end - segment.range.start;
+        this.#unregister(segment);
+      }
+      return { leases: registered.length, bytes };
     }
     const leases = this.#leases;
+    const released = { leases: leases.held, bytes: leases.table.header(PINNED_PAGES) * 4096 };
     leases.dropAll();
     // Those that are held now: under load others are taken meanwhile.
     for (let left = leases.onTheirWay(); left.length > 0; left = left.filter((slot) => leases.isOnItsWay(slot))) {
       this.#dispatcher.nudge();
       await new Promise<void>((resolve) => this.#host.loop.soon(resolve));
     }
+    return released;
   }
 
   stats(): EngineStats {

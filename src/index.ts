@@ -14,6 +14,7 @@ import { openFile } from "./linux/open-file.js";
 import { memlockBytes } from "./linux/probe.js";
 import { waitHistogram } from "./linux/wait-histogram.js";
 import { MemoryThread } from "./memory/thread-host.js";
+import { addEngine, removeEngine } from "./operators/server.js";
 import { startScheme } from "./schemes/start.js";
 
 export type { Arena, ArenaOptions } from "./arena.js";
@@ -24,7 +25,7 @@ export type { MmuEvent } from "./core/events.js";
 export type { Invalidation, MmuNotifier, Protection } from "./core/notifier.js";
 export type { EngineOptions, EventOptions, LeaseOptions } from "./core/options.js";
 export type { Operation, OperationReport, PinMode, SchemeName } from "./core/ports.js";
-export type { EngineStats } from "./core/stats.js";
+export type { EngineStats, Released } from "./core/stats.js";
 export type { File } from "./files/file.js";
 export { type Probe, probe } from "./linux/probe.js";
 
@@ -51,9 +52,20 @@ export class Engine extends PortableEngine {
   static async open(options: EngineOptions = {}): Promise<Engine> {
     await loadLibc();
     const settings = settingsOf(options, memlockBytes());
-    const engine = new Engine(host, settings, startFirst(host, settings));
+    const started = startFirst(host, settings);
+    const engine = new Engine(host, settings, started);
     await monitorStarted();
+    const unreachable = await addEngine(engine);
+    if (unreachable !== null) started.degraded.push(unreachable);
     return engine;
+  }
+
+  override async close(): Promise<void> {
+    try {
+      await super.close();
+    } finally {
+      removeEngine(this);
+    }
   }
 }
 

@@ -100,6 +100,12 @@ export const RLIMIT = {
   fields: { rlim_cur: 0, rlim_max: 8 },
 } as const satisfies Layout;
 
+export const UCRED = {
+  headers: ["sys/socket.h"],
+  size: 12,
+  fields: { pid: 0, uid: 4, gid: 8 },
+} as const satisfies Layout;
+
 export const STATX_BUFFER = {
   headers: ["linux/stat.h"],
   size: 256,
@@ -150,6 +156,7 @@ export const LAYOUTS: Readonly<Record<string, Layout>> = {
   iocb: IOCB,
   io_event: IO_EVENT,
   rlimit: RLIMIT,
+  ucred: UCRED,
   statx: STATX_BUFFER,
   uffdio_api: UFFDIO_API,
   uffdio_register: UFFDIO_REGISTER,

@@ -144,7 +144,14 @@ export const MMAN = {
 
 export const POLL = { POLLIN: 1, POLLOUT: 4 } as const;
 
-export const SOCKET = { AF_UNIX: 1, SOCK_STREAM: 1, SOCK_NONBLOCK: 0o4000, SOCK_CLOEXEC: 0o2000000 } as const;
+export const SOCKET = {
+  AF_UNIX: 1,
+  SOCK_STREAM: 1,
+  SOCK_NONBLOCK: 0o4000,
+  SOCK_CLOEXEC: 0o2000000,
+  SOL_SOCKET: 1,
+  SO_PEERCRED: 17,
+} as const;
 
 export const FCNTL = {
   O_RDONLY: 0,

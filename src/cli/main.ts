@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { benchCommand } from "./bench.js";
 import { doctorCommand } from "./doctor.js";
+import { releaseCommand } from "./release.js";
 import { simulateCommand } from "./simulate.js";
 
 const USAGE = 2;
@@ -28,6 +29,7 @@ const program = new Command("pinless")
   .exitOverride()
   .addCommand(benchCommand(version))
   .addCommand(doctorCommand(version))
+  .addCommand(releaseCommand())
   .addCommand(simulateCommand(version));
 
 try {

@@ -47,3 +47,10 @@ export interface EngineStats {
   /** What doesn't run as asked, and why. */
   readonly degraded: readonly string[];
 }
+
+/** What `engine.releasePins()` gave back. */
+export interface Released {
+  /** Leases; with `pin: "lifetime"`, registrations. */
+  readonly leases: number;
+  readonly bytes: number;
+}

@@ -6,13 +6,14 @@
 import { readFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
 import type koffiModule from "koffi";
-import { RLIMIT, TIMESPEC } from "../abi/layouts.js";
+import { RLIMIT, TIMESPEC, UCRED } from "../abi/layouts.js";
 import {
   aioSyscalls,
   DLFCN,
   MEMPOLICY,
   memorySyscalls,
   numaSyscalls,
+  SOCKET,
   SYSCALLS,
   userfaultfdSyscall,
 } from "../abi/numbers.js";
@@ -58,6 +59,7 @@ interface Libc {
   eventfd(count: number, flags: number): number;
   dup3(from: number, to: number, flags: number): number;
   socketpair(domain: number, type: number, protocol: number, fds: Int32Array): number;
+  getsockopt(fd: number, level: number, name: number, value: Int32Array, bytes: Int32Array): number;
   statx(dirfd: number, path: string, flags: number, mask: number, buffer: Uint8Array): number;
   getrlimit(resource: number, limits: BigUint64Array): number;
   geteuid(): number;
@@ -117,6 +119,7 @@ function bind(koffi: Koffi): Libc {
     eventfd: lib.func("int eventfd(uint32_t count, int flags)"),
     dup3: lib.func("int dup3(int from, int to, int flags)"),
     socketpair: lib.func("int socketpair(int domain, int type, int protocol, int32_t *fds)"),
+    getsockopt: lib.func("int getsockopt(int fd, int level, int name, int32_t *value, int32_t *bytes)"),
     statx: lib.func("int statx(int dirfd, const char *path, int flags, uint32_t mask, uint8_t *buffer)"),
     getrlimit: lib.func("int getrlimit(int resource, uint64_t *limits)"),
     geteuid: lib.func("uint32_t geteuid()"),
@@ -282,6 +285,15 @@ export function socketpair(domain: number, type: number): readonly [number, numb
   const fds = new Int32Array(2);
   const result = orErrno(c, c.socketpair(domain, type, 0, fds));
   return result < 0 ? result : [fds[0]!, fds[1]!];
+}
+
+/** Who is at the other end of a socket of AF_UNIX: who connected, or who listens; or -errno. */
+export function peerOf(fd: number): { readonly pid: number; readonly uid: number } | number {
+  const c = bound();
+  const value = new Int32Array(UCRED.size / 4);
+  const result = orErrno(c, c.getsockopt(fd, SOCKET.SOL_SOCKET, SOCKET.SO_PEERCRED, value, Int32Array.of(UCRED.size)));
+  if (result < 0) return result;
+  return { pid: value[UCRED.fields.pid / 4]!, uid: value[UCRED.fields.uid / 4]! >>> 0 };
 }
 
 export function statx(fd: number, flags: number, mask: number, buffer: Uint8Array): number {

@@ -1,6 +1,7 @@
 /** Child processes of a test: ended with it, whatever happens. */
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
 
 export interface Ended {
   readonly code: number | null;
@@ -18,6 +19,8 @@ export interface ChildOptions {
   readonly wrapper?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly limitMs?: number;
+  /** A pipe, for who talks with the child. Default: nothing can be read. */
+  readonly stdin?: "pipe";
   /** Called with the running child. */
   readonly started?: (child: ChildProcess) => void;
 }
@@ -44,20 +47,25 @@ export async function runModule(source: string, options: ChildOptions = {}): Pro
   return run([...(options.node ?? []), "--input-type=module", "--eval", text, "--", ...(options.args ?? [])], options);
 }
 
+/** Runs the built command as a user would. */
+export function runCommand(args: readonly string[], options: ChildOptions = {}): Promise<Ended> {
+  return run([fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url)), ...args], options);
+}
+
 function run(args: readonly string[], options: ChildOptions): Promise<Ended> {
   const [command = process.execPath, ...before] = [...(options.wrapper ?? []), process.execPath];
   const limitMs = options.limitMs ?? 60_000;
   return new Promise((resolve, reject) => {
     const child = spawn(command, [...before, ...args], {
       env: { ...process.env, NODE_TEST_CONTEXT: undefined, NODE_OPTIONS: "", ...options.env },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: [options.stdin ?? "ignore", "pipe", "pipe"],
     });
     let stdout = "";
     let stderr = "";
-    child.stdout.setEncoding("utf8").on("data", (text) => {
+    child.stdout!.setEncoding("utf8").on("data", (text) => {
       stdout += text;
     });
-    child.stderr.setEncoding("utf8").on("data", (text) => {
+    child.stderr!.setEncoding("utf8").on("data", (text) => {
       stderr += text;
     });
     const end = (): void => void child.kill("SIGKILL");

@@ -1,0 +1,181 @@
+/** The operator's side: finds a process's sockets, makes sure whose they are, and asks. */
+
+import { existsSync, lstatSync, readFileSync, readlinkSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import path from "node:path";
+import { loadLibc } from "../linux/libc.js";
+import { peerOfSocket } from "./peer.js";
+import { boundSockets, runtimeDirectory, type SocketPlace, whyUntrusted } from "./places.js";
+import { type Question, type Refusal, type ReleaseAnswer, type StatsAnswer, splitLines } from "./protocol.js";
+
+export type { SocketPlace } from "./places.js";
+export type { ReleaseAnswer, StatsAnswer } from "./protocol.js";
+
+/** Why a process can't be reached. */
+export class Unreachable extends Error {
+  override readonly name = "Unreachable";
+  readonly code: "ESRCH" | "EACCES" | "ENOENT" | "ETIMEDOUT" | "EPROTO";
+
+  constructor(code: Unreachable["code"], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+interface ProcessFacts {
+  readonly uid: number;
+  /** Its number as it counts itself, in its own namespace. */
+  readonly ownPid: number;
+}
+
+/** Null: no such process; one that has ended and isn't waited for yet is none. */
+function factsOf(pid: number): ProcessFacts | null {
+  let status: string;
+  try {
+    status = readFileSync(`/proc/${pid}/status`, "utf8");
+  } catch {
+    return null;
+  }
+  const field = (name: string): string[] => new RegExp(`^${name}:\\s*(.*)$`, "m").exec(status)?.[1]?.split(/\s+/) ?? [];
+  if (field("State")[0] === "Z" || Number(field("Tgid")[0]) !== pid) return null;
+  return { uid: Number(field("Uid")[1]), ownPid: Number(field("NSpid").at(-1) ?? pid) };
+}
+
+/** The sockets of a process, one for each thread with engines. Throws `Unreachable`. */
+export function socketsOf(pid: number): SocketPlace[] {
+  const facts = factsOf(pid);
+  if (facts === null) throw new Unreachable("ESRCH", "no such process");
+  const { uid, ownPid } = facts;
+  const me = process.geteuid!();
+  if (me !== 0 && uid !== me) throw new Unreachable("EACCES", `belongs to user ${uid}, and you're ${me}`);
+  // Anybody may bind a socket with such a name: its own are in a directory of its user's, or of ours where it has dropped its rights.
+  const places = boundSockets(pid)
+    .filter((place) => place.pid === ownPid)
+    .map((place) => ({ ...place, path: fromHere(pid, place.path) }))
+    .filter((place) => [uid, me].includes(ownerOf(path.dirname(place.path))));
+  for (const place of places) {
+    const why = whyUntrusted(path.dirname(place.path), [uid, me]);
+    if (why !== null) throw new Unreachable("EACCES", why);
+  }
+  if (places.length > 0) return places;
+  // The process itself may have found that it can't be trusted.
+  const own = uid === me && existsSync(runtimeDirectory()) ? whyUntrusted(runtimeDirectory(), [me]) : null;
+  if (own !== null) throw new Unreachable("EACCES", own);
+  throw new Unreachable("ENOENT", "isn't a pinless process, or has no engine open");
+}
+
+function ownerOf(directory: string): number {
+  try {
+    return lstatSync(directory).uid;
+  } catch {
+    // Not there any more, or behind somebody else's directory.
+    return -1;
+  }
+}
+
+/** A path of a process in another mount namespace: a container's, or a service's with a /tmp of its own. */
+function fromHere(pid: number, at: string): string {
+  try {
+    const elsewhere = readlinkSync(`/proc/${pid}/ns/mnt`) !== readlinkSync("/proc/self/ns/mnt");
+    return elsewhere ? `/proc/${pid}/root${at}` : at;
+  } catch {
+    return at;
+  }
+}
+
+/** Every process that has a socket and that this user may reach. */
+export function reachableProcesses(): number[] {
+  const me = process.geteuid!();
+  const pids = [...new Set(boundSockets("self").map(({ pid }) => pid))];
+  return pids.filter((pid) => {
+    const uid = factsOf(pid)?.uid;
+    return uid !== undefined && (me === 0 || uid === me);
+  });
+}
+
+export class Connection {
+  readonly place: SocketPlace;
+  readonly #socket: Socket;
+  readonly #waiting: { resolve: (answer: unknown) => void; reject: (error: Error) => void }[] = [];
+  #ended: Unreachable | null = null;
+
+  private constructor(place: SocketPlace, socket: Socket) {
+    this.place = place;
+    this.#socket = socket;
+    const take = splitLines((line) => this.#waiting.shift()?.resolve(JSON.parse(line)));
+    socket.setEncoding("utf8").on("data", (text: string) => {
+      try {
+        take(text);
+      } catch (error) {
+        this.#end(new Unreachable("EPROTO", `answered what can't be understood: ${(error as Error).message}`));
+      }
+    });
+    socket.on("error", () => {});
+    socket.on("close", () => this.#end(new Unreachable("ESRCH", "closed its last engine, or ended")));
+  }
+
+  /** `pid`: whose the socket has to be, as the kernel says. Rejects with `Unreachable`. */
+  static async open(place: SocketPlace, pid: number): Promise<Connection> {
+    await loadLibc();
+    const socket = await new Promise<Socket>((resolve, reject) => {
+      const connecting = connect(place.path, () => {
+        connecting.off("error", reject);
+        resolve(connecting);
+      });
+      connecting.once("error", reject);
+    }).catch((error: NodeJS.ErrnoException) => {
+      throw new Unreachable(error.code === "EACCES" ? "EACCES" : "ENOENT", error.message);
+    });
+    const peer = peerOfSocket(socket);
+    if (peer?.pid !== pid) {
+      socket.destroy();
+      throw new Unreachable("EACCES", `${place.path} is process ${peer?.pid}'s`);
+    }
+    return new Connection(place, socket);
+  }
+
+  get isOpen(): boolean {
+    return this.#ended === null;
+  }
+
+  stats(): Promise<StatsAnswer> {
+    return this.#ask({ ask: "stats" });
+  }
+
+  release(): Promise<ReleaseAnswer> {
+    return this.#ask({ ask: "release" });
+  }
+
+  async #ask<T extends object>(question: Question): Promise<T> {
+    if (this.#ended !== null) throw this.#ended;
+    this.#socket.write(`${JSON.stringify(question)}\n`);
+    const answer = await new Promise<unknown>((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    if (typeof answer === "object" && answer !== null && "error" in answer)
+      throw new Unreachable("EPROTO", (answer as Refusal).error);
+    return answer as T;
+  }
+
+  #end(why: Unreachable): void {
+    this.#ended ??= why;
+    this.#socket.destroy();
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#ended);
+  }
+
+  close(): void {
+    this.#end(new Unreachable("ESRCH", "the connection was closed"));
+  }
+}
+
+/** Rejects after so long: the process goes on, and does what it was asked when its event loop is free. */
+export async function within<T>(seconds: number, answer: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const message = `no answer within ${seconds} s: its event loop is busy, and it will answer when that's free`;
+    timer = setTimeout(() => reject(new Unreachable("ETIMEDOUT", message)), seconds * 1000);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

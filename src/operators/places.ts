@@ -1,0 +1,95 @@
+/**
+ * Where a process's sockets are: PID-THREADID.sock in a directory that only its user, and root, can reach. Nobody is trusted for a name:
+ * whoever connects asks the kernel who listens.
+ */
+
+import { accessSync, constants, lstatSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+export interface SocketPlace {
+  /** As the process itself counts. */
+  readonly pid: number;
+  readonly thread: number;
+  readonly path: string;
+}
+
+const MODE = 0o700;
+
+/** Of the user that this process runs as. */
+export function runtimeDirectory(): string {
+  const { XDG_RUNTIME_DIR } = process.env;
+  const uid = process.geteuid!();
+  // Another user's, after su; gone with its session; and root of a user namespace may not write to /run.
+  if (XDG_RUNTIME_DIR !== undefined && path.isAbsolute(XDG_RUNTIME_DIR) && isWritable(XDG_RUNTIME_DIR))
+    return path.join(XDG_RUNTIME_DIR, "pinless");
+  return uid === 0 && isWritable("/run") ? "/run/pinless" : path.join(tmpdir(), `pinless-${uid}`);
+}
+
+function isWritable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Makes the directory if it isn't there. Null, or why it can't be used. */
+export function prepareDirectory(directory: string): string | null {
+  try {
+    mkdirSync(directory, { mode: MODE });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") return (error as Error).message;
+  }
+  return whyUntrusted(directory, [process.geteuid!()]);
+}
+
+/** Null, or why somebody else than these users could have put something into the directory. */
+export function whyUntrusted(directory: string, uids: readonly number[]): string | null {
+  let stat: ReturnType<typeof lstatSync>;
+  try {
+    stat = lstatSync(directory);
+  } catch (error) {
+    return (error as Error).message;
+  }
+  if (stat.isSymbolicLink()) return `${directory} is a symbolic link`;
+  if (!stat.isDirectory()) return `${directory} isn't a directory`;
+  if (!uids.includes(stat.uid))
+    return `${directory} belongs to user ${stat.uid}, not to ${[...new Set(uids)].join(" or ")}`;
+  const mode = stat.mode & 0o777;
+  if (mode !== MODE)
+    return `${directory} has mode 0${mode.toString(8)}: it takes 0700, so that nobody else can reach it`;
+  return null;
+}
+
+export function socketPath(directory: string, thread: number): string {
+  return path.join(directory, `${process.pid}-${thread}.sock`);
+}
+
+/** Sockets that are bound, listening or not, in the network namespace of a process; none if it has ended. */
+export function boundSockets(pid: number | "self"): SocketPlace[] {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/net/unix`, "utf8");
+  } catch {
+    return [];
+  }
+  const found = new Map<string, SocketPlace>();
+  // Num RefCount Protocol Flags Type St Inode Path; a socket that was accepted has its listener's path.
+  for (const [, at] of text.matchAll(/^(?:\S+ +){7}(\/.+)$/gm)) {
+    const place = placeOf(at!);
+    if (place !== null) found.set(place.path, place);
+  }
+  return [...found.values()];
+}
+
+/** Sockets in a directory, also of processes that have died. */
+export function socketsIn(directory: string): SocketPlace[] {
+  return readdirSync(directory).flatMap((name) => placeOf(path.join(directory, name)) ?? []);
+}
+
+function placeOf(socket: string): SocketPlace | null {
+  const match = /\/pinless(?:-\d+)?\/(\d+)-(\d+)\.sock$/.exec(socket);
+  return match === null ? null : { pid: Number(match[1]), thread: Number(match[2]), path: socket };
+}
