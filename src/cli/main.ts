@@ -7,6 +7,7 @@ import { benchCommand } from "./bench.js";
 import { doctorCommand } from "./doctor.js";
 import { releaseCommand } from "./release.js";
 import { simulateCommand } from "./simulate.js";
+import { topCommand } from "./top.js";
 
 const USAGE = 2;
 
@@ -30,7 +31,8 @@ const program = new Command("pinless")
   .addCommand(benchCommand(version))
   .addCommand(doctorCommand(version))
   .addCommand(releaseCommand())
-  .addCommand(simulateCommand(version));
+  .addCommand(simulateCommand(version))
+  .addCommand(topCommand());
 
 try {
   await program.parseAsync();
