@@ -1,4 +1,4 @@
-// Runs the compiled tests: node scripts/test.mjs [part of a file name…] [--option=for-node…]
+// Runs the compiled tests: node scripts/test.mjs [part of a file name…] [!part of those left out…] [--option=for-node…]
 // First says on what machine, at the end which tests were skipped and why. With PINLESS_REQUIRE_ALL=1 a test may be
 // skipped only for what the machine lacks (its reason begins with "machine:"); any other skip fails the run.
 import { spawn } from "node:child_process";
@@ -39,14 +39,17 @@ console.log(`scratch             ${scratch}: ${filesystem(scratch)}`);
 console.log(`uid                 ${process.getuid()}`);
 console.log(`memlock             ${memlock ? `${memlock[1]} (hard ${memlock[2]})` : "?"}`);
 console.log(`io_uring_disabled   ${read("/proc/sys/kernel/io_uring_disabled").trim() || "no such setting"}`);
+const leftOut = process.argv.slice(2).filter((arg) => arg.startsWith("!"));
+if (leftOut.length > 0) console.log(`left out            ${leftOut.map((part) => part.slice(1)).join(" ")}`);
 console.log();
 
 const options = process.argv.slice(2).filter((arg) => arg.startsWith("-"));
-const filters = process.argv.slice(2).filter((arg) => !arg.startsWith("-"));
+const filters = process.argv.slice(2).filter((arg) => !/^[-!]/.test(arg));
 // Node 20 takes no globs, so the files are listed here.
 const files = readdirSync(path.join(root, "dist-test"), { recursive: true })
   .filter((file) => file.endsWith(".test.js"))
   .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
+  .filter((file) => !leftOut.some((filter) => file.includes(filter.slice(1))))
   .sort()
   .map((file) => path.join("dist-test", file));
 if (files.length === 0) {
