@@ -1,7 +1,7 @@
-/** `pinless top`: what a running process's engines do, once a second. */
+/** `pinless top`: what a running process's engines do, once a second, or as often as one likes. */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { Unreachable } from "../operators/client.js";
 import { Watched } from "../operators/watched.js";
 import { onInterrupt } from "./interrupt.js";
@@ -9,7 +9,7 @@ import { processNumber } from "./release.js";
 import { lineOf, linesOf, type Picture } from "./top-picture.js";
 
 const FAILED = 1;
-const PERIOD_MS = 1000;
+const MIN_DELAY_SECONDS = 0.1;
 /** Who hasn't answered by then is shown as busy. */
 const PATIENCE_MS = 500;
 /** With --once, there is no later look. */
@@ -18,14 +18,17 @@ const ONCE_PATIENCE_MS = 10_000;
 interface Flags {
   readonly json?: true;
   readonly once?: true;
+  /** In seconds. */
+  readonly delay: number;
 }
 
 export function topCommand(): Command {
   return new Command("top")
     .description("What the engines of a running process do, once a second")
     .argument("<pid>", "the process", processNumber)
-    .option("--json", "a line of JSON a second")
-    .option("--once", "one look, after watching for a second")
+    .option("-d, --delay <seconds>", "from one look to the next", seconds, 1)
+    .option("--json", "a line of JSON each time")
+    .option("--once", "one look, after watching for that long")
     .addHelpText("after", HELP)
     .showHelpAfterError("(try pinless top --help)")
     .exitOverride()
@@ -33,11 +36,17 @@ export function topCommand(): Command {
 }
 
 const HELP = `
-Redrawn in place on a terminal; a line a second otherwise. It ends when the process does, or with Ctrl-C.
+Redrawn in place on a terminal; a line each time otherwise. It ends when the process does, or with Ctrl-C.
 
 Exit codes: 0 the process ended, or Ctrl-C; 1 it couldn't be reached; 2 wrong usage.`;
 
-async function top(pid: number, { json, once }: Flags): Promise<void> {
+function seconds(text: string): number {
+  const number = Number(text);
+  if (!(number >= MIN_DELAY_SECONDS && number <= 3600)) throw new InvalidArgumentError("It takes 0.1 to 3600 seconds.");
+  return number;
+}
+
+async function top(pid: number, { json, once, delay }: Flags): Promise<void> {
   const interrupt = onInterrupt();
   const watched = new Watched(pid);
   const screen = json !== true && once !== true && process.stdout.isTTY ? new Screen() : null;
@@ -47,10 +56,12 @@ async function top(pid: number, { json, once }: Flags): Promise<void> {
     else if (once === true) process.stdout.write(`${linesOf(picture, process.stdout.columns ?? 80).join("\n")}\n`);
     else process.stdout.write(`${lineOf(picture)}\n`);
   };
+  const periodMs = 1000 * delay;
   const patienceMs = once === true ? ONCE_PATIENCE_MS : PATIENCE_MS;
   try {
     await watched.look(patienceMs);
-    for (let nextMs = performance.now() + PERIOD_MS; ; nextMs += PERIOD_MS) {
+    // Looks that had to wait for a busy thread aren't made up for.
+    for (let nextMs = performance.now() + periodMs; ; nextMs = Math.max(nextMs + periodMs, performance.now())) {
       await sleep(Math.max(0, nextMs - performance.now()), undefined, { signal: interrupt.signal });
       const threads = await watched.look(patienceMs);
       if (once === true && threads.some(({ silentSeconds }) => silentSeconds > 0))

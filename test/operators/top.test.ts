@@ -21,7 +21,7 @@ function top(t: TestContext, args: readonly (string | number)[], runtime: Runtim
       stdout += text;
     });
   };
-  const ended: Promise<Ended> = pinless(["top", ...args], { ...runtime, started });
+  const ended: Promise<Ended> = pinless(["top", "--delay", 0.2, ...args], { ...runtime, started });
   undoing(t, async () => {
     child!.kill("SIGKILL");
     await ended;
@@ -29,7 +29,7 @@ function top(t: TestContext, args: readonly (string | number)[], runtime: Runtim
   return { child: child!, ended, lines: (): string[] => stdout.split("\n").slice(0, -1) };
 }
 
-test("pinless top writes a line a second, and ends when the process does", async (t) => {
+test("pinless top writes a line each time, and ends when the process does", async (t) => {
   const runtime = ownRuntime(t);
   const { pid, run, leave } = await subject(t, runtime);
   await run("return hold()");
@@ -105,15 +105,15 @@ test("pinless top --once, and of what isn't there", async (t) => {
     stderr: `pinless top: ${pid}: isn't a pinless process, or has no engine open\n`,
   });
   await run("return hold()");
-  const { code, stdout } = await pinless(["top", "--once", pid], runtime);
+  const { code, stdout } = await pinless(["top", "--once", "-d", 0.1, pid], runtime);
   assert.equal(code, 0);
   assert.match(stdout, /^io_uring, lease: 0\/s$/m);
   assert.match(stdout, /^leases {4}2 live, 4.0 MiB$/m);
-  const json = await pinless(["top", "--once", "--json", pid], runtime);
+  const json = await pinless(["top", "--once", "-d", 0.1, "--json", pid], runtime);
   assert.equal(JSON.parse(json.stdout).threads[0].engines[0].leases.live, LEASES);
   assert.equal((await pinless(["top", await stranger(t)], runtime)).code, 1);
   assert.match((await pinless(["top", 4_194_304], runtime)).stderr, /no such process/);
-  for (const args of [[], ["x"], ["1", "2"]]) assert.equal((await pinless(["top", ...args])).code, 2);
+  for (const args of [[], ["x"], ["1", "2"], ["-d", "0", pid]]) assert.equal((await pinless(["top", ...args])).code, 2);
 });
 
 test("pinless top is redrawn in place on a narrow terminal, and gives the cursor back", {
@@ -123,7 +123,7 @@ test("pinless top is redrawn in place on a narrow terminal, and gives the cursor
   const { pid, run, leave } = await subject(t, runtime);
   await run("return hold()");
   const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
-  const command = `stty cols 40 rows 10; '${process.execPath}' '${main}' top ${pid}`;
+  const command = `stty cols 40 rows 10; '${process.execPath}' '${main}' top -d 0.2 ${pid}`;
   const terminal = spawn("script", ["-qefc", command, "/dev/null"], {
     env: { ...process.env, ...runtime.env, TERM: "xterm" },
     stdio: ["pipe", "pipe", "inherit"],
