@@ -1,5 +1,6 @@
 /** Memory that I/O goes to and from, and the operations on it. */
 
+import type { Backing } from "./backing.js";
 import { ChunkTable } from "./core/chunk-table.js";
 import type { Dispatcher } from "./core/dispatcher.js";
 import { argumentError, type DescribeErrno, PinlessError, type PinlessErrorCode, systemError } from "./core/errors.js";
@@ -7,6 +8,7 @@ import type { MmuEvent } from "./core/events.js";
 import { FreeList } from "./core/free-list.js";
 import type { MmuNotifier, Protection } from "./core/notifier.js";
 import {
+  type Copier,
   ENOMEM,
   type Loop,
   type Mapping,
@@ -32,6 +34,8 @@ export interface ArenaHost {
   readonly loop: Loop;
   readonly dispatcher: Dispatcher;
   readonly notifier: MmuNotifier;
+  /** Of a mapped file. */
+  readonly copier: Copier | null;
   readonly uses: Uses;
   readonly chunkBytes: number;
   readonly describe: DescribeErrno;
@@ -56,15 +60,18 @@ export interface ArenaOptions {
 export class Arena {
   readonly #host: ArenaHost;
   readonly #options: ArenaOptions;
+  /** Null: anonymous memory. */
+  readonly #file: Backing | null;
   readonly #segments: Segment[] = [];
   #state: "open" | "closing" | "closed" = "open";
   /** protect() was called, so that memory may be, or may be about to be, read-only. */
   #protects = false;
 
   /** Not for callers: `engine.arena()` makes arenas. */
-  constructor(host: ArenaHost, options: ArenaOptions) {
+  constructor(host: ArenaHost, options: ArenaOptions, file: Backing | null) {
     this.#host = host;
     this.#options = options;
+    this.#file = file;
   }
 
   /** Bytes in all segments. */
@@ -73,7 +80,7 @@ export class Arena {
   }
 
   /**
-   * A buffer of the arena: zeroed only the first time its memory is used. Aligned to a page, and in one chunk if it fits into one,
+   * A buffer of the arena: zeroed only the first time its memory is used; of a file, what the file has there. Aligned to a page, and in one chunk if it fits into one,
    * so that it goes by one lease. Throws `ERR_PINLESS_ARENA_FULL`, `ERR_PINLESS_CLOSED`.
    */
   alloc(bytes: number): Uint8Array {
@@ -84,14 +91,37 @@ export class Arena {
     for (const segment of this.#segments) {
       const offset = segment.free.allocate(rounded, PAGE_BYTES);
       if (offset < 0) continue;
-      const address = segment.range.start + offset;
-      const buffer = new Uint8Array(segment.buffer, address - segment.bufferAddress, bytes);
-      return Object.defineProperty(buffer, PLACE, { value: placeIn(segment, buffer, address, bytes) });
+      return this.#bufferAt(segment, segment.range.start + offset, bytes);
     }
     throw new PinlessError(
       "ERR_PINLESS_ARENA_FULL",
       `no ${bytes} bytes in one piece are free in this arena of ${this.bytes}: free buffers, or grow() it`,
     );
+  }
+
+  /**
+   * What an arena of a file has from `position` (bytes) on, whether allocated or not: nothing to be freed. Throws `ERR_OUT_OF_RANGE` where
+   * it has no such bytes in one piece (it's mapped in pieces of 4 GiB, and of what it grew by), and for anonymous memory, which has no
+   * positions, `ERR_PINLESS_UNSUPPORTED`.
+   */
+  view(position: number, bytes: number): Uint8Array {
+    this.#assertOpen();
+    if (this.#file === null) throw new PinlessError("ERR_PINLESS_UNSUPPORTED", "anonymous memory has no positions");
+    const meant = Number.isSafeInteger(position) && Number.isSafeInteger(bytes) && bytes > 0;
+    let start = 0;
+    for (const segment of this.#segments) {
+      const { range } = segment;
+      const end = start + range.end - range.start;
+      if (meant && position >= start && position + bytes <= end)
+        return this.#bufferAt(segment, range.start + position - start, bytes);
+      start = end;
+    }
+    throw argumentError("ERR_OUT_OF_RANGE", `there are no ${bytes} bytes in one piece from ${position} on`);
+  }
+
+  #bufferAt(segment: Segment, address: number, bytes: number): Uint8Array {
+    const buffer = new Uint8Array(segment.buffer, address - segment.bufferAddress, bytes);
+    return Object.defineProperty(buffer, PLACE, { value: placeIn(segment, buffer, address, bytes) });
   }
 
   /** Gives a buffer back once no I/O on it is left; what of it is read-only can be written again. Throws `ERR_PINLESS_NOT_ALLOCATED` for anything that `alloc` didn't give. */
@@ -120,16 +150,24 @@ export class Arena {
       segment.free.release(start - segment.range.start, end - start);
   }
 
-  /** Adds at least `bytes`; buffers that were given out stay where they are. */
+  /** Adds at least `bytes`; buffers that were given out stay where they are. Of a file: what comes next, and the file grows if it must. */
   async grow(bytes: number): Promise<void> {
     this.#assertOpen();
     if (!Number.isSafeInteger(bytes) || bytes < 1)
       throw argumentError("ERR_OUT_OF_RANGE", `an arena can't grow by ${bytes} bytes`);
+    const whole = alignUp(bytes, this.#file === null ? HUGE_PAGE_BYTES : PAGE_BYTES);
     // All of it will be populated: more than there is would end some process, and most likely this one.
-    if (bytes > this.#host.memory.availableBytes()) throw systemError(this.#host.describe, -ENOMEM, "mmap");
+    if (this.#file === null && whole > this.#host.memory.availableBytes())
+      throw systemError(this.#host.describe, -ENOMEM, "mmap");
+    if (this.#file !== null && (this.#file.extend || this.#segments.length > 0)) await this.#extend(this.#file, whole);
     const largest = MAX_SEGMENT_BYTES - HUGE_PAGE_BYTES;
-    for (let left = alignUp(bytes, HUGE_PAGE_BYTES); left > 0; left -= largest)
-      await this.#addSegment(Math.min(left, largest));
+    for (let left = whole; left > 0; left -= largest) await this.#addSegment(Math.min(left, largest));
+  }
+
+  async #extend({ fd, path }: Backing, bytes: number): Promise<void> {
+    const file = { fd, position: this.bytes };
+    const { errno } = await this.#host.memory.run({ operation: "extendFile", address: 0, bytes, file });
+    if (errno !== 0) throw systemError(this.#host.describe, errno, "fallocate", path);
   }
 
   async #addSegment(bytes: number): Promise<void> {
@@ -138,10 +176,7 @@ export class Arena {
     const mapping: Mapping = memory.map(bytes + HUGE_PAGE_BYTES - WASM_PAGE_BYTES);
     const start = alignUp(mapping.address, HUGE_PAGE_BYTES);
     const range = { start, end: start + bytes };
-    const { inherit = false, hugePages = true } = this.#options;
-    const prepared = await memory.run({ operation: "prepare", address: start, bytes, inherit, hugePages });
-    if (prepared.errno !== 0 && prepared.done < prepared.pages)
-      throw systemError(this.#host.describe, prepared.errno, "madvise");
+    const prepared = await this.#prepare(start, bytes);
     if (this.#state !== "open") throw closedError();
     const table = new ChunkTable(range, chunkBytes);
     const free = new FreeList(bytes, chunkBytes);
@@ -154,6 +189,7 @@ export class Arena {
       free,
       gate: dispatcher.gate,
       notifier,
+      copier: this.#host.copier,
       index: -1,
       closed: false,
       registeredSlot: -1,
@@ -169,17 +205,42 @@ export class Arena {
     this.#noteHuge(range, prepared);
   }
 
+  async #prepare(address: number, bytes: number): Promise<MemoryResult> {
+    const { memory, describe } = this.#host;
+    const { inherit = false, hugePages = true } = this.#options;
+    if (this.#file === null) {
+      const prepared = await memory.run({ operation: "prepare", address, bytes, inherit, hugePages });
+      if (prepared.errno !== 0 && prepared.done < prepared.pages)
+        throw systemError(describe, prepared.errno, "madvise");
+      return prepared;
+    }
+    const { fd, path } = this.#file;
+    const file = { fd, position: this.bytes };
+    const mapped = await memory.run({ operation: "mapFile", address, bytes, inherit, file });
+    if (mapped.errno !== 0) throw systemError(describe, mapped.errno, "mmap", path);
+    return mapped;
+  }
+
   /**
    * Throws the content away: the range reads as zeros. Its pages are free for others until they're used again; where the range ends
    * inside a page, that page is kept and written with zeros, which a page that protect() made read-only can't be: rejects with
    * `ERR_PINLESS_READ_ONLY`, and nothing is thrown away. `lazily`: the kernel takes the pages when it needs memory; until then, or until
    * they're written, the range may read as before (MADV_FREE).
+   *
+   * Of a file nothing is lost: the range's whole pages leave this process's memory, and the next access finds what the file has, which is
+   * what was stored last. `lazily` is `ERR_PINLESS_UNSUPPORTED` there.
    */
   async discard(range?: ArrayBufferView, options: { lazily?: boolean } = {}): Promise<OperationReport> {
+    this.#assertOpen();
     const operation = options.lazily === true ? "discardLazily" : "discard";
+    if (operation === "discardLazily")
+      this.#refuseFile(
+        "a file's pages aren't this process's to free: discard() lets go of them, pageOut() sends them out",
+      );
     return this.#operate("CLEAR", range, 1, (part, segment) => {
       const start = Math.min(part.end, alignUp(part.start, PAGE_BYTES));
       const end = Math.max(start, alignDown(part.end, PAGE_BYTES));
+      if (this.#file !== null) return this.#runOn({ start, end }, operation);
       const edges = [
         { start: part.start, end: start },
         { start: end, end: part.end },
@@ -198,17 +259,30 @@ export class Arena {
 
   /**
    * Makes huge pages of the range (whole huge pages around it). What couldn't be is in the report's `busy`; so is a huge page only a part
-   * of which is read-only. Rejects with `ERR_PINLESS_NO_HUGE_PAGES` on a kernel that can't.
+   * of which is read-only. Rejects with `ERR_PINLESS_NO_HUGE_PAGES` on a kernel that can't; of a file, whose page sizes are its filesystem's
+   * business, with `ERR_PINLESS_UNSUPPORTED`.
    */
   async collapse(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
+    this.#refuseFile(
+      "the filesystem decides how large a file's pages are in memory: they can't be collapsed from here",
+    );
     refuseIf("ERR_PINLESS_NO_HUGE_PAGES", this.#host.memory.explainNoCollapse());
     return this.#operate("MIGRATE", range, HUGE_PAGE_BYTES, (part) => this.#runOn(part, "collapse"));
   }
 
-  /** Sends the range out to swap; the next use brings it back. Rejects with `ERR_PINLESS_NO_SWAP` where there is none. */
+  /**
+   * Sends the range out, to swap, or to its file (with `writeback` first: rejects as that does); the next use brings it back. Anonymous
+   * memory without swap is `ERR_PINLESS_NO_SWAP`. Of a file, `busy` are also pages that somebody else has mapped.
+   */
   async pageOut(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
+    if (this.#file !== null) {
+      return this.#operate("CLEAR", range, PAGE_BYTES, async (part) => {
+        await this.#write(part);
+        return this.#runOn(part, "pageOut");
+      });
+    }
     const noSwap = "no swap is active (/proc/swaps), so anonymous memory can't be paged out: swapon one";
     refuseIf("ERR_PINLESS_NO_SWAP", this.#host.memory.hasSwap() ? null : noSwap);
     return this.#operate("CLEAR", range, PAGE_BYTES, (part) => this.#runOn(part, "pageOut"));
@@ -293,12 +367,28 @@ export class Arena {
     return { event: "EXCLUSIVE", pages, done: pages, busy: 0, waited: waitedMs, result };
   }
 
-  /** Writes the range to the file behind it. Anonymous memory has none: nothing to do, and `skipped` says so. */
+  /**
+   * Writes the range (whole pages around it) to the file behind it, and on to its device: msync(2). What reads into it had brought by then,
+   * and what was stored, is there when it resolves. Reads of the range wait meanwhile, writes from it go on. Rejects with EIO, ENOSPC and
+   * the like where it couldn't be written: once, as fsync(2) does, and then nobody knows how much of it was. Anonymous memory has no file:
+   * nothing to do, and `skipped` says so.
+   */
   async writeback(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
+    if (this.#file !== null) return this.#operate("PROTECTION_PAGE", range, PAGE_BYTES, (part) => this.#write(part));
     const pages = this.#partsOf(range).reduce((sum, { part }) => sum + pagesOf(part), 0);
     const skipped = "anonymous memory has no file to be written to";
     return { event: "PROTECTION_PAGE", pages, done: 0, busy: 0, waited: 0, skipped };
+  }
+
+  async #write(part: Range): Promise<MemoryResult> {
+    const written = await this.#runOn(part, "writeback");
+    if (written.errno !== 0) throw systemError(this.#host.describe, written.errno, "msync", this.#file?.path);
+    return written;
+  }
+
+  #refuseFile(why: string): void {
+    refuseIf("ERR_PINLESS_UNSUPPORTED", this.#file === null ? null : why);
   }
 
   /** Runs an operation inside an invalidation of each segment that it touches, on whole `unit`s around the range. */
@@ -371,7 +461,10 @@ export class Arena {
     this.#host.dispatcher.gate.notePages(range, (chunk) => huge.some((piece) => contains(piece, chunk)));
   }
 
-  /** Waits for all I/O, then the memory is gone: views read as zeros, can be written, and I/O on them fails with EFAULT. */
+  /**
+   * Waits for all I/O, then the memory is gone: views read as zeros, can be written, and I/O on them fails with EFAULT. A file keeps what
+   * was stored; on its device that is when the kernel writes it, or after `writeback()`.
+   */
   async close(): Promise<void> {
     if (this.#state !== "open") return;
     this.#state = "closing";
@@ -381,6 +474,7 @@ export class Arena {
       await this.#quiet(range, false);
       await this.#host.unfollow(segment);
       await this.#invalidate(range, "UNMAP", async () => {
+        if (this.#file !== null) return this.#runOn(range, "mapZeros");
         // A stale view never ends the process: what was protected before has had its turn, and all becomes one mapping again, which the
         // kernel has nothing to refuse for.
         if (this.#protects) await this.#runOn(range, "makeWritable");
@@ -388,6 +482,7 @@ export class Arena {
       });
       this.#host.abandon(segment);
     }
+    await this.#file?.close();
     this.#state = "closed";
     this.#host.closed(this);
   }

@@ -1,21 +1,23 @@
 /** The engine: one scheme, the notifier and the leases, arenas and files. Only it decides when. */
 
 import { Arena, type ArenaHost, type ArenaOptions } from "./arena.js";
+import { type Backing, type FileArenaOptions, openBacking } from "./backing.js";
 import { invariant } from "./core/assert.js";
 import type { ChunkTable } from "./core/chunk-table.js";
 import { Dispatcher } from "./core/dispatcher.js";
 import { argumentError, PinlessError } from "./core/errors.js";
 import { MMU_EVENTS, type MmuEvent } from "./core/events.js";
 import { ForeignCalls } from "./core/foreign-calls.js";
-import type { Host, StartedScheme, WaitHistogram } from "./core/host.js";
+import type { Host, NodeHandle, StartedScheme, WaitHistogram } from "./core/host.js";
 import { DROPPED, LeaseTable, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "./core/lease-table.js";
 import { Leases } from "./core/leases.js";
 import { MmuNotifier } from "./core/notifier.js";
 import { type EngineSettings, SCHEMES } from "./core/options.js";
-import type { Follower, PinMode, RequestPlace, Scheme, SchemeName, Watchdog } from "./core/ports.js";
+import type { Copier, Follower, PinMode, RequestPlace, Scheme, SchemeName, Watchdog } from "./core/ports.js";
 import { Pressure, SAMPLE_MS } from "./core/pressure.js";
 import { overlaps, type Range } from "./core/ranges.js";
 import type { EngineStats, Released } from "./core/stats.js";
+import { SelfMemory } from "./files/copier.js";
 import { File } from "./files/file.js";
 import { Staging } from "./files/staging.js";
 import { TurnsOfFiles } from "./files/turns.js";
@@ -71,6 +73,9 @@ export class PortableEngine {
   #lastSegment: Segment | null = null;
   #state: "open" | "closing" | "closed" = "open";
   #closing: Promise<void> | null = null;
+  /** What copies into mapped files, opened with the first arena of one. */
+  #selfMemory: Promise<Copier> | null = null;
+  #selfMemoryHandle: NodeHandle | null = null;
   #bounced = 0;
   #buffered = 0;
 
@@ -137,16 +142,50 @@ export class PortableEngine {
     this.#pipeStaging = new Staging((bytes) => this.#newArena({ bytes, hugePages: false }, false), true);
   }
 
-  /** Memory for I/O. Populated, and in huge pages where there are any. Rejects with ENOMEM, `ERR_PINLESS_CLOSED`. */
-  async arena(options: ArenaOptions): Promise<Arena> {
+  /**
+   * Memory for I/O. Populated, and in huge pages where there are any. Rejects with ENOMEM, `ERR_PINLESS_CLOSED`.
+   *
+   * With `file` it's a shared mapping of a regular file, as by mmap(2). What is read into it is copied (`stats().bounced`), since no device
+   * may write into such a mapping; what is written from it goes straight, never by a lease. As with any mapping, where somebody cuts the
+   * file short, or its filesystem finds no room, a load or store by JavaScript ends the process with SIGBUS, which nothing can catch; I/O
+   * fails with EFAULT there. Rejects as node:fs does where the file can't be opened, with `ERR_PINLESS_UNSUPPORTED` if it isn't a regular
+   * file or there's no /proc/self/mem to copy by.
+   */
+  async arena(options: ArenaOptions | FileArenaOptions): Promise<Arena> {
     this.#assertOpen();
+    if (isOfFile(options)) return this.#fileArena(options);
     if (!Number.isSafeInteger(options?.bytes) || options.bytes < 1)
       throw argumentError("ERR_OUT_OF_RANGE", `an arena of ${options?.bytes} bytes can't be made`);
     return this.#newArena(options, true);
   }
 
-  async #newArena(options: ArenaOptions, leased: boolean): Promise<Arena> {
-    const arena = new Arena(this.#arenaHost(leased), options);
+  async #fileArena(options: FileArenaOptions): Promise<Arena> {
+    this.#selfMemory ??= this.#openSelfMemory();
+    const copier = await this.#selfMemory;
+    const backing = await openBacking(options, this.#host.openFile);
+    return this.#newArena({ ...options, bytes: backing.bytes }, false, backing, copier);
+  }
+
+  async #openSelfMemory(): Promise<Copier> {
+    try {
+      const opened = await this.#host.openFile("/proc/self/mem", "r+");
+      this.#selfMemoryHandle = opened.handle;
+      return new SelfMemory(this.#dispatcher, (attempt) => this.#enqueue(attempt), opened.handle.fd);
+    } catch (cause) {
+      throw new PinlessError(
+        "ERR_PINLESS_UNSUPPORTED",
+        `copies into a mapped file go by /proc/self/mem, which can't be opened here: ${(cause as Error).message}`,
+      );
+    }
+  }
+
+  async #newArena(
+    options: ArenaOptions,
+    leased: boolean,
+    backing: Backing | null = null,
+    copier: Copier | null = null,
+  ): Promise<Arena> {
+    const arena = new Arena({ ...this.#arenaHost(leased), copier }, options, backing);
     this.#arenas.add(arena);
     try {
       await arena.grow(options.bytes);
@@ -163,6 +202,7 @@ export class PortableEngine {
       loop: this.#host.loop,
       dispatcher: this.#dispatcher,
       notifier: this.notifier,
+      copier: null,
       uses: this.#uses,
       chunkBytes: this.#settings.chunkBytes,
       describe: this.#host.describe,
@@ -302,6 +342,7 @@ export class PortableEngine {
     this.#state = "closing";
     await Promise.all([...this.#files].map((file) => file.close()));
     await Promise.all([...this.#arenas].map((arena) => arena.close()));
+    await this.#selfMemoryHandle?.close();
     await this.releasePins();
     invariant("EXACTLY_ONCE", this.#dispatcher.requests.active === 0, "requests were left behind by close()");
     this.#stopClock?.();
@@ -317,7 +358,7 @@ export class PortableEngine {
 
   #adopt(segment: Segment, leased: boolean): void {
     segment.index = this.#dispatcher.gate.addTable(segment.table);
-    // Memory that waits for a pipe may do so for ever: a lease on it would pin it for as long.
+    // Memory that waits for a pipe may do so for ever: a lease on it would pin it for as long. A mapped file can't be registered at all.
     if (!leased) this.#dispatcher.gate.unsettle(segment.range);
     noteSegment(segment);
     this.#byTable[segment.index] = segment;
@@ -347,6 +388,7 @@ export class PortableEngine {
 
   #abandon(segment: Segment): void {
     this.#unregister(segment);
+    if (segment.copier !== null) this.#dispatcher.gate.settle(segment.range);
     this.#dispatcher.gate.removeTable(segment.index);
     this.#byTable[segment.index] = undefined;
     // The buffer stays known, as closed memory: I/O on its views fails with EFAULT instead of being copied to nowhere.
@@ -488,6 +530,10 @@ export function startFirst(host: Host, settings: EngineSettings): StartedScheme 
 
 function closedError(): PinlessError {
   return new PinlessError("ERR_PINLESS_CLOSED", "the engine was closed");
+}
+
+function isOfFile(options: ArenaOptions | FileArenaOptions | undefined): options is FileArenaOptions {
+  return (options as FileArenaOptions | undefined)?.file !== undefined;
 }
 
 /** Buffer slots that a segment takes when it's registered for life. */

@@ -18,6 +18,7 @@ import { addEngine, removeEngine } from "./operators/server.js";
 import { startScheme } from "./schemes/start.js";
 
 export type { Arena, ArenaOptions } from "./arena.js";
+export type { FileArenaOptions } from "./backing.js";
 export { InvariantViolation } from "./core/assert.js";
 export type { Done } from "./core/dispatcher.js";
 export { ERROR_CODES, PinlessError, type PinlessErrorCode, type SystemError } from "./core/errors.js";

@@ -5,7 +5,7 @@ import { PinlessError } from "./core/errors.js";
 import type { FreeList } from "./core/free-list.js";
 import type { Gate } from "./core/gate.js";
 import type { MmuNotifier } from "./core/notifier.js";
-import type { RequestPlace } from "./core/ports.js";
+import type { Copier, RequestPlace } from "./core/ports.js";
 import { alignOut, type Range } from "./core/ranges.js";
 
 export const PAGE_BYTES = 4096;
@@ -22,6 +22,8 @@ export interface Segment {
   /** Those of its engine. */
   readonly gate: Gate;
   readonly notifier: MmuNotifier;
+  /** Of a mapped file: no device may write into it (see copier.ts). Null: anonymous memory. */
+  readonly copier: Copier | null;
   /** The gate's number for it; -1 once it's gone. */
   index: number;
   /** Closing: no I/O begins on it any more. */

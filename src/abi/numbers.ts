@@ -126,7 +126,10 @@ export const MMAN = {
   PROT_READ: 1,
   PROT_WRITE: 2,
   MAP_SHARED: 1,
+  MAP_PRIVATE: 2,
   MAP_FIXED: 0x10,
+  MAP_ANONYMOUS: 0x20,
+  MAP_NORESERVE: 0x4000,
   MREMAP_FIXED: 2,
   MAP_POPULATE: 0x8000,
   MADV_DONTNEED: 4,
@@ -140,6 +143,7 @@ export const MMAN = {
   MADV_POPULATE_WRITE: 23,
   MADV_DONTNEED_LOCKED: 24,
   MADV_COLLAPSE: 25,
+  MS_SYNC: 4,
 } as const;
 
 export const POLL = { POLLIN: 1, POLLOUT: 4 } as const;

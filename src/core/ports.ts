@@ -13,6 +13,10 @@ export const ENOMEM = 12;
 export const EFAULT = 14;
 export const ECANCELED = 125;
 
+/** Flags of open(2), which the architectures that Node knows agree on. */
+export const O_RDWR = 2;
+export const O_CREAT = 0o100;
+
 export type SchemeName = "io_uring" | "aio" | "direct";
 export type PinMode = "lease" | "lifetime" | "per-io";
 export type Operation = "read" | "write";
@@ -99,18 +103,28 @@ export type MemoryOperation =
   | "pageOut"
   | "migrate"
   | "makeReadOnly"
-  | "makeWritable";
+  | "makeWritable"
+  /** Makes a file so long that `bytes` fit in from `file.position` on, if it's shorter. */
+  | "extendFile"
+  /** In place of what is mapped there: a part of a file, shared with everyone else who maps it. */
+  | "mapFile"
+  /** In place of what is mapped there: zeros. */
+  | "mapZeros"
+  /** What is dirty goes to the file, and to its device. */
+  | "writeback";
 
 export interface MemoryRequest {
   readonly operation: MemoryOperation;
   readonly address: number;
   readonly bytes: number;
-  /** `prepare` only: leave the memory to children, as memory is by default. */
+  /** `prepare` and `mapFile`: leave the memory to children, as memory is by default. */
   readonly inherit?: boolean;
   /** `prepare` only: ask for huge pages. */
   readonly hugePages?: boolean;
   /** `migrate` only: where to. */
   readonly node?: number;
+  /** `extendFile` and `mapFile`: which file, and from where in it on. */
+  readonly file?: { readonly fd: number; readonly position: number };
 }
 
 export interface MemoryResult {
@@ -122,6 +136,12 @@ export interface MemoryResult {
   readonly errno: number;
   /** Pieces that are huge pages now, as far as was found out. Null: as before. */
   readonly huge: readonly Range[] | null;
+}
+
+/** What copies between memory that can be pulled away and staging memory, and fails where a store would end the process. */
+export interface Copier {
+  /** Resolves to 0 or a negative errno. `toMemory`: from the staging memory at that address; else to it. */
+  copy(toMemory: boolean, place: RequestPlace, staging: number): Promise<number>;
 }
 
 /** Memory and the operations on it. `run` works on a thread of its own. */

@@ -40,7 +40,7 @@ export interface EngineStats {
     /** They're given up now. The first request that wants one after memory has been quiet ends it. */
     readonly active: boolean;
   };
-  /** Requests copied through staging memory. */
+  /** Requests copied through staging memory; each copy into a mapped file, or out of one, counts as a request of its own too. */
   readonly bounced: number;
   /** Requests that went through the page cache. */
   readonly buffered: number;

@@ -93,8 +93,8 @@ export class File extends NodeFile {
 
   /**
    * The hot path: hands over one request without allocating. `done(errno, bytes, buffer)` is called once, never in here; `bytes` may be
-   * short, as with read(2). After `"busy"`, wait for `engine.drained()`. Aligned memory of an arena goes straight through; everything else
-   * takes the way of `read` and `write`.
+   * short, as with read(2). After `"busy"`, wait for `engine.drained()`. Aligned memory of an arena goes straight through; everything else,
+   * and what is read into a mapped file, takes the way of `read` and `write`.
    */
   submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "completed" | "queued" | "busy" {
     if (!this.isOpen) throw this.closedError(op);
@@ -123,6 +123,7 @@ export class File extends NodeFile {
     if (write ? !this.#directWrites || !this.#transfers.turns.direct : this.#directFile < 0) return null;
     const place = (buffer as { [PLACE]?: Place })[PLACE] ?? this.#placeOf(buffer);
     if (place === null || place.segment.closed || place.segment.gate !== this.#dispatcher.gate) return null;
+    if (!write && place.segment.copier !== null) return null;
     // Bitwise on doubles takes the low 32 bits, which is all that an alignment asks about.
     if (((position | place.bytes) & this.#offsetMask) !== 0 || (place.address & this.#memoryMask) !== 0) return null;
     return place;

@@ -143,8 +143,9 @@ export class Transfers implements Writer {
     if (segment?.closed === true || isGone(segment, view)) throw this.error(write, -EFAULT);
     const inArena = segment !== null && contains(segment.range, rangeIn(segment, view));
     const { seekable, memoryAlign } = this.#opened;
-    // What waits for a pipe, for ever perhaps, isn't in memory that anyone else may have to wait for.
-    const usable = inArena && seekable && (!direct || (view.byteOffset & (memoryAlign - 1)) === 0);
+    // What waits for a pipe, for ever perhaps, isn't in memory that anyone else may have to wait for. Of a mapped file only reads may come.
+    const fits = !direct || (view.byteOffset & (memoryAlign - 1)) === 0;
+    const usable = inArena && seekable && fits && (write || segment.copier === null);
     const pieceBytes = seekable ? PIECE_BYTES : PIPE_PIECE_BYTES;
     if (!usable && view.byteLength > 0) this.#host.counted("bounced");
     const whole = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
@@ -194,8 +195,19 @@ export class Transfers implements Writer {
       };
       const segment = segmentOf(memory.buffer);
       if (segment === null) copy();
+      else if (segment.copier !== null) this.#copyByKernel(write, memory, piece, segment).then(resolve, reject);
       else segment.notifier.whenOpen(rangeIn(segment, memory), write ? "deviceReads" : "deviceWrites", copy);
     });
+  }
+
+  async #copyByKernel(write: boolean, memory: Uint8Array, piece: Uint8Array, segment: Segment): Promise<void> {
+    if (memory.byteLength === 0) return;
+    // While it closes, the gate says which copies were in time.
+    const refused = segment.index < 0 || !contains(segment.range, rangeIn(segment, memory));
+    const place = placeIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
+    const staging = rangeIn(segmentOf(piece.buffer)!, piece).start;
+    const errno = refused ? -EFAULT : await segment.copier!.copy(!write, place, staging);
+    if (errno < 0) throw this.error(write, errno);
   }
 
   #issue(write: boolean, memory: Uint8Array, position: number, direct: boolean): Promise<number> {

@@ -11,6 +11,7 @@ import {
   aioSyscalls,
   DLFCN,
   MEMPOLICY,
+  MMAN,
   memorySyscalls,
   numaSyscalls,
   SOCKET,
@@ -41,6 +42,8 @@ interface Libc {
   getevents(nr: number, context: number, min: number, max: number, events: number, timeout: number): number;
   mmap(address: number, bytes: number, protection: number, flags: number, fd: number, offset: number): number;
   munmap(address: number, bytes: number): number;
+  msync(address: number, bytes: number, flags: number): number;
+  fallocate(fd: number, mode: number, offset: number, bytes: number): number;
   madvise(address: number, bytes: number, advice: number): number;
   mprotect(address: number, bytes: number, protection: number): number;
   movePages(
@@ -109,6 +112,8 @@ function bind(koffi: Koffi): Libc {
     getevents: lib.func("syscall", "long", ["long", "uintptr_t", "long", "long", "uintptr_t", "uintptr_t"]),
     mmap: lib.func("intptr_t mmap(uintptr_t address, size_t bytes, int protection, int flags, int fd, int64_t offset)"),
     munmap: lib.func("int munmap(uintptr_t address, size_t bytes)"),
+    msync: lib.func("int msync(uintptr_t address, size_t bytes, int flags)"),
+    fallocate: lib.func("int fallocate(int fd, int mode, int64_t offset, int64_t bytes)"),
     madvise: lib.func("int madvise(uintptr_t address, size_t bytes, int advice)"),
     mprotect: lib.func("int mprotect(uintptr_t address, size_t bytes, int protection)"),
     movePages: lib.func("syscall", "long", ["long", "int", "size_t", "uint64_t *", "int32_t *", "int32_t *", "int"]),
@@ -215,6 +220,31 @@ export function ioGetevents(context: number, min: number, max: number, events: n
 export function mmap(bytes: number, protection: number, flags: number, fd: number, offset: number): number {
   const c = bound();
   return orErrno(c, c.mmap(0, bytes, protection, flags, fd, offset));
+}
+
+/** In place of what is mapped there. 0, or -errno. */
+export function mapOver(
+  address: number,
+  bytes: number,
+  protection: number,
+  flags: number,
+  fd: number,
+  offset: number,
+): number {
+  const c = bound();
+  const at = orErrno(c, c.mmap(address, bytes, protection, flags | MMAN.MAP_FIXED, fd, offset));
+  return Math.min(0, at);
+}
+
+export function msync(address: number, bytes: number, flags: number): number {
+  const c = bound();
+  return orErrno(c, c.msync(address, bytes, flags));
+}
+
+/** Makes room in a file, and the file so long. */
+export function fallocate(fd: number, offset: number, bytes: number): number {
+  const c = bound();
+  return orErrno(c, c.fallocate(fd, 0, offset, bytes));
 }
 
 export function munmap(address: number, bytes: number): number {

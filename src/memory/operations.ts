@@ -4,10 +4,11 @@ import { ERRNO, MMAN } from "../abi/numbers.js";
 import type { MemoryRequest, MemoryResult } from "../core/ports.js";
 import type { Range } from "../core/ranges.js";
 import { madvise, movePages, mprotect } from "../linux/libc.js";
+import { extendFile, mapFile, mapZeros, writeback } from "./mapped-file.js";
 import { migrate } from "./migrate.js";
 import { presentPages, residentPages } from "./pagemap.js";
 import { persistently } from "./patience.js";
-import { hugePageBytes, PAGE_BYTES, pagesOf, pieces } from "./pieces.js";
+import { hugePageBytes, inOne, PAGE_BYTES, pagesOf, pieces } from "./pieces.js";
 
 export function runOperation(request: MemoryRequest): MemoryResult {
   const range = { start: request.address, end: request.address + request.bytes };
@@ -30,6 +31,14 @@ export function runOperation(request: MemoryRequest): MemoryResult {
       return protect(range, MMAN.PROT_READ);
     case "makeWritable":
       return protect(range, MMAN.PROT_READ | MMAN.PROT_WRITE);
+    case "extendFile":
+      return extendFile(range, request);
+    case "mapFile":
+      return mapFile(range, request);
+    case "mapZeros":
+      return mapZeros(range);
+    case "writeback":
+      return writeback(range);
   }
 }
 
@@ -80,9 +89,7 @@ function collapse(range: Range): MemoryResult {
 
 /** In one call, so that it's done or not done: where the range was one mapping, what is refused has changed nothing. */
 function protect(range: Range, protection: number): MemoryResult {
-  const pages = pagesOf(range);
-  const errno = mprotect(range.start, range.end - range.start, protection);
-  return { pages, done: errno === 0 ? pages : 0, busy: errno === 0 ? 0 : pages, errno, huge: null };
+  return inOne(range, mprotect(range.start, range.end - range.start, protection));
 }
 
 /** Loads from pages that are in memory: what NUMA balancing has hidden is there again. */

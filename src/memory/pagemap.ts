@@ -5,8 +5,9 @@ import type { Range } from "../core/ranges.js";
 import { PAGE_BYTES, pagesOf } from "./pieces.js";
 
 const ENTRY_BYTES = 8;
-/** Of an entry's highest byte: bits 63 and 56. */
+/** Of an entry's highest byte: bits 63, 61 and 56. */
 const PRESENT = 0x80;
+const OF_FILE = 0x20;
 const EXCLUSIVE = 0x01;
 
 /** The highest byte of each page's entry. */
@@ -22,12 +23,12 @@ function entries(range: Range): Uint8Array {
 }
 
 /**
- * Pages of the range that are in memory and this process's alone. Those that aren't its alone are the shared zero page, which a split huge
- * page of zeros maps, and which holds no memory.
+ * Pages of the range that are in memory, and a file's or this process's alone. Others are the shared zero page, which a split huge page of
+ * zeros maps, and which holds no memory.
  */
 export function residentPages(range: Range): number {
   return entries(range).reduce(
-    (sum, entry) => ((entry & PRESENT) !== 0 && (entry & EXCLUSIVE) !== 0 ? sum + 1 : sum),
+    (sum, entry) => ((entry & PRESENT) !== 0 && (entry & (EXCLUSIVE | OF_FILE)) !== 0 ? sum + 1 : sum),
     0,
   );
 }

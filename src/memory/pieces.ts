@@ -1,6 +1,7 @@
 /** What memory operations are done in: pieces of a huge page, counted in pages. */
 
 import { readFileSync } from "node:fs";
+import type { MemoryResult } from "../core/ports.js";
 import { alignDown, alignUp, intersect, type Range } from "../core/ranges.js";
 
 export const PAGE_BYTES = 4096;
@@ -15,6 +16,12 @@ export function* pieces(range: Range): Generator<Range> {
 
 export function pagesOf(r: Range): number {
   return (alignUp(r.end, PAGE_BYTES) - alignDown(r.start, PAGE_BYTES)) / PAGE_BYTES;
+}
+
+/** What came of one call for all of the range. */
+export function inOne(range: Range, errno: number): MemoryResult {
+  const pages = pagesOf(range);
+  return { pages, done: errno === 0 ? pages : 0, busy: errno === 0 ? 0 : pages, errno, huge: null };
 }
 
 function readHugePageBytes(): number {

@@ -7,6 +7,7 @@ import type { Machine } from "./machine.js";
 import { WAIT } from "./memory.js";
 
 const EAGAIN = 11;
+const ENODEV = 19;
 const EINVAL = 22;
 const HUGE_PAGE_BYTES = 2 << 20;
 const HUGE_PAGES = HUGE_PAGE_BYTES / PAGE_BYTES;
@@ -82,6 +83,12 @@ export class ModelMemory implements Memory {
         machine.contents.show(first, count);
         return { pagesDone: errno === 0 ? count : 0, errno, isHuge: errno === 0 };
       }
+      // Its files can't be mapped.
+      case "extendFile":
+      case "mapFile":
+      case "mapZeros":
+      case "writeback":
+        return { pagesDone: 0, errno: -ENODEV, isHuge: false };
     }
   }
 

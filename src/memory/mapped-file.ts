@@ -1,0 +1,45 @@
+/** The operations on memory that is a mapping of a file. */
+
+import { fstatSync, ftruncateSync } from "node:fs";
+import { ERRNO, MMAN } from "../abi/numbers.js";
+import type { MemoryRequest, MemoryResult } from "../core/ports.js";
+import type { Range } from "../core/ranges.js";
+import { fallocate, madvise, mapOver, msync } from "../linux/libc.js";
+import { inOne } from "./pieces.js";
+
+const READ_WRITE = MMAN.PROT_READ | MMAN.PROT_WRITE;
+
+/** With room on the device, where the filesystem can promise that: a store that finds none ends the process. */
+export function extendFile(range: Range, { file }: MemoryRequest): MemoryResult {
+  const { fd, position } = file!;
+  const { size } = fstatSync(fd);
+  const end = position + range.end - range.start;
+  if (size >= end) return inOne(range, 0);
+  const allocated = fallocate(fd, size, end - size);
+  if (allocated !== -ERRNO.EOPNOTSUPP) return inOne(range, allocated);
+  try {
+    ftruncateSync(fd, end);
+    return inOne(range, 0);
+  } catch (error) {
+    return inOne(range, (error as { errno: number }).errno);
+  }
+}
+
+/** Nothing of it is read before it's used. */
+export function mapFile(range: Range, { file, inherit }: MemoryRequest): MemoryResult {
+  const { fd, position } = file!;
+  const bytes = range.end - range.start;
+  const mapped = mapOver(range.start, bytes, READ_WRITE, MMAN.MAP_SHARED, fd, position);
+  if (mapped < 0 || inherit === true) return inOne(range, mapped);
+  return inOne(range, madvise(range.start, bytes, MMAN.MADV_DONTFORK));
+}
+
+/** As a new arena is before anything has been written to it; no access of a stale view ends the process. */
+export function mapZeros(range: Range): MemoryResult {
+  const flags = MMAN.MAP_PRIVATE | MMAN.MAP_ANONYMOUS | MMAN.MAP_NORESERVE;
+  return inOne(range, mapOver(range.start, range.end - range.start, READ_WRITE, flags, -1, 0));
+}
+
+export function writeback(range: Range): MemoryResult {
+  return inOne(range, msync(range.start, range.end - range.start, MMAN.MS_SYNC));
+}
