@@ -32,14 +32,21 @@ export class Userfaultfd {
 
   /**
    * A userfaultfd, or -errno. It's closed with this thread's environment, however that ends: everybody who waits is let go then.
-   * It sees no faults of the kernel's own (UFFD_USER_MODE_ONLY), which is what ordinary users may have.
+   * It sees no faults of the kernel's own (UFFD_USER_MODE_ONLY), which is what ordinary users may have. Mappings of files can be registered
+   * only with asynchronous write protection, which came with Linux 6.7.
    */
   static open(): Userfaultfd | number {
+    const opened = Userfaultfd.#open(FEATURES | UFFD.UFFD_FEATURE_WP_ASYNC);
+    return opened === -ERRNO.EINVAL ? Userfaultfd.#open(FEATURES) : opened;
+  }
+
+  /** Features that the kernel doesn't know are EINVAL, and the descriptor is good for nothing more. */
+  static #open(features: number): Userfaultfd | number {
     const fd = userfaultfd(UFFD.UFFD_USER_MODE_ONLY | FCNTL.O_CLOEXEC | FCNTL.O_NONBLOCK);
     if (fd < 0) return fd;
     const made = new Userfaultfd(fd);
     made.#quads[UFFDIO_API.fields.api / 8] = BigInt(UFFD.UFFD_API);
-    made.#quads[UFFDIO_API.fields.features / 8] = BigInt(FEATURES);
+    made.#quads[UFFDIO_API.fields.features / 8] = BigInt(features);
     const answer = ioctl(fd, UFFD.UFFDIO_API, made.#address);
     if (answer < 0) {
       close(fd);
@@ -49,7 +56,7 @@ export class Userfaultfd {
     return made;
   }
 
-  /** 0, or -errno: EBUSY where another userfaultfd has it. */
+  /** 0, or -errno: EBUSY where another userfaultfd has it, EINVAL where it's a file's and can't be registered. */
   register(range: Range): number {
     this.#range(range);
     this.#quads[UFFDIO_REGISTER.fields.mode / 8] = BigInt(UFFD.UFFDIO_REGISTER_MODE_WP);
@@ -97,7 +104,7 @@ export function explainNoUserfaultfd(errno: number): string {
     case ERRNO.EPERM:
       return `${what}: userfaultfd is forbidden here, by a seccomp filter or a security module (containers: allow userfaultfd).`;
     case ERRNO.EINVAL:
-      return `${what}: this kernel's userfaultfd has no write protection or no events of an ordinary user (x86-64: 5.11 or later, arm64: 6.10 or later).`;
+      return `${what}: this kernel's userfaultfd has no write protection or no events of an ordinary user (x86-64: 5.11 or later, arm64: 6.10 or later), or none of a file's mapping (6.7 or later).`;
     case ERRNO.EBUSY:
       return `${what} on a part of it that another userfaultfd holds.`;
     default:
