@@ -48,11 +48,29 @@ interface DiskImage {
 }
 
 /** A loop device over a file of zeros. `detach` while it's open: it goes when the last one closes it. */
-export function loopDevice(t: TestContext, bytes: number): { device: string; file: string; detach(): void } {
-  const file = image(scratchDirectory(t), bytes);
+export function loopDevice(
+  t: TestContext,
+  bytes: number,
+  inside = scratchDirectory(t),
+): { device: string; file: string; detach(): void } {
+  const file = image(inside, bytes);
   const device = execFileSync("losetup", ["--find", "--show", file], { encoding: "utf8" }).trim();
-  undoingByShell(t, `losetup -d '${device}' || ! losetup -n -O BACK-FILE '${device}' | grep -q '^${file}'`);
+  // It may be another's by then: whoever detached it was first.
+  undoingByShell(t, `! losetup -n -O BACK-FILE '${device}' | grep -q '^${file}' || losetup -d '${device}'`);
   return { device, file, detach: () => run("losetup", "-d", device) };
+}
+
+/** A filesystem of its own on a loop device, over a file in memory (fast) or on the scratch disk. `options`: more of mkfs's. */
+export function disk(
+  t: TestContext,
+  filesystem: "btrfs" | "ext4" | "xfs",
+  bytes: number,
+  place: "memory" | "scratch",
+  ...options: string[]
+): { device: string; mount: string } {
+  const { device } = loopDevice(t, bytes, place === "memory" ? tmpfs(t, bytes) : undefined);
+  run(`mkfs.${filesystem}`, "-q", ...options, device);
+  return { device, mount: mount(t, device) };
 }
 
 /** Takes a mount away from its path; it's there for whoever has files of it open. */
