@@ -25,7 +25,7 @@ export class SelfMemory implements Copier {
 
   copy(toMemory: boolean, place: RequestPlace, staging: number): Promise<number> {
     return new Promise((resolve) => {
-      // Less than all of it: the rest can't be accessed.
+      // Less than all of it is an error too, though this kernel (6.18) has no such answer.
       const done = (errno: number, bytes: number): void => {
         resolve(errno === 0 && bytes < place.bytes ? -EFAULT : errno);
       };

@@ -73,6 +73,13 @@ export function disk(
   return { device, mount: mount(t, device) };
 }
 
+/** An ext4 whose device fails once `roomBytes` of it are written. */
+export function failingDisk(t: TestContext, bytes: number, roomBytes: number): string {
+  const { device } = loopDevice(t, bytes, tmpfs(t, roomBytes));
+  run("mkfs.ext4", "-q", device);
+  return mount(t, device);
+}
+
 /** Takes a mount away from its path; it's there for whoever has files of it open. */
 export function unmountLazily(at: string): void {
   run("umount", "-l", at);
