@@ -15,8 +15,11 @@ const layers = {
   events: ["events/", ["events/", "linux/", "abi/", "core/"], NODE],
   operators: ["operators/", ["operators/", "linux/", "abi/", "core/"], NODE],
   model: ["model/", ["model/", "abi/", "core/"]],
-  engine: ["engine\\.ts$", ["engine\\.ts$", "(arena|backing|segment)\\.ts$", "files/", "core/"]],
-  arena: ["(arena|backing|segment)\\.ts$", ["engine\\.ts$", "(arena|backing|segment)\\.ts$", "files/", "core/"]],
+  engine: ["engine\\.ts$", ["engine\\.ts$", "(arena|backing|changes|segment)\\.ts$", "files/", "core/"]],
+  arena: [
+    "(arena|backing|changes|segment)\\.ts$",
+    ["engine\\.ts$", "(arena|backing|changes|segment)\\.ts$", "files/", "core/"],
+  ],
   files: ["files/", ["engine\\.ts$", "(arena|segment)\\.ts$", "files/", "core/"], NODE],
   simulate: ["simulate/", ["simulate/", "engine\\.ts$", "model/", "core/"]],
   lab: ["lab/", ["lab/", "simulate/", "model/", "core/"], NODE],

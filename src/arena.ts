@@ -1,22 +1,12 @@
 /** Memory that I/O goes to and from, and the operations on it. */
 
 import type { Backing } from "./backing.js";
+import { Changes, type ChangesHost } from "./changes.js";
 import { ChunkTable } from "./core/chunk-table.js";
-import type { Dispatcher } from "./core/dispatcher.js";
 import { argumentError, type DescribeErrno, PinlessError, type PinlessErrorCode, systemError } from "./core/errors.js";
-import type { MmuEvent } from "./core/events.js";
 import { FreeList } from "./core/free-list.js";
-import type { MmuNotifier, Protection } from "./core/notifier.js";
-import {
-  type Copier,
-  ENOMEM,
-  type Loop,
-  type Mapping,
-  type Memory,
-  type MemoryRequest,
-  type MemoryResult,
-  type OperationReport,
-} from "./core/ports.js";
+import type { Protection } from "./core/notifier.js";
+import { type Copier, ENOMEM, type Mapping, type MemoryResult, type OperationReport } from "./core/ports.js";
 import { alignDown, alignOut, alignUp, contains, type Range, without } from "./core/ranges.js";
 import type { Uses } from "./files/uses.js";
 import { bytesAt, PAGE_BYTES, PLACE, pagesOf, placeIn, rangeIn, type Segment, wholePages } from "./segment.js";
@@ -29,11 +19,7 @@ const MAX_SEGMENT_BYTES = 4 * 2 ** 30;
 const WASM_PAGE_BYTES = 65536;
 
 /** What an arena needs of its engine. */
-export interface ArenaHost {
-  readonly memory: Memory;
-  readonly loop: Loop;
-  readonly dispatcher: Dispatcher;
-  readonly notifier: MmuNotifier;
+export interface ArenaHost extends ChangesHost {
   /** Of a mapped file. */
   readonly copier: Copier | null;
   readonly uses: Uses;
@@ -44,7 +30,6 @@ export interface ArenaHost {
   /** What other code does to it is followed from now on, and until `unfollow`. */
   follow(segment: Segment): Promise<void>;
   unfollow(segment: Segment): Promise<void>;
-  counted(event: MmuEvent, waitedMs: number): void;
   closed(arena: Arena): void;
 }
 
@@ -63,6 +48,7 @@ export class Arena {
   /** Null: anonymous memory. */
   readonly #file: Backing | null;
   readonly #segments: Segment[] = [];
+  readonly #changes: Changes;
   #state: "open" | "closing" | "closed" = "open";
   /** protect() was called, so that memory may be, or may be about to be, read-only. */
   #protects = false;
@@ -72,6 +58,7 @@ export class Arena {
     this.#host = host;
     this.#options = options;
     this.#file = file;
+    this.#changes = new Changes(host, this.#segments);
   }
 
   /** Bytes in all segments. */
@@ -202,7 +189,7 @@ export class Arena {
       throw closedError();
     }
     this.#segments.push(segment);
-    this.#noteHuge(range, prepared);
+    this.#changes.noteHuge(range, prepared);
   }
 
   async #prepare(address: number, bytes: number): Promise<MemoryResult> {
@@ -237,10 +224,10 @@ export class Arena {
       this.#refuseFile(
         "a file's pages aren't this process's to free: discard() lets go of them, pageOut() sends them out",
       );
-    return this.#operate("CLEAR", range, 1, (part, segment) => {
+    return this.#changes.operate("CLEAR", this.#partsOf(range), 1, (part, segment) => {
       const start = Math.min(part.end, alignUp(part.start, PAGE_BYTES));
       const end = Math.max(start, alignDown(part.end, PAGE_BYTES));
-      if (this.#file !== null) return this.#runOn({ start, end }, operation);
+      if (this.#file !== null) return this.#changes.run({ start, end }, operation);
       const edges = [
         { start: part.start, end: start },
         { start: end, end: part.end },
@@ -253,7 +240,7 @@ export class Arena {
       }
       // A store into memory that other code has unmapped would end the process.
       for (const edge of edges) if (!segment.table.isGone(edge)) bytesAt(segment, edge).fill(0);
-      return this.#runOn({ start, end }, operation);
+      return this.#changes.run({ start, end }, operation);
     });
   }
 
@@ -268,7 +255,9 @@ export class Arena {
       "the filesystem decides how large a file's pages are in memory: they can't be collapsed from here",
     );
     refuseIf("ERR_PINLESS_NO_HUGE_PAGES", this.#host.memory.explainNoCollapse());
-    return this.#operate("MIGRATE", range, HUGE_PAGE_BYTES, (part) => this.#runOn(part, "collapse"));
+    return this.#changes.operate("MIGRATE", this.#partsOf(range), HUGE_PAGE_BYTES, (part) =>
+      this.#changes.run(part, "collapse"),
+    );
   }
 
   /**
@@ -278,14 +267,16 @@ export class Arena {
   async pageOut(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
     if (this.#file !== null) {
-      return this.#operate("CLEAR", range, PAGE_BYTES, async (part) => {
+      return this.#changes.operate("CLEAR", this.#partsOf(range), PAGE_BYTES, async (part) => {
         await this.#write(part);
-        return this.#runOn(part, "pageOut");
+        return this.#changes.run(part, "pageOut");
       });
     }
     const noSwap = "no swap is active (/proc/swaps), so anonymous memory can't be paged out: swapon one";
     refuseIf("ERR_PINLESS_NO_SWAP", this.#host.memory.hasSwap() ? null : noSwap);
-    return this.#operate("CLEAR", range, PAGE_BYTES, (part) => this.#runOn(part, "pageOut"));
+    return this.#changes.operate("CLEAR", this.#partsOf(range), PAGE_BYTES, (part) =>
+      this.#changes.run(part, "pageOut"),
+    );
   }
 
   /**
@@ -303,7 +294,9 @@ export class Arena {
     const nodes = memory.nodes();
     const none = `node ${node} has no memory, or none that this process may use; nodes that have: ${nodes.join(", ")}`;
     refuseIf("ERR_PINLESS_NO_NODE", nodes.includes(node) ? null : none);
-    return this.#operate("MIGRATE", range, PAGE_BYTES, (part) => this.#runOn(part, "migrate", node));
+    return this.#changes.operate("MIGRATE", this.#partsOf(range), PAGE_BYTES, (part) =>
+      this.#changes.run(part, "migrate", node),
+    );
   }
 
   /**
@@ -341,12 +334,12 @@ export class Arena {
       // A piece at a time that is all alike, and so one mapping: what the kernel refuses has changed nothing.
       const known = segment.gate.readOnly;
       for (const range of readOnly ? known.outside(part) : known.within(part)) {
-        const { errno } = await this.#runOn(range, readOnly ? "makeReadOnly" : "makeWritable");
+        const { errno } = await this.#changes.run(range, readOnly ? "makeReadOnly" : "makeWritable");
         if (errno !== 0) throw systemError(this.#host.describe, errno, "mprotect");
         changed.push({ range, readOnly });
       }
     };
-    return (await this.#invalidate(part, "PROTECTION_VMA", change, changed)).waitedMs;
+    return (await this.#changes.invalidate(part, "PROTECTION_VMA", change, changed)).waitedMs;
   }
 
   /**
@@ -362,7 +355,7 @@ export class Arena {
     const { part } = this.#locate(range);
     if (typeof fn !== "function") throw argumentError("ERR_INVALID_ARG_TYPE", "the second argument must be a function");
     const bytes = new Uint8Array(range.buffer, range.byteOffset, range.byteLength);
-    const { result, waitedMs } = await this.#invalidate(part, "EXCLUSIVE", async () => fn(bytes));
+    const { result, waitedMs } = await this.#changes.invalidate(part, "EXCLUSIVE", async () => fn(bytes));
     const pages = pagesOf(part);
     return { event: "EXCLUSIVE", pages, done: pages, busy: 0, waited: waitedMs, result };
   }
@@ -375,14 +368,15 @@ export class Arena {
    */
   async writeback(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
-    if (this.#file !== null) return this.#operate("PROTECTION_PAGE", range, PAGE_BYTES, (part) => this.#write(part));
+    if (this.#file !== null)
+      return this.#changes.operate("PROTECTION_PAGE", this.#partsOf(range), PAGE_BYTES, (part) => this.#write(part));
     const pages = this.#partsOf(range).reduce((sum, { part }) => sum + pagesOf(part), 0);
     const skipped = "anonymous memory has no file to be written to";
     return { event: "PROTECTION_PAGE", pages, done: 0, busy: 0, waited: 0, skipped };
   }
 
   async #write(part: Range): Promise<MemoryResult> {
-    const written = await this.#runOn(part, "writeback");
+    const written = await this.#changes.run(part, "writeback");
     if (written.errno !== 0) throw systemError(this.#host.describe, written.errno, "msync", this.#file?.path);
     return written;
   }
@@ -391,74 +385,11 @@ export class Arena {
     refuseIf("ERR_PINLESS_UNSUPPORTED", this.#file === null ? null : why);
   }
 
-  /** Runs an operation inside an invalidation of each segment that it touches, on whole `unit`s around the range. */
-  async #operate(
-    event: MmuEvent,
-    view: ArrayBufferView | undefined,
-    unit: number,
-    run: (part: Range, segment: Segment) => Promise<MemoryResult>,
-  ): Promise<OperationReport> {
-    this.#assertOpen();
-    const total = { pages: 0, done: 0, busy: 0, waited: 0 };
-    for (const { segment, part } of this.#partsOf(view)) {
-      const whole = alignOut(part, unit);
-      const { result, waitedMs } = await this.#invalidate(whole, event, async () => run(whole, segment));
-      this.#noteHuge(whole, result);
-      total.pages += result.pages;
-      total.done += result.done;
-      total.busy += result.busy;
-      total.waited = Math.max(total.waited, waitedMs);
-    }
-    return { event, ...total };
-  }
-
-  /** Of what other code has unmapped, nothing is touched: somebody else's memory may be there. */
-  async #runOn(range: Range, operation: MemoryRequest["operation"], node?: number): Promise<MemoryResult> {
-    const gone = this.#segments.find((segment) => contains(segment.range, range))?.table.gone ?? [];
-    const results: MemoryResult[] = [];
-    for (const { start, end } of gone.length === 0 ? [range] : without(range, gone)) {
-      const request = { operation, address: start, bytes: end - start };
-      results.push(await this.#host.memory.run(node === undefined ? request : { ...request, node }));
-    }
-    const [only, ...others] = results;
-    if (only === undefined) return { pages: 0, done: 0, busy: 0, errno: 0, huge: null };
-    return others.reduce(together, only);
-  }
-
-  async #invalidate<T>(
-    range: Range,
-    event: MmuEvent,
-    run: () => Promise<T>,
-    protections?: readonly Protection[],
-  ): Promise<{ result: T; waitedMs: number }> {
-    const { notifier, loop } = this.#host;
-    const began = loop.preciseMs();
-    let ready = (): void => {};
-    const begun = new Promise<void>((resolve) => {
-      ready = resolve;
-    });
-    const invalidation = notifier.invalidateRangeStart(range, event, { ready });
-    this.#host.dispatcher.nudge();
-    await begun;
-    const waitedMs = loop.preciseMs() - began;
-    try {
-      return { result: await run(), waitedMs };
-    } finally {
-      notifier.invalidateRangeEnd(invalidation, protections);
-      this.#host.counted(event, waitedMs);
-    }
-  }
-
   /** Resolves when what was asked for on a range has been answered: calls, also those that wait for room, and requests. */
   async #quiet(range: Range, patient: boolean): Promise<void> {
     const { uses, dispatcher } = this.#host;
     await new Promise<void>((resolve) => uses.whenQuiet(range, patient, resolve));
     await new Promise<void>((resolve) => dispatcher.whenQuiet(range, resolve));
-  }
-
-  #noteHuge(range: Range, { huge }: MemoryResult): void {
-    if (huge === null) return;
-    this.#host.dispatcher.gate.notePages(range, (chunk) => huge.some((piece) => contains(piece, chunk)));
   }
 
   /**
@@ -473,12 +404,12 @@ export class Arena {
       const { range } = segment;
       await this.#quiet(range, false);
       await this.#host.unfollow(segment);
-      await this.#invalidate(range, "UNMAP", async () => {
-        if (this.#file !== null) return this.#runOn(range, "mapZeros");
+      await this.#changes.invalidate(range, "UNMAP", async () => {
+        if (this.#file !== null) return this.#changes.run(range, "mapZeros");
         // A stale view never ends the process: what was protected before has had its turn, and all becomes one mapping again, which the
         // kernel has nothing to refuse for.
-        if (this.#protects) await this.#runOn(range, "makeWritable");
-        return this.#runOn(range, "discard");
+        if (this.#protects) await this.#changes.run(range, "makeWritable");
+        return this.#changes.run(range, "discard");
       });
       this.#host.abandon(segment);
     }
@@ -514,16 +445,6 @@ export class Arena {
   #assertOpen(): void {
     if (this.#state !== "open") throw closedError();
   }
-}
-
-function together(one: MemoryResult, other: MemoryResult): MemoryResult {
-  return {
-    pages: one.pages + other.pages,
-    done: one.done + other.done,
-    busy: one.busy + other.busy,
-    errno: one.errno !== 0 ? one.errno : other.errno,
-    huge: one.huge === null ? other.huge : [...one.huge, ...(other.huge ?? [])],
-  };
 }
 
 function closedError(): PinlessError {

@@ -1,0 +1,106 @@
+/** How an arena's memory is changed: on the memory thread, inside of invalidations that keep I/O out. */
+
+import type { Dispatcher } from "./core/dispatcher.js";
+import type { MmuEvent } from "./core/events.js";
+import type { MmuNotifier, Protection } from "./core/notifier.js";
+import type { Loop, Memory, MemoryRequest, MemoryResult, OperationReport } from "./core/ports.js";
+import { alignOut, contains, type Range, without } from "./core/ranges.js";
+import type { Segment } from "./segment.js";
+
+export interface ChangesHost {
+  readonly memory: Memory;
+  readonly loop: Loop;
+  readonly dispatcher: Dispatcher;
+  readonly notifier: MmuNotifier;
+  counted(event: MmuEvent, waitedMs: number): void;
+}
+
+/** A part of a segment. */
+export interface Part {
+  readonly segment: Segment;
+  readonly part: Range;
+}
+
+export class Changes {
+  readonly #host: ChangesHost;
+  readonly #segments: readonly Segment[];
+
+  /** `segments`: those of the arena, also of later. */
+  constructor(host: ChangesHost, segments: readonly Segment[]) {
+    this.#host = host;
+    this.#segments = segments;
+  }
+
+  /** Runs an operation inside an invalidation of each segment that it touches, on whole `unit`s around the range. */
+  async operate(
+    event: MmuEvent,
+    parts: readonly Part[],
+    unit: number,
+    run: (part: Range, segment: Segment) => Promise<MemoryResult>,
+  ): Promise<OperationReport> {
+    const total = { pages: 0, done: 0, busy: 0, waited: 0 };
+    for (const { segment, part } of parts) {
+      const whole = alignOut(part, unit);
+      const { result, waitedMs } = await this.invalidate(whole, event, async () => run(whole, segment));
+      this.noteHuge(whole, result);
+      total.pages += result.pages;
+      total.done += result.done;
+      total.busy += result.busy;
+      total.waited = Math.max(total.waited, waitedMs);
+    }
+    return { event, ...total };
+  }
+
+  /** Of what other code has unmapped, nothing is touched: somebody else's memory may be there. */
+  async run(range: Range, operation: MemoryRequest["operation"], node?: number): Promise<MemoryResult> {
+    const gone = this.#segments.find((segment) => contains(segment.range, range))?.table.gone ?? [];
+    const results: MemoryResult[] = [];
+    for (const { start, end } of gone.length === 0 ? [range] : without(range, gone)) {
+      const request = { operation, address: start, bytes: end - start };
+      results.push(await this.#host.memory.run(node === undefined ? request : { ...request, node }));
+    }
+    const [only, ...others] = results;
+    if (only === undefined) return { pages: 0, done: 0, busy: 0, errno: 0, huge: null };
+    return others.reduce(together, only);
+  }
+
+  async invalidate<T>(
+    range: Range,
+    event: MmuEvent,
+    run: () => Promise<T>,
+    protections?: readonly Protection[],
+  ): Promise<{ result: T; waitedMs: number }> {
+    const { notifier, loop } = this.#host;
+    const began = loop.preciseMs();
+    let ready = (): void => {};
+    const begun = new Promise<void>((resolve) => {
+      ready = resolve;
+    });
+    const invalidation = notifier.invalidateRangeStart(range, event, { ready });
+    this.#host.dispatcher.nudge();
+    await begun;
+    const waitedMs = loop.preciseMs() - began;
+    try {
+      return { result: await run(), waitedMs };
+    } finally {
+      notifier.invalidateRangeEnd(invalidation, protections);
+      this.#host.counted(event, waitedMs);
+    }
+  }
+
+  /** What was found out about the size of its pages. */
+  noteHuge(range: Range, { huge }: MemoryResult): void {
+    if (huge === null) return;
+    this.#host.dispatcher.gate.notePages(range, (chunk) => huge.some((piece) => contains(piece, chunk)));
+  }
+}
+
+function together(one: MemoryResult, other: MemoryResult): MemoryResult {
+  return {
+    pages: one.pages + other.pages,
+    done: one.done + other.done,
+    busy: one.busy + other.busy,
+    errno: one.errno !== 0 ? one.errno : other.errno,
+    huge: one.huge === null ? other.huge : [...one.huge, ...(other.huge ?? [])],
+  };
+}
