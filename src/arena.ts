@@ -6,7 +6,7 @@ import { ChunkTable } from "./core/chunk-table.js";
 import { argumentError, type DescribeErrno, PinlessError, type PinlessErrorCode, systemError } from "./core/errors.js";
 import { FreeList } from "./core/free-list.js";
 import type { Protection } from "./core/notifier.js";
-import { type Copier, ENOMEM, type Mapping, type MemoryResult, type OperationReport } from "./core/ports.js";
+import { type Copier, EFAULT, ENOMEM, type Mapping, type MemoryResult, type OperationReport } from "./core/ports.js";
 import { alignDown, alignOut, alignUp, contains, type Range, without } from "./core/ranges.js";
 import type { Uses } from "./files/uses.js";
 import { bytesAt, PAGE_BYTES, PLACE, pagesOf, placeIn, rangeIn, type Segment, wholePages } from "./segment.js";
@@ -402,6 +402,7 @@ export class Arena {
     for (const segment of this.#segments) segment.closed = true;
     for (const segment of this.#segments) {
       const { range } = segment;
+      this.#host.uses.endEndless(range, EFAULT);
       await this.#quiet(range, false);
       await this.#host.unfollow(segment);
       await this.#changes.invalidate(range, "UNMAP", async () => {

@@ -8,16 +8,26 @@ import { Dispatcher } from "./core/dispatcher.js";
 import { argumentError, PinlessError } from "./core/errors.js";
 import { MMU_EVENTS, type MmuEvent } from "./core/events.js";
 import { ForeignCalls } from "./core/foreign-calls.js";
-import type { Host, NodeHandle, StartedScheme, WaitHistogram } from "./core/host.js";
+import type { FilePath, Host, NodeHandle, StartedScheme, WaitHistogram } from "./core/host.js";
 import { DROPPED, LeaseTable, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "./core/lease-table.js";
 import { Leases } from "./core/leases.js";
 import { MmuNotifier } from "./core/notifier.js";
 import { type EngineSettings, SCHEMES } from "./core/options.js";
-import type { Copier, Follower, PinMode, RequestPlace, Scheme, SchemeName, Watchdog } from "./core/ports.js";
+import {
+  type Copier,
+  EFAULT,
+  type Follower,
+  type PinMode,
+  type RequestPlace,
+  type Scheme,
+  type SchemeName,
+  type Watchdog,
+} from "./core/ports.js";
 import { Pressure, SAMPLE_MS } from "./core/pressure.js";
 import { overlaps, type Range } from "./core/ranges.js";
 import type { EngineStats, Released } from "./core/stats.js";
 import { SelfMemory } from "./files/copier.js";
+import { EndlessPlaces } from "./files/endless.js";
 import { File } from "./files/file.js";
 import { Staging } from "./files/staging.js";
 import { TurnsOfFiles } from "./files/turns.js";
@@ -65,6 +75,7 @@ export class PortableEngine {
   readonly #drainWaiters: (() => void)[] = [];
   readonly #uses = new Uses();
   readonly #turns = new TurnsOfFiles();
+  readonly #endless: EndlessPlaces;
   /** Submissions that didn't take the hot path; at most as many as there may be requests. */
   #indirect = 0;
   #stopClock: (() => void) | null = null;
@@ -113,6 +124,7 @@ export class PortableEngine {
       registered: this.pin === "lifetime" ? (place) => this.#lifetimeSlot(place) : null,
     });
     started.onWoken(this.#dispatcher.turnOfLoop);
+    this.#endless = new EndlessPlaces(this.#dispatcher.requests.capacity);
     this.#watchdog =
       this.#leases === null
         ? null
@@ -215,14 +227,20 @@ export class PortableEngine {
     };
   }
 
-  /** node:fs flags and modes; its errors too. As there, a pipe waits for its other end, on a thread of libuv's pool, unless it's opened for both. */
-  async openFile(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<File> {
+  /**
+   * node:fs flags and modes; its errors too. As there, a pipe waits for its other end, on a thread of libuv's pool, unless it's opened for
+   * both. `{ fd }`, also anything that has a descriptor there, is what's open already, and the only way to a socket: it gets a duplicate of
+   * the descriptor, so each side closes its own. Sockets need io_uring: `ERR_PINLESS_UNSUPPORTED` elsewhere.
+   */
+  async openFile(path: FilePath, flags?: string | number, mode?: number): Promise<File> {
     this.#assertOpen();
     const opened = await this.#host.openFile(path, flags, mode);
-    if (this.#state !== "open") {
+    const { refusesSockets } = this.#scheme;
+    const refused = opened.socket && refusesSockets !== undefined;
+    if (this.#state !== "open" || refused) {
       opened.closeDirect();
       await opened.handle.close();
-      throw closedError();
+      throw refused ? new PinlessError("ERR_PINLESS_UNSUPPORTED", refusesSockets) : closedError();
     }
     const file = new File(
       {
@@ -230,6 +248,7 @@ export class PortableEngine {
         scheme: this.#scheme,
         staging: opened.seekable ? this.#staging : this.#pipeStaging,
         turns: this.#turns,
+        endless: this.#endless,
         describe: this.#host.describe,
         segmentOf: (buffer) => this.#segmentOf(buffer),
         hasRoom: () => this.#backlog.length === 0 && this.#dispatcher.requests.hasRoom,
@@ -379,6 +398,7 @@ export class PortableEngine {
 
   #bury(gone: Range): void {
     this.#dispatcher.gate.bury(gone);
+    this.#uses.endEndless(gone, EFAULT);
     for (const segment of this.#byTable) {
       if (segment === undefined || !overlaps(segment.range, gone)) continue;
       immortal.add(segment.buffer);

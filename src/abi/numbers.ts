@@ -169,6 +169,7 @@ export const FCNTL = {
   O_CLOEXEC: 0o2000000,
   O_PATH: 0o10000000,
   F_GETFL: 3,
+  F_DUPFD_CLOEXEC: 1030,
   AT_EMPTY_PATH: 0x1000,
 } as const;
 

@@ -315,12 +315,6 @@ export class Dispatcher implements CompletionSink {
     if (this.requests.get(slot, STATE) === SUBMITTED) this.#scheme.cancel(slot);
   }
 
-  /** Ends, where the kernel can, everything that is in flight for an owner. */
-  cancelOwner(owner: Owner): void {
-    for (let slot = 0; slot < this.#owners.length; slot++) if (this.#owners[slot] === owner) this.#cancel(slot);
-    this.nudge();
-  }
-
   /** Calls `run` once no request that is accepted now is left on the range: at once if there is none. */
   whenQuiet(range: Range, run: () => void): void {
     const slots = new Set<number>();

@@ -18,8 +18,11 @@ export interface Host {
   openFollower(calls: ForeignCalls, lost: () => void): Follower;
   /** Who says whether memory is short. `missing`: what is left out, and why, a sentence each. Absent: memory is never short. */
   openPressure?(): { readonly source: PressureSource | null; readonly missing: readonly string[] };
-  openFile(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<OpenedFile>;
+  openFile(path: FilePath, flags?: string | number, mode?: number): Promise<OpenedFile>;
 }
+
+/** Where a file is, or the descriptor that it's open by. */
+export type FilePath = string | Uint8Array | URL | { readonly fd: number };
 
 /** A distribution of milliseconds. */
 export interface WaitHistogram {
@@ -62,6 +65,7 @@ export interface OpenedFile {
   readonly offsetAlign: number;
   /** False for pipes, sockets, terminals. */
   readonly seekable: boolean;
+  readonly socket: boolean;
   /** Opened for appending: writes go to the end, whatever their position. */
   readonly append: boolean;
   readonly readable: boolean;

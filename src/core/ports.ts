@@ -8,6 +8,7 @@ import type { MmuEvent } from "./events.js";
 import type { Range } from "./ranges.js";
 
 /** The errno values that are spoken of above the schemes; the same on every Linux. */
+export const EINTR = 4;
 export const EBADF = 9;
 export const ENOMEM = 12;
 export const EFAULT = 14;
@@ -56,9 +57,11 @@ export interface Scheme {
   readonly registrations: Registrations | null;
   /** Set where a read that may never end (of a pipe or socket) can't be waited for: why not. */
   readonly refusesPipes?: string;
+  /** Set where sockets can't be waited for, in either direction: why not. */
+  readonly refusesSockets?: string;
   /** A handle for `prepare`; the descriptors stay the caller's. */
   attachFile(fd: number): number;
-  /** The same for what has no position and makes its callers wait (a pipe, a terminal), where the scheme needs a way of its own. */
+  /** The same for what has no position and makes its callers wait (a pipe, a terminal, a socket), where the scheme needs a way of its own. */
   attachStream?(fd: number): number;
   detachFile(file: number): void;
   /**

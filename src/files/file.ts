@@ -7,7 +7,7 @@ import type { ReadableStream } from "node:stream/web";
 import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
 import { argumentError, type DescribeErrno, type SystemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
-import { EFAULT, type Operation, type Scheme } from "../core/ports.js";
+import { ECANCELED, EFAULT, type Operation, type Scheme } from "../core/ports.js";
 import { PLACE, type Place, placeIn, type Segment } from "../segment.js";
 import {
   notAView,
@@ -17,9 +17,10 @@ import {
   type TransferOptions,
   writeArguments,
 } from "./arguments.js";
+import { EndlessCall, type EndlessPlaces } from "./endless.js";
 import { NodeFile } from "./node-file.js";
 import type { Staging } from "./staging.js";
-import { readStream, type StreamOptions, writeStream } from "./streams.js";
+import { readStream, type Streamable, type StreamOptions, writeStream } from "./streams.js";
 import { Transfers } from "./transfers.js";
 import type { TurnsOfFiles } from "./turns.js";
 import type { Use, Uses } from "./uses.js";
@@ -31,6 +32,8 @@ export interface FileHost {
   readonly scheme: Scheme;
   readonly staging: Staging;
   readonly turns: TurnsOfFiles;
+  /** For what may never end. */
+  readonly endless: EndlessPlaces;
   readonly describe: DescribeErrno;
   /** The arena memory that a buffer is, or null. */
   segmentOf(buffer: ArrayBufferLike): Segment | null;
@@ -151,7 +154,7 @@ export class File extends NodeFile {
         this.#host.uncaught(error);
       }
     };
-    this.#during([buffer], () => this.#transfers.run(write, buffer, position)).then(
+    this.#transferOtherwise(write, buffer, position).then(
       (bytes) => answer(0, bytes),
       (error: { errno?: number; bytesWritten?: number }) => answer(error.errno ?? -EFAULT, error.bytesWritten ?? 0),
     );
@@ -159,10 +162,10 @@ export class File extends NodeFile {
   }
 
   /** As FileHandle's. The promise path of the same request. */
-  #transfer(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
+  #transfer(write: boolean, view: ArrayBufferView, position: number, signal?: AbortSignal): Promise<number> {
     const place = this.#straight(write, view, position);
-    if (place === null) return this.#during([view], () => this.#transfers.run(write, view, position));
-    const use = { start: place.address, end: place.address + place.bytes, endless: false };
+    if (place === null) return this.#transferOtherwise(write, view, position, signal);
+    const use = { start: place.address, end: place.address + place.bytes, endless: null };
     const { turns } = this.#transfers;
     this.#transfers.begin();
     this.#host.uses.begin(use);
@@ -186,9 +189,30 @@ export class File extends NodeFile {
     });
   }
 
+  #transferOtherwise(write: boolean, view: ArrayBufferView, position: number, signal?: AbortSignal): Promise<number> {
+    if (!this.#opened.seekable) return this.#stream(write, [view], signal);
+    return this.#during([view], () => this.#transfers.run(write, view, position));
+  }
+
+  /** What may never end by itself; `signal` ends it, with ECANCELED. */
+  async #stream(write: boolean, views: readonly ArrayBufferView[], signal?: AbortSignal): Promise<number> {
+    const call = new EndlessCall();
+    const abort = (): void => call.end(ECANCELED);
+    signal?.addEventListener("abort", abort);
+    if (signal?.aborted === true) abort();
+    try {
+      return await this.#during(views, () => this.#transfers.runStream(write, views, call), call);
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
   /** Runs a call that close() waits for, and whoever frees arena memory that it uses. */
-  async #during<T>(views: readonly ArrayBufferView[], run: () => Promise<T>): Promise<T> {
-    const endless = !this.#opened.seekable;
+  async #during<T>(
+    views: readonly ArrayBufferView[],
+    run: () => Promise<T>,
+    endless: EndlessCall | null = null,
+  ): Promise<T> {
     const uses: Use[] = [];
     for (const view of views) {
       const place = this.#placeOf(view);
@@ -205,7 +229,8 @@ export class File extends NodeFile {
   }
 
   /** At the position given, or one after the other at the file's own, which it moves. */
-  #positioned(write: boolean, { view, position }: Transfer): Promise<number> {
+  #positioned(write: boolean, { view, position }: Transfer, signal?: AbortSignal): Promise<number> {
+    if (!this.#opened.seekable) return this.#transfer(write, view, -1, signal);
     if (position !== null) return this.#transfer(write, view, position);
     const turn = this.#sequence.then(() => this.#atOwnPosition(write, view));
     this.#sequence = turn.catch(() => {});
@@ -213,9 +238,8 @@ export class File extends NodeFile {
   }
 
   async #atOwnPosition(write: boolean, view: ArrayBufferView): Promise<number> {
-    const { seekable, append } = this.#opened;
     // Appending moves the position to wherever the end is: the kernel keeps it then.
-    if (!seekable || append) return this.#transfer(write, view, -1);
+    if (this.#opened.append) return this.#transfer(write, view, -1);
     const bytes = await this.#transfer(write, view, this.#position);
     this.#position += bytes;
     return bytes;
@@ -273,7 +297,7 @@ export class File extends NodeFile {
     position: number,
     done: number,
   ): Promise<{ bytesRead: number; buffer: T }> {
-    const use = { start: place.address, end: place.address + place.bytes, endless: false };
+    const use = { start: place.address, end: place.address + place.bytes, endless: null };
     this.#transfers.begin();
     this.#host.uses.begin(use);
     try {
@@ -335,12 +359,14 @@ export class File extends NodeFile {
     write: boolean,
     buffers: readonly ArrayBufferView[],
     position: number | null | undefined,
+    signal?: AbortSignal,
   ): Promise<number> {
     if (!this.isOpen) throw this.closedError(write ? "writev" : "readv");
     if (!Array.isArray(buffers) || !buffers.every((b) => ArrayBuffer.isView(b))) {
       throw argumentError("ERR_INVALID_ARG_TYPE", 'The "buffers" argument must be an instance of ArrayBufferView[]');
     }
     const at = positionOf(typeof position === "number" ? position : null);
+    if (!this.#opened.seekable) return this.#stream(write, buffers, signal);
     return this.#during(buffers, () => this.#oneAfterTheOther(write, buffers, at));
   }
 
@@ -367,17 +393,17 @@ export class File extends NodeFile {
     return total;
   }
 
-  /** Everything from the file's own position to its end. */
+  /** Everything from the file's own position to its end. A signal that is aborted leaves what was read of a pipe to the next read. */
   async readFile(options?: WholeOptions): Promise<Buffer | string> {
     this.assertOpen("read");
     const { size } = (await this.stat()) as { size: number };
-    return readWhole(this, size, options);
+    return readWhole(this.#sequential, size, options);
   }
 
   /** Writes all of `data` at the file's own position. */
   async writeFile(data: Data, options?: WholeOptions): Promise<void> {
     this.assertOpen("write");
-    await writeWhole(this, data, options);
+    await writeWhole(this.#sequential, data, options);
   }
 
   appendFile(data: Data, options?: WholeOptions): Promise<void> {
@@ -386,12 +412,32 @@ export class File extends NodeFile {
 
   createReadStream(options: StreamOptions = {}): ReadStream {
     this.assertOpen("read");
-    return readStream(this, options);
+    return readStream(this.#sequential, options);
   }
 
   createWriteStream(options: StreamOptions = {}): WriteStream {
     this.assertOpen("write");
-    return writeStream(this, options);
+    return writeStream(this.#sequential, options);
+  }
+
+  /** For whole files and streams: transfers that can be ended where they may never end. */
+  get #sequential(): Streamable {
+    const transfer = (write: boolean, view: Uint8Array, position: number | null, signal?: AbortSignal) => {
+      this.assertOpen(write ? "write" : "read");
+      return this.#positioned(write, { buffer: view, view, position }, signal);
+    };
+    return {
+      fd: this.fd,
+      read: async (view, position, signal) => transfer(false, view, position, signal),
+      write: async (view, position, signal) => transfer(true, view, position, signal),
+      writev: async (views, position, signal) => {
+        this.assertOpen("writev");
+        return this.#vector(true, views, position, signal);
+      },
+      giveBack: (parts) => this.#transfers.giveBack(parts),
+      sync: () => this.sync(),
+      close: () => this.close(),
+    };
   }
 
   readLines(options: StreamOptions = {}): Interface {
@@ -402,7 +448,7 @@ export class File extends NodeFile {
     return Readable.toWeb(this.createReadStream({ autoClose: false }));
   }
 
-  /** Waits for I/O in flight. Reads that may never end (pipes, sockets) are cancelled. */
+  /** Waits for I/O in flight. What may never end (on pipes, terminals, sockets) is ended with ECANCELED. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

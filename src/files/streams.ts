@@ -1,6 +1,7 @@
 /** Node's own streams, with their reads and writes by a file of ours: options, events and errors are fs.ReadStream's and fs.WriteStream's. */
 
 import { createReadStream, createWriteStream, type ReadStream, type WriteStream } from "node:fs";
+import type { Readable, Writable } from "node:stream";
 
 /** Of `createReadStream` and `createWriteStream` of a FileHandle. */
 export interface StreamOptions {
@@ -13,14 +14,19 @@ export interface StreamOptions {
   highWaterMark?: number;
   /** Writes only. */
   flush?: boolean;
+  /** Destroys the stream when it's aborted. */
+  signal?: AbortSignal;
 }
 
-/** What of a file a stream uses. */
+/** What of a file a stream uses. `signal` ends a transfer that may never end, with ECANCELED. */
 export interface Streamable {
   readonly fd: number;
-  read(buffer: Uint8Array, offset: number, length: number, position: number | null): Promise<{ bytesRead: number }>;
-  write(buffer: Uint8Array, offset: number, length: number, position: number | null): Promise<{ bytesWritten: number }>;
-  writev(buffers: readonly Uint8Array[], position: number | null): Promise<{ bytesWritten: number }>;
+  /** Bytes read; `position` null: the file's own. */
+  read(view: Uint8Array, position: number | null, signal?: AbortSignal): Promise<number>;
+  write(view: Uint8Array, position: number | null, signal?: AbortSignal): Promise<number>;
+  writev(views: readonly Uint8Array[], position: number | null, signal?: AbortSignal): Promise<number>;
+  /** What was read from a pipe or the like, and can't be given to anybody now, is for the next read. */
+  giveBack(parts: readonly Uint8Array[]): void;
   sync(): Promise<void>;
   close(): Promise<void>;
 }
@@ -28,6 +34,8 @@ export interface Streamable {
 type Callback = (error: Error | null, count?: number, buffer?: Uint8Array) => void;
 
 export function readStream(file: Streamable, options: StreamOptions): ReadStream {
+  const leaving = new AbortController();
+  const { signal } = leaving;
   const fs = {
     open: unused,
     read(
@@ -38,15 +46,20 @@ export function readStream(file: Streamable, options: StreamOptions): ReadStream
       position: number | undefined,
       done: Callback,
     ) {
-      file.read(buffer, offset, length, position ?? null).then(({ bytesRead }) => done(null, bytesRead, buffer), done);
+      const view = buffer.subarray(offset, offset + length);
+      const ended = (bytesRead: number): void => done(null, bytesRead, buffer);
+      file.read(view, position ?? null, signal).then(ended, unlessLeft(signal, done));
     },
     close: (_fd: number, done: Callback) => settle(file.close(), done),
   };
   // Node's types don't have `fs` with `fd`, nor the subset of functions that a stream uses.
-  return createReadStream("", { ...options, fd: file.fd, fs } as unknown as Parameters<typeof createReadStream>[1]);
+  const given = { ...options, fd: file.fd, fs } as unknown as Parameters<typeof createReadStream>[1];
+  return leavingWith(createReadStream("", given), leaving);
 }
 
 export function writeStream(file: Streamable, options: StreamOptions): WriteStream {
+  const leaving = new AbortController();
+  const { signal } = leaving;
   const fs = {
     open: unused,
     write(
@@ -57,15 +70,37 @@ export function writeStream(file: Streamable, options: StreamOptions): WriteStre
       position: number | undefined,
       done: Callback,
     ) {
-      file.write(buffer, offset, length, position ?? null).then(({ bytesWritten }) => done(null, bytesWritten), done);
+      const view = buffer.subarray(offset, offset + length);
+      const ended = (bytesWritten: number): void => done(null, bytesWritten);
+      file.write(view, position ?? null, signal).then(ended, unlessLeft(signal, done));
     },
     writev(_fd: number, buffers: Uint8Array[], position: number | undefined, done: Callback) {
-      file.writev(buffers, position ?? null).then(({ bytesWritten }) => done(null, bytesWritten), done);
+      const ended = (bytesWritten: number): void => done(null, bytesWritten);
+      file.writev(buffers, position ?? null, signal).then(ended, unlessLeft(signal, done));
     },
     fsync: (_fd: number, done: Callback) => settle(file.sync(), done),
     close: (_fd: number, done: Callback) => settle(file.close(), done),
   };
-  return createWriteStream("", { ...options, fd: file.fd, fs } as unknown as Parameters<typeof createWriteStream>[1]);
+  const given = { ...options, fd: file.fd, fs } as unknown as Parameters<typeof createWriteStream>[1];
+  return leavingWith(createWriteStream("", given), leaving);
+}
+
+/** Node's streams wait for what is in flight before they're destroyed: on a pipe that may be for ever, so it's ended. */
+function leavingWith<T extends Readable | Writable>(stream: T, leaving: AbortController): T {
+  const destroy = stream._destroy;
+  stream._destroy = (error, done) => {
+    leaving.abort();
+    destroy.call(stream, error, done);
+  };
+  return stream;
+}
+
+/** What a stream that is being destroyed ended by itself isn't an error of the stream's. */
+function unlessLeft(signal: AbortSignal, done: Callback): Callback {
+  return (error) => {
+    if (signal.aborted) done(null, 0);
+    else done(error);
+  };
 }
 
 function settle(promise: Promise<void>, done: Callback): void {

@@ -9,7 +9,9 @@ import type { OpenedFile } from "../core/host.js";
 import { EBADF, ECANCELED, EFAULT, type Scheme } from "../core/ports.js";
 import { contains } from "../core/ranges.js";
 import { placeIn, rangeIn, type Segment, segmentOf } from "../segment.js";
-import { PIECE_BYTES, PIPE_PIECE_BYTES, type Staging } from "./staging.js";
+import type { EndlessCall, EndlessPlaces } from "./endless.js";
+import { PIECE_BYTES, type Staging } from "./staging.js";
+import { StreamTransfers } from "./stream-transfers.js";
 import type { Turns, TurnsOfFiles, Writer } from "./turns.js";
 
 /** Whether other code has unmapped memory of an arena: not even a copy may touch it. */
@@ -22,6 +24,7 @@ interface TransferHost {
   readonly scheme: Scheme;
   readonly staging: Staging;
   readonly turns: TurnsOfFiles;
+  readonly endless: EndlessPlaces;
   readonly describe: DescribeErrno;
   segmentOf(buffer: ArrayBufferLike): Segment | null;
   enqueue(attempt: () => boolean): void;
@@ -42,15 +45,22 @@ function isReadOnly(view: ArrayBufferView): boolean {
   return segment?.gate.readOnly.meets(rangeIn(segment, view)) === true;
 }
 
+/** Whether a copy between that memory and ours fails as a request would. `awaited`: an arena that closes waits for what began before. */
+function isRefused(write: boolean, memory: Uint8Array, awaited: boolean): boolean {
+  const segment = segmentOf(memory.buffer);
+  const closed = segment?.closed === true && !(write && awaited);
+  return closed || isGone(segment, memory) || (!write && isReadOnly(memory));
+}
+
 export class Transfers implements Writer {
   readonly #host: TransferHost;
   readonly #opened: OpenedFile;
   readonly owner: Owner;
   readonly #ways: Ways;
   readonly turns: Turns;
+  /** Null for what has an end. */
+  readonly #stream: StreamTransfers | null;
   readonly #settled: (() => void)[] = [];
-  /** What isn't in the kernel yet doesn't go there any more. */
-  #ended = false;
   /** Calls under way, from the call to its answer. */
   #active = 0;
 
@@ -61,6 +71,20 @@ export class Transfers implements Writer {
     this.#ways = ways;
     this.turns = host.turns.of(opened.identity);
     this.turns.join(this);
+    this.#stream = opened.seekable ? null : this.#openStream();
+  }
+
+  #openStream(): StreamTransfers {
+    const { staging, endless, dispatcher } = this.#host;
+    return new StreamTransfers({
+      staging,
+      endless,
+      isRefused: (write, memory) => isRefused(write, memory, false),
+      copy: (write, memory, piece) => this.#copy(write, memory, piece, false),
+      issue: (write, piece, ended) => this.#issue(write, piece, -1, false, ended),
+      cancel: (piece) => dispatcher.cancel(piece),
+      error: (write, errno) => this.error(write, errno),
+    });
   }
 
   /** A call begins: `settled` waits for it. */
@@ -77,9 +101,6 @@ export class Transfers implements Writer {
   async run(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
     const { readable, writable } = this.#opened;
     if (view.byteLength === 0 && !(write ? writable : readable)) throw this.error(write, -EBADF);
-    const { refusesPipes } = this.#host.scheme;
-    if (!write && !this.#opened.seekable && refusesPipes !== undefined)
-      throw new PinlessError("ERR_PINLESS_UNSUPPORTED", refusesPipes);
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
     const direct = aligned && position >= 0 && (write ? this.#ways.directWrites : this.#ways.direct >= 0);
     if (!write) return this.#pieces(write, view, position, direct);
@@ -89,6 +110,26 @@ export class Transfers implements Writer {
     } finally {
       this.turns.leave(!direct);
     }
+  }
+
+  /** The same of a pipe, a terminal or a socket: a read gives what is there. Whoever has the call can end it. */
+  async runStream(write: boolean, views: readonly ArrayBufferView[], call: EndlessCall): Promise<number> {
+    const { readable, writable } = this.#opened;
+    const parts = views
+      .filter(({ byteLength }) => byteLength > 0)
+      .map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength));
+    if (!(write ? writable : readable)) throw this.error(write, -EBADF);
+    if (parts.length === 0) return 0;
+    const { refusesPipes } = this.#host.scheme;
+    if (!write && refusesPipes !== undefined) throw new PinlessError("ERR_PINLESS_UNSUPPORTED", refusesPipes);
+    this.#host.counted("buffered");
+    this.#host.counted("bounced");
+    return this.#stream!.run(write, parts, call);
+  }
+
+  /** What was read from a stream and can't be used after all comes again. */
+  giveBack(parts: readonly Uint8Array[]): void {
+    this.#stream?.giveBack(parts);
   }
 
   /** What is left of a transfer that came back short: its end, an error, or the end of the file. */
@@ -107,8 +148,7 @@ export class Transfers implements Writer {
 
   /** Ends what may never end by itself: reads of pipes and sockets. */
   cancel(): void {
-    this.#ended = true;
-    this.#host.dispatcher.cancelOwner(this.owner);
+    this.#stream?.end(ECANCELED);
   }
 
   /** The file is closed. */
@@ -142,22 +182,20 @@ export class Transfers implements Writer {
     const segment = this.#host.segmentOf(view.buffer);
     if (segment?.closed === true || isGone(segment, view)) throw this.error(write, -EFAULT);
     const inArena = segment !== null && contains(segment.range, rangeIn(segment, view));
-    const { seekable, memoryAlign } = this.#opened;
-    // What waits for a pipe, for ever perhaps, isn't in memory that anyone else may have to wait for. Of a mapped file only reads may come.
-    const fits = !direct || (view.byteOffset & (memoryAlign - 1)) === 0;
-    const usable = inArena && seekable && fits && (write || segment.copier === null);
-    const pieceBytes = seekable ? PIECE_BYTES : PIPE_PIECE_BYTES;
+    // Of a mapped file only device reads may come.
+    const fits = !direct || (view.byteOffset & (this.#opened.memoryAlign - 1)) === 0;
+    const usable = inArena && fits && (write || segment.copier === null);
     if (!usable && view.byteLength > 0) this.#host.counted("bounced");
     const whole = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
     let done = 0;
     try {
       do {
-        const left = whole.subarray(done, usable ? undefined : done + pieceBytes);
-        const at = position < 0 || !seekable ? -1 : position + done;
+        const left = whole.subarray(done, usable ? undefined : done + PIECE_BYTES);
+        const at = position < 0 ? -1 : position + done;
         const bytes = usable ? await this.#issue(write, left, at, direct) : await this.#staged(write, left, at, direct);
         done += bytes;
-        // A pipe gives what it has; a file that gives less than was asked for has ended. A write goes on until it's done or fails.
-        if (bytes === 0 || (!write && (position < 0 || !seekable || bytes < left.byteLength))) break;
+        // A file that gives less than was asked for has ended. A write goes on until it's done or fails.
+        if (bytes === 0 || (!write && (position < 0 || bytes < left.byteLength))) break;
       } while (done < whole.byteLength);
     } catch (error) {
       if (write) (error as SystemError).bytesWritten = done;
@@ -169,7 +207,6 @@ export class Transfers implements Writer {
 
   async #staged(write: boolean, part: Uint8Array, position: number, direct: boolean): Promise<number> {
     if (part.byteLength === 0) return 0;
-    // Before anything is read: a pipe gives it only once.
     if (!write && isReadOnly(part)) throw this.error(write, -EFAULT);
     const piece = await this.#host.staging.acquire(part.byteLength);
     try {
@@ -183,12 +220,10 @@ export class Transfers implements Writer {
   }
 
   /** To an arena's memory the copy is what a request is elsewhere: a memory operation keeps it out, and it can fail. */
-  #copy(write: boolean, memory: Uint8Array, piece: Uint8Array): Promise<void> {
+  #copy(write: boolean, memory: Uint8Array, piece: Uint8Array, awaited = true): Promise<void> {
     return new Promise((resolve, reject) => {
       const copy = (): void => {
-        // A pipe's data can come when the arena that waited for it is gone.
-        const refused = isGone(segment, memory) || (!write && (segment?.closed === true || isReadOnly(memory)));
-        if (refused) reject(this.error(write, -EFAULT));
+        if (isRefused(write, memory, awaited)) reject(this.error(write, -EFAULT));
         else if (write) piece.set(memory);
         else memory.set(piece.subarray(0, memory.byteLength));
         resolve();
@@ -210,7 +245,13 @@ export class Transfers implements Writer {
     if (errno < 0) throw this.error(write, errno);
   }
 
-  #issue(write: boolean, memory: Uint8Array, position: number, direct: boolean): Promise<number> {
+  #issue(
+    write: boolean,
+    memory: Uint8Array,
+    position: number,
+    direct: boolean,
+    ended: () => boolean = () => false,
+  ): Promise<number> {
     const { dispatcher, segmentOf } = this.#host;
     const segment = segmentOf(memory.buffer);
     if (memory.byteLength === 0) return Promise.resolve(0);
@@ -220,14 +261,13 @@ export class Transfers implements Writer {
         if (errno < 0) reject(this.error(write, errno));
         else resolve(bytes);
       };
-      const refuse = (): boolean => {
-        done(-ECANCELED, 0);
-        return true;
-      };
-      const enqueue = (accept: () => boolean): void => this.#host.enqueue(() => (this.#ended ? refuse() : accept()));
       if (segment === null || segment.index < 0) return done(-EFAULT, 0);
       const place = placeIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
-      enqueue(() => dispatcher.accept(write, file, this.owner, direct, place, position, done));
+      this.#host.enqueue(() => {
+        if (!ended()) return dispatcher.accept(write, file, this.owner, direct, place, position, done);
+        done(-ECANCELED, 0);
+        return true;
+      });
     });
   }
 

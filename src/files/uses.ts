@@ -1,10 +1,11 @@
 /** Calls under way on arena memory, from the call to its answer, whatever way they take: whoever frees that memory waits for them. */
 
 import { overlaps, type Range } from "../core/ranges.js";
+import type { EndlessCall } from "./endless.js";
 
 export interface Use extends Range {
-  /** Waits for a pipe or the like: it may never end. */
-  readonly endless: boolean;
+  /** It waits for a pipe or the like and may never end, unless it's ended by this. Null for all others. */
+  readonly endless: EndlessCall | null;
 }
 
 export class Uses {
@@ -28,8 +29,13 @@ export class Uses {
   /** Calls `run` once no use that is under way now is left on the range: at once if there is none. `patient`: waits for endless ones too. */
   whenQuiet(range: Range, patient: boolean, run: () => void): void {
     const left = new Set<Use>();
-    for (const use of this.#uses) if (overlaps(use, range) && (patient || !use.endless)) left.add(use);
+    for (const use of this.#uses) if (overlaps(use, range) && (patient || use.endless === null)) left.add(use);
     if (left.size === 0) run();
     else this.#waiting.push({ left, run });
+  }
+
+  /** The memory is going away: what could wait for ever to use it fails with this errno instead. */
+  endEndless(range: Range, errno: number): void {
+    for (const use of this.#uses) if (overlaps(use, range)) use.endless?.end(errno);
   }
 }

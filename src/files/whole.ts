@@ -15,18 +15,24 @@ export type Data =
 /** Node's own step for readFile of a file. */
 const STEP_BYTES = 512 * 1024;
 
-/** To the end, wherever that is by then. An abort rejects between two steps: the buffer is ours, so nothing is left with the kernel. */
+/** To the end, wherever that is by then. An abort rejects between two steps, or once a pipe's read has ended. */
 export async function readWhole(file: Streamable, sizeBytes: number, options?: WholeOptions): Promise<Buffer | string> {
   const { encoding = null, signal } = typeof options === "string" ? { encoding: options } : (options ?? {});
   const parts: Buffer[] = [];
   let total = 0;
   for (;;) {
-    signal?.throwIfAborted();
     const part = Buffer.allocUnsafeSlow(Math.min(STEP_BYTES, Math.max(4096, sizeBytes - total + 1)));
-    const { bytesRead } = await file.read(part, 0, part.byteLength, null);
-    if (bytesRead === 0) break;
-    total += bytesRead;
-    parts.push(part.subarray(0, bytesRead));
+    try {
+      signal?.throwIfAborted();
+      const bytesRead = await file.read(part, null, signal);
+      if (bytesRead === 0) break;
+      total += bytesRead;
+      parts.push(part.subarray(0, bytesRead));
+    } catch (error) {
+      file.giveBack(parts);
+      signal?.throwIfAborted();
+      throw error;
+    }
   }
   const whole = parts.length === 1 ? parts[0]! : Buffer.concat(parts, total);
   return encoding === null ? whole : whole.toString(encoding);
@@ -41,6 +47,11 @@ export async function writeWhole(file: Streamable, data: Data, options?: WholeOp
       typeof part === "string"
         ? Buffer.from(part, encoding ?? "utf8")
         : new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
-    await file.write(bytes, 0, bytes.byteLength, null);
+    try {
+      await file.write(bytes, null, signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw error;
+    }
   }
 }

@@ -55,7 +55,7 @@ interface Libc {
     status: Int32Array,
     flags: number,
   ): number;
-  fcntl(fd: number, command: number): number;
+  fcntl(fd: number, command: number, argument: number): number;
   ioctl(fd: number, request: number, argument: number): number;
   userfaultfd(nr: number, flags: number): number;
   close(fd: number): number;
@@ -117,7 +117,7 @@ function bind(koffi: Koffi): Libc {
     madvise: lib.func("int madvise(uintptr_t address, size_t bytes, int advice)"),
     mprotect: lib.func("int mprotect(uintptr_t address, size_t bytes, int protection)"),
     movePages: lib.func("syscall", "long", ["long", "int", "size_t", "uint64_t *", "int32_t *", "int32_t *", "int"]),
-    fcntl: lib.func("int fcntl(int fd, int command)"),
+    fcntl: lib.func("int fcntl(int fd, int command, long argument)"),
     ioctl: lib.func("int ioctl(int fd, unsigned long request, uintptr_t argument)"),
     userfaultfd: lib.func("syscall", "long", ["long", "int"]),
     close: lib.func("int close(int fd)"),
@@ -276,9 +276,9 @@ export function movePages(pages: readonly number[], node: number | null, status:
   return orErrno(c, c.movePages(NUMA_CALLS.__NR_move_pages, 0, pages.length, addresses, nodes, status, flags));
 }
 
-export function fcntl(fd: number, command: number): number {
+export function fcntl(fd: number, command: number, argument = 0): number {
   const c = bound();
-  return orErrno(c, c.fcntl(fd, command));
+  return orErrno(c, c.fcntl(fd, command, argument));
 }
 
 /** `argument`: a number or an address, as the request has it. */

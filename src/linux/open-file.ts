@@ -1,24 +1,26 @@
 /** Opens a file twice: through the page cache by Node, whose errors and flags are what a caller expects, and around it. */
 
-import { closeSync, fstatSync, openSync } from "node:fs";
+import { type BigIntStats, closeSync, fstatSync, openSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { isatty } from "node:tty";
+import { getSystemErrorMap } from "node:util";
 import { STATX_BUFFER } from "../abi/layouts.js";
 import { FCNTL, openDirectFlag, STATX } from "../abi/numbers.js";
-import type { OpenedFile } from "../core/host.js";
+import { argumentError, systemError } from "../core/errors.js";
+import type { FilePath, OpenedFile } from "../core/host.js";
+import { DescriptorHandle } from "./descriptor-handle.js";
 import { fcntl, statx } from "./libc.js";
 
 /** What O_DIRECT asks for where the filesystem doesn't say (statx before 6.1): a page suits every device in use. */
 const DEFAULT_ALIGN = 4096;
 
-export async function openFile(
-  path: string | Uint8Array | URL,
-  flags: string | number = "r",
-  mode?: number,
-): Promise<OpenedFile> {
-  const handle = await open(path as string, flags, mode);
+export async function openFile(path: FilePath, flags: string | number = "r", mode?: number): Promise<OpenedFile> {
+  const handle =
+    typeof path === "object" && path !== null && "fd" in path
+      ? duplicate(path.fd)
+      : await open(path as string, flags, mode);
   try {
-    const stat = await handle.stat({ bigint: true });
+    const stat = (await handle.stat({ bigint: true })) as BigIntStats;
     const hasBlocks = stat.isFile() || stat.isBlockDevice();
     const status = fcntl(handle.fd, FCNTL.F_GETFL);
     const directFd = hasBlocks && status >= 0 ? openDirect(handle.fd, status) : -1;
@@ -32,6 +34,7 @@ export async function openFile(
       memoryAlign: Math.max(1, memoryAlign),
       offsetAlign: Math.max(1, offsetAlign),
       seekable: hasBlocks,
+      socket: stat.isSocket(),
       append: (status & FCNTL.O_APPEND) !== 0,
       readable: (status & FCNTL.O_ACCMODE) !== FCNTL.O_WRONLY,
       writable: (status & FCNTL.O_ACCMODE) !== FCNTL.O_RDONLY,
@@ -43,6 +46,14 @@ export async function openFile(
     await handle.close();
     throw error;
   }
+}
+
+/** Throws EBADF for what isn't a descriptor. */
+function duplicate(fd: number): DescriptorHandle {
+  if (!Number.isInteger(fd)) throw argumentError("ERR_INVALID_ARG_TYPE", `fd must be a descriptor. Received ${fd}`);
+  const own = fcntl(fd, FCNTL.F_DUPFD_CLOEXEC);
+  if (own < 0) throw systemError((errno) => getSystemErrorMap().get(errno)!, own, "dup");
+  return new DescriptorHandle(own);
 }
 
 /** The same file again with O_DIRECT, or -1: no such thing on this filesystem, no /proc, or no permission any more (an owner's 0444). */

@@ -10,6 +10,10 @@ import type { RequestPlace } from "../core/ports.js";
 import { openNonBlocking } from "../linux/open-file.js";
 import { callPool, type PoolRequests, resultOf } from "./pool-requests.js";
 
+/** A pipe can be opened a second time, without blocking for whoever has it open; a socket can't. */
+export const NO_SOCKETS =
+  'a socket would have to be switched to not blocking, for everybody who has it: it needs the scheme "io_uring"';
+
 /** What can't be polled is tried again this often. */
 const RETRY_MS = 5;
 

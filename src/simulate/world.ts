@@ -195,6 +195,7 @@ export class World {
       memoryAlign: 4096,
       offsetAlign: 4096,
       seekable: true,
+      socket: false,
       append,
       readable: descriptor.readable,
       writable: descriptor.writable,

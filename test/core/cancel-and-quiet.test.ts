@@ -52,14 +52,14 @@ test("Dispatcher.cancel forgets with the request: the next in its slot goes on",
   plain.dispatcher.cancel(held.place.buffer);
 });
 
-test("Dispatcher.cancelOwner ends one owner's requests and nobody else's", () => {
+test("Dispatcher.cancel ends one request and nobody else's", () => {
   const plain = new Plain();
   const mine = plain.write(0);
   const other = { active: 0, directWrites: 0, quiet: null };
   const answers: number[] = [];
   plain.dispatcher.accept(false, 0, other, true, plain.place(1), 99, (errno) => answers.push(errno));
   for (const id of [mine.id, 99]) plain.kernel.endless.add(id);
-  plain.dispatcher.cancelOwner(plain.owner);
+  plain.dispatcher.cancel(mine.place.buffer);
   plain.loop.runAll();
   assert.deepEqual([mine.errno, answers.length, other.active], [-ECANCELED, 0, 1]);
 });

@@ -10,7 +10,7 @@ import { AioContext } from "../../linux/aio-context.js";
 import { EventWake } from "../../linux/event-wake.js";
 import { Alarm } from "../alarm.js";
 import { PoolRequests } from "../pool-requests.js";
-import { StreamRequests } from "../stream-requests.js";
+import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
 
 /** Handles of files opened with O_DIRECT begin here; below, a handle is a descriptor (fs.nr_open is at most 2^30). */
 const DIRECT = 2 ** 30;
@@ -37,6 +37,7 @@ export class Aio implements Scheme {
   readonly name = "aio";
   readonly depth: number;
   readonly registrations = null;
+  readonly refusesSockets = NO_SOCKETS;
   readonly #context: AioContext;
   readonly #wake: EventWake;
   readonly #alarm: Alarm;

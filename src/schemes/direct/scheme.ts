@@ -3,7 +3,7 @@
 import type { CompletionSink, RequestPlace, Scheme } from "../../core/ports.js";
 import { Alarm } from "../alarm.js";
 import { PoolRequests } from "../pool-requests.js";
-import { StreamRequests } from "../stream-requests.js";
+import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
 
 /** libuv's own limits and default, for what UV_THREADPOOL_SIZE may say. */
 const DEFAULT_THREADS = 4;
@@ -35,8 +35,9 @@ export class Direct implements Scheme {
   readonly depth: number;
   readonly ahead: number;
   readonly registrations = null;
+  readonly refusesSockets = NO_SOCKETS;
   readonly refusesPipes =
-    'a read of a pipe, socket or terminal may never end, and would keep a thread of libuv\'s pool: it needs the scheme "io_uring" or "aio"';
+    'a read of a pipe or terminal may never end, and would keep a thread of libuv\'s pool: it needs the scheme "io_uring" or "aio"';
   readonly #pool: PoolRequests;
   readonly #streams: StreamRequests;
   readonly #alarm: Alarm;
