@@ -20,6 +20,7 @@ export const COMPUTE = 4;
 const SOURCE = `
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ const SOURCE = `
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct job { char *at; size_t bytes; int count, pause_us, how; atomic_int *words; };
@@ -95,6 +97,26 @@ int move_away(char *at, size_t bytes, int unused) {
   return mremap(at, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED ? errno : 0;
 }
 
+/* What a child is given at fork, before it runs anything else, as /proc says it of the child itself. */
+int fork_report(char *report, size_t bytes) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return -errno;
+  pid_t child = fork();
+  if (child < 0) return -errno;
+  if (child == 0) {
+    int file = open("/proc/self/smaps_rollup", O_RDONLY);
+    ssize_t got = file < 0 ? -1 : read(file, report, bytes);
+    if (got > 0) got = write(ends[1], report, got);
+    _exit(got > 0 ? 0 : 1);
+  }
+  close(ends[1]);
+  ssize_t got = read(ends[0], report, bytes - 1);
+  close(ends[0]);
+  waitpid(child, NULL, 0);
+  report[got < 0 ? 0 : got] = 0;
+  return (int)got;
+}
+
 /* How many bytes of a range have this value. */
 size_t count_of(const unsigned char *at, size_t bytes, int value) {
   size_t count = 0;
@@ -118,5 +140,6 @@ export const DECLARATIONS = {
   takeOver: "int take_over(uintptr_t at, size_t bytes, int value)",
   mapOver: "int map_over(uintptr_t at, size_t bytes, int value)",
   moveAway: "int move_away(uintptr_t at, size_t bytes, int unused)",
+  forkReport: "int fork_report(_Out_ char *report, size_t bytes)",
   countOf: "size_t count_of(uintptr_t at, size_t bytes, int value)",
 } as const;
