@@ -16,6 +16,7 @@ import { type EngineSettings, SCHEMES } from "./core/options.js";
 import {
   type Copier,
   EFAULT,
+  EPERM,
   type Follower,
   type PinMode,
   type RequestPlace,
@@ -33,6 +34,9 @@ import { Staging } from "./files/staging.js";
 import { TurnsOfFiles } from "./files/turns.js";
 import { Uses } from "./files/uses.js";
 import { noteSegment, type Segment, segmentOf } from "./segment.js";
+
+const OTHER_USER =
+  "the process has become another user since the engine was opened (open it afterwards), who wouldn't be charged for what it registers";
 
 /** The largest registration that the kernel takes (io_uring/rsrc.c). */
 const MAX_REGISTRATION_BYTES = 2 ** 30;
@@ -317,7 +321,9 @@ export class PortableEngine {
     if (this.#leases !== null && this.#leases.lastRefusal !== 0) {
       const [name] = this.#host.describe(this.#leases.lastRefusal);
       degraded.push(
-        `the kernel refused a lease with ${name} (RLIMIT_MEMLOCK is one limit for all of a user's processes): that I/O went per-io`,
+        this.#leases.lastRefusal === -EPERM
+          ? `${OTHER_USER}: that I/O went per-io`
+          : `the kernel refused a lease with ${name} (RLIMIT_MEMLOCK is one limit for all of a user's processes): that I/O went per-io`,
       );
     }
     return {
@@ -434,6 +440,10 @@ export class PortableEngine {
       this.#lifetimeSlots.slice(i, i + pieces).every((used) => !used),
     );
     const registrations = this.#scheme.registrations;
+    if (registrations?.outlived === true) {
+      this.#degraded.push(`${OTHER_USER}: that arena goes per-io`);
+      return;
+    }
     if (registrations === null || first < 0 || first + pieces > LIFETIME_SLOTS) {
       this.#degraded.push("no buffer slot is left for a lifetime registration: that arena goes per-io");
       return;

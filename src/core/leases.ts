@@ -19,7 +19,7 @@ import {
   LIVE_CLEAN,
   returned,
 } from "./lease-table.js";
-import type { Registrations } from "./ports.js";
+import { EPERM, type Registrations } from "./ports.js";
 import type { Pressure } from "./pressure.js";
 
 /** After the kernel refused a lease (ENOMEM: the limit is the user's, and shared), it isn't asked again for so long. */
@@ -43,10 +43,11 @@ export class Leases {
   #refusedUntilMs = 0;
   #refused = false;
   #evictedAtMs = -1;
+  #lookedAtMs = -1;
   #givingUp = false;
   /** Leases taken again after an invalidation had dropped them. */
   revalidated = 0;
-  /** The errno of the last refusal, or 0. */
+  /** The errno of the last refusal, or 0. EPERM: ours, since the process is another user's now. */
   lastRefusal = 0;
 
   constructor(
@@ -76,7 +77,7 @@ export class Leases {
     const usedMs = table.load(chunk, USED_MS);
     if (usedMs === 0 || ((nowMs - usedMs) | 0) >= this.table.header(IDLE_MS)) return -1;
     if (this.#refused && ((nowMs - this.#refusedUntilMs) | 0) < 0) return -1;
-    if (this.#isGivenUp(nowMs)) return -1;
+    if (this.#isGivenUp(nowMs) || this.#isOutlived(nowMs)) return -1;
     const { start, end } = table.rangeOf(chunk);
     const bytes = end - start;
     const segments = table.load(chunk, SEGMENTS);
@@ -95,6 +96,16 @@ export class Leases {
     if (this.table.header(HELD_SLOTS) === 1) this.#events.firstTaken(nowMs);
     if (before === REVALIDATE) this.revalidated++;
     return deviceWrite ? this.#populate(slot, table, chunk, nowMs) : slot;
+  }
+
+  /** Looked at once a millisecond. The kernel would go on charging the user that made the ring: for root, nobody. */
+  #isOutlived(nowMs: number): boolean {
+    if (nowMs === this.#lookedAtMs) return false;
+    this.#lookedAtMs = nowMs;
+    if (!this.#registrations.outlived) return false;
+    this.#refusal(-EPERM, nowMs);
+    this.dropAll();
+    return true;
   }
 
   /** Pin first, then populate: the pages that the device will write are dirty, and stay so while they're pinned (DEVICE_WRITES_DIRTY). */
@@ -147,6 +158,7 @@ export class Leases {
   /** Gives back what is idle or held too long, and does the books of what the monitor dropped. */
   tick(nowMs: number): void {
     Atomics.store(this.table.words, HEARTBEAT_MS, nowMs);
+    this.#isOutlived(nowMs);
     forEachDue(this.table.words, nowMs, (slot) => this.drop(slot));
     this.collect(nowMs);
   }

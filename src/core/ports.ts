@@ -8,6 +8,7 @@ import type { MmuEvent } from "./events.js";
 import type { Range } from "./ranges.js";
 
 /** The errno values that are spoken of above the schemes; the same on every Linux. */
+export const EPERM = 1;
 export const EINTR = 4;
 export const EBADF = 9;
 export const ENOMEM = 12;
@@ -85,6 +86,8 @@ export interface Scheme {
 /** The ring's sparse buffer table. */
 export interface Registrations {
   readonly slots: number;
+  /** The process has become another user since (setuid): nothing is to be registered any more. Asking costs two system calls. */
+  readonly outlived: boolean;
   /** Registers memory in a slot that is empty; its `released` comes after a `drop`. */
   take(slot: number, address: number, bytes: number): number;
   /** Empties a slot: `released` follows when the last request on it has ended. */

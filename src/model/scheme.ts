@@ -76,6 +76,7 @@ export class ModelScheme implements Scheme, Registrations {
   readonly ahead: number;
   readonly slots: number;
   readonly registrations: Registrations | null;
+  readonly outlived = false;
   readonly #machine: Machine;
   readonly #options: ModelSchemeOptions;
   #prepared: Prepared[] = [];

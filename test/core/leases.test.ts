@@ -34,8 +34,13 @@ function setUp({
   const first: number[] = [];
   const answers = { take: 0, populate: 0 };
   const chunkOf = (address: number): number => (address - START) / CHUNK;
+  const user = { another: false, asked: 0 };
   const registrations = {
     slots,
+    get outlived(): boolean {
+      user.asked++;
+      return user.another;
+    },
     take: (slot: number, address: number, bytes: number): number => {
       calls.push(`take ${slot}: chunk ${chunkOf(address)}, ${bytes / PAGE} pages`);
       return answers.take;
@@ -70,7 +75,7 @@ function setUp({
     table.store(chunk, USED_MS, nowMs);
     return slot;
   };
-  return { leases, table, answers, said, gone, first, use };
+  return { leases, table, answers, user, said, gone, first, use };
 }
 
 /** A lease for each of these chunks. */
@@ -357,4 +362,29 @@ test("Leases.mend finishes what a monitor that ended had begun, wherever it was:
   assert.deepEqual([gone, leases.held], [[1, 0, 2], 1]);
   leases.mend(50);
   assert.deepEqual([said(), leases.uncollected], [[], false]);
+});
+
+test("Leases are taken by the user who made the ring only: all go once the process is another's, at the latest with the clock", () => {
+  for (const by of ["use", "clock"] as const) {
+    const { leases, said, user, use } = setUpWith([0, 1]);
+    user.another = true;
+    if (by === "clock") leases.tick(10);
+    else {
+      use(2, 9);
+      assert.equal(use(2, 10), -1);
+    }
+    assert.deepEqual(said(), ["drop 0", "drop 1"]);
+    assert.equal(leases.lastRefusal, -1);
+    user.another = false;
+    for (const slot of [0, 1]) leases.released(slot, 20);
+    use(2, 30);
+    assert.ok(use(2, 31) >= 0);
+  }
+});
+
+test("Leases ask who the user is once a millisecond, however many are taken", () => {
+  const { user, use } = setUpWith([]);
+  for (const chunk of [0, 1, 2, 3]) use(chunk, 5);
+  for (const chunk of [0, 1, 2, 3]) assert.ok(use(chunk, 6) >= 0);
+  assert.equal(user.asked, 1);
 });

@@ -12,6 +12,9 @@ export class RegisteredBuffers implements Registrations {
   readonly #ring: Ring;
   readonly #tag: number;
   readonly #update: BufferUpdate;
+  /** Whoever made the ring is charged for what is registered in it, whatever this process becomes; for root that's nobody. */
+  readonly #uid = process.getuid?.();
+  readonly #euid = process.geteuid?.();
 
   private constructor(ring: Ring, slots: number, tag: number) {
     this.#ring = ring;
@@ -32,6 +35,10 @@ export class RegisteredBuffers implements Registrations {
       RSRC_REGISTER.size,
     );
     return made < 0 ? made : new RegisteredBuffers(ring, slots, tag);
+  }
+
+  get outlived(): boolean {
+    return process.getuid?.() !== this.#uid || process.geteuid?.() !== this.#euid;
   }
 
   take(slot: number, address: number, bytes: number): number {

@@ -82,6 +82,8 @@ export class Kernel implements Scheme, Registrations {
   readonly depth: number;
   readonly slots: number;
   readonly registrations: Registrations | null;
+  /** The process has become another user. */
+  outlived = false;
   readonly table: (Registration | null)[];
   /** Registrations whose pages are, or may be, held. */
   readonly pinned: Registration[] = [];
