@@ -1,0 +1,22 @@
+/** What the hazards measured, for the table that `npm run harms` prints. */
+
+import type { TestContext } from "node:test";
+
+/** One of the table's columns: leases (or what an engine does by default), the control, and what is never registered. */
+export type Column = "lease" | "lifetime" | "per-io";
+
+export function isColumn(name: string): name is Column {
+  return name === "lease" || name === "lifetime" || name === "per-io";
+}
+
+interface Figure {
+  /** The row: what is counted. The same words in every column. */
+  readonly harm: string;
+  readonly column: Column;
+  readonly value: string;
+}
+
+/** Shown beside the test, and found there by scripts/harms-reporter.mjs. */
+export function figure(t: TestContext, harm: string, column: Column, value: string): void {
+  t.diagnostic(`figure: ${JSON.stringify({ harm, column, value } satisfies Figure)}`);
+}
