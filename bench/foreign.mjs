@@ -117,7 +117,11 @@ try {
     took.push(end - begin);
     over.push(end - begin - slowest);
   }
-  const part = (list, share) => list.slice().sort((a, b) => a - b)[Math.min(calls - 1, Math.floor(share * calls))].toFixed(2);
+  const part = (list, share) =>
+    list
+      .slice()
+      .sort((a, b) => a - b)
+      [Math.min(calls - 1, Math.floor(share * calls))].toFixed(2);
   const line = (what, list) =>
     console.log(what.padEnd(34), ...[0.5, 0.99, 0.999, 1].map((share) => part(list, share).padStart(9)));
   console.log("ms".padEnd(34), ...["p50", "p99", "p99.9", "most"].map((text) => text.padStart(9)));

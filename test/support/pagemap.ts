@@ -5,6 +5,7 @@ import { addressOf } from "./proc.js";
 
 const PAGE_BYTES = 4096;
 const PRESENT = 1n << 63n;
+const SOFT_DIRTY = 1n << 55n;
 const FRAME = (1n << 55n) - 1n;
 
 function entriesOf(view: Uint8Array): BigUint64Array {
@@ -21,4 +22,9 @@ function entriesOf(view: Uint8Array): BigUint64Array {
 /** The number of the frame that each page is in; 0 for one that isn't in memory. */
 export function framesOf(view: Uint8Array): number[] {
   return Array.from(entriesOf(view), (entry) => ((entry & PRESENT) === 0n ? 0 : Number(entry & FRAME)));
+}
+
+/** Whether each page was written since somebody wrote 4 to /proc/self/clear_refs. */
+export function softDirtyOf(view: Uint8Array): boolean[] {
+  return Array.from(entriesOf(view), (entry) => (entry & SOFT_DIRTY) !== 0n);
 }
