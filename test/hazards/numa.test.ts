@@ -7,7 +7,7 @@ const skip = cantHaveGuests();
 const FILES = ["dist-test/guest/numa.js", "dist-test/hazards/dirty-tracking.test.js"];
 
 test("In a guest: two NUMA nodes, movable zones, soft-dirty bits", { skip, timeout: 300_000 }, async (t) => {
-  const said = await runInGuest(t, FILES, "movablecore=512M");
+  const said = await runInGuest(t, FILES, { boot: "movablecore=512M" });
   for (const [, diagnostic] of said.matchAll(/^\s*# (figure: .*|.*pin .*|.*SKIP.*)$/gm)) t.diagnostic(diagnostic!);
   for (const summary of [/^# pass [1-9]/m, /^# fail 0$/m]) assert.ok(summary.test(said), said);
 });

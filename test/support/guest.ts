@@ -69,16 +69,20 @@ function disk(directory: string): string {
 }
 
 /**
- * Runs compiled test files (dist-test/…) in a guest with two nodes of 1 GiB, one after the other in one process; returns what came over its
+ * Runs compiled test files (dist-test/…) in a guest with two nodes, one after the other in one process; returns what came over its
  * serial line, in TAP. `boot`: more of the kernel's parameters.
  */
-export async function runInGuest(t: TestContext, files: readonly string[], boot = ""): Promise<string> {
+export async function runInGuest(
+  t: TestContext,
+  files: readonly string[],
+  { boot = "", nodeMib = 1024 }: { boot?: string; nodeMib?: number } = {},
+): Promise<string> {
   const kernel = findKernel(process.env.PINLESS_GUEST!)!;
   const directory = scratchDirectory(t);
   const ram = path.join(directory, "initramfs");
   writeFileSync(ram, initramfs(kernel));
   const node = (id: number): string[] => [
-    ...["-object", `memory-backend-ram,id=memory${id},size=1G`],
+    ...["-object", `memory-backend-ram,id=memory${id},size=${nodeMib}M`],
     ...["-numa", `node,nodeid=${id},memdev=memory${id},cpus=${id}`],
   ];
   // Should the first process die, that's a panic: QEMU ends instead of starting anew.
@@ -87,7 +91,7 @@ export async function runInGuest(t: TestContext, files: readonly string[], boot 
   const qemu = spawn(
     "qemu-system-x86_64",
     [
-      ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2G", ...node(0), ...node(1)],
+      ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", `${2 * nodeMib}M`, ...node(0), ...node(1)],
       ...["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"],
       ...["-drive", `file=${disk(directory)},format=raw,if=virtio,cache=unsafe`],
       ...["-kernel", kernel.image, "-initrd", ram, "-append", `${parameters} -- ${init}`],

@@ -1,0 +1,52 @@
+// How many huge pages a machine can still make while buffers lie scattered over its memory. Runs in a guest (test/hazards/huge-pages.test.ts):
+// there nobody else takes or frees any, and nobody minds that all of them are taken.
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { test } from "node:test";
+import { type EngineReads, LEASE_SMALL, LIFETIME_SMALL } from "../../dist/bench/configurations.js";
+import { scatter, unscatter } from "../../dist/bench/harms/scattered.js";
+import { numberedBlocks } from "../support/blocks.js";
+import { figure, isColumn } from "../support/figure.js";
+
+const MIB = 1 << 20;
+const POOL = "/proc/sys/vm/nr_hugepages";
+const FILE = "/tmp/file";
+const BLOCKS = 256;
+/** Fills the memory that is in small pieces already; and what buffers are laid out in, a few pages in each 2 MiB of it. */
+const SIZES = { ballastBytes: 32 * MIB, regionBytes: 128 * MIB };
+
+/** As many as can be had, in steps: the kernel gives up at the first that it can't make. */
+function obtainable(): number {
+  const most = Math.floor(
+    (Number(/^MemFree:\s*(\d+)/m.exec(readFileSync("/proc/meminfo", "utf8"))![1]) * 1024) / (2 * MIB),
+  );
+  writeFileSync("/proc/sys/vm/compact_memory", "1");
+  for (let tries = 0; tries < 2; tries++) writeFileSync(POOL, String(most));
+  const got = Number(readFileSync(POOL, "utf8"));
+  writeFileSync(POOL, "0");
+  return got;
+}
+
+test("Huge pages that can be had while buffers lie scattered over memory", async (t) => {
+  writeFileSync(FILE, numberedBlocks(BLOCKS));
+  const target = { path: FILE, bytes: BLOCKS * 4096, filesystem: "ext4", numbered: false };
+  const ways: Record<string, EngineReads | null> = {
+    "no engine": null,
+    lease: LEASE_SMALL.reads as EngineReads,
+    lifetime: LIFETIME_SMALL.reads as EngineReads,
+  };
+  const had: Record<string, number> = {};
+  for (const [name, reads] of Object.entries(ways)) {
+    const { blocks } = await scatter(target, { kind: "scatter", ...SIZES, reads });
+    had[name] = obtainable();
+    const after = await unscatter();
+    t.diagnostic(`${name}: ${had[name]}, buffers in ${blocks} areas before and ${after.blocks} after`);
+  }
+  const share = (name: string): number => had[name]! / had["no engine"]!;
+  for (const name of Object.keys(ways)) {
+    const harm = "huge pages that could be had with buffers scattered over memory, of those without";
+    if (isColumn(name)) figure(t, harm, name, share(name).toFixed(2));
+  }
+  assert.ok(share("lease") >= 0.98, `${share("lease")}`);
+  assert.ok(share("lifetime") < 0.95, `${share("lifetime")}: buffers that are registered for life weren't in the way`);
+});

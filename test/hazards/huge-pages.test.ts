@@ -1,0 +1,10 @@
+// In a guest, all of whose memory can be made huge pages of: those that the host can have beside leases, and beside registrations for life.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { cantHaveGuests, runInGuest } from "../support/guest.js";
+
+test("In a guest: huge pages", { skip: cantHaveGuests(), timeout: 300_000 }, async (t) => {
+  const said = await runInGuest(t, ["dist-test/guest/huge-pages.js"], { nodeMib: 400 });
+  for (const [, diagnostic] of said.matchAll(/^\s*# (figure: .*|.* areas .*)$/gm)) t.diagnostic(diagnostic!);
+  for (const summary of [/^# pass [1-9]/m, /^# fail 0$/m]) assert.ok(summary.test(said), said);
+});
