@@ -34,6 +34,8 @@ const ROWS = [
   { name: "per-io 128 KiB (baseline)", load: "callback", pin: "per-io", depth: 32, block: 131072 },
   { name: "residency capped at 100 ms", load: "callback", depth: 32, block: 4096, lease: { max: 100 } },
   { name: "residency capped, 128 KiB", load: "callback", depth: 32, block: 131072, lease: { max: 100 } },
+  { name: "unfollowed 4 KiB", load: "callback", depth: 32, block: 4096, events: { userfaultfd: false } },
+  { name: "unfollowed 128 KiB", load: "callback", depth: 32, block: 131072, events: { userfaultfd: false } },
   { name: "node:fs 4 KiB", load: "node", depth: 32, block: 4096 },
   { name: "node:fs O_DIRECT 4 KiB", load: "node", direct: true, depth: 32, block: 4096 },
   { name: "node:fs 4 KiB, 32 threads", load: "node", depth: 32, block: 4096, threads: 32 },
@@ -145,6 +147,9 @@ console.table(
 
 /** Our row against another, round by round: by requests a second, and by CPU time, which says more on a machine with other work. */
 const PAIRS = [
+  // What the monitor costs while nothing happens to memory.
+  ["callback 4 KiB", "unfollowed 4 KiB", 0.98],
+  ["callback 128 KiB", "unfollowed 128 KiB", 0.98],
   ["aio 4 KiB", "node:fs 4 KiB", 2],
   ["aio 4 KiB", "node:fs O_DIRECT 4 KiB", 2],
   ["aio promises 4 KiB", "node:fs 4 KiB", 2],
@@ -158,12 +163,14 @@ const PAIRS = [
   ["direct promises 4 KiB, 32 threads", "node:fs 4 KiB, 32 threads", 1],
   ["direct promises 4 KiB, 32 threads", "node:fs O_DIRECT 4 KiB, 32 threads", 1],
 ];
+const spread = (list) =>
+  `${median(list).toFixed(3)} (${Math.min(...list).toFixed(2)} to ${Math.max(...list).toFixed(2)})`;
 const byName = (name) => found[ROWS.findIndex((row) => row.name === name)];
 for (const [ours, theirs, wanted] of PAIRS) {
   const [a, b] = [byName(ours), byName(theirs)];
   if (a === undefined || b === undefined) continue;
-  const iops = median(a.iops.map((each, i) => each / b.iops[i])).toFixed(2);
-  const cpu = median(a.cpu.map((each, i) => b.cpu[i] / each)).toFixed(2);
+  const iops = spread(a.iops.map((each, i) => each / b.iops[i]));
+  const cpu = spread(a.cpu.map((each, i) => b.cpu[i] / each));
   console.log(`${ours} / ${theirs}: ${iops}, by CPU ${cpu} (wanted ${wanted})`);
 }
 

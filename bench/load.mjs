@@ -22,6 +22,7 @@ const engine =
         pin: row.pin ?? "lease",
         depth: Math.max(depth, 8),
         lease: row.lease ?? {},
+        events: row.events ?? {},
       });
 const arena = engine === null ? null : await engine.arena({ bytes: depth * block });
 const flags = row.direct === true ? constants.O_RDONLY | constants.O_DIRECT : "r";
