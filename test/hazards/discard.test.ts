@@ -8,11 +8,13 @@ import { Worker } from "node:worker_threads";
 import koffi from "koffi";
 import { type Arena, Engine, type EngineOptions, type File } from "../../dist/index.js";
 import { BLOCK_BYTES, isFilledWith, numberedBlocks, wrongBlocks } from "../support/blocks.js";
+import { figure, isColumn } from "../support/figure.js";
 import { addressOf } from "../support/proc.js";
 import { Random } from "../support/random.js";
 import { scratchDirectory } from "../support/undo.js";
 import { until } from "../support/until.js";
 import { BEGUN, buildLibrary, COMPUTE, DECLARATIONS, DONE, ENDED, FAILED, needsCompiler } from "./native.js";
+import { WAYS } from "./ways.js";
 
 const MIB = 1 << 20;
 const BLOCKS = 256;
@@ -38,7 +40,7 @@ async function withBed(t: TestContext, options: EngineOptions, body: (bed: Bed) 
     const arena = await engine.arena({ bytes: 4 * MIB });
     const memory = arena.alloc(4 * MIB);
     await body({ engine, arena, memory, file: await engine.openFile(name, "r+") });
-    if (options.events === undefined)
+    if (options.events === undefined && options.pin !== "lifetime")
       assert.deepEqual(
         engine.stats().degraded.filter((why) => /follow/.test(why)),
         [],
@@ -211,6 +213,24 @@ test("madvise by the engine's own thread, not followed: reads by its leases are 
     await file.read(buffer, { position: 0 });
     assert.ok(isFilledWith(buffer, 0));
   }));
+
+for (const { name, options, control } of WAYS) {
+  test(`madvise, then a read, again and again, ${name}: ${control ? "lost (control)" : "it arrives"}`, (t) =>
+    withBed(t, { ...options }, async ({ file, memory }) => {
+      const ROUNDS = 100;
+      const buffer = memory.subarray(0, BLOCK_BYTES);
+      let lost = 0;
+      for (let round = 0; round < ROUNDS; round++) {
+        await file.read(buffer, { position: round * BLOCK_BYTES });
+        assert.equal(madvise(addressOf(memory), memory.byteLength, DONTNEED), 0);
+        await file.read(buffer, { position: (round + 1) * BLOCK_BYTES });
+        if (wrongBlocks(buffer, round + 1) !== null) lost++;
+      }
+      assert.equal(lost, control ? ROUNDS : 0);
+      if (isColumn(name))
+        figure(t, `reads lost of ${ROUNDS}, each after other code's madvise(MADV_DONTNEED)`, name, `${lost}`);
+    }));
+}
 
 test(
   "madvise by a native thread while the event loop is blocked: it goes on, and what is read after it arrives",
