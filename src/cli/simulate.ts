@@ -2,11 +2,12 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { SingleBar } from "cli-progress";
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { type CampaignReport, campaign, type FoundFailure, merge, type Shard } from "../simulate/campaign.js";
 import { simulate } from "../simulate/run.js";
 import type { Swarm } from "../simulate/swarm.js";
 import { onInterrupt } from "./interrupt.js";
+import { whatIf } from "./what-if.js";
 
 const FAILED = 1;
 
@@ -19,7 +20,11 @@ interface Flags {
   readonly trace?: true;
   readonly merge?: readonly string[];
   readonly json?: string;
+  readonly whatIf?: string;
 }
+
+/** What is of use only where the engine runs. */
+const ENGINE_ONLY = ["runs", "requests", "shard", "change", "trace", "merge"];
 
 export function simulateCommand(version: string): Command {
   return new Command("simulate")
@@ -41,6 +46,12 @@ export function simulateCommand(version: string): Command {
     )
     .option("--trace", "with one run: everything that happens, line by line")
     .option("--merge <file...>", "run nothing, add up the JSON of shards")
+    .addOption(
+      new Option(
+        "--what-if <file>",
+        "no engine: three designs of direct I/O on a machine and a load that the file describes (what-if/README.md)",
+      ).conflicts(ENGINE_ONLY),
+    )
     .option("--json <file>", 'write the report as JSON; "-" is the standard output')
     .showHelpAfterError("(try pinless simulate --help)")
     .exitOverride()
@@ -70,6 +81,7 @@ function change(text: string): Partial<Swarm> {
 }
 
 async function run(flags: Flags, version: string): Promise<void> {
+  if (flags.whatIf !== undefined) return whatIf({ ...flags, whatIf: flags.whatIf }, engineName(version));
   if (flags.trace === true || flags.change !== undefined) return oneRun(flags);
   const report = flags.merge === undefined ? await runAll(flags, version) : merged(flags.merge);
   if (report === null) {

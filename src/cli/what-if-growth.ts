@@ -1,0 +1,113 @@
+/** How figures grow along each list of a sweep, the other lists at their first value: a table each, and on a terminal charts. */
+
+import { type Color, plot } from "simple-ascii-chart";
+import { bold, DASH, type Grid, renderGrid, type Style, TABLE_COLUMNS, wrap } from "../bench/report/grid.js";
+import type { Figures } from "../simulate/what-if/figures.js";
+import type { PointReport, StudyReport } from "../simulate/what-if/study.js";
+import { count, shortly } from "./what-if-units.js";
+
+interface Metric {
+  readonly title: string;
+  of(figures: Figures, seconds: number): number;
+}
+
+const PAGES_PER_GIB = 2 ** 18;
+
+const METRICS: readonly Metric[] = [
+  { title: "requests, /s", of: (f) => f.requestsPerSecond },
+  { title: "p99 of a request, µs", of: (f) => f.latency.p99Us },
+  { title: "CPU a request, µs", of: (f) => f.cpuUsPerRequest },
+  { title: "GiB that can't be moved", of: (f) => f.pinnedPages.mean / PAGES_PER_GIB },
+  { title: "huge pages at rest, %", of: ({ hugePages: { atRest } }) => share(atRest.got, atRest.asked) },
+  { title: "operations refused, %", of: refusedPercent },
+  { title: "operations waited, ms/s", of: (f, seconds) => f.blocked.sumMs / seconds },
+  { title: "looked up again, /s", of: (f, seconds) => (f.revalidations + f.leases.taken) / seconds },
+];
+
+const COLORS: readonly Color[] = ["ansiRed", "ansiBlue", "ansiGreen"];
+const CHART_LINES = 8;
+
+function refusedPercent({ operations }: Figures): number {
+  const all = Object.values(operations);
+  const sum = (of: "refused" | "asked"): number => all.reduce((total, figures) => total + figures[of], 0);
+  return share(sum("refused"), sum("asked"));
+}
+
+function share(part: number, whole: number): number {
+  return whole === 0 ? 0 : (100 * part) / whole;
+}
+
+export function renderGrowth(report: StudyReport, style: Style): readonly string[] {
+  return report.swept.flatMap((field) => {
+    const points = alongOf(report, field);
+    if (points.length < 2) return [];
+    const others = report.swept.filter((other) => other !== field);
+    const fixed = others.map((other) => `${other} ${shortly(other, points[0]!.values[other]!)}`);
+    const title = `Growth with ${field}${fixed.length === 0 ? "" : ` (${fixed.join(", ")})`}`;
+    const lines = [...renderGrid({ title, ...tableOf(points, field) }, style), ""];
+    if (style.charts && style.columns >= TABLE_COLUMNS) lines.push(...charts(points, field, style));
+    return lines;
+  });
+}
+
+/** The points that differ in this field alone. */
+function alongOf({ points, swept }: StudyReport, field: string): readonly PointReport[] {
+  const first = points[0];
+  return points.filter(({ values }) =>
+    swept.every((other) => other === field || values[other] === first?.values[other]),
+  );
+}
+
+function tableOf(points: readonly PointReport[], field: string): Pick<Grid, "columns" | "rows"> {
+  const rows = METRICS.flatMap((metric) => {
+    const found = points[0]!.designs.map(({ design }, i) => ({ design, values: valuesOf(points, metric, i) }));
+    // What none has is no row.
+    if (found.every(({ values }) => values.every((value) => value === 0))) return [];
+    return found.map(({ design, values }) => {
+      const [first, last] = [values[0]!, values.at(-1)!];
+      const growth = first === 0 ? (last === 0 ? "" : DASH) : `×${count(last / first)}`;
+      return { name: `${metric.title}  ${design}`, cells: [...values.map(count), growth] };
+    });
+  });
+  return { columns: [...points.map(({ values }) => shortly(field, values[field]!)), "growth"], rows };
+}
+
+function valuesOf(points: readonly PointReport[], { of }: Metric, design: number): readonly number[] {
+  return points.map((point) => of(point.designs[design]!, point.plan.run.seconds));
+}
+
+/** One for each metric that changes along the list. */
+function charts(points: readonly PointReport[], field: string, style: Style): readonly string[] {
+  const names = points.map(({ values }) => shortly(field, values[field]!));
+  const series = points[0]!.designs.map(({ design }) => design);
+  return METRICS.flatMap((metric) => {
+    const lines = series.map((_, i) => valuesOf(points, metric, i));
+    if (lines.every((values) => Math.max(...values) <= 1.1 * Math.min(...values))) return [];
+    const drawn = plot(
+      lines.map((values) => values.map((value, x) => [x, value] as [number, number])),
+      {
+        width: Math.min(style.columns, 100) - 16,
+        height: CHART_LINES,
+        formatter: (value, { axis }) => (axis === "x" ? (names[value] ?? "") : count(value)),
+        customXAxisTicks: names.map((_, x) => x),
+        // Without colours each line is dots of its design's first letter.
+        ...(style.colors
+          ? { color: [...COLORS], legend: { position: "bottom", series } }
+          : { lineFormatter: ({ plotX, plotY, index: _i, input }) => markOf(lines, series, input, plotX, plotY) }),
+      },
+    );
+    const legend = style.colors ? [] : wrap(series.map((name) => `${name[0]}: ${name}`).join(", "), style.columns);
+    return [bold(metric.title, style), ...drawn.split("\n").filter((line) => line.trim() !== ""), ...legend, ""];
+  });
+}
+
+function markOf(
+  lines: readonly (readonly number[])[],
+  series: readonly string[],
+  input: readonly (readonly number[])[],
+  x: number,
+  y: number,
+): { x: number; y: number; symbol: string } {
+  const which = lines.findIndex((values) => values.every((value, i) => input[i]?.[1] === value));
+  return { x, y, symbol: series[which]?.[0] ?? "*" };
+}

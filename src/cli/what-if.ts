@@ -1,0 +1,89 @@
+/** `pinless simulate --what-if FILE`: three designs on a machine that isn't there. */
+
+import { writeFileSync } from "node:fs";
+import { SingleBar } from "cli-progress";
+import type { Style } from "../bench/report/grid.js";
+import { WhatIfError } from "../simulate/what-if/error.js";
+import { readStudy } from "../simulate/what-if/plan.js";
+import { runStudy } from "../simulate/what-if/study.js";
+import { onInterrupt } from "./interrupt.js";
+import { readWhatIf } from "./what-if-file.js";
+import { renderStudy } from "./what-if-text.js";
+
+const FAILED = 1;
+/** What is over sooner needs no bar. */
+const SHOW_AFTER_MS = 1000;
+
+export interface WhatIfFlags {
+  readonly whatIf: string;
+  readonly seed: number;
+  readonly json?: string;
+}
+
+export async function whatIf({ whatIf: path, seed, json }: WhatIfFlags, engine: string): Promise<void> {
+  const interrupt = onInterrupt();
+  const bar = progressBar();
+  try {
+    const study = readStudy(readWhatIf(path));
+    const report = await runStudy(study, {
+      engine,
+      seed,
+      stopped: () => interrupt.exitCode !== null,
+      progress: bar.progress,
+      turn: () => new Promise((resolve) => setImmediate(resolve)),
+    });
+    bar.stop();
+    if (report === null) process.exitCode = interrupt.exitCode ?? FAILED;
+    else if (writeJson(report, json)) process.stdout.write(renderStudy(report, terminal()));
+  } catch (error) {
+    bar.stop();
+    if (!(error instanceof WhatIfError)) throw error;
+    process.stderr.write(`pinless simulate: ${path}: ${error.message}\n`);
+    process.exitCode = FAILED;
+  } finally {
+    interrupt.stop();
+  }
+}
+
+function terminal(): Style {
+  const { columns = 80, isTTY = false } = process.stdout;
+  return { columns, colors: isTTY && process.stdout.hasColors(), charts: isTTY };
+}
+
+/** False: it went to the standard output, where nothing else goes then. */
+function writeJson(value: unknown, json: string | undefined): boolean {
+  if (json === undefined) return true;
+  const text = `${JSON.stringify(value, null, 2)}\n`;
+  if (json === "-") {
+    process.stdout.write(text);
+    return false;
+  }
+  try {
+    writeFileSync(json, text);
+  } catch (error) {
+    process.stderr.write(`pinless simulate: ${(error as Error).message}\n`);
+    process.exitCode = FAILED;
+  }
+  return true;
+}
+
+function progressBar(): { progress: (done: number, of: number) => void; stop: () => void } {
+  if (!process.stderr.isTTY) return { progress: () => {}, stop: () => {} };
+  const bar = new SingleBar({
+    stream: process.stderr,
+    format: "{bar} {value}/{total} runs",
+    clearOnComplete: true,
+    gracefulExit: false,
+  });
+  const began = performance.now();
+  let shown = false;
+  return {
+    progress: (done, of) => {
+      if (!shown && performance.now() - began < SHOW_AFTER_MS) return;
+      if (!shown) bar.start(of, done);
+      shown = true;
+      bar.update(done);
+    },
+    stop: () => bar.stop(),
+  };
+}

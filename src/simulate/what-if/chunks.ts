@@ -1,0 +1,62 @@
+/** The program's buffers, in ranges of 2 MiB of its addresses: what is in flight on each, and what has happened to it. */
+
+import { HUGE_BYTES, HUGE_PAGES } from "./costs.js";
+import type { Plan } from "./plan.js";
+
+/** Bits of a chunk's flags. */
+export const HUGE = 1;
+export const SWAPPED = 2;
+/** Invalidated since a registration of it was last looked at. */
+export const CHANGED = 4;
+export const UNDER_WRITEBACK = 8;
+/** A memory operation is at work or waits to be: what comes now waits until it has ended. */
+export const TAKEN = 16;
+/** Its registration is of pages that have gone: what arrives there is lost. */
+export const STALE = 32;
+/** A lease is on it; and it has been dropped, and goes with the last request on it. */
+export const LEASED = 64;
+export const LEAVING = 128;
+
+const NEVER = -1e12;
+
+export class Chunks {
+  readonly count: number;
+  readonly flags: Uint8Array;
+  /** Requests in flight: disk reads, and disk writes. */
+  readonly deviceWrites: Uint16Array;
+  readonly deviceReads: Uint16Array;
+  readonly usedMs: Float64Array;
+
+  constructor({ buffers }: Plan) {
+    this.count = buffers.bytes / HUGE_BYTES;
+    this.flags = new Uint8Array(this.count).fill(buffers.pages === "huge" ? HUGE : 0);
+    this.deviceWrites = new Uint16Array(this.count);
+    this.deviceReads = new Uint16Array(this.count);
+    this.usedMs = new Float64Array(this.count).fill(NEVER);
+  }
+
+  get memoryBytes(): number {
+    const { flags, deviceWrites, deviceReads, usedMs } = this;
+    return flags.byteLength + deviceWrites.byteLength + deviceReads.byteLength + usedMs.byteLength;
+  }
+
+  get pages(): number {
+    return this.count * HUGE_PAGES;
+  }
+
+  is(chunk: number, flag: number): boolean {
+    return (this.flags[chunk]! & flag) !== 0;
+  }
+
+  set(chunk: number, flag: number): void {
+    this.flags[chunk]! |= flag;
+  }
+
+  clear(chunk: number, flag: number): void {
+    this.flags[chunk]! &= ~flag;
+  }
+
+  inFlight(chunk: number): number {
+    return this.deviceWrites[chunk]! + this.deviceReads[chunk]!;
+  }
+}

@@ -1,0 +1,207 @@
+// Three designs on a machine that isn't there: the same is the same, more is more, and what each design promises is so.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { NamedRandom } from "../../dist/model/random.js";
+import { exponential, meanOf } from "../../dist/simulate/what-if/chance.js";
+import { DESIGNS, type DesignName } from "../../dist/simulate/what-if/designs.js";
+import type { Figures } from "../../dist/simulate/what-if/figures.js";
+import { type Plan, planWith } from "../../dist/simulate/what-if/plan.js";
+import { simulateDesign } from "../../dist/simulate/what-if/run.js";
+import { Times } from "../../dist/simulate/what-if/times.js";
+
+const MIB = 2 ** 20;
+const GIB = 2 ** 30;
+type Changes = Parameters<typeof planWith>[0];
+
+const SMALL: Changes = {
+  machine: { bytes: 4 * GIB, nodes: 2 },
+  buffers: { bytes: GIB, activeBytes: 32 * MIB },
+  run: { seconds: 0.1 },
+};
+
+function figures(design: DesignName, changes: Changes, seed = 1): Figures {
+  const merged = Object.fromEntries(
+    [...new Set([...Object.keys(SMALL), ...Object.keys(changes)])].map((section) => {
+      const key = section as keyof Plan;
+      return [key, { ...SMALL[key], ...changes[key] }];
+    }),
+  );
+  return simulateDesign(planWith(merged), design, seed);
+}
+
+const EVENTS = { compaction: 300, numaBalancing: 100, khugepaged: 50, reclaim: 100, discard: 100, move: 100, fork: 10 };
+
+for (const design of DESIGNS)
+  test(`${design}: the same plan and seed give the same figures, another seed others`, () => {
+    const once = figures(design, { events: EVENTS });
+    assert.deepEqual(figures(design, { events: EVENTS }), once);
+    assert.notDeepEqual(figures(design, { events: EVENTS }, 2), once);
+  });
+
+test("without events nothing is refused, waits or is validated again, and leases cost what registrations do", () => {
+  const found = DESIGNS.map((design) =>
+    figures(design, { buffers: { pages: "huge", bytes: GIB, activeBytes: 32 * MIB } }),
+  );
+  for (const { operations, blocked, revalidations, readsLost } of found) {
+    assert.deepEqual(operations, {});
+    assert.equal(blocked.count + revalidations + readsLost, 0);
+  }
+  const [gup, , pinless] = found;
+  assert.ok(pinless!.requests > 0.99 * gup!.requests);
+});
+
+test("registered for life: all buffers are immovable, for ever; the others have none at rest", () => {
+  const [gup, notifier, pinless] = DESIGNS.map((design) => figures(design, { events: EVENTS }).pinnedPages);
+  assert.deepEqual(gup, { mean: GIB / 4096, most: GIB / 4096, atRest: GIB / 4096 });
+  assert.deepEqual(notifier, { mean: 0, most: 0, atRest: 0 });
+  assert.equal(pinless!.atRest, 0);
+  assert.ok(pinless!.most > 0 && pinless!.most <= (32 * MIB) / 4096 + 32);
+});
+
+test("pinned for each call: as many pages as are in flight, and none at rest", () => {
+  for (const scheme of ["aio", "direct"] as const) {
+    const { pinnedPages } = figures("gup", { io: { scheme, requestBytes: 16384 } });
+    assert.ok(pinnedPages.most > 0 && pinnedPages.most <= 32 * 4);
+    assert.equal(pinnedPages.atRest, 0);
+  }
+});
+
+test("operations on pinned buffers are refused; the proposal does all of them; announced ones pinless does too", () => {
+  const [gup, notifier, pinless] = DESIGNS.map((design) => figures(design, { events: EVENTS }).operations);
+  for (const kind of ["numaBalancing", "khugepaged", "move"] as const) {
+    assert.ok(gup![kind]!.asked > 0);
+    assert.equal(gup![kind]!.refused, gup![kind]!.asked, kind);
+    assert.equal(notifier![kind]!.refused, 0, kind);
+  }
+  assert.equal(pinless!.move!.refused, 0);
+  assert.equal(pinless!.discard!.done, pinless!.discard!.asked);
+});
+
+test("reads after a discard are lost by an old registration alone", () => {
+  const [gup, notifier, pinless] = DESIGNS.map((design) =>
+    figures(design, { buffers: { bytes: 32 * MIB, activeBytes: 32 * MIB }, events: { discard: 200 } }),
+  );
+  assert.ok(gup!.readsLost > 0);
+  assert.equal(notifier!.readsLost + pinless!.readsLost, 0);
+  assert.equal(figures("gup", { io: { scheme: "aio" }, events: { discard: 200 } }).readsLost, 0);
+});
+
+test("more events: more is validated again, and waits are longer in all", () => {
+  for (const design of ["notifier", "pinless"] as const) {
+    const at = (times: number): Figures =>
+      figures(design, { buffers: { bytes: 32 * MIB, activeBytes: 32 * MIB }, events: { move: 100, times } });
+    const [few, some, many] = [at(0.3), at(3), at(30)];
+    assert.ok(few.revalidations < some.revalidations && some.revalidations < many.revalidations);
+    assert.ok(few.blocked.sumMs < some.blocked.sumMs && some.blocked.sumMs < many.blocked.sumMs);
+    assert.ok(many.requests < few.requests);
+  }
+});
+
+test("per GiB, a machine of twice the size has twice the events", () => {
+  const at = (bytes: number): number =>
+    figures("notifier", { machine: { bytes, nodes: 1 }, events: { per: "GiB", revoke: 500 } }).operations.revoke!.asked;
+  const ratio = at(8 * GIB) / at(4 * GIB);
+  assert.ok(ratio > 1.7 && ratio < 2.3, `${ratio}`);
+});
+
+test("writeback: the proposal's device writes wait, pinless' copies do; pins write below it; the others' reads don't care", () => {
+  const file = { bytes: 32 * MIB, activeBytes: 32 * MIB, backing: "file" } as const;
+  const [gup, notifier, pinless] = DESIGNS.map((design) =>
+    figures(design, { buffers: file, events: { writeback: 300 } }),
+  );
+  assert.ok(gup!.unsafeWrites > 0 && gup!.writebackWaits.count === 0);
+  for (const { unsafeWrites, writebackWaits } of [notifier!, pinless!]) {
+    assert.equal(unsafeWrites, 0);
+    assert.ok(writebackWaits.count > 0);
+  }
+  const reads = figures("notifier", { buffers: file, events: { writeback: 300 }, io: { writeShare: 1 } });
+  assert.equal(reads.writebackWaits.count + reads.blocked.count, 0);
+});
+
+test("the type of an event: what moves nothing invalidates nothing, unless nobody looks at it", () => {
+  const at = (filter: boolean): Figures =>
+    figures("notifier", { events: { numaBalancing: 500 }, notifier: { filter } });
+  assert.ok(at(true).filtered > 0);
+  assert.equal(at(false).filtered, 0);
+  assert.ok(at(true).revalidations < at(false).revalidations);
+});
+
+test("a child costs the copy of every pinned page, entries for those that aren't, and next to nothing without either", () => {
+  const [gup, notifier, pinless] = DESIGNS.map((design) => figures(design, { events: { fork: 30 } }).fork.p50Us);
+  assert.ok(gup! > 10 * notifier! && notifier! > 10 * pinless!);
+  const apart = figures("gup", { buffers: { bytes: GIB, inherited: false }, events: { fork: 30 } }).fork.p50Us;
+  assert.ok(apart < 2 * pinless!);
+});
+
+test("huge pages that the machine can still give: fewer the more is pinned", () => {
+  const [gup, notifier, pinless] = DESIGNS.map((design) => figures(design, {}).hugePages);
+  const share = ({ got, asked }: { got: number; asked: number }): number => got / asked;
+  assert.ok(share(gup!.atRest) < share(notifier!.atRest));
+  assert.deepEqual(pinless!.atRest, notifier!.atRest);
+  assert.ok(share(pinless!.underLoad) <= share(pinless!.atRest));
+});
+
+test("cold ranges are swapped out and come back; hot ones, and pinned ones, stay", () => {
+  const cold = {
+    buffers: { bytes: 64 * MIB, activeBytes: 64 * MIB },
+    io: { depth: 1 },
+    events: { reclaim: 2000, coldMs: 1 },
+  };
+  const found = figures("pinless", { ...cold, lease: { idleMs: 1 } });
+  assert.ok(found.swappedIn > 0 && found.swappedIn <= found.operations.reclaim!.done);
+  assert.equal(figures("gup", cold).swappedIn, 0);
+  // Nothing is used for longer than the run: what goes had never been used.
+  assert.ok(figures("notifier", { ...cold, events: { reclaim: 2000, coldMs: 1000 } }).swappedIn <= 32);
+});
+
+test("a machine of 1 TiB takes less than 32 MiB of this one's memory, and says how much", () => {
+  const buffers = { bytes: 512 * GIB, activeBytes: GIB };
+  const before = process.memoryUsage().arrayBuffers;
+  const { simulatedInBytes, pinnedPages, hugePages } = figures("gup", {
+    machine: { bytes: 2 ** 40, nodes: 8 },
+    buffers,
+    events: { compaction: 1000 },
+    run: { seconds: 0.01 },
+  });
+  const taken = process.memoryUsage().arrayBuffers - before;
+  assert.equal(pinnedPages.atRest, 2 ** 27);
+  assert.ok(hugePages.atRest.asked > 100_000);
+  assert.ok(simulatedInBytes > 6 * 2 ** 19 && simulatedInBytes < 32 * MIB, `${simulatedInBytes}`);
+  assert.ok(taken < 32 * MIB, `${taken}`);
+});
+
+test("waits between events are exponential: their mean is 1, and e^-2 of them are longer than 2", () => {
+  const stream = new NamedRandom(7).stream("test");
+  const samples = Array.from({ length: 100_000 }, () => exponential(stream));
+  const mean = samples.reduce((sum, sample) => sum + sample, 0) / samples.length;
+  assert.ok(Math.abs(mean - 1) < 0.01, `${mean}`);
+  const long = samples.filter((sample) => sample > 2).length / samples.length;
+  assert.ok(Math.abs(long - Math.exp(-2)) < 0.005, `${long}`);
+});
+
+test("quantiles of many times are right to 4 %, from nanoseconds to hours", () => {
+  for (const unitMs of [1e-5, 1, 3600]) {
+    const times = new Times();
+    for (let i = 1; i <= 1000; i++) times.record(i * unitMs);
+    const { p50Us, p99Us, maxUs, count, sumMs } = times.quantiles();
+    const right = (found: number, expected: number): void =>
+      assert.ok(Math.abs(found / expected - 1) < 0.04, `${found} isn't ${expected}`);
+    right(p50Us, 500 * unitMs * 1000);
+    right(p99Us, 990 * unitMs * 1000);
+    right(maxUs, 1000 * unitMs * 1000);
+    right(sumMs, 500_500 * unitMs);
+    assert.equal(count, 1000);
+  }
+  assert.equal(new Times().quantiles().p99Us, 0);
+});
+
+test("the mean of a distribution by quantiles", () => {
+  assert.equal(
+    meanOf([
+      [0, 10],
+      [0.5, 20],
+      [1, 40],
+    ]),
+    22.5,
+  );
+});
