@@ -1,17 +1,17 @@
 /** `pinless bench`: what pins cost on this machine, and what leases save. */
 
-import { accessSync, constants, statSync, writeFileSync } from "node:fs";
+import { accessSync, constants, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError } from "commander";
 import { BenchError } from "../bench/error.js";
 import { compareReports } from "../bench/report/comparison.js";
 import { renderComparison } from "../bench/report/comparison-table.js";
-import type { Style } from "../bench/report/grid.js";
 import { renderReport } from "../bench/report/table.js";
 import { type Outcome, runBench } from "../bench/run.js";
 import { DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS } from "../bench/sizes.js";
 import { onInterrupt } from "./interrupt.js";
+import { terminal, writeJson } from "./report-output.js";
 
 const FAILED = 1;
 
@@ -63,7 +63,7 @@ function compare({ compare: reports = [], json, file, quick }: Flags, version: s
   if (file !== undefined || quick !== undefined) command.error("error: --compare runs nothing: no --file, no --quick");
   try {
     const comparison = compareReports(a, b, version);
-    if (writeJson(comparison, json)) process.stdout.write(renderComparison(comparison, terminal()));
+    if (writeJson("bench", comparison, json)) process.stdout.write(renderComparison(comparison, terminal()));
   } catch (error) {
     if (error instanceof BenchError) fail(error.message);
     else throw error;
@@ -98,29 +98,8 @@ async function bench(flags: Flags, version: string): Promise<void> {
 }
 
 function show({ report, failures }: Outcome, json: string | undefined): void {
-  if (writeJson(report, json)) process.stdout.write(renderReport(report, terminal()));
+  if (writeJson("bench", report, json)) process.stdout.write(renderReport(report, terminal()));
   for (const failure of failures) process.stderr.write(`pinless bench: ${failure}\n`);
-}
-
-function terminal(): Style {
-  const { columns = 80, isTTY = false } = process.stdout;
-  return { columns, colors: isTTY && process.stdout.hasColors(), charts: isTTY };
-}
-
-/** False: it went to the standard output, where nothing else goes then. */
-function writeJson(value: unknown, json: string | undefined): boolean {
-  if (json === undefined) return true;
-  const text = `${JSON.stringify(value, null, 2)}\n`;
-  if (json === "-") {
-    process.stdout.write(text);
-    return false;
-  }
-  try {
-    writeFileSync(json, text);
-  } catch (error) {
-    fail((error as Error).message);
-  }
-  return true;
 }
 
 /** Asked before the run: a minute later is too late. */

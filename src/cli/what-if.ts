@@ -1,12 +1,11 @@
 /** `pinless simulate --what-if FILE`: three designs on a machine that isn't there. */
 
-import { writeFileSync } from "node:fs";
 import { SingleBar } from "cli-progress";
-import type { Style } from "../bench/report/grid.js";
 import { WhatIfError } from "../simulate/what-if/error.js";
 import { readStudy } from "../simulate/what-if/plan.js";
 import { runStudy } from "../simulate/what-if/study.js";
 import { onInterrupt } from "./interrupt.js";
+import { terminal, writeJson } from "./report-output.js";
 import { readWhatIf } from "./what-if-file.js";
 import { renderStudy } from "./what-if-text.js";
 
@@ -34,7 +33,7 @@ export async function whatIf({ whatIf: path, seed, json }: WhatIfFlags, engine: 
     });
     bar.stop();
     if (report === null) process.exitCode = interrupt.exitCode ?? FAILED;
-    else if (writeJson(report, json)) process.stdout.write(renderStudy(report, terminal()));
+    else if (writeJson("simulate", report, json)) process.stdout.write(renderStudy(report, terminal()));
   } catch (error) {
     bar.stop();
     if (!(error instanceof WhatIfError)) throw error;
@@ -43,28 +42,6 @@ export async function whatIf({ whatIf: path, seed, json }: WhatIfFlags, engine: 
   } finally {
     interrupt.stop();
   }
-}
-
-function terminal(): Style {
-  const { columns = 80, isTTY = false } = process.stdout;
-  return { columns, colors: isTTY && process.stdout.hasColors(), charts: isTTY };
-}
-
-/** False: it went to the standard output, where nothing else goes then. */
-function writeJson(value: unknown, json: string | undefined): boolean {
-  if (json === undefined) return true;
-  const text = `${JSON.stringify(value, null, 2)}\n`;
-  if (json === "-") {
-    process.stdout.write(text);
-    return false;
-  }
-  try {
-    writeFileSync(json, text);
-  } catch (error) {
-    process.stderr.write(`pinless simulate: ${(error as Error).message}\n`);
-    process.exitCode = FAILED;
-  }
-  return true;
 }
 
 function progressBar(): { progress: (done: number, of: number) => void; stop: () => void } {
