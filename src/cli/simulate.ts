@@ -6,6 +6,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { type CampaignReport, campaign, type FoundFailure, merge, type Shard } from "../simulate/campaign.js";
 import { simulate } from "../simulate/run.js";
 import type { Swarm } from "../simulate/swarm.js";
+import { calibration } from "./calibration.js";
 import { onInterrupt } from "./interrupt.js";
 import { whatIf } from "./what-if.js";
 
@@ -21,6 +22,7 @@ interface Flags {
   readonly merge?: readonly string[];
   readonly json?: string;
   readonly whatIf?: string;
+  readonly calibrate?: true;
 }
 
 /** What is of use only where the engine runs. */
@@ -52,6 +54,12 @@ export function simulateCommand(version: string): Command {
         "no engine: three designs of direct I/O on a machine and a load that the file describes (what-if/README.md)",
       ).conflicts(ENGINE_ONLY),
     )
+    .addOption(
+      new Option(
+        "--calibrate",
+        "no engine: what that model makes of what was measured; exits with 1 where another design is better than was",
+      ).conflicts([...ENGINE_ONLY, "whatIf"]),
+    )
     .option("--json <file>", 'write the report as JSON; "-" is the standard output')
     .showHelpAfterError("(try pinless simulate --help)")
     .exitOverride()
@@ -81,6 +89,7 @@ function change(text: string): Partial<Swarm> {
 }
 
 async function run(flags: Flags, version: string): Promise<void> {
+  if (flags.calibrate === true) return calibration(engineName(version), flags.seed, flags.json);
   if (flags.whatIf !== undefined) return whatIf({ ...flags, whatIf: flags.whatIf }, engineName(version));
   if (flags.trace === true || flags.change !== undefined) return oneRun(flags);
   const report = flags.merge === undefined ? await runAll(flags, version) : merged(flags.merge);

@@ -103,6 +103,19 @@ test("an empty file is one machine with all defaults; lists are gone through in 
   assert.deepEqual(points[1]!.values, { "io.depth": 1, "machine.bytes": 2 ** 40 });
 });
 
+test("buffers may be a share of whatever machine it is", () => {
+  const { points } = read('{ "buffers": { "machineShare": 0.25 }, "sweep": { "machine.bytes": ["8 GiB", "1 TiB"] } }');
+  assert.deepEqual(
+    points.map(({ plan: { buffers } }) =>
+      [buffers.bytes, buffers.activeBytes, buffers.spreadBytes].map((b) => b / 2 ** 30),
+    ),
+    [
+      [2, 2, 4],
+      [256, 256, 512],
+    ],
+  );
+});
+
 test("README.md of the examples has every word of the format, and no other", () => {
   const readme = readFileSync(path.join(EXAMPLES, "README.md"), "utf8");
   const described = [...readme.matchAll(/^\| `(.+?)` \| (.+?) \|/gm)].map(([, word, says]) => [word, says]);

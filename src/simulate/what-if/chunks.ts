@@ -25,6 +25,8 @@ export class Chunks {
   /** Requests in flight: disk reads, and disk writes. */
   readonly deviceWrites: Uint16Array;
   readonly deviceReads: Uint16Array;
+  /** Of these, the ones that go by a lease. */
+  readonly byLease: Uint16Array;
   readonly usedMs: Float64Array;
 
   constructor({ buffers }: Plan) {
@@ -32,12 +34,13 @@ export class Chunks {
     this.flags = new Uint8Array(this.count).fill(buffers.pages === "huge" ? HUGE : 0);
     this.deviceWrites = new Uint16Array(this.count);
     this.deviceReads = new Uint16Array(this.count);
+    this.byLease = new Uint16Array(this.count);
     this.usedMs = new Float64Array(this.count).fill(NEVER);
   }
 
   get memoryBytes(): number {
-    const { flags, deviceWrites, deviceReads, usedMs } = this;
-    return flags.byteLength + deviceWrites.byteLength + deviceReads.byteLength + usedMs.byteLength;
+    const { flags, deviceWrites, deviceReads, byLease, usedMs } = this;
+    return [flags, deviceWrites, deviceReads, byLease, usedMs].reduce((sum, { byteLength }) => sum + byteLength, 0);
   }
 
   get pages(): number {

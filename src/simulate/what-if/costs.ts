@@ -31,13 +31,13 @@ export const COSTS = {
   perIo: cost(0.2, `${PER_IO}: 0.55 µs more for 1 page`),
   perIoPage: cost(0.35, `${PER_IO}: 11.2 µs more for 32 pages`),
 
-  /** A registration: the call, then what each page or huge page adds; and giving it back. */
+  /** A registration: the call, each folio, and each further 4 KiB of a large one; and giving it back. */
   take: cost(0.55, `${LEASES}, 4 KiB: 0.6 µs`),
-  takePage: cost(0.067, `${LEASES}, 2 MiB of 4 KiB pages: 35 µs`),
-  takeHugePage: cost(2.05, `${LEASES}, one huge page: 2.6 µs`),
+  takeFolio: cost(0.067, `${LEASES}, 2 MiB of 4 KiB pages: 35 µs`),
+  takePart: cost(0.0039, `${LEASES}, one huge page: 2.6 µs`),
   give: cost(0.4, `${LEASES}, 4 KiB: 0.4 µs to give back`),
-  givePage: cost(0.0188, `${LEASES}, 2 MiB of 4 KiB pages: 10 µs to give back`),
-  giveHugePage: cost(0.1, `${LEASES}, one huge page: 0.5 µs to give back`),
+  giveFolio: cost(0.0188, `${LEASES}, 2 MiB of 4 KiB pages: 10 µs to give back`),
+  givePart: cost(0.00018, `${LEASES}, one huge page: 0.5 µs to give back`),
   /** The accounting of a folio looks at every segment that is registered already: one that isn't in the cache, one that is. */
   segment: cost(0.0156, "measured: one huge page's lease with 1,000 live ones of 512 pages: 8 ms"),
   cachedSegment: cost(0.0006, "assumed: two cycles at 3 GHz"),
@@ -85,15 +85,19 @@ export function perIoUs(pages: number): number {
   return COSTS.perIo.us + COSTS.perIoPage.us * pages;
 }
 
-/** Registering a chunk: its pages; and for huge ones the accounting, which looks at every segment that is registered. */
-export function takeUs(huge: boolean, liveSegments: number): number {
-  return (
-    COSTS.take.us + (huge ? COSTS.takeHugePage.us + COSTS.segment.us * liveSegments : COSTS.takePage.us * HUGE_PAGES)
-  );
+/** Registering so many pages in folios of so many each; for large ones the accounting looks at every segment that is registered. */
+export function takeUs(pages: number, folioPages: number, liveSegments: number): number {
+  const folios = Math.ceil(pages / folioPages);
+  const found = COSTS.take.us + folios * COSTS.takeFolio.us;
+  if (folioPages === 1) return found;
+  // It looks at its own, so far, as well.
+  const own = ((folios * (folios - 1)) / 2) * folioPages * COSTS.cachedSegment.us;
+  return found + (pages - folios) * COSTS.takePart.us + own + folios * liveSegments * COSTS.segment.us;
 }
 
-export function giveUs(huge: boolean): number {
-  return COSTS.give.us + (huge ? COSTS.giveHugePage.us : COSTS.givePage.us * HUGE_PAGES);
+export function giveUs(pages: number, folioPages: number): number {
+  const folios = Math.ceil(pages / folioPages);
+  return COSTS.give.us + folios * COSTS.giveFolio.us + (pages - folios) * COSTS.givePart.us;
 }
 
 /** fork(2) of so many chunks: entries are copied, and pages that are pinned too, since a pinned page can't be shared. */

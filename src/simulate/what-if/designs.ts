@@ -28,6 +28,8 @@ export interface Design {
   meets(kind: EventKind, chunk: number, overlaps: boolean): Verdict;
   /** An operation goes ahead. Microseconds that it costs the program's thread. */
   invalidate(kind: EventKind, chunk: number): number;
+  /** The chunks of which pins can be asked back; null: nobody gives any. */
+  revocable(): Iterable<number> | null;
   /** A child is started: microseconds. */
   fork(): number;
   /** Time passes; microseconds that it costs the program's thread. */
@@ -41,6 +43,10 @@ export function designOf(name: DesignName, plan: Plan, chunks: Chunks): Design {
   if (name === "gup") return new Gup(plan, chunks);
   if (name === "notifier") return new Notifier(plan, chunks);
   return new Pinless(plan, chunks);
+}
+
+function registers({ io }: Plan): boolean {
+  return io.scheme === "io_uring" && io.registered;
 }
 
 abstract class Base {
@@ -66,6 +72,10 @@ abstract class Base {
     return perIoUs(this.requestPages);
   }
 
+  protected holds(slot: number): boolean {
+    return this.#holding[slot] === 1;
+  }
+
   end(slot: number, _chunk: number): void {
     this.#held -= this.#holding[slot]!;
     this.#holding[slot] = 0;
@@ -73,6 +83,10 @@ abstract class Base {
 
   tick(_nowMs: number): number {
     return 0;
+  }
+
+  revocable(): Iterable<number> | null {
+    return [];
   }
 
   pinnedShare(): number {
@@ -103,10 +117,10 @@ class Gup extends Base implements Design {
   constructor(plan: Plan, chunks: Chunks) {
     super(plan, chunks);
     // The kernel registers no mapping of a file.
-    this.#registered = plan.io.scheme === "io_uring" && plan.buffers.backing === "anonymous";
+    this.#registered = registers(plan) && plan.buffers.backing === "anonymous";
     this.title = this.#registered ? "registered for life" : "pinned for each call";
     this.startMs = this.#registered
-      ? (chunks.count * takeUs(plan.buffers.pages === "huge", chunks.count / 2)) / 1000
+      ? (chunks.count * takeUs(HUGE_PAGES, plan.buffers.pages === "huge" ? HUGE_PAGES : 1, chunks.count / 2)) / 1000
       : 0;
   }
 
@@ -135,6 +149,10 @@ class Gup extends Base implements Design {
     return this.forkOfAll(this.#registered);
   }
 
+  override revocable(): Iterable<number> | null {
+    return this.#registered ? null : [];
+  }
+
   override pinnedPages(): number {
     return this.#registered ? this.chunks.pages : super.pinnedPages();
   }
@@ -154,7 +172,7 @@ class Notifier extends Base implements Design {
 
   constructor(plan: Plan, chunks: Chunks) {
     super(plan, chunks);
-    this.#registered = plan.io.scheme === "io_uring";
+    this.#registered = registers(plan);
     this.title = this.#registered ? "registered, validated again after events" : "waited for by events";
     this.startMs = this.#registered ? (chunks.count * this.#findUs(plan.buffers.pages === "huge")) / 1000 : 0;
   }
@@ -206,7 +224,7 @@ class Pinless extends Base implements Design {
   constructor(plan: Plan, chunks: Chunks) {
     super(plan, chunks);
     this.#ofFile = plan.buffers.backing === "file";
-    this.#leases = plan.io.scheme === "io_uring" && !this.#ofFile ? new Leases(plan, chunks, this.counters) : null;
+    this.#leases = registers(plan) && !this.#ofFile ? new Leases(plan, chunks, this.counters) : null;
     this.writebackHolds = this.#ofFile ? "end" : "nothing";
     this.title = this.#ofFile ? "disk reads are copied" : this.#leases === null ? "pinned for each call" : "leases";
   }
@@ -219,25 +237,30 @@ class Pinless extends Base implements Design {
   }
 
   override end(slot: number, chunk: number): void {
+    if (!this.holds(slot)) this.#leases?.ended(chunk);
     super.end(slot, chunk);
-    this.#leases?.ended(chunk);
   }
 
   meets(kind: EventKind, chunk: number, overlaps: boolean): Verdict {
-    if (kind === "discard" || kind === "move" || kind === "revoke") return overlaps ? "waits" : "goes";
+    if (kind === "discard" || kind === "move") return overlaps ? "waits" : "goes";
     // Device writes go elsewhere, and so no I/O that writeback concerns is ever in flight there.
     if (kind === "writeback") return "goes";
     return overlaps || this.#leases?.has(chunk) === true ? "refused" : "goes";
   }
 
   invalidate(kind: EventKind, chunk: number): number {
-    if (kind !== "discard" && kind !== "move" && kind !== "revoke") return 0;
+    if (kind === "revoke") return this.#leases?.give(chunk) ?? 0;
+    if (kind !== "discard" && kind !== "move") return 0;
     this.chunks.set(chunk, CHANGED);
     return this.#leases?.give(chunk) ?? 0;
   }
 
   fork(): number {
     return COSTS.fork.us;
+  }
+
+  override revocable(): Iterable<number> {
+    return this.#leases?.chunks() ?? [];
   }
 
   override tick(nowMs: number): number {

@@ -36,6 +36,11 @@ export class Leases {
     return this.#live.size;
   }
 
+  /** Those with a lease now. */
+  chunks(): readonly number[] {
+    return [...this.#live.keys()];
+  }
+
   has(chunk: number): boolean {
     return this.#chunks.is(chunk, LEASED);
   }
@@ -43,16 +48,21 @@ export class Leases {
   /** A request on a chunk: the microseconds that it costs by a lease, or -1 less those that it cost to find out that it has to go without. */
   use(chunk: number, nowMs: number): number {
     const chunks = this.#chunks;
-    if (chunks.is(chunk, LEASED)) return chunks.is(chunk, LEAVING) ? -1 : 0;
+    if (chunks.is(chunk, LEAVING)) return -1;
+    if (chunks.is(chunk, LEASED)) {
+      chunks.byLease[chunk]!++;
+      return 0;
+    }
     if (nowMs - chunks.usedMs[chunk]! >= this.#lease.idleMs) return -1;
     const huge = chunks.is(chunk, HUGE);
     const segments = huge ? 1 : HUGE_PAGES;
     if (this.#live.size >= this.#most || this.#segments + segments > MAX_SEGMENTS) return -1 - this.#evict(nowMs);
-    let us = takeUs(huge, this.#segments);
+    let us = takeUs(HUGE_PAGES, huge ? HUGE_PAGES : 1, this.#segments);
     if (this.#populates) us += huge ? COSTS.populateHugePage.us : COSTS.populatePage.us * HUGE_PAGES;
     this.#live.set(chunk, nowMs);
     this.#segments += segments;
     chunks.set(chunk, LEASED);
+    chunks.byLease[chunk]!++;
     const counters = this.#counters;
     counters.leasesTaken++;
     counters.leaseUs += us;
@@ -64,18 +74,19 @@ export class Leases {
     return us;
   }
 
-  /** A request on a chunk has ended: a lease that was dropped meanwhile goes with the last one. */
+  /** A request that went by a lease has ended: a lease that was dropped meanwhile goes with the last one. */
   ended(chunk: number): void {
-    if (this.#chunks.is(chunk, LEAVING) && this.#chunks.inFlight(chunk) === 0) this.#bury(chunk);
+    const left = --this.#chunks.byLease[chunk]!;
+    if (left === 0 && this.#chunks.is(chunk, LEAVING)) this.#bury(chunk);
   }
 
   /** Gives a lease back, if there is one; microseconds. */
   give(chunk: number): number {
     const chunks = this.#chunks;
     if (!chunks.is(chunk, LEASED) || chunks.is(chunk, LEAVING)) return 0;
-    const us = giveUs(chunks.is(chunk, HUGE));
+    const us = giveUs(HUGE_PAGES, chunks.is(chunk, HUGE) ? HUGE_PAGES : 1);
     this.#counters.leaseUs += us;
-    if (chunks.inFlight(chunk) > 0) chunks.set(chunk, LEAVING);
+    if (chunks.byLease[chunk]! > 0) chunks.set(chunk, LEAVING);
     else this.#bury(chunk);
     return us;
   }

@@ -1,7 +1,7 @@
 /** The program: threads that keep so many requests in flight each, on buffers that are drawn for each. */
 
 import type { VirtualClock } from "../../model/clock.js";
-import type { NamedRandom } from "../../model/random.js";
+import type { NamedRandom, Stream } from "../../model/random.js";
 import { draw } from "./chance.js";
 import { type Chunks, SWAPPED, TAKEN, UNDER_WRITEBACK } from "./chunks.js";
 import { COSTS, HUGE_BYTES, HUGE_PAGES, PAGE_BYTES } from "./costs.js";
@@ -27,7 +27,9 @@ export class Load {
   readonly #chunks: Chunks;
   readonly #design: Design;
   readonly #clock: VirtualClock;
-  readonly #random: NamedRandom;
+  readonly #places: Stream;
+  readonly #kinds: Stream;
+  readonly #swapIns: Stream;
   readonly #device: Device;
   readonly #active: number;
   readonly #requestUs: number;
@@ -52,7 +54,9 @@ export class Load {
     this.#chunks = chunks;
     this.#design = design;
     this.#clock = clock;
-    this.#random = random;
+    this.#places = random.stream("chunk");
+    this.#kinds = random.stream("disk write");
+    this.#swapIns = random.stream("swap-in µs");
     this.#device = new Device(plan.device, random.stream("device µs"));
     this.#active = plan.buffers.activeBytes / HUGE_BYTES;
     this.#endMs = plan.run.seconds * 1000;
@@ -80,8 +84,8 @@ export class Load {
   }
 
   #submit(slot: number): void {
-    this.#chunkOf[slot] = this.#random.stream("chunk").below(this.#active);
-    this.#writes[slot] = this.#random.stream("disk write").chance(this.#plan.io.writeShare) ? 0 : 1;
+    this.#chunkOf[slot] = this.#places.below(this.#active);
+    this.#writes[slot] = this.#kinds.chance(this.#plan.io.writeShare) ? 0 : 1;
     this.#sinceMs[slot] = this.#clock.nowMs;
     this.#admit(slot);
   }
@@ -112,7 +116,7 @@ export class Load {
     this.swappedIn++;
     this.onSwappedIn();
     queue(this.#held, chunk, slot);
-    const us = draw(this.#plan.device.latencyUs, this.#random.stream("swap-in µs")) + COSTS.swapInPage.us * HUGE_PAGES;
+    const us = draw(this.#plan.device.latencyUs, this.#swapIns) + COSTS.swapInPage.us * HUGE_PAGES;
     this.#clock.after(us / 1000, () => {
       chunks.clear(chunk, TAKEN);
       this.resume(chunk);

@@ -1,4 +1,4 @@
-/** Memory management: each kind of operation comes at random moments, one at a time, as the kernel's threads do it. */
+/** Memory management: each kind of operation comes at random moments; whoever does it does one at a time. */
 
 import type { VirtualClock } from "../../model/clock.js";
 import type { NamedRandom } from "../../model/random.js";
@@ -35,7 +35,6 @@ const RANGE_US: Readonly<Partial<Record<Rated, number>>> = {
   reclaim: COSTS.reclaimPage.us * HUGE_PAGES,
   discard: COSTS.zapPage.us * HUGE_PAGES,
   move: COSTS.movePage.us * HUGE_PAGES,
-  revoke: 0,
   writeback: 0,
 };
 
@@ -60,7 +59,8 @@ export class Operations {
       const perSecond = rateOf(this.#world.plan, kind);
       if (perSecond === 0) continue;
       this.#counts.set(kind, { asked: 0, done: 0, refused: 0, pagesRefused: 0 });
-      this.#schedule(kind, 1000 / perSecond);
+      const lanes = atATime(this.#world.plan, kind);
+      for (let i = 0; i < lanes; i++) this.#schedule(kind, (1000 * lanes) / perSecond);
     }
   }
 
@@ -74,6 +74,7 @@ export class Operations {
   #run(kind: Rated, then: () => void): void {
     if (kind === "compaction") this.#compact(then);
     else if (kind === "fork") this.#fork(then);
+    else if (kind === "revoke") this.#revoke(then);
     else this.#range(kind, then);
   }
 
@@ -93,6 +94,39 @@ export class Operations {
       counts.done++;
       then();
     });
+  }
+
+  /** All pins are asked back: I/O on what is pinned is stopped, and goes on once the pin has gone. */
+  #revoke(then: () => void): void {
+    const { design, chunks } = this.#world;
+    const counts = this.#counts.get("revoke")!;
+    counts.asked++;
+    const revocable = design.revocable();
+    if (revocable === null) {
+      counts.refused++;
+      counts.pagesRefused += design.pinnedPages();
+      then();
+      return;
+    }
+    const held = [...revocable].filter((chunk) => !chunks.is(chunk, TAKEN));
+    let left = held.length;
+    const gone = (): void => {
+      if (left > 0) return;
+      counts.done++;
+      then();
+    };
+    for (const chunk of held) {
+      chunks.set(chunk, TAKEN);
+      const give = (): void => {
+        this.#invalidate("revoke", chunk);
+        this.#let(chunk);
+        left--;
+        gone();
+      };
+      if (chunks.inFlight(chunk) > 0) this.#wait("revoke", chunk, false, give);
+      else give();
+    }
+    if (held.length === 0) gone();
   }
 
   /** One area of 2 MiB of the machine's memory is to be emptied: its pages are moved, piece by piece. */
@@ -285,6 +319,12 @@ export class Operations {
     }
     return true;
   }
+}
+
+/** Who is at work: kcompactd and kswapd are a thread for each node, khugepaged is one; the rest is the program's own threads. */
+function atATime({ machine, io }: Plan, kind: Rated): number {
+  if (kind === "compaction" || kind === "reclaim") return machine.nodes;
+  return kind === "khugepaged" || kind === "revoke" ? 1 : io.threads;
 }
 
 /** Operations a second, on the whole machine. */

@@ -28,6 +28,7 @@ export const FIELDS = {
   },
   buffers: {
     bytes: bytes(8 * GIB, HUGE, TIB, HUGE, "what the program does I/O with"),
+    machineShare: number(0, 0, 0.95, "instead of bytes: this much of the machine's memory; 0: bytes"),
     activeBytes: bytes(0, 0, TIB, HUGE, "the part that requests go to at the time; 0: all of it"),
     pages: word("small", ["small", "huge"], "what the buffers are made of"),
     spreadBytes: bytes(
@@ -47,6 +48,7 @@ export const FIELDS = {
       ["io_uring", "aio", "direct"],
       "io_uring with registered buffers; aio and direct register nothing",
     ),
+    registered: flag(true, "io_uring only: whether buffers are registered (or leased) at all"),
     threads: whole(1, 1, 64, "threads that submit, a processor each"),
     depth: whole(32, 1, 4096, "requests that each keeps in flight"),
     requestBytes: bytes(4 * KIB, 4 * KIB, HUGE, 4 * KIB, "size of a request"),
@@ -95,12 +97,7 @@ export const FIELDS = {
       1e6,
       "ranges of 2 MiB of the buffers a second that the program moves or collapses itself (move_pages, madvise)",
     ),
-    revoke: number(
-      0,
-      0,
-      1e6,
-      "ranges of 2 MiB of the buffers a second of which the pins are asked back, and nothing else",
-    ),
+    revoke: number(0, 0, 1e4, "times a second that all pins are asked back (pinless release, pressure on memory)"),
     writeback: number(
       0,
       0,
@@ -244,12 +241,11 @@ function pointsOf(source: PlanSource, base: Values, axes: readonly Axis[]): read
 /** The zeros that stand for something. */
 function completed(plan: Plan): Plan {
   const { buffers, machine } = plan;
-  const room = machine.bytes * (1 - machine.kernelShare);
-  const spread = buffers.spreadBytes || Math.min(2 * buffers.bytes, Math.floor(room / HUGE) * HUGE);
-  return {
-    ...plan,
-    buffers: { ...buffers, activeBytes: buffers.activeBytes || buffers.bytes, spreadBytes: spread },
-  };
+  const rounded = (bytes: number): number => Math.floor(bytes / HUGE) * HUGE;
+  const size = buffers.machineShare > 0 ? Math.max(HUGE, rounded(machine.bytes * buffers.machineShare)) : buffers.bytes;
+  const spread = buffers.spreadBytes || Math.min(2 * size, rounded(machine.bytes * (1 - machine.kernelShare)));
+  const active = buffers.activeBytes || size;
+  return { ...plan, buffers: { ...buffers, bytes: size, activeBytes: active, spreadBytes: spread } };
 }
 
 /** A plan with everything as it is by default, but for these. */
@@ -274,7 +270,7 @@ function whyImpossible({ machine, buffers, io }: Plan): Impossible | null {
   const free = machine.bytes * (1 - kernelShare - otherShare);
   if (buffers.bytes > free) {
     const why = `buffers of ${sizeOf(buffers.bytes)} don't fit into a machine of ${sizeOf(machine.bytes)} of which others and the kernel have ${sizeOf(machine.bytes - free)}`;
-    return { why, fields: ["buffers.bytes", "machine.bytes", "machine.otherShare"] };
+    return { why, fields: ["buffers.machineShare", "buffers.bytes", "machine.bytes", "machine.otherShare"] };
   }
   if (buffers.activeBytes > buffers.bytes)
     return { why: "buffers.activeBytes is more than buffers.bytes", fields: ["buffers.activeBytes"] };

@@ -9,16 +9,17 @@ import { simulateDesign } from "./run.js";
 export const WHAT_IF_FORMAT = "pinless-what-if-1";
 
 /** What the model does not model: part of every report. */
-const NOT_MODELLED = [
+export const NOT_MODELLED = [
   "time is elementary steps that were measured on one machine (Linux 6.18, x86-64, 2 cores), added up; caches, TLBs, locks and interrupts have no cost of their own",
   "memory is areas of 2 MiB that say how many pages of each kind they hold; whose page is met is drawn; the free lists' and the LRU's order isn't there",
-  "the kernel's threads have processors of their own, one operation of a kind is at work at a time, and a refused one isn't tried again",
+  "the kernel's threads have processors of their own and do one operation at a time (compaction and reclaim: a thread for each node), and a refused one isn't tried again",
+  "aio and direct take the processor time that the engine's schemes take, all of it on the thread that submits (direct's is libuv's pool)",
   "NUMA nodes have no distance: moving a page costs, and gains nothing; nor does a huge page's smaller TLB footprint",
   "compaction never gives up; huge pages that can be had are those of one pass of its two scanners",
   "swap is as fast as the device; a range is swapped and comes back as a whole",
   "pinless gives leases back for its own clocks, its budget and announced operations only: not yet for pressure on memory, as the engine does",
   "the proposal was never written for io_uring as it is today: what its checks and lookups cost is assumed, and says so",
-  "a child stays until it has called exec: later copies on write by a parent aren't there",
+  "starting a child waits for no I/O, and the child calls exec before the parent stores again: later copies on write aren't there",
 ] as const;
 
 export interface PointReport {

@@ -1,0 +1,89 @@
+/** What registrations cost, by size, in small pages and in huge ones: the model adds up pages and the accounting's looks at segments. */
+
+import { giveUs, HUGE_PAGES, takeUs } from "../costs.js";
+import { input, type Measured, type Row, side } from "./row.js";
+
+/** Pages of 4 KiB, then what was measured in µs: small pages, huge ones. */
+const TAKE: readonly (readonly [pages: number, small: number, huge: number])[] = [
+  [1, 0.6, 0.6],
+  [8, 1.1, 0.9],
+  [64, 5, 1.1],
+  [512, 35, 2.6],
+  [16384, 1920, 230],
+];
+const GIVE: typeof TAKE = [
+  [1, 0.4, 0.4],
+  [8, 0.6, 0.4],
+  [64, 1.7, 0.4],
+  [512, 10, 0.5],
+  [16384, 720, 4],
+];
+
+export function costRows(): readonly Row[] {
+  return [...TAKE.map(takeRow), ...GIVE.map(giveRow), ...accounting()];
+}
+
+function takeRow([pages, small, huge]: (typeof TAKE)[number]): Row {
+  return {
+    title: `taking a lease of ${size(pages)}`,
+    unit: "µs",
+    better: "less",
+    sides: [
+      measuredSide(pages)("4 KiB pages", small, takeUs(pages, 1, 0)),
+      measuredSide(pages)("huge pages", huge, takeUs(pages, HUGE_PAGES, 0)),
+    ],
+    mechanism: "the call, and each page; a huge page is also looked for among those before it",
+    inputs: ["take", "takeFolio", "takePart", "cachedSegment"],
+  };
+}
+
+function giveRow([pages, small, huge]: (typeof GIVE)[number]): Row {
+  return {
+    title: `giving one of ${size(pages)} back`,
+    unit: "µs",
+    better: "less",
+    sides: [
+      measuredSide(pages)("4 KiB pages", small, giveUs(pages, 1)),
+      measuredSide(pages)("huge pages", huge, giveUs(pages, HUGE_PAGES)),
+    ],
+    mechanism: "the call, and each page, or huge page and its parts",
+    inputs: ["give", "giveFolio", "givePart"],
+  };
+}
+
+/** The costs are from the first row and from that of 2 MiB. */
+function measuredSide(pages: number): typeof side {
+  return pages === 1 || pages === HUGE_PAGES ? input : side;
+}
+
+/** With so many live leases of 2 MiB of small pages. */
+function accounting(): readonly Row[] {
+  const FOLIO_PAGES = 16;
+  const ms = (leases: number, folioPages: number): number => takeUs(HUGE_PAGES, folioPages, leases * HUGE_PAGES) / 1000;
+  const folios = (leases: number, measured: Measured | number) =>
+    side("folios of 64 KiB", measured, ms(leases, FOLIO_PAGES));
+  const mechanism = "each folio is looked for in every segment that is registered";
+  const inputs = ["segment", "takeFolio", "takePart"] as const;
+  return [
+    {
+      title: "taking 2 MiB with 1,000 live leases of 512 pages",
+      unit: "ms",
+      better: "less",
+      sides: [input("one huge page", 8, ms(1000, HUGE_PAGES)), folios(1000, 240)],
+      mechanism,
+      inputs,
+    },
+    {
+      title: "the same with 100 live ones",
+      unit: "ms",
+      better: "less",
+      sides: [folios(100, 13), null],
+      mechanism,
+      inputs,
+    },
+  ];
+}
+
+function size(pages: number): string {
+  return pages < 256 ? `${4 * pages} KiB` : `${pages / 256} MiB`;
+}
