@@ -22,6 +22,7 @@ import {
   UNREGISTERED,
   WRITE,
 } from "./request-table.js";
+import type { StateWords } from "./state-words.js";
 
 const TURN_COMPLETIONS = 256;
 
@@ -46,6 +47,8 @@ export interface DispatcherParts {
   readonly leases: Leases | null;
   /** `lifetime` only: the slot that memory was registered in for good, or -1. */
   readonly registered: ((place: RequestPlace) => number) | null;
+  /** Where the words of its requests are to lie, if not in memory of their own. */
+  readonly requestWords?: Int32Array;
 }
 
 export class Dispatcher implements CompletionSink {
@@ -62,6 +65,8 @@ export class Dispatcher implements CompletionSink {
   readonly #dones: (Done | undefined)[];
   /** Requests that wait until what the monitor has announced on their range is over. */
   #unsettled: number[] = [];
+  /** Those that failed before they began, and their results: each is answered by a microtask of its own. */
+  #failing: number[] = [];
   readonly #waiters: { slots: Set<number>; run: () => void }[] = [];
   #nowMs = 0;
   #budget = TURN_COMPLETIONS;
@@ -85,7 +90,7 @@ export class Dispatcher implements CompletionSink {
     this.#leases = parts.leases;
     this.#registered = parts.registered;
     const capacity = parts.scheme.depth + (parts.scheme.ahead ?? 0);
-    this.requests = new RequestTable(capacity);
+    this.requests = new RequestTable(capacity, parts.requestWords);
     this.#owners = new Array(capacity).fill(undefined);
     this.#directWrite = new Uint8Array(capacity);
     this.#cancelled = new Uint8Array(capacity);
@@ -195,7 +200,7 @@ export class Dispatcher implements CompletionSink {
 
   #submit(slot: number, place: RequestPlace, write: boolean): void {
     if (this.#cancelled[slot] === 1) {
-      this.#finishSoon(slot, place, -ECANCELED);
+      this.#finishSoon(slot, -ECANCELED);
       return;
     }
     const verdict = this.gate.admit(slot, place, write, this.#nowMs);
@@ -205,7 +210,7 @@ export class Dispatcher implements CompletionSink {
       return;
     }
     if (verdict !== GO) {
-      this.#finishSoon(slot, place, -EFAULT);
+      this.#finishSoon(slot, -EFAULT);
       return;
     }
     const { words, position } = this.requests;
@@ -270,13 +275,17 @@ export class Dispatcher implements CompletionSink {
   }
 
   /** Not from inside whatever made it fail: the answer never comes within `submit` or an invalidation's end. */
-  #finishSoon(slot: number, place: RequestPlace, result: number): void {
-    this.#loop.microtask(() => {
-      this.#finish(slot, place, result);
-      // A turn decides what keeps the process alive: this may have been the last request.
-      this.nudge();
-    });
+  #finishSoon(slot: number, result: number): void {
+    this.#failing.push(slot, result);
+    this.#loop.microtask(this.#finishNext);
   }
+
+  readonly #finishNext = (): void => {
+    const [slot, result] = this.#failing.splice(0, 2) as [number, number];
+    this.#finish(slot, this.requests.places[slot]!, result);
+    // A turn decides what keeps the process alive: this may have been the last request.
+    this.nudge();
+  };
 
   #finish(slot: number, place: RequestPlace, result: number): void {
     const done = this.#dones[slot]!;
@@ -325,6 +334,43 @@ export class Dispatcher implements CompletionSink {
     }
     if (slots.size === 0) run();
     else this.#waiters.push({ slots, run });
+  }
+
+  /** What isn't in the tables, between turns and with nobody waiting for quiet. */
+  save(to: StateWords): void {
+    const { capacity } = this.requests;
+    to.put(this.#nowMs);
+    to.put((this.#scheduled ? 1 : 0) | (this.#alive ? 2 : 0));
+    to.putList(this.#unsettled, capacity);
+    to.putList(this.#failing, 2 * capacity);
+    to.putList(this.gate.held, capacity);
+    for (let slot = 0; slot < capacity; slot++) to.put(this.#cancelled[slot]!);
+  }
+
+  /** After the tables were put back. `of` says again what was accepted in a slot: all as `accept` was told. */
+  restore(
+    from: StateWords,
+    of: (slot: number) => { owner: Owner; place: RequestPlace; position: number; done: Done },
+  ): void {
+    const { capacity } = this.requests;
+    this.#nowMs = from.take();
+    const flags = from.take();
+    this.#scheduled = (flags & 1) !== 0;
+    this.#alive = (flags & 2) !== 0;
+    this.#inTurn = false;
+    this.#budget = TURN_COMPLETIONS;
+    from.takeList(this.#unsettled, capacity);
+    from.takeList(this.#failing, 2 * capacity);
+    from.takeList(this.gate.held, capacity);
+    for (let slot = 0; slot < capacity; slot++) {
+      this.#cancelled[slot] = from.take();
+      if (this.requests.get(slot, STATE) === FREE) continue;
+      const { owner, place, position, done } = of(slot);
+      this.#owners[slot] = owner;
+      this.#dones[slot] = done;
+      this.requests.places[slot] = place;
+      this.requests.position[slot] = position;
+    }
   }
 
   /** Tells the first `asked`, in their order. */

@@ -32,8 +32,10 @@ export class ForeignCalls {
   readonly #buried: (gone: Range) => void;
   /** What is followed. */
   readonly #tables = new Set<ChunkTable>();
-  /** By the monitor's number. Ended: it ends as soon as it has begun. */
-  readonly #starts = new Map<number, { ended: boolean; invalidations: Invalidation[] }>();
+  /** By the monitor's number, until it's ended. */
+  readonly #starts = new Map<number, Start>();
+  /** Begun only after their start was ended. */
+  #late: Invalidation[] = [];
 
   constructor(parts: ForeignCallsParts) {
     this.#notifier = parts.notifier;
@@ -59,28 +61,38 @@ export class ForeignCalls {
         .map((range) => alignOut(intersect(range, table.range), table.chunkBytes)),
     );
     if (parts.length > 0 && parts.every((part) => this.#isCovered(part))) return "covered";
-    const began = this.#loop.preciseMs();
-    const start = { ended: false, invalidations: [] as Invalidation[] };
-    this.#starts.set(id, start);
     // One too many until all are asked.
-    let left = 1;
-    const begun = (): void => {
-      if (--left > 0) return;
-      this.#counted(this.#loop.preciseMs() - began);
-      ready();
-    };
+    const start: Start = { left: 1, beganMs: this.#loop.preciseMs(), ready, invalidations: [] };
+    this.#starts.set(id, start);
     for (const part of disjoint(parts)) {
-      left++;
-      // Whoever is given up while it waits for its turn is told of it only now.
+      start.left++;
       const invalidation: Invalidation = this.#notifier.invalidateRangeStart(part, "CLEAR", {
-        ready: () => (start.ended ? this.#loop.microtask(() => this.#endOne(invalidation)) : begun()),
+        ready: () => {
+          const current = this.#starts.get(id);
+          if (current !== undefined) this.#count(current);
+          else this.#endSoon(invalidation);
+        },
       });
       start.invalidations.push(invalidation);
     }
-    begun();
+    this.#count(start);
     this.#dispatcher.nudge();
     if (start.invalidations.some(({ state }) => state === "waiting")) return "turn";
-    return left > 0 ? "draining" : "begun";
+    return start.left > 0 ? "draining" : "begun";
+  }
+
+  /** Whoever is given up while it waits for its turn is told of it only now. */
+  #endSoon(invalidation: Invalidation): void {
+    this.#late.push(invalidation);
+    this.#loop.microtask(this.#endLate);
+  }
+
+  readonly #endLate = (): void => this.#endOne(this.#late.shift()!);
+
+  #count(start: Start): void {
+    if (--start.left > 0) return;
+    this.#counted(this.#loop.preciseMs() - start.beganMs);
+    start.ready();
   }
 
   #isCovered(part: Range): boolean {
@@ -99,7 +111,6 @@ export class ForeignCalls {
     const start = this.#starts.get(id);
     if (start === undefined) return;
     this.#starts.delete(id);
-    start.ended = true;
     for (const invalidation of start.invalidations) this.#endOne(invalidation);
   }
 
@@ -107,6 +118,25 @@ export class ForeignCalls {
     if (invalidation.state !== "begun") return;
     this.#notifier.invalidateRangeEnd(invalidation);
     this.#dispatcher.nudge();
+  }
+
+  /** What a start that isn't ended has asked for, and how many of them haven't begun; and those begun after their start was ended. */
+  startOf(id: number): { readonly left: number; readonly invalidations: readonly Invalidation[] } | undefined {
+    return this.#starts.get(id);
+  }
+
+  get late(): readonly Invalidation[] {
+    return this.#late;
+  }
+
+  /** Puts back what `startOf` and `late` said. */
+  restore(
+    starts: readonly { id: number; left: number; ready: () => void; invalidations: Invalidation[] }[],
+    late: Invalidation[],
+  ): void {
+    this.#starts.clear();
+    for (const { id, ...start } of starts) this.#starts.set(id, { ...start, beganMs: 0 });
+    this.#late = late;
   }
 
   /** An announcement is over. */
@@ -125,6 +155,15 @@ export class ForeignCalls {
     for (const { words } of this.#tables) settleAll(words);
     this.#dispatcher.settled();
   }
+}
+
+/** What the monitor has asked for. */
+interface Start {
+  /** Invalidations that haven't begun. */
+  left: number;
+  readonly beganMs: number;
+  readonly ready: () => void;
+  readonly invalidations: Invalidation[];
 }
 
 /** Of whole chunks: two invalidations of one start on the same chunk would wait for each other. */

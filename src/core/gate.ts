@@ -98,6 +98,11 @@ export class Gate implements Subscriber {
     this.#events = events;
   }
 
+  /** Requests that wait for an invalidation's end, in their order: what of the gate's state isn't in the chunks. */
+  get held(): number[] {
+    return this.#held;
+  }
+
   /** Watches a segment; returns the number that requests name it by. */
   addTable(table: ChunkTable): number {
     const unused = this.#subscriptions.indexOf(undefined);

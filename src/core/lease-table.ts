@@ -65,16 +65,22 @@ export interface LeaseTarget {
   readonly segments: number;
 }
 
+/** Words of a table of so many slots. */
+export function leaseWords(slots: number): number {
+  return HEADER_WORDS + slots * SLOT_WORDS;
+}
+
 export class LeaseTable {
   readonly words: Int32Array;
   readonly slots: number;
   readonly #budgetPages: number;
 
-  constructor(limits: LeaseLimits) {
+  /** `words`: where its state is to lie, if not in memory of its own. */
+  constructor(limits: LeaseLimits, words?: Int32Array) {
     invariant("BUDGET", limits.slots >= 1 && limits.slots <= MAX_SLOTS, `${limits.slots} slots`);
     this.slots = limits.slots;
     this.#budgetPages = Math.floor(limits.budgetBytes / 4096);
-    this.words = new Int32Array(new SharedArrayBuffer((HEADER_WORDS + limits.slots * SLOT_WORDS) * 4));
+    this.words = words ?? new Int32Array(new SharedArrayBuffer(leaseWords(limits.slots) * 4));
     Atomics.store(this.words, IDLE_MS, limits.idleMs);
     Atomics.store(this.words, MAX_MS, limits.maxMs);
   }

@@ -21,6 +21,7 @@ import {
 } from "./lease-table.js";
 import { EPERM, type Registrations } from "./ports.js";
 import type { Pressure } from "./pressure.js";
+import type { StateWords } from "./state-words.js";
 
 /** After the kernel refused a lease (ENOMEM: the limit is the user's, and shared), it isn't asked again for so long. */
 const REFUSAL_PAUSE_MS = 10;
@@ -222,6 +223,21 @@ export class Leases {
   /** Leases that aren't given back yet. */
   get held(): number {
     return this.table.header(HELD_SLOTS);
+  }
+
+  /** What isn't in the table. */
+  save(to: StateWords): void {
+    to.put(this.#refused ? 1 : 0);
+    to.put(this.#refusedUntilMs);
+    to.put(this.#evictedAtMs);
+    to.put(this.#givingUp ? 1 : 0);
+  }
+
+  restore(from: StateWords): void {
+    this.#refused = from.take() === 1;
+    this.#refusedUntilMs = from.take();
+    this.#evictedAtMs = from.take();
+    this.#givingUp = from.take() === 1;
   }
 
   #bury(slot: number, nowMs: number): void {

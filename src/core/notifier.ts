@@ -77,7 +77,7 @@ export class Invalidation {
 export class MmuNotifier {
   readonly #granuleBytes: number;
   readonly #subscribers = new IntervalTree<Subscriber>();
-  readonly #active = new IntervalTree<Invalidation>();
+  #active = new IntervalTree<Invalidation>();
   readonly #intervals = new Map<Invalidation, Interval>();
   #waiting: Invalidation[] = [];
 
@@ -89,6 +89,22 @@ export class MmuNotifier {
   /** Invalidations begun or draining. */
   get inProgress(): number {
     return this.#active.size;
+  }
+
+  /** Those that wait for their turn, oldest first. */
+  get waiting(): readonly Invalidation[] {
+    return this.#waiting;
+  }
+
+  /** Puts it back to where these wait and these are in progress; their own fields are the caller's to put back. */
+  restore(waiting: Invalidation[], active: readonly Invalidation[]): void {
+    this.#waiting = waiting;
+    if (active.length === this.#intervals.size && active.every((invalidation) => this.#intervals.has(invalidation)))
+      return;
+    this.#active = new IntervalTree();
+    this.#intervals.clear();
+    for (const invalidation of active)
+      this.#intervals.set(invalidation, this.#active.insert(invalidation.range, invalidation));
   }
 
   insert(range: Range, subscriber: Subscriber): Subscription {

@@ -34,9 +34,10 @@ export class RequestTable {
   readonly #free: Int32Array;
   #freeCount: number;
 
-  constructor(capacity: number) {
+  /** `words`: where its state is to lie, if not in memory of its own. */
+  constructor(capacity: number, words: Int32Array = new Int32Array(capacity << REQUEST_SHIFT)) {
     this.capacity = capacity;
-    this.words = new Int32Array(capacity << REQUEST_SHIFT);
+    this.words = words;
     this.position = new Float64Array(capacity);
     this.places = new Array(capacity).fill(undefined);
     this.#free = new Int32Array(capacity);
@@ -67,6 +68,14 @@ export class RequestTable {
     if (this.words[at] !== ACCEPTED) violated("EXACTLY_ONCE", `request ${slot} ended in state ${this.words[at]}`);
     this.words[at] = FREE;
     this.#free[this.#freeCount++] = slot;
+  }
+
+  /** After the words were put back: which slots are free follows from them. `next` is the one that `take` gives, if it's free. */
+  restore(next: number): void {
+    this.#freeCount = 0;
+    for (let slot = this.capacity - 1; slot >= 0; slot--)
+      if (slot !== next && this.words[slot << REQUEST_SHIFT] === FREE) this.#free[this.#freeCount++] = slot;
+    if (next >= 0 && this.words[next << REQUEST_SHIFT] === FREE) this.#free[this.#freeCount++] = next;
   }
 
   get(slot: number, word: number): number {
