@@ -48,11 +48,12 @@ export class MachineMemory {
   /** All of the machine's state. */
   readonly words: Int32Array;
 
-  constructor(size: MachineSize, design: Design) {
+  /** `words`: where its state is to lie, if not in memory of its own; all zeros. */
+  constructor(size: MachineSize, design: Design, words?: Int32Array) {
     this.size = size;
     this.design = design;
     this.layout = layoutOf(size);
-    this.words = new Int32Array(this.layout.words);
+    this.words = words ?? new Int32Array(this.layout.words);
     for (let frame = 0; frame < size.frames; frame++) this.setFrame(frame, CONTENT, (frame + 2) % (size.frames + 1));
     this.words[this.layout.freeFrames] = 1;
   }
@@ -134,9 +135,11 @@ export class MachineMemory {
     let frame = this.frameOf(page);
     if (frame < 0) {
       invariant("STATE", this.pte(page, FILE_BLOCK) === 0, `page ${page} of a file is faulted in by its own code`);
+      // Swapped in it's writable at once, unless a store would have to be seen (pte_needs_soft_dirty_wp); zeros aren't until then.
+      const writable = this.pte(page, TARGET) < 0 && (flags & VM_WRITE) !== 0 && (flags & PTE_SOFT_DIRTY) !== 0;
       frame = this.#bringIn(page);
       if (frame < 0) return frame;
-      this.setFlags(page, (flags & VM_WRITE) === 0 ? 0 : PTE_WRITE);
+      this.setFlags(page, writable ? PTE_WRITE : 0);
     }
     this.setFlags(page, PTE_YOUNG);
     if (write && !this.is(page, PTE_WRITE)) this.setFlags(page, PTE_WRITE);
@@ -258,10 +261,10 @@ export class MachineMemory {
     return 0;
   }
 
-  /** clear_refs 4: dirty tracking begins. */
+  /** clear_refs 4: dirty tracking begins. The entry is write-protected, so that the next store or pin for writing faults, and is seen. */
   clearSoftDirty(page: number): number {
     if (this.#mustWait(page)) return WAIT;
-    this.setFlags(page, 0, PTE_SOFT_DIRTY);
+    this.setFlags(page, 0, PTE_SOFT_DIRTY | PTE_WRITE);
     return 0;
   }
 
