@@ -1,0 +1,434 @@
+/** What can happen, one number each: its kind, whom it is about, and what happens in the middle of it. */
+
+import { inWords, nameOfInvalidation, nameOfRequest, nameOfThread } from "./ground.js";
+import { ARM, DELIVER, ENTER, POPULATE, TAKE } from "./kernel.js";
+import type { Scenario } from "./scenario.js";
+import * as S from "./state.js";
+import type { World } from "./world.js";
+
+const SUBMIT = 0;
+const START = 1;
+const OPERATE = 2;
+const FINISH = 3;
+const CANCEL = 4;
+const MICROTASKS = 5;
+const SOON = 6;
+const WAKE = 7;
+const MESSAGE = 8;
+const TICK = 9;
+/** The clock looks, with no more time gone by. */
+const LOOK_AT_CLOCK = 10;
+const STALL = 11;
+const COMPLETE = 12;
+const FAIL = 13;
+const SHORTEN = 14;
+const LET_GO = 15;
+const TAG = 16;
+const RECLAIM = 17;
+const COMPACT = 18;
+const CALL = 19;
+const GO_ON = 20;
+const SEE = 21;
+const SEE_OURS = 22;
+const MONITOR = 23;
+const GIVE_UP = 24;
+const LOOK = 25;
+const CLOCK = 26;
+
+const KINDS = 32;
+const OBJECTS = 32;
+const ONE_HOOK = KINDS * OBJECTS;
+
+/**
+ * Which kinds of actions can be done in either order, with the same state after both and neither in the other's way. What the program asks
+ * for and what the device does: the one works on the engine, the other on the ring and the frames in flight. A test explores
+ * scenarios with and without.
+ */
+function independence({ scheme, foreign, stalls, lateRelease }: Scenario): Uint8Array {
+  const table = new Uint8Array(KINDS * KINDS);
+  const both = (a: number, b: number): void => {
+    table[a * KINDS + b] = table[b * KINDS + a] = 1;
+  };
+  const program = [SUBMIT, START, CANCEL];
+  // With other threads at work a lease may be gone by then, or a frame be freed by the one and taken by the other.
+  if (foreign.length > 0 || stalls > 0) return table;
+  if (scheme !== "direct" && !lateRelease) program.push(FINISH);
+  for (const a of program) for (const b of [COMPLETE, FAIL, SHORTEN, TAG]) both(a, b);
+  return table;
+}
+
+/** In the middle of an action: the kernel refuses a lease or a populate; or other threads take so many steps during a call. */
+const REFUSE_TAKE = 1;
+const REFUSE_POPULATE = 2;
+const LATE_END = 3;
+const FIRST_MEANWHILE = 4;
+const MEANWHILE = [
+  { call: TAKE, name: "lease" },
+  { call: POPULATE, name: "populate" },
+  { call: ENTER, name: "submission" },
+  { call: DELIVER, name: "completion" },
+] as const;
+const MOST_STEPS = 7;
+
+export class Actions {
+  readonly #world: World;
+  /** That other threads must still take in the middle of this action. */
+  #steps = 0;
+
+  readonly #independent: Uint8Array;
+  /** Whether the engine's thread can be come between in a call. */
+  readonly #interrupts: boolean;
+
+  constructor(world: World) {
+    this.#world = world;
+    const { scenario } = world.ground;
+    this.#independent = independence(scenario);
+    const { foreign, stalls, refusals, lateEnds } = scenario;
+    this.#interrupts = foreign.length > 0 || stalls > 0 || refusals > 0 || lateEnds > 0;
+  }
+
+  /**
+   * Whether another order than `second` after `first` need not be tried: an action with something in its middle is like no other, and
+   * without having been done it isn't known what can be in its middle.
+   */
+  maySleep(action: number): boolean {
+    return action < ONE_HOOK && !(this.#interrupts && action % KINDS <= LOOK_AT_CLOCK);
+  }
+
+  areIndependent(first: number, second: number): boolean {
+    if (first >= ONE_HOOK || second >= ONE_HOOK) return false;
+    return this.#independent[(first % KINDS) * KINDS + (second % KINDS)] === 1;
+  }
+
+  /** Puts all that can happen now into `into`; returns how many. */
+  list(into: Int32Array): number {
+    const { program, ground, monitor } = this.#world;
+    const { scenario, w } = ground;
+    const { requests, invalidations, foreign } = scenario;
+    let count = 0;
+    count = this.#machine(into, count);
+    if (w[S.BLOCKED] === 0) {
+      if (program.mayRunMicrotasks) into[count++] = MICROTASKS;
+      if (program.mayWake) into[count++] = WAKE;
+      if (program.mayRunSoon) into[count++] = SOON;
+      if (program.isFree && w[ground.at.messages]! > 0) into[count++] = MESSAGE;
+      for (let j = 0; j < invalidations.length; j++) if (program.mayFinish(j)) into[count++] = FINISH + KINDS * j;
+      for (let i = 0; i < requests.length; i++) if (program.maySubmit(i)) into[count++] = SUBMIT + KINDS * i;
+      for (let j = 0; j < invalidations.length; j++) if (program.mayStart(j)) into[count++] = START + KINDS * j;
+      if (w[S.CANCELS]! > 0)
+        for (let i = 0; i < requests.length; i++) if (program.mayCancel(i)) into[count++] = CANCEL + KINDS * i;
+      if (program.mayTick) into[count++] = LOOK_AT_CLOCK;
+      if (program.isFree && w[S.TICKS]! > 0 && w[S.STALLED] === 0) into[count++] = TICK;
+      for (let f = 0; f < foreign.length; f++)
+        if (foreign[f]!.own && program.isFree && monitor.mayCall(f)) into[count++] = CALL + KINDS * f;
+    }
+    for (let j = 0; j < invalidations.length; j++) if (program.mayOperate(j)) into[count++] = OPERATE + KINDS * j;
+    for (let f = 0; f < foreign.length; f++)
+      if (!foreign[f]!.own && monitor.mayCall(f)) into[count++] = CALL + KINDS * f;
+    if (foreign.length > 0) count = this.#monitor(into, count);
+    if (scenario.stalls > 0) {
+      if (w[S.STALLS]! > 0) into[count++] = STALL;
+      if (monitor.clockMayStep) into[count++] = CLOCK;
+    }
+    return count;
+  }
+
+  #machine(into: Int32Array, from: number): number {
+    const { kernel, ground } = this.#world;
+    const { scenario, w } = ground;
+    let count = from;
+    for (let i = 0; i < scenario.requests.length; i++) {
+      if (kernel.isInFlight(i)) {
+        into[count++] = COMPLETE + KINDS * i;
+        if (w[S.EIOS]! > 0) into[count++] = FAIL + KINDS * i;
+        const { first, last } = scenario.requests[i]!;
+        if (w[S.SHORTS]! > 0 && last > first) into[count++] = SHORTEN + KINDS * i;
+      } else if (kernel.isReleasing(i)) into[count++] = LET_GO + KINDS * i;
+    }
+    for (let slot = 0; slot < ground.slots; slot++)
+      if (ground.slot(slot, S.S_TAG) === 1) into[count++] = TAG + KINDS * slot;
+    for (let page = 0; page < ground.pages; page++) {
+      if (ground.machine.frameOf(page) < 0) continue;
+      if (w[S.RECLAIMS]! > 0) into[count++] = RECLAIM + KINDS * page;
+      if (w[S.MIGRATIONS]! > 0) into[count++] = COMPACT + KINDS * page;
+    }
+    return count;
+  }
+
+  #monitor(into: Int32Array, from: number): number {
+    const { monitor, ground } = this.#world;
+    let count = from;
+    for (let f = 0; f < ground.scenario.foreign.length; f++) {
+      if (monitor.maySee(f)) into[count++] = SEE + KINDS * f;
+      if (monitor.mayGoOn(f)) into[count++] = GO_ON + KINDS * f;
+      if (monitor.mayLook(f)) into[count++] = LOOK + KINDS * f;
+    }
+    if (monitor.maySeeOurs) into[count++] = SEE_OURS;
+    if (monitor.mayStep) into[count++] = MONITOR;
+    if (monitor.mayGiveUp) into[count++] = GIVE_UP;
+    return count;
+  }
+
+  /**
+   * What an action that has just been done, and came to something, can be once more with something in the middle: known only now that it's
+   * seen which calls it makes. `others`: whether other threads could take a step before it.
+   */
+  again(action: number, others: boolean, into: Int32Array, from: number): number {
+    const { scenario } = this.#world.ground;
+    let count = from;
+    const hook = Math.floor(action / ONE_HOOK);
+    if (hook >= FIRST_MEANWHILE) {
+      // One step more.
+      if ((hook - FIRST_MEANWHILE) % MOST_STEPS < MOST_STEPS - 1) into[count++] = action + ONE_HOOK;
+      return count;
+    }
+    if (hook > 0) return count;
+    const { calls } = this.#world.kernel;
+    if (scenario.refusals > 0 && (calls & TAKE) !== 0) into[count++] = action + ONE_HOOK * REFUSE_TAKE;
+    if (scenario.refusals > 0 && (calls & POPULATE) !== 0) into[count++] = action + ONE_HOOK * REFUSE_POPULATE;
+    if ((calls & ARM) !== 0 && this.#world.ground.w[S.LATE_ENDS]! > 0) into[count++] = action + ONE_HOOK * LATE_END;
+    for (let i = 0; others && i < MEANWHILE.length; i++)
+      if ((calls & MEANWHILE[i]!.call) !== 0) into[count++] = action + ONE_HOOK * (FIRST_MEANWHILE + i * MOST_STEPS);
+    return count;
+  }
+
+  /** Whether the monitor or other code's threads can go on. */
+  get othersCanStep(): boolean {
+    const { monitor, ground } = this.#world;
+    if (ground.scenario.foreign.length === 0 && ground.scenario.stalls === 0) return false;
+    if (monitor.mayStep || monitor.maySeeOurs || (ground.scenario.stalls > 0 && monitor.clockMayStep)) return true;
+    return ground.scenario.foreign.some(
+      ({ own }, f) => monitor.maySee(f) || monitor.mayGoOn(f) || (!own && monitor.mayCall(f)),
+    );
+  }
+
+  /** One step of the monitor or of other code's threads; false: none of them can. */
+  #othersStep(): boolean {
+    const { monitor, ground } = this.#world;
+    if (monitor.mayStep) monitor.step();
+    else if (ground.scenario.stalls > 0 && monitor.clockMayStep) monitor.clockStep();
+    else {
+      const { foreign } = ground.scenario;
+      const going = foreign.findIndex((_, f) => monitor.mayGoOn(f));
+      const seen = foreign.findIndex((_, f) => monitor.maySee(f));
+      const calling = foreign.findIndex(({ own }, f) => !own && monitor.mayCall(f));
+      if (going >= 0) monitor.goOn(going);
+      else if (seen >= 0) monitor.see(seen);
+      else if (calling >= 0) monitor.call(calling);
+      else return false;
+    }
+    return true;
+  }
+
+  /** Does one. False: it comes to nothing, or what was to happen in the middle never got there. */
+  apply(action: number): boolean {
+    const { kernel } = this.#world;
+    const hook = Math.floor(action / ONE_HOOK);
+    kernel.calls = 0;
+    this.#steps = 0;
+    kernel.during = 0;
+    kernel.refuse = 0;
+    if (hook >= FIRST_MEANWHILE) {
+      this.#steps = ((hook - FIRST_MEANWHILE) % MOST_STEPS) + 1;
+      kernel.during = MEANWHILE[Math.floor((hook - FIRST_MEANWHILE) / MOST_STEPS)]!.call;
+      kernel.meanwhile = this.#meanwhile;
+    } else if (hook === LATE_END) {
+      if (this.#world.ground.w[S.LATE_ENDS] === 0) return false;
+      this.#world.ground.w[S.LATE_ENDS]!--;
+      this.#steps = 1;
+      kernel.during = ARM;
+      kernel.meanwhile = this.#lateEnd;
+    } else if (hook > 0) {
+      if (this.#world.ground.w[S.REFUSALS] === 0) return false;
+      kernel.refuse = hook === REFUSE_TAKE ? TAKE : POPULATE;
+      this.#world.ground.w[S.REFUSALS]!--;
+    }
+    const done = this.#act(action % KINDS, Math.floor(action / KINDS) % OBJECTS);
+    return done && this.#steps === 0 && kernel.refuse === 0;
+  }
+
+  readonly #meanwhile = (): void => {
+    while (this.#steps > 0 && this.#othersStep()) this.#steps--;
+  };
+
+  /** The first of what's in flight ends, or the first tag that is due comes. */
+  readonly #lateEnd = (): void => {
+    const { kernel, ground } = this.#world;
+    const request = ground.scenario.requests.findIndex((_, i) => kernel.isInFlight(i));
+    if (request >= 0) kernel.complete(request, "whole");
+    for (let slot = 0; request < 0 && slot < ground.slots; slot++)
+      if (ground.slot(slot, S.S_TAG) === 1) kernel.postTag(slot);
+    this.#steps = 0;
+  };
+
+  #act(kind: number, object: number): boolean {
+    const world = this.#world;
+    const { program, kernel, monitor, ground } = world;
+    const { w, machine } = ground;
+    switch (kind) {
+      case SUBMIT:
+        program.submit(object);
+        break;
+      case START:
+        program.start(object);
+        break;
+      case OPERATE:
+        program.operate(object);
+        break;
+      case FINISH:
+        program.finish(object);
+        break;
+      case CANCEL:
+        program.cancel(object);
+        break;
+      case MICROTASKS:
+        world.runMicrotasks();
+        break;
+      case SOON:
+        world.runSoon();
+        break;
+      case WAKE:
+        program.wake();
+        break;
+      case MESSAGE:
+        world.starting = ground.scenario.invalidations.length + Math.floor(w[ground.at.messages + 1]! / 8);
+        monitor.deliver();
+        world.adopt();
+        world.runMicrotasks();
+        break;
+      case TICK:
+      case STALL:
+        w[S.TIME_MS]! += 8;
+        w[kind === TICK ? S.TICKS : S.STALLS]!--;
+        if (kind === TICK) program.tick();
+        else w[S.STALLED] = 1;
+        break;
+      case LOOK_AT_CLOCK:
+        program.tick();
+        break;
+      case COMPLETE:
+        kernel.complete(object, "whole");
+        break;
+      case FAIL:
+        w[S.EIOS]!--;
+        kernel.complete(object, "EIO");
+        break;
+      case SHORTEN:
+        w[S.SHORTS]!--;
+        kernel.complete(object, "short");
+        break;
+      case LET_GO:
+        kernel.release(object);
+        break;
+      case TAG:
+        kernel.postTag(object);
+        break;
+      case RECLAIM:
+        w[S.RECLAIMS]!--;
+        return machine.reclaim(object) === 0;
+      case COMPACT:
+        w[S.MIGRATIONS]!--;
+        return machine.migrate(object) === 0;
+      case CALL:
+        monitor.call(object);
+        break;
+      case GO_ON:
+        monitor.goOn(object);
+        break;
+      case SEE:
+        monitor.see(object);
+        break;
+      case SEE_OURS:
+        monitor.seeOurs();
+        break;
+      case MONITOR:
+        monitor.step();
+        break;
+      case GIVE_UP:
+        monitor.giveUp();
+        break;
+      case LOOK:
+        monitor.look(object);
+        break;
+      case CLOCK:
+        monitor.clockStep();
+        break;
+    }
+    return true;
+  }
+
+  /** Who does what, in words. */
+  describe(action: number): string {
+    const hook = Math.floor(action / ONE_HOOK);
+    const what = this.#describe(action % KINDS, Math.floor(action / KINDS) % OBJECTS);
+    if (hook === 0) return what;
+    if (hook === LATE_END) return `${what}; just before it sleeps, something ends`;
+    if (hook < FIRST_MEANWHILE) return `${what}; the kernel refuses a ${hook === REFUSE_TAKE ? "lease" : "populate"}`;
+    const steps = ((hook - FIRST_MEANWHILE) % MOST_STEPS) + 1;
+    const call = MEANWHILE[Math.floor((hook - FIRST_MEANWHILE) / MOST_STEPS)]!.name;
+    return `${what}; during its first ${call} other threads take ${steps} step${steps === 1 ? "" : "s"}`;
+  }
+
+  #describe(kind: number, object: number): string {
+    const { scenario } = this.#world.ground;
+    const request = scenario.requests[object];
+    const invalidation = scenario.invalidations[object];
+    const call = scenario.foreign[object];
+    switch (kind) {
+      case SUBMIT:
+        return `the program submits ${nameOfRequest(object)}: ${request!.write ? `write ${inWords(request!)} to its file` : `read its file into ${inWords(request!)}`}`;
+      case START:
+        return `the program starts ${nameOfInvalidation(object)}: ${invalidation!.event} of ${inWords(invalidation!)}${invalidation!.blockable ? "" : ", which may not wait"}`;
+      case OPERATE:
+        return `the memory thread makes the call of ${nameOfInvalidation(object)}`;
+      case FINISH:
+        return `the program ends ${nameOfInvalidation(object)}, after its operation`;
+      case CANCEL:
+        return `the program cancels ${nameOfRequest(object)}`;
+      case MICROTASKS:
+        return "the engine has its turn (a microtask)";
+      case SOON:
+        return "the engine has its turn (soon)";
+      case WAKE:
+        return "the engine is woken, and has its turn";
+      case MESSAGE:
+        return `the engine hears from the monitor: ${this.#world.monitor.nextMessage}`;
+      case TICK:
+        return "time passes, and the engine's clock looks";
+      case LOOK_AT_CLOCK:
+        return "the engine's clock looks";
+      case STALL:
+        return "time passes, and the engine's thread is busy";
+      case COMPLETE:
+        return `the device serves ${nameOfRequest(object)}`;
+      case FAIL:
+        return `the device fails ${nameOfRequest(object)} with EIO`;
+      case SHORTEN:
+        return `the device ends ${nameOfRequest(object)} after its first page`;
+      case LET_GO:
+        return `the kernel lets go of ${nameOfRequest(object)}'s pages`;
+      case TAG:
+        return `the kernel posts the tag of slot ${object}`;
+      case RECLAIM:
+        return `kswapd takes page ${object}`;
+      case COMPACT:
+        return `compaction moves page ${object}`;
+      case CALL:
+        return `${call!.own ? "the program's own thread" : nameOfThread(object)} calls ${call!.call === "unmap" ? "munmap" : "madvise(DONTNEED)"} on ${inWords(call!)}${call!.call === "unmap" ? ": they're gone" : ""}, and waits (${nameOfThread(object)})`;
+      case GO_ON:
+        return `${nameOfThread(object)} goes on: its pages go, and it leaves its call`;
+      case SEE:
+        return `the monitor sees that ${nameOfThread(object)} waits`;
+      case SEE_OURS:
+        return "the monitor sees that our own memory thread waits, and lets it go";
+      case MONITOR:
+        return "the monitor goes on";
+      case GIVE_UP:
+        return "the monitor gives up waiting for the engine";
+      case LOOK:
+        return `the monitor sees that ${nameOfThread(object)} has left its call`;
+      default:
+        return "the monitor's lease clock takes a step";
+    }
+  }
+}

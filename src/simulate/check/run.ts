@@ -1,0 +1,41 @@
+/** One scenario explored, and what it found told in words. */
+
+import { explore, type Found, type Step, shortest, tell } from "./explore.js";
+import type { Scenario } from "./scenario.js";
+
+/** Beyond so many states a violation's way is told as it was found: a shorter one is looked for breadth first, in memory. */
+const SHORTEST_WITHIN = 400_000;
+
+export interface CaseReport {
+  readonly name: string;
+  readonly states: number;
+  readonly transitions: number;
+  readonly depth: number;
+  /** CPU time, in seconds, of the exploration alone. */
+  readonly seconds: number;
+  readonly violation: Violation | null;
+}
+
+export interface Violation {
+  readonly invariant: string;
+  readonly message: string;
+  readonly trace: readonly Step[];
+}
+
+/** `brief`: the first violation will do, told by no trace. `cpuSeconds`: a clock. */
+export function runCase(scenario: Scenario, brief: boolean, cpuSeconds: () => number): CaseReport {
+  const began = cpuSeconds();
+  const { found, ...figures } = explore(scenario);
+  const seconds = cpuSeconds() - began;
+  const violation = found === null ? null : brief ? briefly(found) : inFull(scenario, found);
+  return { name: scenario.name, ...figures, seconds, violation };
+}
+
+function briefly({ invariant, message }: Found): Violation {
+  return { invariant, message, trace: [] };
+}
+
+function inFull(scenario: Scenario, found: Found): Violation {
+  const { invariant, message, path } = shortest(scenario, SHORTEST_WITHIN) ?? found;
+  return { invariant, message, trace: tell(scenario, path) };
+}

@@ -1,0 +1,135 @@
+/** The states that were met, by a hash of 62 bits: an open-addressed table. That any two of 10⁶ states share one has a chance of 10⁻⁷. */
+
+const FIRST_ENTRIES = 1 << 12;
+/** Words of an entry, which lie in one line of the processor's cache: the hash, but for two bits of it that are flags; and what sleeps. */
+const LOW = 0;
+const HIGH = 1;
+const ASLEEP_LOW = 2;
+const ASLEEP_HIGH = 3;
+const ENTRY_WORDS = 4;
+/** In HIGH. */
+const USED = 1;
+const ON_PATH = 2;
+const FLAGS = USED | ON_PATH;
+
+export class Seen {
+  #entries = FIRST_ENTRIES;
+  #table = new Int32Array(FIRST_ENTRIES * ENTRY_WORDS);
+  count = 0;
+  /** The first word of the entry that was last noted. */
+  #at = 0;
+  #low = 0;
+  #high = 0;
+
+  /** The hash of the state that was last noted. */
+  get low(): number {
+    return this.#low;
+  }
+
+  get high(): number {
+    return this.#high;
+  }
+
+  /**
+   * Notes a state. Says whether it's new, was met before, or is on the path that leads to itself. `from`, of the given hash, is a state
+   * that most of it is like.
+   */
+  note(words: Int32Array, from: Int32Array, low: number, high: number): "new" | "met" | "on the path" {
+    this.#hash(words, from, low, high);
+    this.#at = this.#find(this.#low, this.#high);
+    const flags = this.#table[this.#at + HIGH]! & FLAGS;
+    if (flags !== 0) return (flags & ON_PATH) === 0 ? "met" : "on the path";
+    this.#table[this.#at + LOW] = this.#low;
+    this.#table[this.#at + HIGH] = (this.#high & ~FLAGS) | USED | ON_PATH;
+    if (++this.count * 2 > this.#entries) this.#grow();
+    return "new";
+  }
+
+  /** Actions that weren't tried in the state that was last noted, since another order of the same was: two words of bits. */
+  get asleepLow(): number {
+    return this.#table[this.#at + ASLEEP_LOW]!;
+  }
+
+  get asleepHigh(): number {
+    return this.#table[this.#at + ASLEEP_HIGH]!;
+  }
+
+  sleep(low: number, high: number): void {
+    this.#table[this.#at + ASLEEP_LOW] = low;
+    this.#table[this.#at + ASLEEP_HIGH] = high;
+  }
+
+  /** The path goes through the state that was last noted once more. */
+  enter(): void {
+    this.#table[this.#at + HIGH]! |= ON_PATH;
+  }
+
+  /** The path goes back from this state. */
+  leave(low: number, high: number): void {
+    this.#table[this.#find(low, high) + HIGH]! &= ~ON_PATH;
+  }
+
+  #find(low: number, high: number): number {
+    const table = this.#table;
+    const mask = table.length - 1;
+    let at = (low * ENTRY_WORDS) & mask;
+    while ((table[at + HIGH]! & USED) !== 0 && (table[at + LOW] !== low || ((table[at + HIGH]! ^ high) & ~FLAGS) !== 0))
+      at = (at + ENTRY_WORDS) & mask;
+    return at;
+  }
+
+  #grow(): void {
+    const old = this.#table;
+    this.#entries *= 2;
+    this.#table = new Int32Array(this.#entries * ENTRY_WORDS);
+    for (let from = 0; from < old.length; from += ENTRY_WORDS) {
+      if ((old[from + HIGH]! & USED) === 0) continue;
+      const at = this.#find(old[from + LOW]!, old[from + HIGH]!);
+      for (let i = 0; i < ENTRY_WORDS; i++) this.#table[at + i] = old[from + i]!;
+    }
+    this.#at = this.#find(this.#low, this.#high);
+  }
+
+  /** Sums, over all words, of something that depends on the word and its place: so only what has changed is looked at. */
+  #hash(words: Int32Array, from: Int32Array, low: number, high: number): void {
+    let a = low;
+    let b = high;
+    // Four at a time, since most of them haven't.
+    const fours = words.length & ~3;
+    for (let i = 0; i < words.length; i++) {
+      if (i < fours && (i & 3) === 0) {
+        const differ =
+          (words[i]! ^ from[i]!) |
+          (words[i + 1]! ^ from[i + 1]!) |
+          (words[i + 2]! ^ from[i + 2]!) |
+          (words[i + 3]! ^ from[i + 3]!);
+        if (differ === 0) {
+          i += 3;
+          continue;
+        }
+      }
+      const word = words[i]!;
+      const before = from[i]!;
+      if (word === before) continue;
+      a = (a + mixLow(word, i) - mixLow(before, i)) | 0;
+      b = (b + mixHigh(word, i) - mixHigh(before, i)) | 0;
+    }
+    this.#low = a;
+    this.#high = b;
+  }
+}
+
+/** Finalizers of MurmurHash3 and of one with other constants: every bit depends on every bit. */
+function mixLow(word: number, place: number): number {
+  let h = Math.imul(word + 1, 0x9e3779b1) ^ Math.imul(place + 1, 0x85ebca77);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}
+
+function mixHigh(word: number, place: number): number {
+  let h = Math.imul(word + 7, 0x2545f491) ^ Math.imul(place + 3, 0x27d4eb2f);
+  h = Math.imul(h ^ (h >>> 15), 0x21f0aaad);
+  h = Math.imul(h ^ (h >>> 15), 0x735a2d97);
+  return h ^ (h >>> 15);
+}

@@ -1,0 +1,169 @@
+/**
+ * The state of everything but the engine and the machine: one flat Int32Array, so that a state of the whole is words that can be copied,
+ * compared and hashed. This file says what lies where.
+ */
+
+import type { Scenario } from "./scenario.js";
+
+/** Single words. */
+export const TIME_MS = 0;
+/** The scheme sleeps until something ends; it's to be woken. */
+export const ARMED = 1;
+export const WAKE = 2;
+export const ALIVE = 3;
+/** What may still happen. */
+export const RECLAIMS = 4;
+export const MIGRATIONS = 5;
+export const EIOS = 6;
+export const SHORTS = 7;
+export const REFUSALS = 8;
+export const TICKS = 9;
+export const STALLS = 10;
+export const CANCELS = 11;
+/** The engine's clock hasn't looked since time went on. */
+export const STALLED = 12;
+/** The monitor: what it's about to do, for whom, and where it is in that. */
+export const MONITOR = 13;
+export const MONITOR_CALL = 14;
+export const MONITOR_CHUNK = 15;
+export const MONITOR_SLOT = 16;
+/** The word that the monitor and the engine's thread share: how its start stands. */
+export const DRAIN = 17;
+/** The engine's own thread is in a foreign call, + 1. */
+export const BLOCKED = 18;
+/** The invalidation (+ 1) whose operation our memory thread is in, and waits for the monitor. */
+export const OPERATING = 19;
+/** The monitor's lease clock: a lease it has claimed, + 1, and what's next. */
+export const CLOCK_SLOT = 20;
+export const CLOCK_STEP = 21;
+export const LATE_ENDS = 22;
+const FIRST_TABLE = 23;
+
+/** Words of a request. */
+export const R_STATUS = 0;
+/** 1: the pages that it went to were taken away meanwhile; 2: nobody could know of it yet. */
+export const R_LOST = 1;
+/** How often it was handed to the kernel, and how often it began there. */
+export const R_PREPARED = 2;
+export const R_BEGUN = 3;
+export const R_CANCELLED = 4;
+export const R_WORDS = 5;
+
+/** R_STATUS. */
+export const NOT_YET = 0;
+export const ACCEPTED = 1;
+export const ANSWERED = 2;
+
+/** Words of an invalidation, the program's first, then the monitor's starts. */
+export const I_STATE = 0;
+export const I_DRAINING = 1;
+export const I_READY = 2;
+export const I_WORDS = 3;
+
+/** I_STATE. */
+export const NOT_STARTED = 0;
+export const WAITING = 1;
+export const DRAINING = 2;
+export const BEGUN = 3;
+export const ENDED = 4;
+/** One that may not wait, and couldn't begin. */
+export const REFUSED = 5;
+
+/** Words of a foreign call. */
+export const F_STATE = 0;
+/** What ends when it has left: 0: nothing; 1: a start; 2: an announcement. */
+export const F_SETTLES = 1;
+/** Of its start: invalidations that haven't begun, + 1; 0: no such start. */
+export const F_LEFT = 2;
+export const F_WORDS = 3;
+
+/** F_STATE. */
+export const IDLE = 0;
+/** In the call, and waits until its event was read. */
+export const IN_CALL = 1;
+/** Read; its pages go next. */
+export const LET_GO = 2;
+export const LEFT = 3;
+
+/** Words of a page. */
+export const P_CONTENT = 0;
+/** Bits, below. */
+export const P_FLAGS = 1;
+export const P_WORDS = 2;
+/** Nobody may touch it any more. */
+export const GONE_KNOWN = 1;
+export const IS_READ_ONLY = 2;
+/** Writes to it must leave a trace (soft-dirty). */
+export const TRACKED = 4;
+export const IS_REFUSED = 8;
+/** The engine knows that it's gone. */
+export const BURIED = 16;
+/** Nobody may touch it from the next step on. */
+export const GONE_NOW = 32;
+
+/** Words of a buffer slot. */
+export const S_TAG = 0;
+/** Taken before an invalidation that has ended. */
+export const S_STALE = 1;
+export const S_WORDS = 2;
+
+export interface StateLayout {
+  readonly requests: number;
+  readonly invalidations: number;
+  readonly foreign: number;
+  readonly pages: number;
+  readonly slots: number;
+  /** Lists: a count, then the entries. */
+  readonly prepared: number;
+  readonly backlog: number;
+  readonly completions: number;
+  readonly microtasks: number;
+  readonly soon: number;
+  readonly messages: number;
+  readonly waiting: number;
+  readonly late: number;
+  readonly words: number;
+}
+
+export function layoutOf(scenario: Scenario, slots: number): StateLayout {
+  const requests = scenario.requests.length;
+  const foreign = scenario.foreign.length;
+  const invalidations = scenario.invalidations.length + foreign;
+  let words = FIRST_TABLE;
+  const table = (count: number): number => {
+    words += count;
+    return words - count;
+  };
+  return {
+    requests: table(requests * R_WORDS),
+    invalidations: table(invalidations * I_WORDS),
+    foreign: table(foreign * F_WORDS),
+    pages: table(scenario.chunks * scenario.chunkPages * P_WORDS),
+    slots: table(slots * S_WORDS),
+    prepared: table(1 + requests),
+    backlog: table(1 + requests),
+    completions: table(1 + requests + 2 * slots),
+    microtasks: table(1 + requests + 4),
+    soon: table(1 + 2),
+    messages: table(1 + 3 * foreign),
+    waiting: table(1 + invalidations),
+    late: table(1 + foreign),
+    words,
+  };
+}
+
+/** Appends to a list. */
+export function push(w: Int32Array, list: number, value: number): void {
+  w[list]!++;
+  w[list + w[list]!] = value;
+}
+
+/** Takes the first of a list. */
+export function shift(w: Int32Array, list: number): number {
+  const first = w[list + 1]!;
+  const count = w[list]!;
+  for (let i = 1; i < count; i++) w[list + i] = w[list + i + 1]!;
+  w[list + count] = 0;
+  w[list] = count - 1;
+  return first;
+}

@@ -1,0 +1,428 @@
+/**
+ * The shipped core on the model's machine, with every actor a step at a time: what can happen next is `list`, one of them is done by
+ * `apply`, and the whole is a row of words that `save` writes and `restore` reads.
+ */
+
+import { InvariantViolation, violated } from "../../core/assert.js";
+import { CHUNK_WORDS } from "../../core/chunk-table.js";
+import { Dispatcher, type Done, type Owner } from "../../core/dispatcher.js";
+import { ForeignCalls } from "../../core/foreign-calls.js";
+import {
+  DROPPED,
+  HELD_SLOTS,
+  IDLE_MS as IDLE_WORD,
+  LeaseTable,
+  leaseWords,
+  FREE as NO_LEASE,
+  RESIDENCY_MAX_MS,
+  TAKEN,
+} from "../../core/lease-table.js";
+import { Leases } from "../../core/leases.js";
+import { type Invalidation, MmuNotifier, type Subscriber } from "../../core/notifier.js";
+import type { Loop, RequestPlace } from "../../core/ports.js";
+import { FREE, REQUEST_SHIFT } from "../../core/request-table.js";
+import { StateWords } from "../../core/state-words.js";
+import { Ground, IDLE_MS, MAX_MS } from "./ground.js";
+import { CheckKernel } from "./kernel.js";
+import { Monitor } from "./monitor.js";
+import { Program, type ProgramWorld } from "./program.js";
+import { Rules } from "./rules.js";
+import type { Scenario } from "./scenario.js";
+import * as S from "./state.js";
+
+const INVALIDATION_STATES = ["", "waiting", "draining", "begun", "ended"] as const;
+
+/** A request as it's accepted again when a state is put back. */
+interface Accepted {
+  readonly owner: Owner;
+  readonly place: RequestPlace;
+  readonly position: number;
+  readonly done: Done;
+}
+
+export class World implements Subscriber, Loop, ProgramWorld {
+  readonly ground: Ground;
+  readonly rules: Rules;
+  readonly kernel: CheckKernel;
+  readonly monitor: Monitor;
+  readonly program: Program;
+  readonly notifier: MmuNotifier;
+  readonly leases: Leases | null;
+  readonly dispatcher: Dispatcher;
+  readonly calls: ForeignCalls;
+  /** Of the program's invalidations and then of the monitor's starts: what the notifier knows them by. */
+  readonly handles: (Invalidation | undefined)[] = [];
+  /** Whose invalidation begins to exist now. */
+  starting = -1;
+  /** Words of a whole state. */
+  readonly words: number;
+  /** Whether the last action came to anything. */
+  happened = false;
+  /** What a callback threw. */
+  #thrown: unknown = null;
+  /** Functions that the core hands to the loop are few, and always the same. */
+  readonly #functions: (() => void)[] = [];
+  readonly #owner: Owner = { active: 0, directWrites: 0, quiet: null };
+  readonly #accepted: readonly Accepted[];
+  readonly #engine: StateWords;
+  readonly #waiting: Invalidation[] = [];
+  readonly #active: Invalidation[] = [];
+  readonly #acceptedIn = (slot: number): Accepted => this.#accepted[slot]!;
+  /** Ranges of pages that were last put back as read-only, and as unmapped. */
+  #readOnly = 0;
+  #gone = 0;
+
+  constructor(scenario: Scenario) {
+    const ground = new Ground(scenario);
+    this.ground = ground;
+    this.rules = new Rules(ground);
+    this.kernel = new CheckKernel(ground, this.rules);
+    const chunkBytes = ground.table.chunkBytes;
+    this.notifier = new MmuNotifier(chunkBytes);
+    this.notifier.insert({ start: 0, end: 2 ** 46 }, this);
+    const tables = [ground.table];
+    this.leases = this.#makeLeases(tables);
+    this.dispatcher = new Dispatcher({
+      scheme: this.kernel,
+      loop: this,
+      notifier: this.notifier,
+      tables,
+      leases: this.leases,
+      registered: null,
+      requestWords: ground.requestWords,
+    });
+    // The gate finds the table in its list, and must be the one to number it.
+    tables.length = 0;
+    this.dispatcher.gate.addTable(ground.table);
+    this.calls = new ForeignCalls({
+      notifier: this.notifier,
+      dispatcher: this.dispatcher,
+      loop: this,
+      counted: () => {},
+      buried: (gone) => this.dispatcher.gate.bury(gone),
+    });
+    if (scenario.foreign.length > 0) this.calls.follow(ground.table);
+    this.monitor = new Monitor(ground, this.kernel, this.rules, () => this.calls);
+    this.program = new Program(this, this.#owner, (request) => this.#accepted[request]!.done);
+    this.#accepted = scenario.requests.map((_, request) => ({
+      owner: this.#owner,
+      place: ground.places[request]!,
+      position: ground.blockOf(request) * 4096,
+      done: (errno: number) => this.rules.answered(request, errno),
+    }));
+    this.rules.words = this.dispatcher.requests.words;
+    this.#engine = new StateWords(ground.engine);
+    this.words = ground.state.length;
+    // Used before: a lease is worth taking from the first request on.
+    for (let c = 0; c < scenario.chunks; c++) ground.table.words[c * CHUNK_WORDS + 6] = 1;
+  }
+
+  #makeLeases(tables: (typeof Ground.prototype.table)[]): Leases | null {
+    if (this.ground.slots === 0) return null;
+    // A chunk of one page counts as a huge page: it can't be known to be none.
+    const { leases, chunkPages } = this.ground.scenario;
+    const leaseBytes = chunkPages === 1 ? 2 << 20 : chunkPages * 4096;
+    const limits = { slots: this.ground.slots, budgetBytes: leases * leaseBytes, idleMs: IDLE_MS, maxMs: MAX_MS };
+    const table = new LeaseTable(limits, this.ground.leaseWords);
+    this.kernel.leases = table.words;
+    this.rules.leaseChunk = (slot) => (table.state(slot) === NO_LEASE ? -1 : table.target(slot).chunk);
+    return new Leases(table, this.kernel, tables, {
+      firstTaken: () => {},
+      gone: (index, chunk) => this.dispatcher.gate.leaseGone(index, chunk),
+    });
+  }
+
+  // The loop, as the core sees it: what it wants done later is in the state.
+
+  nowMs(): number {
+    return this.ground.w[S.TIME_MS]!;
+  }
+
+  preciseMs(): number {
+    return 0;
+  }
+
+  microtask(run: () => void): void {
+    S.push(this.ground.w, this.ground.at.microtasks, this.#numberOf(run));
+  }
+
+  soon(run: () => void): void {
+    S.push(this.ground.w, this.ground.at.soon, this.#numberOf(run));
+  }
+
+  every(): never {
+    throw new Error("core has no timers");
+  }
+
+  uncaught(error: unknown): void {
+    this.#thrown ??= error;
+  }
+
+  #numberOf(run: () => void): number {
+    const known = this.#functions.indexOf(run);
+    return known >= 0 ? known : this.#functions.push(run) - 1;
+  }
+
+  runMicrotasks(): void {
+    const { w, at } = this.ground;
+    while (w[at.microtasks]! > 0) this.#functions[S.shift(w, at.microtasks)]!();
+  }
+
+  runSoon(): void {
+    const { w, at } = this.ground;
+    this.#functions[S.shift(w, at.soon)]!();
+    this.runMicrotasks();
+  }
+
+  // The notifier tells it of turns and ends before anybody else.
+
+  isQuiet(): boolean {
+    return true;
+  }
+
+  holds(): boolean {
+    return false;
+  }
+
+  stop(invalidation: Invalidation): number {
+    const known = this.handles.indexOf(invalidation);
+    const number = known >= 0 ? known : this.starting;
+    this.handles[number] = invalidation;
+    this.rules.turn(number);
+    this.ground.setInvalidation(number, S.I_STATE, S.DRAINING);
+    return 0;
+  }
+
+  resume(invalidation: Invalidation): void {
+    const number = this.handles.indexOf(invalidation);
+    this.rules.ended(number);
+    this.ground.setInvalidation(number, S.I_STATE, S.ENDED);
+  }
+
+  /** The start that the monitor has asked for, if it has made an invalidation. */
+  adopt(): void {
+    const call = this.starting - this.ground.scenario.invalidations.length;
+    const [made] = this.calls.startOf(call + 1)?.invalidations ?? [];
+    if (made === undefined || this.handles[this.starting] === made) return;
+    this.handles[this.starting] = made;
+    this.ground.setInvalidation(this.starting, S.I_STATE, S.WAITING);
+  }
+
+  /** All of the state, once more: to see whether something has changed. */
+  snapshot(): Int32Array {
+    this.#note();
+    const words = new Int32Array(this.words);
+    this.save(words);
+    return words;
+  }
+
+  /** Something happens, and all that must hold is looked at. Returns what doesn't, or null. */
+  perform(actions: { apply(action: number): boolean }, action: number): InvariantViolation | null {
+    try {
+      this.happened = actions.apply(action);
+      if (this.#thrown !== null) throw this.#thrown;
+      this.#note();
+      this.rules.check();
+      return null;
+    } catch (error) {
+      return this.#asViolation(error);
+    }
+  }
+
+  /** The same where nothing can happen any more. */
+  rest(): InvariantViolation | null {
+    try {
+      this.#atRest();
+      return null;
+    } catch (error) {
+      return this.#asViolation(error);
+    }
+  }
+
+  /** What somebody else threw first is the cause. */
+  #asViolation(last: unknown): InvariantViolation {
+    const error = this.#thrown ?? last;
+    this.#thrown = null;
+    if (error instanceof InvariantViolation) return error;
+    const said = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    return new InvariantViolation("STATE", said);
+  }
+
+  /** Writes down what the notifier knows. */
+  #note(): void {
+    const { w, at } = this.ground;
+    for (let j = 0; j < this.handles.length; j++) {
+      const handle = this.handles[j];
+      const state = this.ground.invalidation(j, S.I_STATE);
+      if (handle === undefined || state === S.NOT_STARTED || state === S.REFUSED) continue;
+      this.ground.setInvalidation(j, S.I_STATE, INVALIDATION_STATES.indexOf(handle.state));
+      this.ground.setInvalidation(j, S.I_DRAINING, handle.state === "draining" ? handle.draining : 0);
+    }
+    const { waiting } = this.notifier;
+    w[at.waiting] = waiting.length;
+    for (let i = 1; i <= this.handles.length; i++) {
+      const next = waiting[i - 1];
+      w[at.waiting + i] = next === undefined ? 0 : this.handles.indexOf(next);
+    }
+    w[at.late] = this.calls.late.length;
+    this.calls.late.forEach((late, i) => {
+      w[at.late + 1 + i] = this.handles.indexOf(late);
+    });
+    for (let f = 0; f < this.ground.scenario.foreign.length; f++)
+      this.ground.setForeign(f, S.F_LEFT, (this.calls.startOf(f + 1)?.left ?? -1) + 1);
+  }
+
+  /** Writes the whole state. */
+  save(to: Int32Array): void {
+    to.set(this.state());
+  }
+
+  /** The whole state, as it is now. What nobody will look at any more isn't part of it. */
+  state(): Int32Array {
+    const { requests } = this.dispatcher;
+    for (let slot = 0; slot < requests.capacity; slot++)
+      if (requests.words[slot << REQUEST_SHIFT] === FREE) forget(requests.words, slot << REQUEST_SHIFT);
+    this.ground.machine.words[this.ground.machine.layout.nextRequest] = 0;
+    this.#engine.at = 0;
+    this.dispatcher.save(this.#engine);
+    if (this.leases !== null) {
+      this.leases.save(this.#engine);
+      this.#forgetFigures(this.leases.table);
+    } else this.#engine.at += 4;
+    return this.ground.state;
+  }
+
+  #forgetFigures(table: LeaseTable): void {
+    table.words[TAKEN] = 0;
+    table.words[DROPPED] = 0;
+    table.words[RESIDENCY_MAX_MS] = 0;
+    for (let slot = 0; slot < table.slots; slot++)
+      if (table.state(slot) === NO_LEASE) forget(table.words, leaseWords(slot));
+  }
+
+  restore(from: Int32Array): void {
+    this.ground.state.set(from);
+    this.dispatcher.requests.restore(-1);
+    this.#engine.at = 0;
+    this.dispatcher.restore(this.#engine, this.#acceptedIn);
+    this.leases?.restore(this.#engine);
+    this.#owner.active = this.#owner.directWrites = this.dispatcher.requests.active;
+    this.#restoreInvalidations();
+    this.#restorePages();
+    this.#thrown = null;
+  }
+
+  #restoreInvalidations(): void {
+    const { ground, handles } = this;
+    const { w, at } = ground;
+    const active = this.#active;
+    if (active.length > 0) active.length = 0;
+    for (let j = 0; j < handles.length; j++) {
+      const handle = handles[j];
+      if (handle === undefined) continue;
+      const state = ground.invalidation(j, S.I_STATE);
+      handle.state =
+        state === S.NOT_STARTED || state === S.REFUSED
+          ? "ended"
+          : (INVALIDATION_STATES[state] as Invalidation["state"]);
+      handle.draining = ground.invalidation(j, S.I_DRAINING);
+      if (state === S.DRAINING || state === S.BEGUN) active.push(handle);
+    }
+    const waiting = this.#waiting;
+    if (waiting.length > 0) waiting.length = 0;
+    for (let i = 1; i <= w[at.waiting]!; i++) waiting.push(handles[w[at.waiting + i]!]!);
+    this.notifier.restore(waiting, active);
+    const { foreign, invalidations } = ground.scenario;
+    if (foreign.length === 0) return;
+    const starts = [];
+    for (let f = 0; f < foreign.length; f++) {
+      const left = ground.foreign(f, S.F_LEFT) - 1;
+      const handle = handles[invalidations.length + f];
+      const asked = handle === undefined || ground.invalidation(invalidations.length + f, S.I_STATE) === S.NOT_STARTED;
+      if (left >= 0)
+        starts.push({ id: f + 1, left, ready: this.monitor.readies[f]!, invalidations: asked ? [] : [handle] });
+    }
+    const late: Invalidation[] = [];
+    for (let i = 1; i <= w[at.late]!; i++) late.push(handles[w[at.late + i]!]!);
+    this.calls.restore(starts, late);
+  }
+
+  /** What the gate and the table know of pages is in ranges, which are made anew only where they were others. */
+  #restorePages(): void {
+    const { ground } = this;
+    let readOnly = 0;
+    let gone = 0;
+    for (let page = 0; page < ground.pages; page++) {
+      const flags = ground.page(page, S.P_FLAGS);
+      if ((flags & S.IS_READ_ONLY) !== 0) readOnly |= 1 << page;
+      if ((flags & S.BURIED) !== 0) gone |= 1 << page;
+    }
+    const known = this.dispatcher.gate.readOnly;
+    if (readOnly !== 0 || this.#readOnly !== 0) {
+      known.remove(ground.table.range);
+      for (let page = 0; page < ground.pages; page++)
+        if ((readOnly & (1 << page)) !== 0) known.add(ground.range({ first: page, last: page }));
+    }
+    if (gone !== 0 || this.#gone !== 0) {
+      ground.table.gone.length = 0;
+      for (let page = 0; page < ground.pages; page++)
+        if ((gone & (1 << page)) !== 0) ground.table.gone.push(ground.range({ first: page, last: page }));
+    }
+    // Whatever is done next may change them.
+    this.#readOnly = ground.scenario.invalidations.some(({ event }) => event === "PROTECTION_VMA") ? 1 : 0;
+    this.#gone = ground.scenario.foreign.some(({ call }) => call === "unmap") ? 1 : 0;
+  }
+
+  /** Nothing can happen any more: everything must have ended, and nothing be left over. */
+  #atRest(): void {
+    const { ground, dispatcher } = this;
+    ground.scenario.requests.forEach((_, i) => {
+      if (ground.request(i, S.R_STATUS) !== S.ANSWERED)
+        violated("EXACTLY_ONCE", `nothing can happen any more, and ${String.fromCharCode(97 + i)} isn't answered`);
+    });
+    for (let j = 0; j < this.handles.length; j++) {
+      const state = ground.invalidation(j, S.I_STATE);
+      if (state >= S.WAITING && state <= S.BEGUN)
+        violated("BOUNDED_WAIT", `nothing can happen any more, and an invalidation is ${INVALIDATION_STATES[state]}`);
+    }
+    ground.scenario.invalidations.forEach(({ blockable }, j) => {
+      if (blockable && ground.invalidation(j, S.I_STATE) !== S.ENDED)
+        violated("BOUNDED_WAIT", `nothing can happen any more, and ${j} never ended`);
+    });
+    ground.scenario.foreign.forEach((_, f) => {
+      if (
+        ground.foreign(f, S.F_STATE) !== S.LEFT ||
+        ground.foreign(f, S.F_SETTLES) !== 0 ||
+        this.calls.startOf(f + 1) !== undefined
+      )
+        violated("BOUNDED_WAIT", `nothing can happen any more, and T${f + 1} is still waited for`);
+    });
+    if (dispatcher.requests.active !== 0) violated("EXACTLY_ONCE", "a request is left over");
+    this.#giveBack();
+    if (ground.w[S.ALIVE] !== 0) violated("EXACTLY_ONCE", "an engine with nothing to do keeps the process alive");
+  }
+
+  /** The clock goes on: no pin is left. */
+  #giveBack(): void {
+    const { leases, ground } = this;
+    if (leases === null) return;
+    for (let i = 0; i < 3; i++) {
+      ground.w[S.TIME_MS]! += leases.table.header(IDLE_WORD);
+      this.program.tick();
+      this.runMicrotasks();
+      for (let slot = 0; slot < ground.slots; slot++) if (ground.slot(slot, S.S_TAG) === 1) this.kernel.postTag(slot);
+      if (ground.w[S.WAKE] === 1) this.program.wake();
+      while (ground.w[ground.at.soon]! > 0) this.runSoon();
+    }
+    if (leases.table.header(HELD_SLOTS) !== 0 || ground.machine.pins !== 0)
+      violated(
+        "NO_IDLE_PIN",
+        `${leases.table.header(HELD_SLOTS)} leases and ${ground.machine.pins} pins are left over`,
+      );
+  }
+}
+
+/** Eight words, as a request and a lease have. */
+function forget(words: Int32Array, from: number): void {
+  for (let i = from; i < from + 8; i++) words[i] = 0;
+}
