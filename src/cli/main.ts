@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { benchCommand } from "./bench.js";
+import { checkCommand } from "./check.js";
 import { doctorCommand } from "./doctor.js";
 import { releaseCommand } from "./release.js";
 import { simulateCommand } from "./simulate.js";
@@ -29,6 +30,7 @@ const program = new Command("pinless")
   .showHelpAfterError("(try --help)")
   .exitOverride()
   .addCommand(benchCommand(version))
+  .addCommand(checkCommand())
   .addCommand(doctorCommand(version))
   .addCommand(releaseCommand())
   .addCommand(simulateCommand(version))

@@ -1,0 +1,138 @@
+// `pinless check` as a command: what it says of scenarios that hold, of those that can't be read, and of an engine with a step left out.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import ts from "typescript";
+import { MUTANTS } from "../../dist/cli/check/mutants.js";
+import { changedText } from "../../dist/cli/check/mutate.js";
+import { parseScenario, ScenarioError } from "../../dist/cli/check/scenario-file.js";
+import { type Ended, runModule } from "../support/children.js";
+import { scratchDirectory } from "../support/undo.js";
+
+const MAIN = new URL("../../dist/cli/main.js", import.meta.url).href;
+
+function check(args: readonly string[]): Promise<Ended> {
+  return runModule(`await import(${JSON.stringify(MAIN)});`, { args: ["check", ...args] });
+}
+
+test("check --json says how many states it met; text says the same to a person", async () => {
+  const json = await check(["unmap", "partly-read-only", "--json"]);
+  assert.equal(json.code, 0, json.stderr);
+  const report = JSON.parse(json.stdout);
+  assert.equal(report.format, "pinless-check/1");
+  assert.ok(report.states > 10_000);
+  assert.deepEqual(
+    report.scenarios.map((s: { name: string; cases: number; violations: unknown[] }) => [
+      s.name,
+      s.cases,
+      s.violations.length,
+    ]),
+    [
+      ["unmap", 3, 0],
+      ["partly-read-only", 4, 0],
+    ],
+  );
+  const text = await check(["unmap"]);
+  assert.equal(text.code, 0);
+  assert.match(text.stdout, /^unmap +3 cases +[\d,]+ states/m);
+  assert.match(text.stdout, /^nothing is violated$/m);
+});
+
+test("with a step left out: a trace that reads, the same as JSON, and exit code 1", async (t) => {
+  const directory = scratchDirectory(t);
+  const failure = path.join(directory, "failure.json");
+  const ended = await check(["--mutant", "no-populate", "clean-pages", "--failure", failure]);
+  assert.equal(ended.code, 1, ended.stderr);
+  assert.match(ended.stdout, /^ +1 {2}the program submits /m);
+  assert.match(ended.stdout, /^ +== {2}DEVICE_WRITES_DIRTY: a writes by a lease to page 0, which is clean/m);
+  const trace = JSON.parse(readFileSync(failure, "utf8"));
+  assert.equal(trace.invariant, "DEVICE_WRITES_DIRTY");
+  assert.match(trace.trace[0].what, /^the program submits /);
+});
+
+test("simulate finds it too, and says how to see it again", async () => {
+  const args = ["simulate", "--mutant", "no-hold", "--runs", "1", "--requests", "200"];
+  const ended = await runModule(`await import(${JSON.stringify(MAIN)});`, { args });
+  assert.equal(ended.code, 1, ended.stderr);
+  const again = /again, with all steps: pinless (simulate .* --mutant no-hold --trace)$/m.exec(ended.stdout)?.[1];
+  assert.ok(again !== undefined, ended.stdout);
+  const others = ["simulate", "--mutant", "settles-at-once"];
+  const refused = await runModule(`await import(${JSON.stringify(MAIN)});`, { args: others });
+  assert.equal(refused.code, 2);
+  assert.match(refused.stderr, /which isn't run here: pinless check has it/);
+});
+
+test("check --mutants: each with the invariant that it breaks", async () => {
+  const ended = await check(["unmap", "--mutants", "--json"]);
+  // Of the others the scenarios weren't named: they live.
+  assert.equal(ended.code, 1, ended.stderr);
+  const { mutants } = JSON.parse(ended.stdout) as {
+    mutants: { name: string; killed: boolean; invariant: string | null }[];
+  };
+  assert.equal(mutants.length, MUTANTS.length);
+  assert.ok(mutants.length >= 30);
+  for (const { name, killed, invariant } of mutants) {
+    const shown = MUTANTS.find((m) => m.name === name)!.shows === "unmap";
+    assert.deepEqual([killed, invariant !== null], [shown, shown], name);
+  }
+});
+
+test(`${MUTANTS.length} mutants: each fits one place of what ships, and is a module still`, () => {
+  assert.equal(new Set(MUTANTS.map(({ name }) => name)).size, MUTANTS.length);
+  const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext };
+  for (const mutant of MUTANTS) {
+    const { diagnostics } = ts.transpileModule(changedText(mutant), { compilerOptions, reportDiagnostics: true });
+    assert.deepEqual(
+      diagnostics?.map(({ messageText }) => messageText),
+      [],
+      mutant.name,
+    );
+  }
+  const [first] = MUTANTS;
+  assert.throws(() => changedText({ ...first!, from: "const" }), /fits \d+ places of core\/gate\.js, not one/);
+  assert.throws(() => changedText({ ...first!, from: "nobody wrote this" }), /fits 0 places/);
+});
+
+test("a scenario that can't be read or can't be is an error with its file and line", async (t) => {
+  const read = (text: string) => (): unknown => parseScenario(text, "x", "x.yaml");
+  const head = "about: a test\nrequests:\n  - read page 0\n";
+  const refused: [string, RegExp][] = [
+    [`${head}  - erase page 0\n`, /^x\.yaml:4: "erase" isn't one of: read/],
+    [`${head}  - read page 1\n`, /^x\.yaml:4: "read page 1": the memory has pages 0 to 0/],
+    [`${head}  - read the page\n`, /^x\.yaml:4: "read the page" doesn't say which/],
+    [`${head}invalidation:\n  - CLEAR page 0\n`, /^x\.yaml:4: "invalidation" isn't one of: about, schemes/],
+    [`${head}invalidations:\n  - CLAER page 0\n`, /^x\.yaml:5: "CLAER page 0" doesn't read: EVENT page N/],
+    [
+      `${head}memory: { pages: 2 }\ninvalidations:\n  - UNMAP page 0\n`,
+      /^x\.yaml:6: .*UNMAP is of whole chunks of 2 pages/,
+    ],
+    [`${head}memory: { pages: 3 }\n`, /^x\.yaml:4: a chunk has 1, 2 or 4 pages/],
+    [`${head}memory: { chunks: 99 }\n`, /^x\.yaml:4: "chunks" is a number from 1 to 4, not 99/],
+    [`${head}memory: { frames: 9 }\n`, /^x\.yaml:4: "frames" isn't one of/],
+    [`${head}schemes: [io_uring, epoll]\n`, /^x\.yaml:4: "epoll" isn't a scheme/],
+    [`${head}other code:\n  - fork\n`, /^x\.yaml:5: "fork" doesn't read: discard page N/],
+    [`${head}may happen: { earthquake: 1 }\n`, /^x\.yaml:4: "earthquake" isn't one of: reclaim/],
+    [`${head}may happen: { reclaim: many }\n`, /^x\.yaml:4: "reclaim" is a number from 0 to/],
+    ["about: a test\n", /^x\.yaml:1: a scenario has requests/],
+    ["requests:\n  - read page 0\n", /^x\.yaml:1: "about" is missing/],
+    [`${head}invalidations: [\n`, /^x\.yaml:\d+: /],
+    ["- 1\n", /^x\.yaml:1: a scenario is a list of names with values/],
+  ];
+  for (const [text, message] of refused) assert.throws(read(text), { name: "ScenarioError", message }, text);
+  assert.ok(ScenarioError.prototype instanceof Error);
+
+  const ended = await check([path.join(scratchDirectory(t), "none.yaml")]);
+  assert.equal(ended.code, 2);
+  assert.match(ended.stderr, /^pinless check: .*none\.yaml can't be read/);
+  const unknown = await check(["--mutant", "no-such", "unmap"]);
+  assert.equal(unknown.code, 2);
+  assert.match(unknown.stderr, /there's no mutant "no-such"; there are no-hold, /);
+});
+
+test("any: every event, in every combination once", () => {
+  const text = "about: x\nschemes: [aio]\nrequests: [read page 0]\ninvalidations: [any page 0, any page 0]\n";
+  const names = parseScenario(text, "x", "x.yaml").cases.map(({ name }) => name);
+  assert.equal(names.length, 36);
+  assert.ok(names.includes("x: aio: CLEAR + MIGRATE") !== names.includes("x: aio: MIGRATE + CLEAR"));
+});
