@@ -3,14 +3,18 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { type CampaignReport, campaign, type FoundFailure, merge, type Shard } from "../simulate/campaign.js";
-import { simulate } from "../simulate/run.js";
+import { type CampaignReport, type campaign, type FoundFailure, merge, type Shard } from "../simulate/campaign.js";
+import type { simulate } from "../simulate/run.js";
 import type { Swarm } from "../simulate/swarm.js";
 import { calibration } from "./calibration.js";
+import { mutantNamed, mutate, SIMULATED } from "./check/mutate.js";
+import { BUILT } from "./check/pool.js";
+import { ScenarioError } from "./check/scenario-file.js";
 import { onInterrupt } from "./interrupt.js";
 import { whatIf } from "./what-if.js";
 
 const FAILED = 1;
+const USAGE = 2;
 
 interface Flags {
   readonly seed: number;
@@ -19,6 +23,7 @@ interface Flags {
   readonly shard?: Shard;
   readonly change?: Partial<Swarm>;
   readonly trace?: true;
+  readonly mutant?: string;
   readonly merge?: readonly string[];
   readonly json?: string;
   readonly whatIf?: string;
@@ -26,7 +31,7 @@ interface Flags {
 }
 
 /** What is of use only where the engine runs. */
-const ENGINE_ONLY = ["runs", "requests", "shard", "change", "trace", "merge"];
+const ENGINE_ONLY = ["runs", "requests", "shard", "change", "trace", "mutant", "merge"];
 
 export function simulateCommand(version: string): Command {
   return new Command("simulate")
@@ -47,6 +52,7 @@ export function simulateCommand(version: string): Command {
       change,
     )
     .option("--trace", "with one run: everything that happens, line by line")
+    .option("--mutant <name>", "with one protective step of the engine left out, as in check")
     .option("--merge <file...>", "run nothing, add up the JSON of shards")
     .addOption(
       new Option(
@@ -88,29 +94,58 @@ function change(text: string): Partial<Swarm> {
   }
 }
 
+/** The simulation, of the engine that ships or of one with a mistake in it. */
+interface Simulation {
+  readonly campaign: typeof campaign;
+  readonly simulate: typeof simulate;
+}
+
+async function load(modules: URL): Promise<Simulation> {
+  const { campaign } = (await import(new URL("simulate/campaign.js", modules).href)) as Pick<Simulation, "campaign">;
+  const { simulate } = (await import(new URL("simulate/run.js", modules).href)) as Pick<Simulation, "simulate">;
+  return { campaign, simulate };
+}
+
 async function run(flags: Flags, version: string): Promise<void> {
   if (flags.calibrate === true) return calibration(engineName(version), flags.seed, flags.json);
   if (flags.whatIf !== undefined) return whatIf({ ...flags, whatIf: flags.whatIf }, engineName(version));
-  if (flags.trace === true || flags.change !== undefined) return oneRun(flags);
-  const report = flags.merge === undefined ? await runAll(flags, version) : merged(flags.merge);
+  if (flags.mutant === undefined) return runOn(await load(BUILT), flags, version);
+  try {
+    const modules = mutate(mutantNamed(flags.mutant), SIMULATED);
+    try {
+      await runOn(await load(modules.url), flags, `${version} without "${flags.mutant}"`);
+    } finally {
+      modules.remove();
+    }
+  } catch (error) {
+    if (!(error instanceof ScenarioError)) throw error;
+    process.stderr.write(`pinless simulate: ${error.message}\n`);
+    process.exitCode = USAGE;
+  }
+}
+
+async function runOn(simulation: Simulation, flags: Flags, version: string): Promise<void> {
+  if (flags.trace === true || flags.change !== undefined) return oneRun(simulation, flags);
+  const report = flags.merge === undefined ? await runAll(simulation, flags, version) : merged(flags.merge);
   if (report === null) {
     process.exitCode = FAILED;
     return;
   }
   const text = `${JSON.stringify(report, null, 2)}\n`;
   if (flags.json !== undefined && flags.json !== "-") writeFileSync(flags.json, text);
-  process.stdout.write(flags.json === "-" ? text : render(report));
+  process.stdout.write(flags.json === "-" ? text : render(report, flags.mutant));
   if (report.failures.length > 0) process.exitCode = FAILED;
 }
 
-async function oneRun({ seed, requests, change: changes = {}, trace }: Flags): Promise<void> {
+async function oneRun({ simulate }: Simulation, flags: Flags): Promise<void> {
+  const { seed, requests, change: changes = {}, trace } = flags;
   const steps = trace === true ? (line: string): void => void process.stdout.write(`${line}\n`) : undefined;
   const report = await simulate({ seed, requests, changes, ...(steps === undefined ? {} : { steps }) });
   process.stdout.write(`${JSON.stringify(report)}\n`);
   if (report.failure !== null) process.exitCode = FAILED;
 }
 
-async function runAll(flags: Flags, version: string): Promise<CampaignReport> {
+async function runAll({ campaign }: Simulation, flags: Flags, version: string): Promise<CampaignReport> {
   const interrupt = onInterrupt();
   const bar = process.stderr.isTTY
     ? new SingleBar({
@@ -162,21 +197,24 @@ function merged(files: readonly string[]): CampaignReport | null {
   }
 }
 
-function render({ engine, runs, requests, operations, virtualMs, failures }: CampaignReport): string {
+function render(report: CampaignReport, mutant: string | undefined): string {
+  const { engine, runs, requests, operations, virtualMs, failures } = report;
   const count = (n: number): string => Math.round(n).toLocaleString("en");
   return [
     `${engine}: ${count(runs)} runs, ${count(requests)} requests, ${count(operations)} memory operations in ${count(virtualMs / 1000)} s of virtual time`,
-    ...failures.flatMap(describeFailure),
+    ...failures.flatMap((failure) => describeFailure(failure, mutant)),
     failures.length === 0 ? "no failure" : `${count(failures.length)} failed`,
     "",
   ].join("\n");
 }
 
-function describeFailure({ seed, requests, changes, what, message, atMs }: FoundFailure): readonly string[] {
+function describeFailure(failure: FoundFailure, mutant: string | undefined): readonly string[] {
+  const { seed, requests, changes, what, message, atMs } = failure;
+  const without = mutant === undefined ? "" : ` --mutant ${mutant}`;
   const change = Object.keys(changes).length === 0 ? "" : ` --change '${JSON.stringify(changes)}'`;
   return [
     `seed ${seed}: ${what} after ${atMs.toFixed(3)} ms`,
     `  ${message}`,
-    `  again, with all steps: pinless simulate --seed ${seed} --requests ${requests}${change} --trace`,
+    `  again, with all steps: pinless simulate --seed ${seed} --requests ${requests}${change}${without} --trace`,
   ];
 }

@@ -1,6 +1,8 @@
 // The whole engine in the machine, under the load and faults of a seed: it holds, it's repeatable, and what is broken is found.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { parse } from "yaml";
 import { Gate } from "../../dist/core/gate.js";
 import { Leases } from "../../dist/core/leases.js";
 import { ModelScheme } from "../../dist/model/scheme.js";
@@ -85,6 +87,16 @@ test("shards share the seeds between them, and their reports add up to the whole
   const merged = merge(shards.map((report, i) => ({ name: `shard ${i}`, json: JSON.stringify(report) })));
   assert.deepEqual({ ...merged, virtualMs: 0 }, { ...whole, virtualMs: 0 });
   assert.ok(Math.abs(merged.virtualMs - whole.virtualMs) < 1e-6);
+});
+
+test("deploy/simulate.yaml: as many shards as pods, of the version that this is", () => {
+  const job = parse(readFileSync("deploy/simulate.yaml", "utf8"));
+  assert.deepEqual([job.kind, job.spec.completionMode], ["Job", "Indexed"]);
+  const [container] = job.spec.template.spec.containers;
+  const { args, command } = container as { args: string[]; command: string[] };
+  assert.equal(args[args.indexOf("--shard") + 1], String(job.spec.completions));
+  const { version } = JSON.parse(readFileSync("package.json", "utf8"));
+  assert.ok(command.includes(`pinless@${version}`));
 });
 
 test("merge refuses what isn't a report, is of another format, or of another engine", async () => {
