@@ -67,9 +67,11 @@ test("Engine with leases: nothing is pinned soon after the last request (NO_IDLE
   withBed(t, { lease: { max: 3_600_000 } }, async (bed) => {
     const memory = bed.arena.alloc(ARENA_BYTES);
     for (let round = 0; round < 3; round++) {
-      await load(bed, memory);
-      assert.ok(pinnedBytes() > bed.before, "nothing was pinned at all: this would show nothing");
-      assert.ok(bed.engine.stats().leases.live > 0);
+      // On a busy machine leases may have gone again before anybody looks.
+      await until("something is pinned", async () => {
+        await load(bed, memory);
+        return pinnedBytes() > bed.before;
+      });
       // The contract says 100 ms on a machine with time to spare.
       await until("VmPin back to what it was", () => pinnedBytes() === bed.before, { limitMs: 5000 });
       await until("no live lease", () => bed.engine.stats().leases.live === 0, { limitMs: 5000 });
