@@ -125,6 +125,7 @@ export class PortableEngine {
       notifier: this.notifier,
       tables: this.#tables,
       leases: this.#leases,
+      ...(host.reading === undefined ? {} : { reading: host.reading }),
       registered: this.pin === "lifetime" ? (place) => this.#lifetimeSlot(place) : null,
     });
     started.onWoken(this.#dispatcher.turnOfLoop);

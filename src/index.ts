@@ -5,7 +5,7 @@ import type { Host } from "./core/host.js";
 import type { EngineOptions } from "./core/options.js";
 import { settingsOf } from "./core/options.js";
 import { PortableEngine, startFirst } from "./engine.js";
-import { monitorStarted, openFollower, openWatchdog, ourTids } from "./events/monitor.js";
+import { monitorStarted, openFollower, openWatchdog, ourTids, reading } from "./events/monitor.js";
 import { openPressure } from "./events/pressure.js";
 import type { File } from "./files/file.js";
 import { loadLibc } from "./linux/libc.js";
@@ -41,6 +41,7 @@ const host: Host = {
   waitHistogram,
   describe: (errno) => getSystemErrorMap().get(errno) ?? [`errno ${-errno}`, "unknown error"],
   openFollower,
+  reading,
   startScheme: (name, settings, bufferSlots) => startScheme(name, settings, bufferSlots, openWatchdog),
 };
 

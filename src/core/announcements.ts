@@ -34,3 +34,29 @@ export function settleAll(words: Int32Array): void {
 export function isSettled(words: Int32Array, at: number): boolean {
   return words[at + ANNOUNCED_BEGUN] === words[at + ANNOUNCED_ENDED];
 }
+
+/**
+ * One word that the monitor shares with all engines of a thread, raised while it reads events. To read is to let a caller go, and now and
+ * then it's one whom nobody could see waiting: whose call it was, and on what, is known only then. Until that is announced nothing begins
+ * anywhere, or else what that caller does next could find a request on memory that isn't ours any more.
+ */
+const NOBODY_READS = 0;
+const READING = 1;
+const READING_AWAITED = 2;
+
+export function beginReading(word: Int32Array): void {
+  Atomics.store(word, 0, READING);
+}
+
+/** True: somebody was kept out meanwhile, and has to hear that it's over. */
+export function endReading(word: Int32Array): boolean {
+  return Atomics.exchange(word, 0, NOBODY_READS) === READING_AWAITED;
+}
+
+/** Asked before `isSettled`: what was announced while the word was up is seen there. Whoever raises it later lets nobody go before. */
+export function isReading(word: Int32Array): boolean {
+  return (
+    Atomics.load(word, 0) !== NOBODY_READS &&
+    Atomics.compareExchange(word, 0, READING, READING_AWAITED) !== NOBODY_READS
+  );
+}

@@ -49,6 +49,8 @@ export interface DispatcherParts {
   readonly registered: ((place: RequestPlace) => number) | null;
   /** Where the words of its requests are to lie, if not in memory of their own. */
   readonly requestWords?: Int32Array;
+  /** The monitor's word (announcements.ts); absent: there's no monitor. */
+  readonly reading?: Int32Array;
 }
 
 export class Dispatcher implements CompletionSink {
@@ -95,10 +97,17 @@ export class Dispatcher implements CompletionSink {
     this.#directWrite = new Uint8Array(capacity);
     this.#cancelled = new Uint8Array(capacity);
     this.#dones = new Array(capacity).fill(undefined);
-    this.gate = new Gate(this.requests, parts.tables, parts.leases, parts.notifier, {
-      released: (slot) => this.#released(slot),
-      dropping: () => this.nudge(),
-    });
+    this.gate = new Gate(
+      this.requests,
+      parts.tables,
+      parts.leases,
+      parts.notifier,
+      {
+        released: (slot) => this.#released(slot),
+        dropping: () => this.nudge(),
+      },
+      parts.reading ?? new Int32Array(1),
+    );
   }
 
   /** Accepts a request, or answers false: busy. `done` is called once, never in here. */

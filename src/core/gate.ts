@@ -3,7 +3,7 @@
  * invalidation what it has to wait for. One engine has one gate; its arenas' segments are the gate's tables.
  */
 
-import { isSettled } from "./announcements.js";
+import { isReading, isSettled } from "./announcements.js";
 import { invariant, violated } from "./assert.js";
 import {
   ANNOUNCED_BEGUN,
@@ -77,6 +77,8 @@ export class Gate implements Subscriber {
   readonly #tables: ChunkTable[];
   readonly #subscriptions: (Subscription | undefined)[] = [];
   readonly #events: GateEvents;
+  /** The monitor's word (announcements.ts). */
+  readonly #reading: Int32Array;
   #held: number[] = [];
   readonly #unsettled: Range[] = [];
   /** What of the segments is read-only, to the page: the chunks' flags are made of it. Nobody else changes it. */
@@ -90,12 +92,14 @@ export class Gate implements Subscriber {
     leases: Leases | null,
     notifier: MmuNotifier,
     events: GateEvents,
+    reading: Int32Array,
   ) {
     this.#requests = requests;
     this.#tables = tables;
     this.#leases = leases;
     this.#notifier = notifier;
     this.#events = events;
+    this.#reading = reading;
   }
 
   /** Requests that wait for an invalidation's end, in their order: what of the gate's state isn't in the chunks. */
@@ -142,7 +146,7 @@ export class Gate implements Subscriber {
     }
     // Remembered before anything is prepared: if another begins from here on, what the request did is doubtful (see `isDoubtful`).
     const announced = words[at + ANNOUNCED_BEGUN]!;
-    if (!isSettled(words, at)) {
+    if (isReading(this.#reading) || !isSettled(words, at)) {
       this.#countOut(place, at, write);
       return UNTIL_SETTLED;
     }
@@ -181,7 +185,7 @@ export class Gate implements Subscriber {
     let sequence = 0;
     let gates = 0;
     let announced = 0;
-    let settled = true;
+    let settled = !isReading(this.#reading);
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) {
       Atomics.add(words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1);
       const gate = Atomics.load(words, at + GATE);

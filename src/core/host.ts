@@ -16,6 +16,8 @@ export interface Host {
   startScheme(name: SchemeName, settings: EngineSettings, bufferSlots: number): StartedScheme | string;
   /** `lost` is called if it ends by itself. */
   openFollower(calls: ForeignCalls, lost: () => void): Follower;
+  /** The word that followers raise (announcements.ts). */
+  readonly reading?: Int32Array;
   /** Who says whether memory is short. `missing`: what is left out, and why, a sentence each. Absent: memory is never short. */
   openPressure?(): { readonly source: PressureSource | null; readonly missing: readonly string[] };
   openFile(path: FilePath, flags?: string | number, mode?: number): Promise<OpenedFile>;

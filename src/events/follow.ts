@@ -6,7 +6,7 @@
  * Nothing in here maps or frees memory of an arena, or waits for anything that could wait for such a caller.
  */
 
-import { announce, type Chunks, settle } from "../core/announcements.js";
+import { announce, beginReading, type Chunks, endReading, settle } from "../core/announcements.js";
 import { CHUNK_WORDS } from "../core/chunk-table.js";
 import { alignDown, contains, overlaps, type Range } from "../core/ranges.js";
 import { openReadiness } from "../linux/readiness.js";
@@ -180,6 +180,14 @@ export class Follower {
 
   /** Reads the events of all who wait, which lets them go: what was unmapped, and how to see that they have left their calls. */
   #read(waiting: readonly Caller[]): { gone: Range[]; departures: { caller: Caller; departure: Departure }[] } {
+    const { reading } = this.#parts.data;
+    beginReading(reading);
+    const read = this.#readOf(waiting);
+    if (endReading(reading)) this.#parts.post({ kind: "settled" });
+    return read;
+  }
+
+  #readOf(waiting: readonly Caller[]): { gone: Range[]; departures: { caller: Caller; departure: Departure }[] } {
     const left = [...waiting];
     const gone: Range[] = [];
     const departures: { caller: Caller; departure: Departure }[] = [];
@@ -190,7 +198,7 @@ export class Follower {
         ({ kind, ranges }) => kind === event.kind && ranges.some((range) => contains(range, event)),
       );
       if (whose < 0) {
-        // Somebody's who began to wait before the others, and couldn't be seen yet: announced at least before its thread runs again.
+        // Somebody's who began to wait before the others, and couldn't be seen yet. Its thread goes on, while nothing of ours begins.
         this.#late(event);
         continue;
       }

@@ -9,6 +9,8 @@ export interface MonitorData {
   readonly loading: Int32Array;
   /** The one word of `drain` below. */
   readonly drain: Int32Array;
+  /** See core/announcements.ts. */
+  readonly reading: Int32Array;
   /** Of the thread whose engines these are. */
   readonly ownTid: number;
   /** Threads whose calls on memory are ours; 0: none yet. */

@@ -4,7 +4,7 @@
  */
 
 import { isMainThread, Worker } from "node:worker_threads";
-import { settle } from "../core/announcements.js";
+import { endReading, settle } from "../core/announcements.js";
 import type { ChunkTable } from "../core/chunk-table.js";
 import type { ForeignCalls, Standing } from "../core/foreign-calls.js";
 import type { Follower, Watchdog } from "../core/ports.js";
@@ -52,7 +52,7 @@ class MonitorThread {
     const loading = willLoad();
     this.#worker = new Worker(new URL("./monitor-thread.js", import.meta.url), {
       name: "pinless-monitor",
-      workerData: { loading, drain: this.#drain, ownTid: gettid(), ourTids } satisfies MonitorData,
+      workerData: { loading, drain: this.#drain, reading, ownTid: gettid(), ourTids } satisfies MonitorData,
       execArgv: [],
       env: {},
     });
@@ -70,6 +70,7 @@ class MonitorThread {
     this.#worker.on("exit", () => {
       hasEnded(loading);
       this.#ended = true;
+      endReading(reading);
       ended();
       for (const answer of this.#answers.values()) answer(0);
       this.#answers.clear();
@@ -155,6 +156,9 @@ let nextId = 0;
 
 /** Threads whose calls on memory are ours: they're never announced. Each writes its own number. */
 export const ourTids = new Int32Array(new SharedArrayBuffer(4));
+
+/** Raised by the monitor while it reads events. */
+export const reading = new Int32Array(new SharedArrayBuffer(4));
 
 function monitor(): MonitorThread {
   thread ??= new MonitorThread(ourTids, () => {

@@ -1,7 +1,7 @@
 // What the engine's own thread makes of the monitor's announcements: what waits, what is issued again, and what never is.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { announce, settle } from "../../dist/core/announcements.js";
+import { announce, beginReading, endReading, settle } from "../../dist/core/announcements.js";
 import { ECANCELED, EFAULT } from "../../dist/core/ports.js";
 import { CHUNK } from "./world/kernel.js";
 import { Plain, START } from "./world/plain.js";
@@ -46,6 +46,34 @@ test("A request waits for the last of two announcements", () => {
   assert.equal(plain.where(request), "out");
   over(plain, 0);
   assert.equal(plain.where(request), "per-io");
+});
+
+test("While the monitor reads events nothing begins, wherever it is; what comes out of it is seen before anything begins", () => {
+  const plain = new Plain();
+  const before = plain.write(3);
+  plain.loop.runAll();
+  beginReading(plain.reading);
+  const requests = [plain.write(0), plain.read(1), plain.submit(false, 2, { chunks: 2 })!];
+  plain.loop.runAll();
+  const where = (): string[] => requests.map((request) => plain.where(request));
+  assert.deepEqual(where(), ["out", "out", "out"]);
+  // It was somebody who took away what is in the first chunk.
+  announce(chunksOf(plain, 0));
+  assert.equal(endReading(plain.reading), true, "the monitor has to say that it's over");
+  plain.dispatcher.settled();
+  plain.loop.runAll();
+  assert.deepEqual(where(), ["out", "per-io", "per-io"]);
+  over(plain, 0);
+  plain.complete();
+  for (const { errno, calls } of [before, ...requests]) assert.deepEqual([errno, calls], [0, 1]);
+  assert.equal(plain.dispatcher.reissued, 0);
+});
+
+test("Nobody has to hear of a reading that kept nothing out", () => {
+  const plain = new Plain();
+  beginReading(plain.reading);
+  assert.equal(endReading(plain.reading), false);
+  assert.equal(plain.where(plain.write(0)), "per-io");
 });
 
 test("What waits for an announcement holds up no invalidation, and is held by one", () => {

@@ -346,7 +346,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "begins-while-unsettled",
     leavesOut: "nothing begins on a chunk while it's unsettled",
     file: GATE,
-    from: "if (!isSettled(words, at)) {",
+    from: "if (isReading(this.#reading) || !isSettled(words, at)) {",
     to: "if (false) {",
     shows: "discard",
   },

@@ -53,6 +53,8 @@ export class Plain {
   readonly dispatcher: Dispatcher;
   readonly table: ChunkTable;
   readonly index: number;
+  /** The monitor's word. */
+  readonly reading = new Int32Array(new SharedArrayBuffer(4));
   #next = 0;
 
   constructor({ depth = 16, slots = 4, chunks = 4, registered }: Options = {}) {
@@ -75,6 +77,7 @@ export class Plain {
         ? null
         : new Leases(new LeaseTable(limits), kernel, tables, { firstTaken: () => {}, gone });
     this.dispatcher = new Dispatcher({
+      reading: this.reading,
       scheme: kernel,
       loop,
       notifier,
