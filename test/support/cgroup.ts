@@ -18,8 +18,14 @@ const [v1, v2] = ["cgroup", "cgroup2"].map((type) =>
 /** Which hierarchy limits memory here; one that v1 has isn't in v2. It has to be switched on below the root already: that's not ours to do. */
 const limits =
   v2 !== undefined && readFileSync(`${v2}/cgroup.subtree_control`, "utf8").split(/\s+/).includes("memory")
-    ? { at: v2, limit: "memory.max", used: "memory.current", ooms: "memory.events" }
-    : { at: v1, limit: "memory.limit_in_bytes", used: "memory.usage_in_bytes", ooms: "memory.oom_control" };
+    ? { at: v2, limit: "memory.max", used: "memory.current", hits: "memory.events", ooms: "memory.events" }
+    : {
+        at: v1,
+        limit: "memory.limit_in_bytes",
+        used: "memory.usage_in_bytes",
+        hits: "memory.failcnt",
+        ooms: "memory.oom_control",
+      };
 
 /** For a test's `skip`. */
 export const needsMemoryCgroups: string | false =
@@ -33,8 +39,8 @@ export interface MemoryCgroup {
   readonly wrapper: readonly string[];
   readonly usage: string;
   readonly stat: string;
-  /** Microseconds in which some of its tasks stood still for want of memory. */
-  stalledUs(): number;
+  /** How often its limit was met. */
+  limitHits(): number;
   /** How many of them were killed for want of memory. */
   oomKills(): number;
 }
@@ -57,7 +63,7 @@ export function memoryCgroup(t: TestContext, bytes: number): MemoryCgroup {
     wrapper: ["sh", "-c", `${enter}; exec "$0" "$@"`],
     usage: path.join(limited, limits.used),
     stat: path.join(limited, "memory.stat"),
-    stalledUs: () => number(path.join(stalls, "memory.pressure"), /^some .*total=(\d+)$/m),
+    limitHits: () => number(path.join(limited, limits.hits), /^(?:max )?(\d+)$/m),
     oomKills: () => number(path.join(limited, limits.ooms), /^oom_kill (\d+)$/m),
   };
 }
