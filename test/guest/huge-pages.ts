@@ -4,7 +4,9 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { type EngineReads, LEASE_SMALL, LIFETIME_SMALL } from "../../dist/bench/configurations.js";
+import { brokenBytes } from "../../dist/bench/harms/host-huge-pages.js";
 import { scatter, unscatter } from "../../dist/bench/harms/scattered.js";
+import { alignUp } from "../../dist/core/ranges.js";
 import { numberedBlocks } from "../support/blocks.js";
 import { figure, isColumn } from "../support/figure.js";
 
@@ -12,8 +14,10 @@ const MIB = 1 << 20;
 const POOL = "/proc/sys/vm/nr_hugepages";
 const FILE = "/tmp/file";
 const BLOCKS = 256;
-/** Fills the memory that is in small pieces already; and what buffers are laid out in, a few pages in each 2 MiB of it. */
-const SIZES = { ballastBytes: 32 * MIB, regionBytes: 128 * MIB };
+/** What buffers are laid out in, a few pages in each 2 MiB of it. */
+const REGION_BYTES = 128 * MIB;
+/** Beyond the memory that is in small pieces already: what is freed meanwhile. */
+const MORE_BYTES = 16 * MIB;
 
 /** As many as can be had, in steps: the kernel gives up at the first that it can't make. */
 function obtainable(): number {
@@ -36,10 +40,12 @@ test("Huge pages that can be had while buffers lie scattered over memory", async
     lifetime: LIFETIME_SMALL.reads as EngineReads,
   };
   const had: Record<string, number> = {};
+  const ballastBytes = alignUp(brokenBytes(), 2 * MIB) + MORE_BYTES;
   for (const [name, reads] of Object.entries(ways)) {
-    const { blocks } = await scatter(target, { kind: "scatter", ...SIZES, reads });
+    const { blocks } = await scatter(target, { kind: "scatter", ballastBytes, regionBytes: REGION_BYTES, reads });
     had[name] = obtainable();
     const after = await unscatter();
+    if (reads === null) t.diagnostic(`${ballastBytes / MIB} MiB are in small pieces`);
     t.diagnostic(`${name}: ${had[name]}, buffers in ${blocks} areas before and ${after.blocks} after`);
   }
   const share = (name: string): number => had[name]! / had["no engine"]!;

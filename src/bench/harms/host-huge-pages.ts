@@ -116,7 +116,7 @@ function sizesFor(): Sizes | string {
 }
 
 /** Free memory in pieces that are smaller than a huge page. */
-function brokenBytes(): number {
+export function brokenBytes(): number {
   let pages = 0;
   for (const line of readFileSync("/proc/buddyinfo", "utf8").trim().split("\n")) {
     // Node 0, zone   Normal     21     23    985 …: how many free pieces of 1, 2, 4 … pages.
