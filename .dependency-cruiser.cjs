@@ -15,10 +15,13 @@ const layers = {
   events: ["events/", ["events/", "linux/", "abi/", "core/"], NODE],
   operators: ["operators/", ["operators/", "linux/", "abi/", "core/"], NODE],
   model: ["model/", ["model/", "abi/", "core/"]],
-  engine: ["engine\\.ts$", ["engine\\.ts$", "(arena|backing|changes|segment)\\.ts$", "files/", "core/"]],
+  engine: [
+    "engine\\.ts$",
+    ["engine\\.ts$", "(arena|backing|backlog|changes|lifetime|segment)\\.ts$", "files/", "core/"],
+  ],
   arena: [
-    "(arena|backing|changes|segment)\\.ts$",
-    ["engine\\.ts$", "(arena|backing|changes|segment)\\.ts$", "files/", "core/"],
+    "(arena|backing|backlog|changes|lifetime|segment)\\.ts$",
+    ["engine\\.ts$", "(arena|backing|backlog|changes|lifetime|segment)\\.ts$", "files/", "core/"],
   ],
   files: ["files/", ["engine\\.ts$", "(arena|segment)\\.ts$", "files/", "core/"], NODE],
   simulate: ["simulate/", ["simulate/", "engine\\.ts$", "model/", "core/"]],

@@ -2,6 +2,7 @@
 
 import { Arena, type ArenaHost, type ArenaOptions } from "./arena.js";
 import { type Backing, type FileArenaOptions, openBacking } from "./backing.js";
+import { Backlog } from "./backlog.js";
 import { invariant } from "./core/assert.js";
 import type { ChunkTable } from "./core/chunk-table.js";
 import { Dispatcher } from "./core/dispatcher.js";
@@ -19,7 +20,6 @@ import {
   EPERM,
   type Follower,
   type PinMode,
-  type RequestPlace,
   type Scheme,
   type SchemeName,
   type Watchdog,
@@ -33,14 +33,9 @@ import { File } from "./files/file.js";
 import { Staging } from "./files/staging.js";
 import { TurnsOfFiles } from "./files/turns.js";
 import { Uses } from "./files/uses.js";
+import { LIFETIME_SLOTS, LifetimeRegistrations, lifetimeSlot, OTHER_USER } from "./lifetime.js";
 import { noteSegment, type Segment, segmentOf } from "./segment.js";
 
-const OTHER_USER =
-  "the process has become another user since the engine was opened (open it afterwards), who wouldn't be charged for what it registers";
-
-/** The largest registration that the kernel takes (io_uring/rsrc.c). */
-const MAX_REGISTRATION_BYTES = 2 ** 30;
-const LIFETIME_SLOTS = 64;
 /** When the monitor ends it lets everybody go who waits for it; their discards are done by then. Seen: 5 ms at worst. */
 const AFTER_LOSS_MS = 50;
 
@@ -75,16 +70,12 @@ export class PortableEngine {
   readonly #degraded: string[];
   readonly #invalidations = Object.fromEntries(MMU_EVENTS.map((event) => [event, 0])) as Record<MmuEvent, number>;
   readonly #waited: WaitHistogram;
-  readonly #backlog: (() => boolean)[] = [];
-  readonly #drainWaiters: (() => void)[] = [];
+  readonly #backlog: Backlog;
   readonly #uses = new Uses();
   readonly #turns = new TurnsOfFiles();
   readonly #endless: EndlessPlaces;
-  /** Submissions that didn't take the hot path; at most as many as there may be requests. */
-  #indirect = 0;
   #stopClock: (() => void) | null = null;
-  /** `lifetime`: which buffer slots are taken. */
-  readonly #lifetimeSlots = new Array<boolean>(LIFETIME_SLOTS).fill(false);
+  readonly #lifetime: LifetimeRegistrations;
   #lastSegment: Segment | null = null;
   #state: "open" | "closing" | "closed" = "open";
   #closing: Promise<void> | null = null;
@@ -126,8 +117,10 @@ export class PortableEngine {
       tables: this.#tables,
       leases: this.#leases,
       ...(host.reading === undefined ? {} : { reading: host.reading }),
-      registered: this.pin === "lifetime" ? (place) => this.#lifetimeSlot(place) : null,
+      registered: this.pin === "lifetime" ? (place) => lifetimeSlot(this.#byTable[place.table], place) : null,
     });
+    this.#lifetime = new LifetimeRegistrations(registrations, host.describe, this.#degraded);
+    this.#backlog = new Backlog(this.#dispatcher);
     started.onWoken(this.#dispatcher.turnOfLoop);
     this.#endless = new EndlessPlaces(this.#dispatcher.requests.capacity);
     this.#watchdog =
@@ -187,7 +180,7 @@ export class PortableEngine {
     try {
       const opened = await this.#host.openFile("/proc/self/mem", "r+");
       this.#selfMemoryHandle = opened.handle;
-      return new SelfMemory(this.#dispatcher, (attempt) => this.#enqueue(attempt), opened.handle.fd);
+      return new SelfMemory(this.#dispatcher, (attempt) => this.#backlog.enqueue(attempt), opened.handle.fd);
     } catch (cause) {
       throw new PinlessError(
         "ERR_PINLESS_UNSUPPORTED",
@@ -256,22 +249,15 @@ export class PortableEngine {
         endless: this.#endless,
         describe: this.#host.describe,
         segmentOf: (buffer) => this.#segmentOf(buffer),
-        hasRoom: () => this.#backlog.length === 0 && this.#dispatcher.requests.hasRoom,
-        enqueue: (attempt) => this.#enqueue(attempt),
+        hasRoom: () => this.#backlog.isEmpty && this.#dispatcher.requests.hasRoom,
+        enqueue: (attempt) => this.#backlog.enqueue(attempt),
         counted: (what) => {
           if (what === "bounced") this.#bounced++;
           else this.#buffered++;
         },
         uses: this.#uses,
-        beginIndirect: () => {
-          if (this.#indirect >= this.#dispatcher.requests.capacity) return false;
-          this.#indirect++;
-          return true;
-        },
-        endIndirect: () => {
-          this.#indirect--;
-          this.#dispatcher.room?.();
-        },
+        beginIndirect: () => this.#backlog.beginIndirect(),
+        endIndirect: () => this.#backlog.endIndirect(),
         uncaught: (error) => this.#host.loop.uncaught(error),
         closed: (which) => this.#files.delete(which),
       },
@@ -283,11 +269,7 @@ export class PortableEngine {
 
   /** Resolves once `submit` has room again after it answered `"busy"`. */
   drained(): Promise<void> {
-    if (this.#hasRoom) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#drainWaiters.push(resolve);
-      this.#dispatcher.room = this.#room;
-    });
+    return this.#backlog.drained();
   }
 
   /**
@@ -300,7 +282,7 @@ export class PortableEngine {
       let bytes = 0;
       for (const segment of registered as Segment[]) {
         bytes += segment.range.end - segment.range.start;
-        this.#unregister(segment);
+        this.#lifetime.unregister(segment);
       }
       return { leases: registered.length, bytes };
     }
@@ -388,7 +370,7 @@ export class PortableEngine {
     if (!leased) this.#dispatcher.gate.unsettle(segment.range);
     noteSegment(segment);
     this.#byTable[segment.index] = segment;
-    if (this.pin === "lifetime" && leased) this.#registerForLife(segment);
+    if (this.pin === "lifetime" && leased) this.#lifetime.register(segment);
   }
 
   async #follow({ table }: Segment): Promise<void> {
@@ -414,63 +396,13 @@ export class PortableEngine {
   }
 
   #abandon(segment: Segment): void {
-    this.#unregister(segment);
+    this.#lifetime.unregister(segment);
     if (segment.copier !== null) this.#dispatcher.gate.settle(segment.range);
     this.#dispatcher.gate.removeTable(segment.index);
     this.#byTable[segment.index] = undefined;
     // The buffer stays known, as closed memory: I/O on its views fails with EFAULT instead of being copied to nowhere.
     segment.index = -1;
     if (this.#lastSegment === segment) this.#lastSegment = null;
-  }
-
-  #unregister(segment: Segment): void {
-    if (segment.registeredSlot < 0) return;
-    for (let i = 0; i < registrationsOf(segment); i++) this.#dropForLife(segment.registeredSlot + i);
-    segment.registeredSlot = -1;
-  }
-
-  #dropForLife(slot: number): void {
-    this.#scheme.registrations?.drop(slot);
-    this.#lifetimeSlots[slot] = false;
-  }
-
-  #registerForLife(segment: Segment): void {
-    const { start, end } = segment.range;
-    const pieces = registrationsOf(segment);
-    const first = this.#lifetimeSlots.findIndex((_, i) =>
-      this.#lifetimeSlots.slice(i, i + pieces).every((used) => !used),
-    );
-    const registrations = this.#scheme.registrations;
-    if (registrations?.outlived === true) {
-      this.#degraded.push(`${OTHER_USER}: that arena goes per-io`);
-      return;
-    }
-    if (registrations === null || first < 0 || first + pieces > LIFETIME_SLOTS) {
-      this.#degraded.push("no buffer slot is left for a lifetime registration: that arena goes per-io");
-      return;
-    }
-    for (let i = 0; i < pieces; i++) {
-      const from = start + i * MAX_REGISTRATION_BYTES;
-      const errno = registrations.take(first + i, from, Math.min(MAX_REGISTRATION_BYTES, end - from));
-      if (errno < 0) {
-        for (let back = 0; back < i; back++) this.#dropForLife(first + back);
-        this.#degraded.push(
-          `a lifetime registration was refused with ${this.#host.describe(errno)[0]}: that arena goes per-io`,
-        );
-        return;
-      }
-      this.#lifetimeSlots[first + i] = true;
-    }
-    segment.registeredSlot = first;
-  }
-
-  /** The buffer slot that a request's memory was registered in for good, or -1. */
-  #lifetimeSlot({ table, address, bytes }: RequestPlace): number {
-    const segment = this.#byTable[table];
-    if (segment === undefined || segment.registeredSlot < 0) return -1;
-    const offset = address - segment.range.start;
-    const piece = Math.floor(offset / MAX_REGISTRATION_BYTES);
-    return Math.floor((offset + bytes - 1) / MAX_REGISTRATION_BYTES) === piece ? segment.registeredSlot + piece : -1;
   }
 
   #segmentOf(buffer: ArrayBufferLike): Segment | null {
@@ -482,27 +414,6 @@ export class PortableEngine {
     this.#lastSegment = segment;
     return segment;
   }
-
-  /** Promise calls queue in order while there is no room. */
-  #enqueue(attempt: () => boolean): void {
-    if (this.#backlog.length === 0 && attempt()) return;
-    this.#backlog.push(attempt);
-    this.#dispatcher.room = this.#room;
-  }
-
-  get #hasRoom(): boolean {
-    const { requests } = this.#dispatcher;
-    return requests.hasRoom && this.#indirect < requests.capacity && this.#backlog.length === 0;
-  }
-
-  readonly #room = (): void => {
-    let done = 0;
-    while (done < this.#backlog.length && this.#backlog[done]!()) done++;
-    this.#backlog.splice(0, done);
-    if (!this.#hasRoom) return;
-    this.#dispatcher.room = null;
-    for (const resolve of this.#drainWaiters.splice(0)) resolve();
-  };
 
   #openPressure(): Pressure | null {
     const { pressure } = this.#settings;
@@ -565,9 +476,4 @@ function closedError(): PinlessError {
 
 function isOfFile(options: ArenaOptions | FileArenaOptions | undefined): options is FileArenaOptions {
   return (options as FileArenaOptions | undefined)?.file !== undefined;
-}
-
-/** Buffer slots that a segment takes when it's registered for life. */
-function registrationsOf({ range }: Segment): number {
-  return Math.ceil((range.end - range.start) / MAX_REGISTRATION_BYTES);
 }
