@@ -24,9 +24,6 @@ let opening: Promise<string | null> | null = null;
 let server: Server | null = null;
 const connections = new Set<Socket>();
 
-// process.exit() closes no handles, and so would leave the socket's file behind, as a crash does.
-process.on("exit", close);
-
 /** Call it with every engine that was opened. Resolves with null, or with why operators won't reach it. */
 export function addEngine(engine: Operated): Promise<string | null> {
   engines.set(nextEngine++, engine);
@@ -45,6 +42,7 @@ export function removeEngine(engine: Operated): void {
 
 function close(): void {
   if (server === null) return;
+  process.off("exit", close);
   const directory = dirname(server.address() as string);
   // This removes its file, too.
   server.close();
@@ -64,6 +62,8 @@ async function open(): Promise<string | null> {
     if (untrusted !== null) return refusal(untrusted);
     try {
       server = await listen(own);
+      // process.exit() closes no handles, and so would leave the socket's file behind, as a crash does.
+      process.once("exit", close);
       break;
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
