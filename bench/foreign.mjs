@@ -1,4 +1,4 @@
-// npm run bench:foreign [-- --calls 10000 --depth 32 --file FILE]
+// npm run bench:foreign [-- --calls 10000 --depth 32 --directory DIRECTORY]
 // Other code of the process discards memory that reads are under way into: how long is it kept in its madvise(), against the slowest
 // of the reads that were in flight when it began? And does every read that begins after it arrive?
 
@@ -17,7 +17,7 @@ const { values } = parseArgs({
   options: {
     calls: { type: "string", default: "10000" },
     depth: { type: "string", default: "32" },
-    file: { type: "string" },
+    directory: { type: "string", default: tmpdir() },
     monitor: { type: "string", default: "on" },
   },
 });
@@ -38,14 +38,13 @@ const CALLER = `
   }
 `;
 
-const scratch = mkdtempSync(join(tmpdir(), "pinless-foreign-"));
+const scratch = mkdtempSync(join(values.directory, "pinless-foreign-"));
 const nowMs = () => Number(process.hrtime.bigint()) / 1e6;
 try {
-  const path = values.file ?? join(scratch, "numbered");
+  const path = join(scratch, "numbered");
   const blocks = new Uint32Array((BLOCKS * BLOCK) / 4);
   for (let block = 0; block < BLOCKS; block++) blocks.fill(block + 1, (block * BLOCK) / 4, ((block + 1) * BLOCK) / 4);
-  if (values.file === undefined) writeFileSync(path, new Uint8Array(blocks.buffer), { flush: true });
-  else writeFileSync(path, new Uint8Array(blocks.buffer), { flush: true, flag: "r+" });
+  writeFileSync(path, new Uint8Array(blocks.buffer), { flush: true });
 
   const hour = 3_600_000;
   const engine = await Engine.open({
