@@ -8,31 +8,18 @@ import type { File, Invalidation, MmuEvent, OperationReport } from "../../dist/i
 import { BLOCK_BYTES, isFilledWith, numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { Random } from "../support/random.js";
 import { until } from "../support/until.js";
+import { type Bed, BLOCKS, CHUNK, MIB, withArena } from "./bed.js";
 import { type Ground, withEngine } from "./ground.js";
 
-const MIB = 1 << 20;
-const CHUNK = 64 * 1024;
-const BLOCKS = 64;
-
-interface Bed {
-  readonly engine: PortableEngine;
-  readonly arena: Arena;
-  /** The first MiB of the arena. */
-  readonly memory: Uint8Array;
-  /** Numbered blocks. */
-  readonly file: File;
+interface FileBed extends Bed {
   /** What is mapped. */
   readonly path: string;
 }
 
-async function withBed(ground: Ground, body: (bed: Bed) => Promise<void>): Promise<void> {
-  const source = await ground.file(numberedBlocks(BLOCKS));
+async function withBed(ground: Ground, body: (bed: FileBed) => Promise<void>): Promise<void> {
   const path = await ground.file(new Uint8Array(0));
-  await withEngine(ground, { depth: 16, lease: { chunk: CHUNK } }, async (engine) => {
-    const arena = await engine.arena({ file: path, bytes: 2 * MIB });
-    const file = await engine.openFile(source, "r+");
-    await body({ engine, arena, memory: arena.alloc(MIB), file, path });
-  });
+  const makeArena = (engine: PortableEngine): Promise<Arena> => engine.arena({ file: path, bytes: 2 * MIB });
+  await withArena(ground, makeArena, MIB, (bed) => body({ ...bed, path }));
 }
 
 function assertDone(report: OperationReport, event: MmuEvent, pages: number): void {

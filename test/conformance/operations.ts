@@ -3,29 +3,14 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import type { Arena } from "../../dist/arena.js";
-import type { PortableEngine } from "../../dist/engine.js";
-import type { File, OperationReport } from "../../dist/index.js";
+import type { OperationReport } from "../../dist/index.js";
 import { BLOCK_BYTES, isFilledWith, numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { Random } from "../support/random.js";
-import { type Ground, withEngine } from "./ground.js";
+import { type Bed, BLOCKS, CHUNK, MIB, withArena } from "./bed.js";
+import type { Ground } from "./ground.js";
 
-const MIB = 1 << 20;
-const CHUNK = 64 * 1024;
-const BLOCKS = 64;
-
-interface Bed {
-  readonly engine: PortableEngine;
-  readonly arena: Arena;
-  readonly memory: Uint8Array;
-  readonly file: File;
-}
-
-async function withBed(ground: Ground, body: (bed: Bed) => Promise<void>): Promise<void> {
-  const path = await ground.file(numberedBlocks(BLOCKS));
-  await withEngine(ground, { depth: 8, lease: { chunk: CHUNK } }, async (engine) => {
-    const arena = await engine.arena({ bytes: 4 * MIB });
-    await body({ engine, arena, memory: arena.alloc(2 * MIB), file: await engine.openFile(path, "r+") });
-  });
+function withBed(ground: Ground, body: (bed: Bed) => Promise<void>): Promise<void> {
+  return withArena(ground, (engine) => engine.arena({ bytes: 4 * MIB }), 2 * MIB, body);
 }
 
 function assertDone(report: OperationReport, event: string, pages: number): void {

@@ -2,32 +2,17 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Arena } from "../../dist/arena.js";
-import type { PortableEngine } from "../../dist/engine.js";
 import type { File } from "../../dist/index.js";
 import { BLOCK_BYTES, isFilledWith, numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { Random } from "../support/random.js";
+import { type Bed, BLOCKS, CHUNK, MIB, withArena } from "./bed.js";
 import { type Ground, withEngine } from "./ground.js";
 
-const MIB = 1 << 20;
 const PAGE = 4096;
-const CHUNK = 64 * 1024;
-const BLOCKS = 64;
 
-interface Bed {
-  readonly engine: PortableEngine;
-  readonly arena: Arena;
-  /** All of the arena. */
-  readonly memory: Uint8Array;
-  readonly file: File;
-}
-
-async function withBed(ground: Ground, body: (bed: Bed) => Promise<void>): Promise<void> {
-  const path = await ground.file(numberedBlocks(BLOCKS));
-  await withEngine(ground, { depth: 8, lease: { chunk: CHUNK } }, async (engine) => {
-    const arena = await engine.arena({ bytes: 2 * MIB });
-    await body({ engine, arena, memory: arena.alloc(2 * MIB), file: await engine.openFile(path, "r+") });
-  });
+/** `memory` is all of the arena. */
+function withBed(ground: Ground, body: (bed: Bed) => Promise<void>): Promise<void> {
+  return withArena(ground, (engine) => engine.arena({ bytes: 2 * MIB }), 2 * MIB, body);
 }
 
 /** Pages `first` to `first + count - 1`. */
