@@ -1,0 +1,75 @@
+/** JSON of which it can be said where a value stood: JSON.parse forgets that. */
+
+import { evaluate, type MemberNode, parse, type ValueNode } from "@humanwhocodes/momoa";
+
+/** A document, and the line (from 1 on) of what a path of names leads to; null: nothing is there. */
+export interface JsonSource {
+  readonly value: unknown;
+  lineOf(path: readonly string[]): number | null;
+}
+
+/** The text isn't JSON, or has a name twice. `line` is null where that isn't known. */
+export class JsonError extends Error {
+  override readonly name = "JsonError";
+  readonly reason: "syntax" | "twice";
+  readonly line: number | null;
+
+  constructor(reason: "syntax" | "twice", message: string, line: number | null) {
+    super(message);
+    this.reason = reason;
+    this.line = line;
+  }
+}
+
+/** Throws `JsonError`. */
+export function parseJson(text: string): JsonSource {
+  const body = parsed(text);
+  refuseTwins(body);
+  return { value: evaluate(body), lineOf: (path) => lineOf(body, path) };
+}
+
+function parsed(text: string): ValueNode {
+  try {
+    return parse(text).body;
+  } catch (error) {
+    const { message, line } = error as Error & { line?: number };
+    // Its position comes with the line.
+    throw new JsonError("syntax", message.replace(/ \(\d+:\d+\)$/, ""), line ?? null);
+  }
+}
+
+/** Of two with one name the first would be ignored without a word. */
+function refuseTwins(node: ValueNode): void {
+  if (node.type === "Array") for (const { value } of node.elements) refuseTwins(value);
+  if (node.type !== "Object") return;
+  const seen = new Set<string>();
+  for (const member of node.members) {
+    const name = nameOf(member);
+    if (seen.has(name)) throw new JsonError("twice", `"${name}" is there twice`, member.loc.start.line);
+    seen.add(name);
+    refuseTwins(member.value);
+  }
+}
+
+function nameOf({ name }: MemberNode): string {
+  return name.type === "String" ? name.value : name.name;
+}
+
+function lineOf(body: ValueNode, path: readonly string[]): number | null {
+  let node = body;
+  let line = body.loc.start.line;
+  for (const key of path) {
+    if (node.type === "Object") {
+      const member = node.members.find((candidate) => nameOf(candidate) === key);
+      if (member === undefined) return null;
+      line = member.loc.start.line;
+      node = member.value;
+    } else if (node.type === "Array") {
+      const element = node.elements[Number(key)];
+      if (element === undefined) return null;
+      line = element.loc.start.line;
+      node = element.value;
+    } else return null;
+  }
+  return line;
+}
