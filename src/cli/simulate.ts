@@ -1,9 +1,12 @@
 /** `pinless simulate`: the engine that ships, in a simulated machine, under random load and faults. */
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { type CampaignReport, type campaign, type FoundFailure, merge, type Shard } from "../simulate/campaign.js";
+import type { campaign } from "../simulate/campaign.js";
+import { changesOf } from "../simulate/changes.js";
+import { InputError } from "../simulate/input-error.js";
+import { type CampaignReport, merge, type Ran, type Shard } from "../simulate/report.js";
 import type { simulate } from "../simulate/run.js";
 import type { Swarm } from "../simulate/swarm.js";
 import { calibration } from "./calibration.js";
@@ -11,6 +14,9 @@ import { mutantNamed, mutate, SIMULATED } from "./check/mutate.js";
 import { BUILT } from "./check/pool.js";
 import { ScenarioError } from "./check/scenario-file.js";
 import { onInterrupt } from "./interrupt.js";
+import { parseJson } from "./json-source.js";
+import { writeJson } from "./report-output.js";
+import { renderCampaign, reportOf, toReplay } from "./simulate-report.js";
 import { whatIf } from "./what-if.js";
 
 const FAILED = 1;
@@ -21,17 +27,20 @@ interface Flags {
   readonly runs: number;
   readonly requests: number;
   readonly shard?: Shard;
-  readonly change?: Partial<Swarm>;
+  readonly change?: unknown;
   readonly trace?: true;
   readonly mutant?: string;
   readonly merge?: readonly string[];
+  readonly replay?: string;
   readonly json?: string;
   readonly whatIf?: string;
   readonly calibrate?: true;
 }
 
+/** What says which runs are made. */
+const RUN_ONLY = ["runs", "requests", "shard", "change", "trace", "mutant"];
 /** What is of use only where the engine runs. */
-const ENGINE_ONLY = ["runs", "requests", "shard", "change", "trace", "mutant", "merge"];
+const ENGINE_ONLY = [...RUN_ONLY, "merge", "replay"];
 
 export function simulateCommand(version: string): Command {
   return new Command("simulate")
@@ -53,7 +62,15 @@ export function simulateCommand(version: string): Command {
     )
     .option("--trace", "with one run: everything that happens, line by line")
     .option("--mutant <name>", "with one protective step of the engine left out, as in check")
-    .option("--merge <file...>", "run nothing, add up the JSON of shards")
+    .addOption(
+      new Option("--merge <file...>", "run nothing, add up the JSON of shards").conflicts([...RUN_ONLY, "replay"]),
+    )
+    .addOption(
+      new Option(
+        "--replay <file>",
+        "has the failures of such a JSON once more; exits with 1 if there are any",
+      ).conflicts(RUN_ONLY),
+    )
     .addOption(
       new Option(
         "--what-if <file>",
@@ -86,9 +103,9 @@ function shard(text: string): Shard {
   return { index, of };
 }
 
-function change(text: string): Partial<Swarm> {
+function change(text: string): unknown {
   try {
-    return JSON.parse(text) as Partial<Swarm>;
+    return parseJson(text).value;
   } catch (error) {
     throw new InvalidArgumentError(`It takes JSON: ${(error as Error).message}`);
   }
@@ -107,45 +124,72 @@ async function load(modules: URL): Promise<Simulation> {
 }
 
 async function run(flags: Flags, version: string): Promise<void> {
-  if (flags.calibrate === true) return calibration(engineName(version), flags.seed, flags.json);
-  if (flags.whatIf !== undefined) return whatIf({ ...flags, whatIf: flags.whatIf }, engineName(version));
-  if (flags.mutant === undefined) return runOn(await load(BUILT), flags, version);
+  const engine = engineName(version);
+  if (flags.calibrate === true) return calibration(engine, flags.seed, flags.json);
+  if (flags.whatIf !== undefined) return whatIf({ ...flags, whatIf: flags.whatIf }, engine);
   try {
-    const modules = mutate(mutantNamed(flags.mutant), SIMULATED);
-    try {
-      await runOn(await load(modules.url), flags, `${version} without "${flags.mutant}"`);
-    } finally {
-      modules.remove();
+    if (flags.merge !== undefined) conclude(merge(flags.merge.map(reportOf)), flags);
+    else if (flags.replay !== undefined) await replay(flags.replay, engine);
+    else {
+      const { seed, change: changes = {}, mutant = null } = flags;
+      const changed = changesOf(seed, changes);
+      await withSimulation(mutant, (simulation) => runOn(simulation, flags, changed, { engine, mutant }));
     }
   } catch (error) {
-    if (!(error instanceof ScenarioError)) throw error;
-    process.stderr.write(`pinless simulate: ${error.message}\n`);
+    if (!(error instanceof ScenarioError) && !(error instanceof InputError)) throw error;
+    process.stderr.write(`pinless simulate: ${(error as Error).message}\n`);
     process.exitCode = USAGE;
   }
 }
 
-async function runOn(simulation: Simulation, flags: Flags, version: string): Promise<void> {
-  if (flags.trace === true || flags.change !== undefined) return oneRun(simulation, flags);
-  const report = flags.merge === undefined ? await runAll(simulation, flags, version) : merged(flags.merge);
-  if (report === null) {
-    process.exitCode = FAILED;
-    return;
+async function withSimulation(mutant: string | null, body: (simulation: Simulation) => Promise<void>): Promise<void> {
+  if (mutant === null) return body(await load(BUILT));
+  const modules = mutate(mutantNamed(mutant), SIMULATED);
+  try {
+    await body(await load(modules.url));
+  } finally {
+    modules.remove();
   }
-  const text = `${JSON.stringify(report, null, 2)}\n`;
-  if (flags.json !== undefined && flags.json !== "-") writeFileSync(flags.json, text);
-  process.stdout.write(flags.json === "-" ? text : render(report, flags.mutant));
-  if (report.failures.length > 0) process.exitCode = FAILED;
 }
 
-async function oneRun({ simulate }: Simulation, flags: Flags): Promise<void> {
-  const { seed, requests, change: changes = {}, trace } = flags;
+async function runOn(simulation: Simulation, flags: Flags, changes: Partial<Swarm>, ran: Ran): Promise<void> {
+  if (flags.trace === true || flags.change !== undefined) await oneRun(simulation, flags, changes);
+  else conclude(await runAll(simulation, flags, ran), flags);
+}
+
+function conclude(report: CampaignReport, { json }: Flags): void {
+  if (writeJson("simulate", report, json)) process.stdout.write(renderCampaign(report));
+  if (report.failures.length > 0) process.exitCode ??= FAILED;
+}
+
+async function oneRun({ simulate }: Simulation, flags: Flags, changes: Partial<Swarm>): Promise<void> {
+  const { seed, requests, trace } = flags;
   const steps = trace === true ? (line: string): void => void process.stdout.write(`${line}\n`) : undefined;
   const report = await simulate({ seed, requests, changes, ...(steps === undefined ? {} : { steps }) });
   process.stdout.write(`${JSON.stringify(report)}\n`);
   if (report.failure !== null) process.exitCode = FAILED;
 }
 
-async function runAll({ campaign }: Simulation, flags: Flags, version: string): Promise<CampaignReport> {
+/** Each failure of a report again, from its seed and what was changed. */
+async function replay(file: string, engine: string): Promise<void> {
+  const { report, note } = toReplay(file, engine);
+  if (note !== null) process.stderr.write(`pinless simulate: ${note}\n`);
+  await withSimulation(report.mutant, async ({ simulate }) => {
+    let failed = 0;
+    for (const { seed, requests, changes, what } of report.failures) {
+      const { failure } = await simulate({ seed, requests, changes });
+      if (failure !== null) failed++;
+      const now = failure === null ? "doesn't fail any more" : failure.message;
+      process.stdout.write(
+        `seed ${seed}: ${now}${failure !== null && failure.what !== what ? ` (was ${what})` : ""}\n`,
+      );
+    }
+    process.stdout.write(`${failed} of ${report.failures.length} fail\n`);
+    if (failed > 0) process.exitCode = FAILED;
+  });
+}
+
+async function runAll({ campaign }: Simulation, flags: Flags, ran: Ran): Promise<CampaignReport> {
   const interrupt = onInterrupt();
   const bar = process.stderr.isTTY
     ? new SingleBar({
@@ -161,7 +205,7 @@ async function runAll({ campaign }: Simulation, flags: Flags, version: string): 
       runs: flags.runs,
       requests: flags.requests,
       shard: flags.shard ?? { index: 0, of: 1 },
-      engine: engineName(version),
+      ...ran,
       signal: interrupt.signal,
       progress: (done, of) => {
         if (done === 1) bar?.start(of, 0);
@@ -186,35 +230,4 @@ function engineName(version: string): string {
   } catch {
     return `pinless ${version}`;
   }
-}
-
-function merged(files: readonly string[]): CampaignReport | null {
-  try {
-    return merge(files.map((name) => ({ name, json: readFileSync(name, "utf8") })));
-  } catch (error) {
-    process.stderr.write(`pinless simulate: ${(error as Error).message}\n`);
-    return null;
-  }
-}
-
-function render(report: CampaignReport, mutant: string | undefined): string {
-  const { engine, runs, requests, operations, virtualMs, failures } = report;
-  const count = (n: number): string => Math.round(n).toLocaleString("en");
-  return [
-    `${engine}: ${count(runs)} runs, ${count(requests)} requests, ${count(operations)} memory operations in ${count(virtualMs / 1000)} s of virtual time`,
-    ...failures.flatMap((failure) => describeFailure(failure, mutant)),
-    failures.length === 0 ? "no failure" : `${count(failures.length)} failed`,
-    "",
-  ].join("\n");
-}
-
-function describeFailure(failure: FoundFailure, mutant: string | undefined): readonly string[] {
-  const { seed, requests, changes, what, message, atMs } = failure;
-  const without = mutant === undefined ? "" : ` --mutant ${mutant}`;
-  const change = Object.keys(changes).length === 0 ? "" : ` --change '${JSON.stringify(changes)}'`;
-  return [
-    `seed ${seed}: ${what} after ${atMs.toFixed(3)} ms`,
-    `  ${message}`,
-    `  again, with all steps: pinless simulate --seed ${seed} --requests ${requests}${change}${without} --trace`,
-  ];
 }

@@ -3,17 +3,21 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { parse } from "yaml";
+import { parseJson } from "../../dist/cli/json-source.js";
 import { Gate } from "../../dist/core/gate.js";
 import { Leases } from "../../dist/core/leases.js";
 import { ModelScheme } from "../../dist/model/scheme.js";
-import { campaign, merge } from "../../dist/simulate/campaign.js";
+import { campaign } from "../../dist/simulate/campaign.js";
+import { changesOf } from "../../dist/simulate/changes.js";
+import { type CampaignReport, merge, missingOf, type ReportSource, readReport } from "../../dist/simulate/report.js";
 import { simulate } from "../../dist/simulate/run.js";
+import { swarmOf } from "../../dist/simulate/swarm.js";
 
 const ALL = { index: 0, of: 1 };
 const runs = Number(process.env.PINLESS_RUNS ?? 40);
 
 test(`${runs} seeds: nothing is lost, stale or left over, whatever the load and the faults`, async () => {
-  const report = await campaign({ seed: 1, runs, requests: 1000, shard: ALL, engine: "this one" });
+  const report = await campaign({ seed: 1, runs, requests: 1000, shard: ALL, engine: "this one", mutant: null });
   assert.deepEqual(report.failures, []);
   assert.equal(report.runs, runs);
   assert.equal(report.requests, runs * 1000);
@@ -52,7 +56,14 @@ const MISTAKES = [
 for (const [mistake, of, method, by] of MISTAKES)
   test(`an engine that ${mistake} is found out`, () =>
     broken(of as object, method as never, by, async () => {
-      const report = await campaign({ seed: 7, runs: 3, requests: 1000, shard: ALL, engine: "a broken one" });
+      const report = await campaign({
+        seed: 7,
+        runs: 3,
+        requests: 1000,
+        shard: ALL,
+        engine: "a broken one",
+        mutant: null,
+      });
       assert.ok(report.failures.length > 0);
       for (const { seed, requests, changes, what } of report.failures) {
         const again = await simulate({ seed, requests, changes });
@@ -66,7 +77,14 @@ test("what failed is made smaller, and fails the same way", () =>
     "populate",
     () => 0,
     async () => {
-      const report = await campaign({ seed: 7, runs: 3, requests: 2000, shard: ALL, engine: "a broken one" });
+      const report = await campaign({
+        seed: 7,
+        runs: 3,
+        requests: 2000,
+        shard: ALL,
+        engine: "a broken one",
+        mutant: null,
+      });
       for (const { requests, changes, what } of report.failures) {
         assert.equal(what, "LINEAR");
         assert.ok(requests <= 1000, `${requests} requests of 2,000 are left`);
@@ -77,16 +95,23 @@ test("what failed is made smaller, and fails the same way", () =>
 
 test("shards share the seeds between them, and their reports add up to the whole", async () => {
   const part = (index: number, of: number): ReturnType<typeof campaign> =>
-    campaign({ seed: 5, runs: 7, requests: 200, shard: { index, of }, engine: "this one" });
+    campaign({ seed: 5, runs: 7, requests: 200, shard: { index, of }, engine: "this one", mutant: null });
   const whole = await part(0, 1);
   const shards = [await part(0, 3), await part(1, 3), await part(2, 3)];
   assert.deepEqual(
     shards.map((s) => s.runs),
     [3, 2, 2],
   );
-  const merged = merge(shards.map((report, i) => ({ name: `shard ${i}`, json: JSON.stringify(report) })));
-  assert.deepEqual({ ...merged, virtualMs: 0 }, { ...whole, virtualMs: 0 });
+  const merged = merge(shards.map((report, i) => sourceOf(`shard ${i}`, report)));
+  assert.deepEqual(missingOf(merged), []);
+  const alone = { virtualMs: 0, shards: [] };
+  assert.deepEqual({ ...merged, ...alone }, { ...whole, ...alone });
   assert.ok(Math.abs(merged.virtualMs - whole.virtualMs) < 1e-6);
+  const two = merge([
+    sourceOf("a", shards[0]!),
+    sourceOf("b", { ...shards[2]!, shards: [{ index: 2, of: 3, runs: 1 }] }),
+  ]);
+  assert.deepEqual(missingOf(two), ["of 3 shards these are missing: 1", "shard 2 of 3 was cut short: 1 of 2 runs"]);
 });
 
 test("deploy/simulate.yaml: as many shards as pods, of the version that this is", () => {
@@ -99,20 +124,56 @@ test("deploy/simulate.yaml: as many shards as pods, of the version that this is"
   assert.ok(command.includes(`pinless@${version}`));
 });
 
-test("merge refuses what isn't a report, is of another format, or of another engine", async () => {
-  const report = await campaign({ seed: 1, runs: 1, requests: 10, shard: ALL, engine: "this one" });
-  const json = (changes: object): string => JSON.stringify({ ...report, ...changes });
-  const code = { code: "ERR_INVALID_ARG_VALUE" };
-  assert.throws(() => merge([]), code);
-  assert.throws(() => merge([{ name: "a", json: "no JSON" }]), { ...code, message: /a isn't JSON/ });
-  assert.throws(() => merge([{ name: "a", json: "null" }]), { ...code, message: /a isn't a report/ });
-  assert.throws(() => merge([{ name: "a", json: json({ format: "other" }) }]), {
-    ...code,
-    message: /a isn't a report/,
-  });
-  const others = [
-    { name: "a", json: json({}) },
-    { name: "b", json: json({ engine: "another" }) },
+function sourceOf(name: string, report: unknown): ReportSource {
+  return { name, ...parseJson(JSON.stringify(report, null, 1)) };
+}
+
+test("a report of another format, engine or campaign is refused, with its line; a shard that is there twice too", async () => {
+  const options = { seed: 1, runs: 2, requests: 10, shard: { index: 0, of: 2 }, engine: "this one", mutant: null };
+  const report = await campaign(options);
+  const other = await campaign({ ...options, shard: { index: 1, of: 2 } });
+  const refuses = (reports: readonly unknown[], message: RegExp): void =>
+    assert.throws(() => merge(reports.map((each, i) => sourceOf("ab"[i]!, each))), {
+      code: "ERR_SIMULATE_INPUT",
+      message,
+    });
+  refuses([], /nothing to merge/);
+  refuses([null], /^a:1: not a report/);
+  refuses([{ ...report, format: "pinless-simulate-1" }], /^a:2: .*"pinless-simulate-1"/);
+  refuses([{ ...report, requests: -1 }], /^a:\d+: "requests" is a whole number/);
+  refuses([{ ...report, shards: [] }], /"shards"/);
+  refuses([report, { ...other, engine: "another" }], /^b:3: it's of another, a of this one/);
+  refuses([report, { ...other, mutant: "no-hold" }], /^b:3: it's of this one without "no-hold", a of this one/);
+  refuses([report, { ...other, asked: { ...other.asked, seed: 7 } }], /^b:6: another campaign: seed 7, not 1/);
+  refuses([report, report], /^b:\d+: shard 0 is in a too/);
+  refuses([report, { ...other, shards: [{ index: 1, of: 3, runs: 1 }] }], /^b:\d+: of 3 shards, not of 2/);
+  const failure = { seed: 1, requests: 5, changes: { writeShare: 2 }, what: "LINEAR", message: "", atMs: 0 };
+  const lines = JSON.stringify({ ...report, failures: [failure] }, null, 1).split("\n");
+  const line = 1 + lines.findIndex((text) => text.includes("writeShare"));
+  refuses([{ ...report, failures: [failure] }], new RegExp(`^a:${line}: "writeShare" is a number from 0 to 1`));
+  const whole: CampaignReport = { ...report, failures: [{ ...failure, changes: { writeShare: 0.5 } }] };
+  assert.deepEqual(readReport(sourceOf("a", whole)), whole);
+});
+
+test("changes that no run could have are refused", () => {
+  const { engine, timing } = swarmOf(1);
+  const right = { inFlight: 2, engine, timing, faults: { eio: 0, short: 1, noLease: 0 } };
+  assert.deepEqual(changesOf(1, right), right);
+  const wrong: readonly [unknown, RegExp][] = [
+    [3, /names with values/],
+    [null, /names with values/],
+    [{ odd: 1 }, /a run has no "odd"; it has engine/],
+    [{ inFlight: "x" }, /"inFlight" is a number from 1 to 1024/],
+    [{ inFlight: 0 }, /"inFlight"/],
+    [{ arenaMiB: -5 }, /"arenaMiB"/],
+    [{ busyMs: Number.NaN }, /"busyMs" is a number from 0 on/],
+    [{ faults: { eio: 0 } }, /"short" is missing/],
+    [{ faults: 1 }, /"faults" has eio/],
+    [{ timing: { ...timing, deviceMs: [1] } }, /"timing.deviceMs" is 2 values/],
+    [{ timing: { ...timing, deviceMs: [2, 1] } }, /from its least time to its most/],
+    [{ timing: { ...timing, odd: 1 } }, /"timing" has no "odd"/],
+    [{ engine: { ...engine, depth: 1.5 } }, /depth/],
   ];
-  assert.throws(() => merge(others), { ...code, message: /a is of this one, b of another/ });
+  for (const [value, message] of wrong)
+    assert.throws(() => changesOf(1, value), { code: "ERR_SIMULATE_INPUT", message });
 });

@@ -1,0 +1,67 @@
+/** Reports of `pinless simulate`: read from files, and put into words. */
+
+import { readFileSync } from "node:fs";
+import { InputError } from "../simulate/input-error.js";
+import {
+  type CampaignReport,
+  type FoundFailure,
+  missingOf,
+  nameOf,
+  type ReportSource,
+  readReport,
+} from "../simulate/report.js";
+import { JsonError, parseJson } from "./json-source.js";
+
+/** Throws ERR_SIMULATE_INPUT with the file and line. */
+export function reportOf(file: string): ReportSource {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new InputError((error as Error).message);
+  }
+  try {
+    const { value, lineOf } = parseJson(text);
+    return { name: file, value, lineOf };
+  } catch (error) {
+    if (!(error instanceof JsonError)) throw error;
+    throw new InputError(`${file}:${error.line ?? 1}: ${error.message}`);
+  }
+}
+
+/** A report whose failures are to be had again by `engine`: of the same version, or its seeds mean something else. */
+export function toReplay(file: string, engine: string): { report: CampaignReport; note: string | null } {
+  const source = reportOf(file);
+  const report = readReport(source);
+  const versionOf = (name: string): string => name.split(" ").slice(0, 2).join(" ");
+  if (versionOf(report.engine) !== versionOf(engine))
+    throw new InputError(
+      `${file}:${source.lineOf(["engine"])}: these seeds are of ${report.engine}; this is ${engine}`,
+    );
+  const note = report.engine === engine ? null : `found with ${report.engine}; this is ${engine}`;
+  return { report, note };
+}
+
+export function renderCampaign(report: CampaignReport): string {
+  const { runs, requests, operations, virtualMs, failures } = report;
+  const count = (n: number): string => Math.round(n).toLocaleString("en");
+  return [
+    `${nameOf(report)}: ${count(runs)} runs, ${count(requests)} requests, ${count(operations)} memory operations in ${count(virtualMs / 1000)} s of virtual time`,
+    // A shard alone is meant to be one.
+    ...(report.shards.length > 1 ? missingOf(report) : []),
+    ...failures.flatMap((failure) => renderFailure(failure, report.mutant)),
+    failures.length === 0 ? "no failure" : `${count(failures.length)} failed`,
+    "",
+  ].join("\n");
+}
+
+function renderFailure(failure: FoundFailure, mutant: string | null): readonly string[] {
+  const { seed, requests, changes, what, message, atMs } = failure;
+  const without = mutant === null ? "" : ` --mutant ${mutant}`;
+  const change = Object.keys(changes).length === 0 ? "" : ` --change '${JSON.stringify(changes)}'`;
+  return [
+    `seed ${seed}: ${what} after ${atMs.toFixed(3)} ms`,
+    `  ${message}`,
+    `  again, with all steps: pinless simulate --seed ${seed} --requests ${requests}${change}${without} --trace`,
+  ];
+}

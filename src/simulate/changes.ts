@@ -1,0 +1,73 @@
+/** What is to be otherwise in a run than its seed has it, as somebody wrote it down: taken only if it can be meant. */
+
+import { settingsOf } from "../core/options.js";
+import { InputError } from "./input-error.js";
+import { type Swarm, swarmOf } from "./swarm.js";
+
+/** Least and most of what would otherwise make a machine that can't be, or a run that has no end. Others are from 0 on. */
+const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> = {
+  arenaMiB: [1, 256],
+  inFlight: [1, 1024],
+  requestPages: [1, 8],
+  writeShare: [0, 1],
+  "faults.eio": [0, 1],
+  "faults.short": [0, 1],
+  "faults.noLease": [0, 1],
+};
+
+/** Throws ERR_SIMULATE_INPUT with what's wrong; `where` is told the path to it, and says what to put before. */
+export function changesOf(
+  seed: number,
+  value: unknown,
+  where: (path: readonly string[]) => string = () => "",
+): Partial<Swarm> {
+  const full = swarmOf(seed);
+  const refuse: Refuse = (path, why) => {
+    throw new InputError(`${where(path)}${why}`);
+  };
+  if (!isObject(value)) refuse([], "changes are names with values");
+  const changes = value as Partial<Swarm>;
+  for (const [key, changed] of Object.entries(changes)) {
+    if (!Object.hasOwn(full, key)) refuse([key], `a run has no "${key}"; it has ${Object.keys(full).join(", ")}`);
+    alike(full[key as keyof Swarm], changed, [key], refuse);
+  }
+  if (changes.engine !== undefined) tryEngine(changes.engine, refuse);
+  const [least, most] = changes.timing?.deviceMs ?? [0, 0];
+  if (least > most) refuse(["timing", "deviceMs"], "a device takes from its least time to its most");
+  return changes;
+}
+
+type Refuse = (path: readonly string[], why: string) => never;
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A value has the shape of the one that it replaces. */
+function alike(right: unknown, value: unknown, path: readonly string[], refuse: Refuse): void {
+  const name = path.join(".");
+  if (Array.isArray(right)) {
+    if (!Array.isArray(value) || value.length !== right.length) refuse(path, `"${name}" is ${right.length} values`);
+    else for (const [i, each] of right.entries()) alike(each, value[i], [...path, String(i)], refuse);
+  } else if (isObject(right)) {
+    const keys = Object.keys(right);
+    if (!isObject(value)) refuse(path, `"${name}" has ${keys.join(", ")}`);
+    const odd = Object.keys(value).find((key) => !keys.includes(key));
+    if (odd !== undefined) refuse([...path, odd], `"${name}" has no "${odd}"; it has ${keys.join(", ")}`);
+    const missing = keys.find((key) => !(key in value));
+    if (missing !== undefined) refuse(path, `"${name}" has ${keys.join(", ")}: "${missing}" is missing`);
+    for (const key of keys) alike(right[key], value[key], [...path, key], refuse);
+  } else if (typeof right === "number") {
+    const [least, most] = LIMITS[name] ?? [0, Number.MAX_SAFE_INTEGER];
+    const isRight = typeof value === "number" && value >= least && value <= most;
+    if (!isRight) refuse(path, `"${name}" is a number from ${least}${name in LIMITS ? ` to ${most}` : " on"}`);
+  } else if (typeof value !== typeof right) refuse(path, `"${name}" is a ${typeof right}`);
+}
+
+function tryEngine(engine: Swarm["engine"], refuse: Refuse): void {
+  try {
+    settingsOf(engine, Number.POSITIVE_INFINITY);
+  } catch (error) {
+    refuse(["engine"], (error as Error).message);
+  }
+}

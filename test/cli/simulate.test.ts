@@ -1,0 +1,61 @@
+// `pinless simulate` as a command: failures that are written down are had again, and what can't be meant is refused.
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { type Ended, runModule } from "../support/children.js";
+import { scratchDirectory } from "../support/undo.js";
+
+const MAIN = new URL("../../dist/cli/main.js", import.meta.url).href;
+
+function simulate(args: readonly string[]): Promise<Ended> {
+  return runModule(`await import(${JSON.stringify(MAIN)});`, { args: ["simulate", ...args] });
+}
+
+test("--replay has the failures of a report again; those of another version are refused, with the line", async (t) => {
+  const file = path.join(scratchDirectory(t), "report.json");
+  const found = await simulate([
+    "--seed",
+    "7",
+    "--runs",
+    "1",
+    "--requests",
+    "300",
+    "--mutant",
+    "no-hold",
+    "--json",
+    file,
+  ]);
+  assert.equal(found.code, 1, found.stderr);
+  const again = await simulate(["--replay", file]);
+  assert.equal(again.code, 1, again.stderr);
+  assert.match(again.stdout, /^seed 7: [A-Z_]+: /m);
+  assert.match(again.stdout, /^1 of 1 fail$/m);
+  const text = readFileSync(file, "utf8");
+  writeFileSync(file, text.replace('"mutant": "no-hold"', '"mutant": null'));
+  const mended = await simulate(["--replay", file]);
+  assert.equal(mended.code, 0, mended.stderr);
+  assert.equal(mended.stdout, "seed 7: doesn't fail any more\n0 of 1 fail\n");
+  writeFileSync(file, text.replace(/"pinless \S+/, '"pinless 0.0.1'));
+  const other = await simulate(["--replay", file]);
+  assert.deepEqual([other.code, other.stdout], [2, ""]);
+  assert.match(other.stderr, /report\.json:3: these seeds are of pinless 0\.0\.1 .*; this is pinless /);
+});
+
+test("what can't be meant is said in a line, and nothing runs", async (t) => {
+  const directory = scratchDirectory(t);
+  const broken = path.join(directory, "broken.json");
+  writeFileSync(broken, '{\n "format": oops }');
+  for (const [args, message] of [
+    [["--change", '{"odd":1}'], /^pinless simulate: a run has no "odd"; it has engine, /],
+    [["--change", '{"arenaMiB":-5}'], /^pinless simulate: "arenaMiB" is a number from 1 to /],
+    [["--change", "{"], /It takes JSON/],
+    [["--merge", broken], /broken\.json:2: /],
+    [["--merge", path.join(directory, "none.json")], /^pinless simulate: ENOENT/],
+    [["--replay", broken, "--runs", "3"], /cannot be used with/],
+  ] as const) {
+    const { code, stdout, stderr } = await simulate(args);
+    assert.deepEqual([code, stdout], [2, ""], args.join(" "));
+    assert.match(stderr, message);
+  }
+});
