@@ -3,6 +3,7 @@
 import { NamedRandom } from "../../../model/random.js";
 import { COSTS } from "../costs.js";
 import { NOT_MODELLED } from "../study.js";
+import { behaviourRows } from "./behaviour-rows.js";
 import { costRows } from "./cost-rows.js";
 import { ioRows } from "./io-rows.js";
 import { memoryRows } from "./memory-rows.js";
@@ -39,7 +40,8 @@ export interface Calibration {
 }
 
 export function calibrate(engine: string, seed: number): Calibration {
-  const rows = [...memoryRows(new NamedRandom(seed)), ...costRows(), ...ioRows(seed)].map(calibrated);
+  const random = new NamedRandom(seed);
+  const rows = [...memoryRows(random), ...behaviourRows(random), ...costRows(), ...ioRows(seed)].map(calibrated);
   return {
     format: CALIBRATION_FORMAT,
     engine,

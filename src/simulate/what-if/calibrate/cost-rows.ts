@@ -1,6 +1,6 @@
 /** What registrations cost, by size, in small pages and in huge ones: the model adds up pages and the accounting's looks at segments. */
 
-import { giveUs, HUGE_PAGES, takeUs } from "../costs.js";
+import { COSTS, giveUs, HUGE_PAGES, perIoUs, takeUs } from "../costs.js";
 import { input, type Measured, type Row, side } from "./row.js";
 
 /** Pages of 4 KiB, then what was measured in µs: small pages, huge ones. */
@@ -20,7 +20,7 @@ const GIVE: typeof TAKE = [
 ];
 
 export function costRows(): readonly Row[] {
-  return [...TAKE.map(takeRow), ...GIVE.map(giveRow), ...accounting()];
+  return [...TAKE.map(takeRow), ...GIVE.map(giveRow), ...accounting(), ...populating(), ...loops()];
 }
 
 function takeRow([pages, small, huge]: (typeof TAKE)[number]): Row {
@@ -86,4 +86,45 @@ function accounting(): readonly Row[] {
 
 function size(pages: number): string {
   return pages < 256 ? `${4 * pages} KiB` : `${pages / 256} MiB`;
+}
+
+function populating(): readonly Row[] {
+  const us = (pages: number): number => pages * COSTS.populatePage.us;
+  return [
+    {
+      title: "MADV_POPULATE_WRITE of 2 MiB that is there",
+      unit: "µs",
+      better: "less",
+      sides: [input("4 KiB pages", 27, us(HUGE_PAGES)), input("one huge page", 0.4, COSTS.populateHugePage.us)],
+      mechanism: "each page table entry is looked at",
+      inputs: ["populatePage", "populateHugePage"],
+    },
+    {
+      title: "the same of 64 KiB",
+      unit: "µs",
+      better: "less",
+      sides: [side("4 KiB pages", 1.1, us(16)), null],
+      mechanism: "each page table entry is looked at",
+      inputs: ["populatePage"],
+    },
+  ];
+}
+
+/** The loop in C, by its CPU time: what of a request's costs is its pages' and what is not. */
+function loops(): readonly Row[] {
+  const us = (pages: number, registered: boolean): number =>
+    COSTS.request.us + pages * COSTS.inlinePage.us + (registered ? 0 : perIoUs(pages));
+  return (
+    [
+      ["4 KiB", 1, [1.4, 1.5], [1.8, 2.2]],
+      ["128 KiB", 32, [13.3, 13.3], [24.5, 24.5]],
+    ] as const
+  ).map(([size, pages, registered, not]) => ({
+    title: `a read of ${size} by a loop in C, ext4 on zram, 32 in flight`,
+    unit: "µs of CPU",
+    better: "less",
+    sides: [input("registered", registered, us(pages, true)), input("not", not, us(pages, false))],
+    mechanism: "the call, the device's copy, and the pages of what isn't registered",
+    inputs: ["request", "inlinePage", "perIo", "perIoPage"],
+  }));
 }

@@ -1,16 +1,13 @@
 /** What pins do to memory management, on frames and page tables (`model/`), on areas of 2 MiB, and at fork. */
 
-import { MachineIo } from "../../../model/io.js";
 import type { NamedRandom } from "../../../model/random.js";
-import { BLOCK_CONTENT } from "../../../model/tables.js";
 import { Blocks } from "../blocks.js";
 import { BUSY_SHARE, COSTS, forkUs, HUGE_PAGES } from "../costs.js";
 import { planWith } from "../plan.js";
+import { BLOCKS, counted, lost, machine, readAll } from "./bed.js";
 import { type Row, side } from "./row.js";
 
 const GIB = 2 ** 30;
-const OLD = 7;
-const NEW = 1000;
 const BUSY = { measured: BUSY_SHARE.source.replace(/^measured: /, "") } as const;
 
 export function memoryRows(random: NamedRandom): readonly Row[] {
@@ -72,35 +69,6 @@ function children(): readonly Row[] {
   ];
 }
 
-/** A process with so many pages of memory, each stored to, and a disk with other contents. */
-function machine(pages: number, requestPages: number): MachineIo {
-  const on = new MachineIo(
-    {
-      frames: 3 * pages,
-      pages,
-      swapSlots: pages,
-      blocks: pages,
-      bufferSlots: 1,
-      bufferPages: pages,
-      requests: 1,
-      requestPages,
-    },
-    "gup",
-  );
-  for (let page = 0; page < pages; page++) {
-    on.mmap(page);
-    on.store(page, OLD);
-    on.setBlock(page, BLOCK_CONTENT, NEW + page);
-  }
-  return on;
-}
-
-function counted(pages: number, does: (page: number) => boolean): number {
-  let found = 0;
-  for (let page = 0; page < pages; page++) if (does(page)) found++;
-  return found;
-}
-
 function moves(random: NamedRandom): Row {
   const PAGES = 4096;
   const on = machine(PAGES, 1);
@@ -150,20 +118,6 @@ function collapses(): readonly Row[] {
       inputs: ["collapsePage"],
     },
   ];
-}
-
-const BLOCKS = 1024;
-
-/** Reads the disk into all pages; by the registration in slot 0, or without one. */
-function readAll(on: MachineIo, registered: boolean): void {
-  const request = on.submit({ write: false, firstPage: 0, pages: BLOCKS, block: 0, bufferSlot: registered ? 0 : -1 });
-  while (!on.serve(request));
-  on.complete(request);
-  on.release(request);
-}
-
-function lost(on: MachineIo): number {
-  return counted(BLOCKS, (page) => on.load(page) !== NEW + page);
 }
 
 function discards(): Row {
