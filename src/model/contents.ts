@@ -3,7 +3,7 @@
  * to. The machine knows nothing of it; where no bytes are needed a tag is just a number.
  *
  * A JavaScript store can't be seen when it happens, so it's noticed before the machine next touches the page; and what the machine does to
- * a page is shown at once.
+ * a page is shown at once. Only the machine's first process is a program with bytes.
  */
 
 import { invariant } from "../core/assert.js";
@@ -91,6 +91,14 @@ export class Contents {
       const tag = this.tagOf(new Uint8Array(place.memory, 4 * at, PAGE_BYTES));
       this.#machine.store(page, tag);
       this.#shown[page] = tag;
+    }
+  }
+
+  /** The same for all of the program's memory. */
+  noticeAll(): void {
+    for (const { firstPage, memory } of this.#mappings) {
+      const bytes = memory.deref()?.byteLength ?? 0;
+      if (bytes > 0) this.notice(firstPage, bytes / PAGE_BYTES);
     }
   }
 

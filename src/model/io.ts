@@ -81,8 +81,10 @@ export class MachineIo extends MachineMemory {
    */
   #find(page: number, deviceWrite: boolean): number {
     const frame = this.frameOf(page);
-    const enough = frame >= 0 && (!deviceWrite || this.is(page, PTE_WRITE));
-    const errno = enough ? 0 : this.fault(page, deviceWrite);
+    // Since 5.19 a pinned page is its process's alone, also for reading (gup_must_unshare).
+    const alone = this.size.sharesPinned === true || !this.isShared(page);
+    const enough = frame >= 0 && (deviceWrite ? this.is(page, PTE_WRITE) : alone);
+    const errno = enough ? 0 : deviceWrite || alone ? this.fault(page, deviceWrite) : this.unshare(page);
     return errno < 0 ? errno : this.frameOf(page);
   }
 

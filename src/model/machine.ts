@@ -3,6 +3,7 @@
 import { invariant } from "../core/assert.js";
 import { VirtualClock } from "./clock.js";
 import { Contents, PAGE_BYTES } from "./contents.js";
+import { fork } from "./fork.js";
 import { MachineIo } from "./io.js";
 import { NamedRandom } from "./random.js";
 import type { Design, MachineSize } from "./tables.js";
@@ -46,6 +47,12 @@ export class Machine extends MachineIo {
     if (this.#withBytes) this.contents.attach(first, memory);
     this.#addresses.set(memory, this.addressOf(first));
     return this.addressOf(first);
+  }
+
+  /** The program forks (see fork.ts): the child is this process. */
+  fork(child: number): number {
+    if (this.#withBytes) this.contents.noticeAll();
+    return fork(this, 0, child);
   }
 
   /** Where a view of mapped memory is. */

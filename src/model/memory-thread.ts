@@ -5,6 +5,7 @@ import { alignDown, intersect, type Range } from "../core/ranges.js";
 import { PAGE_BYTES } from "./contents.js";
 import type { Machine } from "./machine.js";
 import { WAIT } from "./memory.js";
+import { VM_DONTCOPY } from "./tables.js";
 
 const EAGAIN = 11;
 const ENODEV = 19;
@@ -51,7 +52,7 @@ export class ModelMemory implements Memory {
   }
 
   async #piece(
-    { operation, hugePages }: MemoryRequest,
+    { operation, hugePages, inherit }: MemoryRequest,
     piece: Range,
   ): Promise<{ pagesDone: number; errno: number; isHuge: boolean }> {
     const machine = this.#machine;
@@ -60,6 +61,7 @@ export class ModelMemory implements Memory {
     const whole = count === HUGE_PAGES;
     switch (operation) {
       case "prepare": {
+        for (let page = first; inherit !== true && page < first + count; page++) machine.setFlags(page, VM_DONTCOPY);
         const populated = await this.#each(first, count, (page) => machine.populateWrite(page));
         const collapsed = hugePages !== false && whole ? machine.collapse(first, count) : -EINVAL;
         return { ...populated, isHuge: collapsed === 0 };
@@ -69,7 +71,7 @@ export class ModelMemory implements Memory {
       case "discardLazily":
         return this.#each(first, count, (page) => this.#noticed(page, () => machine.freeLazily(page)));
       case "pageOut":
-        return this.#each(first, count, (page) => this.#noticed(page, () => machine.reclaim(page)));
+        return this.#each(first, count, (page) => this.#noticed(page, () => this.#pageOut(page)));
       // There's one node, and every page is on it.
       case "migrate":
         return { pagesDone: count, errno: 0, isHuge: false };
@@ -96,6 +98,11 @@ export class ModelMemory implements Memory {
     const result = this.#machine.discard(page);
     if (result === 0) this.#machine.contents.overwrite(page);
     return result;
+  }
+
+  /** MADV_PAGEOUT leaves what other processes have too. */
+  #pageOut(page: number): number {
+    return this.#machine.isShared(page) ? -EAGAIN : this.#machine.reclaim(page);
   }
 
   /** An operation that does otherwise with a page that was written. */

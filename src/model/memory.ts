@@ -1,9 +1,13 @@
 /**
- * Frames, one process's page tables, and swap: what mm/ does, at the granularity of a page. Every method is one step that nothing else
- * comes between. Answers are 0 or a negative errno; WAIT where the design makes an invalidation wait for I/O in flight.
+ * Frames, page tables, and swap: what mm/ does, at the granularity of a page. Every method is one step that nothing else comes between.
+ * Answers are 0 or a negative errno; WAIT where the design makes an invalidation wait for I/O in flight.
+ *
+ * An anonymous page is at the same place in every process that has it (children keep their parent's addresses): that is its reverse map.
+ * PageAnonExclusive is "mapped once": nothing but page tables shares a frame here.
  *
  * What isn't modelled: page tables of several levels, TLBs, LRU order (whoever calls `reclaim` chooses), partial maps of large folios,
- * zones and nodes beyond "another frame", KSM, the zero page, memory cgroups.
+ * zones and nodes beyond "another frame", KSM, the zero page, memory cgroups, mremap. Two processes that bring the same page in from
+ * swap get a frame each at once; in Linux they share the swap cache's until one of them stores.
  */
 
 import { invariant } from "../core/assert.js";
@@ -25,7 +29,7 @@ import {
   PTE_WRITE,
   PTE_YOUNG,
   SWAP_CONTENT,
-  SWAP_USED,
+  SWAP_USERS,
   TARGET,
   VM_MAPPED,
   VM_WRITE,
@@ -46,6 +50,12 @@ export class MachineMemory extends MachineFrames {
     this.free(frame);
   }
 
+  /** Whether more than one process has this frame: who writes to it gets a copy first. */
+  isShared(page: number): boolean {
+    const frame = this.frameOf(page);
+    return frame >= 0 && this.frame(frame, MAPS) > 1 && this.pte(page, FILE_BLOCK) === 0;
+  }
+
   /** Makes a page present, for a load or for a store (handle_mm_fault). */
   fault(page: number, write: boolean): number {
     const flags = this.pte(page, PTE_FLAGS);
@@ -60,9 +70,34 @@ export class MachineMemory extends MachineFrames {
       this.setFlags(page, writable ? PTE_WRITE : 0);
     }
     this.setFlags(page, PTE_YOUNG);
-    if (write && !this.is(page, PTE_WRITE)) this.setFlags(page, PTE_WRITE);
-    if (write) this.#dirtied(page, frame);
+    if (!write) return 0;
+    if (!this.is(page, PTE_WRITE)) {
+      frame = this.#own(page);
+      if (frame < 0) return frame;
+      this.setFlags(page, PTE_WRITE);
+    }
+    this.#dirtied(page, frame);
     return 0;
+  }
+
+  /** A fault that makes a page present and this process's alone, without a store (FAULT_FLAG_UNSHARE). */
+  unshare(page: number): number {
+    const errno = this.fault(page, false);
+    return errno < 0 ? errno : Math.min(0, this.#own(page));
+  }
+
+  /** The frame of a page that nobody else has: where others do they keep it, and this page gets a copy (do_wp_page). -ENOMEM if there's none. */
+  #own(page: number): number {
+    const from = this.frameOf(page);
+    if (!this.isShared(page)) return from;
+    const moves = this.design === "notifier" && this.frame(from, IN_FLIGHT) > 0;
+    invariant("STATE", !moves, `page ${page} is copied away from I/O in flight`);
+    const to = this.allocate(this.frame(from, CONTENT));
+    if (to < 0) return -ENOMEM;
+    this.unmap(page);
+    this.map(page, to);
+    this.setFlags(page, PTE_YOUNG);
+    return to;
   }
 
   /** A page that isn't there: zeros, or what swap has. Swapped in for a load it's writable at once, but clean, and keeps its copy in swap. */
@@ -88,9 +123,14 @@ export class MachineMemory extends MachineFrames {
   #dropSwapCopy(frame: number): void {
     const backing = this.frame(frame, BACKING);
     if (backing <= 0) return;
-    this.setSwap(backing - 1, SWAP_USED, 0);
-    this.setSwap(backing - 1, SWAP_CONTENT, 0);
+    this.#putSwap(backing - 1);
     this.setFrame(frame, BACKING, 0);
+  }
+
+  #putSwap(slot: number): void {
+    const users = this.swap(slot, SWAP_USERS) - 1;
+    this.setSwap(slot, SWAP_USERS, users);
+    if (users === 0) this.setSwap(slot, SWAP_CONTENT, 0);
   }
 
   /** What the program reads there: its content, or a negative errno. */
@@ -121,17 +161,14 @@ export class MachineMemory extends MachineFrames {
 
   /** madvise(MADV_DONTNEED): never fails for a pin; what's pinned lives on unmapped, and a device goes on writing to it. */
   discard(page: number): number {
-    if (this.#mustWait(page)) return WAIT;
+    if (this.mustWait(page)) return WAIT;
     this.#zap(page);
     return 0;
   }
 
   #zap(page: number): void {
     const target = this.pte(page, TARGET);
-    if (target < 0) {
-      this.setSwap(-target - 1, SWAP_USED, 0);
-      this.setSwap(-target - 1, SWAP_CONTENT, 0);
-    }
+    if (target < 0) this.#putSwap(-target - 1);
     if (target > 0) this.unmap(page);
     this.setPte(page, TARGET, 0);
     this.setFlags(page, 0, PTE_WRITE | PTE_DIRTY | PTE_YOUNG | PTE_SOFT_DIRTY);
@@ -148,7 +185,7 @@ export class MachineMemory extends MachineFrames {
   }
 
   munmap(page: number): number {
-    if (this.#mustWait(page)) return WAIT;
+    if (this.mustWait(page)) return WAIT;
     this.#zap(page);
     this.setPte(page, PTE_FLAGS, 0);
     return 0;
@@ -160,11 +197,11 @@ export class MachineMemory extends MachineFrames {
     this.setPte(page, PTE_FLAGS, VM_WRITE | VM_MAPPED);
   }
 
-  /** madvise(MADV_FREE): clean from here on, and dropped under pressure unless it's written again. */
+  /** madvise(MADV_FREE): clean from here on, and dropped under pressure unless it's written again. What others have too stays as it is. */
   freeLazily(page: number): number {
-    if (this.#mustWait(page)) return WAIT;
+    if (this.mustWait(page)) return WAIT;
     const frame = this.frameOf(page);
-    if (frame < 0) return 0;
+    if (frame < 0 || this.isShared(page)) return 0;
     this.#dropSwapCopy(frame);
     this.setFrameFlags(frame, LAZY_FREE, FOLIO_DIRTY);
     this.setFlags(page, 0, PTE_DIRTY | PTE_YOUNG);
@@ -173,7 +210,7 @@ export class MachineMemory extends MachineFrames {
 
   /** mprotect. The frame stays where it is, and so does whoever refers to it. */
   protect(page: number, writable: boolean): number {
-    if (!writable && this.#mustWait(page)) return WAIT;
+    if (!writable && this.mustWait(page)) return WAIT;
     if (writable) this.setFlags(page, VM_WRITE);
     else this.setFlags(page, 0, VM_WRITE | PTE_WRITE);
     return 0;
@@ -181,43 +218,76 @@ export class MachineMemory extends MachineFrames {
 
   /** clear_refs 4: dirty tracking begins. The entry is write-protected, so that the next store or pin for writing faults, and is seen. */
   clearSoftDirty(page: number): number {
-    if (this.#mustWait(page)) return WAIT;
+    if (this.mustWait(page)) return WAIT;
     this.setFlags(page, 0, PTE_SOFT_DIRTY | PTE_WRITE);
     return 0;
   }
 
-  /** Reclaim of one page (MADV_PAGEOUT, kswapd): EAGAIN while somebody refers to it. */
+  /** Reclaim of one page (kswapd), from everybody who has it: EAGAIN while somebody refers to it. */
   reclaim(page: number): number {
     const frame = this.frameOf(page);
     if (frame < 0 || this.pte(page, FILE_BLOCK) !== 0) return 0;
-    if (this.#mustWait(page)) return WAIT;
-    if (this.#isHeld(frame)) return -EAGAIN;
-    const dirty = this.is(page, PTE_DIRTY) || this.frameIs(frame, FOLIO_DIRTY);
+    if (this.mustWait(page)) return WAIT;
+    if (this.#isHeld(page, frame)) return -EAGAIN;
+    const dirty = this.#isDirty(page, frame);
     if (this.frameIs(frame, LAZY_FREE)) {
       // Written since: an ordinary page again, which goes with the next try.
       if (dirty) this.setFrameFlags(frame, 0, LAZY_FREE);
-      else this.#zap(page);
+      else
+        for (let each = this.#firstMapping(page, frame); each >= 0; each = this.#nextMapping(each, frame))
+          this.#zap(each);
       return dirty ? -EAGAIN : 0;
     }
     return this.#swapOut(page, frame, dirty);
   }
 
+  /** The first page at the place of `from`, in its process or a later one, that shows an anonymous frame; -1: none. */
+  #mapping(from: number, frame: number): number {
+    for (let page = from; page < this.layout.pages.entries; page += this.size.pages)
+      if (this.pte(page, TARGET) === frame + 1) return page;
+    return -1;
+  }
+
+  /** For loops over all pages that show the frame of `page`: the first and the next of them, or -1. */
+  #firstMapping(page: number, frame: number): number {
+    return this.frame(frame, MAPS) === 1 ? page : this.#mapping(page % this.size.pages, frame);
+  }
+
+  #nextMapping(page: number, frame: number): number {
+    return this.#mapping(page + this.size.pages, frame);
+  }
+
+  #isDirty(page: number, frame: number): boolean {
+    if (this.frameIs(frame, FOLIO_DIRTY)) return true;
+    for (let each = this.#firstMapping(page, frame); each >= 0; each = this.#nextMapping(each, frame))
+      if (this.is(each, PTE_DIRTY)) return true;
+    return false;
+  }
+
   /** A page that has a copy in swap and is clean isn't written again: the copy is what's left of it. */
   #swapOut(page: number, frame: number, dirty: boolean): number {
+    // What others have in swap stays as it was.
+    if (dirty && this.frame(frame, BACKING) > 0 && this.swap(this.frame(frame, BACKING) - 1, SWAP_USERS) > 1)
+      this.#dropSwapCopy(frame);
     let slot = this.frame(frame, BACKING) - 1;
     const clean = slot >= 0 && !dirty;
     if (slot < 0) slot = this.#freeSwapSlot();
     if (slot < 0) return -ENOMEM;
     if (!clean) this.setSwap(slot, SWAP_CONTENT, this.frame(frame, CONTENT));
-    this.setSwap(slot, SWAP_USED, 1);
+    // The entries take the place of the frame.
+    let users = this.swap(slot, SWAP_USERS) - (this.frame(frame, BACKING) > 0 ? 1 : 0);
     this.setFrame(frame, BACKING, 0);
-    this.unmap(page);
-    this.setPte(page, TARGET, -(slot + 1));
+    for (let each = this.#firstMapping(page, frame); each >= 0; each = this.#nextMapping(each, frame)) {
+      this.unmap(each);
+      this.setPte(each, TARGET, -(slot + 1));
+      users++;
+    }
+    this.setSwap(slot, SWAP_USERS, users);
     return 0;
   }
 
   #freeSwapSlot(): number {
-    for (let slot = 0; slot < this.size.swapSlots; slot++) if (this.swap(slot, SWAP_USED) === 0) return slot;
+    for (let slot = 0; slot < this.size.swapSlots; slot++) if (this.swap(slot, SWAP_USERS) === 0) return slot;
     return -1;
   }
 
@@ -225,14 +295,15 @@ export class MachineMemory extends MachineFrames {
   migrate(page: number): number {
     const from = this.frameOf(page);
     if (from < 0) return 0;
-    if (this.#mustWait(page)) return WAIT;
-    if (this.#isHeld(from)) return -EAGAIN;
+    if (this.mustWait(page)) return WAIT;
+    if (this.#isHeld(page, from)) return -EAGAIN;
     const to = this.allocate(this.frame(from, CONTENT));
     if (to < 0) return -ENOMEM;
     const { at, entryWords } = this.layout.frames;
     this.words.copyWithin(at + to * entryWords, at + from * entryWords, at + (from + 1) * entryWords);
+    for (let each = this.#firstMapping(page, from); each >= 0; each = this.#nextMapping(each, from))
+      this.setPte(each, TARGET, to + 1);
     this.free(from);
-    this.setPte(page, TARGET, to + 1);
     return 0;
   }
 
@@ -241,24 +312,25 @@ export class MachineMemory extends MachineFrames {
     for (let page = first; page < first + pages; page++) {
       const frame = this.frameOf(page);
       if (frame < 0) return -EAGAIN;
-      if (this.#mustWait(page)) return WAIT;
-      if (this.#isHeld(frame)) return -EAGAIN;
+      if (this.mustWait(page)) return WAIT;
+      if (this.#isHeld(page, frame)) return -EAGAIN;
     }
     for (let page = first; page < first + pages; page++) {
-      const errno = this.migrate(page);
+      const errno = this.isShared(page) ? Math.min(0, this.#own(page)) : this.migrate(page);
       if (errno < 0) return errno;
       this.setFrameFlags(this.frameOf(page), HUGE);
     }
     return 0;
   }
 
-  /** References beyond the one mapping: mm/ gives up (folio_maybe_dma_pinned, folio_expected_ref_count). */
-  #isHeld(frame: number): boolean {
-    return this.frame(frame, PINS) > 0 || this.frame(frame, MAPS) > 1 || this.frameIs(frame, WRITEBACK);
+  /** References beyond the mappings that are found: mm/ gives up (folio_maybe_dma_pinned, folio_expected_ref_count). */
+  #isHeld(page: number, frame: number): boolean {
+    const mappedElsewhere = this.frame(frame, MAPS) > 1 && !this.isShared(page);
+    return this.frame(frame, PINS) > 0 || mappedElsewhere || this.frameIs(frame, WRITEBACK);
   }
 
   /** Whether an invalidation has to wait for I/O in flight: in the proposal's kernel, and only there. */
-  #mustWait(page: number): boolean {
+  mustWait(page: number): boolean {
     const frame = this.frameOf(page);
     return this.design === "notifier" && frame >= 0 && this.frame(frame, IN_FLIGHT) > 0;
   }

@@ -14,8 +14,12 @@ export type Design =
 export interface MachineSize {
   /** Physical frames. */
   readonly frames: number;
-  /** Pages of the one process's address space. */
+  /** Pages of a process's address space. */
   readonly pages: number;
+  /** Processes there can be at a time. Default 1. A page's number counts through all of them: process × pages + page. */
+  readonly processes?: number;
+  /** Fork as it was before Linux 5.12: children share pinned pages too, so that the parent's next store leaves its frame to the device. */
+  readonly sharesPinned?: boolean;
   readonly swapSlots: number;
   /** Blocks of the disk, of a page each. */
   readonly blocks: number;
@@ -65,10 +69,12 @@ export const PTE_YOUNG = 8;
 export const PTE_SOFT_DIRTY = 16;
 /** Mapped at all: off after munmap. */
 export const VM_MAPPED = 32;
+/** madvise(MADV_DONTFORK): children don't get it. */
+export const VM_DONTCOPY = 64;
 
-/** Words of a swap slot: its content, and whether it's in use. */
+/** Words of a swap slot: its content, and how many refer to it: page table entries, or the frame that it's a copy of. */
 export const SWAP_CONTENT = 0;
-export const SWAP_USED = 1;
+export const SWAP_USERS = 1;
 const SWAP_WORDS = 2;
 
 /** Words of a disk block. */
@@ -139,7 +145,7 @@ export function layoutOf(size: MachineSize): Layout {
     return { at, entryWords, entries };
   };
   const frames = table(size.frames, FRAME_WORDS);
-  const pages = table(size.pages, PTE_WORDS);
+  const pages = table(size.pages * (size.processes ?? 1), PTE_WORDS);
   const swap = table(size.swapSlots, SWAP_WORDS);
   const blocks = table(size.blocks, BLOCK_WORDS);
   const slots = table(size.bufferSlots, SLOT_WORDS + size.bufferPages);

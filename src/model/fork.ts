@@ -1,0 +1,88 @@
+/**
+ * fork and exit. A child gets what its parent has, entry by entry: what is in memory both have from then on, write-protected, until one of
+ * them stores; what is pinned the child gets a copy of at once, so that device and parent go on with the same frame (copy_present_page).
+ *
+ * What isn't modelled: threads, exec, vfork (nothing is copied there), MADV_WIPEONFORK, the child's I/O by what it inherited of a ring.
+ */
+
+import { invariant } from "../core/assert.js";
+import { ENOMEM } from "../core/ports.js";
+import { type MachineMemory, WAIT } from "./memory.js";
+import {
+  CONTENT,
+  FILE_BLOCK,
+  PINS,
+  PTE_DIRTY,
+  PTE_FLAGS,
+  PTE_SOFT_DIRTY,
+  PTE_WRITE,
+  PTE_YOUNG,
+  SWAP_USERS,
+  TARGET,
+  VM_DONTCOPY,
+  VM_MAPPED,
+} from "./tables.js";
+
+/**
+ * `child` becomes what `parent` is. Returns how many pages had to be copied now, since they're pinned: that is what makes fork slow. Or
+ * -ENOMEM, and there is no child; or WAIT (the proposal: to write-protect the parent is an invalidation), and nothing has happened yet.
+ */
+export function fork(machine: MachineMemory, parent: number, child: number): number {
+  const { pages } = machine.size;
+  const [from, to] = [parent * pages, child * pages];
+  for (let i = 0; i < pages; i++) {
+    invariant("STATE", !machine.is(to + i, VM_MAPPED), `process ${child} is there already`);
+    if (isInherited(machine, from + i) && machine.mustWait(from + i)) return WAIT;
+  }
+  let copied = 0;
+  for (let i = 0; i < pages; i++) {
+    if (!isInherited(machine, from + i)) continue;
+    const answer = inherit(machine, from + i, to + i);
+    if (answer < 0) {
+      exit(machine, child);
+      return answer;
+    }
+    copied += answer;
+  }
+  return copied;
+}
+
+function isInherited(machine: MachineMemory, page: number): boolean {
+  return machine.is(page, VM_MAPPED) && !machine.is(page, VM_DONTCOPY);
+}
+
+/** One entry. Returns how many pages were copied, or -ENOMEM. */
+function inherit(machine: MachineMemory, page: number, childs: number): number {
+  const flags = machine.pte(page, PTE_FLAGS) & ~PTE_YOUNG;
+  const target = machine.pte(page, TARGET);
+  machine.setPte(childs, PTE_FLAGS, flags & ~(PTE_WRITE | PTE_DIRTY));
+  machine.setPte(childs, FILE_BLOCK, machine.pte(page, FILE_BLOCK));
+  // Pages of a file the child finds in the page cache.
+  if (target === 0 || machine.pte(page, FILE_BLOCK) !== 0) return 0;
+  if (target < 0) {
+    machine.setPte(childs, TARGET, target);
+    machine.setSwap(-target - 1, SWAP_USERS, machine.swap(-target - 1, SWAP_USERS) + 1);
+    return 0;
+  }
+  const frame = target - 1;
+  if (machine.frame(frame, PINS) > 0 && machine.size.sharesPinned !== true) {
+    const copy = machine.allocate(machine.frame(frame, CONTENT));
+    if (copy < 0) return -ENOMEM;
+    machine.map(childs, copy);
+    machine.setFlags(childs, (flags & PTE_WRITE) | PTE_DIRTY | PTE_SOFT_DIRTY);
+    return 1;
+  }
+  machine.map(childs, frame);
+  machine.setPte(childs, PTE_FLAGS, flags & ~PTE_WRITE);
+  machine.setFlags(page, 0, PTE_WRITE);
+  return 0;
+}
+
+/** The process ends: whatever it had is unmapped. WAIT (the proposal), while I/O is in flight on memory of its own: ask again. */
+export function exit(machine: MachineMemory, process: number): number {
+  const { pages } = machine.size;
+  const first = process * pages;
+  for (let page = first; page < first + pages; page++) if (machine.mustWait(page)) return WAIT;
+  for (let page = first; page < first + pages; page++) if (machine.is(page, VM_MAPPED)) machine.munmap(page);
+  return 0;
+}
