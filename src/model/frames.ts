@@ -16,6 +16,8 @@ export class MachineFrames {
   readonly size: MachineSize;
   readonly design: Design;
   readonly layout: Layout;
+  readonly nodes: number;
+  readonly #nodeFrames: number;
   /** All of the machine's state. */
   readonly words: Int32Array;
 
@@ -24,9 +26,43 @@ export class MachineFrames {
     this.size = size;
     this.design = design;
     this.layout = layoutOf(size);
+    this.nodes = size.nodes ?? 1;
+    this.#nodeFrames = Math.ceil(size.frames / this.nodes);
     this.words = words ?? new Int32Array(this.layout.words);
-    for (let frame = 0; frame < size.frames; frame++) this.setFrame(frame, CONTENT, (frame + 2) % (size.frames + 1));
-    this.words[this.layout.freeFrames] = 1;
+    for (let node = 0; node < this.nodes; node++) this.setFree(node, this.framesOf(node));
+  }
+
+  /** The frames of a node, in order. */
+  framesOf(node: number): number[] {
+    const first = node * this.#nodeFrames;
+    const count = Math.min(this.#nodeFrames, this.size.frames - first);
+    return Array.from({ length: count }, (_, i) => first + i);
+  }
+
+  nodeOf(frame: number): number {
+    return this.nodes === 1 ? 0 : Math.floor(frame / this.#nodeFrames);
+  }
+
+  /** The node that a page's process runs on. */
+  homeOf(page: number): number {
+    return this.nodes === 1 ? 0 : this.words[this.layout.runsOn + Math.floor(page / this.size.pages)]!;
+  }
+
+  runOn(process: number, node: number): void {
+    if (this.nodes > 1) this.words[this.layout.runsOn + process] = node;
+  }
+
+  /** These are all that is free of a node, to be had in this order. */
+  setFree(node: number, frames: readonly number[]): void {
+    this.words[this.layout.freeFrames + node] = (frames[0] ?? -1) + 1;
+    for (const [i, frame] of frames.entries()) this.setFrame(frame, CONTENT, (frames[i + 1] ?? -1) + 1);
+  }
+
+  freeOf(node: number): number[] {
+    const free: number[] = [];
+    for (let next = this.words[this.layout.freeFrames + node]!; next > 0; next = this.frame(next - 1, CONTENT))
+      free.push(next - 1);
+    return free;
   }
 
   frame(frame: number, word: number): number {
@@ -74,10 +110,19 @@ export class MachineFrames {
     this.setFrame(frame, FRAME_FLAGS, (this.frame(frame, FRAME_FLAGS) | on) & ~off);
   }
 
-  allocate(content: number): number {
-    const frame = this.words[this.layout.freeFrames]! - 1;
+  /** A frame of that node, or of the next one that has any; -1: there's none. */
+  allocate(content: number, node = 0): number {
+    let frame = this.allocateOn(node, content);
+    for (let i = 1; frame < 0 && i < this.nodes; i++) frame = this.allocateOn((node + i) % this.nodes, content);
+    return frame;
+  }
+
+  /** A frame of that node and no other (__GFP_THISNODE). */
+  allocateOn(node: number, content: number): number {
+    const list = this.layout.freeFrames + node;
+    const frame = this.words[list]! - 1;
     if (frame < 0) return -1;
-    this.words[this.layout.freeFrames] = this.frame(frame, CONTENT);
+    this.words[list] = this.frame(frame, CONTENT);
     this.setFrame(frame, CONTENT, content);
     this.setFrame(frame, FRAME_FLAGS, IN_USE);
     return frame;
@@ -86,7 +131,8 @@ export class MachineFrames {
   free(frame: number): void {
     const { at, entryWords } = this.layout.frames;
     this.words.fill(0, at + frame * entryWords, at + (frame + 1) * entryWords);
-    this.setFrame(frame, CONTENT, this.words[this.layout.freeFrames]!);
-    this.words[this.layout.freeFrames] = frame + 1;
+    const list = this.layout.freeFrames + this.nodeOf(frame);
+    this.setFrame(frame, CONTENT, this.words[list]!);
+    this.words[list] = frame + 1;
   }
 }

@@ -8,6 +8,7 @@ import { WAIT } from "./memory.js";
 import { VM_DONTCOPY } from "./tables.js";
 
 const EAGAIN = 11;
+const EACCES = 13;
 const ENODEV = 19;
 const EINVAL = 22;
 const HUGE_PAGE_BYTES = 2 << 20;
@@ -52,7 +53,7 @@ export class ModelMemory implements Memory {
   }
 
   async #piece(
-    { operation, hugePages, inherit }: MemoryRequest,
+    { operation, hugePages, inherit, node }: MemoryRequest,
     piece: Range,
   ): Promise<{ pagesDone: number; errno: number; isHuge: boolean }> {
     const machine = this.#machine;
@@ -72,9 +73,8 @@ export class ModelMemory implements Memory {
         return this.#each(first, count, (page) => this.#noticed(page, () => machine.freeLazily(page)));
       case "pageOut":
         return this.#each(first, count, (page) => this.#noticed(page, () => this.#pageOut(page)));
-      // There's one node, and every page is on it.
       case "migrate":
-        return { pagesDone: count, errno: 0, isHuge: false };
+        return this.#each(first, count, (page) => this.#noticed(page, () => this.#migrate(page, node!)));
       case "makeReadOnly":
         return this.#each(first, count, (page) => this.#noticed(page, () => machine.protect(page, false)));
       case "makeWritable":
@@ -103,6 +103,11 @@ export class ModelMemory implements Memory {
   /** MADV_PAGEOUT leaves what other processes have too. */
   #pageOut(page: number): number {
     return this.#machine.isShared(page) ? -EAGAIN : this.#machine.reclaim(page);
+  }
+
+  /** move_pages neither, but refuses at once. */
+  #migrate(page: number, node: number): number {
+    return this.#machine.isShared(page) ? -EACCES : this.#machine.migrate(page, node);
   }
 
   /** An operation that does otherwise with a page that was written. */
@@ -154,7 +159,7 @@ export class ModelMemory implements Memory {
   }
 
   nodes(): readonly number[] {
-    return [0];
+    return Array.from({ length: this.#machine.nodes }, (_, node) => node);
   }
 
   hasSwap(): boolean {

@@ -6,7 +6,7 @@
  * PageAnonExclusive is "mapped once": nothing but page tables shares a frame here.
  *
  * What isn't modelled: page tables of several levels, TLBs, LRU order (whoever calls `reclaim` chooses), partial maps of large folios,
- * zones and nodes beyond "another frame", KSM, the zero page, memory cgroups, mremap. Two processes that bring the same page in from
+ * zones, KSM, the zero page, memory cgroups, mremap. Two processes that bring the same page in from
  * swap get a frame each at once; in Linux they share the swap cache's until one of them stores.
  */
 
@@ -25,6 +25,7 @@ import {
   PINS,
   PTE_DIRTY,
   PTE_FLAGS,
+  PTE_PROTNONE,
   PTE_SOFT_DIRTY,
   PTE_WRITE,
   PTE_YOUNG,
@@ -68,7 +69,7 @@ export class MachineMemory extends MachineFrames {
       frame = this.#bringIn(page);
       if (frame < 0) return frame;
       this.setFlags(page, writable ? PTE_WRITE : 0);
-    }
+    } else if ((flags & PTE_PROTNONE) !== 0) frame = this.#hintingFault(page);
     this.setFlags(page, PTE_YOUNG);
     if (!write) return 0;
     if (!this.is(page, PTE_WRITE)) {
@@ -78,6 +79,14 @@ export class MachineMemory extends MachineFrames {
     }
     this.#dirtied(page, frame);
     return 0;
+  }
+
+  /** do_numa_page: the page comes to the node that its process runs on, unless somebody refers to it. Its frame from now on. */
+  #hintingFault(page: number): number {
+    this.setFlags(page, 0, PTE_PROTNONE);
+    // MIGRATE_ASYNC: where it would have to wait it gives up.
+    this.migrate(page, this.homeOf(page));
+    return this.frameOf(page);
   }
 
   /** A fault that makes a page present and this process's alone, without a store (FAULT_FLAG_UNSHARE). */
@@ -92,7 +101,7 @@ export class MachineMemory extends MachineFrames {
     if (!this.isShared(page)) return from;
     const moves = this.design === "notifier" && this.frame(from, IN_FLIGHT) > 0;
     invariant("STATE", !moves, `page ${page} is copied away from I/O in flight`);
-    const to = this.allocate(this.frame(from, CONTENT));
+    const to = this.allocate(this.frame(from, CONTENT), this.homeOf(page));
     if (to < 0) return -ENOMEM;
     this.unmap(page);
     this.map(page, to);
@@ -103,7 +112,7 @@ export class MachineMemory extends MachineFrames {
   /** A page that isn't there: zeros, or what swap has. Swapped in for a load it's writable at once, but clean, and keeps its copy in swap. */
   #bringIn(page: number): number {
     const swapSlot = -this.pte(page, TARGET) - 1;
-    const frame = this.allocate(swapSlot >= 0 ? this.swap(swapSlot, SWAP_CONTENT) : 0);
+    const frame = this.allocate(swapSlot >= 0 ? this.swap(swapSlot, SWAP_CONTENT) : 0, this.homeOf(page));
     if (frame < 0) return -ENOMEM;
     if (swapSlot >= 0) this.setFrame(frame, BACKING, swapSlot + 1);
     this.map(page, frame);
@@ -171,7 +180,7 @@ export class MachineMemory extends MachineFrames {
     if (target < 0) this.#putSwap(-target - 1);
     if (target > 0) this.unmap(page);
     this.setPte(page, TARGET, 0);
-    this.setFlags(page, 0, PTE_WRITE | PTE_DIRTY | PTE_YOUNG | PTE_SOFT_DIRTY);
+    this.setFlags(page, 0, PTE_WRITE | PTE_DIRTY | PTE_YOUNG | PTE_SOFT_DIRTY | PTE_PROTNONE);
   }
 
   /** Takes the entry away, keeps its dirty bit in the folio. */
@@ -179,7 +188,7 @@ export class MachineMemory extends MachineFrames {
     const frame = this.frameOf(page);
     if (this.is(page, PTE_DIRTY)) this.setFrameFlags(frame, FOLIO_DIRTY);
     this.setPte(page, TARGET, 0);
-    this.setFlags(page, 0, PTE_WRITE | PTE_DIRTY | PTE_YOUNG);
+    this.setFlags(page, 0, PTE_WRITE | PTE_DIRTY | PTE_YOUNG | PTE_PROTNONE);
     this.setFrame(frame, MAPS, this.frame(frame, MAPS) - 1);
     this.putFrame(frame);
   }
@@ -291,13 +300,16 @@ export class MachineMemory extends MachineFrames {
     return -1;
   }
 
-  /** Moves a page to another frame: move_pages, compaction, NUMA balancing. EAGAIN while somebody refers to it. */
-  migrate(page: number): number {
+  /**
+   * Moves a page: to that node, if it isn't there (move_pages, NUMA balancing); without one to another frame where it is (compaction).
+   * EAGAIN while somebody refers to it, ENOMEM where that node has nothing free.
+   */
+  migrate(page: number, node?: number): number {
     const from = this.frameOf(page);
-    if (from < 0) return 0;
+    if (from < 0 || node === this.nodeOf(from)) return 0;
     if (this.mustWait(page)) return WAIT;
     if (this.#isHeld(page, from)) return -EAGAIN;
-    const to = this.allocate(this.frame(from, CONTENT));
+    const to = this.allocateOn(node ?? this.nodeOf(from), this.frame(from, CONTENT));
     if (to < 0) return -ENOMEM;
     const { at, entryWords } = this.layout.frames;
     this.words.copyWithin(at + to * entryWords, at + from * entryWords, at + (from + 1) * entryWords);
@@ -307,20 +319,28 @@ export class MachineMemory extends MachineFrames {
     return 0;
   }
 
-  /** One huge page of `pages` small ones: all or nothing. */
+  /** One huge page of `pages` small ones, on the node that has most of them: all or nothing. What others have too is copied for it. */
   collapse(first: number, pages: number): number {
+    const counts = new Array<number>(this.nodes).fill(0);
     for (let page = first; page < first + pages; page++) {
       const frame = this.frameOf(page);
       if (frame < 0) return -EAGAIN;
       if (this.mustWait(page)) return WAIT;
       if (this.#isHeld(page, frame)) return -EAGAIN;
+      counts[this.nodeOf(frame)]!++;
     }
+    const node = counts.indexOf(Math.max(...counts));
     for (let page = first; page < first + pages; page++) {
-      const errno = this.isShared(page) ? Math.min(0, this.#own(page)) : this.migrate(page);
+      const errno = this.#gather(page, node);
       if (errno < 0) return errno;
-      this.setFrameFlags(this.frameOf(page), HUGE);
     }
+    for (let page = first; page < first + pages; page++) this.setFrameFlags(this.frameOf(page), HUGE);
     return 0;
+  }
+
+  #gather(page: number, node: number): number {
+    if (this.isShared(page)) return Math.min(0, this.#own(page));
+    return this.migrate(page, this.nodeOf(this.frameOf(page)) === node ? undefined : node);
   }
 
   /** References beyond the mappings that are found: mm/ gives up (folio_maybe_dma_pinned, folio_expected_ref_count). */

@@ -12,8 +12,9 @@ export type Design =
   | "notifier";
 
 export interface MachineSize {
-  /** Physical frames. */
+  /** Physical frames, and NUMA nodes that share them equally, in order. Default 1. */
   readonly frames: number;
+  readonly nodes?: number;
   /** Pages of a process's address space. */
   readonly pages: number;
   /** Processes there can be at a time. Default 1. A page's number counts through all of them: process × pages + page. */
@@ -71,6 +72,8 @@ export const PTE_SOFT_DIRTY = 16;
 export const VM_MAPPED = 32;
 /** madvise(MADV_DONTFORK): children don't get it. */
 export const VM_DONTCOPY = 64;
+/** NUMA balancing wants to see the next access: it faults. Devices find the page all the same. */
+export const PTE_PROTNONE = 128;
 
 /** Words of a swap slot: its content, and how many refer to it: page table entries, or the frame that it's a copy of. */
 export const SWAP_CONTENT = 0;
@@ -123,10 +126,12 @@ export interface Table {
 
 export interface Layout {
   readonly words: number;
-  /** One word: the first free frame + 1; a free frame's CONTENT names the next. */
+  /** A word a node: its first free frame + 1; a free frame's CONTENT names the next. */
   readonly freeFrames: number;
   /** One word: where the search for a free request begins. */
   readonly nextRequest: number;
+  /** A word a process: the node that it runs on, and has its memory from if it can. Not there where there's one node. */
+  readonly runsOn: number;
   readonly frames: Table;
   readonly pages: Table;
   readonly swap: Table;
@@ -136,19 +141,21 @@ export interface Layout {
 }
 
 export function layoutOf(size: MachineSize): Layout {
+  const { nodes = 1, processes = 1 } = size;
   const freeFrames = 0;
-  const nextRequest = 1;
-  let words = 2;
+  const nextRequest = nodes;
+  const runsOn = nextRequest + 1;
+  let words = runsOn + (nodes > 1 ? processes : 0);
   const table = (entries: number, entryWords: number): Table => {
     const at = words;
     words += entries * entryWords;
     return { at, entryWords, entries };
   };
   const frames = table(size.frames, FRAME_WORDS);
-  const pages = table(size.pages * (size.processes ?? 1), PTE_WORDS);
+  const pages = table(size.pages * processes, PTE_WORDS);
   const swap = table(size.swapSlots, SWAP_WORDS);
   const blocks = table(size.blocks, BLOCK_WORDS);
   const slots = table(size.bufferSlots, SLOT_WORDS + size.bufferPages);
   const requests = table(size.requests, REQUEST_WORDS + size.requestPages);
-  return { words, freeFrames, nextRequest, frames, pages, swap, blocks, slots, requests };
+  return { words, freeFrames, nextRequest, runsOn, frames, pages, swap, blocks, slots, requests };
 }
