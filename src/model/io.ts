@@ -8,6 +8,7 @@
 
 import { invariant } from "../core/assert.js";
 import { EFAULT } from "../core/ports.js";
+import { chargeSlot, ROOT, unchargeSlot } from "./memlock.js";
 import { MachineMemory } from "./memory.js";
 import {
   BLOCK_CHECKSUM,
@@ -93,26 +94,34 @@ export class MachineIo extends MachineMemory {
     invariant("STATE", this.frame(frame, PINS) >= 0, `frame ${frame} has fewer pins than none`);
   }
 
-  /** IORING_REGISTER_BUFFERS_UPDATE of one empty slot: pins the pages for writing. */
-  register(slot: number, firstPage: number, pages: number): number {
+  /**
+   * IORING_REGISTER_BUFFERS_UPDATE of one empty slot: pins the pages for writing, and charges whose ring it is. -EFAULT, or -ENOMEM: no
+   * memory, or beyond the user's limit.
+   */
+  register(slot: number, firstPage: number, pages: number, user = ROOT): number {
     const entry = at(this.layout.slots, slot);
     invariant("STATE", this.words[entry + SLOT_STATE] === SLOT_EMPTY, `buffer slot ${slot} isn't empty`);
     if (pages > this.size.bufferPages) return -EINVAL;
     for (let i = 0; i < pages; i++) {
       const file = this.pte(firstPage + i, FILE_BLOCK) !== 0;
       const frame = file ? -EFAULT : this.#find(firstPage + i, true);
-      if (frame < 0) {
-        for (let back = 0; back < i; back++) this.#unpin(this.words[entry + SLOT_WORDS + back]!);
-        this.words.fill(0, entry, entry + this.layout.slots.entryWords);
-        return frame;
-      }
+      if (frame < 0) return this.#unregistered(entry, i, frame);
       this.#pin(frame, 1);
       this.words[entry + SLOT_WORDS + i] = frame;
     }
-    this.words[entry + SLOT_STATE] = SLOT_LIVE;
     this.words[entry + SLOT_FIRST_PAGE] = firstPage;
     this.words[entry + SLOT_PAGES] = pages;
+    const refused = chargeSlot(this, entry, user);
+    if (refused < 0) return this.#unregistered(entry, pages, refused);
+    this.words[entry + SLOT_STATE] = SLOT_LIVE;
     return 0;
+  }
+
+  /** Nothing is left of a registration whose first pages were pinned. */
+  #unregistered(entry: number, pinned: number, errno: number): number {
+    for (let i = 0; i < pinned; i++) this.#unpin(this.words[entry + SLOT_WORDS + i]!);
+    this.words.fill(0, entry, entry + this.layout.slots.entryWords);
+    return errno;
   }
 
   /** Empties a slot. True: its pages are released now, and its tag is due; else both come with the end of its last request. */
@@ -127,9 +136,8 @@ export class MachineIo extends MachineMemory {
   #releaseSlot(slot: number): boolean {
     const entry = at(this.layout.slots, slot);
     if (this.words[entry + SLOT_STATE] !== SLOT_LEAVING || this.words[entry + SLOT_USERS] !== 0) return false;
-    const pages = this.words[entry + SLOT_PAGES]!;
-    for (let i = 0; i < pages; i++) this.#unpin(this.words[entry + SLOT_WORDS + i]!);
-    this.words.fill(0, entry, entry + this.layout.slots.entryWords);
+    unchargeSlot(this, entry);
+    this.#unregistered(entry, this.words[entry + SLOT_PAGES]!, 0);
     return true;
   }
 

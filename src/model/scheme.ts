@@ -55,6 +55,9 @@ export interface ModelSchemeOptions {
   readonly bufferSlots: number;
   /** Where its buffer table begins among the machine's slots. */
   readonly firstSlot: number;
+  /** Whom what it registers is charged to, and what is done when it's closed. */
+  readonly user?: number;
+  readonly closed?: () => void;
   readonly timing: ModelTiming;
   readonly faults: ModelFaults;
   readonly woken: () => void;
@@ -240,12 +243,14 @@ export class ModelScheme implements Scheme, Registrations {
 
   close(): void {
     invariant("STATE", this.#prepared.length === 0, "a ring is closed before its requests were submitted");
+    this.#options.closed?.();
   }
 
   take(slot: number, address: number, bytes: number): number {
     const { noLease } = this.#options.faults;
     if (noLease > 0 && this.#machine.random.stream("no lease").chance(noLease)) return -ENOMEM;
-    return this.#machine.register(this.#slotOf(slot), this.#machine.pageAt(address), bytes / PAGE_BYTES);
+    const firstPage = this.#machine.pageAt(address);
+    return this.#machine.register(this.#slotOf(slot), firstPage, bytes / PAGE_BYTES, this.#options.user);
   }
 
   drop(slot: number): number {

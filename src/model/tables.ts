@@ -30,6 +30,8 @@ export interface MachineSize {
   /** Requests in the kernel at a time, and pages of one at most. */
   readonly requests: number;
   readonly requestPages: number;
+  /** RLIMIT_MEMLOCK in pages, one for everything of a user; and how many users have it. Default: there's root only, who has no limit. */
+  readonly memlock?: { readonly users: number; readonly pages: number };
 }
 
 /** Words of a frame. */
@@ -92,6 +94,10 @@ export const SLOT_FIRST_PAGE = 1;
 export const SLOT_PAGES = 2;
 export const SLOT_USERS = 3;
 export const SLOT_WORDS = 4;
+/** Where there are users with a limit, at `Layout.slotAccount`: the user + 1 who is charged for it, and for how many pages. */
+export const ACCOUNT_USER = 0;
+export const ACCOUNT_PAGES = 1;
+const ACCOUNT_WORDS = 2;
 
 /** SLOT_STATE. */
 export const SLOT_EMPTY = 0;
@@ -132,6 +138,10 @@ export interface Layout {
   readonly nextRequest: number;
   /** A word a process: the node that it runs on, and has its memory from if it can. Not there where there's one node. */
   readonly runsOn: number;
+  /** A word a user with a limit: pages that are locked. */
+  readonly locked: number;
+  /** The words of a buffer slot's account, counted from its first; 0: it has none. */
+  readonly slotAccount: number;
   readonly frames: Table;
   readonly pages: Table;
   readonly swap: Table;
@@ -145,7 +155,8 @@ export function layoutOf(size: MachineSize): Layout {
   const freeFrames = 0;
   const nextRequest = nodes;
   const runsOn = nextRequest + 1;
-  let words = runsOn + (nodes > 1 ? processes : 0);
+  const locked = runsOn + (nodes > 1 ? processes : 0);
+  let words = locked + (size.memlock?.users ?? 0);
   const table = (entries: number, entryWords: number): Table => {
     const at = words;
     words += entries * entryWords;
@@ -155,7 +166,8 @@ export function layoutOf(size: MachineSize): Layout {
   const pages = table(size.pages * processes, PTE_WORDS);
   const swap = table(size.swapSlots, SWAP_WORDS);
   const blocks = table(size.blocks, BLOCK_WORDS);
-  const slots = table(size.bufferSlots, SLOT_WORDS + size.bufferPages);
+  const slotAccount = size.memlock === undefined ? 0 : SLOT_WORDS + size.bufferPages;
+  const slots = table(size.bufferSlots, SLOT_WORDS + size.bufferPages + (slotAccount > 0 ? ACCOUNT_WORDS : 0));
   const requests = table(size.requests, REQUEST_WORDS + size.requestPages);
-  return { words, freeFrames, nextRequest, runsOn, frames, pages, swap, blocks, slots, requests };
+  return { words, freeFrames, nextRequest, runsOn, locked, slotAccount, frames, pages, swap, blocks, slots, requests };
 }

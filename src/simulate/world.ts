@@ -3,15 +3,19 @@
 import { systemError } from "../core/errors.js";
 import type { Host, NodeHandle, OpenedFile, StartedScheme, WaitHistogram } from "../core/host.js";
 import { claim, forEachDue, HEARTBEAT_MS, HELD_SLOTS, IDLE_MS, MAX_MS, returned } from "../core/lease-table.js";
-import { type EngineOptions, settingsOf } from "../core/options.js";
+import { type EngineOptions, type EngineSettings, settingsOf } from "../core/options.js";
 import type { Loop, SchemeName, Watchdog } from "../core/ports.js";
 import { PortableEngine, startFirst } from "../engine.js";
+import { PAGE_BYTES } from "../model/contents.js";
 import { type Descriptor, type ModelFile, ModelFiles } from "../model/files.js";
 import { Machine } from "../model/machine.js";
+import { lock, ROOT, ringPages, unlock } from "../model/memlock.js";
 import { ModelMemory } from "../model/memory-thread.js";
 import { type ModelFaults, ModelScheme, type ModelTiming, NO_FAULTS } from "../model/scheme.js";
 import type { Design, MachineSize } from "../model/tables.js";
 
+/** What the real start-up test of leases has locked: its ring, and two registrations of 64 KiB. */
+const LEASE_TEST_PAGES = 2 + 2 * 16;
 const ENOENT = 2;
 const EBADF = 9;
 const NAMES: Record<number, readonly [string, string]> = {
@@ -82,23 +86,24 @@ export class World {
     for (let run = this.#microtasks.shift(); run !== undefined; run = this.#microtasks.shift()) run();
   }
 
-  /** As `Engine.open`. */
-  openEngine(options: EngineOptions): PortableEngine {
+  /** As `Engine.open`, in a process of that user. Default: root, who has no limit (`size.memlock`). */
+  openEngine(options: EngineOptions, user = ROOT): PortableEngine {
     // Nobody else has code in this machine's one process: there's nothing to follow.
-    const settings = settingsOf({ ...options, events: { userfaultfd: false } }, Number.POSITIVE_INFINITY);
-    const host = this.#host();
+    const host = this.#host(user);
+    const settings = settingsOf({ ...options, events: { userfaultfd: false } }, host.memlockBytes());
     return new PortableEngine(host, settings, startFirst(host, settings));
   }
 
-  #host(): Host {
+  #host(user: number): Host {
+    const { memlock } = this.machine.size;
     return {
       memory: this.#memory,
       loop: this.#loop(),
       describe: (errno) => NAMES[-errno] ?? [`errno ${-errno}`, "unknown error"],
       waitHistogram,
-      memlockBytes: () => Number.POSITIVE_INFINITY,
-      startScheme: (name, settings, bufferSlots) =>
-        this.#startScheme(name, settings.depth, settings.pin === "per-io" ? 0 : bufferSlots, settings.pin),
+      memlockBytes: () =>
+        user === ROOT || memlock === undefined ? Number.POSITIVE_INFINITY : memlock.pages * PAGE_BYTES,
+      startScheme: (name, settings, bufferSlots) => this.#startScheme(name, settings, bufferSlots, user),
       openFollower: () => {
         throw new Error("the model has no userfaultfd");
       },
@@ -122,8 +127,20 @@ export class World {
     };
   }
 
-  #startScheme(name: SchemeName, depth: number, bufferSlots: number, pin: StartedScheme["pin"]): StartedScheme {
+  #startScheme(name: SchemeName, settings: EngineSettings, slots: number, user: number): StartedScheme | string {
+    const { depth } = settings;
     let wake = (): void => {};
+    let { pin } = settings;
+    const degraded: string[] = [];
+    if (name === "io_uring" && pin === "lease" && !this.#hasRoom(user, LEASE_TEST_PAGES)) {
+      pin = "per-io";
+      degraded.push("RLIMIT_MEMLOCK leaves no room for a lease: raise it (ulimit -l). I/O goes per-io");
+    }
+    const bufferSlots = pin === "per-io" ? 0 : slots;
+    // The ring, and the one that wakes the loop.
+    const locked = name === "io_uring" ? ringPages(2 * depth, 2 * depth + bufferSlots) + ringPages(2, 4) : 0;
+    if (lock(this.machine, user, locked) < 0)
+      return "RLIMIT_MEMLOCK leaves no room for a ring: raise it (ulimit -l), or take a smaller depth.";
     const scheme = new ModelScheme(this.machine, {
       name,
       depth,
@@ -131,18 +148,28 @@ export class World {
       firstSlot: this.#takeSlots(bufferSlots),
       timing: this.#options.timing,
       faults: this.#options.faults ?? NO_FAULTS,
+      user,
+      closed: () => unlock(this.machine, user, locked),
       woken: () => this.#onceFree(wake),
       descriptorOf: (fd) => this.#open.get(fd),
     });
+    if (scheme.registrations === null && pin !== "per-io") degraded.push(`the scheme ${name} registers nothing`);
     return {
       scheme,
       pin: scheme.registrations === null ? "per-io" : pin,
-      degraded: scheme.registrations === null && pin !== "per-io" ? [`the scheme ${name} registers nothing`] : [],
+      degraded,
       onWoken: (run) => {
         wake = run;
       },
       openWatchdog: () => this.#watchdog(scheme),
     };
+  }
+
+  /** Whether so much could be locked now. */
+  #hasRoom(user: number, pages: number): boolean {
+    if (lock(this.machine, user, pages) < 0) return false;
+    unlock(this.machine, user, pages);
+    return true;
   }
 
   /** A buffer table for a new ring: the first of so many slots in a row. Rings are few: they're handed out in turn. */
