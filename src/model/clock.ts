@@ -1,17 +1,22 @@
 /** Virtual time: what is to happen, in its order. Nothing else moves the clock. */
 
+/** One thing to come. Those of `after` are used again and again: there are millions of them in a campaign. */
 interface Event {
-  readonly atMs: number;
+  atMs: number;
   /** Events of one moment happen in the order in which they were asked for. */
-  readonly order: number;
-  readonly run: () => void;
-  readonly background: boolean;
+  order: number;
+  run: (value: number) => void;
+  value: number;
+  /** 0: happens once. */
+  readonly everyMs: number;
   cancelled: boolean;
 }
 
 export class VirtualClock {
   /** A binary heap by time, then order. */
   readonly #heap: Event[] = [];
+  /** Events of `after` that have happened. */
+  readonly #unused: Event[] = [];
   #nextOrder = 0;
   #nowMs = 0;
   #foreground = 0;
@@ -27,29 +32,28 @@ export class VirtualClock {
     return this.#foreground > 0;
   }
 
-  /** Runs `run` after so many milliseconds (fractions too). */
-  after(ms: number, run: () => void): void {
-    this.#add(ms, run, false);
+  /** Runs `run(value)` after so many milliseconds (fractions too). With `value` one function does for many events. */
+  after(ms: number, run: (value: number) => void, value = 0): void {
+    const event = this.#unused.pop() ?? { atMs: 0, order: 0, run, value, everyMs: 0, cancelled: false };
+    event.run = run;
+    event.value = value;
+    this.#add(event, ms);
+    if (this.#foreground++ === 0) this.awake?.();
   }
 
   /** Runs `run` every so often, for as long as there is anything else to do; the returned function ends it. */
   every(ms: number, run: () => void): () => void {
-    let event: Event;
-    const again = (): void => {
-      event = this.#add(ms, again, true);
-      run();
-    };
-    event = this.#add(ms, again, true);
+    const event = { atMs: 0, order: 0, run, value: 0, everyMs: ms, cancelled: false };
+    this.#add(event, ms);
     return () => {
       event.cancelled = true;
     };
   }
 
-  #add(ms: number, run: () => void, background: boolean): Event {
-    const event = { atMs: this.#nowMs + ms, order: this.#nextOrder++, run, background, cancelled: false };
+  #add(event: Event, ms: number): void {
+    event.atMs = this.#nowMs + ms;
+    event.order = this.#nextOrder++;
     this.#up(this.#heap.push(event) - 1, event);
-    if (!background && this.#foreground++ === 0) this.awake?.();
-    return event;
   }
 
   /** Goes on to the next event and runs it. False: there was none. */
@@ -57,8 +61,13 @@ export class VirtualClock {
     for (let next = this.#pop(); next !== undefined; next = this.#pop()) {
       if (next.cancelled) continue;
       this.#nowMs = next.atMs;
-      if (!next.background) this.#foreground--;
-      next.run();
+      const { run, value, everyMs } = next;
+      if (everyMs > 0) this.#add(next, everyMs);
+      else {
+        this.#foreground--;
+        this.#unused.push(next);
+      }
+      run(value);
       return true;
     }
     return false;

@@ -47,7 +47,7 @@ export class ModelMemory implements Memory {
     return { pages, done, busy: pages - done, errno, huge };
   }
 
-  #pause(name: string, mostMs: number): Promise<void> {
+  #pause(name: string, mostMs: number): Promise<unknown> {
     const { clock, random } = this.#machine;
     return new Promise((resolve) => clock.after(random.stream(name).upTo(mostMs), resolve));
   }
@@ -142,7 +142,7 @@ export class ModelMemory implements Memory {
       const result = operate();
       if (result !== -EAGAIN && result !== WAIT) return result;
       if (result === -EAGAIN && clock.nowMs - began + waitMs > PATIENCE_MS) return result;
-      await new Promise<void>((resolve) => clock.after(Math.min(waitMs, 1), resolve));
+      await new Promise<unknown>((resolve) => clock.after(Math.min(waitMs, 1), resolve));
     }
   }
 

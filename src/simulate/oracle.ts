@@ -1,96 +1,92 @@
 /**
  * What the program may find on every page, from what it asked for and was told alone. A request or a memory operation takes effect at one
- * moment between its begin and its end; where two overlap either order is right, so a page may have several contents that are right.
+ * moment between its begin and its end; where two overlap either order is right, so a page may have two contents that are right: what was
+ * last stored or read, and the zeros of a discard.
  */
 
 import { violated } from "../core/assert.js";
 
-interface Page {
-  /** Contents that are right now. */
-  allowed: number[];
-  /** Reads in flight: the page may be any part of the way. */
-  reading: number;
-  /** Discards in progress, and how many have begun in all. */
-  discarding: number;
-  discards: number;
-  /** Counts stores and reads. */
-  touched: number;
-}
-
-/** What is remembered of a page while something of it is in progress. */
-export interface Since {
-  readonly discards: number;
-  readonly touched: number;
-}
-
 export class Oracle {
-  readonly #pages = new Map<number, Page>();
+  /** By page, all of them: what was last stored or read, */
+  readonly #content: Int32Array;
+  /** whether zeros are as right, */
+  readonly #orZero: Uint8Array;
+  /** how many reads are in flight (the page may be any part of the way), */
+  readonly #reading: Int32Array;
+  /** how many discards are in progress, and how many have begun in all, */
+  readonly #discarding: Int32Array;
+  readonly #discards: Int32Array;
+  /** and how often it was stored to or read. */
+  readonly #touched: Int32Array;
 
-  #page(page: number): Page {
-    let found = this.#pages.get(page);
-    if (found === undefined) {
-      found = { allowed: [0], reading: 0, discarding: 0, discards: 0, touched: 0 };
-      this.#pages.set(page, found);
-    }
-    return found;
+  constructor(pages: number) {
+    this.#content = new Int32Array(pages);
+    this.#orZero = new Uint8Array(pages);
+    this.#reading = new Int32Array(pages);
+    this.#discarding = new Int32Array(pages);
+    this.#discards = new Int32Array(pages);
+    this.#touched = new Int32Array(pages);
   }
 
-  since(page: number): Since {
-    const { discards, touched } = this.#page(page);
-    return { discards, touched };
+  content(page: number): number {
+    return this.#content[page]!;
+  }
+
+  orZero(page: number): boolean {
+    return this.#orZero[page] === 1;
+  }
+
+  discards(page: number): number {
+    return this.#discards[page]!;
+  }
+
+  #becomes(page: number, content: number, orZero: boolean): void {
+    this.#content[page] = content;
+    this.#orZero[page] = orZero ? 1 : 0;
   }
 
   /** The program stores something. */
   stored(page: number, content: number): void {
-    const p = this.#page(page);
-    p.touched++;
-    p.allowed = p.discarding > 0 ? [content, 0] : [content];
+    this.#touched[page]!++;
+    this.#becomes(page, content, this.#discarding[page]! > 0);
   }
 
-  readBegins(page: number): Since {
-    const p = this.#page(page);
-    p.reading++;
-    p.touched++;
-    return this.since(page);
+  /** What `readEnds` has to be told. */
+  readBegins(page: number): number {
+    this.#reading[page]!++;
+    this.#touched[page]!++;
+    return this.#discards[page]!;
   }
 
-  /** `content` null: it failed, or never got so far. */
-  readEnds(page: number, content: number | null, begun: Since): void {
-    const p = this.#page(page);
-    p.reading--;
-    p.touched++;
-    const overlapped = p.discarding > 0 || p.discards !== begun.discards;
-    if (content !== null) p.allowed = overlapped ? [content, 0] : [content];
+  readEnds(page: number, content: number, begun: number): void {
+    this.readFails(page);
+    this.#becomes(page, content, this.#discarding[page]! > 0 || this.#discards[page] !== begun);
   }
 
-  discardBegins(page: number): Since {
-    const p = this.#page(page);
-    p.discarding++;
-    p.discards++;
-    if (!p.allowed.includes(0)) p.allowed.push(0);
-    return this.since(page);
+  /** It failed, or never got so far. */
+  readFails(page: number): void {
+    this.#reading[page]!--;
+    this.#touched[page]!++;
+  }
+
+  /** What `discardEnds` has to be told. */
+  discardBegins(page: number): number {
+    this.#discarding[page]!++;
+    this.#discards[page]!++;
+    this.#orZero[page] = 1;
+    return this.#touched[page]!;
   }
 
   /** `lazily`: until it's written again the page may read as before. */
-  discardEnds(page: number, lazily: boolean, begun: Since): void {
-    const p = this.#page(page);
-    p.discarding--;
-    if (!lazily && p.reading === 0 && p.touched === begun.touched) p.allowed = [0];
-  }
-
-  /** What a write that begins now may write. */
-  contents(page: number): readonly number[] {
-    return this.#page(page).allowed;
+  discardEnds(page: number, lazily: boolean, begun: number): void {
+    this.#discarding[page]!--;
+    if (!lazily && this.#reading[page] === 0 && this.#touched[page] === begun) this.#becomes(page, 0, true);
   }
 
   check(page: number, found: number): void {
-    const p = this.#page(page);
-    if (p.reading > 0 || p.allowed.includes(found)) return;
-    violated("LINEAR", `page ${page} holds ${found}, where ${p.allowed.join(" or ")} would be right`);
-  }
-
-  /** Pages that something is known of. */
-  get known(): Iterable<number> {
-    return this.#pages.keys();
+    const content = this.#content[page]!;
+    if (found === content || this.#reading[page]! > 0 || (found === 0 && this.#orZero[page] === 1)) return;
+    const right = this.orZero(page) ? `${content} or 0` : `${content}`;
+    violated("LINEAR", `page ${page} holds ${found}, where ${right} would be right`);
   }
 }

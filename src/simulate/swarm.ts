@@ -21,6 +21,11 @@ export interface Swarm {
 }
 
 const SOME = [0, 0.02, 0.1] as const;
+/**
+ * However slow the device is, for every request on average an operation, and so often something of the kernel's own: what else happens
+ * while all wait for the device says nothing new.
+ */
+const PER_REQUEST = { operations: 1, kernel: 4 } as const;
 
 export function swarmOf(seed: number): Swarm {
   const random = new NamedRandom(seed);
@@ -28,6 +33,16 @@ export function swarmOf(seed: number): Swarm {
   const depth = pick("depth", [1, 2, 8, 32, 128]);
   const chunk = pick("chunk", [65536, 262144, 2 << 20]);
   const idle = pick("idle", [1, 5, 50]);
+  const deviceMs = pick("device", [
+    [0.001, 0.002],
+    [0.01, 0.2],
+    [0.05, 5],
+    [0.01, 50],
+  ] as const);
+  const inFlight = Math.max(1, Math.min(pick("in flight", [1, 4, 16, 64]), depth));
+  const requestMs = (deviceMs[0] + deviceMs[1]) / 2 / inFlight;
+  const atMost = (meanMs: number, perRequest: number): number =>
+    meanMs === 0 ? 0 : Math.max(meanMs, requestMs / perRequest);
   return {
     engine: {
       scheme: pick("scheme", ["io_uring", "io_uring", "io_uring", "aio", "direct"] as const),
@@ -41,24 +56,19 @@ export function swarmOf(seed: number): Swarm {
       },
     },
     timing: {
-      deviceMs: pick("device", [
-        [0.001, 0.002],
-        [0.01, 0.2],
-        [0.05, 5],
-        [0.01, 50],
-      ] as const),
+      deviceMs,
       releaseMs: pick("release", [0.01, 1, 9.4]),
       tagMs: pick("tag", [0, 0, 0.05, 3]),
       wakeMs: pick("wake", [0.005, 0.05]),
     },
     faults: { eio: pick("eio", SOME), short: pick("short", SOME), noLease: pick("no lease", SOME) },
     arenaMiB: pick("arena", [2, 4, 8]),
-    inFlight: Math.max(1, Math.min(pick("in flight", [1, 4, 16, 64]), depth)),
+    inFlight,
     requestPages: pick("request pages", [1, 1, 2, 8]),
     writeShare: pick("writes", [0, 0.1, 0.5]),
-    operationMs: pick("operations", [0, 0.3, 2, 10]),
-    reclaimMs: pick("reclaim", [0, 0.5, 5]),
-    compactionMs: pick("compaction", [0, 0.5, 5]),
+    operationMs: atMost(pick("operations", [0, 0.3, 2, 10]), PER_REQUEST.operations),
+    reclaimMs: atMost(pick("reclaim", [0, 0.5, 5]), PER_REQUEST.kernel),
+    compactionMs: atMost(pick("compaction", [0, 0.5, 5]), PER_REQUEST.kernel),
     busyMs: pick("busy", [0, 0, 20, 300]),
   };
 }

@@ -52,12 +52,12 @@ const MISTAKES = [
   ["takes leases that are no registrations", ModelScheme.prototype, "take", () => 0],
 ] as const;
 
-// Seeds 7 to 9: found among the first of all.
+// Seeds 16 to 18: found among the first of all.
 for (const [mistake, of, method, by] of MISTAKES)
   test(`an engine that ${mistake} is found out`, () =>
     broken(of as object, method as never, by, async () => {
       const report = await campaign({
-        seed: 7,
+        seed: 16,
         runs: 3,
         requests: 1000,
         shard: ALL,
@@ -78,7 +78,7 @@ test("what failed is made smaller, and fails the same way", () =>
     () => 0,
     async () => {
       const report = await campaign({
-        seed: 7,
+        seed: 16,
         runs: 3,
         requests: 2000,
         shard: ALL,
