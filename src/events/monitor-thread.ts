@@ -8,12 +8,12 @@ import { parentPort, receiveMessageOnPort, workerData } from "node:worker_thread
 import { loadLibc } from "../linux/libc.js";
 import { hasLoaded } from "../linux/loading.js";
 import { Follower } from "./follow.js";
-import { LeaseClock } from "./lease-clock.js";
+import { LeaseTimer } from "./lease-timer.js";
 import type { FromMonitor, MonitorData, ToMonitor } from "./messages.js";
 
 const port = parentPort!;
 const post = (message: FromMonitor): void => port.postMessage(message);
-const leases = new LeaseClock();
+const leases = new LeaseTimer();
 /** Opened with the first segment; or why it couldn't be. */
 let follower: Follower | number | undefined;
 
@@ -28,13 +28,18 @@ function obey(message: ToMonitor): void {
       leases.watch(message.id, message.leases, message.ringFd);
       break;
     case "unwatch":
-      leases.unwatch(message.id);
+      leases.clock.unwatch(message.id);
       break;
     case "wake":
       leases.tick();
       break;
     case "follow":
-      follower ??= Follower.open({ data: workerData as MonitorData, leases, post, obey: obeyAll });
+      follower ??= Follower.open({
+        data: workerData as MonitorData,
+        leases: leases.clock,
+        post,
+        obey: obeyAll,
+      });
       post({
         kind: "answer",
         id: message.id,

@@ -4,55 +4,32 @@
  */
 
 import { isMainThread, Worker } from "node:worker_threads";
-import { endReading, settle } from "../core/announcements.js";
 import type { ChunkTable } from "../core/chunk-table.js";
-import type { ForeignCalls, Standing } from "../core/foreign-calls.js";
+import type { ForeignCalls } from "../core/foreign-calls.js";
+import { type MonitorClient, MonitorClients } from "../core/monitor-clients.js";
 import type { Follower, Watchdog } from "../core/ports.js";
-import { type Range, without } from "../core/ranges.js";
+import { without } from "../core/ranges.js";
 import { gettid } from "../linux/libc.js";
 import { hasEnded, willLoad } from "../linux/loading.js";
 import { explainNoUserfaultfd } from "../linux/userfaultfd.js";
-import {
-  BEGUN,
-  COVERED,
-  DRAINING,
-  drainWord,
-  type FromMonitor,
-  GIVEN_UP,
-  type MonitorData,
-  stateOf,
-  type ToMonitor,
-  TURN,
-} from "./messages.js";
-
-const STANDINGS: Readonly<Record<Standing, number>> = {
-  turn: TURN,
-  draining: DRAINING,
-  begun: BEGUN,
-  covered: COVERED,
-};
-
-/** Who is told when the thread ends, or what it has seen. */
-interface Client {
-  readonly calls: ForeignCalls | null;
-  lost(): void;
-}
+import type { FromMonitor, MonitorData, ToMonitor } from "./messages.js";
 
 /** Starts with the first engine that takes leases or follows other code. */
 class MonitorThread {
   /** It has loaded what it needs, or has ended. */
   readonly ready: Promise<void>;
-  readonly clients = new Set<Client>();
-  readonly #drain = new Int32Array(new SharedArrayBuffer(4));
+  readonly clients: MonitorClients;
   readonly #worker: Worker;
   readonly #answers = new Map<number, (errno: number) => void>();
   #ended = false;
 
   constructor(ourTids: Int32Array, ended: () => void) {
     const loading = willLoad();
+    const drain = new Int32Array(new SharedArrayBuffer(4));
+    this.clients = new MonitorClients(drain, reading, () => Atomics.notify(drain, 0));
     this.#worker = new Worker(new URL("./monitor-thread.js", import.meta.url), {
       name: "pinless-monitor",
-      workerData: { loading, drain: this.#drain, reading, ownTid: gettid(), ourTids } satisfies MonitorData,
+      workerData: { loading, drain, reading, ownTid: gettid(), ourTids } satisfies MonitorData,
       execArgv: [],
       env: {},
     });
@@ -70,11 +47,10 @@ class MonitorThread {
     this.#worker.on("exit", () => {
       hasEnded(loading);
       this.#ended = true;
-      endReading(reading);
       ended();
       for (const answer of this.#answers.values()) answer(0);
       this.#answers.clear();
-      for (const client of this.clients) client.lost();
+      this.clients.lost();
     });
   }
 
@@ -101,53 +77,14 @@ class MonitorThread {
         this.#answers.delete(message.id);
         this.#rest();
         break;
-      case "start":
-        this.#start(message.id, message.ranges);
-        break;
-      case "end":
-        for (const { calls } of this.clients) calls?.end(message.id);
-        break;
-      case "settled":
-        for (const { calls } of this.clients) calls?.settled();
-        break;
-      case "unmapped":
-        this.#unmapped(message);
-        break;
+      default:
+        this.clients.obey(message);
     }
   }
 
   /** Keeps the process alive only for an answer that somebody waits for. */
   #rest(): void {
     if (this.#answers.size === 0) this.#worker.unref();
-  }
-
-  #unmapped({ gone, announced }: FromMonitor & { kind: "unmapped" }): void {
-    for (const { calls } of this.clients) calls?.unmapped(gone);
-    for (const chunks of announced) settle(chunks);
-    for (const { calls } of this.clients) calls?.settled();
-  }
-
-  /** Starts it in every engine, and says how it stands, for as long as the monitor hasn't given up. */
-  #start(id: number, ranges: readonly Range[]): void {
-    if (!this.#answerDrain(id, DRAINING)) return;
-    const all = [...this.clients].flatMap(({ calls }) => (calls === null ? [] : [calls]));
-    let left = all.length + 1;
-    const ready = (): void => {
-      if (--left === 0) this.#answerDrain(id, BEGUN);
-    };
-    const standings = all.map((calls) => calls.start(id, ranges, ready));
-    const worst = (["covered", "turn"] as const).find((standing) => standings.includes(standing));
-    if (worst !== undefined) this.#answerDrain(id, STANDINGS[worst]);
-    ready();
-  }
-
-  /** False if the monitor doesn't wait for this any more. */
-  #answerDrain(id: number, state: number): boolean {
-    const word = Atomics.load(this.#drain, 0);
-    const waits = word === drainWord(id, stateOf(word)) && stateOf(word) !== GIVEN_UP && stateOf(word) !== COVERED;
-    if (!waits || Atomics.compareExchange(this.#drain, 0, word, drainWord(id, state)) !== word) return false;
-    Atomics.notify(this.#drain, 0);
-    return true;
   }
 }
 
@@ -179,7 +116,7 @@ export async function monitorStarted(): Promise<void> {
 export function openWatchdog(ringFd: number, lost: () => void): Watchdog {
   const mine = monitor();
   const id = nextId++;
-  const client: Client = { calls: null, lost };
+  const client: MonitorClient = { calls: null, lost };
   mine.clients.add(client);
   return {
     id,
@@ -195,7 +132,7 @@ export function openWatchdog(ringFd: number, lost: () => void): Watchdog {
 /** Has what other code does to an engine's memory reported to it. `lost` is called if the thread ends. */
 export function openFollower(calls: ForeignCalls, lost: () => void): Follower {
   const mine = monitor();
-  const client: Client = { calls, lost };
+  const client: MonitorClient = { calls, lost };
   mine.clients.add(client);
   const ids = new Map<ChunkTable, number>();
   return {

@@ -5,6 +5,7 @@
 
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
 import { MMAN, memorySyscalls } from "../abi/numbers.js";
+import type { Caller, ThreadCalls } from "../core/departures.js";
 import type { Range } from "../core/ranges.js";
 import { threadCpuMs } from "./libc.js";
 
@@ -16,17 +17,8 @@ const IOVEC_BYTES = 16;
 const MAX_PIECES = 1024;
 const DISCARDS: readonly number[] = [MMAN.MADV_DONTNEED, MMAN.MADV_DONTNEED_LOCKED, MMAN.MADV_FREE, MMAN.MADV_REMOVE];
 
-/** A thread that is about to discard memory, or has just unmapped it, and waits until that was noticed. */
-export interface Caller {
-  readonly tid: number;
-  readonly kind: "remove" | "unmap";
-  readonly ranges: readonly Range[];
-  /** The line of /proc: the call, its arguments, its stack. */
-  readonly call: string;
-}
-
 /** The threads that wait for a userfaultfd's event to be read. */
-export function callers(): Caller[] {
+function callers(): Caller[] {
   const found: Caller[] = [];
   for (const name of readdirSync(TASKS)) {
     const tid = Number(name);
@@ -107,42 +99,4 @@ function pieces(list: number, count: number): Range[] {
   );
 }
 
-/** No call that only throws pages away runs for so long: seen at about 0.1 µs a page. */
-const LONGEST_MS = 10;
-const LONGEST_PAGE_MS = 0.002;
-
-/** Has a thread left the call that it was seen in, whose event has been read meanwhile? */
-export class Departure {
-  readonly #tid: number;
-  readonly #call: string;
-  readonly #goesOn: boolean;
-  readonly #untilCpuMs: number;
-
-  /** `goesOn`: the same call may have another event to come, for a later part of its memory. */
-  constructor({ tid, call, ranges }: Caller, goesOn: boolean) {
-    this.#tid = tid;
-    this.#call = call;
-    this.#goesOn = goesOn;
-    const pages = ranges.reduce((sum, { start, end }) => sum + (end - start) / PAGE_BYTES, 0);
-    this.#untilCpuMs = threadCpuMs(tid) + LONGEST_MS + pages * LONGEST_PAGE_MS;
-  }
-
-  /** Whether this is the thread, in the middle of the call still. */
-  isStill(caller: Caller): boolean {
-    return this.#goesOn && caller.tid === this.#tid && caller.call === this.#call;
-  }
-
-  /**
-   * It shows another call, waits for a reader once more, or has ended. A thread that is only "running" may still be in there, until it has
-   * run for longer than any such call does: it may not sleep again for a long time.
-   */
-  get hasLeft(): boolean {
-    const now = callOf(this.#tid);
-    if (now === null) return true;
-    if (now === "running") {
-      const cpuMs = threadCpuMs(this.#tid);
-      return cpuMs < 0 || cpuMs > this.#untilCpuMs;
-    }
-    return now !== this.#call || (!this.#goesOn && waitsForReader(this.#tid) === true);
-  }
-}
+export const threadCalls: ThreadCalls = { callers, callOf, waitsForReader, cpuMs: threadCpuMs };

@@ -5,6 +5,7 @@
 
 import { UFFD_MSG, UFFDIO_API, UFFDIO_RANGE, UFFDIO_REGISTER } from "../abi/layouts.js";
 import { ERRNO, FCNTL, UFFD } from "../abi/numbers.js";
+import type { MemoryEvent } from "../core/departures.js";
 import type { Range } from "../core/ranges.js";
 import { addressOf, close, closeAtTeardown, ioctl, read, userfaultfd } from "./libc.js";
 
@@ -13,11 +14,6 @@ const FEATURES =
   UFFD.UFFD_FEATURE_EVENT_REMOVE |
   UFFD.UFFD_FEATURE_EVENT_UNMAP |
   UFFD.UFFD_FEATURE_EVENT_REMAP;
-
-/** remove: the pages go once this was read. unmap: they have gone (also where a mapping was moved away). */
-export interface MemoryEvent extends Range {
-  readonly kind: "remove" | "unmap";
-}
 
 export class Userfaultfd {
   readonly fd: number;

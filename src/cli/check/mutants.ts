@@ -1,6 +1,6 @@
 /**
  * Protective steps of the engine, each of which can be left out of a copy of it: as text of the built modules that is replaced by other text.
- * Files of `core` are what ships. `simulate/check/monitor.js` stands for `src/events/follow.ts`, whose steps it takes.
+ * Files of `core` are what ships. `simulate/check/monitor.js` stands for `src/core/monitor-program.ts`, whose steps it takes.
  */
 
 export interface Mutant {

@@ -1,5 +1,5 @@
 /**
- * The monitor's thread, and the threads that it lets wait: what src/events/follow.ts and lease-clock.ts do, in steps that anything may come
+ * The monitor's thread, and the threads that it lets wait: what core/monitor-program.ts and lease-clock.ts do, in steps that anything may come
  * between. What they call of the core is the core's.
  */
 
@@ -22,7 +22,7 @@ const EMPTYING = 4;
 const RETURNING = 5;
 const READING = 6;
 
-/** How a start stands, as in src/events/messages.ts. */
+/** How a start stands, as in core/monitor-messages.ts. */
 const ASKED = 0;
 const TURN = 1;
 const DRAINING = 2;
@@ -293,7 +293,7 @@ export class Monitor {
     }
   }
 
-  // The engine's thread gets the monitor's messages, as src/events/monitor.ts does.
+  // The engine's thread gets the monitor's messages, as core/monitor-clients.ts does.
 
   deliver(): void {
     const { w, at, scenario } = this.#ground;
