@@ -53,6 +53,14 @@ export function endReading(word: Int32Array): boolean {
   return Atomics.exchange(word, 0, NOBODY_READS) === READING_AWAITED;
 }
 
+/**
+ * For what has ended: the pages that it used may be going, and nobody has announced that yet. Asked before the counters are looked at: what
+ * was read before the word is down is announced there.
+ */
+export function isBeingRead(word: Int32Array): boolean {
+  return Atomics.load(word, 0) !== NOBODY_READS;
+}
+
 /** Asked before `isSettled`: what was announced while the word was up is seen there. Whoever raises it later lets nobody go before. */
 export function isReading(word: Int32Array): boolean {
   return (

@@ -3,7 +3,7 @@
  * invalidation what it has to wait for. One engine has one gate; its arenas' segments are the gate's tables.
  */
 
-import { isReading, isSettled } from "./announcements.js";
+import { isBeingRead, isReading, isSettled } from "./announcements.js";
 import { invariant, violated } from "./assert.js";
 import {
   ANNOUNCED_BEGUN,
@@ -217,8 +217,12 @@ export class Gate implements Subscriber {
     return verdictOf(gate, write);
   }
 
-  /** Whether a change was announced since `admit` let the request go: the pages it used may have been taken away meanwhile. */
+  /**
+   * Whether a change was announced since `admit` let the request go, or is just being learnt of: the pages it used may have been taken
+   * away meanwhile.
+   */
   isDoubtful(slot: number, { words, firstAt, lastAt }: RequestPlace): boolean {
+    if (isBeingRead(this.#reading)) return true;
     let announced = words[firstAt + ANNOUNCED_BEGUN]!;
     for (let at = firstAt + CHUNK_WORDS; at <= lastAt; at += CHUNK_WORDS)
       announced = (announced + words[at + ANNOUNCED_BEGUN]!) | 0;

@@ -381,8 +381,8 @@ test("Arena.discard is our own call: the monitor lets it go at once, and announc
     for (let i = 0; i < 100; i++) await arena.discard(memory.subarray(0, 2 * MIB), { lazily: i % 2 === 1 });
     over = true;
     await loading;
-    const { invalidations, reissued } = engine.stats();
-    assert.deepEqual([invalidations.CLEAR, reissued], [100, 0]);
+    // Only what ends at the moment at which the monitor reads is issued again.
+    assert.equal(engine.stats().invalidations.CLEAR, 100);
   }));
 
 test(
