@@ -1,7 +1,10 @@
 /** What a kernel lets happen to memory that is registered, and refuses to do with it: no times. It happens to all pages, or to none. */
 
+import { MachineIo } from "../../../model/io.js";
+import { lock, ringPages } from "../../../model/memlock.js";
 import type { NamedRandom } from "../../../model/random.js";
 import { BLOCK_CONTENT, PTE_SOFT_DIRTY } from "../../../model/tables.js";
+import { HUGE_PAGES } from "../costs.js";
 import { BLOCKS, counted, machine, NEW, readAll } from "./bed.js";
 import { input, type Row, side } from "./row.js";
 
@@ -9,7 +12,7 @@ import { input, type Row, side } from "./row.js";
 const HELD_SHARE = 0.075;
 
 export function behaviourRows(random: NamedRandom): readonly Row[] {
-  return [registersReadOnly(), writesReadOnly(), softDirty(), collapseRightAfter(random), ...readsInFlight()];
+  return [registersReadOnly(), writesReadOnly(), softDirty(), collapseRightAfter(random), ...readsInFlight(), locked()];
 }
 
 function percent(pages: number): number {
@@ -142,4 +145,29 @@ function readsInFlight(): readonly Row[] {
       inputs: [],
     },
   ];
+}
+
+/** A ring of 64 entries, and buffers of 2 MiB, of a user who isn't root. */
+function locked(): Row {
+  const BUFFERS = 4;
+  const USER = 0;
+  const registered = (limitMiB: number): number => {
+    const size = { frames: BUFFERS * HUGE_PAGES, pages: BUFFERS * HUGE_PAGES, swapSlots: 0, blocks: 1, requests: 1 };
+    const memlock = { users: 1, pages: limitMiB * 256 };
+    const on = new MachineIo(
+      { ...size, bufferSlots: BUFFERS, bufferPages: HUGE_PAGES, requestPages: 1, memlock },
+      "gup",
+    );
+    for (let page = 0; page < size.pages; page++) on.mmap(page);
+    lock(on, USER, ringPages(64, 128));
+    return counted(BUFFERS, (i) => on.register(i, i * HUGE_PAGES, HUGE_PAGES, USER) === 0);
+  };
+  return {
+    title: "buffers of 2 MiB that an ordinary user can register, of 4",
+    unit: "buffers",
+    better: "more",
+    sides: [side("RLIMIT_MEMLOCK 8 MiB", 3, registered(8)), side("a limit that isn't met", 4, registered(1024))],
+    mechanism: "rings and registrations are charged to their user, all pages of them",
+    inputs: [],
+  };
 }
