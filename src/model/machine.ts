@@ -49,6 +49,13 @@ export class Machine extends MachineIo {
     return this.addressOf(first);
   }
 
+  /** Whether a child has any of these pages too. */
+  anyShared(firstPage: number, pages: number): boolean {
+    for (let page = firstPage; this.size.processes !== undefined && page < firstPage + pages; page++)
+      if (this.isShared(page)) return true;
+    return false;
+  }
+
   /** The program forks (see fork.ts): the child is this process. */
   fork(child: number): number {
     if (this.#withBytes) this.contents.noticeAll();

@@ -135,10 +135,9 @@ export class ModelScheme implements Scheme, Registrations {
       return;
     }
     const firstPage = machine.pageAt(place.address);
-    if (write) {
-      machine.contents.notice(firstPage, pages);
-      file.grow(position + bytes);
-    }
+    // Of what a child has too a store makes another page: also where it's read into, that comes first.
+    if (write || machine.anyShared(firstPage, pages)) machine.contents.notice(firstPage, pages);
+    if (write) file.grow(position + bytes);
     const block = file.firstBlock + position / PAGE_BYTES;
     const request = machine.submit({ write, firstPage, pages, block, bufferSlot: this.#slotOf(bufferSlot) });
     if (request < 0) this.#end(slot, request);

@@ -5,6 +5,7 @@ import type { Ground } from "./ground.js";
 import { hazards } from "./hazards.js";
 import { invalidations } from "./invalidations.js";
 import { load } from "./load.js";
+import { memoryManagement } from "./memory-management.js";
 import { notifier } from "./notifier.js";
 import { operations } from "./operations.js";
 import { protection } from "./protection.js";
@@ -17,6 +18,7 @@ export function conformance(ground: Ground): void {
   load(ground);
   arenas(ground);
   hazards(ground);
+  memoryManagement(ground);
   invalidations(ground);
   operations(ground);
   protection(ground);

@@ -8,6 +8,7 @@ import { after } from "node:test";
 import { Engine, type PinMode, type SchemeName } from "../../dist/index.js";
 import { addressOf } from "../support/proc.js";
 import type { Ground } from "./ground.js";
+import { kernelAround } from "./kernel-around.js";
 
 const scratch = mkdtempSync(path.join(os.tmpdir(), "pinless-test-"));
 after(() => rmSync(scratch, { recursive: true }));
@@ -27,5 +28,6 @@ export function kernelGround(scheme: SchemeName, pin: PinMode): Ground {
       return file;
     },
     contentOf: (file) => readFile(file),
+    around: kernelAround(scheme, pin),
   };
 }

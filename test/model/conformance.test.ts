@@ -4,22 +4,28 @@ import type { Design } from "../../dist/model/tables.js";
 import { World } from "../../dist/simulate/world.js";
 import { conformance } from "../conformance/conformance.js";
 import type { Ground } from "../conformance/ground.js";
+import { forks } from "../conformance/memory-management.js";
+import { modelAround } from "./around.js";
 
 const PAGES_PER_MIB = 256;
 
-function modelGround(scheme: SchemeName, pin: PinMode, design: Design = "gup"): Ground {
+function modelGround(scheme: SchemeName, pin: PinMode, design: Design = "gup", sharesPinned = false): Ground {
   const world = new World({
     seed: 20201104,
     design,
     size: {
       frames: 512 * PAGES_PER_MIB,
+      nodes: 2,
       pages: 4096 * PAGES_PER_MIB,
+      processes: 2,
+      sharesPinned,
       swapSlots: 64 * PAGES_PER_MIB,
       blocks: 8192 * PAGES_PER_MIB,
       bufferSlots: 520,
       bufferPages: 64 * PAGES_PER_MIB,
       requests: 1024,
       requestPages: 16 * PAGES_PER_MIB,
+      memlock: { users: 1, pages: 8 * PAGES_PER_MIB },
     },
     timing: { deviceMs: [0.01, 0.2], releaseMs: 9, tagMs: 0, wakeMs: 0.005 },
     later: (step) => void setImmediate(step),
@@ -30,7 +36,7 @@ function modelGround(scheme: SchemeName, pin: PinMode, design: Design = "gup"): 
   });
   let files = 0;
   return {
-    name: `model of ${scheme}, ${pin}${design === "gup" ? "" : ", kernel obeys notifiers"}`,
+    name: `model of ${scheme}, ${pin}${design === "gup" ? "" : ", kernel obeys notifiers"}${sharesPinned ? ", before Linux 5.12" : ""}`,
     pin,
     harmed: pin === "lifetime" && design === "gup",
     open: async (options) => world.openEngine({ ...options, scheme, pin }),
@@ -44,6 +50,7 @@ function modelGround(scheme: SchemeName, pin: PinMode, design: Design = "gup"): 
       const file = world.files.get(path)!;
       return file.read(0, file.bytes);
     },
+    around: modelAround(world, (options) => world.openEngine({ ...options, scheme, pin }, 0)),
   };
 }
 
@@ -54,3 +61,5 @@ conformance(modelGround("io_uring", "lifetime", "notifier"));
 // What isn't registered is the same by aio and io_uring here.
 conformance(modelGround("aio", "per-io"));
 conformance(modelGround("direct", "per-io"));
+// Only what it did otherwise.
+forks(modelGround("io_uring", "lifetime", "gup", true));
