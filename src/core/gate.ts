@@ -286,7 +286,7 @@ export class Gate implements Subscriber {
     if (!isDrained(table, chunk, gate)) return;
     table.clearBits(chunk, DRAINING);
     const invalidation = this.#notifier.at(table.rangeOf(chunk).start);
-    invariant("EXCLUSION", invalidation !== undefined, `chunk ${chunk} drains for nobody`);
+    if (invalidation === undefined) violated("EXCLUSION", `chunk ${chunk} drains for nobody`);
     invalidation.drained();
   }
 
@@ -334,7 +334,7 @@ export class Gate implements Subscriber {
   #shut(table: ChunkTable, chunk: number, bits: number): void {
     table.setBits(chunk, bits);
     const sequence = table.add(chunk, SEQUENCE, 1);
-    invariant("EXCLUSION", (sequence & 1) === 1, `two invalidations in progress on chunk ${chunk}`);
+    if ((sequence & 1) === 0) violated("EXCLUSION", `two invalidations in progress on chunk ${chunk}`);
   }
 
   resume(invalidation: Invalidation): void {
@@ -343,12 +343,12 @@ export class Gate implements Subscriber {
     const flag = flagAfter(event);
     for (const protection of invalidation.protections) this.#protect(protection);
     this.#everyChunk(range, (table, c) => {
-      invariant("EXCLUSION", isDrained(table, c, bits), `I/O or a lease on chunk ${c} at the end of ${event}`);
+      if (!isDrained(table, c, bits)) violated("EXCLUSION", `I/O or a lease on chunk ${c} at the end of ${event}`);
       table.clearBits(c, IN_PROGRESS | PROTECTED);
       const flags = flag | this.#protectionOf(table.rangeOf(c));
       if (flags !== 0) table.setBits(c, flags);
       const sequence = table.add(c, SEQUENCE, 1);
-      invariant("EXCLUSION", (sequence & 1) === 0, `chunk ${c} is odd after ${event}`);
+      if ((sequence & 1) === 1) violated("EXCLUSION", `chunk ${c} is odd after ${event}`);
       return true;
     });
     this.#releaseHeld();

@@ -5,7 +5,7 @@
  * taking one, and all bookkeeping after a drop, belongs to the engine's own thread.
  */
 
-import { invariant } from "./assert.js";
+import { invariant, violated } from "./assert.js";
 
 /** A slot's states. A lease is gone when its tag completion was seen *and* the update has returned (REVOKED_MEANS_REVOKED). */
 export const FREE = 0;
@@ -138,8 +138,8 @@ export class LeaseTable {
   /** Books a lease just taken. */
   taken(slot: number, target: LeaseTarget, nowMs: number): void {
     const at = HEADER_WORDS + slot * SLOT_WORDS;
-    invariant("STATE", this.state(slot) === FREE, `slot ${slot} was taken in state ${this.state(slot)}`);
-    invariant("BUDGET", this.fits(target.bytes, target.segments), `a lease of ${target.bytes} bytes doesn't fit`);
+    if (this.state(slot) !== FREE) violated("STATE", `slot ${slot} was taken in state ${this.state(slot)}`);
+    if (!this.fits(target.bytes, target.segments)) violated("BUDGET", `a lease of ${target.bytes} bytes doesn't fit`);
     const w = this.words;
     w[at + TABLE] = target.table;
     w[at + CHUNK] = target.chunk;
@@ -164,7 +164,7 @@ export class LeaseTable {
     const at = HEADER_WORDS + slot * SLOT_WORDS + STATE;
     if (Atomics.compareExchange(this.words, at, DROPPING, TAGGED) === DROPPING) return false;
     const was = Atomics.compareExchange(this.words, at, RETURNED, GONE);
-    invariant("REVOKED_MEANS_REVOKED", was === RETURNED, `slot ${slot}: a tag in state ${was}`);
+    if (was !== RETURNED) violated("REVOKED_MEANS_REVOKED", `slot ${slot}: a tag in state ${was}`);
     return true;
   }
 
@@ -172,11 +172,8 @@ export class LeaseTable {
   free(slot: number, nowMs: number): void {
     const at = HEADER_WORDS + slot * SLOT_WORDS;
     const w = this.words;
-    invariant(
-      "REVOKED_MEANS_REVOKED",
-      this.state(slot) === GONE,
-      `slot ${slot} was freed in state ${this.state(slot)}`,
-    );
+    if (this.state(slot) !== GONE)
+      violated("REVOKED_MEANS_REVOKED", `slot ${slot} was freed in state ${this.state(slot)}`);
     const residencyMs = (nowMs - w[at + TAKEN_AT_MS]!) | 0;
     if (residencyMs > this.header(RESIDENCY_MAX_MS)) Atomics.store(w, RESIDENCY_MAX_MS, residencyMs);
     Atomics.sub(w, PINNED_PAGES, w[at + PAGES]!);
@@ -255,5 +252,5 @@ export function returned(words: Int32Array, slot: number): void {
   const at = HEADER_WORDS + slot * SLOT_WORDS + STATE;
   if (Atomics.compareExchange(words, at, DROPPING, RETURNED) === DROPPING) return;
   const was = Atomics.compareExchange(words, at, TAGGED, GONE);
-  invariant("REVOKED_MEANS_REVOKED", was === TAGGED, `slot ${slot}: an update returned in state ${was}`);
+  if (was !== TAGGED) violated("REVOKED_MEANS_REVOKED", `slot ${slot}: an update returned in state ${was}`);
 }

@@ -6,7 +6,7 @@
  * asks every subscriber to stop (first pass) and is ready once all of them have drained (second pass).
  */
 
-import { invariant } from "./assert.js";
+import { invariant, violated } from "./assert.js";
 import { CONCERNS, type MmuEvent } from "./events.js";
 import { type Interval, IntervalTree } from "./interval-tree.js";
 import { alignOut, overlaps, type Range } from "./ranges.js";
@@ -60,11 +60,8 @@ export class Invalidation {
 
   /** A subscriber's chunk that `stop` counted is quiet now. */
   drained(): void {
-    invariant(
-      "EXCLUSION",
-      this.state === "draining" && this.draining > 0,
-      `${this.event} drained in state ${this.state}`,
-    );
+    if (this.state !== "draining" || this.draining === 0)
+      violated("EXCLUSION", `${this.event} drained in state ${this.state}`);
     if (--this.draining === 0) this.begin();
   }
 
@@ -148,11 +145,8 @@ export class MmuNotifier {
     protections: readonly Protection[] = [{ range: invalidation.range, readOnly: true }],
   ): void {
     const interval = this.#intervals.get(invalidation);
-    invariant(
-      "EXCLUSION",
-      invalidation.state === "begun" && interval !== undefined,
-      `${invalidation.event} ended in state ${invalidation.state}`,
-    );
+    if (invalidation.state !== "begun" || interval === undefined)
+      violated("EXCLUSION", `${invalidation.event} ended in state ${invalidation.state}`);
     this.#active.remove(interval);
     this.#intervals.delete(invalidation);
     invalidation.state = "ended";

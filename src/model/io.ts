@@ -6,7 +6,7 @@
  * bounce buffers.
  */
 
-import { invariant } from "../core/assert.js";
+import { violated } from "../core/assert.js";
 import { EFAULT } from "../core/ports.js";
 import { chargeSlot, ROOT, unchargeSlot } from "./memlock.js";
 import { MachineMemory } from "./memory.js";
@@ -91,7 +91,7 @@ export class MachineIo extends MachineMemory {
 
   #pin(frame: number, by: number): void {
     if (this.design === "gup") this.setFrame(frame, PINS, this.frame(frame, PINS) + by);
-    invariant("STATE", this.frame(frame, PINS) >= 0, `frame ${frame} has fewer pins than none`);
+    if (this.frame(frame, PINS) < 0) violated("STATE", `frame ${frame} has fewer pins than none`);
   }
 
   /**
@@ -100,7 +100,7 @@ export class MachineIo extends MachineMemory {
    */
   register(slot: number, firstPage: number, pages: number, user = ROOT): number {
     const entry = at(this.layout.slots, slot);
-    invariant("STATE", this.words[entry + SLOT_STATE] === SLOT_EMPTY, `buffer slot ${slot} isn't empty`);
+    if (this.words[entry + SLOT_STATE] !== SLOT_EMPTY) violated("STATE", `buffer slot ${slot} isn't empty`);
     if (pages > this.size.bufferPages) return -EINVAL;
     for (let i = 0; i < pages; i++) {
       const file = this.pte(firstPage + i, FILE_BLOCK) !== 0;
@@ -127,7 +127,7 @@ export class MachineIo extends MachineMemory {
   /** Empties a slot. True: its pages are released now, and its tag is due; else both come with the end of its last request. */
   unregister(slot: number): boolean {
     const entry = at(this.layout.slots, slot);
-    invariant("STATE", this.words[entry + SLOT_STATE] === SLOT_LIVE, `buffer slot ${slot} isn't live`);
+    if (this.words[entry + SLOT_STATE] !== SLOT_LIVE) violated("STATE", `buffer slot ${slot} isn't live`);
     this.words[entry + SLOT_STATE] = SLOT_LEAVING;
     return this.#releaseSlot(slot);
   }
@@ -205,7 +205,8 @@ export class MachineIo extends MachineMemory {
   /** The next page of a request goes to or from its frame, wherever that is mapped by now. True: it was the last one. */
   serve(request: number): boolean {
     const entry = at(this.layout.requests, request);
-    invariant("STATE", this.words[entry + REQUEST_STATE] === REQUEST_IN_FLIGHT, `request ${request} isn't in flight`);
+    if (this.words[entry + REQUEST_STATE] !== REQUEST_IN_FLIGHT)
+      violated("STATE", `request ${request} isn't in flight`);
     const i = this.words[entry + REQUEST_SERVED]!++;
     const frame = this.words[entry + REQUEST_WORDS + i]!;
     const block = this.words[entry + REQUEST_BLOCK]! + i;
@@ -232,7 +233,8 @@ export class MachineIo extends MachineMemory {
   /** The kernel lets go of the request's pages. The buffer slot whose tag is due now, or -1. */
   release(request: number): number {
     const entry = at(this.layout.requests, request);
-    invariant("STATE", this.words[entry + REQUEST_STATE] === REQUEST_RELEASING, `request ${request} has not completed`);
+    if (this.words[entry + REQUEST_STATE] !== REQUEST_RELEASING)
+      violated("STATE", `request ${request} has not completed`);
     const slot = this.words[entry + REQUEST_SLOT]!;
     for (let i = 0; i < this.words[entry + REQUEST_PAGES]!; i++) this.#let(entry, i, slot);
     this.words.fill(0, entry, entry + this.layout.requests.entryWords);

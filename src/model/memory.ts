@@ -10,7 +10,7 @@
  * swap get a frame each at once; in Linux they share the swap cache's until one of them stores.
  */
 
-import { invariant } from "../core/assert.js";
+import { violated } from "../core/assert.js";
 import { EFAULT, ENOMEM } from "../core/ports.js";
 import { MachineFrames } from "./frames.js";
 import {
@@ -46,7 +46,7 @@ export class MachineMemory extends MachineFrames {
   putFrame(frame: number): void {
     const kept = this.frame(frame, MAPS) > 0 || this.frame(frame, PINS) > 0 || this.frame(frame, BACKING) < 0;
     if (kept || (this.frame(frame, IN_FLIGHT) > 0 && this.design === "gup")) return;
-    invariant("STATE", this.frame(frame, IN_FLIGHT) === 0, `frame ${frame} is freed under I/O`);
+    if (this.frame(frame, IN_FLIGHT) !== 0) violated("STATE", `frame ${frame} is freed under I/O`);
     this.#dropSwapCopy(frame);
     this.free(frame);
   }
@@ -63,7 +63,7 @@ export class MachineMemory extends MachineFrames {
     if ((flags & VM_MAPPED) === 0 || (write && (flags & VM_WRITE) === 0)) return -EFAULT;
     let frame = this.frameOf(page);
     if (frame < 0) {
-      invariant("STATE", this.pte(page, FILE_BLOCK) === 0, `page ${page} of a file is faulted in by its own code`);
+      if (this.pte(page, FILE_BLOCK) !== 0) violated("STATE", `page ${page} of a file is faulted in by its own code`);
       // Swapped in it's writable at once, unless a store would have to be seen (pte_needs_soft_dirty_wp); zeros aren't until then.
       const writable = this.pte(page, TARGET) < 0 && (flags & VM_WRITE) !== 0 && (flags & PTE_SOFT_DIRTY) !== 0;
       frame = this.#bringIn(page);
@@ -100,7 +100,7 @@ export class MachineMemory extends MachineFrames {
     const from = this.frameOf(page);
     if (!this.isShared(page)) return from;
     const moves = this.design === "notifier" && this.frame(from, IN_FLIGHT) > 0;
-    invariant("STATE", !moves, `page ${page} is copied away from I/O in flight`);
+    if (moves) violated("STATE", `page ${page} is copied away from I/O in flight`);
     const to = this.allocate(this.frame(from, CONTENT), this.homeOf(page));
     if (to < 0) return -ENOMEM;
     this.unmap(page);
@@ -202,7 +202,7 @@ export class MachineMemory extends MachineFrames {
 
   /** Maps fresh anonymous memory where nothing is. */
   mmap(page: number): void {
-    invariant("STATE", !this.is(page, VM_MAPPED), `page ${page} is mapped already`);
+    if (this.is(page, VM_MAPPED)) violated("STATE", `page ${page} is mapped already`);
     this.setPte(page, PTE_FLAGS, VM_WRITE | VM_MAPPED);
   }
 
