@@ -30,12 +30,12 @@ import {
 export function fork(machine: MachineMemory, parent: number, child: number): number {
   const { pages } = machine.size;
   const [from, to] = [parent * pages, child * pages];
-  for (let i = 0; i < pages; i++) {
+  for (let i = 0; i < machine.topPage; i++) {
     invariant("STATE", !machine.is(to + i, VM_MAPPED), `process ${child} is there already`);
     if (isInherited(machine, from + i) && machine.mustWait(from + i)) return WAIT;
   }
   let copied = 0;
-  for (let i = 0; i < pages; i++) {
+  for (let i = 0; i < machine.topPage; i++) {
     if (!isInherited(machine, from + i)) continue;
     const answer = inherit(machine, from + i, to + i);
     if (answer < 0) {
@@ -82,7 +82,7 @@ function inherit(machine: MachineMemory, page: number, childs: number): number {
 export function exit(machine: MachineMemory, process: number): number {
   const { pages } = machine.size;
   const first = process * pages;
-  for (let page = first; page < first + pages; page++) if (machine.mustWait(page)) return WAIT;
-  for (let page = first; page < first + pages; page++) if (machine.is(page, VM_MAPPED)) machine.munmap(page);
+  for (let page = first; page < first + machine.topPage; page++) if (machine.mustWait(page)) return WAIT;
+  for (let page = first; page < first + machine.topPage; page++) if (machine.is(page, VM_MAPPED)) machine.munmap(page);
   return 0;
 }

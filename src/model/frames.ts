@@ -29,7 +29,12 @@ export class MachineFrames {
     this.nodes = size.nodes ?? 1;
     this.#nodeFrames = Math.ceil(size.frames / this.nodes);
     this.words = words ?? new Int32Array(this.layout.words);
-    for (let node = 0; node < this.nodes; node++) this.setFree(node, this.framesOf(node));
+    for (let frame = 0; frame < size.frames; frame++) {
+      const isLast = frame + 1 === size.frames || this.nodeOf(frame + 1) !== this.nodeOf(frame);
+      this.setFrame(frame, CONTENT, isLast ? 0 : frame + 2);
+    }
+    for (let first = 0; first < size.frames; first += this.#nodeFrames)
+      this.words[this.layout.freeFrames + this.nodeOf(first)] = first + 1;
   }
 
   /** The frames of a node, in order. */
@@ -55,7 +60,7 @@ export class MachineFrames {
   /** These are all that is free of a node, to be had in this order. */
   setFree(node: number, frames: readonly number[]): void {
     this.words[this.layout.freeFrames + node] = (frames[0] ?? -1) + 1;
-    for (const [i, frame] of frames.entries()) this.setFrame(frame, CONTENT, (frames[i + 1] ?? -1) + 1);
+    for (let i = 0; i < frames.length; i++) this.setFrame(frames[i]!, CONTENT, (frames[i + 1] ?? -1) + 1);
   }
 
   freeOf(node: number): number[] {

@@ -42,6 +42,9 @@ const EAGAIN = 11;
 export const WAIT = -1000;
 
 export class MachineMemory extends MachineFrames {
+  /** No process has ever had more than its first so many pages mapped: no state, but a bound for who goes through all of them. */
+  #top = 0;
+
   /** Frees a frame that nothing refers to any more. */
   putFrame(frame: number): void {
     const kept = this.frame(frame, MAPS) > 0 || this.frame(frame, PINS) > 0 || this.frame(frame, BACKING) < 0;
@@ -204,6 +207,11 @@ export class MachineMemory extends MachineFrames {
   mmap(page: number): void {
     if (this.is(page, VM_MAPPED)) violated("STATE", `page ${page} is mapped already`);
     this.setPte(page, PTE_FLAGS, VM_WRITE | VM_MAPPED);
+    this.#top = Math.max(this.#top, (page % this.size.pages) + 1);
+  }
+
+  get topPage(): number {
+    return this.#top;
   }
 
   /** madvise(MADV_FREE): clean from here on, and dropped under pressure unless it's written again. What others have too stays as it is. */

@@ -68,10 +68,12 @@ export function compact(machine: MachineMemory, node = 0, most = Number.POSITIVE
 /** For each frame a page + 1 that shows it. */
 function pagesByFrame(machine: MachineMemory): Int32Array {
   const pages = new Int32Array(machine.size.frames);
-  for (let page = 0; page < machine.layout.pages.entries; page++) {
-    const target = machine.pte(page, TARGET);
-    if (target > 0 && machine.pte(page, FILE_BLOCK) === 0) pages[target - 1] = page + 1;
-  }
+  const { pages: each } = machine.size;
+  for (let first = 0; first < machine.layout.pages.entries; first += each)
+    for (let page = first; page < first + machine.topPage; page++) {
+      const target = machine.pte(page, TARGET);
+      if (target > 0 && machine.pte(page, FILE_BLOCK) === 0) pages[target - 1] = page + 1;
+    }
   return pages;
 }
 

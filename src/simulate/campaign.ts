@@ -38,6 +38,13 @@ export async function campaign(options: CampaignOptions): Promise<CampaignReport
 const SIMPLER: readonly Partial<Swarm>[] = [
   { busyMs: 0 },
   { compactionMs: 0 },
+  { forkMs: 0 },
+  { khugepagedMs: 0 },
+  { balancingMs: 0 },
+  { nodes: 1, balancingMs: 0 },
+  { neighbourMs: 0 },
+  { memlockPages: 0 },
+  { inherit: false },
   { reclaimMs: 0 },
   { operationMs: 0 },
   { faults: { eio: 0, short: 0, noLease: 0 } },

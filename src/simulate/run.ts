@@ -3,6 +3,9 @@
 import { InvariantViolation, violated } from "../core/assert.js";
 import type { OperationReport } from "../core/ports.js";
 import type { PortableEngine } from "../engine.js";
+import { ROOT } from "../model/memlock.js";
+import { CHILDREN } from "./children.js";
+import { startDaemons } from "./daemons.js";
 import { Oracle } from "./oracle.js";
 import { type Arena, fillFile, Requests } from "./requests.js";
 import { type Swarm, swarmOf } from "./swarm.js";
@@ -15,6 +18,8 @@ const STUCK_MS = 60_000;
 const STUCK_STEPS = 20_000;
 /** Requests, operations and what else happens to pages, between two looks at all of them. */
 const LOOK_EVERY = 32;
+
+const OPERATIONS = ["discard", "lazily", "collapse", "pageOut"] as const;
 
 export interface Failure {
   /** The name of the invariant, or of the error. */
@@ -79,20 +84,24 @@ class Run {
     this.trace = new Trace(steps);
     this.#swarm = { ...swarmOf(seed), ...changes };
     this.#most = requests;
-    const { timing, faults, arenaMiB, engine } = this.#swarm;
+    const { timing, faults, arenaMiB, engine, nodes, memlockPages, forkMs, sharesPinned } = this.#swarm;
     const pages = (arenaMiB + 32) * PAGES_PER_MIB;
     this.#world = new World({
       seed,
       design: "gup",
       size: {
         frames: 2 * pages,
+        nodes,
         pages: 2 * pages,
+        processes: forkMs > 0 ? 1 + CHILDREN : 1,
+        sharesPinned,
         swapSlots: pages,
         blocks: 4 * 4096,
         bufferSlots: 256,
         bufferPages: 512,
         requests: 16 * 128,
         requestPages: 8,
+        ...(memlockPages > 0 ? { memlock: { users: 1, pages: memlockPages } } : {}),
       },
       timing,
       faults,
@@ -103,7 +112,7 @@ class Run {
       },
     });
     this.#oracle = new Oracle(this.#world.machine.size.pages);
-    this.#engine = this.#world.openEngine(engine);
+    this.#engine = this.#world.openEngine(engine, memlockPages > 0 ? 0 : ROOT);
   }
 
   get nowMs(): number {
@@ -137,7 +146,7 @@ class Run {
     const modelFile = files.create("file");
     fillFile(machine, modelFile);
     const file = await this.#engine.openFile("file", "r+");
-    this.#arena = await this.#engine.arena({ bytes: this.#swarm.arenaMiB << 20 });
+    this.#arena = await this.#engine.arena({ bytes: this.#swarm.arenaMiB << 20, inherit: this.#swarm.inherit });
     return new Requests({
       swarm: this.#swarm,
       machine,
@@ -214,21 +223,18 @@ class Run {
 
   /** What goes on beside the requests, each with its own mean time between two. */
   #daemons(requests: Requests): void {
-    const { operationMs, reclaimMs, compactionMs, busyMs } = this.#swarm;
+    const { operationMs, busyMs } = this.#swarm;
     const { machine } = this.#world;
-    const stream = (name: string) => machine.random.stream(name);
-    const [reclaimed, compacted, busy] = [stream("reclaimed page"), stream("compacted page"), stream("busy ms")];
-    const { length } = requests.buffers;
+    const busy = machine.random.stream("busy ms");
     this.#often("operation", operationMs, () => void this.#operate(requests));
-    this.#often("reclaim", reclaimMs, () => {
-      const page = requests.firstPage(reclaimed.below(length));
-      machine.reclaim(page);
-      this.#touched(page);
-    });
-    this.#often("compaction", compactionMs, () => {
-      const page = requests.firstPage(compacted.below(length));
-      machine.migrate(page);
-      this.#touched(page);
+    startDaemons({
+      swarm: this.#swarm,
+      machine,
+      oracle: this.#oracle,
+      requests,
+      trace: this.trace,
+      often: (name, meanMs, run) => this.#often(name, meanMs, run),
+      touched: (page) => this.#touched(page),
     });
     this.#often("busy", busyMs, () => this.#world.busyFor(busy.below(busyMs)));
   }
@@ -251,7 +257,7 @@ class Run {
     this.#operating++;
     this.operations++;
     const { random } = this.#world.machine;
-    const name = random.pick("which operation", ["discard", "lazily", "collapse", "pageOut"] as const);
+    const name = random.pick("which operation", this.#swarm.nodes > 1 ? [...OPERATIONS, "migrate"] : OPERATIONS);
     const buffer = random.stream("operand").below(requests.buffers.length);
     try {
       const report = await this.#perform(name, requests.buffers[buffer]!, requests.firstPage(buffer));
@@ -266,11 +272,9 @@ class Run {
     }
   }
 
-  async #perform(
-    name: "discard" | "lazily" | "collapse" | "pageOut",
-    view: Uint8Array,
-    first: number,
-  ): Promise<OperationReport> {
+  async #perform(name: string, view: Uint8Array, first: number): Promise<OperationReport> {
+    const { random, nodes } = this.#world.machine;
+    if (name === "migrate") return this.#arena.migrate({ node: random.stream("to node").below(nodes) }, view);
     if (name === "collapse") return this.#arena.collapse(view);
     if (name === "pageOut") return this.#arena.pageOut(view);
     const lazily = name === "lazily";

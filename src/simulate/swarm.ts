@@ -17,6 +17,17 @@ export interface Swarm {
   readonly operationMs: number;
   readonly reclaimMs: number;
   readonly compactionMs: number;
+  readonly nodes: number;
+  readonly balancingMs: number;
+  readonly khugepagedMs: number;
+  /** Between two forks; and whether children inherit the arena. */
+  readonly forkMs: number;
+  readonly inherit: boolean;
+  /** Fork as it was before Linux 5.12, which loses reads: never drawn. */
+  readonly sharesPinned: boolean;
+  /** RLIMIT_MEMLOCK in pages, 0: root; and how often somebody else of the user takes another part of it. */
+  readonly memlockPages: number;
+  readonly neighbourMs: number;
   readonly busyMs: number;
 }
 
@@ -25,7 +36,7 @@ const SOME = [0, 0.02, 0.1] as const;
  * However slow the device is, for every request on average an operation, and so often something of the kernel's own: what else happens
  * while all wait for the device says nothing new.
  */
-const PER_REQUEST = { operations: 1, kernel: 4 } as const;
+const PER_REQUEST = { operations: 1, kernel: 4, rare: 1 / 50 } as const;
 
 export function swarmOf(seed: number): Swarm {
   const random = new NamedRandom(seed);
@@ -39,6 +50,7 @@ export function swarmOf(seed: number): Swarm {
     [0.05, 5],
     [0.01, 50],
   ] as const);
+  const nodes = pick("nodes", [1, 1, 2]);
   const inFlight = Math.max(1, Math.min(pick("in flight", [1, 4, 16, 64]), depth));
   const requestMs = (deviceMs[0] + deviceMs[1]) / 2 / inFlight;
   const atMost = (meanMs: number, perRequest: number): number =>
@@ -69,6 +81,15 @@ export function swarmOf(seed: number): Swarm {
     operationMs: atMost(pick("operations", [0, 0.3, 2, 10]), PER_REQUEST.operations),
     reclaimMs: atMost(pick("reclaim", [0, 0.5, 5]), PER_REQUEST.kernel),
     compactionMs: atMost(pick("compaction", [0, 0.5, 5]), PER_REQUEST.kernel),
+    nodes,
+    balancingMs: nodes === 1 ? 0 : atMost(pick("balancing", [0, 0.2, 2]), PER_REQUEST.kernel),
+    khugepagedMs: atMost(pick("khugepaged", [0, 0, 2, 10]), PER_REQUEST.rare),
+    forkMs: atMost(pick("fork", [0, 0, 1, 10]), PER_REQUEST.rare),
+    inherit: pick("inherit", [false, true, true]),
+    sharesPinned: false,
+    // With the default of 8 MiB there's room for three leases of 2 MiB; with 1 MiB for none.
+    memlockPages: pick("memlock", [0, 0, 256, 2048]),
+    neighbourMs: atMost(pick("neighbour", [0, 0.5, 5]), PER_REQUEST.operations),
     busyMs: pick("busy", [0, 0, 20, 300]),
   };
 }

@@ -1,0 +1,49 @@
+/** What the machine's kernel and its other processes do beside the engine, each with its own mean time between two. */
+
+import { lock, unlock } from "../model/memlock.js";
+import { hint, khugepaged } from "../model/placement.js";
+import { Children, type ChildrenParts } from "./children.js";
+
+const HUGE_PAGES = 512;
+
+export interface DaemonParts extends ChildrenParts {
+  /** Runs it again and again, with so many milliseconds between two on average; 0: never. */
+  readonly often: (name: string, meanMs: number, run: () => void) => void;
+  /** Something may have changed on this page. */
+  readonly touched: (page: number) => void;
+}
+
+export function startDaemons(parts: DaemonParts): void {
+  const { swarm, machine, requests, often, touched } = parts;
+  /** A step that is about a page of some buffer. */
+  const onPages = (name: string, meanMs: number, run: (page: number) => void): void => {
+    const buffer = machine.random.stream(`${name}: page`);
+    often(name, meanMs, () => {
+      const page = requests.firstPage(buffer.below(requests.buffers.length));
+      run(page);
+      touched(page);
+    });
+  };
+  onPages("reclaim", swarm.reclaimMs, (page) => machine.reclaim(page));
+  onPages("compaction", swarm.compactionMs, (page) => machine.migrate(page));
+  onPages("NUMA balancing", swarm.balancingMs, (page) => hint(machine, page));
+  onPages("khugepaged", swarm.khugepagedMs, (page) => khugepaged(machine, page - (page % HUGE_PAGES)));
+  const node = machine.random.stream("node");
+  often("scheduler", 4 * swarm.balancingMs, () => machine.runOn(0, node.below(swarm.nodes)));
+  if (swarm.memlockPages > 0) often("neighbour", swarm.neighbourMs, neighbour(parts));
+  if (swarm.forkMs === 0) return;
+  const children = new Children(parts);
+  often("fork", swarm.forkMs, () => children.fork());
+  often("child", swarm.forkMs / 8, () => children.touch());
+}
+
+/** Another process of the user, that locks memory now and then: what is left of the limit comes and goes. */
+function neighbour({ machine, swarm }: DaemonParts): () => void {
+  const pages = machine.random.stream("neighbour locks");
+  let locked = 0;
+  return () => {
+    unlock(machine, 0, locked);
+    const wanted = pages.below(2 * swarm.memlockPages);
+    locked = lock(machine, 0, wanted) === 0 ? wanted : 0;
+  };
+}
