@@ -79,6 +79,8 @@ export class Changes {
     const invalidation = notifier.invalidateRangeStart(range, event, { ready });
     this.#host.dispatcher.nudge();
     await begun;
+    // Other code may have unmapped some of it, and we're yet to hear of that: it would be somebody else's memory that is changed.
+    await new Promise<void>((resolve) => this.#host.dispatcher.whenKnown(range, resolve));
     const waitedMs = loop.preciseMs() - began;
     try {
       return { result: await run(), waitedMs };

@@ -6,7 +6,7 @@
  * Called on the monitor's thread, and works on shared words alone.
  */
 
-import { ANNOUNCED_BEGUN, ANNOUNCED_ENDED, CHUNK_WORDS } from "./chunk-table.js";
+import { ANNOUNCED_BEGUN, ANNOUNCED_ENDED, CHUNK_WORDS, UNMAPS_BEGUN, UNMAPS_HEARD } from "./chunk-table.js";
 
 /** Some chunks of one segment. */
 export interface Chunks {
@@ -24,10 +24,29 @@ export function settle({ words, first, last }: Chunks): void {
   for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + ANNOUNCED_ENDED, 1);
 }
 
+/**
+ * With `announce`, where it's an unmapping: our own operations on the memory wait until the engine's thread has heard what is gone. They
+ * don't wait for discards, of which there may be no end.
+ */
+export function announceUnmap({ words, first, last }: Chunks): void {
+  for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + UNMAPS_BEGUN, 1);
+}
+
+/** The engine's thread has heard of it, or nothing was unmapped after all. */
+export function unmapHeard({ words, first, last }: Chunks): void {
+  for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + UNMAPS_HEARD, 1);
+}
+
+export function areUnmapsHeard(words: Int32Array, at: number): boolean {
+  return Atomics.load(words, at + UNMAPS_BEGUN) === Atomics.load(words, at + UNMAPS_HEARD);
+}
+
 /** Whoever announced won't come back: all of it is over. */
 export function settleAll(words: Int32Array): void {
-  for (let at = 0; at < words.length; at += CHUNK_WORDS)
+  for (let at = 0; at < words.length; at += CHUNK_WORDS) {
     Atomics.store(words, at + ANNOUNCED_ENDED, Atomics.load(words, at + ANNOUNCED_BEGUN));
+    Atomics.store(words, at + UNMAPS_HEARD, Atomics.load(words, at + UNMAPS_BEGUN));
+  }
 }
 
 /** Plain loads of a line that the caller has just changed: they cost nothing that could be measured. `at`: the chunk's first word. */

@@ -25,6 +25,9 @@ export const SEGMENTS = 7;
  */
 export const ANNOUNCED_BEGUN = 8;
 export const ANNOUNCED_ENDED = 9;
+/** Of these, unmappings; and those of them that the engine's thread has heard of. */
+export const UNMAPS_BEGUN = 10;
+export const UNMAPS_HEARD = 11;
 /** A cache line: what another thread writes for one chunk doesn't slow down the next. */
 export const CHUNK_WORDS = 16;
 

@@ -67,6 +67,8 @@ export class Dispatcher implements CompletionSink {
   readonly #dones: (Done | undefined)[];
   /** Requests that wait until what the monitor has announced on their range is over. */
   #unsettled: number[] = [];
+  /** Operations that wait until it's known what of their range is unmapped. */
+  readonly #unknown: { range: Range; run: () => void }[] = [];
   /** Those that failed before they began, and their results: each is answered by a microtask of its own. */
   #failing: number[] = [];
   readonly #waiters: { slots: Set<number>; run: () => void }[] = [];
@@ -172,7 +174,7 @@ export class Dispatcher implements CompletionSink {
       if (reaped === 0) break;
     }
     this.#leases?.collect(this.#nowMs);
-    const waiting = this.requests.active > 0 || this.#leases?.uncollected === true;
+    const waiting = this.requests.active > 0 || this.#leases?.uncollected === true || this.#unknown.length > 0;
     if (waiting && !this.#scheme.arm()) this.#soon();
     else this.#keepAlive(waiting);
   }
@@ -253,11 +255,20 @@ export class Dispatcher implements CompletionSink {
 
   /** Something that the monitor had announced is over: what waited for that asks again. */
   settled(): void {
+    for (const { range, run } of this.#unknown.splice(0)) this.whenKnown(range, run);
     if (this.#unsettled.length === 0) return;
     const slots = this.#unsettled;
     this.#unsettled = [];
     this.nudge();
     for (const slot of slots) this.#submit(slot, this.requests.places[slot]!, this.requests.get(slot, WRITE) === 1);
+  }
+
+  /** Calls `run` once it's known what of a range other code has unmapped: at once if nothing is announced there. */
+  whenKnown(range: Range, run: () => void): void {
+    if (this.gate.knowsUnmaps(range)) run();
+    else this.#unknown.push({ range, run });
+    // A turn decides what keeps the process alive.
+    this.nudge();
   }
 
   /**

@@ -3,7 +3,7 @@
  * invalidation what it has to wait for. One engine has one gate; its arenas' segments are the gate's tables.
  */
 
-import { isBeingRead, isReading, isSettled } from "./announcements.js";
+import { areUnmapsHeard, isBeingRead, isReading, isSettled } from "./announcements.js";
 import { invariant, violated } from "./assert.js";
 import {
   ANNOUNCED_BEGUN,
@@ -227,6 +227,13 @@ export class Gate implements Subscriber {
     for (let at = firstAt + CHUNK_WORDS; at <= lastAt; at += CHUNK_WORDS)
       announced = (announced + words[at + ANNOUNCED_BEGUN]!) | 0;
     return announced !== this.#requests.words[(slot << REQUEST_SHIFT) + REQUEST_ANNOUNCED];
+  }
+
+  /** Whether it's known what of a range is unmapped: the monitor tells of nothing that hasn't arrived here. */
+  knowsUnmaps(range: Range): boolean {
+    return (
+      !isReading(this.#reading) && this.#everyChunk(range, ({ words }, c) => areUnmapsHeard(words, c * CHUNK_WORDS))
+    );
   }
 
   /** Other code has unmapped a range: from here on nothing touches it, and what's left of a chunk takes no lease. */

@@ -1,6 +1,6 @@
 /** The engines' side of the monitor: does in each of a thread's engines what the monitor asks for, and answers. */
 
-import { endReading, settle } from "./announcements.js";
+import { endReading, settle, unmapHeard } from "./announcements.js";
 import type { ForeignCalls, Standing } from "./foreign-calls.js";
 import {
   BEGUN,
@@ -61,7 +61,10 @@ export class MonitorClients {
         break;
       case "unmapped":
         for (const { calls } of this.#clients) calls?.unmapped(report.gone);
-        for (const chunks of report.announced) settle(chunks);
+        for (const chunks of report.announced) {
+          settle(chunks);
+          unmapHeard(chunks);
+        }
         for (const { calls } of this.#clients) calls?.settled();
         break;
     }

@@ -6,7 +6,7 @@
  * Nothing in here maps or frees memory of an arena, or waits for anything that could wait for such a caller.
  */
 
-import { announce, beginReading, type Chunks, endReading, settle } from "./announcements.js";
+import { announce, announceUnmap, beginReading, type Chunks, endReading, settle, unmapHeard } from "./announcements.js";
 import { CHUNK_WORDS } from "./chunk-table.js";
 import { type Caller, Departure, type MemoryEvent, type ThreadCalls } from "./departures.js";
 import type { LeaseClock } from "./lease-clock.js";
@@ -133,7 +133,7 @@ export class MonitorProgram {
     const rangesOf = (some: readonly Caller[]): Range[] => some.flatMap(({ ranges }) => ranges);
     const start = removing.length > 0 && !own ? yield* this.#drain(rangesOf(removing)) : 0;
     const removed = start > 0 ? [] : yield* this.#announce(rangesOf(removing));
-    const unmapped = yield* this.#announce(rangesOf(unmapping));
+    const unmapped = yield* this.#announce(rangesOf(unmapping), true);
     const { gone, letGo } = yield* this.#read(waiting);
     this.#buried(gone, unmapped);
     if (removing.length === 0) return;
@@ -196,17 +196,20 @@ export class MonitorProgram {
 
   /** Nobody could be seen who waits, so it may be about anything: all is announced until it's known. */
   *#serveUnknown(): Steps {
+    const { reading } = this.#parts;
     const everything = this.#chunksOf([...this.#segments.values()].map(({ range }) => range));
     for (const chunks of everything) announce(chunks);
+    beginReading(reading);
     yield GO_ON;
     const event = this.#parts.next();
     yield GO_ON;
     if (event !== null) yield* this.#late(event);
+    if (endReading(reading)) this.#parts.post({ kind: "settled" });
     this.#over(everything);
   }
 
   *#late(event: MemoryEvent): Steps {
-    const announced = yield* this.#announce([event]);
+    const announced = yield* this.#announce([event], event.kind === "unmap");
     if (event.kind === "unmap") this.#buried([event], announced);
     else {
       const untilMs = this.#parts.nowMs() + UNKNOWN_MS;
@@ -216,6 +219,7 @@ export class MonitorProgram {
 
   #buried(gone: readonly Range[], announced: readonly Chunks[]): void {
     if (gone.length === 0) {
+      for (const chunks of announced) unmapHeard(chunks);
       this.#over(announced);
       return;
     }
@@ -227,10 +231,13 @@ export class MonitorProgram {
   }
 
   /** Nothing begins on these chunks until it's over, and their leases go. */
-  *#announce(ranges: readonly Range[]): Steps<Chunks[]> {
+  *#announce(ranges: readonly Range[], unmaps = false): Steps<Chunks[]> {
     const all = this.#chunksOf(ranges);
     // Everywhere first: whoever takes a lease meanwhile sees this, or its lease is seen here.
-    for (const chunks of all) announce(chunks);
+    for (const chunks of all) {
+      announce(chunks);
+      if (unmaps) announceUnmap(chunks);
+    }
     for (const { watched, ...chunks } of all) {
       yield GO_ON;
       yield* this.#parts.leases.dropLeasesOf(watched, chunks);

@@ -1,7 +1,15 @@
 // What the engine's own thread makes of the monitor's announcements: what waits, what is issued again, and what never is.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { announce, beginReading, endReading, settle } from "../../dist/core/announcements.js";
+import {
+  announce,
+  announceUnmap,
+  beginReading,
+  endReading,
+  settle,
+  settleAll,
+  unmapHeard,
+} from "../../dist/core/announcements.js";
 import { ECANCELED, EFAULT } from "../../dist/core/ports.js";
 import { CHUNK } from "./world/kernel.js";
 import { Plain, START } from "./world/plain.js";
@@ -67,6 +75,41 @@ test("While the monitor reads events nothing begins, wherever it is; what comes 
   plain.complete();
   for (const { errno, calls } of [before, ...requests]) assert.deepEqual([errno, calls], [0, 1]);
   assert.equal(plain.dispatcher.reissued, 0);
+});
+
+test("Our own operations wait until it's known what is unmapped, not for discards", () => {
+  const plain = new Plain();
+  const range = { start: START, end: START + CHUNK };
+  let known = 0;
+  const ask = (): number => {
+    plain.dispatcher.whenKnown(range, () => known++);
+    return known;
+  };
+  announce(chunksOf(plain, 0));
+  assert.equal(ask(), 1, "a discard");
+  announceUnmap(chunksOf(plain, 1));
+  assert.equal(ask(), 2, "an unmapping beside it");
+  announceUnmap(chunksOf(plain, 0));
+  assert.equal(ask(), 2, "an unmapping");
+  plain.loop.runAll();
+  assert.equal(plain.kernel.alive, true, "nobody else keeps the process alive for that");
+  plain.dispatcher.settled();
+  assert.equal(known, 2, "it isn't heard of yet");
+  unmapHeard(chunksOf(plain, 0));
+  plain.dispatcher.settled();
+  assert.equal(known, 3);
+  beginReading(plain.reading);
+  assert.equal(ask(), 3, "events are being read, of whatever");
+  assert.equal(endReading(plain.reading), true, "the monitor has to say that it's over");
+  plain.dispatcher.settled();
+  assert.equal(known, 4);
+  announceUnmap(chunksOf(plain, 0));
+  assert.equal(ask(), 4);
+  settleAll(plain.table.words);
+  plain.dispatcher.settled();
+  assert.equal(known, 5, "the monitor is gone");
+  plain.loop.runAll();
+  assert.equal(plain.kernel.alive, false);
 });
 
 test("Nobody has to hear of a reading that kept nothing out", () => {

@@ -36,8 +36,11 @@ const SOURCE = `
   const error = change(address + at, bytes, ${VALUE});
   if (error !== 0) throw new Error("errno " + error);
   // Before the engine can know anything of it.
-  const early = await read(at);
-  const said = { early, flying: await Promise.all(flying) };
+  const [early, discarded] = await Promise.all([
+    read(at),
+    options.events === undefined ? arena.discard(block(at)) : { pages: 0 },
+  ]);
+  const said = { early, discarded: discarded.pages, flying: await Promise.all(flying) };
   // As long as it may take to be told.
   for (const begin = Date.now(); options.events === undefined && (await read(at)) !== "EFAULT"; )
     if (Date.now() - begin > 10_000) throw new Error("it was never told");
@@ -84,6 +87,8 @@ const SOURCE = `
 
 interface Said {
   readonly early: unknown;
+  /** Pages that a discard was about which the program asked for before the engine could know. */
+  readonly discarded: number;
   readonly flying: unknown[];
   readonly inside: unknown;
   readonly across: unknown;
@@ -135,6 +140,7 @@ for (const [name, how] of [
           [said.early, ...said.flying].every((is) => is === "EFAULT" || is === BLOCK_BYTES),
           JSON.stringify(said),
         );
+        assert.equal(said.discarded, 0, "memory was discarded that was somebody else's");
         assert.deepEqual([said.before, said.whole], [[BLOCK_BYTES, BLOCK_BYTES, BLOCK_BYTES], true]);
         // What's left of such a chunk takes no lease any more.
         if (scheme === "io_uring") assert.equal(said.live, bytes === 64 * 1024 ? 1 : 0);
