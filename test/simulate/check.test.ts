@@ -26,6 +26,8 @@ const SHORT = [
   ...casesOf("discard"),
   ...casesOf("unmap"),
   ...casesOf("own-discard").filter(({ scheme }) => scheme === "aio"),
+  ...casesOf("seen-late"),
+  ...casesOf("read-together"),
 ];
 
 test(`${SHORT.length} small cases hold in every order`, () => {
@@ -49,7 +51,8 @@ test("orders that make no difference are left out, and no state with them", () =
 });
 
 test("a state that was put back is the state that was, whatever happened in between", () => {
-  for (const scenario of [...casesOf("discard-within"), ...casesOf("two-chunks"), ...casesOf("unmap-a-part")]) {
+  const some = ["discard-within", "two-chunks", "unmap-a-part", "both-seen-late", "two-discards"].flatMap(casesOf);
+  for (const scenario of some) {
     const draw = new Random(20_201_104);
     const world = new World(scenario);
     const actions = new Actions(world);

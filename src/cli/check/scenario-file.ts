@@ -77,6 +77,7 @@ class Reader {
     const requests = this.#list("requests").map((node) => this.#request(node));
     const invalidations = this.#list("invalidations").map((node) => this.#invalidation(node));
     const foreign = this.#list("other code").map((node) => this.#foreign(node));
+    this.#neighbours(foreign);
     if (requests.length === 0) this.#refuse(this.#at(this.#root), "a scenario has requests");
     const may = this.#map(this.#root, "may happen");
     this.#known(may, [...Object.keys(MAY_HAPPEN), "late release"]);
@@ -201,14 +202,31 @@ class Reader {
     return events.map((event) => ({ event, blockable: veto === undefined, ...range }));
   }
 
+  /** Calls that are seen at once are drained as one range. */
+  #neighbours(calls: readonly ForeignCall[]): void {
+    const chunk = (page: number): number => Math.floor(page / this.#chunkPages);
+    const discards = calls.filter(({ call }) => call === "discard").sort((a, b) => a.first - b.first);
+    discards.forEach(({ first }, i) => {
+      const before = discards.slice(0, i).map(({ last }) => chunk(last));
+      if (i > 0 && chunk(first) > Math.max(...before) + 1)
+        this.#refuse(this.#at(this.#root.get("other code", true) as Node), "other code discards chunks that touch");
+    });
+  }
+
   #foreign(line: Line): ForeignCall {
-    const [, verb, pages, own] = /^(\S+) (pages? [\d-]+)(, by the engine's thread)?$/.exec(line.text) ?? [];
+    const [, verb, pages, own, unseen] =
+      /^(\S+) (pages? [\d-]+)(, by the engine's thread)?(, seen late)?$/.exec(line.text) ?? [];
     if (verb !== "discard" && verb !== "unmap")
       this.#refuse(
         line.offset,
-        `"${line.text}" doesn't read: discard page N or unmap page N[, by the engine's thread]`,
+        `"${line.text}" doesn't read: discard page N or unmap page N[, by the engine's thread][, seen late]`,
       );
-    return { call: verb as "discard" | "unmap", own: own !== undefined, ...this.#pagesOf(line, pages) };
+    return {
+      call: verb as "discard" | "unmap",
+      own: own !== undefined,
+      unseen: unseen !== undefined,
+      ...this.#pagesOf(line, pages),
+    };
   }
 }
 

@@ -1,6 +1,6 @@
 /** What can happen, one number each: its kind, whom it is about, and what happens in the middle of it. */
 
-import { inWords, nameOfInvalidation, nameOfRequest, nameOfThread } from "./ground.js";
+import { inWords, nameOfInvalidation, nameOfRequest, nameOfThread, namesOfThreads } from "./ground.js";
 import { ARM, DELIVER, ENTER, POPULATE, TAKE } from "./kernel.js";
 import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
@@ -34,6 +34,8 @@ const MONITOR = 23;
 const GIVE_UP = 24;
 const LOOK = 25;
 const CLOCK = 26;
+const SLEEP = 27;
+const SEE_NOBODY = 28;
 
 const KINDS = 32;
 const OBJECTS = 32;
@@ -102,7 +104,7 @@ export class Actions {
 
   /** Puts all that can happen now into `into`; returns how many. */
   list(into: Int32Array): number {
-    const { program, ground, monitor } = this.#world;
+    const { program, ground, monitor, leaseClock } = this.#world;
     const { scenario, w } = ground;
     const { requests, invalidations, foreign } = scenario;
     let count = 0;
@@ -128,7 +130,7 @@ export class Actions {
     if (foreign.length > 0) count = this.#monitor(into, count);
     if (scenario.stalls > 0) {
       if (w[S.STALLS]! > 0) into[count++] = STALL;
-      if (monitor.clockMayStep) into[count++] = CLOCK;
+      if (leaseClock.mayStep) into[count++] = CLOCK;
     }
     return count;
   }
@@ -159,10 +161,12 @@ export class Actions {
     const { monitor, ground } = this.#world;
     let count = from;
     for (let f = 0; f < ground.scenario.foreign.length; f++) {
-      if (monitor.maySee(f)) into[count++] = SEE + KINDS * f;
+      if (monitor.maySleep(f)) into[count++] = SLEEP + KINDS * f;
       if (monitor.mayGoOn(f)) into[count++] = GO_ON + KINDS * f;
       if (monitor.mayLook(f)) into[count++] = LOOK + KINDS * f;
     }
+    if (monitor.maySee) into[count++] = SEE;
+    if (monitor.maySeeNobody) into[count++] = SEE_NOBODY;
     if (monitor.maySeeOurs) into[count++] = SEE_OURS;
     if (monitor.mayStep) into[count++] = MONITOR;
     if (monitor.mayGiveUp) into[count++] = GIVE_UP;
@@ -194,26 +198,28 @@ export class Actions {
 
   /** Whether the monitor or other code's threads can go on. */
   get othersCanStep(): boolean {
-    const { monitor, ground } = this.#world;
+    const { monitor, leaseClock, ground } = this.#world;
     if (ground.scenario.foreign.length === 0 && ground.scenario.stalls === 0) return false;
-    if (monitor.mayStep || monitor.maySeeOurs || (ground.scenario.stalls > 0 && monitor.clockMayStep)) return true;
+    if (monitor.mayStep || monitor.maySee || monitor.maySeeOurs || (ground.scenario.stalls > 0 && leaseClock.mayStep))
+      return true;
     return ground.scenario.foreign.some(
-      ({ own }, f) => monitor.maySee(f) || monitor.mayGoOn(f) || (!own && monitor.mayCall(f)),
+      ({ own }, f) => monitor.maySleep(f) || monitor.mayGoOn(f) || (!own && monitor.mayCall(f)),
     );
   }
 
   /** One step of the monitor or of other code's threads; false: none of them can. */
   #othersStep(): boolean {
-    const { monitor, ground } = this.#world;
+    const { monitor, leaseClock, ground } = this.#world;
     if (monitor.mayStep) monitor.step();
-    else if (ground.scenario.stalls > 0 && monitor.clockMayStep) monitor.clockStep();
+    else if (ground.scenario.stalls > 0 && leaseClock.mayStep) leaseClock.step();
     else {
       const { foreign } = ground.scenario;
       const going = foreign.findIndex((_, f) => monitor.mayGoOn(f));
-      const seen = foreign.findIndex((_, f) => monitor.maySee(f));
+      const sleeping = foreign.findIndex((_, f) => monitor.maySleep(f));
       const calling = foreign.findIndex(({ own }, f) => !own && monitor.mayCall(f));
       if (going >= 0) monitor.goOn(going);
-      else if (seen >= 0) monitor.see(seen);
+      else if (monitor.maySee) monitor.see();
+      else if (sleeping >= 0) monitor.sleep(sleeping);
       else if (calling >= 0) monitor.call(calling);
       else return false;
     }
@@ -263,7 +269,7 @@ export class Actions {
 
   #act(kind: number, object: number): boolean {
     const world = this.#world;
-    const { program, kernel, monitor, ground } = world;
+    const { program, kernel, monitor, messages, leaseClock, ground } = world;
     const { w, machine } = ground;
     switch (kind) {
       case SUBMIT:
@@ -291,8 +297,8 @@ export class Actions {
         program.wake();
         break;
       case MESSAGE:
-        world.starting = ground.scenario.invalidations.length + Math.floor(w[ground.at.messages + 1]! / 8);
-        monitor.deliver();
+        world.starting = ground.scenario.invalidations.length + messages.startOfNextMessage;
+        messages.deliver();
         world.adopt();
         world.runMicrotasks();
         break;
@@ -336,7 +342,13 @@ export class Actions {
         monitor.goOn(object);
         break;
       case SEE:
-        monitor.see(object);
+        monitor.see();
+        break;
+      case SLEEP:
+        monitor.sleep(object);
+        break;
+      case SEE_NOBODY:
+        monitor.seeNobody();
         break;
       case SEE_OURS:
         monitor.seeOurs();
@@ -351,7 +363,7 @@ export class Actions {
         monitor.look(object);
         break;
       case CLOCK:
-        monitor.clockStep();
+        leaseClock.step();
         break;
     }
     return true;
@@ -392,7 +404,7 @@ export class Actions {
       case WAKE:
         return "the engine is woken, and has its turn";
       case MESSAGE:
-        return `the engine hears from the monitor: ${this.#world.monitor.nextMessage}`;
+        return `the engine hears from the monitor: ${this.#world.messages.nextMessage}`;
       case TICK:
         return "time passes, and the engine's clock looks";
       case LOOK_AT_CLOCK:
@@ -414,11 +426,15 @@ export class Actions {
       case COMPACT:
         return `compaction moves page ${object}`;
       case CALL:
-        return `${call!.own ? "the program's own thread" : nameOfThread(object)} calls ${call!.call === "unmap" ? "munmap" : "madvise(DONTNEED)"} on ${inWords(call!)}${call!.call === "unmap" ? ": they're gone" : ""}, and waits (${nameOfThread(object)})`;
+        return `${call!.own ? "the program's own thread" : nameOfThread(object)} calls ${call!.call === "unmap" ? "munmap" : "madvise(DONTNEED)"} on ${inWords(call!)}${call!.call === "unmap" ? ": they're gone" : ""}, and ${call!.unseen ? "its event is there" : "waits"} (${nameOfThread(object)})`;
       case GO_ON:
         return `${nameOfThread(object)} goes on: its pages go, and it leaves its call`;
       case SEE:
-        return `the monitor sees that ${nameOfThread(object)} waits`;
+        return `the monitor sees who waits: ${namesOfThreads(this.#world.monitor.visible)}`;
+      case SLEEP:
+        return `${nameOfThread(object)} sleeps, so that the monitor can see it`;
+      case SEE_NOBODY:
+        return "the monitor sees nobody who waits, though there's an event: it announces all that it follows";
       case SEE_OURS:
         return "the monitor sees that our own memory thread waits, and lets it go";
       case MONITOR:
@@ -426,7 +442,7 @@ export class Actions {
       case GIVE_UP:
         return "the monitor gives up waiting for the engine";
       case LOOK:
-        return `the monitor sees that ${nameOfThread(object)} has left its call`;
+        return `the monitor sees that ${this.#world.monitor.together(object)} left`;
       default:
         return "the monitor's lease clock takes a step";
     }

@@ -158,10 +158,20 @@ export class Ground {
     return { first: Math.floor(first / chunkPages), last: Math.floor(last / chunkPages) };
   }
 
-  /** The same to the page. */
+  /** What a foreign call is about, the same. */
+  chunksOfCall(call: number): { first: number; last: number } {
+    return this.chunksOf(this.scenario.invalidations.length + 2 ** call - 1);
+  }
+
+  /** What an invalidation is about, to the page. */
   pagesOf(invalidation: number): Pages {
-    const { invalidations, foreign } = this.scenario;
-    return invalidations[invalidation] ?? foreign[invalidation - invalidations.length]!;
+    const { invalidations } = this.scenario;
+    return invalidations[invalidation] ?? this.#pagesOfAll(callersOf(invalidation - invalidations.length));
+  }
+
+  #pagesOfAll(callers: readonly number[]): Pages {
+    const calls = callers.map((call) => this.scenario.foreign[call]!);
+    return { first: Math.min(...calls.map(({ first }) => first)), last: Math.max(...calls.map(({ last }) => last)) };
   }
 
   page(page: number, word: number): number {
@@ -210,6 +220,17 @@ export class Ground {
   }
 }
 
+/** Whom a start of the monitor's is for: starts are numbered by their callers' bits, less 1. */
+export function callersOf(start: number): number[] {
+  return callersIn(start + 1);
+}
+
+export function callersIn(bits: number): number[] {
+  const callers: number[] = [];
+  for (let call = 0; bits >> call !== 0; call++) if ((bits & (1 << call)) !== 0) callers.push(call);
+  return callers;
+}
+
 /** Names for a person: requests are a, b, c …, the program's invalidations X, Y …, threads of other code T1, T2 … */
 export function nameOfRequest(request: number): string {
   return String.fromCharCode(97 + request);
@@ -221,6 +242,10 @@ export function nameOfInvalidation(invalidation: number): string {
 
 export function nameOfThread(call: number): string {
   return `T${call + 1}`;
+}
+
+export function namesOfThreads(bits: number): string {
+  return callersIn(bits).map(nameOfThread).join(" and ");
 }
 
 export function inWords({ first, last }: Pages): string {

@@ -1,16 +1,27 @@
 /**
- * The monitor's thread, and the threads that it lets wait: what core/monitor-program.ts and lease-clock.ts do, in steps that anything may come
+ * The monitor's thread, and the threads that it lets wait: what core/monitor-program.ts does, in steps that anything may come
  * between. What they call of the core is the core's.
  */
 
-import { announce, type Chunks, settle } from "../../core/announcements.js";
-import { violated } from "../../core/assert.js";
+import { announce, beginReading, type Chunks, endReading, settle } from "../../core/announcements.js";
 import { CHUNK_WORDS, LEASE } from "../../core/chunk-table.js";
-import type { ForeignCalls } from "../../core/foreign-calls.js";
-import { forEachDue } from "../../core/lease-table.js";
-import { type Ground, inWords, nameOfThread } from "./ground.js";
+import { callersIn, type Ground, inWords, nameOfThread, namesOfThreads } from "./ground.js";
 import type { CheckKernel } from "./kernel.js";
+import {
+  ASKED,
+  BEGUN,
+  COVERED,
+  DRAINING,
+  END,
+  GIVEN_UP,
+  type Messages,
+  SETTLED,
+  START,
+  TURN,
+  UNMAPPED,
+} from "./messages.js";
 import type { Rules } from "./rules.js";
+import type { ForeignCall } from "./scenario.js";
 import * as S from "./state.js";
 
 /** What the monitor does next (the MONITOR word). */
@@ -20,40 +31,31 @@ const ANNOUNCING = 2;
 const CLAIMING = 3;
 const EMPTYING = 4;
 const RETURNING = 5;
-const READING = 6;
+const READ_NEXT = 6;
+const ANNOUNCING_LATE = 7;
 
-/** How a start stands, as in core/monitor-messages.ts. */
-const ASKED = 0;
-const TURN = 1;
-const DRAINING = 2;
-const BEGUN = 3;
-const COVERED = 4;
-const GIVEN_UP = 5;
+/** In MONITOR_CALLERS: nobody was seen, and all that's followed is announced. */
+const NOBODY = -1;
 
-/** Messages to the engine's thread: kind + 8 × foreign call. */
-const START = 0;
-const END = 1;
-const SETTLED = 2;
-const UNMAPPED = 3;
-
-/** What a foreign call's end settles (F_SETTLES). */
+/** What the end of foreign calls settles (F_SETTLES). */
 const BY_START = 1;
 const BY_ANNOUNCEMENT = 2;
+/** An announcement for whom nobody saw: over some time after it must have left. */
+const BY_TIME = 3;
 
 export class Monitor {
   readonly #ground: Ground;
   readonly #kernel: CheckKernel;
   readonly #rules: Rules;
-  readonly #calls: () => ForeignCalls;
-  /** For the starts of the core, by the number of the foreign call. */
-  readonly readies: readonly (() => void)[];
+  readonly #messages: Messages;
+  readonly #reading: Int32Array;
 
-  constructor(ground: Ground, kernel: CheckKernel, rules: Rules, calls: () => ForeignCalls) {
+  constructor(ground: Ground, kernel: CheckKernel, rules: Rules, messages: Messages) {
     this.#ground = ground;
     this.#kernel = kernel;
     this.#rules = rules;
-    this.#calls = calls;
-    this.readies = ground.scenario.foreign.map((_, f) => () => this.#answer(f, BEGUN));
+    this.#messages = messages;
+    this.#reading = ground.w.subarray(S.READING, S.READING + 1);
   }
 
   #say(line: string): void {
@@ -61,8 +63,18 @@ export class Monitor {
   }
 
   #chunksOf(call: number): Chunks {
-    const { first, last } = this.#ground.chunksOf(this.#ground.scenario.invalidations.length + call);
-    return { words: this.#ground.table.words, first, last };
+    return { words: this.#ground.table.words, ...this.#ground.chunksOfCall(call) };
+  }
+
+  #call(call: number): ForeignCall {
+    return this.#ground.scenario.foreign[call]!;
+  }
+
+  /** Of all foreign calls those of which this is so, a bit each. */
+  #those(are: (call: number) => boolean): number {
+    let bits = 0;
+    for (let f = 0; f < this.#ground.scenario.foreign.length; f++) if (are(f)) bits |= 1 << f;
+    return bits;
   }
 
   // The threads of other code.
@@ -73,12 +85,21 @@ export class Monitor {
 
   call(call: number): void {
     const ground = this.#ground;
-    const { call: kind, own, first, last } = ground.scenario.foreign[call]!;
-    ground.setForeign(call, S.F_STATE, S.IN_CALL);
+    const { call: kind, own, unseen, first, last } = this.#call(call);
+    ground.setForeign(call, S.F_STATE, unseen ? S.RAISED : S.IN_CALL);
+    S.push(ground.w, ground.at.raised, call);
     if (own) ground.w[S.BLOCKED] = call + 1;
     if (kind === "discard") return;
     for (let page = first; page <= last; page++) ground.machine.munmap(page);
     this.#rules.taken(first, last, false);
+  }
+
+  maySleep(call: number): boolean {
+    return this.#ground.foreign(call, S.F_STATE) === S.RAISED;
+  }
+
+  sleep(call: number): void {
+    this.#ground.setForeign(call, S.F_STATE, S.IN_CALL);
   }
 
   mayGoOn(call: number): boolean {
@@ -88,7 +109,7 @@ export class Monitor {
   /** Its pages go, and it leaves the call. */
   goOn(call: number): void {
     const ground = this.#ground;
-    const { first, last } = ground.scenario.foreign[call]!;
+    const { first, last } = this.#call(call);
     for (let page = first; page <= last; page++) ground.machine.discard(page);
     this.#rules.taken(first, last, true);
     ground.setForeign(call, S.F_STATE, S.LEFT);
@@ -97,20 +118,50 @@ export class Monitor {
 
   // The monitor.
 
-  /** Whether it sees this call next. */
-  maySee(call: number): boolean {
-    return this.#ground.w[S.MONITOR] === WATCHING && this.#ground.foreign(call, S.F_STATE) === S.IN_CALL;
+  /** Who sleeps until their events are read, and so can be seen: a bit each. */
+  get visible(): number {
+    return this.#those((f) => this.#ground.foreign(f, S.F_STATE) === S.IN_CALL);
   }
 
-  see(call: number): void {
-    const { w, at, scenario } = this.#ground;
-    const { call: kind, own } = scenario.foreign[call]!;
-    w[S.MONITOR_CALL] = call;
-    if (kind === "discard" && !own) {
-      w[S.DRAIN] = ASKED + 8 * (call + 1);
-      S.push(w, at.messages, START + 8 * call);
+  get maySee(): boolean {
+    return this.#ground.w[S.MONITOR] === WATCHING && this.visible !== 0;
+  }
+
+  /** All who wait, at once. The engine's own thread can't drain while it waits itself. */
+  see(): void {
+    const { w } = this.#ground;
+    const callers = this.visible;
+    w[S.MONITOR_CALLERS] = callers;
+    w[S.MONITOR_UNREAD] = callers;
+    const discarding = this.#discarding(callers);
+    if (discarding !== 0 && !callersIn(discarding).some((f) => this.#call(f).own)) {
+      w[S.DRAIN] = ASKED + 8 * discarding;
+      this.#messages.post(START, discarding);
       w[S.MONITOR] = WAITING_FOR_DRAIN;
     } else w[S.MONITOR] = ANNOUNCING;
+  }
+
+  #discarding(callers: number): number {
+    return callers & this.#those((f) => this.#call(f).call === "discard");
+  }
+
+  /** An event that nobody waits for who could be seen, for as long as the monitor has patience. */
+  get maySeeNobody(): boolean {
+    const { w, at } = this.#ground;
+    return w[S.MONITOR] === WATCHING && w[at.raised]! > 0 && this.visible === 0;
+  }
+
+  /** It may be about anything: all is announced until it's known. */
+  seeNobody(): void {
+    const { w } = this.#ground;
+    announce(this.#everything());
+    w[S.MONITOR_CALLERS] = NOBODY;
+    w[S.MONITOR] = READ_NEXT;
+  }
+
+  #everything(): Chunks {
+    const { table } = this.#ground;
+    return { words: table.words, first: 0, last: table.chunks - 1 };
   }
 
   /** Whether it sees that our own memory thread waits. */
@@ -155,23 +206,34 @@ export class Monitor {
         w[S.MONITOR_SLOT] = 0;
         w[S.MONITOR] = CLAIMING;
         break;
-      case READING:
-        this.#read();
+      case READ_NEXT:
+        this.#readNext();
+        break;
+      case ANNOUNCING_LATE:
+        this.#announceLate();
         break;
     }
   }
 
   #drained(): void {
-    const { w, at } = this.#ground;
-    const call = w[S.MONITOR_CALL]!;
+    const { w } = this.#ground;
+    const callers = w[S.MONITOR_CALLERS]!;
+    const discarding = this.#discarding(callers);
     if (w[S.DRAIN]! % 8 === BEGUN) {
-      this.#ground.setForeign(call, S.F_SETTLES, BY_START);
-      w[S.MONITOR] = READING;
+      this.#settlesTogether(discarding, BY_START);
+      w[S.MONITOR] = discarding === callers ? READ_NEXT : ANNOUNCING;
       return;
     }
     this.#say("what it asked for is covered by an invalidation of the program's");
-    S.push(w, at.messages, END + 8 * call);
+    this.#messages.post(END, discarding);
     w[S.MONITOR] = ANNOUNCING;
+  }
+
+  #settlesTogether(callers: number, by: number): void {
+    for (const f of callersIn(callers)) {
+      this.#ground.setForeign(f, S.F_SETTLES, by);
+      this.#ground.setForeign(f, S.F_TOGETHER, callers);
+    }
   }
 
   get mayGiveUp(): boolean {
@@ -181,29 +243,42 @@ export class Monitor {
 
   /** The engine's thread, the device or somebody's invalidation takes too long. */
   giveUp(): void {
-    const { w, at } = this.#ground;
-    const call = w[S.MONITOR_CALL]!;
-    w[S.DRAIN] = GIVEN_UP + 8 * (call + 1);
-    S.push(w, at.messages, END + 8 * call);
+    const { w } = this.#ground;
+    const discarding = this.#discarding(w[S.MONITOR_CALLERS]!);
+    w[S.DRAIN] = GIVEN_UP + 8 * discarding;
+    this.#messages.post(END, discarding);
     w[S.MONITOR] = ANNOUNCING;
   }
 
+  /** Of those who were seen: what isn't drained, or has gone already. */
   #announce(): void {
+    const callers = this.#ground.w[S.MONITOR_CALLERS]!;
+    const drained = this.#those((f) => this.#ground.foreign(f, S.F_SETTLES) === BY_START);
+    const discarding = this.#discarding(callers) & ~drained;
+    this.#settlesTogether(discarding, BY_ANNOUNCEMENT);
+    this.#announceFor(callers & ~(this.#discarding(callers) & drained));
+  }
+
+  /** Everywhere first, and then the leases go. */
+  #announceFor(callers: number): void {
     const { w } = this.#ground;
-    const call = w[S.MONITOR_CALL]!;
-    this.#say(`the monitor announces ${inWords(this.#ground.scenario.foreign[call]!)}`);
-    announce(this.#chunksOf(call));
-    this.#ground.setForeign(call, S.F_SETTLES, BY_ANNOUNCEMENT);
-    w[S.MONITOR_CHUNK] = this.#chunksOf(call).first;
+    for (const f of callersIn(callers)) {
+      this.#say(`the monitor announces ${inWords(this.#call(f))}`);
+      announce(this.#chunksOf(f));
+    }
+    w[S.MONITOR_CLAIM] = callers;
+    w[S.MONITOR_CHUNK] = 0;
     w[S.MONITOR] = CLAIMING;
   }
 
   /** The next lease of these chunks, if there's one left. */
   #claim(): void {
     const { w, table, slots } = this.#ground;
-    const { last } = this.#chunksOf(w[S.MONITOR_CALL]!);
-    for (; slots > 0 && w[S.MONITOR_CHUNK]! <= last; w[S.MONITOR_CHUNK]!++) {
-      const slot = table.words[w[S.MONITOR_CHUNK]! * CHUNK_WORDS + LEASE]! - 1;
+    const claiming = callersIn(w[S.MONITOR_CLAIM]!).map((f) => this.#chunksOf(f));
+    for (; slots > 0 && w[S.MONITOR_CHUNK]! < table.chunks; w[S.MONITOR_CHUNK]!++) {
+      const chunk = w[S.MONITOR_CHUNK]!;
+      if (!claiming.some(({ first, last }) => first <= chunk && chunk <= last)) continue;
+      const slot = table.words[chunk * CHUNK_WORDS + LEASE]! - 1;
       if (slot < 0 || !this.#kernel.claim(slot)) continue;
       this.#say(`the monitor makes the lease in slot ${slot} its own to drop`);
       w[S.MONITOR_SLOT] = slot + 1;
@@ -211,158 +286,116 @@ export class Monitor {
       w[S.MONITOR] = EMPTYING;
       return;
     }
-    w[S.MONITOR] = READING;
+    w[S.MONITOR_CLAIM] = 0;
+    w[S.MONITOR_CHUNK] = 0;
+    if (w[S.MONITOR_LATE] !== 0) this.#lateIsAnnounced();
+    else w[S.MONITOR] = READ_NEXT;
   }
 
-  /** Which lets the caller go. */
-  #read(): void {
-    const ground = this.#ground;
-    const { w, at } = ground;
-    const call = w[S.MONITOR_CALL]!;
-    const { call: kind, own, first, last } = ground.scenario.foreign[call]!;
-    this.#say(`the monitor reads ${nameOfThread(call)}'s event`);
-    w[S.MONITOR] = WATCHING;
-    w[S.MONITOR_CALL] = 0;
-    w[S.MONITOR_CHUNK] = 0;
-    w[S.DRAIN] = 0;
-    if (kind === "unmap") {
-      ground.setForeign(call, S.F_STATE, S.LEFT);
-      if (own) w[S.BLOCKED] = 0;
-      ground.setForeign(call, S.F_SETTLES, 0);
-      this.#rules.goneIsKnown(first, last);
-      S.push(w, at.messages, UNMAPPED + 8 * call);
+  /** The oldest event, which lets its caller go; and what follows where it was the last that somebody seen waits for. */
+  #readNext(): void {
+    const { w, at } = this.#ground;
+    const unread = w[S.MONITOR_UNREAD]!;
+    if (unread === w[S.MONITOR_CALLERS]) beginReading(this.#reading);
+    const f = S.shift(w, at.raised);
+    this.#say(`the monitor reads ${nameOfThread(f)}'s event`);
+    this.#letGo(f);
+    if ((unread & (1 << f)) === 0) {
+      w[S.MONITOR_LATE] = f + 1;
+      w[S.MONITOR] = ANNOUNCING_LATE;
       return;
     }
-    ground.setForeign(call, S.F_STATE, S.LET_GO);
-    // The engine's thread does nothing until it has left its call.
-    if (own) this.#over(call);
+    w[S.MONITOR_UNREAD] = unread & ~(1 << f);
+    if (w[S.MONITOR_UNREAD] === 0) this.#haveRead();
   }
 
-  #over(call: number): void {
-    const { w, at } = this.#ground;
-    const by = this.#ground.foreign(call, S.F_SETTLES);
-    this.#ground.setForeign(call, S.F_SETTLES, 0);
-    if (by === BY_START) S.push(w, at.messages, END + 8 * call);
+  #letGo(f: number): void {
+    const ground = this.#ground;
+    const { call, own, first, last } = this.#call(f);
+    if (call === "discard") {
+      ground.setForeign(f, S.F_STATE, S.LET_GO);
+      return;
+    }
+    ground.setForeign(f, S.F_STATE, S.LEFT);
+    if (own) ground.w[S.BLOCKED] = 0;
+    this.#rules.goneIsKnown(first, last);
+  }
+
+  /** Somebody's who began to wait before those that were seen. Its thread goes on, while nothing of ours begins. */
+  #announceLate(): void {
+    const f = this.#ground.w[S.MONITOR_LATE]! - 1;
+    this.#say(`nobody had seen ${nameOfThread(f)} wait`);
+    if (this.#call(f).call === "discard") this.#settlesTogether(1 << f, BY_TIME);
+    this.#announceFor(1 << f);
+  }
+
+  #lateIsAnnounced(): void {
+    const { w } = this.#ground;
+    const f = w[S.MONITOR_LATE]! - 1;
+    w[S.MONITOR_LATE] = 0;
+    if (this.#call(f).call === "unmap") this.#messages.post(UNMAPPED, 1 << f, 1 << f);
+    if (w[S.MONITOR_CALLERS] !== NOBODY) {
+      w[S.MONITOR] = READ_NEXT;
+      return;
+    }
+    settle(this.#everything());
+    this.#messages.post(SETTLED);
+    this.#watch();
+  }
+
+  #haveRead(): void {
+    const { w } = this.#ground;
+    const callers = w[S.MONITOR_CALLERS]!;
+    if (endReading(this.#reading)) this.#messages.post(SETTLED);
+    const discarding = this.#discarding(callers);
+    const unmapped = callers & ~discarding;
+    let left = unmapped;
+    for (const f of callersIn(unmapped)) {
+      left &= ~(1 << f);
+      this.#messages.post(UNMAPPED, 1 << f, left === 0 ? unmapped : 0);
+    }
+    this.#watch();
+    // The engine's thread does nothing until it has left its call.
+    if (discarding !== 0 && callersIn(discarding).every((f) => this.#call(f).own)) this.#over(discarding);
+  }
+
+  #watch(): void {
+    const { w } = this.#ground;
+    w[S.MONITOR] = WATCHING;
+    w[S.MONITOR_CALLERS] = 0;
+    w[S.DRAIN] = 0;
+  }
+
+  /** What was begun or announced for these is over. */
+  #over(callers: number): void {
+    const by = this.#ground.foreign(callersIn(callers)[0]!, S.F_SETTLES);
+    this.#settlesTogether(callers, 0);
+    for (const f of callersIn(callers)) this.#ground.setForeign(f, S.F_TOGETHER, 0);
+    if (by === BY_START) this.#messages.post(END, callers);
     else {
-      settle(this.#chunksOf(call));
-      S.push(w, at.messages, SETTLED + 8 * call);
+      for (const f of callersIn(callers)) settle(this.#chunksOf(f));
+      this.#messages.post(SETTLED);
     }
   }
 
-  /** Whether it can see that a caller has left its call. */
+  /** Whether it can see that a caller, and all that it was served with, have left their calls. Asked of the first of them. */
   mayLook(call: number): boolean {
     const ground = this.#ground;
     const looks = ground.w[S.MONITOR] === WATCHING || ground.w[S.MONITOR] === WAITING_FOR_DRAIN;
-    return looks && ground.foreign(call, S.F_STATE) === S.LEFT && ground.foreign(call, S.F_SETTLES) !== 0;
+    const by = ground.foreign(call, S.F_SETTLES);
+    if (!looks || by === 0) return false;
+    const together = callersIn(ground.foreign(call, S.F_TOGETHER));
+    const waited = together.filter((f) => by === BY_TIME || !this.#call(f).own);
+    return together[0] === call && waited.every((f) => ground.foreign(f, S.F_STATE) === S.LEFT);
   }
 
   look(call: number): void {
-    this.#over(call);
+    this.#over(this.#ground.foreign(call, S.F_TOGETHER));
   }
 
-  // The lease clock.
-
-  /** A lease that is due while the engine doesn't look, or -1. */
-  get due(): number {
-    const { w } = this.#ground;
-    if (w[S.STALLED] === 0 || w[S.CLOCK_SLOT] !== 0) return -1;
-    let due = -1;
-    forEachDue(this.#kernel.leases!, w[S.TIME_MS]!, (slot) => {
-      if (due < 0) due = slot;
-    });
-    return due;
-  }
-
-  get clockMayStep(): boolean {
-    return this.#ground.w[S.CLOCK_SLOT] !== 0 || this.due >= 0;
-  }
-
-  clockStep(): void {
-    const { w } = this.#ground;
-    const slot = w[S.CLOCK_SLOT]! - 1;
-    if (slot < 0) {
-      const due = this.due;
-      if (this.#kernel.claim(due)) w[S.CLOCK_SLOT] = due + 1;
-    } else if (w[S.CLOCK_STEP] === 0) {
-      this.#kernel.empty(slot);
-      w[S.CLOCK_STEP] = 1;
-    } else {
-      this.#kernel.returned(slot);
-      w[S.CLOCK_SLOT] = 0;
-      w[S.CLOCK_STEP] = 0;
-    }
-  }
-
-  // The engine's thread gets the monitor's messages, as core/monitor-clients.ts does.
-
-  deliver(): void {
-    const { w, at, scenario } = this.#ground;
-    const message = S.shift(w, at.messages);
-    const call = Math.floor(message / 8);
-    const calls = this.#calls();
-    switch (message % 8) {
-      case START:
-        this.#start(call);
-        break;
-      case END:
-        calls.end(call + 1);
-        break;
-      case SETTLED:
-        calls.settled();
-        break;
-      case UNMAPPED: {
-        const pages = scenario.foreign[call]!;
-        for (let page = pages.first; page <= pages.last; page++) this.#ground.flag(page, S.BURIED);
-        calls.unmapped(this.#ground.range(pages));
-        settle(this.#chunksOf(call));
-        calls.settled();
-        break;
-      }
-    }
-  }
-
-  #start(call: number): void {
-    if (!this.#answer(call, DRAINING)) return;
-    const ground = this.#ground;
-    const covered = this.#isInsideOurs(call);
-    const standing = this.#calls().start(call + 1, [ground.range(ground.scenario.foreign[call]!)], this.readies[call]!);
-    if (covered !== (standing === "covered"))
-      violated(
-        "SELF_EVENT",
-        `${nameOfThread(call)}'s call is ${covered ? "" : "not "}inside an invalidation of the program's; the start is ${standing}`,
-      );
-    if (standing === "covered") this.#answer(call, COVERED);
-    else if (standing === "turn") this.#answer(call, TURN);
-  }
-
-  #isInsideOurs(call: number): boolean {
-    const ground = this.#ground;
-    const { first, last } = this.#chunksOf(call);
-    return ground.scenario.invalidations.some((_, j) => {
-      const chunks = ground.chunksOf(j);
-      return ground.invalidation(j, S.I_STATE) === S.BEGUN && chunks.first <= first && last <= chunks.last;
-    });
-  }
-
-  /** False if the monitor doesn't wait for this any more. */
-  #answer(call: number, stands: number): boolean {
-    const { w } = this.#ground;
-    const word = w[S.DRAIN]!;
-    const waits = Math.floor(word / 8) === call + 1 && word % 8 !== GIVEN_UP && word % 8 !== COVERED;
-    if (waits) w[S.DRAIN] = stands + 8 * (call + 1);
-    return waits;
-  }
-
-  /** What's said of the message that comes next. */
-  get nextMessage(): string {
-    const { w, at } = this.#ground;
-    const message = w[at.messages + 1]!;
-    const thread = nameOfThread(Math.floor(message / 8));
-    return [
-      `${thread} is about to discard: drain`,
-      `${thread}'s start is over`,
-      `what was announced for ${thread} is over`,
-      `${thread} has unmapped its pages`,
-    ][message % 8]!;
+  /** Whom `look` finds. */
+  together(call: number): string {
+    const callers = this.#ground.foreign(call, S.F_TOGETHER);
+    return `${namesOfThreads(callers)} ${callersIn(callers).length > 1 ? "have" : "has"}`;
   }
 }

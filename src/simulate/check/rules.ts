@@ -22,7 +22,7 @@ import {
   VM_WRITE,
   WRITEBACK,
 } from "../../model/tables.js";
-import { type Ground, nameOfInvalidation, nameOfRequest, nameOfThread } from "./ground.js";
+import { type Ground, nameOfInvalidation, nameOfRequest, namesOfThreads } from "./ground.js";
 import * as S from "./state.js";
 
 /** Whom an event concerns, and what becomes of leases: the table once more, for the core's own to be held against. */
@@ -59,9 +59,9 @@ export class Rules {
 
   constructor(ground: Ground) {
     this.#ground = ground;
-    const { requests, invalidations, foreign, chunkPages } = ground.scenario;
+    const { requests, invalidations, chunkPages } = ground.scenario;
     this.#requests = requests.length;
-    this.#invalidations = invalidations.length + foreign.length;
+    this.#invalidations = invalidations.length + S.startsOf(ground.scenario);
     this.#meets = new Uint8Array(this.#invalidations * this.#requests);
     this.#concerns = new Uint8Array(this.#invalidations * this.#requests);
     this.#meetEachOther = new Uint8Array(this.#invalidations ** 2);
@@ -89,7 +89,7 @@ export class Rules {
     const { invalidations } = this.#ground.scenario;
     const own = invalidations[invalidation];
     if (own !== undefined) return `${nameOfInvalidation(invalidation)} (${own.event})`;
-    return `the start for ${nameOfThread(invalidation - invalidations.length)}'s discard`;
+    return `the start for ${namesOfThreads(invalidation - invalidations.length + 1)}`;
   }
 
   #state(invalidation: number): number {
@@ -156,9 +156,11 @@ export class Rules {
     ground.setRequest(request, S.R_LOST, 0);
     for (let page = first; page <= last; page++) {
       if (machine.requestFrame(request, page - first) === machine.frameOf(page)) continue;
+      const known = (ground.page(page, S.P_FLAGS) & S.GONE_KNOWN) !== 0;
       // What was unmapped without notice can't be known before the monitor has heard of it.
-      if (!machine.is(page, VM_MAPPED) && (ground.page(page, S.P_FLAGS) & S.GONE_KNOWN) === 0)
-        ground.setRequest(request, S.R_LOST, 2);
+      if (!machine.is(page, VM_MAPPED) && !known) ground.setRequest(request, S.R_LOST, 2);
+      // Where the monitor had to read to know whose event it is, what had been prepared may begin: and mustn't be delivered.
+      else if (this.#isSeenLate(page)) ground.setRequest(request, S.R_LOST, 1);
       else
         violated(
           "NO_STALE_IO",
@@ -166,6 +168,10 @@ export class Rules {
         );
     }
     this.#isExcluded(request, S.BEGUN, "EXCLUSION");
+  }
+
+  #isSeenLate(page: number): boolean {
+    return this.#ground.scenario.foreign.some(({ unseen, first, last }) => unseen && first <= page && page <= last);
   }
 
   /** The device is about to read or write a page. */

@@ -34,6 +34,8 @@ export interface ForeignCall extends Pages {
   readonly call: "discard" | "unmap";
   /** By the engine's own thread, which can do nothing else meanwhile. */
   readonly own: boolean;
+  /** Its event is there for some time before anybody can see who waits. */
+  readonly unseen: boolean;
 }
 
 /** One machine and its actors. */

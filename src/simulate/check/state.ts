@@ -22,22 +22,29 @@ export const STALLS = 10;
 export const CANCELS = 11;
 /** The engine's clock hasn't looked since time went on. */
 export const STALLED = 12;
-/** The monitor: what it's about to do, for whom, and where it is in that. */
+/** The monitor: what it's about to do; for whom (a bit each), and of these whose events are still to be read; and where it is in that. */
 export const MONITOR = 13;
-export const MONITOR_CALL = 14;
-export const MONITOR_CHUNK = 15;
-export const MONITOR_SLOT = 16;
+export const MONITOR_CALLERS = 14;
+export const MONITOR_UNREAD = 15;
+/** Those whose chunks are announced, and lose their leases, now. */
+export const MONITOR_CLAIM = 16;
+export const MONITOR_CHUNK = 17;
+export const MONITOR_SLOT = 18;
+/** Whose event was read though nobody had seen them wait, + 1. */
+export const MONITOR_LATE = 19;
 /** The word that the monitor and the engine's thread share: how its start stands. */
-export const DRAIN = 17;
+export const DRAIN = 20;
+/** And the one that says that events are being read (core/announcements.ts). */
+export const READING = 21;
 /** The engine's own thread is in a foreign call, + 1. */
-export const BLOCKED = 18;
+export const BLOCKED = 22;
 /** The invalidation (+ 1) whose operation our memory thread is in, and waits for the monitor. */
-export const OPERATING = 19;
+export const OPERATING = 23;
 /** The monitor's lease clock: a lease it has claimed, + 1, and what's next. */
-export const CLOCK_SLOT = 20;
-export const CLOCK_STEP = 21;
-export const LATE_ENDS = 22;
-const FIRST_TABLE = 23;
+export const CLOCK_SLOT = 24;
+export const CLOCK_STEP = 25;
+export const LATE_ENDS = 26;
+const FIRST_TABLE = 27;
 
 /** Words of a request. */
 export const R_STATUS = 0;
@@ -71,10 +78,10 @@ export const REFUSED = 5;
 
 /** Words of a foreign call. */
 export const F_STATE = 0;
-/** What ends when it has left: 0: nothing; 1: a start; 2: an announcement. */
+/** What ends when it has left: 0: nothing; else see the monitor. */
 export const F_SETTLES = 1;
-/** Of its start: invalidations that haven't begun, + 1; 0: no such start. */
-export const F_LEFT = 2;
+/** With whom it was served: that ends when all of them have left. A bit each. */
+export const F_TOGETHER = 2;
 export const F_WORDS = 3;
 
 /** F_STATE. */
@@ -84,6 +91,8 @@ export const IN_CALL = 1;
 /** Read; its pages go next. */
 export const LET_GO = 2;
 export const LEFT = 3;
+/** Its event is there, but it doesn't sleep yet: nobody can see who waits. */
+export const RAISED = 4;
 
 /** Words of a page. */
 export const P_CONTENT = 0;
@@ -120,15 +129,25 @@ export interface StateLayout {
   readonly microtasks: number;
   readonly soon: number;
   readonly messages: number;
+  /** Foreign calls whose events are unread, in their order. */
+  readonly raised: number;
+  /** Of a start for so many callers (their bits, less 1): invalidations that haven't begun, + 1; 0: no such start. */
+  readonly left: number;
   readonly waiting: number;
   readonly late: number;
   readonly words: number;
 }
 
+/** Starts that the monitor may ask for: one for any of the callers together. */
+export function startsOf({ foreign }: Scenario): number {
+  return 2 ** foreign.length - 1;
+}
+
 export function layoutOf(scenario: Scenario, slots: number): StateLayout {
   const requests = scenario.requests.length;
   const foreign = scenario.foreign.length;
-  const invalidations = scenario.invalidations.length + foreign;
+  const starts = startsOf(scenario);
+  const invalidations = scenario.invalidations.length + starts;
   let words = FIRST_TABLE;
   const table = (count: number): number => {
     words += count;
@@ -145,9 +164,11 @@ export function layoutOf(scenario: Scenario, slots: number): StateLayout {
     completions: table(1 + requests + 2 * slots),
     microtasks: table(1 + requests + 4),
     soon: table(1 + 2),
-    messages: table(1 + 3 * foreign),
+    messages: table(1 + 5 * foreign),
+    raised: table(1 + foreign),
+    left: table(starts),
     waiting: table(1 + invalidations),
-    late: table(1 + foreign),
+    late: table(1 + starts),
     words,
   };
 }

@@ -22,8 +22,10 @@ import { type Invalidation, MmuNotifier, type Subscriber } from "../../core/noti
 import type { Loop, RequestPlace } from "../../core/ports.js";
 import { FREE, REQUEST_SHIFT } from "../../core/request-table.js";
 import { StateWords } from "../../core/state-words.js";
-import { Ground, IDLE_MS, MAX_MS } from "./ground.js";
+import { Ground, IDLE_MS, MAX_MS, namesOfThreads } from "./ground.js";
 import { CheckKernel } from "./kernel.js";
+import { LeaseClock } from "./lease-clock.js";
+import { Messages } from "./messages.js";
 import { Monitor } from "./monitor.js";
 import { Program, type ProgramWorld } from "./program.js";
 import { Rules } from "./rules.js";
@@ -45,6 +47,8 @@ export class World implements Subscriber, Loop, ProgramWorld {
   readonly rules: Rules;
   readonly kernel: CheckKernel;
   readonly monitor: Monitor;
+  readonly messages: Messages;
+  readonly leaseClock: LeaseClock;
   readonly program: Program;
   readonly notifier: MmuNotifier;
   readonly leases: Leases | null;
@@ -56,6 +60,8 @@ export class World implements Subscriber, Loop, ProgramWorld {
   starting = -1;
   /** Words of a whole state. */
   readonly words: number;
+  /** That the monitor may ask for. */
+  readonly #starts: number;
   /** Whether the last action came to anything. */
   happened = false;
   /** What a callback threw. */
@@ -75,6 +81,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
   constructor(scenario: Scenario) {
     const ground = new Ground(scenario);
     this.ground = ground;
+    this.#starts = S.startsOf(scenario);
     this.rules = new Rules(ground);
     this.kernel = new CheckKernel(ground, this.rules);
     const chunkBytes = ground.table.chunkBytes;
@@ -90,6 +97,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
       leases: this.leases,
       registered: null,
       requestWords: ground.requestWords,
+      reading: ground.w.subarray(S.READING, S.READING + 1),
     });
     // The gate finds the table in its list, and must be the one to number it.
     tables.length = 0;
@@ -102,7 +110,9 @@ export class World implements Subscriber, Loop, ProgramWorld {
       buried: (gone) => this.dispatcher.gate.bury(gone),
     });
     if (scenario.foreign.length > 0) this.calls.follow(ground.table);
-    this.monitor = new Monitor(ground, this.kernel, this.rules, () => this.calls);
+    this.messages = new Messages(ground, () => this.calls);
+    this.monitor = new Monitor(ground, this.kernel, this.rules, this.messages);
+    this.leaseClock = new LeaseClock(ground, this.kernel);
     this.program = new Program(this, this.#owner, (request) => this.#accepted[request]!.done);
     this.#accepted = scenario.requests.map((_, request) => ({
       owner: this.#owner,
@@ -201,8 +211,8 @@ export class World implements Subscriber, Loop, ProgramWorld {
 
   /** The start that the monitor has asked for, if it has made an invalidation. */
   adopt(): void {
-    const call = this.starting - this.ground.scenario.invalidations.length;
-    const [made] = this.calls.startOf(call + 1)?.invalidations ?? [];
+    const callers = this.starting - this.ground.scenario.invalidations.length + 1;
+    const [made] = this.calls.startOf(callers)?.invalidations ?? [];
     if (made === undefined || this.handles[this.starting] === made) return;
     this.handles[this.starting] = made;
     this.ground.setInvalidation(this.starting, S.I_STATE, S.WAITING);
@@ -268,8 +278,8 @@ export class World implements Subscriber, Loop, ProgramWorld {
     this.calls.late.forEach((late, i) => {
       w[at.late + 1 + i] = this.handles.indexOf(late);
     });
-    for (let f = 0; f < this.ground.scenario.foreign.length; f++)
-      this.ground.setForeign(f, S.F_LEFT, (this.calls.startOf(f + 1)?.left ?? -1) + 1);
+    for (let start = 0; start < this.#starts; start++)
+      w[at.left + start] = (this.calls.startOf(start + 1)?.left ?? -1) + 1;
   }
 
   /** Writes the whole state. */
@@ -332,15 +342,15 @@ export class World implements Subscriber, Loop, ProgramWorld {
     if (waiting.length > 0) waiting.length = 0;
     for (let i = 1; i <= w[at.waiting]!; i++) waiting.push(handles[w[at.waiting + i]!]!);
     this.notifier.restore(waiting, active);
-    const { foreign, invalidations } = ground.scenario;
-    if (foreign.length === 0) return;
+    if (this.#starts === 0) return;
     const starts = [];
-    for (let f = 0; f < foreign.length; f++) {
-      const left = ground.foreign(f, S.F_LEFT) - 1;
-      const handle = handles[invalidations.length + f];
-      const asked = handle === undefined || ground.invalidation(invalidations.length + f, S.I_STATE) === S.NOT_STARTED;
-      if (left >= 0)
-        starts.push({ id: f + 1, left, ready: this.monitor.readies[f]!, invalidations: asked ? [] : [handle] });
+    for (let start = 0; start < this.#starts; start++) {
+      const left = w[at.left + start]! - 1;
+      if (left < 0) continue;
+      const number = ground.scenario.invalidations.length + start;
+      const handle = handles[number];
+      const asked = handle === undefined || ground.invalidation(number, S.I_STATE) === S.NOT_STARTED;
+      starts.push({ id: start + 1, left, ready: this.messages.readies[start]!, invalidations: asked ? [] : [handle] });
     }
     const late: Invalidation[] = [];
     for (let i = 1; i <= w[at.late]!; i++) late.push(handles[w[at.late + i]!]!);
@@ -390,13 +400,12 @@ export class World implements Subscriber, Loop, ProgramWorld {
         violated("BOUNDED_WAIT", `nothing can happen any more, and ${j} never ended`);
     });
     ground.scenario.foreign.forEach((_, f) => {
-      if (
-        ground.foreign(f, S.F_STATE) !== S.LEFT ||
-        ground.foreign(f, S.F_SETTLES) !== 0 ||
-        this.calls.startOf(f + 1) !== undefined
-      )
+      if (ground.foreign(f, S.F_STATE) !== S.LEFT || ground.foreign(f, S.F_SETTLES) !== 0)
         violated("BOUNDED_WAIT", `nothing can happen any more, and T${f + 1} is still waited for`);
     });
+    for (let start = 0; start < this.#starts; start++)
+      if (this.calls.startOf(start + 1) !== undefined)
+        violated("BOUNDED_WAIT", `nothing can happen any more, and ${namesOfThreads(start + 1)} is still drained for`);
     if (dispatcher.requests.active !== 0) violated("EXACTLY_ONCE", "a request is left over");
     this.#giveBack();
     if (ground.w[S.ALIVE] !== 0) violated("EXACTLY_ONCE", "an engine with nothing to do keeps the process alive");
