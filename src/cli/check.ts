@@ -42,7 +42,7 @@ async function run(names: readonly string[], flags: Flags): Promise<void> {
   try {
     const files = readScenarios(names);
     if (flags.mutants === true) await checkMutants(files, flags);
-    else await check(files, flags);
+    else await check(files, flags, names.length > 0);
   } catch (error) {
     if (!(error instanceof ScenarioError)) throw error;
     process.stderr.write(`pinless check: ${error.message}\n`);
@@ -78,10 +78,25 @@ interface FileReport {
   transitions: number;
   depth: number;
   seconds: number;
-  violations: (Violation & { readonly case: string })[];
+  violations: FoundCase[];
+  /** What the scenario says doesn't hold there, and was found. */
+  expected: FoundCase[];
 }
 
-async function check(files: readonly ScenarioFile[], flags: Flags): Promise<void> {
+type FoundCase = Violation & { readonly case: string };
+
+/** A case that says what doesn't hold in it is as it should be only with that. */
+function judge(of: FileReport, { name, violation, expects }: CaseReport): void {
+  if (violation !== null) {
+    (violation.invariant === expects ? of.expected : of.violations).push({ case: name, ...violation });
+  } else if (expects !== null) {
+    const message = `${expects}: the scenario expects that it doesn't hold, and it does`;
+    of.violations.push({ case: name, invariant: expects, message, trace: [] });
+  }
+}
+
+/** `named`: somebody asks about these scenarios, and is told also what they are known to show. */
+async function check(files: readonly ScenarioFile[], flags: Flags, named: boolean): Promise<void> {
   const began = performance.now();
   const modules = flags.mutant === undefined ? null : mutate(mutantNamed(flags.mutant), CHECKED);
   const reports: FileReport[] = files.map(({ name, about, cases }) => ({
@@ -93,6 +108,7 @@ async function check(files: readonly ScenarioFile[], flags: Flags): Promise<void
     depth: 0,
     seconds: 0,
     violations: [],
+    expected: [],
   }));
   const orders = files.flatMap(({ cases }, file) => cases.map((scenario) => ({ scenario, brief: false, file })));
   try {
@@ -103,19 +119,20 @@ async function check(files: readonly ScenarioFile[], flags: Flags): Promise<void
       of.transitions += report.transitions;
       of.depth = Math.max(of.depth, report.depth);
       of.seconds += report.seconds;
-      if (report.violation !== null) of.violations.push({ case: report.name, ...report.violation });
+      judge(of, report);
     });
-    if (whole) conclude(reports, (performance.now() - began) / 1000, flags);
+    if (whole) conclude(reports, (performance.now() - began) / 1000, flags, named);
   } finally {
     modules?.remove();
   }
 }
 
-function conclude(reports: readonly FileReport[], tookSeconds: number, flags: Flags): void {
+function conclude(reports: readonly FileReport[], tookSeconds: number, flags: Flags, named: boolean): void {
   const sum = (of: (report: FileReport) => number): number => reports.reduce((total, report) => total + of(report), 0);
   const states = sum((r) => r.states);
   const seconds = sum((r) => r.seconds);
   const violations = reports.flatMap((r) => r.violations);
+  const expected = reports.flatMap((r) => r.expected);
   const report = {
     format: "pinless-check/1",
     states,
@@ -132,9 +149,10 @@ function conclude(reports: readonly FileReport[], tookSeconds: number, flags: Fl
     const rate = `${count(report.statesPerSecondAndCore)} states a second and core, ${tookSeconds.toFixed(1)} s in all`;
     return [
       ...lines,
+      ...(named ? expected.flatMap(describe) : []),
       ...violations.flatMap(describe),
       `${count(states)} states: ${rate}`,
-      verdict(violations.length),
+      verdict(violations.length, expected.length),
       "",
     ];
   });
@@ -145,8 +163,9 @@ function conclude(reports: readonly FileReport[], tookSeconds: number, flags: Fl
   process.exitCode = FAILED;
 }
 
-function verdict(violations: number): string {
-  return violations === 0 ? "nothing is violated" : `${count(violations)} cases are violated`;
+function verdict(violations: number, expected: number): string {
+  const harms = expected === 0 ? "" : ` but what ${count(expected)} cases expect, and it was found`;
+  return violations === 0 ? `nothing is violated${harms}` : `${count(violations)} cases are violated`;
 }
 
 function describe(violation: Violation & { readonly case: string }): string[] {

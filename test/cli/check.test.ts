@@ -1,6 +1,6 @@
 // `pinless check` as a command: what it says of scenarios that hold, of those that can't be read, and of an engine with a step left out.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import ts from "typescript";
@@ -39,6 +39,25 @@ test("check --json says how many states it met; text says the same to a person",
   assert.match(text.stdout, /^nothing is violated$/m);
 });
 
+test("what Linux does without an engine is found as expected; and it's an error where it isn't", async (t) => {
+  const found = await check(["gup-discard", "gup-writeback"]);
+  assert.equal(found.code, 0, found.stderr);
+  assert.match(
+    found.stdout,
+    /^ +== {2}NO_STALE_IO: a goes to a frame that isn't page 0's any more \(its buffer is registered\)$/m,
+  );
+  assert.match(found.stdout, /^nothing is violated but what 3 cases expect, and it was found$/m);
+  const directory = scratchDirectory(t);
+  const file = path.join(directory, "proposal.yaml");
+  const linux = readFileSync("scenarios/gup-discard.yaml", "utf8");
+  writeFileSync(file, linux.replace(/^kernel: gup\nengine: none$/m, "kernel: notifier"));
+  const others = await check([file, "--json", "--failure", path.join(directory, "failure.json")]);
+  assert.equal(others.code, 1, others.stderr);
+  const [{ violations, expected }] = JSON.parse(others.stdout).scenarios;
+  assert.deepEqual(expected, []);
+  assert.match(violations[0].message, /^NO_STALE_IO: the scenario expects that it doesn't hold, and it does$/);
+});
+
 test("with a step left out: a trace that reads, the same as JSON, and exit code 1", async (t) => {
   const directory = scratchDirectory(t);
   const failure = path.join(directory, "failure.json");
@@ -57,10 +76,13 @@ test("simulate finds it too, and says how to see it again", async () => {
   assert.equal(ended.code, 1, ended.stderr);
   const again = /again, with all steps: pinless (simulate .* --mutant no-hold --trace)$/m.exec(ended.stdout)?.[1];
   assert.ok(again !== undefined, ended.stdout);
-  const others = ["simulate", "--mutant", "settles-at-once"];
-  const refused = await runModule(`await import(${JSON.stringify(MAIN)});`, { args: others });
-  assert.equal(refused.code, 2);
-  assert.match(refused.stderr, /which isn't run here: pinless check has it/);
+  for (const other of ["settles-at-once", "notifier-no-wait"]) {
+    const refused = await runModule(`await import(${JSON.stringify(MAIN)});`, {
+      args: ["simulate", "--mutant", other],
+    });
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /which isn't run here: pinless check has it/);
+  }
 });
 
 test("check --mutants: each with the invariant that it breaks", async () => {
@@ -101,7 +123,7 @@ test("a scenario that can't be read or can't be is an error with its file and li
     [`${head}  - erase page 0\n`, /^x\.yaml:4: "erase" isn't one of: read/],
     [`${head}  - read page 1\n`, /^x\.yaml:4: "read page 1": the memory has pages 0 to 0/],
     [`${head}  - read the page\n`, /^x\.yaml:4: "read the page" doesn't say which/],
-    [`${head}invalidation:\n  - CLEAR page 0\n`, /^x\.yaml:4: "invalidation" isn't one of: about, schemes/],
+    [`${head}invalidation:\n  - CLEAR page 0\n`, /^x\.yaml:4: "invalidation" isn't one of: about, kernel/],
     [`${head}invalidations:\n  - CLAER page 0\n`, /^x\.yaml:5: "CLAER page 0" doesn't read: EVENT page N/],
     [
       `${head}memory: { pages: 2 }\ninvalidations:\n  - UNMAP page 0\n`,
@@ -114,6 +136,16 @@ test("a scenario that can't be read or can't be is an error with its file and li
     [`${head}other code:\n  - fork\n`, /^x\.yaml:5: "fork" doesn't read: discard page N/],
     [`${head}may happen: { earthquake: 1 }\n`, /^x\.yaml:4: "earthquake" isn't one of: reclaim/],
     [`${head}may happen: { reclaim: many }\n`, /^x\.yaml:4: "reclaim" is a number from 0 to/],
+    [`${head}kernel: linux\n`, /^x\.yaml:4: "kernel" is one of: gup, notifier; not "linux"/],
+    [`${head}expects: NOTHING\n`, /^x\.yaml:4: "expects" is one of: LINEAR, /],
+    [`${head}kernel: notifier\nother code:\n  - discard page 0\n`, /^x\.yaml:5: "other code" needs the engine/],
+    [`${head}engine: none\nleases: 1\n`, /^x\.yaml:5: "leases" needs the engine/],
+    [`${head}engine: none\nmay happen: { clock: 1 }\n`, /^x\.yaml:5: "clock" happens to the engine/],
+    [`${head}may happen: { fork: 1 }\n`, /^x\.yaml:4: "fork" is of kernels without the engine/],
+    [
+      `${head}memory: { chunks: 4 }\nother code:\n  - discard page 0\n  - discard page 3\n`,
+      /^x\.yaml:6: other code discards chunks that touch/,
+    ],
     ["about: a test\n", /^x\.yaml:1: a scenario has requests/],
     ["requests:\n  - read page 0\n", /^x\.yaml:1: "about" is missing/],
     [`${head}invalidations: [\n`, /^x\.yaml:\d+: /],

@@ -6,12 +6,11 @@ import { parseScenario } from "../../dist/cli/check/scenario-file.js";
 import { Dispatcher } from "../../dist/core/dispatcher.js";
 import { Gate } from "../../dist/core/gate.js";
 import { Leases } from "../../dist/core/leases.js";
-import { Actions } from "../../dist/simulate/check/actions.js";
 import { explore, shortest, tell } from "../../dist/simulate/check/explore.js";
 import { CheckKernel } from "../../dist/simulate/check/kernel.js";
+import { openWorld } from "../../dist/simulate/check/open-world.js";
 import { runCase } from "../../dist/simulate/check/run.js";
 import type { Scenario } from "../../dist/simulate/check/scenario.js";
-import { World } from "../../dist/simulate/check/world.js";
 import { Random } from "../support/random.js";
 
 function casesOf(name: string): readonly Scenario[] {
@@ -27,6 +26,8 @@ const SHORT = [
   ...casesOf("unmap"),
   ...casesOf("own-discard").filter(({ scheme }) => scheme === "aio"),
   ...casesOf("seen-late"),
+  ...casesOf("notifier-pairs").filter((_, i) => i % 9 === 2),
+  ...casesOf("notifier-veto").filter((_, i) => i % 5 === 2),
   ...casesOf("read-together"),
 ];
 
@@ -51,11 +52,18 @@ test("orders that make no difference are left out, and no state with them", () =
 });
 
 test("a state that was put back is the state that was, whatever happened in between", () => {
-  const some = ["discard-within", "two-chunks", "unmap-a-part", "both-seen-late", "two-discards"].flatMap(casesOf);
+  const some = [
+    "discard-within",
+    "two-chunks",
+    "unmap-a-part",
+    "both-seen-late",
+    "two-discards",
+    "notifier-fork",
+    "notifier-clean",
+  ].flatMap(casesOf);
   for (const scenario of some) {
     const draw = new Random(20_201_104);
-    const world = new World(scenario);
-    const actions = new Actions(world);
+    const { world, actions } = openWorld(scenario);
     const list = new Int32Array(1024);
     const pick = (): number => list[draw.below(actions.list(list))]!;
     const words = (): Int32Array => {

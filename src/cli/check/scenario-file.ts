@@ -6,6 +6,7 @@ import {
   type CheckedScheme,
   EVENTS,
   type ForeignCall,
+  INVARIANT_NAMES,
   type Pages,
   type Scenario,
   type ScenarioInvalidation,
@@ -17,7 +18,19 @@ export class ScenarioError extends Error {
   override readonly name = "ScenarioError";
 }
 
-const KEYS = ["about", "schemes", "memory", "leases", "requests", "invalidations", "other code", "may happen"] as const;
+const KEYS = [
+  "about",
+  "kernel",
+  "engine",
+  "expects",
+  "schemes",
+  "memory",
+  "leases",
+  "requests",
+  "invalidations",
+  "other code",
+  "may happen",
+] as const;
 const MAY_HAPPEN = {
   reclaim: "reclaims",
   compaction: "migrations",
@@ -28,7 +41,15 @@ const MAY_HAPPEN = {
   "late clock": "stalls",
   cancel: "cancels",
   "late end": "lateEnds",
+  fork: "forks",
+  signal: "cancels",
 } as const;
+/** What makes sense only with the engine in between, and only without it. */
+const ENGINES = ["leases", "other code"] as const;
+const HAPPENS_TO_ENGINES = ["refused lease", "clock", "late clock", "cancel", "late end", "late release"] as const;
+const HAPPENS_WITHOUT = ["fork", "signal"] as const;
+/** A kernel goes one way for registered buffers, and another for all that isn't registered. */
+const WITHOUT_ENGINE: readonly CheckedScheme[] = ["io_uring", "direct"];
 /** More than these make a state space that nobody waits for. */
 const MOST = { requests: 6, invalidations: 4, "other code": 3, chunks: 4, pages: 4, times: 4 } as const;
 
@@ -56,6 +77,7 @@ class Reader {
   readonly #refuse: (offset: number, why: string) => never;
   #pages = 1;
   #chunkPages = 1;
+  #engine = true;
 
   constructor(root: YAMLMap, refuse: (offset: number, why: string) => never) {
     this.#root = root;
@@ -65,6 +87,9 @@ class Reader {
   read(name: string): ScenarioFile {
     this.#known(this.#root, KEYS);
     const about = this.#text("about");
+    const kernel = this.#oneOf("kernel", ["gup", "notifier"] as const);
+    this.#engine = this.#oneOf("engine", ["pinless", "none"] as const) === "pinless" && kernel === "gup";
+    const expects = this.#root.has("expects") ? this.#oneOf("expects", INVARIANT_NAMES) : null;
     const memory = this.#map(this.#root, "memory");
     this.#known(memory, ["chunks", "pages", "filled"]);
     const chunks = this.#number(memory, "chunks", 1, 1, MOST.chunks);
@@ -81,15 +106,21 @@ class Reader {
     if (requests.length === 0) this.#refuse(this.#at(this.#root), "a scenario has requests");
     const may = this.#map(this.#root, "may happen");
     this.#known(may, [...Object.keys(MAY_HAPPEN), "late release"]);
-    const times = Object.entries(MAY_HAPPEN).map(([key, field]) => [field, this.#number(may, key, 0, 0, MOST.times)]);
+    this.#makesSense(may);
+    const times: Record<string, number> = {};
+    for (const [key, field] of Object.entries(MAY_HAPPEN))
+      times[field] = (times[field] ?? 0) + this.#number(may, key, 0, 0, MOST.times);
     const shared = {
+      kernel,
+      engine: this.#engine,
+      expects,
       chunks,
       chunkPages: this.#chunkPages,
       pages: filled as "dirty" | "clean",
       requests,
       foreign,
       leases: this.#number(this.#root, "leases", 1, 1, MOST.chunks),
-      ...(Object.fromEntries(times) as Record<(typeof MAY_HAPPEN)[keyof typeof MAY_HAPPEN], number>),
+      ...(times as Record<(typeof MAY_HAPPEN)[keyof typeof MAY_HAPPEN], number>),
       lateRelease: this.#scalar(may, "late release") === true,
     };
     const cases = this.#schemes().flatMap((scheme) =>
@@ -100,6 +131,28 @@ class Reader {
       }),
     );
     return { name, about, cases };
+  }
+
+  /** The first where nothing is said. */
+  #oneOf<T extends string>(key: string, words: readonly T[]): T {
+    const value = this.#scalar(this.#root, key) ?? words[0]!;
+    const known = words.find((word) => word === value);
+    const node = this.#root.get(key, true) as Node;
+    return known ?? this.#refuse(this.#at(node), `"${key}" is one of: ${words.join(", ")}; not "${String(value)}"`);
+  }
+
+  /** Each key where it means something. */
+  #makesSense(may: YAMLMap): void {
+    const refuse = (of: YAMLMap, keys: readonly string[], why: string): void => {
+      for (const { key } of of.items)
+        if (isScalar(key) && keys.includes(String(key.value))) this.#refuse(this.#at(key), `"${key.value}" ${why}`);
+    };
+    if (this.#engine)
+      refuse(may, HAPPENS_WITHOUT, "is of kernels without the engine: kernel: notifier, or engine: none");
+    else {
+      refuse(this.#root, ENGINES, "needs the engine: there's none here");
+      refuse(may, HAPPENS_TO_ENGINES, "happens to the engine: there's none here");
+    }
   }
 
   #at(node: Node | null | undefined): number {
@@ -156,7 +209,8 @@ class Reader {
 
   #schemes(): readonly CheckedScheme[] {
     const node = this.#root.get("schemes", true) as unknown;
-    if (node === undefined || (isScalar(node) && node.value === "all")) return CHECKED_SCHEMES;
+    if (node === undefined || (isScalar(node) && node.value === "all"))
+      return this.#engine ? CHECKED_SCHEMES : WITHOUT_ENGINE;
     const named = isSeq(node) ? node.items : [node];
     return named.map((item) => {
       const value = isScalar(item) ? item.value : "";
@@ -197,7 +251,7 @@ class Reader {
     const events = known === undefined ? EVENTS : [known];
     const whole = range.first % this.#chunkPages === 0 && (range.last + 1) % this.#chunkPages === 0;
     const partly = events.find((event) => event === "UNMAP" || event === "RELEASE");
-    if (partly !== undefined && !whole)
+    if (this.#engine && partly !== undefined && !whole)
       this.#refuse(line.offset, `"${line.text}": ${partly} is of whole chunks of ${this.#chunkPages} pages`);
     return events.map((event) => ({ event, blockable: veto === undefined, ...range }));
   }

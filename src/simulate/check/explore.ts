@@ -4,10 +4,10 @@
  */
 
 import type { Invariant, InvariantViolation } from "../../core/assert.js";
-import { Actions } from "./actions.js";
+import type { ExplorableActions } from "./explorable.js";
+import { openWorld } from "./open-world.js";
 import type { Scenario } from "./scenario.js";
 import { Seen } from "./seen.js";
-import { World } from "./world.js";
 
 /** Actions that can be possible at a time. */
 const MOST_ACTIONS = 1024;
@@ -58,7 +58,7 @@ class Bits {
   }
 
   /** Those of a word of bits whose action is independent of `action`. */
-  independent(word: number, from: number, action: number, actions: Actions): number {
+  independent(word: number, from: number, action: number, actions: ExplorableActions): number {
     let left = word;
     let kept = 0;
     while (left !== 0) {
@@ -73,8 +73,7 @@ class Bits {
 /** Stops at the first violation. `prune`: tries only one of the orders that make no difference. */
 export function explore(scenario: Scenario, prune = true): Explored {
   const bits = new Bits();
-  const world = new World(scenario);
-  const actions = new Actions(world);
+  const { world, actions } = openWorld(scenario);
   const seen = new Seen();
   const levels: Level[] = [];
   const level = (depth: number): Level => {
@@ -182,8 +181,7 @@ function only(list: Int32Array, count: number, low: number, high: number, bits: 
 
 /** One of the shortest ways to a violation: breadth first. Null if there's none within `limit` states. */
 export function shortest(scenario: Scenario, limit: number): Found | null {
-  const world = new World(scenario);
-  const actions = new Actions(world);
+  const { world, actions } = openWorld(scenario);
   const seen = new Seen();
   const parents: number[] = [-1];
   const by: number[] = [-1];
@@ -233,8 +231,7 @@ export interface Step {
 
 /** Goes a path again, and tells it. */
 export function tell(scenario: Scenario, path: readonly number[]): Step[] {
-  const world = new World(scenario);
-  const actions = new Actions(world);
+  const { world, actions } = openWorld(scenario);
   return path.map((action) => {
     const then: string[] = [];
     const what = actions.describe(action);

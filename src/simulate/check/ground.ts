@@ -166,9 +166,10 @@ export class Ground {
   /** What an invalidation is about, to the page. */
   pagesOf(invalidation: number): Pages {
     const { invalidations } = this.scenario;
-    return invalidations[invalidation] ?? this.#pagesOfAll(callersOf(invalidation - invalidations.length));
+    return invalidations[invalidation] ?? this.#pagesOfAll(callersIn(invalidation - invalidations.length + 1));
   }
 
+  /** Starts of the monitor's are numbered by their callers' bits, less 1. */
   #pagesOfAll(callers: readonly number[]): Pages {
     const calls = callers.map((call) => this.scenario.foreign[call]!);
     return { first: Math.min(...calls.map(({ first }) => first)), last: Math.max(...calls.map(({ last }) => last)) };
@@ -218,11 +219,6 @@ export class Ground {
   setSlot(slot: number, word: number, value: number): void {
     this.w[this.at.slots + slot * S.S_WORDS + word] = value;
   }
-}
-
-/** Whom a start of the monitor's is for: starts are numbered by their callers' bits, less 1. */
-export function callersOf(start: number): number[] {
-  return callersIn(start + 1);
 }
 
 export function callersIn(bits: number): number[] {

@@ -14,6 +14,8 @@ export interface CaseReport {
   /** CPU time, in seconds, of the exploration alone. */
   readonly seconds: number;
   readonly violation: Violation | null;
+  /** The invariant that the scenario expects not to hold. */
+  readonly expects: string | null;
 }
 
 export interface Violation {
@@ -28,7 +30,7 @@ export function runCase(scenario: Scenario, brief: boolean, cpuSeconds: () => nu
   const { found, ...figures } = explore(scenario);
   const seconds = cpuSeconds() - began;
   const violation = found === null ? null : brief ? briefly(found) : inFull(scenario, found);
-  return { name: scenario.name, ...figures, seconds, violation };
+  return { name: scenario.name, ...figures, seconds, violation, expects: scenario.expects };
 }
 
 function briefly({ invariant, message }: Found): Violation {

@@ -3,12 +3,15 @@
  * Everything is counted in pages of the one arena.
  */
 
+import { INVARIANTS, type Invariant } from "../../core/assert.js";
 import { MMU_EVENTS, type MmuEvent } from "../../core/events.js";
 
 /** io_uring with leases; io_uring without; the other two. */
 export type CheckedScheme = "io_uring" | "per-io" | "aio" | "direct";
 
 export const CHECKED_SCHEMES: readonly CheckedScheme[] = ["io_uring", "per-io", "aio", "direct"];
+
+export const INVARIANT_NAMES: readonly Invariant[] = INVARIANTS;
 
 export const EVENTS: readonly MmuEvent[] = MMU_EVENTS;
 
@@ -41,6 +44,12 @@ export interface ForeignCall extends Pages {
 /** One machine and its actors. */
 export interface Scenario {
   readonly name: string;
+  /** Linux: get_user_pages; or the proposal: mmu notifiers. */
+  readonly kernel: "gup" | "notifier";
+  /** Pinless is between the program and the kernel. If not, io_uring's buffers are registered for life. */
+  readonly engine: boolean;
+  /** The invariant that is known not to hold. */
+  readonly expects: Invariant | null;
   readonly scheme: CheckedScheme;
   readonly chunks: number;
   readonly chunkPages: number;
@@ -54,6 +63,8 @@ export interface Scenario {
   /** How often at most: kswapd takes a page, compaction moves one, */
   readonly reclaims: number;
   readonly migrations: number;
+  /** the program forks (without an engine only), */
+  readonly forks: number;
   /** a request fails with EIO, or ends early, a lease is refused (ENOMEM), */
   readonly eio: number;
   readonly short: number;
