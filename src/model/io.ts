@@ -132,6 +132,17 @@ export class MachineIo extends MachineMemory {
     return this.#releaseSlot(slot);
   }
 
+  /** Empties a slot whose pages are let go of by `releaseLater` only, the way of old kernels. */
+  unregisterLater(slot: number): void {
+    this.words[at(this.layout.slots, slot) + SLOT_USERS]!++;
+    this.unregister(slot);
+  }
+
+  releaseLater(slot: number): void {
+    this.words[at(this.layout.slots, slot) + SLOT_USERS]!--;
+    if (!this.#releaseSlot(slot)) violated("STATE", `buffer slot ${slot} is released under I/O`);
+  }
+
   /** The kernel doesn't mark the pages dirty: whether the device wrote to them isn't known any more. */
   #releaseSlot(slot: number): boolean {
     const entry = at(this.layout.slots, slot);

@@ -18,6 +18,7 @@ import { PAGE_BYTES } from "./contents.js";
 import type { Descriptor, ModelFile } from "./files.js";
 import type { Machine } from "./machine.js";
 import { REQUEST_FIRST_PAGE, REQUEST_PAGES, REQUEST_SERVED, REQUEST_WRITE, VM_MAPPED, VM_WRITE } from "./tables.js";
+import { Tags, type TagWay } from "./tags.js";
 
 const EIO = 5;
 /** Handles of descriptors that go around the page cache begin here. */
@@ -31,8 +32,9 @@ export interface ModelTiming {
   readonly deviceMs: readonly [least: number, most: number];
   /** How long after its completion the kernel may hold an unregistered request's pages. Real ones: up to 9.4 ms. */
   readonly releaseMs: number;
-  /** How long after the last use the tag of a dropped registration comes: at once since Linux 6.13, a second on 6.1. */
+  /** How long after the last use the tag of a dropped registration comes: at once since Linux 6.13, a second on 6.1; and which use that is. */
   readonly tagMs: number;
+  readonly tags: TagWay;
   /** From a completion to the wake of a loop that sleeps. */
   readonly wakeMs: number;
 }
@@ -85,6 +87,7 @@ export class ModelScheme implements Scheme, Registrations {
   #prepared: Prepared[] = [];
   /** What has ended: a request's slot and result; or a buffer slot, with no result. */
   readonly #completions: { slot: number; result: number | null }[] = [];
+  readonly #tags: Tags;
   #armed = false;
 
   constructor(machine: Machine, options: ModelSchemeOptions) {
@@ -95,6 +98,8 @@ export class ModelScheme implements Scheme, Registrations {
     this.ahead = options.name === "direct" ? Math.min(options.depth, POOL_CALLS) - this.depth : 0;
     this.slots = options.bufferSlots;
     this.registrations = options.name === "io_uring" && options.bufferSlots > 0 ? this : null;
+    const { tags, tagMs } = options.timing;
+    this.#tags = new Tags(machine, tags, tagMs, (slot) => this.#end(slot - options.firstSlot, null));
   }
 
   attachFile(fd: number): number {
@@ -141,7 +146,10 @@ export class ModelScheme implements Scheme, Registrations {
     const block = file.firstBlock + position / PAGE_BYTES;
     const request = machine.submit({ write, firstPage, pages, block, bufferSlot: this.#slotOf(bufferSlot) });
     if (request < 0) this.#end(slot, request);
-    else this.#soon("device ms", () => this.#serve(request, slot, bytes));
+    else {
+      if (bufferSlot >= 0) this.#tags.begun(request);
+      this.#soon("device ms", () => this.#serve(request, slot, bytes));
+    }
   }
 
   #slotOf(bufferSlot: number): number {
@@ -196,8 +204,7 @@ export class ModelScheme implements Scheme, Registrations {
   }
 
   #let(request: number): void {
-    const bufferSlot = this.#machine.release(request);
-    if (bufferSlot >= 0) this.#tag(bufferSlot - this.#options.firstSlot);
+    this.#tags.ended(request, this.#machine.release(request));
   }
 
   /** Through the page cache: the processor copies, and faults as a program's own access would. */
@@ -253,14 +260,8 @@ export class ModelScheme implements Scheme, Registrations {
   }
 
   drop(slot: number): number {
-    if (this.#machine.unregister(this.#slotOf(slot))) this.#tag(slot);
+    this.#tags.drop(this.#slotOf(slot));
     return 0;
-  }
-
-  #tag(bufferSlot: number): void {
-    const { tagMs } = this.#options.timing;
-    if (tagMs === 0) this.#end(bufferSlot, null);
-    else this.#machine.clock.after(tagMs, () => this.#end(bufferSlot, null));
   }
 
   populate(address: number, bytes: number): number {

@@ -1,6 +1,7 @@
 /** What is to be otherwise in a run than its seed has it, as somebody wrote it down: taken only if it can be meant. */
 
 import { settingsOf } from "../core/options.js";
+import { TAG_WAYS } from "../model/tags.js";
 import { InputError } from "./input-error.js";
 import { type Swarm, swarmOf } from "./swarm.js";
 
@@ -14,6 +15,9 @@ const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> =
   "faults.short": [0, 1],
   "faults.noLease": [0, 1],
 };
+
+/** Words that can be meant. */
+const WORDS: Readonly<Record<string, readonly string[]>> = { "timing.tags": TAG_WAYS };
 
 /** Throws ERR_SIMULATE_INPUT with what's wrong; `where` is told the path to it, and says what to put before. */
 export function changesOf(
@@ -61,7 +65,9 @@ function alike(right: unknown, value: unknown, path: readonly string[], refuse: 
     const [least, most] = LIMITS[name] ?? [0, Number.MAX_SAFE_INTEGER];
     const isRight = typeof value === "number" && value >= least && value <= most;
     if (!isRight) refuse(path, `"${name}" is a number from ${least}${name in LIMITS ? ` to ${most}` : " on"}`);
-  } else if (typeof value !== typeof right) refuse(path, `"${name}" is a ${typeof right}`);
+  } else if (name in WORDS && !WORDS[name]!.includes(value as string))
+    refuse(path, `"${name}" is ${WORDS[name]!.join(" or ")}`);
+  else if (typeof value !== typeof right) refuse(path, `"${name}" is a ${typeof right}`);
 }
 
 function tryEngine(engine: Swarm["engine"], refuse: Refuse): void {

@@ -71,6 +71,7 @@ export function swarmOf(seed: number): Swarm {
       deviceMs,
       releaseMs: pick("release", [0.01, 1, 9.4]),
       tagMs: pick("tag", [0, 0, 0.05, 3]),
+      tags: pick("tags", ["own", "own", "in order"] as const),
       wakeMs: pick("wake", [0.005, 0.05]),
     },
     faults: { eio: pick("eio", SOME), short: pick("short", SOME), noLease: pick("no lease", SOME) },

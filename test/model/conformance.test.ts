@@ -27,7 +27,7 @@ function modelGround(scheme: SchemeName, pin: PinMode, design: Design = "gup", s
       requestPages: 16 * PAGES_PER_MIB,
       memlock: { users: 1, pages: 8 * PAGES_PER_MIB },
     },
-    timing: { deviceMs: [0.01, 0.2], releaseMs: 9, tagMs: 0, wakeMs: 0.005 },
+    timing: { deviceMs: [0.01, 0.2], releaseMs: 9, tagMs: 0, tags: "own", wakeMs: 0.005 },
     later: (step) => void setImmediate(step),
     uncaught: (error) =>
       void setImmediate(() => {

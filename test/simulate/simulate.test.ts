@@ -180,6 +180,7 @@ test("changes that no run could have are refused", () => {
     [{ faults: 1 }, /"faults" has eio/],
     [{ timing: { ...timing, deviceMs: [1] } }, /"timing.deviceMs" is 2 values/],
     [{ timing: { ...timing, deviceMs: [2, 1] } }, /from its least time to its most/],
+    [{ timing: { ...timing, tags: "late" } }, /"timing.tags" is own or in order/],
     [{ timing: { ...timing, odd: 1 } }, /"timing" has no "odd"/],
     [{ engine: { ...engine, depth: 1.5 } }, /depth/],
   ];

@@ -1,9 +1,11 @@
 /** What a kernel lets happen to memory that is registered, and refuses to do with it: no times. It happens to all pages, or to none. */
 
 import { MachineIo } from "../../../model/io.js";
+import { Machine } from "../../../model/machine.js";
 import { lock, ringPages } from "../../../model/memlock.js";
 import type { NamedRandom } from "../../../model/random.js";
 import { BLOCK_CONTENT, PTE_SOFT_DIRTY } from "../../../model/tables.js";
+import { Tags, type TagWay } from "../../../model/tags.js";
 import { HUGE_PAGES } from "../costs.js";
 import { BLOCKS, counted, machine, NEW, readAll } from "./bed.js";
 import { input, type Row, side } from "./row.js";
@@ -12,7 +14,15 @@ import { input, type Row, side } from "./row.js";
 const HELD_SHARE = 0.075;
 
 export function behaviourRows(random: NamedRandom): readonly Row[] {
-  return [registersReadOnly(), writesReadOnly(), softDirty(), collapseRightAfter(random), ...readsInFlight(), locked()];
+  return [
+    registersReadOnly(),
+    writesReadOnly(),
+    softDirty(),
+    collapseRightAfter(random),
+    ...readsInFlight(),
+    locked(),
+    revoked(),
+  ];
 }
 
 function percent(pages: number): number {
@@ -169,5 +179,30 @@ function locked(): Row {
     sides: [side("RLIMIT_MEMLOCK 8 MiB", 3, registered(8)), side("a limit that isn't met", 4, registered(1024))],
     mechanism: "rings and registrations are charged to their user, all pages of them",
     inputs: [],
+  };
+}
+
+/** How long the pages of an idle registration stay pinned after it was given back. */
+function revoked(): Row {
+  const ms = (way: TagWay, delayMs: number): number => {
+    const size = { frames: 1, pages: 1, swapSlots: 0, blocks: 1, bufferSlots: 1, bufferPages: 1, requests: 1 };
+    const on = new Machine({ ...size, requestPages: 1 }, "gup", 1, false);
+    let postedMs = Number.NaN;
+    const tags = new Tags(on, way, delayMs, () => {
+      postedMs = on.clock.nowMs;
+    });
+    on.mmap(0);
+    on.register(0, 0, 1);
+    tags.drop(0);
+    while (on.clock.step());
+    return postedMs;
+  };
+  return {
+    title: "from giving an idle registration back to its tag",
+    unit: "ms",
+    better: "less",
+    sides: [side("Linux 6.1", [1020, 1055], ms("in order", 1000)), side("Linux 6.18", 0, ms("own", 0))],
+    mechanism: "drops were collected, and released in their order by work that was put off; now each goes by itself",
+    inputs: [{ assumed: "the work is put off by a second (HZ, in io_rsrc_node_ref_zero)" }],
   };
 }

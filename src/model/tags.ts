@@ -1,0 +1,72 @@
+/**
+ * When a registration that was dropped lets go of its pages, and its tag is posted. Since Linux 6.13 with the end of its own last request.
+ * Before that (io_rsrc_node_ref_zero) in the order of the drops, each after all requests by registered buffers that were submitted before
+ * it, whichever buffer they used, and some time more: a second on 6.1, and never while a read of a pipe was pending in another buffer.
+ */
+
+import type { Machine } from "./machine.js";
+
+export const TAG_WAYS = ["own", "in order"] as const;
+export type TagWay = (typeof TAG_WAYS)[number];
+
+interface Drop {
+  readonly slot: number;
+  /** Requests by registered buffers that were in the kernel before it. */
+  readonly after: Set<number>;
+}
+
+export class Tags {
+  readonly #machine: Machine;
+  readonly #way: TagWay;
+  readonly #delayMs: number;
+  readonly #post: (slot: number) => void;
+  /** Requests by registered buffers that are in the kernel. */
+  readonly #inKernel = new Set<number>();
+  readonly #drops: Drop[] = [];
+
+  constructor(machine: Machine, way: TagWay, delayMs: number, post: (slot: number) => void) {
+    this.#machine = machine;
+    this.#way = way;
+    this.#delayMs = delayMs;
+    this.#post = post;
+  }
+
+  /** A slot of the machine's buffer table is emptied. */
+  drop(slot: number): void {
+    if (this.#way === "own") {
+      if (this.#machine.unregister(slot)) this.#due(slot);
+      return;
+    }
+    this.#machine.unregisterLater(slot);
+    this.#drops.push({ slot, after: new Set(this.#inKernel) });
+    this.#next();
+  }
+
+  /** A request by a registered buffer was submitted. */
+  begun(request: number): void {
+    if (this.#way === "in order") this.#inKernel.add(request);
+  }
+
+  /** The kernel lets go of a request. `slot`: the registration that went with it, or -1. */
+  ended(request: number, slot: number): void {
+    if (slot >= 0) this.#due(slot);
+    if (!this.#inKernel.delete(request)) return;
+    for (const { after } of this.#drops) after.delete(request);
+    this.#next();
+  }
+
+  #next(): void {
+    while (this.#drops[0]?.after.size === 0) {
+      const { slot } = this.#drops.shift()!;
+      this.#machine.clock.after(this.#delayMs, () => {
+        this.#machine.releaseLater(slot);
+        this.#post(slot);
+      });
+    }
+  }
+
+  #due(slot: number): void {
+    if (this.#delayMs === 0) this.#post(slot);
+    else this.#machine.clock.after(this.#delayMs, () => this.#post(slot));
+  }
+}

@@ -1,0 +1,65 @@
+// When a dropped registration lets go of its pages and says so, in the two ways that Linux has had.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Machine } from "../../dist/model/machine.js";
+import { Tags, type TagWay } from "../../dist/model/tags.js";
+
+/** Three registrations of a page each; what is posted, and when. */
+function bed(way: TagWay, delayMs: number) {
+  const size = { frames: 8, pages: 8, swapSlots: 0, blocks: 8, bufferSlots: 3, bufferPages: 1, requests: 4 };
+  const machine = new Machine({ ...size, requestPages: 1 }, "gup", 1, false);
+  const posted: [slot: number, atMs: number][] = [];
+  const tags = new Tags(machine, way, delayMs, (slot) => posted.push([slot, machine.clock.nowMs]));
+  for (let slot = 0; slot < 3; slot++) {
+    machine.mmap(slot);
+    machine.register(slot, slot, 1);
+  }
+  const begin = (slot: number): (() => void) => {
+    const request = machine.submit({ write: false, firstPage: slot, pages: 1, block: slot, bufferSlot: slot });
+    tags.begun(request);
+    return () => {
+      machine.serve(request);
+      machine.complete(request);
+      tags.ended(request, machine.release(request));
+    };
+  };
+  return { machine, tags, posted, begin, run: () => void (machine.clock.busy && machine.clock.step()) };
+}
+
+test("since 6.13: a registration goes with the end of its own last request, whatever is pending on others", () => {
+  const { machine, tags, posted, begin } = bed("own", 0);
+  const endPipe = begin(2);
+  const end = begin(0);
+  tags.drop(0);
+  tags.drop(1);
+  assert.deepEqual([posted, machine.pins], [[[1, 0]], 2]);
+  end();
+  assert.deepEqual([posted.length, machine.pins], [2, 1]);
+  endPipe();
+  assert.equal(machine.pins, 1);
+});
+
+test("before it: a second late when idle, pinned until then; never while a request is pending on another; in the order of the drops", () => {
+  const { machine, tags, posted, begin, run } = bed("in order", 1000);
+  tags.drop(1);
+  assert.deepEqual([posted, machine.pins], [[], 3]);
+  run();
+  assert.deepEqual([posted, machine.pins], [[[1, 1000]], 2]);
+  const endPipe = begin(2);
+  tags.drop(0);
+  run();
+  assert.deepEqual([posted.length, machine.pins], [1, 2], "nothing comes while the pipe's read is pending");
+  const endLater = begin(2);
+  tags.drop(2);
+  endLater();
+  run();
+  assert.equal(posted.length, 1, "not before an earlier drop's");
+  endPipe();
+  run();
+  run();
+  assert.deepEqual(posted.slice(1), [
+    [0, 2000],
+    [2, 2000],
+  ]);
+  assert.equal(machine.pins, 0);
+});
