@@ -14,9 +14,7 @@ import {
   PINS,
   PTE_DIRTY,
   PTE_FLAGS,
-  PTE_SOFT_DIRTY,
   PTE_WRITE,
-  PTE_YOUNG,
   SWAP_USERS,
   TARGET,
   VM_DONTCOPY,
@@ -53,12 +51,13 @@ function isInherited(machine: MachineMemory, page: number): boolean {
 
 /** One entry. Returns how many pages were copied, or -ENOMEM. */
 function inherit(machine: MachineMemory, page: number, childs: number): number {
-  const flags = machine.pte(page, PTE_FLAGS) & ~PTE_YOUNG;
   const target = machine.pte(page, TARGET);
-  machine.setPte(childs, PTE_FLAGS, flags & ~(PTE_WRITE | PTE_DIRTY));
+  const flags = machine.pte(page, PTE_FLAGS);
+  const isFile = machine.pte(page, FILE_BLOCK) !== 0;
   machine.setPte(childs, FILE_BLOCK, machine.pte(page, FILE_BLOCK));
+  machine.setPte(childs, PTE_FLAGS, flags & ~(isFile ? PTE_WRITE | PTE_DIRTY : PTE_WRITE));
   // Pages of a file the child finds in the page cache.
-  if (target === 0 || machine.pte(page, FILE_BLOCK) !== 0) return 0;
+  if (target === 0 || isFile) return 0;
   if (target < 0) {
     machine.setPte(childs, TARGET, target);
     machine.setSwap(-target - 1, SWAP_USERS, machine.swap(-target - 1, SWAP_USERS) + 1);
@@ -66,14 +65,12 @@ function inherit(machine: MachineMemory, page: number, childs: number): number {
   }
   const frame = target - 1;
   if (machine.frame(frame, PINS) > 0 && machine.size.sharesPinned !== true) {
-    const copy = machine.allocate(machine.frame(frame, CONTENT));
+    const copy = machine.allocate(machine.frame(frame, CONTENT), machine.homeOf(childs));
     if (copy < 0) return -ENOMEM;
     machine.map(childs, copy);
-    machine.setFlags(childs, (flags & PTE_WRITE) | PTE_DIRTY | PTE_SOFT_DIRTY);
     return 1;
   }
   machine.map(childs, frame);
-  machine.setPte(childs, PTE_FLAGS, flags & ~PTE_WRITE);
   machine.setFlags(page, 0, PTE_WRITE);
   return 0;
 }

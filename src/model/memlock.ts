@@ -79,18 +79,18 @@ function chargeOf(machine: MachineFrames, entry: number, user: number): number {
     if (!machine.frameIs(words[entry + SLOT_WORDS + i]!, HUGE)) pages++;
     else if (huge !== lastHuge) {
       lastHuge = huge;
-      if (!isCharged(machine, entry, user, huge)) pages += HUGE_PAGES;
+      if (!isCharged(machine, user, huge)) pages += HUGE_PAGES;
     }
   }
   return pages;
 }
 
 /** Whether another registration of the user is of a part of this huge page. */
-function isCharged(machine: MachineFrames, entry: number, user: number, huge: number): boolean {
+function isCharged(machine: MachineFrames, user: number, huge: number): boolean {
   const { slots, slotAccount } = machine.layout;
   for (let other = slots.at; other < slots.at + slots.entries * slots.entryWords; other += slots.entryWords) {
     const theirs = machine.words[other + slotAccount + ACCOUNT_USER]! - 1;
-    if (other === entry || machine.words[other + SLOT_STATE] === SLOT_EMPTY || theirs !== user) continue;
+    if (machine.words[other + SLOT_STATE] === SLOT_EMPTY || theirs !== user) continue;
     const first = machine.words[other + SLOT_FIRST_PAGE]!;
     const last = first + machine.words[other + SLOT_PAGES]! - 1;
     if (first < (huge + 1) * HUGE_PAGES && last >= huge * HUGE_PAGES) return true;

@@ -154,6 +154,7 @@ export class ModelMemory implements Memory {
     return null;
   }
 
+  /** Nothing forbids it here, be it to the only node. */
   explainNoMigration(): null {
     return null;
   }

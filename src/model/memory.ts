@@ -183,7 +183,7 @@ export class MachineMemory extends MachineFrames {
     if (target < 0) this.#putSwap(-target - 1);
     if (target > 0) this.unmap(page);
     this.setPte(page, TARGET, 0);
-    this.setFlags(page, 0, PTE_WRITE | PTE_DIRTY | PTE_YOUNG | PTE_SOFT_DIRTY | PTE_PROTNONE);
+    this.setFlags(page, 0, PTE_WRITE | PTE_DIRTY | PTE_YOUNG | PTE_SOFT_DIRTY);
   }
 
   /** Takes the entry away, keeps its dirty bit in the folio. */
@@ -246,7 +246,8 @@ export class MachineMemory extends MachineFrames {
     if (frame < 0 || this.pte(page, FILE_BLOCK) !== 0) return 0;
     if (this.mustWait(page)) return WAIT;
     if (this.#isHeld(page, frame)) return -EAGAIN;
-    const dirty = this.#isDirty(page, frame);
+    // Who else has it has it as dirty: by fork.
+    const dirty = this.is(page, PTE_DIRTY) || this.frameIs(frame, FOLIO_DIRTY);
     if (this.frameIs(frame, LAZY_FREE)) {
       // Written since: an ordinary page again, which goes with the next try.
       if (dirty) this.setFrameFlags(frame, 0, LAZY_FREE);
@@ -272,13 +273,6 @@ export class MachineMemory extends MachineFrames {
 
   #nextMapping(page: number, frame: number): number {
     return this.#mapping(page + this.size.pages, frame);
-  }
-
-  #isDirty(page: number, frame: number): boolean {
-    if (this.frameIs(frame, FOLIO_DIRTY)) return true;
-    for (let each = this.#firstMapping(page, frame); each >= 0; each = this.#nextMapping(each, frame))
-      if (this.is(each, PTE_DIRTY)) return true;
-    return false;
   }
 
   /** A page that has a copy in swap and is clean isn't written again: the copy is what's left of it. */

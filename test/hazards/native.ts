@@ -1,13 +1,11 @@
 // Other code of the process: a library that changes memory from a thread of its own, or from whoever calls it.
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { scratchDirectory } from "../support/undo.js";
 
-/** For a test's `skip`. */
-export const needsCompiler: string | false =
-  spawnSync("cc", ["--version"]).error === undefined ? false : "machine: no C compiler";
+export { needsCompiler } from "../support/fork.js";
 
 /** Words that a thread of the library tells by: what it has begun, what has ended, and that it's done. */
 export const BEGUN = 0;

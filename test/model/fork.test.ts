@@ -172,6 +172,10 @@ test("the proposal: fork waits for I/O in flight, copies nothing, and registrati
   store(on, 0, 1);
   transfer(on, false, 0);
   assert.deepEqual([seen(on, 0), seen(on, 1)], [FROM_DISK, FROM_DISK]);
+  const childs = on.submit({ write: false, firstPage: on.size.pages, pages: PAGES, block: 0, bufferSlot: -1 });
+  assert.equal(exit(on, 1), WAIT);
+  end(on, childs);
+  assert.equal(exit(on, 1), 0);
 });
 
 test("what two processes have goes out to swap for both, and comes back to each", () => {
@@ -188,6 +192,15 @@ test("what two processes have goes out to swap for both, and comes back to each"
   end(on, request);
   for (let page = 0; page < 3 * on.size.pages; page++) assert.equal(on.reclaim(page), 0);
   assert.deepEqual([seen(on, 0), seen(on, 1), seen(on, 2)], [all(1), FROM_DISK, all(OLD)]);
+});
+
+test("what a child has too isn't discarded lazily: it keeps its own", () => {
+  const on = machine("gup");
+  store(on, 0, OLD);
+  fork(on, 0, 1);
+  for (let page = 0; page < PAGES; page++) assert.equal(on.freeLazily(page), 0);
+  for (let pass = 0; pass < 2; pass++) for (let page = 0; page < PAGES; page++) on.reclaim(page);
+  assert.deepEqual(seen(on, 1), all(OLD));
 });
 
 test("where there's no memory for the pages that are pinned there is no child, and nothing is left of it", () => {

@@ -5,7 +5,7 @@ import { fork } from "../../dist/model/fork.js";
 import { MachineIo } from "../../dist/model/io.js";
 import { WAIT } from "../../dist/model/memory.js";
 import { compact, hint, hugePagesObtainable, khugepaged, unmovable } from "../../dist/model/placement.js";
-import { type Design, IN_USE, type MachineSize, PTE_PROTNONE } from "../../dist/model/tables.js";
+import { type Design, HUGE, IN_USE, type MachineSize, PTE_PROTNONE } from "../../dist/model/tables.js";
 import { Random } from "../support/random.js";
 
 const EAGAIN = -11;
@@ -134,8 +134,33 @@ test("khugepaged gives up on an area with one pinned page, and does it where the
   on.unregister(0);
   assert.equal(khugepaged(on, 0, AREA), 0);
   assertFilled(on);
+  assert.deepEqual([on.frameIs(on.frameOf(5), HUGE), on.frameIs(on.frameOf(PAGES + 5), HUGE)], [true, false]);
   on.store(5, 100);
   assert.equal(on.load(PAGES + 5), 6);
+  const before = on.frameOf(5);
+  assert.deepEqual([khugepaged(on, 0, AREA), on.frameOf(5)], [0, before], "it's huge already");
+});
+
+test("a huge page is made on the node that most of it is on", () => {
+  const on = machine("gup");
+  fill(on);
+  for (let page = 2; page < AREA; page++) assert.equal(on.migrate(page, 1), 0);
+  assert.equal(on.collapse(0, AREA), 0);
+  assert.equal(pagesOn(on, 1), AREA);
+  assertFilled(on);
+});
+
+test("NUMA balancing leaves what a child has too; whatever takes a page away takes its hint too, as the next access does", () => {
+  const on = machine("gup");
+  fill(on);
+  on.runOn(0, 1);
+  for (const page of [0, 1, 2]) assert.equal(hint(on, page), 0);
+  on.load(0);
+  on.reclaim(1);
+  on.discard(2);
+  for (const page of [0, 1, 2]) assert.equal(on.is(page, PTE_PROTNONE), false);
+  fork(on, 0, 1);
+  assert.equal(hint(on, 3), EAGAIN);
 });
 
 /** Buffers of a page, scattered over all of memory: of each three pages that were there one is left, which is what is registered. */
@@ -172,6 +197,15 @@ test("compaction makes room for huge pages between scattered buffers, not betwee
     assert.equal(freeAreas(on), areas, `${design}, registered: ${registered}`);
     for (let page = 0; page < on.size.pages; page++) assert.equal(on.load(page), page % 3 === 0 ? page + 1 : 0);
   }
+});
+
+test("compaction ends when it has looked at enough; what isn't a whole area is no huge page", () => {
+  const on = scattered("gup", false);
+  assert.deepEqual(compact(on, 0, 5), { moved: 5, held: 0 });
+  const small = machine("gup", { frames: 12, nodes: 1, pages: 1 });
+  fill(small);
+  small.register(0, 0, 1);
+  assert.equal(hugePagesObtainable(small, 0, AREA), 0);
 });
 
 test("compaction in small steps, beside everything else, loses nothing", () => {
