@@ -5,6 +5,8 @@ import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { type Arena, Engine, type File } from "../../dist/index.js";
 import { movePages } from "../../dist/linux/libc.js";
+import { kernelGround } from "../conformance/kernel.js";
+import { otherNodes } from "../conformance/memory-management.js";
 import { Readers } from "../hazards/readers.js";
 import { WAYS, type Way } from "../hazards/ways.js";
 import { numberedBlocks } from "../support/blocks.js";
@@ -87,6 +89,9 @@ for (const way of WAYS) {
       }));
   }
 }
+
+// What the model's two nodes show as well.
+for (const pin of ["lease", "lifetime"] as const) otherNodes(kernelGround("io_uring", pin));
 
 /** The frames of the movable zones. */
 function isMovable(frame: number): boolean {
