@@ -99,7 +99,7 @@ function broken<T extends object>(of: T, method: keyof T, by: unknown, body: () 
 
 const MISTAKES = [
   ["takes no notice of I/O in flight", Gate.prototype, "stop", () => 0, "EXCLUSION"],
-  ["doesn't ask leases to go", Leases.prototype, "drop", () => {}, "EXACTLY_ONCE"],
+  ["doesn't ask leases to go", Leases.prototype, "drop", () => {}, "BOUNDED_WAIT"],
   ["populates nothing", CheckKernel.prototype, "populate", () => 0, "DEVICE_WRITES_DIRTY"],
 ] as const;
 

@@ -137,6 +137,25 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     shows: "pairs",
   },
   {
+    name: "one-pass",
+    leavesOut: "all leases of a range are asked to go before any is waited for (two passes)",
+    file: GATE,
+    from: "if (lease < 0) return true; leases.drop(lease);",
+    to: "if (lease < 0 || dropped) return true; leases.drop(lease);",
+    also: {
+      from: "if ((table.load(chunk, GATE) & DRAINING) !== 0) this.#settle(table, chunk); } /** Tells",
+      to: `const on = this.#notifier.at(table.rangeOf(chunk).start);
+        if (on?.state === "draining" && CONCERNS[on.event].lease !== "keep")
+          this.#everyChunk(on.range, (other, c) => {
+            const lease = other.load(c, LEASE) - 1;
+            if (lease >= 0) { this.#leases.drop(lease); this.#events.dropping(); }
+            return lease < 0;
+          });
+        if ((table.load(chunk, GATE) & DRAINING) !== 0) this.#settle(table, chunk); } /** Tells`,
+    },
+    shows: "two-chunks",
+  },
+  {
     name: "no-wait-for-the-lease",
     leavesOut: "an invalidation waits until a lease is gone",
     file: GATE,
@@ -183,6 +202,20 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     from: "if (this.#registrations.populate(start, end - start) < 0) return -1;",
     to: "",
     shows: "clean-pages",
+  },
+  {
+    name: "populate-before-pinning",
+    leavesOut: "pages are pinned first, and then populated",
+    file: LEASES,
+    from: "const errno = this.#registrations.take(slot, start, bytes);",
+    to: `const filled = deviceWrite && this.#registrations.populate(start, bytes) === 0;
+      const errno = this.#registrations.take(slot, start, bytes);`,
+    also: {
+      from: "return deviceWrite ? this.#populate(slot, table, chunk, nowMs) : slot;",
+      to: `if (filled) this.table.populated(slot);
+        return !deviceWrite || (filled && this.table.use(slot, true, nowMs)) ? slot : -1;`,
+    },
+    shows: "within-calls",
   },
   {
     name: "refused-populate-is-ignored",

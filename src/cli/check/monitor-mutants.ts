@@ -206,4 +206,12 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     to: "discarding !== 0",
     shows: "discard",
   },
+  {
+    name: "release-takes-a-lock",
+    leavesOut: "who gives a lease back takes no lock that the engine's thread may hold",
+    file: MONITOR,
+    from: "if (state !== WAITING_FOR_DRAIN) return state !== WATCHING;",
+    to: "if (state !== WAITING_FOR_DRAIN) return state !== WATCHING && (state !== CLAIMING || w[S.BLOCKED] === 0);",
+    shows: "own-discard",
+  },
 ];

@@ -10,6 +10,8 @@ export interface Mutant {
   readonly file: string;
   readonly from: string;
   readonly to: string;
+  /** A second place of the same file. */
+  readonly also?: { readonly from: string; readonly to: string };
   /** The scenario that shows it. */
   readonly shows: string;
 }

@@ -64,8 +64,13 @@ export function mutate(mutant: Mutant, folders: readonly string[]): MutatedModul
 }
 
 /** The module with the mistake in it. */
-export function changedText({ name, file, from, to }: Mutant): string {
-  const text = modulesIn(path.dirname(file)).find(([of]) => of === file)?.[1] ?? "";
+export function changedText(mutant: Mutant): string {
+  const text = modulesIn(path.dirname(mutant.file)).find(([of]) => of === mutant.file)?.[1] ?? "";
+  const once = replaced(text, mutant, mutant);
+  return mutant.also === undefined ? once : replaced(once, mutant, mutant.also);
+}
+
+function replaced(text: string, { name, file }: Mutant, { from, to }: { from: string; to: string }): string {
   // Spaces and line breaks are the compiler's business.
   const pattern = new RegExp(from.trim().split(/\s+/).map(literally).join("\\s+"), "g");
   const places = text.match(pattern)?.length ?? 0;

@@ -156,6 +156,15 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
     shows: "notifier-pairs",
   },
   {
+    name: "notifier-completion-takes-a-lock",
+    leavesOut: "I/O ends without a lock that whoever changes memory may hold while it waits for just that",
+    file: IO,
+    from: "case G.FOUND: case G.COUNTED: case G.SERVED: return true;",
+    to: `case G.FOUND: case G.COUNTED: return true;
+    case G.SERVED: return !ground.notifier.isExcluded(request);`,
+    shows: "notifier-pairs",
+  },
+  {
     name: "notifier-sent-back-stays-counted",
     leavesOut: "I/O that is sent back isn't waited for meanwhile",
     file: PROPOSED,

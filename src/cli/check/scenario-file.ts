@@ -46,7 +46,15 @@ const MAY_HAPPEN = {
 } as const;
 /** What makes sense only with the engine in between, and only without it. */
 const ENGINES = ["leases", "other code"] as const;
-const HAPPENS_TO_ENGINES = ["refused lease", "clock", "late clock", "cancel", "late end", "late release"] as const;
+const HAPPENS_TO_ENGINES = [
+  "refused lease",
+  "clock",
+  "late clock",
+  "cancel",
+  "late end",
+  "late release",
+  "within calls",
+] as const;
 const HAPPENS_WITHOUT = ["fork", "signal"] as const;
 /** A kernel goes one way for registered buffers, and another for all that isn't registered. */
 const WITHOUT_ENGINE: readonly CheckedScheme[] = ["io_uring", "direct"];
@@ -105,7 +113,7 @@ class Reader {
     this.#neighbours(foreign);
     if (requests.length === 0) this.#refuse(this.#at(this.#root), "a scenario has requests");
     const may = this.#map(this.#root, "may happen");
-    this.#known(may, [...Object.keys(MAY_HAPPEN), "late release"]);
+    this.#known(may, [...Object.keys(MAY_HAPPEN), "late release", "within calls"]);
     this.#makesSense(may);
     const times: Record<string, number> = {};
     for (const [key, field] of Object.entries(MAY_HAPPEN))
@@ -122,6 +130,7 @@ class Reader {
       leases: this.#number(this.#root, "leases", 1, 1, MOST.chunks),
       ...(times as Record<(typeof MAY_HAPPEN)[keyof typeof MAY_HAPPEN], number>),
       lateRelease: this.#scalar(may, "late release") === true,
+      withinCalls: this.#scalar(may, "within calls") === true,
     };
     const cases = this.#schemes().flatMap((scheme) =>
       combinations(invalidations).map((chosen) => {

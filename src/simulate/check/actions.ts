@@ -1,7 +1,7 @@
 /** What can happen, one number each: its kind, whom it is about, and what happens in the middle of it. */
 
 import { inWords, nameOfInvalidation, nameOfRequest, nameOfThread, namesOfThreads } from "./ground.js";
-import { ARM, DELIVER, ENTER, POPULATE, TAKE } from "./kernel.js";
+import { ARM, BEFORE_TAKE, DELIVER, ENTER, POPULATE, TAKE } from "./kernel.js";
 import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
 import type { World } from "./world.js";
@@ -71,6 +71,12 @@ const MEANWHILE = [
   { call: DELIVER, name: "completion" },
 ] as const;
 const MOST_STEPS = 7;
+/** Or kswapd takes a page before or after the pages of a lease are pinned, and a load by other code brings it back, clean. */
+const FIRST_KSWAPD = FIRST_MEANWHILE + MEANWHILE.length * MOST_STEPS;
+const KSWAPD_COMES = [
+  { call: BEFORE_TAKE, name: "before" },
+  { call: POPULATE, name: "after" },
+] as const;
 
 export class Actions {
   readonly #world: World;
@@ -85,8 +91,8 @@ export class Actions {
     this.#world = world;
     const { scenario } = world.ground;
     this.#independent = independence(scenario);
-    const { foreign, stalls, refusals, lateEnds } = scenario;
-    this.#interrupts = foreign.length > 0 || stalls > 0 || refusals > 0 || lateEnds > 0;
+    const { foreign, stalls, refusals, lateEnds, withinCalls } = scenario;
+    this.#interrupts = foreign.length > 0 || stalls > 0 || refusals > 0 || lateEnds > 0 || withinCalls;
   }
 
   /**
@@ -181,6 +187,7 @@ export class Actions {
     const { scenario } = this.#world.ground;
     let count = from;
     const hook = Math.floor(action / ONE_HOOK);
+    if (hook >= FIRST_KSWAPD) return count;
     if (hook >= FIRST_MEANWHILE) {
       // One step more.
       if ((hook - FIRST_MEANWHILE) % MOST_STEPS < MOST_STEPS - 1) into[count++] = action + ONE_HOOK;
@@ -191,6 +198,11 @@ export class Actions {
     if (scenario.refusals > 0 && (calls & TAKE) !== 0) into[count++] = action + ONE_HOOK * REFUSE_TAKE;
     if (scenario.refusals > 0 && (calls & POPULATE) !== 0) into[count++] = action + ONE_HOOK * REFUSE_POPULATE;
     if ((calls & ARM) !== 0 && this.#world.ground.w[S.LATE_ENDS]! > 0) into[count++] = action + ONE_HOOK * LATE_END;
+    for (let i = 0; scenario.withinCalls && i < KSWAPD_COMES.length * this.#world.ground.pages; i++) {
+      const { call } = KSWAPD_COMES[i % KSWAPD_COMES.length]!;
+      if (this.#world.ground.w[S.RECLAIMS]! > 0 && (calls & call) !== 0)
+        into[count++] = action + ONE_HOOK * (FIRST_KSWAPD + i);
+    }
     for (let i = 0; others && i < MEANWHILE.length; i++)
       if ((calls & MEANWHILE[i]!.call) !== 0) into[count++] = action + ONE_HOOK * (FIRST_MEANWHILE + i * MOST_STEPS);
     return count;
@@ -234,7 +246,11 @@ export class Actions {
     this.#steps = 0;
     kernel.during = 0;
     kernel.refuse = 0;
-    if (hook >= FIRST_MEANWHILE) {
+    if (hook >= FIRST_KSWAPD) {
+      this.#steps = 1;
+      kernel.during = KSWAPD_COMES[(hook - FIRST_KSWAPD) % KSWAPD_COMES.length]!.call;
+      kernel.meanwhile = () => this.#kswapd(Math.floor((hook - FIRST_KSWAPD) / KSWAPD_COMES.length));
+    } else if (hook >= FIRST_MEANWHILE) {
       this.#steps = ((hook - FIRST_MEANWHILE) % MOST_STEPS) + 1;
       kernel.during = MEANWHILE[Math.floor((hook - FIRST_MEANWHILE) / MOST_STEPS)]!.call;
       kernel.meanwhile = this.#meanwhile;
@@ -256,6 +272,14 @@ export class Actions {
   readonly #meanwhile = (): void => {
     while (this.#steps > 0 && this.#othersStep()) this.#steps--;
   };
+
+  #kswapd(page: number): void {
+    const { machine, w } = this.#world.ground;
+    if (w[S.RECLAIMS] === 0 || machine.frameOf(page) < 0 || machine.reclaim(page) !== 0) return;
+    w[S.RECLAIMS]!--;
+    machine.load(page);
+    this.#steps = 0;
+  }
 
   /** The first of what's in flight ends, or the first tag that is due comes. */
   readonly #lateEnd = (): void => {
@@ -376,6 +400,11 @@ export class Actions {
     if (hook === 0) return what;
     if (hook === LATE_END) return `${what}; just before it sleeps, something ends`;
     if (hook < FIRST_MEANWHILE) return `${what}; the kernel refuses a ${hook === REFUSE_TAKE ? "lease" : "populate"}`;
+    if (hook >= FIRST_KSWAPD) {
+      const { name } = KSWAPD_COMES[(hook - FIRST_KSWAPD) % KSWAPD_COMES.length]!;
+      const page = Math.floor((hook - FIRST_KSWAPD) / KSWAPD_COMES.length);
+      return `${what}; just ${name} a lease is taken kswapd takes page ${page}, and a load of other code's brings it back`;
+    }
     const steps = ((hook - FIRST_MEANWHILE) % MOST_STEPS) + 1;
     const call = MEANWHILE[Math.floor((hook - FIRST_MEANWHILE) / MOST_STEPS)]!.name;
     return `${what}; during its first ${call} other threads take ${steps} step${steps === 1 ? "" : "s"}`;

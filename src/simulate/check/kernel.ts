@@ -34,6 +34,7 @@ export const POPULATE = 2;
 export const ENTER = 4;
 export const DELIVER = 8;
 export const ARM = 16;
+export const BEFORE_TAKE = 32;
 
 export class CheckKernel implements Scheme, Registrations {
   readonly name: SchemeName;
@@ -231,6 +232,7 @@ export class CheckKernel implements Scheme, Registrations {
   take(slot: number, address: number, bytes: number): number {
     const { machine, tell } = this.#ground;
     this.#rules.taking(address, bytes);
+    this.#during(BEFORE_TAKE);
     if (this.refuse === TAKE) {
       this.refuse = 0;
       tell?.("the kernel refuses a lease: ENOMEM");

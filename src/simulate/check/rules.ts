@@ -370,6 +370,7 @@ export class Rules {
   }
 
   leaseChunk: (slot: number) => number = () => -1;
+  leaseIsLive: (slot: number) => boolean = () => false;
 
   /** Its operation has happened, and it ends: leases from before are stale from here on. */
   ended(invalidation: number): void {
@@ -408,8 +409,23 @@ export class Rules {
         violated("EXCLUSION", `${nameOfRequest(i)} is in flight during ${this.#nameOf(invalidation)}`);
   }
 
+  /** Two passes: all leases were asked to go before any of them is waited for. */
+  #hasAskedAll(invalidation: number): void {
+    if (this.#concernOf(invalidation).lease === "keep") return;
+    const { first, last } = this.#ground.chunksOf(invalidation);
+    for (let slot = 0; slot < this.#ground.slots; slot++) {
+      const chunk = this.#leased(slot);
+      if (first <= chunk && chunk <= last && this.leaseIsLive(slot))
+        violated(
+          "BOUNDED_WAIT",
+          `${this.#nameOf(invalidation)} waits, and hasn't asked the lease in slot ${slot} to go`,
+        );
+    }
+  }
+
   /** Who drains waits for something: I/O that it concerns, or a lease. */
   #drains(invalidation: number): void {
+    this.#hasAskedAll(invalidation);
     let others = "";
     for (let i = 0; i < this.#requests; i++) {
       if (this.#meets[invalidation * this.#requests + i] === 0 || !this.isSubmitted(i)) continue;

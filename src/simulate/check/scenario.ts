@@ -76,6 +76,8 @@ export interface Scenario {
   readonly cancels: number;
   /** something ends in the middle of a turn, just before the engine goes to sleep. */
   readonly lateEnds: number;
+  /** kswapd may come in the middle of a call of the engine's too, and other code's load then brings the page back. */
+  readonly withinCalls: boolean;
   /** The kernel may hold the pages of unregistered requests for some time after their end. */
   readonly lateRelease: boolean;
 }

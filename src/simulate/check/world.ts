@@ -12,6 +12,8 @@ import {
   HELD_SLOTS,
   IDLE_MS as IDLE_WORD,
   LeaseTable,
+  LIVE,
+  LIVE_CLEAN,
   leaseWords,
   FREE as NO_LEASE,
   RESIDENCY_MAX_MS,
@@ -136,6 +138,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
     const table = new LeaseTable(limits, this.ground.leaseWords);
     this.kernel.leases = table.words;
     this.rules.leaseChunk = (slot) => (table.state(slot) === NO_LEASE ? -1 : table.target(slot).chunk);
+    this.rules.leaseIsLive = (slot) => table.state(slot) === LIVE || table.state(slot) === LIVE_CLEAN;
     return new Leases(table, this.kernel, tables, {
       firstTaken: () => {},
       gone: (index, chunk) => this.dispatcher.gate.leaseGone(index, chunk),
@@ -386,6 +389,10 @@ export class World implements Subscriber, Loop, ProgramWorld {
   /** Nothing can happen any more: everything must have ended, and nothing be left over. */
   #atRest(): void {
     const { ground, dispatcher } = this;
+    ground.scenario.foreign.forEach((_, f) => {
+      if (ground.foreign(f, S.F_STATE) !== S.LEFT || ground.foreign(f, S.F_SETTLES) !== 0)
+        violated("BOUNDED_WAIT", `nothing can happen any more, and T${f + 1} is still waited for`);
+    });
     ground.scenario.requests.forEach((_, i) => {
       if (ground.request(i, S.R_STATUS) !== S.ANSWERED)
         violated("EXACTLY_ONCE", `nothing can happen any more, and ${String.fromCharCode(97 + i)} isn't answered`);
@@ -398,10 +405,6 @@ export class World implements Subscriber, Loop, ProgramWorld {
     ground.scenario.invalidations.forEach(({ blockable }, j) => {
       if (blockable && ground.invalidation(j, S.I_STATE) !== S.ENDED)
         violated("BOUNDED_WAIT", `nothing can happen any more, and ${j} never ended`);
-    });
-    ground.scenario.foreign.forEach((_, f) => {
-      if (ground.foreign(f, S.F_STATE) !== S.LEFT || ground.foreign(f, S.F_SETTLES) !== 0)
-        violated("BOUNDED_WAIT", `nothing can happen any more, and T${f + 1} is still waited for`);
     });
     for (let start = 0; start < this.#starts; start++)
       if (this.calls.startOf(start + 1) !== undefined)
