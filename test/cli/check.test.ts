@@ -70,6 +70,20 @@ test("with a step left out: a trace that reads, the same as JSON, and exit code 
   assert.match(trace.trace[0].what, /^the program submits /);
 });
 
+test("docs/broken-engines.md shows what is really printed", async (t) => {
+  const blocks = readFileSync("docs/broken-engines.md", "utf8").matchAll(
+    /```console\n\$ npx pinless (check .*)\n([^]*?)```/g,
+  );
+  const failure = path.join(scratchDirectory(t), "failure.json");
+  let shown = 0;
+  for (const [, command = "", printed = ""] of blocks) {
+    const { stdout, stderr } = await check([...command.split(" ").slice(1), "--failure", failure]);
+    assert.ok(stdout.includes(`\n${printed}`), `${command} prints, instead of what is shown:\n${stdout}${stderr}`);
+    shown++;
+  }
+  assert.equal(shown, 4);
+});
+
 test("simulate finds it too, and says how to see it again", async () => {
   const args = ["simulate", "--mutant", "no-hold", "--runs", "1", "--requests", "200"];
   const ended = await runModule(`await import(${JSON.stringify(MAIN)});`, { args });
