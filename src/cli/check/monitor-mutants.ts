@@ -214,4 +214,20 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     to: "if (state !== WAITING_FOR_DRAIN) return state !== WATCHING && (state !== CLAIMING || w[S.BLOCKED] === 0);",
     shows: "own-discard",
   },
+  {
+    name: "operates-on-what-is-unmapped",
+    leavesOut: "an operation on memory waits until it's known what of it other code has unmapped",
+    file: GATE,
+    from: "return (!isReading(this.#reading) && this.#everyChunk(range, ({ words }, c) => areUnmapsHeard(words, c * CHUNK_WORDS)));",
+    to: "return true;",
+    shows: "unmap-a-part",
+  },
+  {
+    name: "unmap-is-never-heard",
+    leavesOut: "what waits until it's known what is unmapped goes on then",
+    file: "core/announcements.js",
+    from: "Atomics.add(words, c * CHUNK_WORDS + UNMAPS_HEARD, 1);",
+    to: ";",
+    shows: "unmap-a-part",
+  },
 ];

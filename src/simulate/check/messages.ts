@@ -1,6 +1,6 @@
 /** What the monitor says to the engine's thread, and what that does then: as core/monitor-clients.ts does. */
 
-import { settle } from "../../core/announcements.js";
+import { settle, unmapHeard } from "../../core/announcements.js";
 import { violated } from "../../core/assert.js";
 import type { ForeignCalls } from "../../core/foreign-calls.js";
 import { callersIn, type Ground, namesOfThreads } from "./ground.js";
@@ -65,8 +65,11 @@ export class Messages {
         const pages = ground.scenario.foreign[callersIn(callers)[0]!]!;
         for (let page = pages.first; page <= pages.last; page++) ground.flag(page, S.BURIED);
         calls.unmapped(ground.range(pages));
-        for (const f of callersIn(Math.floor(message / 64)))
-          settle({ words: ground.table.words, ...ground.chunksOfCall(f) });
+        for (const f of callersIn(Math.floor(message / 64))) {
+          const chunks = { words: ground.table.words, ...ground.chunksOfCall(f) };
+          settle(chunks);
+          unmapHeard(chunks);
+        }
         calls.settled();
         break;
       }

@@ -3,7 +3,7 @@
  * between. What they call of the core is the core's.
  */
 
-import { announce, beginReading, type Chunks, endReading, settle } from "../../core/announcements.js";
+import { announce, announceUnmap, beginReading, type Chunks, endReading, settle } from "../../core/announcements.js";
 import { CHUNK_WORDS, LEASE } from "../../core/chunk-table.js";
 import { callersIn, type Ground, inWords, nameOfThread, namesOfThreads } from "./ground.js";
 import type { CheckKernel } from "./kernel.js";
@@ -155,6 +155,7 @@ export class Monitor {
   seeNobody(): void {
     const { w } = this.#ground;
     announce(this.#everything());
+    beginReading(this.#reading);
     w[S.MONITOR_CALLERS] = NOBODY;
     w[S.MONITOR] = READ_NEXT;
   }
@@ -265,6 +266,7 @@ export class Monitor {
     for (const f of callersIn(callers)) {
       this.#say(`the monitor announces ${inWords(this.#call(f))}`);
       announce(this.#chunksOf(f));
+      if (this.#call(f).call === "unmap") announceUnmap(this.#chunksOf(f));
     }
     w[S.MONITOR_CLAIM] = callers;
     w[S.MONITOR_CHUNK] = 0;
@@ -338,6 +340,7 @@ export class Monitor {
       w[S.MONITOR] = READ_NEXT;
       return;
     }
+    if (endReading(this.#reading)) this.#messages.post(SETTLED);
     settle(this.#everything());
     this.#messages.post(SETTLED);
     this.#watch();

@@ -189,17 +189,30 @@ export class Program {
   mayOperate(invalidation: number): boolean {
     const ground = this.#ground;
     const begun = ground.invalidation(invalidation, S.I_STATE) === S.BEGUN;
-    return begun && this.#isFollowed(invalidation) && ground.w[S.OPERATING] === 0;
+    const mayCall = begun && this.#isFollowed(invalidation) && ground.w[S.OPERATING] === 0;
+    return mayCall && this.#knowsUnmaps(invalidation);
   }
 
   operate(invalidation: number): void {
+    this.#world.rules.operating(invalidation);
     this.#ground.w[S.OPERATING] = invalidation + 1;
+  }
+
+  /** Before every operation on memory changes.ts asks what of it is unmapped, and waits until that's known. */
+  #knowsUnmaps(invalidation: number): boolean {
+    const { scenario, w } = this.#ground;
+    if (scenario.foreign.length === 0) return true;
+    const reading = w[S.READING]!;
+    const knows = this.#world.dispatcher.gate.knowsUnmaps(this.#ground.range(this.#ground.pagesOf(invalidation)));
+    w[S.READING] = reading;
+    return knows;
   }
 
   mayFinish(invalidation: number): boolean {
     const ground = this.#ground;
     if (ground.invalidation(invalidation, S.I_STATE) !== S.BEGUN) return false;
-    return !this.#isFollowed(invalidation) || ground.w[S.OPERATING] === -(invalidation + 1);
+    if (this.#isFollowed(invalidation)) return ground.w[S.OPERATING] === -(invalidation + 1);
+    return this.#knowsUnmaps(invalidation);
   }
 
   /** Does what the invalidation is for, and ends it. */
@@ -207,6 +220,7 @@ export class Program {
     const ground = this.#ground;
     const { first, last, event } = ground.scenario.invalidations[invalidation]!;
     if (this.#isFollowed(invalidation)) ground.w[S.OPERATING] = 0;
+    else this.#world.rules.operating(invalidation);
     for (let page = first; page <= last; page++) if (this.#isMapped(page)) this.#operateOn(invalidation, page);
     const handle = this.#world.handles[invalidation]!;
     if (event === "PROTECTION_VMA")

@@ -372,6 +372,22 @@ export class Rules {
   leaseChunk: (slot: number) => number = () => -1;
   leaseIsLive: (slot: number) => boolean = () => false;
 
+  /** The program's operation begins on its pages: what has been unmapped, and could be known to be, may be somebody else's. */
+  operating(invalidation: number): void {
+    const { first, last } = this.#ground.pagesOf(invalidation);
+    for (let page = first; page <= last; page++) {
+      const flags = this.#ground.page(page, S.P_FLAGS);
+      if ((flags & S.GONE_KNOWN) !== 0 && (flags & S.BURIED) === 0 && !this.#ownUnmap(page))
+        violated("NO_STALE_IO", `${this.#nameOf(invalidation)} changes page ${page}, which other code has unmapped`);
+    }
+  }
+
+  #ownUnmap(page: number): boolean {
+    return this.#ground.scenario.invalidations.some(
+      ({ event, first, last }, j) => event === "UNMAP" && first <= page && page <= last && this.#state(j) === S.ENDED,
+    );
+  }
+
   /** Its operation has happened, and it ends: leases from before are stale from here on. */
   ended(invalidation: number): void {
     const ground = this.#ground;
