@@ -7,10 +7,11 @@
 
 import { invariant } from "../core/assert.js";
 import { ENOMEM } from "../core/ports.js";
-import { type MachineMemory, WAIT } from "./memory.js";
+import { WAIT } from "./memory.js";
+import type { MachinePageCache } from "./page-cache.js";
 import {
   CONTENT,
-  FILE_BLOCK,
+  INODE_PAGE,
   PINS,
   PTE_DIRTY,
   PTE_FLAGS,
@@ -25,7 +26,7 @@ import {
  * `child` becomes what `parent` is. Returns how many pages had to be copied now, since they're pinned: that is what makes fork slow. Or
  * -ENOMEM, and there is no child; or WAIT (the proposal: to write-protect the parent is an invalidation), and nothing has happened yet.
  */
-export function fork(machine: MachineMemory, parent: number, child: number): number {
+export function fork(machine: MachinePageCache, parent: number, child: number): number {
   const { pages } = machine.size;
   const [from, to] = [parent * pages, child * pages];
   for (let i = 0; i < machine.topPage; i++) {
@@ -45,18 +46,19 @@ export function fork(machine: MachineMemory, parent: number, child: number): num
   return copied;
 }
 
-function isInherited(machine: MachineMemory, page: number): boolean {
+function isInherited(machine: MachinePageCache, page: number): boolean {
   return machine.is(page, VM_MAPPED) && !machine.is(page, VM_DONTCOPY);
 }
 
 /** One entry. Returns how many pages were copied, or -ENOMEM. */
-function inherit(machine: MachineMemory, page: number, childs: number): number {
+function inherit(machine: MachinePageCache, page: number, childs: number): number {
   const target = machine.pte(page, TARGET);
   const flags = machine.pte(page, PTE_FLAGS);
-  const isFile = machine.pte(page, FILE_BLOCK) !== 0;
-  machine.setPte(childs, FILE_BLOCK, machine.pte(page, FILE_BLOCK));
+  const inodePage = machine.pte(page, INODE_PAGE) - 1;
+  const isFile = inodePage >= 0;
   machine.setPte(childs, PTE_FLAGS, flags & ~(isFile ? PTE_WRITE | PTE_DIRTY : PTE_WRITE));
   // Pages of a file the child finds in the page cache.
+  if (isFile) machine.becomeMapping(childs, inodePage);
   if (target === 0 || isFile) return 0;
   if (target < 0) {
     machine.setPte(childs, TARGET, target);
@@ -76,7 +78,7 @@ function inherit(machine: MachineMemory, page: number, childs: number): number {
 }
 
 /** The process ends: whatever it had is unmapped. WAIT (the proposal), while I/O is in flight on memory of its own: ask again. */
-export function exit(machine: MachineMemory, process: number): number {
+export function exit(machine: MachinePageCache, process: number): number {
   const { pages } = machine.size;
   const first = process * pages;
   for (let page = first; page < first + machine.topPage; page++) if (machine.mustWait(page)) return WAIT;

@@ -9,14 +9,14 @@
 import { violated } from "../core/assert.js";
 import { EFAULT } from "../core/ports.js";
 import { chargeSlot, ROOT, unchargeSlot } from "./memlock.js";
-import { MachineMemory } from "./memory.js";
 import {
   BLOCK_CHECKSUM,
   BLOCK_CONTENT,
+  CHECKSUMS,
   CONTENT,
-  FILE_BLOCK,
   FOLIO_DIRTY,
   IN_FLIGHT,
+  INODE_PAGE,
   PINS,
   PTE_WRITE,
   REQUEST_BLOCK,
@@ -24,6 +24,7 @@ import {
   REQUEST_FREE,
   REQUEST_IN_FLIGHT,
   REQUEST_PAGES,
+  REQUEST_REDIRTYING,
   REQUEST_RELEASING,
   REQUEST_SERVED,
   REQUEST_SLOT,
@@ -40,6 +41,7 @@ import {
   SLOT_WORDS,
   type Table,
 } from "./tables.js";
+import { MachineWriteback } from "./writeback.js";
 
 const EINVAL = 22;
 
@@ -49,20 +51,13 @@ export interface Transfer {
   readonly write: boolean;
   readonly firstPage: number;
   readonly pages: number;
+  /** The first block on the disk, or the first page of a file (`inFile`). */
   readonly block: number;
   /** -1: not registered. */
   readonly bufferSlot: number;
 }
 
-export class MachineIo extends MachineMemory {
-  block(block: number, word: number): number {
-    return this.words[this.layout.blocks.at + block * this.layout.blocks.entryWords + word]!;
-  }
-
-  setBlock(block: number, word: number, value: number): void {
-    this.words[this.layout.blocks.at + block * this.layout.blocks.entryWords + word] = value;
-  }
-
+export class MachineIo extends MachineWriteback {
   slot(slot: number, word: number): number {
     return this.words[at(this.layout.slots, slot) + word]!;
   }
@@ -95,7 +90,7 @@ export class MachineIo extends MachineMemory {
   }
 
   /**
-   * IORING_REGISTER_BUFFERS_UPDATE of one empty slot: pins the pages for writing, and charges whose ring it is. -EFAULT, or -ENOMEM: no
+   * IORING_REGISTER_BUFFERS_UPDATE of one empty slot: pins the pages for writing, and charges whose ring it is. -EFAULT (also for a mapping of a file), or -ENOMEM: no
    * memory, or beyond the user's limit.
    */
   register(slot: number, firstPage: number, pages: number, user = ROOT): number {
@@ -103,7 +98,8 @@ export class MachineIo extends MachineMemory {
     if (this.words[entry + SLOT_STATE] !== SLOT_EMPTY) violated("STATE", `buffer slot ${slot} isn't empty`);
     if (pages > this.size.bufferPages) return -EINVAL;
     for (let i = 0; i < pages; i++) {
-      const file = this.pte(firstPage + i, FILE_BLOCK) !== 0;
+      // The proposal has no reason to refuse mappings of files: writeback can tell it when they're about to be read.
+      const file = this.design === "gup" && this.pte(firstPage + i, INODE_PAGE) !== 0;
       const frame = file ? -EFAULT : this.#find(firstPage + i, true);
       if (frame < 0) return this.#unregistered(entry, i, frame);
       this.#pin(frame, 1);
@@ -168,19 +164,29 @@ export class MachineIo extends MachineMemory {
     return this.#find(this.words[entry + SLOT_FIRST_PAGE]! + i, true);
   }
 
-  /** Submission: finds the frames of all pages. The request's number, or -EFAULT, -ENOMEM; nothing has begun then. */
+  /**
+   * Submission: finds the frames of all pages. The request's number, or -EFAULT, -ENOMEM, -ENOSPC; nothing has begun then. WAIT: the cache has
+   * what isn't on the disk yet, or a page can't be made writable before its writeback ends.
+   */
   submit(transfer: Transfer): number {
+    const inodePage = inodePageOf(transfer.block);
+    const errno = inodePage < 0 ? 0 : this.beginDirect(inodePage, transfer.pages, transfer.write);
+    if (errno < 0) return errno;
     const request = this.#freeRequest();
     const entry = at(this.layout.requests, request);
     for (let i = 0; i < transfer.pages; i++) {
       const frame = this.#frameFor(transfer, i);
       if (frame < 0) {
         for (let back = 0; back < i; back++) this.#let(entry, back, transfer.bufferSlot);
+        if (inodePage >= 0 && transfer.write) this.endDirect(inodePage, transfer.pages, 0);
         return frame;
       }
       this.words[entry + REQUEST_WORDS + i] = frame;
       if (transfer.bufferSlot < 0) this.#pin(frame, 1);
       this.setFrame(frame, IN_FLIGHT, this.frame(frame, IN_FLIGHT) + 1);
+      // bio_set_pages_dirty.
+      if (this.design === "gup" && !transfer.write && transfer.bufferSlot < 0) this.setFrameFlags(frame, FOLIO_DIRTY);
+      if (inodePage >= 0 && transfer.write) this.sumDirect(inodePage + i, frame);
     }
     this.words[entry + REQUEST_STATE] = REQUEST_IN_FLIGHT;
     this.words[entry + REQUEST_WRITE] = transfer.write ? 1 : 0;
@@ -220,32 +226,56 @@ export class MachineIo extends MachineMemory {
       violated("STATE", `request ${request} isn't in flight`);
     const i = this.words[entry + REQUEST_SERVED]!++;
     const frame = this.words[entry + REQUEST_WORDS + i]!;
-    const block = this.words[entry + REQUEST_BLOCK]! + i;
-    if (this.words[entry + REQUEST_WRITE] === 1) {
+    const write = this.words[entry + REQUEST_WRITE] === 1;
+    const inodePage = inodePageOf(this.words[entry + REQUEST_BLOCK]!);
+    const block = inodePage < 0 ? this.words[entry + REQUEST_BLOCK]! + i : this.directBlock(inodePage + i, write);
+    if (write) {
+      const summed = inodePage >= 0 && this.inodeIs(inodePage + i, CHECKSUMS);
       this.setBlock(block, BLOCK_CONTENT, this.frame(frame, CONTENT));
-      this.setBlock(block, BLOCK_CHECKSUM, this.frame(frame, CONTENT));
-    } else this.setFrame(frame, CONTENT, this.block(block, BLOCK_CONTENT));
+      if (!summed) this.setBlock(block, BLOCK_CHECKSUM, this.frame(frame, CONTENT));
+    } else this.setFrame(frame, CONTENT, block < 0 ? 0 : this.block(block, BLOCK_CONTENT));
     return i + 1 === this.words[entry + REQUEST_PAGES];
   }
 
+  /** Whether the next page of a read of a file doesn't match its checksum: it ends with EIO there. */
+  failsChecksum(request: number): boolean {
+    const inodePage = inodePageOf(this.request(request, REQUEST_BLOCK));
+    const isRead = this.request(request, REQUEST_WRITE) === 0;
+    return isRead && inodePage >= 0 && this.isCorrupt(inodePage + this.request(request, REQUEST_SERVED));
+  }
+
   /**
-   * The completion: device writes of what isn't registered are marked dirty (bio_set_pages_dirty). `release` follows, at once or some
-   * time later, as the kernel has it.
+   * The completion. Linux has marked what a device writes dirty at submission, unless it's registered; what was cleaned meanwhile, by
+   * writeback, it marks again, but later (bio_check_pages_dirty). The proposal marks it now. `release` follows, at once or some time later,
+   * as the kernel has it.
    */
   complete(request: number): void {
     const entry = at(this.layout.requests, request);
-    const registered = this.words[entry + REQUEST_SLOT]! >= 0;
-    const marks = this.words[entry + REQUEST_WRITE] === 0 && (!registered || this.design === "notifier");
-    for (let i = 0; marks && i < this.words[entry + REQUEST_PAGES]!; i++)
-      this.setFrameFlags(this.words[entry + REQUEST_WORDS + i]!, FOLIO_DIRTY);
+    const pages = this.words[entry + REQUEST_PAGES]!;
+    const write = this.words[entry + REQUEST_WRITE] === 1;
+    const inodePage = inodePageOf(this.words[entry + REQUEST_BLOCK]!);
     this.words[entry + REQUEST_STATE] = REQUEST_RELEASING;
+    if (write && inodePage >= 0) this.endDirect(inodePage, pages, this.words[entry + REQUEST_SERVED]!);
+    if (write) return;
+    if (this.design === "notifier") this.#markDirty(entry);
+    else if (this.words[entry + REQUEST_SLOT]! < 0) {
+      for (let i = 0; i < pages; i++)
+        if (!this.frameIs(this.words[entry + REQUEST_WORDS + i]!, FOLIO_DIRTY))
+          this.words[entry + REQUEST_STATE] = REQUEST_REDIRTYING;
+    }
+  }
+
+  #markDirty(entry: number): void {
+    for (let i = 0; i < this.words[entry + REQUEST_PAGES]!; i++)
+      this.setFrameFlags(this.words[entry + REQUEST_WORDS + i]!, FOLIO_DIRTY);
   }
 
   /** The kernel lets go of the request's pages. The buffer slot whose tag is due now, or -1. */
   release(request: number): number {
     const entry = at(this.layout.requests, request);
-    if (this.words[entry + REQUEST_STATE] !== REQUEST_RELEASING)
-      violated("STATE", `request ${request} has not completed`);
+    const state = this.words[entry + REQUEST_STATE]!;
+    if (state < REQUEST_RELEASING) violated("STATE", `request ${request} has not completed`);
+    if (state === REQUEST_REDIRTYING) this.#markDirty(entry);
     const slot = this.words[entry + REQUEST_SLOT]!;
     for (let i = 0; i < this.words[entry + REQUEST_PAGES]!; i++) this.#let(entry, i, slot);
     this.words.fill(0, entry, entry + this.layout.requests.entryWords);
@@ -275,4 +305,9 @@ export class MachineIo extends MachineMemory {
 
 function at(table: Table, entry: number): number {
   return table.at + entry * table.entryWords;
+}
+
+/** The first page of the file that a request is on, or below 0: it's on blocks. */
+function inodePageOf(block: number): number {
+  return -block - 1;
 }

@@ -1,6 +1,7 @@
 /**
- * Frames, page tables, and swap: what mm/ does, at the granularity of a page. Every method is one step that nothing else comes between.
- * Answers are 0 or a negative errno; WAIT where the design makes an invalidation wait for I/O in flight.
+ * Frames, page tables, and swap: what mm/ does, at the granularity of a page; what is otherwise for mappings of files is in
+ * page-cache.ts. Every method is one step that nothing else comes between. Answers are 0 or a negative errno; WAIT where the design makes
+ * an invalidation wait for I/O in flight.
  *
  * An anonymous page is at the same place in every process that has it (children keep their parent's addresses): that is its reverse map.
  * PageAnonExclusive is "mapped once": nothing but page tables shares a frame here.
@@ -16,10 +17,10 @@ import { MachineFrames } from "./frames.js";
 import {
   BACKING,
   CONTENT,
-  FILE_BLOCK,
   FOLIO_DIRTY,
   HUGE,
   IN_FLIGHT,
+  INODE_PAGE,
   LAZY_FREE,
   MAPS,
   PINS,
@@ -57,7 +58,7 @@ export class MachineMemory extends MachineFrames {
   /** Whether more than one process has this frame: who writes to it gets a copy first. */
   isShared(page: number): boolean {
     const frame = this.frameOf(page);
-    return frame >= 0 && this.frame(frame, MAPS) > 1 && this.pte(page, FILE_BLOCK) === 0;
+    return frame >= 0 && this.frame(frame, MAPS) > 1 && this.pte(page, INODE_PAGE) === 0;
   }
 
   /** Makes a page present, for a load or for a store (handle_mm_fault). */
@@ -66,7 +67,6 @@ export class MachineMemory extends MachineFrames {
     if ((flags & VM_MAPPED) === 0 || (write && (flags & VM_WRITE) === 0)) return -EFAULT;
     let frame = this.frameOf(page);
     if (frame < 0) {
-      if (this.pte(page, FILE_BLOCK) !== 0) violated("STATE", `page ${page} of a file is faulted in by its own code`);
       // Swapped in it's writable at once, unless a store would have to be seen (pte_needs_soft_dirty_wp); zeros aren't until then.
       const writable = this.pte(page, TARGET) < 0 && (flags & VM_WRITE) !== 0 && (flags & PTE_SOFT_DIRTY) !== 0;
       frame = this.#bringIn(page);
@@ -243,7 +243,7 @@ export class MachineMemory extends MachineFrames {
   /** Reclaim of one page (kswapd), from everybody who has it: EAGAIN while somebody refers to it. */
   reclaim(page: number): number {
     const frame = this.frameOf(page);
-    if (frame < 0 || this.pte(page, FILE_BLOCK) !== 0) return 0;
+    if (frame < 0) return 0;
     if (this.mustWait(page)) return WAIT;
     if (this.#isHeld(page, frame)) return -EAGAIN;
     // Who else has it has it as dirty: by fork.

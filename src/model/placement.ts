@@ -7,7 +7,7 @@
  */
 
 import { type MachineMemory, WAIT } from "./memory.js";
-import { FILE_BLOCK, HUGE, IN_USE, PINS, PTE_PROTNONE, TARGET, WRITEBACK } from "./tables.js";
+import { HUGE, IN_USE, INODE_PAGE, PINS, PTE_PROTNONE, TARGET, WRITEBACK } from "./tables.js";
 
 const EAGAIN = 11;
 const HUGE_PAGES = 512;
@@ -18,7 +18,7 @@ const HUGE_PAGES = 512;
  */
 export function hint(machine: MachineMemory, page: number): number {
   const frame = machine.frameOf(page);
-  const skipped = frame < 0 || machine.pte(page, FILE_BLOCK) !== 0 || machine.isShared(page);
+  const skipped = frame < 0 || machine.pte(page, INODE_PAGE) !== 0 || machine.isShared(page);
   if (skipped || machine.frame(frame, PINS) > 0 || machine.nodeOf(frame) === machine.homeOf(page)) return -EAGAIN;
   if (machine.mustWait(page)) return WAIT;
   machine.setFlags(page, PTE_PROTNONE);
@@ -72,7 +72,7 @@ function pagesByFrame(machine: MachineMemory): Int32Array {
   for (let first = 0; first < machine.layout.pages.entries; first += each)
     for (let page = first; page < first + machine.topPage; page++) {
       const target = machine.pte(page, TARGET);
-      if (target > 0 && machine.pte(page, FILE_BLOCK) === 0) pages[target - 1] = page + 1;
+      if (target > 0 && machine.pte(page, INODE_PAGE) === 0) pages[target - 1] = page + 1;
     }
   return pages;
 }

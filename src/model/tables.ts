@@ -32,6 +32,8 @@ export interface MachineSize {
   readonly requestPages: number;
   /** RLIMIT_MEMLOCK in pages, one for everything of a user; and how many users have it. Default: there's root only, who has no limit. */
   readonly memlock?: { readonly users: number; readonly pages: number };
+  /** Pages of all files together; a file is a row of them. Without, there are no files, and no words for them. */
+  readonly inodePages?: number;
 }
 
 /** Words of a frame. */
@@ -43,7 +45,7 @@ export const MAPS = 2;
 /** I/O in flight on it, by whatever way its address was found. */
 export const IN_FLIGHT = 3;
 export const FRAME_FLAGS = 4;
-/** What it's a copy of: swap slot + 1, or -(block + 1) in the page cache; 0: nothing. */
+/** What it's a copy of: swap slot + 1, or -(inode page + 1) in the page cache; 0: nothing. */
 export const BACKING = 5;
 const FRAME_WORDS = 6;
 
@@ -59,8 +61,8 @@ export const IN_USE = 16;
 /** Words of a page table entry. TARGET is 0 for nothing, frame + 1, or -(swap slot + 1). */
 export const TARGET = 0;
 export const PTE_FLAGS = 1;
-/** What a file mapping shows: block + 1; 0: anonymous memory. */
-export const FILE_BLOCK = 2;
+/** What a file mapping shows: inode page + 1; 0: anonymous memory. */
+export const INODE_PAGE = 2;
 const PTE_WORDS = 3;
 
 /** Bits of PTE_FLAGS. */
@@ -88,6 +90,40 @@ export const BLOCK_CONTENT = 0;
 export const BLOCK_CHECKSUM = 1;
 const BLOCK_WORDS = 2;
 
+/** Words of an inode page: one page of a file, its place in the page cache and on the disk. */
+export const INODE_FLAGS = 0;
+/** Where it is on the disk: block + 1; 0: a hole. */
+export const INODE_BLOCK = 1;
+/** Where its next write goes, if not to where it is: block + 1. */
+export const INODE_NEW_BLOCK = 2;
+/** What caches it: frame + 1. */
+export const INODE_FRAME = 3;
+/** Under writeback: where it goes (block + 1), and the checksum taken when that began. */
+export const INODE_WRITING = 4;
+export const INODE_SUM = 5;
+/** The first page table entry that is a mapping of it, present or not: page + 1; `nextMapping` has the others. */
+export const INODE_MAPPED = 6;
+const INODE_WORDS = 7;
+
+/** Bits of INODE_FLAGS. */
+/** Within the file's size. */
+export const EXISTS = 1;
+/** What is read is compared with a checksum, which is taken when a write begins. */
+export const CHECKSUMS = 2;
+/** Nothing is ever written where it was before. */
+export const COPY_ON_WRITE = 4;
+/** Files can share blocks (FICLONE). */
+export const REFLINKS = 8;
+/** A page under writeback can't be made writable. */
+export const STABLE_PAGES = 16;
+
+/** What filesystems do, as INODE_FLAGS. Stable pages are also what some devices ask of any filesystem (stable_writes). */
+export const FILESYSTEMS = {
+  ext4: 0,
+  xfs: REFLINKS,
+  btrfs: CHECKSUMS | COPY_ON_WRITE | REFLINKS | STABLE_PAGES,
+} as const;
+
 /** Words of a buffer slot; its frames follow. */
 export const SLOT_STATE = 0;
 export const SLOT_FIRST_PAGE = 1;
@@ -110,6 +146,7 @@ export const REQUEST_STATE = 0;
 export const REQUEST_WRITE = 1;
 export const REQUEST_FIRST_PAGE = 2;
 export const REQUEST_PAGES = 3;
+/** The first of its blocks; below 0: of the pages of a file (`inFile`). */
 export const REQUEST_BLOCK = 4;
 /** The buffer slot it goes by, or -1. */
 export const REQUEST_SLOT = 5;
@@ -122,6 +159,8 @@ export const REQUEST_FREE = 0;
 export const REQUEST_IN_FLIGHT = 1;
 /** Answered, but the kernel still holds its pages for a moment. */
 export const REQUEST_RELEASING = 2;
+/** The same, and before it lets go of them it marks them dirty: they were found clean. */
+export const REQUEST_REDIRTYING = 3;
 
 /** A table: where it begins, and how many words one entry has. */
 export interface Table {
@@ -148,6 +187,16 @@ export interface Layout {
   readonly blocks: Table;
   readonly slots: Table;
   readonly requests: Table;
+  readonly inodePages: Table;
+  /** Of a page that is a mapping of a file: the next one of the same inode page, + 1. */
+  readonly nextMapping: Table;
+  /** How many inode pages are in a block. */
+  readonly blockUsers: Table;
+}
+
+/** A page of a file where a block of the disk could be meant too. */
+export function inFile(inodePage: number): number {
+  return -(inodePage + 1);
 }
 
 export function layoutOf(size: MachineSize): Layout {
@@ -169,5 +218,25 @@ export function layoutOf(size: MachineSize): Layout {
   const slotAccount = size.memlock === undefined ? 0 : SLOT_WORDS + size.bufferPages;
   const slots = table(size.bufferSlots, SLOT_WORDS + size.bufferPages + (slotAccount > 0 ? ACCOUNT_WORDS : 0));
   const requests = table(size.requests, REQUEST_WORDS + size.requestPages);
-  return { words, freeFrames, nextRequest, runsOn, locked, slotAccount, frames, pages, swap, blocks, slots, requests };
+  const { inodePages: files = 0 } = size;
+  const inodePages = table(files, INODE_WORDS);
+  const nextMapping = table(files > 0 ? size.pages * processes : 0, 1);
+  const blockUsers = table(files > 0 ? size.blocks : 0, 1);
+  return {
+    words,
+    freeFrames,
+    nextRequest,
+    runsOn,
+    locked,
+    slotAccount,
+    frames,
+    pages,
+    swap,
+    blocks,
+    slots,
+    requests,
+    inodePages,
+    nextMapping,
+    blockUsers,
+  };
 }

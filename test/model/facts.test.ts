@@ -3,7 +3,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MachineIo } from "../../dist/model/io.js";
 import { WAIT } from "../../dist/model/memory.js";
-import { BLOCK_CONTENT, type Design, PTE_SOFT_DIRTY, SLOT_EMPTY, SLOT_STATE } from "../../dist/model/tables.js";
+import {
+  BLOCK_CONTENT,
+  type Design,
+  FOLIO_DIRTY,
+  PTE_SOFT_DIRTY,
+  SLOT_EMPTY,
+  SLOT_STATE,
+} from "../../dist/model/tables.js";
 
 const EAGAIN = -11;
 const EFAULT = -14;
@@ -73,6 +80,27 @@ for (const way of WAYS) {
     });
   }
 }
+
+test("DEVICE_WRITES_DIRTY: Linux marks what isn't registered when it's submitted, the proposal everything when it completes", () => {
+  for (const design of ["gup", "notifier"] as const) {
+    for (const bufferSlot of design === "gup" ? [-1] : [-1, 0]) {
+      const on = machine(design);
+      each((page) => on.store(page, OLD));
+      each((page) => on.reclaim(page));
+      each((page) => on.load(page));
+      if (bufferSlot === 0) on.register(0, 0, PAGES);
+      const dirty = (): number[] => each((page) => Number(on.frameIs(on.frameOf(page), FOLIO_DIRTY)));
+      const request = on.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot });
+      assert.deepEqual(dirty(), design === "gup" ? [1, 1, 1, 1] : [0, 0, 0, 0]);
+      while (!on.serve(request));
+      on.complete(request);
+      assert.deepEqual(dirty(), [1, 1, 1, 1]);
+      on.release(request);
+      each((page) => on.reclaim(page));
+      assert.equal(lost(on), 0);
+    }
+  }
+});
 
 test("a registration keeps pages from being moved, collapsed and reclaimed; without it all of that is done", () => {
   const on = machine("gup");

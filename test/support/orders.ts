@@ -1,0 +1,33 @@
+/** All orders in which what several actors do, a step after another, can come. */
+
+/** False: it has to wait for somebody else. */
+export type Step = () => boolean;
+
+/**
+ * Goes through all of them, with the state put back in between, and calls `atEnd` at the end of each. Throws where nobody can go on.
+ * Returns how many there are.
+ */
+export function everyOrder(state: Int32Array, actors: readonly (readonly Step[])[], atEnd: () => void): number {
+  const at = actors.map(() => 0);
+  let orders = 0;
+  const goOn = (): void => {
+    const before = state.slice();
+    let gone = false;
+    for (const [actor, steps] of actors.entries()) {
+      const step = steps[at[actor]!];
+      if (step?.()) {
+        gone = true;
+        at[actor]!++;
+        goOn();
+        at[actor]!--;
+      }
+      state.set(before);
+    }
+    if (gone) return;
+    if (actors.some((steps, actor) => at[actor]! < steps.length)) throw new Error(`all wait, after ${at.join(", ")}`);
+    orders++;
+    atEnd();
+  };
+  goOn();
+  return orders;
+}
