@@ -2,13 +2,14 @@
  * Bytes behind the machine's tags, for whoever needs real memory: a program's buffer shows what is in the frame that its page is mapped
  * to. The machine knows nothing of it; where no bytes are needed a tag is just a number.
  *
- * A JavaScript store can't be seen when it happens, so it's noticed before the machine next touches the page; and what the machine does to
- * a page is shown at once. Only the machine's first process is a program with bytes.
+ * A JavaScript store can't be seen when it happens, so it's noticed before the machine next touches the page, which is also when other
+ * mappings of the same page of a file show it; and what the machine does to a page is shown at once. Only the machine's
+ * first process is a program with bytes.
  */
 
 import { invariant } from "../core/assert.js";
 import type { MachineIo } from "./io.js";
-import { BLOCK_CONTENT, CONTENT, SWAP_CONTENT, VM_MAPPED, VM_WRITE } from "./tables.js";
+import { BLOCK_CONTENT, CONTENT, INODE_PAGE, SWAP_CONTENT, VM_MAPPED, VM_WRITE } from "./tables.js";
 
 export const PAGE_BYTES = 4096;
 const PAGE_WORDS = PAGE_BYTES / 4;
@@ -77,21 +78,57 @@ export class Contents {
     return tag;
   }
 
-  /** Notices what the program has stored on pages, of one mapping, since they were last shown. */
+  /** Notices what the program has stored on pages, of one mapping, since they were last shown; of a file's pages by any mapping. */
   notice(firstPage: number, pages: number): void {
     const place = this.#place(firstPage);
     if (place === undefined) return;
     const words = new Int32Array(place.memory);
     for (let i = 0; i < pages; i++) {
-      const page = firstPage + i;
-      const at = (place.index + i) * PAGE_WORDS;
-      if (same(words, at, this.#content(this.#shown[page]!).words) || !this.#machine.is(page, VM_MAPPED)) continue;
-      const writable = this.#machine.is(page, VM_WRITE);
-      invariant("STATE", writable, `a store to page ${page}, which is read-only: a real one is SIGSEGV`);
-      const tag = this.tagOf(new Uint8Array(place.memory, 4 * at, PAGE_BYTES));
-      this.#machine.store(page, tag);
-      this.#shown[page] = tag;
+      const inodePage = this.#machine.pte(firstPage + i, INODE_PAGE) - 1;
+      if (inodePage >= 0) this.noticeFile(inodePage);
+      else this.#noticeOne(firstPage + i, words, (place.index + i) * PAGE_WORDS);
     }
+  }
+
+  #noticeOne(page: number, words: Int32Array, at: number): void {
+    if (same(words, at, this.#content(this.#shown[page]!).words) || !this.#machine.is(page, VM_MAPPED)) return;
+    const writable = this.#machine.is(page, VM_WRITE);
+    invariant("STATE", writable, `a store to page ${page}, which is read-only: a real one is SIGSEGV`);
+    const stored = new Uint8Array(words.buffer, 4 * at, PAGE_BYTES);
+    const ofFile = this.#machine.pte(page, INODE_PAGE) !== 0;
+    const tag = this.tagOf(ofFile ? this.#merged(page, stored) : stored);
+    // A program would sleep in the page fault, or have got a SIGBUS: there it stays unnoticed.
+    if (this.#machine.store(page, tag) !== 0) return;
+    this.#shown[page] = tag;
+    if (ofFile) this.overwrite(page);
+  }
+
+  /** What was stored by this mapping, in what others have stored meanwhile. */
+  #merged(page: number, stored: Uint8Array): Uint8Array {
+    const before = this.bytesOf(this.#shown[page]!);
+    const merged = this.bytesOf(this.#machine.peek(page)).slice();
+    for (let i = 0; i < PAGE_BYTES; i++) if (stored[i] !== before[i]) merged[i] = stored[i]!;
+    return merged;
+  }
+
+  /** Notices what the program has stored in a page of a file, by whichever mapping; then all of them show the same. */
+  noticeFile(inodePage: number): void {
+    for (const page of this.#machine.mappingsOf(inodePage)) {
+      const place = this.#place(page);
+      if (place !== undefined) this.#noticeOne(page, new Int32Array(place.memory), place.index * PAGE_WORDS);
+    }
+    this.showFile(inodePage);
+  }
+
+  /** Shows what is in a page of a file by all of its mappings. */
+  showFile(inodePage: number): void {
+    for (const page of this.#machine.mappingsOf(inodePage)) this.show(page, 1);
+  }
+
+  /** The program's memory from an address on. */
+  memoryAt(page: number, offset: number, bytes: number): Uint8Array | undefined {
+    const place = this.#place(page);
+    return place && new Uint8Array(place.memory, place.index * PAGE_BYTES + offset, bytes);
   }
 
   /** The same for all of the program's memory. */

@@ -291,6 +291,13 @@ export class MachineIo extends MachineWriteback {
     else this.putFrame(frame);
   }
 
+  /** Of the file that a request writes around the cache. */
+  inodePagesOf(request: number): readonly number[] {
+    const first = inodePageOf(this.request(request, REQUEST_BLOCK));
+    if (first < 0 || this.request(request, REQUEST_WRITE) === 0) return [];
+    return Array.from({ length: this.request(request, REQUEST_PAGES) }, (_, i) => first + i);
+  }
+
   isRegistered(request: number): boolean {
     return this.request(request, REQUEST_SLOT) >= 0;
   }

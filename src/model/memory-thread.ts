@@ -1,15 +1,16 @@
 /** The memory port on the machine: operations take time, go huge page by huge page, and are tried again while the kernel says so. */
 
-import type { Mapping, Memory, MemoryRequest, MemoryResult } from "../core/ports.js";
+import { EBADF, type Mapping, type Memory, type MemoryRequest, type MemoryResult } from "../core/ports.js";
 import { alignDown, intersect, type Range } from "../core/ranges.js";
 import { PAGE_BYTES } from "./contents.js";
+import type { Descriptor } from "./files.js";
+import type { Flusher } from "./flusher.js";
 import type { Machine } from "./machine.js";
 import { WAIT } from "./memory.js";
-import { VM_DONTCOPY } from "./tables.js";
+import { INODE_PAGE, VM_DONTCOPY } from "./tables.js";
 
 const EAGAIN = 11;
 const EACCES = 13;
-const ENODEV = 19;
 const EINVAL = 22;
 const HUGE_PAGE_BYTES = 2 << 20;
 const HUGE_PAGES = HUGE_PAGE_BYTES / PAGE_BYTES;
@@ -19,9 +20,13 @@ const FIRST_WAIT_MS = 0.2;
 
 export class ModelMemory implements Memory {
   readonly #machine: Machine;
+  readonly #flusher: Flusher;
+  readonly #descriptorOf: (fd: number) => Descriptor | undefined;
 
-  constructor(machine: Machine) {
+  constructor(machine: Machine, flusher: Flusher, descriptorOf: (fd: number) => Descriptor | undefined) {
     this.#machine = machine;
+    this.#flusher = flusher;
+    this.#descriptorOf = descriptorOf;
   }
 
   map(bytes: number): Mapping {
@@ -34,6 +39,11 @@ export class ModelMemory implements Memory {
     // Nothing is left of a discard inside one page.
     if (request.bytes === 0) return { pages: 0, done: 0, busy: 0, errno: 0, huge: [] };
     const pages = Math.ceil(range.end / PAGE_BYTES) - Math.floor(range.start / PAGE_BYTES);
+    if (isOfFile(request.operation)) {
+      await this.#pause("memory operation ms", 0.05);
+      const refused = await this.#ofFile(request, pages);
+      return { pages, done: refused === 0 ? pages : 0, busy: refused === 0 ? 0 : pages, errno: refused, huge: null };
+    }
     const huge: Range[] = [];
     let done = 0;
     let errno = 0;
@@ -85,16 +95,49 @@ export class ModelMemory implements Memory {
         machine.contents.show(first, count);
         return { pagesDone: errno === 0 ? count : 0, errno, isHuge: errno === 0 };
       }
-      // Its files can't be mapped.
-      case "extendFile":
-      case "mapFile":
-      case "mapZeros":
-      case "writeback":
-        return { pagesDone: 0, errno: -ENODEV, isHuge: false };
+      default:
+        return { pagesDone: 0, errno: -EINVAL, isHuge: false };
     }
   }
 
+  /** The operations that are one call for all of a range. */
+  async #ofFile({ operation, address, bytes, file, inherit }: MemoryRequest, pages: number): Promise<number> {
+    const opened = file && this.#descriptorOf(file.fd);
+    const first = this.#machine.pageAt(address);
+    switch (operation) {
+      case "extendFile":
+        return opened?.file && opened.writable ? opened.file.grow(file!.position + bytes) : -EBADF;
+      case "mapFile":
+        if (!opened?.file) return -EBADF;
+        if (!opened.readable || !opened.writable) return -EACCES;
+        return this.#mapOver(first, pages, opened.file.inodePageAt(file!.position), inherit === true);
+      case "mapZeros":
+        return this.#mapOver(first, pages, -1);
+      // All of it is one mapping.
+      default: {
+        const inodePage = this.#machine.pte(first, INODE_PAGE) - 1;
+        return new Promise((resolve) => this.#flusher.sync(inodePage, pages, resolve));
+      }
+    }
+  }
+
+  /** mmap(MAP_FIXED), of a file's pages from `inodePage` on, or of anonymous memory (-1). */
+  async #mapOver(first: number, pages: number, inodePage: number, inherit = true): Promise<number> {
+    const machine = this.#machine;
+    machine.contents.notice(first, pages);
+    const { errno } = await this.#each(first, pages, (page) => machine.munmap(page));
+    for (let i = 0; i < pages && errno === 0; i++) {
+      if (inodePage < 0) machine.mmap(first + i);
+      else machine.mapFile(first + i, inodePage + i);
+      if (!inherit) machine.setFlags(first + i, VM_DONTCOPY);
+      machine.contents.overwrite(first + i);
+    }
+    return errno;
+  }
+
+  /** Of a file nothing is lost: what was stored is in the cache. */
   #discard(page: number): number {
+    if (this.#machine.pte(page, INODE_PAGE) !== 0) this.#machine.contents.notice(page, 1);
     const result = this.#machine.discard(page);
     if (result === 0) this.#machine.contents.overwrite(page);
     return result;
@@ -171,4 +214,8 @@ export class ModelMemory implements Memory {
 function* piecesOf(range: Range): Generator<Range> {
   for (let at = alignDown(range.start, HUGE_PAGE_BYTES); at < range.end; at += HUGE_PAGE_BYTES)
     yield intersect(range, { start: at, end: at + HUGE_PAGE_BYTES });
+}
+
+function isOfFile(operation: MemoryRequest["operation"]): boolean {
+  return operation === "extendFile" || operation === "mapFile" || operation === "mapZeros" || operation === "writeback";
 }

@@ -7,7 +7,6 @@ import { invariant } from "../core/assert.js";
 import {
   type CompletionSink,
   EBADF,
-  EFAULT,
   ENOMEM,
   type Registrations,
   type RequestPlace,
@@ -16,8 +15,10 @@ import {
 } from "../core/ports.js";
 import { PAGE_BYTES } from "./contents.js";
 import type { Descriptor, ModelFile } from "./files.js";
+import type { Flusher } from "./flusher.js";
 import type { Machine } from "./machine.js";
-import { REQUEST_FIRST_PAGE, REQUEST_PAGES, REQUEST_SERVED, REQUEST_WRITE, VM_MAPPED, VM_WRITE } from "./tables.js";
+import { WAIT } from "./memory.js";
+import { inFile, REQUEST_FIRST_PAGE, REQUEST_PAGES, REQUEST_SERVED, REQUEST_WRITE } from "./tables.js";
 import { Tags, type TagWay } from "./tags.js";
 
 const EIO = 5;
@@ -62,6 +63,7 @@ export interface ModelSchemeOptions {
   readonly closed?: () => void;
   readonly timing: ModelTiming;
   readonly faults: ModelFaults;
+  readonly flusher: Flusher;
   readonly woken: () => void;
   readonly descriptorOf: (fd: number) => Descriptor | undefined;
 }
@@ -127,11 +129,13 @@ export class ModelScheme implements Scheme, Registrations {
     const opened = this.#options.descriptorOf(direct ? request.file - DIRECT : request.file);
     const allowed = request.write ? opened?.writable : opened?.readable;
     if (opened === undefined || allowed !== true) this.#end(request.slot, -EBADF);
-    else if (direct) this.#beginDirect(request, opened.file);
-    else this.#soon("page cache ms", () => this.#end(request.slot, this.#copy(request, opened)));
+    else if (direct) this.#beginDirect(request, opened.file!);
+    else this.#soon("page cache ms", () => this.#copy(request, opened));
   }
 
-  #beginDirect({ slot, write, place, position, bufferSlot }: Prepared, file: ModelFile): void {
+  /** What the page cache has of it goes to the disk first; a buffer under writeback is waited for. */
+  #beginDirect(prepared: Prepared, file: ModelFile): void {
+    const { slot, write, place, position, bufferSlot } = prepared;
     const machine = this.#machine;
     const bytes = write ? place.bytes : Math.max(0, Math.min(place.bytes, file.bytes - position));
     const pages = Math.ceil(bytes / PAGE_BYTES);
@@ -142,10 +146,15 @@ export class ModelScheme implements Scheme, Registrations {
     const firstPage = machine.pageAt(place.address);
     // Of what a child has too a store makes another page: also where it's read into, that comes first.
     if (write || machine.anyShared(firstPage, pages)) machine.contents.notice(firstPage, pages);
-    if (write) file.grow(position + bytes);
-    const block = file.firstBlock + position / PAGE_BYTES;
-    const request = machine.submit({ write, firstPage, pages, block, bufferSlot: this.#slotOf(bufferSlot) });
-    if (request < 0) this.#end(slot, request);
+    const first = file.inodePageAt(position);
+    for (let i = 0; i < pages; i++) machine.contents.noticeFile(first + i);
+    const transfer = { write, firstPage, pages, block: inFile(first), bufferSlot: this.#slotOf(bufferSlot) };
+    const errno = write ? file.grow(position + bytes) : 0;
+    const request = errno < 0 ? errno : machine.submit(transfer);
+    if (request === WAIT) {
+      this.#options.flusher.begin(first, pages);
+      this.#soon("device ms", () => this.#beginDirect(prepared, file));
+    } else if (request < 0) this.#end(slot, request);
     else {
       if (bufferSlot >= 0) this.#tags.begun(request);
       this.#soon("device ms", () => this.#serve(request, slot, bytes));
@@ -175,6 +184,10 @@ export class ModelScheme implements Scheme, Registrations {
     if (write) machine.contents.notice(firstPage, pages);
     for (let last = false; !last; ) {
       const i = machine.request(request, REQUEST_SERVED);
+      if (machine.failsChecksum(request)) {
+        this.#complete(request, slot, i === 0 ? -EIO : i * PAGE_BYTES);
+        return;
+      }
       last = machine.serve(request);
       // Where the page is somewhere else by now, the program sees nothing of it.
       if (!write && machine.frameOf(firstPage + i) === machine.requestFrame(request, i))
@@ -193,7 +206,10 @@ export class ModelScheme implements Scheme, Registrations {
 
   #complete(request: number, slot: number, result: number): void {
     const machine = this.#machine;
+    const inodePages = machine.inodePagesOf(request);
+    for (const inodePage of inodePages) machine.contents.noticeFile(inodePage);
     machine.complete(request);
+    for (const inodePage of inodePages) machine.contents.showFile(inodePage);
     this.#end(slot, result);
     // What isn't registered is held for a moment more.
     const registered = this.registrations !== null && machine.isRegistered(request);
@@ -207,20 +223,51 @@ export class ModelScheme implements Scheme, Registrations {
     this.#tags.ended(request, this.#machine.release(request));
   }
 
-  /** Through the page cache: the processor copies, and faults as a program's own access would. */
-  #copy({ write, place, position }: Prepared, { file, append }: Descriptor): number {
-    const machine = this.#machine;
-    const { buffer, address, bytes } = place;
-    for (let page = machine.pageAt(address); page <= machine.pageAt(address + bytes - 1); page++)
-      if (!machine.is(page, VM_MAPPED) || (!write && !machine.is(page, VM_WRITE))) return -EFAULT;
-    const view = new Uint8Array(buffer.buffer, buffer.byteOffset, bytes);
-    if (write) {
-      file.write(append || position < 0 ? file.bytes : position, view);
-      return bytes;
+  /** Through the page cache, or to and from memory by its address: the processor copies, and faults as a program's own access would. */
+  #copy(request: Prepared, opened: Descriptor): void {
+    const { slot, write, place, position } = request;
+    const { buffer, bytes } = place;
+    const { file, append } = opened;
+    let result = this.#faultIn(place, !write);
+    if (result === 0 && file === null) result = this.#copyMemory(write, place, position);
+    else if (result === 0 && file !== null) {
+      const view = new Uint8Array(buffer.buffer, buffer.byteOffset, bytes);
+      if (write) result = file.write(append || position < 0 ? file.bytes : position, view) || bytes;
+      else {
+        const found = file.read(position, bytes);
+        view.set(found);
+        result = found.length === 0 && position < file.bytes ? -EIO : found.length;
+      }
     }
-    const found = file.read(position, bytes);
-    view.set(found);
-    return found.length;
+    if (result === WAIT) this.#soon("page cache ms", () => this.#copy(request, opened));
+    else this.#end(slot, result);
+  }
+
+  #faultIn({ address, bytes }: RequestPlace, write: boolean): number {
+    const machine = this.#machine;
+    for (let page = machine.pageAt(address); page <= machine.pageAt(address + bytes - 1); page++) {
+      const errno = machine.fault(page, write);
+      if (errno < 0) return errno;
+    }
+    return 0;
+  }
+
+  /** /proc/self/mem: to the memory of a request, or from it, at an address. */
+  #copyMemory(write: boolean, { buffer, address, bytes }: RequestPlace, other: number): number {
+    const machine = this.#machine;
+    const [from, to] = write ? [address, other] : [other, address];
+    const there = machine.contents.memoryAt(machine.pageAt(other), other % PAGE_BYTES, bytes);
+    const pages = Math.ceil(((to % PAGE_BYTES) + bytes) / PAGE_BYTES);
+    if (there !== undefined) {
+      const here = new Uint8Array(buffer.buffer, buffer.byteOffset, bytes);
+      if (write) there.set(here);
+      else here.set(there);
+      machine.contents.notice(machine.pageAt(to), pages);
+    } else {
+      // Where there are no bytes there are whole pages only.
+      for (let i = 0; i < pages; i++) machine.store(machine.pageAt(to) + i, machine.peek(machine.pageAt(from) + i));
+    }
+    return bytes;
   }
 
   #end(slot: number, result: number | null): void {

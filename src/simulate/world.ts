@@ -1,32 +1,22 @@
 /** The engine that ships, on the machine: every port has its part of the model behind it. */
 
-import { systemError } from "../core/errors.js";
-import type { Host, NodeHandle, OpenedFile, StartedScheme, WaitHistogram } from "../core/host.js";
+import type { Host, StartedScheme, WaitHistogram } from "../core/host.js";
 import { claim, forEachDue, HEARTBEAT_MS, HELD_SLOTS, IDLE_MS, MAX_MS, returned } from "../core/lease-table.js";
 import { type EngineOptions, type EngineSettings, settingsOf } from "../core/options.js";
 import type { Loop, SchemeName, Watchdog } from "../core/ports.js";
 import { PortableEngine, startFirst } from "../engine.js";
 import { PAGE_BYTES } from "../model/contents.js";
-import { type Descriptor, type ModelFile, ModelFiles } from "../model/files.js";
+import { ModelFiles } from "../model/files.js";
+import { Flusher } from "../model/flusher.js";
 import { Machine } from "../model/machine.js";
 import { lock, ROOT, ringPages, unlock } from "../model/memlock.js";
 import { ModelMemory } from "../model/memory-thread.js";
 import { type ModelFaults, ModelScheme, type ModelTiming, NO_FAULTS } from "../model/scheme.js";
 import type { Design, MachineSize } from "../model/tables.js";
+import { describe, OpenFiles } from "./open-files.js";
 
 /** What the real start-up test of leases has locked: its ring, and two registrations of 64 KiB. */
 const LEASE_TEST_PAGES = 2 + 2 * 16;
-const ENOENT = 2;
-const EBADF = 9;
-const NAMES: Record<number, readonly [string, string]> = {
-  2: ["ENOENT", "no such file or directory"],
-  9: ["EBADF", "bad file descriptor"],
-  11: ["EAGAIN", "resource temporarily unavailable"],
-  12: ["ENOMEM", "not enough memory"],
-  14: ["EFAULT", "bad address in system call argument"],
-  22: ["EINVAL", "invalid argument"],
-  125: ["ECANCELED", "operation canceled"],
-};
 
 export interface WorldOptions {
   readonly seed: number;
@@ -48,25 +38,37 @@ export class World {
   readonly files: ModelFiles;
   readonly #options: WorldOptions;
   readonly #memory: ModelMemory;
-  readonly #open = new Map<number, Descriptor>();
+  readonly #flusher: Flusher;
+  readonly #opened: OpenFiles;
   readonly #microtasks: (() => void)[] = [];
   #busyUntilMs = 0;
-  #nextFd = 3;
+  #stepping = false;
   #nextSlot = 0;
 
   constructor(options: WorldOptions) {
     this.#options = options;
-    this.machine = new Machine(options.size, options.design, options.seed, options.bytes ?? true);
+    const size = { inodePages: options.size.blocks, ...options.size };
+    this.machine = new Machine(size, options.design, options.seed, options.bytes ?? true);
     this.files = new ModelFiles(this.machine);
-    this.#memory = new ModelMemory(this.machine);
-    this.machine.clock.awake = () => options.later(this.#step);
+    this.#flusher = new Flusher(this.machine);
+    this.#opened = new OpenFiles(this.machine, this.files, this.#flusher);
+    this.#memory = new ModelMemory(this.machine, this.#flusher, this.#opened.descriptorOf);
+    this.machine.clock.awake = () => this.#stepLater();
+  }
+
+  /** Once, however many ask for it: a step that makes the only event of the next one asks too. */
+  #stepLater(): void {
+    if (this.#stepping) return;
+    this.#stepping = true;
+    this.#options.later(this.#step);
   }
 
   readonly #step = (): void => {
+    this.#stepping = false;
     try {
       this.machine.clock.step();
     } finally {
-      if (this.machine.clock.busy) this.#options.later(this.#step);
+      if (this.machine.clock.busy) this.#stepLater();
     }
   };
 
@@ -99,7 +101,7 @@ export class World {
     return {
       memory: this.#memory,
       loop: this.#loop(),
-      describe: (errno) => NAMES[-errno] ?? [`errno ${-errno}`, "unknown error"],
+      describe,
       waitHistogram,
       memlockBytes: () =>
         user === ROOT || memlock === undefined ? Number.POSITIVE_INFINITY : memlock.pages * PAGE_BYTES,
@@ -107,7 +109,7 @@ export class World {
       openFollower: () => {
         throw new Error("the model has no userfaultfd");
       },
-      openFile: async (path, flags) => this.#openFile(String(path), flags ?? "r"),
+      openFile: async (path, flags) => this.#opened.open(String(path), flags ?? "r"),
     };
   }
 
@@ -151,7 +153,8 @@ export class World {
       user,
       closed: () => unlock(this.machine, user, locked),
       woken: () => this.#onceFree(wake),
-      descriptorOf: (fd) => this.#open.get(fd),
+      flusher: this.#flusher,
+      descriptorOf: this.#opened.descriptorOf,
     });
     if (scheme.registrations === null && pin !== "per-io") degraded.push(`the scheme ${name} registers nothing`);
     return {
@@ -200,55 +203,6 @@ export class World {
       },
       wake: () => {},
       close: () => stop(),
-    };
-  }
-
-  #openFile(path: string, flags: string | number): OpenedFile {
-    if (flags !== "r" && flags !== "r+" && flags !== "w" && flags !== "a")
-      throw new Error(`the model's files aren't opened with "${flags}"`);
-    const file = this.files.get(path) ?? (flags === "w" || flags === "a" ? this.files.create(path) : undefined);
-    if (file === undefined) throw systemError((e) => NAMES[-e]!, -ENOENT, "open", path);
-    if (flags === "w") file.truncate(0);
-    const fd = this.#nextFd++;
-    const directFd = this.#nextFd++;
-    const append = flags === "a";
-    const descriptor = { file, readable: flags === "r" || flags === "r+", writable: flags !== "r", append };
-    this.#open.set(fd, descriptor);
-    this.#open.set(directFd, descriptor);
-    return {
-      handle: this.#handle(fd, file, descriptor.writable),
-      identity: String(file.number),
-      directFd,
-      memoryAlign: 4096,
-      offsetAlign: 4096,
-      seekable: true,
-      socket: false,
-      append,
-      readable: descriptor.readable,
-      writable: descriptor.writable,
-      closeDirect: () => void this.#open.delete(directFd),
-    };
-  }
-
-  #handle(fd: number, file: ModelFile, writable: boolean): NodeHandle {
-    const assertWritable = (syscall: string): void => {
-      if (!writable) throw systemError((e) => NAMES[-e]!, -EBADF, syscall);
-    };
-    return {
-      fd,
-      stat: async () => ({ size: file.bytes, mode: file.mode, isFile: () => true }),
-      truncate: async (length = 0) => {
-        assertWritable("ftruncate");
-        file.truncate(length);
-      },
-      sync: async () => {},
-      datasync: async () => {},
-      chmod: async (mode) => {
-        file.mode = Number(mode);
-      },
-      chown: async () => {},
-      utimes: async () => {},
-      close: async () => void this.#open.delete(fd),
     };
   }
 }

@@ -16,6 +16,8 @@ export interface Ground {
   addressOf(view: Uint8Array): number;
   /** The path of a new file with this content. */
   file(content: Uint8Array): Promise<string>;
+  /** The path of something that isn't a regular file; absent where there's nothing but files. */
+  readonly device?: string;
   /** What a file holds now. */
   contentOf(path: string): Promise<Uint8Array>;
   readonly around: Around;

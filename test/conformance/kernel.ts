@@ -27,6 +27,7 @@ export function kernelGround(scheme: SchemeName, pin: PinMode): Ground {
       await writeFile(file, content);
       return file;
     },
+    device: "/dev/zero",
     contentOf: (file) => readFile(file),
     around: kernelAround(scheme, pin),
   };

@@ -3,6 +3,7 @@ import type { PinMode, SchemeName } from "../../dist/index.js";
 import type { Design } from "../../dist/model/tables.js";
 import { World } from "../../dist/simulate/world.js";
 import { conformance } from "../conformance/conformance.js";
+import { fileArenas } from "../conformance/file-arenas.js";
 import type { Ground } from "../conformance/ground.js";
 import { forks } from "../conformance/memory-management.js";
 import { modelAround } from "./around.js";
@@ -43,7 +44,9 @@ function modelGround(scheme: SchemeName, pin: PinMode, design: Design = "gup", s
     addressOf: (view) => world.machine.addressOfView(view),
     file: async (content) => {
       const path = `file-${files++}`;
-      world.files.create(path, content.length).write(0, content);
+      const file = world.files.create(path, content.length);
+      file.write(0, content);
+      file.settle();
       return path;
     },
     contentOf: async (path) => {
@@ -63,3 +66,7 @@ conformance(modelGround("aio", "per-io"));
 conformance(modelGround("direct", "per-io"));
 // Only what it did otherwise.
 forks(modelGround("io_uring", "lifetime", "gup", true));
+
+for (const pin of ["lease", "lifetime", "per-io"] as const) fileArenas(modelGround("io_uring", pin));
+fileArenas(modelGround("io_uring", "lifetime", "notifier"));
+for (const scheme of ["aio", "direct"] as const) fileArenas(modelGround(scheme, "per-io"));

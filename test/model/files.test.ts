@@ -1,6 +1,7 @@
 // The page cache and mappings of files on the model, as Linux has them.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { exit, fork } from "../../dist/model/fork.js";
 import { MachineIo } from "../../dist/model/io.js";
 import { WAIT } from "../../dist/model/memory.js";
 import {
@@ -312,6 +313,25 @@ test("files that share blocks (FICLONE) stop sharing what is written, by whateve
     }
   }
   assert.equal(machine(FILESYSTEMS.ext4).clone(ONE, OTHER), EOPNOTSUPP);
+});
+
+test("a child has its parent's mappings of files too, and what either stores is the file's", () => {
+  const size = { frames: 8, pages: 2, processes: 2, swapSlots: 1, blocks: 2, bufferSlots: 1, bufferPages: 1 };
+  const on = new MachineIo({ ...size, requests: 1, requestPages: 1, inodePages: 2 }, "gup");
+  on.extendFile(ONE, FILESYSTEMS.xfs);
+  on.mapFile(MAPPED, ONE);
+  on.store(MAPPED, 1);
+  assert.equal(fork(on, 0, 1), 0);
+  const childs = size.pages + MAPPED;
+  assert.equal(on.load(childs), 1);
+  on.store(childs, 2);
+  assert.equal(on.load(MAPPED), 2);
+  writeBack(on, ONE);
+  assert.ok(!on.is(childs, PTE_WRITE) && !on.is(MAPPED, PTE_WRITE));
+  assert.deepEqual([...on.mappingsOf(ONE)].sort(), [MAPPED, childs]);
+  assert.equal(exit(on, 1), 0);
+  assert.deepEqual([...on.mappingsOf(ONE)], [MAPPED]);
+  assert.equal(on.reclaim(MAPPED), 0);
 });
 
 test("a page that was stored to while something else was written around the cache stays as it was stored", () => {
