@@ -72,7 +72,7 @@ test("with a step left out: a trace that reads, the same as JSON, and exit code 
 
 test("docs/broken-engines.md shows what is really printed", async (t) => {
   const blocks = readFileSync("docs/broken-engines.md", "utf8").matchAll(
-    /```console\n\$ npx pinless (check .*)\n([^]*?)```/g,
+    /```console\n\$ npx pinless (check .*)\n([\s\S]*?)```/g,
   );
   const failure = path.join(scratchDirectory(t), "failure.json");
   let shown = 0;

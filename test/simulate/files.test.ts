@@ -25,7 +25,7 @@ function makeWorld(design: "gup" | "notifier" = "gup"): World {
       requests: 64,
       requestPages: 16,
     },
-    timing: { deviceMs: [0.01, 0.2], releaseMs: 1, tagMs: 0, wakeMs: 0.005 },
+    timing: { deviceMs: [0.01, 0.2], releaseMs: 1, tagMs: 0, tags: "own", wakeMs: 0.005 },
     later: (step) => void setImmediate(step),
     uncaught: (error) => {
       throw error;
