@@ -1,6 +1,7 @@
 /** What is to be otherwise in a run than its seed has it, as somebody wrote it down: taken only if it can be meant. */
 
 import { settingsOf } from "../core/options.js";
+import type { Design } from "../model/tables.js";
 import { TAG_WAYS } from "../model/tags.js";
 import { InputError } from "./input-error.js";
 import { type Swarm, swarmOf } from "./swarm.js";
@@ -9,6 +10,7 @@ import { type Swarm, swarmOf } from "./swarm.js";
 const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> = {
   arenaMiB: [1, 256],
   inFlight: [1, 1024],
+  nodes: [1, 64],
   requestPages: [1, 8],
   writeShare: [0, 1],
   "faults.eio": [0, 1],
@@ -17,7 +19,10 @@ const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> =
 };
 
 /** Words that can be meant. */
-const WORDS: Readonly<Record<string, readonly string[]>> = { "timing.tags": TAG_WAYS };
+const WORDS: Readonly<Record<string, readonly string[]>> = {
+  "timing.tags": TAG_WAYS,
+  design: ["gup", "notifier"] satisfies readonly Design[],
+};
 
 /** Throws ERR_SIMULATE_INPUT with what's wrong; `where` is told the path to it, and says what to put before. */
 export function changesOf(

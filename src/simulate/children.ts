@@ -3,6 +3,7 @@
 import { violated } from "../core/assert.js";
 import { exit } from "../model/fork.js";
 import type { Machine } from "../model/machine.js";
+import { WAIT } from "../model/memory.js";
 import type { Oracle } from "./oracle.js";
 import type { Requests } from "./requests.js";
 import type { Swarm } from "./swarm.js";
@@ -66,6 +67,8 @@ export class Children {
       orZero[i] = oracle.orZero(this.#parentPage(i)) ? 1 : 0;
     }
     const copied = machine.fork(process);
+    // The proposal: I/O is in flight. The next one may find it otherwise.
+    if (copied === WAIT) return;
     if (copied < 0) violated("STATE", `fork failed with ${copied}`);
     trace.note("fork", [process, copied]);
     const child = { process, content, orZero };

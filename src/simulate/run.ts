@@ -84,11 +84,11 @@ class Run {
     this.trace = new Trace(steps);
     this.#swarm = { ...swarmOf(seed), ...changes };
     this.#most = requests;
-    const { timing, faults, arenaMiB, engine, nodes, memlockPages, forkMs, sharesPinned } = this.#swarm;
+    const { design, timing, faults, arenaMiB, engine, nodes, memlockPages, forkMs, sharesPinned } = this.#swarm;
     const pages = (arenaMiB + 32) * PAGES_PER_MIB;
     this.#world = new World({
       seed,
-      design: "gup",
+      design,
       size: {
         frames: 2 * pages,
         nodes,

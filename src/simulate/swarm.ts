@@ -3,6 +3,7 @@
 import type { EngineOptions } from "../core/options.js";
 import { NamedRandom } from "../model/random.js";
 import type { ModelFaults, ModelTiming } from "../model/scheme.js";
+import type { Design } from "../model/tables.js";
 
 export interface Swarm {
   readonly engine: EngineOptions & Required<Pick<EngineOptions, "scheme" | "pin" | "depth">>;
@@ -23,6 +24,8 @@ export interface Swarm {
   /** Between two forks; and whether children inherit the arena. */
   readonly forkMs: number;
   readonly inherit: boolean;
+  /** The kernel's: never drawn otherwise than Linux has it. */
+  readonly design: Design;
   /** Fork as it was before Linux 5.12, which loses reads: never drawn. */
   readonly sharesPinned: boolean;
   /** RLIMIT_MEMLOCK in pages, 0: root; and how often somebody else of the user takes another part of it. */
@@ -87,6 +90,7 @@ export function swarmOf(seed: number): Swarm {
     khugepagedMs: atMost(pick("khugepaged", [0, 0, 2, 10]), PER_REQUEST.rare),
     forkMs: atMost(pick("fork", [0, 0, 1, 10]), PER_REQUEST.rare),
     inherit: pick("inherit", [false, true, true]),
+    design: "gup",
     sharesPinned: false,
     // With the default of 8 MiB there's room for three leases of 2 MiB; with 1 MiB for none.
     memlockPages: pick("memlock", [0, 0, 256, 2048]),

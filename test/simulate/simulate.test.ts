@@ -80,6 +80,13 @@ test("children see what was there at the fork, whatever is read later; where for
     }
 });
 
+test("the engine holds on the proposal's kernel too, where invalidations wait for I/O in flight", async () => {
+  for (const seed of [1, 2, 3, 4, 5, 6]) {
+    const { failure, requests } = await simulate({ seed, requests: 300, changes: { design: "notifier" } });
+    assert.deepEqual([failure, requests], [null, 300], `seed ${seed}`);
+  }
+});
+
 test("what failed is made smaller, and fails the same way", () =>
   broken(
     ModelScheme.prototype,
@@ -181,6 +188,7 @@ test("changes that no run could have are refused", () => {
     [{ timing: { ...timing, deviceMs: [1] } }, /"timing.deviceMs" is 2 values/],
     [{ timing: { ...timing, deviceMs: [2, 1] } }, /from its least time to its most/],
     [{ timing: { ...timing, tags: "late" } }, /"timing.tags" is own or in order/],
+    [{ design: "other" }, /"design" is gup or notifier/],
     [{ timing: { ...timing, odd: 1 } }, /"timing" has no "odd"/],
     [{ engine: { ...engine, depth: 1.5 } }, /depth/],
   ];
