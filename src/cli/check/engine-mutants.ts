@@ -322,4 +322,12 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     to: "else if (waiting) this.#keepAlive(waiting);",
     shows: "pairs",
   },
+  {
+    name: "sleeps-on-what-is-not-submitted",
+    leavesOut: "a loop doesn't sleep while the kernel hasn't taken all that was prepared (as arm() of the schemes)",
+    file: "simulate/check/kernel.js",
+    from: "|| w[at.prepared] > 0) return false;",
+    to: ") return false;",
+    shows: "refused-submission",
+  },
 ];

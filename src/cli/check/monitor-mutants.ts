@@ -1,6 +1,6 @@
 /** Steps of what follows other code: of the core, and of `simulate/check/monitor.js`, which stands for `src/core/monitor-program.ts`. */
 
-import { DISPATCHER, GATE, type Mutant } from "./mutant.js";
+import { DISPATCHER, GATE, LEASES, type Mutant } from "./mutant.js";
 
 const FOREIGN = "core/foreign-calls.js";
 const MONITOR = "simulate/check/monitor.js";
@@ -229,5 +229,30 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     from: "Atomics.add(words, c * CHUNK_WORDS + UNMAPS_HEARD, 1);",
     to: ";",
     shows: "unmap-a-part",
+  },
+  // And where it ends.
+  {
+    name: "loss-settles-nothing",
+    leavesOut: "what a monitor that has ended had announced is over some time",
+    file: FOREIGN,
+    from: "for (const { words } of this.#tables) settleAll(words);",
+    to: "",
+    shows: "lost-monitor",
+  },
+  {
+    name: "loss-ends-no-start",
+    leavesOut: "so are the starts that it had asked for",
+    file: FOREIGN,
+    from: "for (const id of [...this.#starts.keys()]) this.end(id);",
+    to: "",
+    shows: "lost-monitor",
+  },
+  {
+    name: "loss-mends-nothing",
+    leavesOut: "a lease that it was giving back is given back by the engine",
+    file: LEASES,
+    from: "if (!tagged) this.#registrations.drop(slot); returned(this.table.words, slot); });",
+    to: "});",
+    shows: "lost-clock",
   },
 ];

@@ -41,6 +41,8 @@ const MAY_HAPPEN = {
   "late clock": "stalls",
   cancel: "cancels",
   "late end": "lateEnds",
+  "refused submission": "refusedSubmissions",
+  "lost monitor": "losses",
   fork: "forks",
   signal: "cancels",
 } as const;

@@ -1,7 +1,7 @@
 /** What can happen, one number each: its kind, whom it is about, and what happens in the middle of it. */
 
 import { inWords, nameOfInvalidation, nameOfRequest, nameOfThread, namesOfThreads } from "./ground.js";
-import { ARM, BEFORE_TAKE, DELIVER, ENTER, POPULATE, TAKE } from "./kernel.js";
+import { ARM, BEFORE_TAKE, DELIVER, ENTER, POPULATE, SUBMIT as SUBMISSION, TAKE } from "./kernel.js";
 import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
 import type { World } from "./world.js";
@@ -36,6 +36,8 @@ const LOOK = 25;
 const CLOCK = 26;
 const SLEEP = 27;
 const SEE_NOBODY = 28;
+const LOSE = 29;
+const HEAR_LOSS = 30;
 
 const KINDS = 32;
 const OBJECTS = 32;
@@ -63,7 +65,8 @@ function independence({ scheme, foreign, stalls, lateRelease }: Scenario): Uint8
 const REFUSE_TAKE = 1;
 const REFUSE_POPULATE = 2;
 const LATE_END = 3;
-const FIRST_MEANWHILE = 4;
+const REFUSE_SUBMISSION = 4;
+const FIRST_MEANWHILE = 5;
 const MEANWHILE = [
   { call: TAKE, name: "lease" },
   { call: POPULATE, name: "populate" },
@@ -91,8 +94,9 @@ export class Actions {
     this.#world = world;
     const { scenario } = world.ground;
     this.#independent = independence(scenario);
-    const { foreign, stalls, refusals, lateEnds, withinCalls } = scenario;
-    this.#interrupts = foreign.length > 0 || stalls > 0 || refusals > 0 || lateEnds > 0 || withinCalls;
+    const { foreign, stalls, refusals, lateEnds, withinCalls, refusedSubmissions } = scenario;
+    this.#interrupts =
+      foreign.length > 0 || stalls > 0 || refusals > 0 || lateEnds > 0 || withinCalls || refusedSubmissions > 0;
   }
 
   /**
@@ -134,6 +138,8 @@ export class Actions {
     for (let f = 0; f < foreign.length; f++)
       if (!foreign[f]!.own && monitor.mayCall(f)) into[count++] = CALL + KINDS * f;
     if (foreign.length > 0) count = this.#monitor(into, count);
+    if (w[S.LOSSES]! > 0 && monitor.mayEnd) into[count++] = LOSE;
+    if (w[S.BLOCKED] === 0 && program.isFree && monitor.mayHearLoss) into[count++] = HEAR_LOSS;
     if (scenario.stalls > 0) {
       if (w[S.STALLS]! > 0) into[count++] = STALL;
       if (leaseClock.mayStep) into[count++] = CLOCK;
@@ -197,6 +203,8 @@ export class Actions {
     const { calls } = this.#world.kernel;
     if (scenario.refusals > 0 && (calls & TAKE) !== 0) into[count++] = action + ONE_HOOK * REFUSE_TAKE;
     if (scenario.refusals > 0 && (calls & POPULATE) !== 0) into[count++] = action + ONE_HOOK * REFUSE_POPULATE;
+    if ((calls & SUBMISSION) !== 0 && this.#world.ground.w[S.REFUSED_SUBMISSIONS]! > 0)
+      into[count++] = action + ONE_HOOK * REFUSE_SUBMISSION;
     if ((calls & ARM) !== 0 && this.#world.ground.w[S.LATE_ENDS]! > 0) into[count++] = action + ONE_HOOK * LATE_END;
     for (let i = 0; scenario.withinCalls && i < KSWAPD_COMES.length * this.#world.ground.pages; i++) {
       const { call } = KSWAPD_COMES[i % KSWAPD_COMES.length]!;
@@ -260,6 +268,10 @@ export class Actions {
       this.#steps = 1;
       kernel.during = ARM;
       kernel.meanwhile = this.#lateEnd;
+    } else if (hook === REFUSE_SUBMISSION) {
+      if (this.#world.ground.w[S.REFUSED_SUBMISSIONS] === 0) return false;
+      this.#world.ground.w[S.REFUSED_SUBMISSIONS]!--;
+      kernel.refuse = SUBMISSION;
     } else if (hook > 0) {
       if (this.#world.ground.w[S.REFUSALS] === 0) return false;
       kernel.refuse = hook === REFUSE_TAKE ? TAKE : POPULATE;
@@ -389,6 +401,13 @@ export class Actions {
       case CLOCK:
         leaseClock.step();
         break;
+      case LOSE:
+        w[S.LOSSES]!--;
+        monitor.end();
+        break;
+      case HEAR_LOSS:
+        world.hearLoss();
+        break;
     }
     return true;
   }
@@ -398,6 +417,7 @@ export class Actions {
     const hook = Math.floor(action / ONE_HOOK);
     const what = this.#describe(action % KINDS, Math.floor(action / KINDS) % OBJECTS);
     if (hook === 0) return what;
+    if (hook === REFUSE_SUBMISSION) return `${what}; the kernel takes no submission`;
     if (hook === LATE_END) return `${what}; just before it sleeps, something ends`;
     if (hook < FIRST_MEANWHILE) return `${what}; the kernel refuses a ${hook === REFUSE_TAKE ? "lease" : "populate"}`;
     if (hook >= FIRST_KSWAPD) {
@@ -472,6 +492,12 @@ export class Actions {
         return "the monitor gives up waiting for the engine";
       case LOOK:
         return `the monitor sees that ${this.#world.monitor.together(object)} left`;
+      case LOSE:
+        return "the monitor's thread ends, and lets everybody go";
+      case HEAR_LOSS:
+        return this.#world.ground.w[S.LOST] === 1
+          ? "the engine hears that the monitor has ended"
+          : "time passes, and whoever the monitor had let go has left: the engine settles what it had begun and announced";
       default:
         return "the monitor's lease clock takes a step";
     }

@@ -131,7 +131,14 @@ export class Ground {
     w[S.STALLS] = scenario.stalls;
     w[S.CANCELS] = scenario.cancels;
     w[S.LATE_ENDS] = scenario.lateEnds;
+    w[S.REFUSED_SUBMISSIONS] = scenario.refusedSubmissions;
+    w[S.LOSSES] = scenario.losses;
     w[S.TIME_MS] = 1;
+  }
+
+  /** The monitor's thread has ended. */
+  get hasLostMonitor(): boolean {
+    return this.w[S.LOSSES]! < this.scenario.losses;
   }
 
   /** The first block of a request's file. */

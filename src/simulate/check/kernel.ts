@@ -11,7 +11,7 @@ import {
   type Scheme,
   type SchemeName,
 } from "../../core/ports.js";
-import { REQUEST_IN_FLIGHT, REQUEST_RELEASING, REQUEST_STATE } from "../../model/tables.js";
+import { REQUEST_IN_FLIGHT, REQUEST_RELEASING, REQUEST_STATE, SLOT_LIVE, SLOT_STATE } from "../../model/tables.js";
 import { type Ground, nameOfRequest, PAGE_BYTES } from "./ground.js";
 import type { Rules } from "./rules.js";
 import * as S from "./state.js";
@@ -35,6 +35,8 @@ export const ENTER = 4;
 export const DELIVER = 8;
 export const ARM = 16;
 export const BEFORE_TAKE = 32;
+/** `enter` with something to submit. */
+export const SUBMIT = 64;
 
 export class CheckKernel implements Scheme, Registrations {
   readonly name: SchemeName;
@@ -105,8 +107,21 @@ export class CheckKernel implements Scheme, Registrations {
 
   enter(): number {
     this.#during(ENTER);
-    this.#submit();
+    this.#handOver();
     return 0;
+  }
+
+  /** All that was prepared, or nothing of it. */
+  #handOver(): void {
+    const { w, at, tell } = this.#ground;
+    if (w[at.prepared] === 0) return;
+    this.calls |= SUBMIT;
+    if (this.refuse !== SUBMIT) {
+      this.#submit();
+      return;
+    }
+    this.refuse = 0;
+    tell?.("the kernel takes none of what was prepared: EAGAIN");
   }
 
   #submit(): void {
@@ -224,7 +239,7 @@ export class CheckKernel implements Scheme, Registrations {
   arm(): boolean {
     const { w, at } = this.#ground;
     this.#during(ARM);
-    if (w[at.completions]! > 0) return false;
+    if (w[at.completions]! > 0 || w[at.prepared]! > 0) return false;
     w[S.ARMED] = 1;
     return true;
   }
@@ -261,7 +276,9 @@ export class CheckKernel implements Scheme, Registrations {
 
   /** On the engine's own thread: what was prepared goes first, since it may use this registration. */
   drop(slot: number): number {
-    this.#submit();
+    this.#handOver();
+    // The monitor may have got as far before it ended: emptied once more, a slot posts no tag.
+    if (this.#ground.machine.slot(slot, SLOT_STATE) !== SLOT_LIVE) return 0;
     this.#rules.dropping(slot);
     this.#ground.tell?.(`the engine empties slot ${slot}`);
     this.empty(slot);

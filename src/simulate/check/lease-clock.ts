@@ -17,7 +17,7 @@ export class LeaseClock {
   /** A lease that is due while the engine doesn't look, or -1. */
   get due(): number {
     const { w } = this.#ground;
-    if (w[S.STALLED] === 0 || w[S.CLOCK_SLOT] !== 0) return -1;
+    if (w[S.STALLED] === 0 || w[S.CLOCK_SLOT] !== 0 || this.#ground.hasLostMonitor) return -1;
     let due = -1;
     forEachDue(this.#kernel.leases!, w[S.TIME_MS]!, (slot) => {
       if (due < 0) due = slot;

@@ -34,6 +34,13 @@ const RETURNING = 5;
 const READ_NEXT = 6;
 const ANNOUNCING_LATE = 7;
 
+/** Its thread has ended (core/foreign-calls.ts, `lost`). */
+const ENDED = 8;
+
+/** In LOST: the engine is to hear of that; and then, when nobody can be in a call any more, to settle. */
+const UNHEARD = 1;
+const UNSETTLED = 2;
+
 /** In MONITOR_CALLERS: nobody was seen, and all that's followed is announced. */
 const NOBODY = -1;
 
@@ -79,8 +86,9 @@ export class Monitor {
 
   // The threads of other code.
 
+  /** What is done to memory once nobody follows it any more isn't noticed. */
   mayCall(call: number): boolean {
-    return this.#ground.foreign(call, S.F_STATE) === S.IDLE;
+    return this.#ground.foreign(call, S.F_STATE) === S.IDLE && !this.#ground.hasLostMonitor;
   }
 
   call(call: number): void {
@@ -180,6 +188,7 @@ export class Monitor {
   get mayStep(): boolean {
     const { w } = this.#ground;
     const state = w[S.MONITOR]!;
+    if (state === ENDED) return false;
     if (state !== WAITING_FOR_DRAIN) return state !== WATCHING;
     const stands = w[S.DRAIN]! % 8;
     return stands === BEGUN || stands === COVERED;
@@ -400,5 +409,41 @@ export class Monitor {
   together(call: number): string {
     const callers = this.#ground.foreign(call, S.F_TOGETHER);
     return `${namesOfThreads(callers)} ${callersIn(callers).length > 1 ? "have" : "has"}`;
+  }
+
+  // Its end.
+
+  /** While nobody waits for it, whose discard nobody could stop then; perhaps in the middle of a lease. */
+  get mayEnd(): boolean {
+    const { w, at } = this.#ground;
+    return w[S.MONITOR] === WATCHING && w[at.raised] === 0 && w[S.OPERATING] === 0;
+  }
+
+  end(): void {
+    const { w } = this.#ground;
+    w[S.MONITOR] = ENDED;
+    w[S.LOST] = UNHEARD;
+    // The lease that it was giving back stays where it is.
+    w[S.CLOCK_SLOT] = 0;
+    w[S.CLOCK_STEP] = 0;
+  }
+
+  get mayHearLoss(): boolean {
+    const { w } = this.#ground;
+    if (w[S.LOST] !== UNSETTLED) return w[S.LOST] === UNHEARD;
+    return this.#those((f) => this.#ground.foreign(f, S.F_STATE) === S.LET_GO) === 0;
+  }
+
+  /** True: everybody has left, and the engine settles what the monitor had begun and announced. */
+  heardLoss(): boolean {
+    const { w } = this.#ground;
+    if (w[S.LOST] === UNHEARD) {
+      w[S.LOST] = UNSETTLED;
+      endReading(this.#reading);
+      return false;
+    }
+    w[S.LOST] = 0;
+    for (let f = 0; f < this.#ground.scenario.foreign.length; f++) this.#ground.setForeign(f, S.F_SETTLES, 0);
+    return true;
   }
 }

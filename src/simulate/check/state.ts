@@ -44,7 +44,11 @@ export const OPERATING = 23;
 export const CLOCK_SLOT = 24;
 export const CLOCK_STEP = 25;
 export const LATE_ENDS = 26;
-const FIRST_TABLE = 27;
+export const REFUSED_SUBMISSIONS = 27;
+/** How often the monitor's thread may end; and that it has: see the monitor. */
+export const LOSSES = 28;
+export const LOST = 29;
+const FIRST_TABLE = 30;
 
 /** Words of a request. */
 export const R_STATUS = 0;

@@ -221,6 +221,16 @@ export class World implements Subscriber, Loop, ProgramWorld {
     this.ground.setInvalidation(this.starting, S.I_STATE, S.WAITING);
   }
 
+  /** As the engine does when the monitor's thread has ended. */
+  hearLoss(): void {
+    this.rules.clock = true;
+    if (this.monitor.heardLoss()) this.calls.lost();
+    else this.leases?.mend(this.nowMs());
+    this.rules.clock = false;
+    this.dispatcher.nudge();
+    this.runMicrotasks();
+  }
+
   /** All of the state, once more: to see whether something has changed. */
   snapshot(): Int32Array {
     this.#note();
@@ -390,7 +400,8 @@ export class World implements Subscriber, Loop, ProgramWorld {
   #atRest(): void {
     const { ground, dispatcher } = this;
     ground.scenario.foreign.forEach((_, f) => {
-      if (ground.foreign(f, S.F_STATE) !== S.LEFT || ground.foreign(f, S.F_SETTLES) !== 0)
+      const never = ground.hasLostMonitor && ground.foreign(f, S.F_STATE) === S.IDLE;
+      if ((ground.foreign(f, S.F_STATE) !== S.LEFT && !never) || ground.foreign(f, S.F_SETTLES) !== 0)
         violated("BOUNDED_WAIT", `nothing can happen any more, and T${f + 1} is still waited for`);
     });
     ground.scenario.requests.forEach((_, i) => {
