@@ -16,9 +16,9 @@ const MIB = 1 << 20;
 const HUGE_PAGE_BYTES = 2 * MIB;
 const BLOCKS = 64;
 const EAGAIN = -11;
-/** Leases that stay, and such that go as soon as there's no use of them. */
+/** Leases that stay, and such that go as soon as there's no use of them; of chunks small enough for one to be used beside another. */
 const KEPT = { lease: { chunk: 65536, idle: 3_600_000, max: 3_600_000 } } satisfies EngineOptions;
-const SOON = { lease: { idle: 1 } } satisfies EngineOptions;
+const SOON = { lease: { chunk: MIB, idle: 1 } } satisfies EngineOptions;
 
 interface Bed {
   readonly engine: PortableEngine;
