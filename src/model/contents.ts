@@ -9,7 +9,7 @@
 
 import { invariant } from "../core/assert.js";
 import type { MachineIo } from "./io.js";
-import { BLOCK_CONTENT, CONTENT, INODE_PAGE, SWAP_CONTENT, VM_MAPPED, VM_WRITE } from "./tables.js";
+import { BLOCK_CONTENT, CONTENT, INODE_MAPPED, INODE_PAGE, SWAP_CONTENT, VM_MAPPED, VM_WRITE } from "./tables.js";
 
 export const PAGE_BYTES = 4096;
 const PAGE_WORDS = PAGE_BYTES / 4;
@@ -113,6 +113,7 @@ export class Contents {
 
   /** Notices what the program has stored in a page of a file, by whichever mapping; then all of them show the same. */
   noticeFile(inodePage: number): void {
+    if (this.#machine.inode(inodePage, INODE_MAPPED) === 0) return;
     for (const page of this.#machine.mappingsOf(inodePage)) {
       const place = this.#place(page);
       if (place !== undefined) this.#noticeOne(page, new Int32Array(place.memory), place.index * PAGE_WORDS);

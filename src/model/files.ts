@@ -58,6 +58,17 @@ export class ModelFile {
     return bytes;
   }
 
+  /** All that readers would find now, without their having it in memory then. */
+  content(): Uint8Array {
+    const { contents } = this.#machine;
+    const bytes = new Uint8Array(this.pages * PAGE_BYTES);
+    for (let i = 0; i < this.pages; i++) {
+      contents.noticeFile(this.firstInodePage + i);
+      bytes.set(contents.bytesOf(this.#machine.contentOfInode(this.firstInodePage + i)), i * PAGE_BYTES);
+    }
+    return bytes.subarray(0, this.bytes);
+  }
+
   /** 0 or a negative errno; WAIT where a page is being written back that has to be stable meanwhile: nothing is written then. */
   write(position: number, bytes: Uint8Array): number {
     const machine = this.#machine;

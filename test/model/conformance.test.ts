@@ -49,10 +49,7 @@ function modelGround(scheme: SchemeName, pin: PinMode, design: Design = "gup", s
       file.settle();
       return path;
     },
-    contentOf: async (path) => {
-      const file = world.files.get(path)!;
-      return file.read(0, file.bytes);
-    },
+    contentOf: async (path) => world.files.get(path)!.content(),
     around: modelAround(world, (options) => world.openEngine({ ...options, scheme, pin }, 0)),
   };
 }
