@@ -5,6 +5,7 @@ import { COSTS } from "../costs.js";
 import { NOT_MODELLED } from "../study.js";
 import { behaviourRows } from "./behaviour-rows.js";
 import { costRows } from "./cost-rows.js";
+import { fileRows } from "./file-rows.js";
 import { ioRows } from "./io-rows.js";
 import { memoryRows } from "./memory-rows.js";
 import { describeInputs, middleOf, namesOfInputs, type Row, type Side, type Winner, winnerOf } from "./row.js";
@@ -41,7 +42,13 @@ export interface Calibration {
 
 export function calibrate(engine: string, seed: number): Calibration {
   const random = new NamedRandom(seed);
-  const rows = [...memoryRows(random), ...behaviourRows(random), ...costRows(), ...ioRows(seed)].map(calibrated);
+  const rows = [
+    ...memoryRows(random),
+    ...behaviourRows(random),
+    ...fileRows(random),
+    ...costRows(),
+    ...ioRows(seed),
+  ].map(calibrated);
   return {
     format: CALIBRATION_FORMAT,
     engine,
