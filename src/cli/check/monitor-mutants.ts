@@ -162,8 +162,8 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     name: "read-is-not-told",
     leavesOut: "who was kept out by that word hears that it's over",
     file: MONITOR,
-    from: "if (endReading(this.#reading)) this.#messages.post(SETTLED);",
-    to: "endReading(this.#reading);",
+    from: "if (endReading(this.#reading)) this.#messages.post(SETTLED); const discarding",
+    to: "endReading(this.#reading); const discarding",
     shows: "read-together",
   },
   {
