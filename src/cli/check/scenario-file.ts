@@ -44,6 +44,7 @@ const MAY_HAPPEN = {
   "refused submission": "refusedSubmissions",
   "lost monitor": "losses",
   fork: "forks",
+  ENOMEM: "noMemory",
   signal: "cancels",
 } as const;
 /** What makes sense only with the engine in between, and only without it. */
@@ -57,7 +58,7 @@ const HAPPENS_TO_ENGINES = [
   "late release",
   "within calls",
 ] as const;
-const HAPPENS_WITHOUT = ["fork", "signal"] as const;
+const HAPPENS_WITHOUT = ["fork", "ENOMEM", "signal"] as const;
 /** A kernel goes one way for registered buffers, and another for all that isn't registered. */
 const WITHOUT_ENGINE: readonly CheckedScheme[] = ["io_uring", "direct"];
 /** More than these make a state space that nobody waits for. */

@@ -63,8 +63,9 @@ export interface Scenario {
   /** How often at most: kswapd takes a page, compaction moves one, */
   readonly reclaims: number;
   readonly migrations: number;
-  /** the program forks (without an engine only), */
+  /** the program forks, a look-up finds no memory (ENOMEM; both without an engine only), */
   readonly forks: number;
+  readonly noMemory: number;
   /** a request fails with EIO, or ends early, a lease is refused (ENOMEM), */
   readonly eio: number;
   readonly short: number;

@@ -17,7 +17,8 @@ export const FORKS = 2;
 export const EIOS = 3;
 export const SHORTS = 4;
 export const SIGNALS = 5;
-const SINGLE_WORDS = 6;
+export const NO_MEMORY = 6;
+const SINGLE_WORDS = 7;
 
 /** Words of a request; its frames (+ 1) follow, one a page. */
 export const Q_STATE = 0;
@@ -164,6 +165,7 @@ export class ProposalGround {
     w[EIOS] = scenario.eio;
     w[SHORTS] = scenario.short;
     w[SIGNALS] = scenario.cancels;
+    w[NO_MEMORY] = scenario.noMemory;
   }
 
   /** The proposal's kernel, not Linux's. */

@@ -14,6 +14,7 @@ import type { ProposalRules } from "./rules.js";
 
 const EIO = 5;
 const EINTR = 4;
+const ENOMEM = 12;
 
 export class Io {
   readonly #ground: ProposalGround;
@@ -197,6 +198,20 @@ export class Io {
     this.#ground.setRequest(request, G.Q_PAGE, 0);
     this.#set(request, G.ANSWERED);
     this.#rules.answered(request, errno);
+  }
+
+  /** A page is to be brought in, and there's no frame for it. */
+  mayLackMemory(request: number): boolean {
+    const ground = this.#ground;
+    if (ground.request(request, G.Q_STATE) !== G.LOOKING || this.#waitsForWriteback(request)) return false;
+    const page = this.#pageOf(request);
+    return (
+      this.#registeredFrame(page, ground.scenario.requests[request]!.write) < 0 && ground.machine.frameOf(page) < 0
+    );
+  }
+
+  lackMemory(request: number): void {
+    this.#fail(request, ENOMEM);
   }
 
   /** A signal ends its wait. */

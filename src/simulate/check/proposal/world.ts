@@ -73,6 +73,7 @@ const WRITTEN_BACK = 8;
 const KSWAPD = 9;
 const COMPACTION = 10;
 const FORKS = 11;
+const LACK_MEMORY = 12;
 const KINDS = 16;
 
 export class ProposalActions implements ExplorableActions {
@@ -110,6 +111,7 @@ export class ProposalActions implements ExplorableActions {
       if (state === G.NEW && (before < 0 || ground.request(before, G.Q_STATE) !== G.NEW))
         into[count++] = SUBMIT + KINDS * i;
       if (io.mayGoOn(i)) into[count++] = GO_ON + KINDS * i;
+      if (w[G.NO_MEMORY]! > 0 && io.mayLackMemory(i)) into[count++] = LACK_MEMORY + KINDS * i;
       if (w[G.SIGNALS]! > 0 && io.mayInterrupt(i)) into[count++] = INTERRUPT + KINDS * i;
       if (state !== G.IN_FLIGHT) continue;
       into[count++] = SERVE + KINDS * i;
@@ -160,6 +162,10 @@ export class ProposalActions implements ExplorableActions {
       case FAIL:
         w[G.EIOS]!--;
         io.serve(object, "EIO");
+        break;
+      case LACK_MEMORY:
+        w[G.NO_MEMORY]!--;
+        io.lackMemory(object);
         break;
       case INTERRUPT:
         w[G.SIGNALS]!--;
@@ -212,6 +218,8 @@ export class ProposalActions implements ExplorableActions {
         return `the device ends ${name} after its first page`;
       case FAIL:
         return `the device fails ${name} with EIO`;
+      case LACK_MEMORY:
+        return `${name} finds no memory for a page`;
       case INTERRUPT:
         return `a signal ends ${name}'s wait`;
       case START: {
