@@ -22,11 +22,19 @@ export class ModelMemory implements Memory {
   readonly #machine: Machine;
   readonly #flusher: Flusher;
   readonly #descriptorOf: (fd: number) => Descriptor | undefined;
+  readonly #removal: (range: Range) => Promise<void> | null;
 
-  constructor(machine: Machine, flusher: Flusher, descriptorOf: (fd: number) => Descriptor | undefined) {
+  /** `removal`: resolves when whoever follows what becomes of memory has read that a range is discarded; null where nobody follows it. */
+  constructor(
+    machine: Machine,
+    flusher: Flusher,
+    descriptorOf: (fd: number) => Descriptor | undefined,
+    removal: (range: Range) => Promise<void> | null,
+  ) {
     this.#machine = machine;
     this.#flusher = flusher;
     this.#descriptorOf = descriptorOf;
+    this.#removal = removal;
   }
 
   map(bytes: number): Mapping {
@@ -49,6 +57,9 @@ export class ModelMemory implements Memory {
     let errno = 0;
     for (const piece of piecesOf(range)) {
       await this.#pause("memory operation ms", 0.05);
+      const discards = request.operation === "discard" || request.operation === "discardLazily";
+      const read = discards ? this.#removal(piece) : null;
+      if (read !== null) await read;
       const { pagesDone, errno: refused, isHuge } = await this.#piece(request, piece);
       done += pagesDone;
       if (refused !== 0) errno = refused;

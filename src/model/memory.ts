@@ -7,8 +7,8 @@
  * PageAnonExclusive is "mapped once": nothing but page tables shares a frame here.
  *
  * What isn't modelled: page tables of several levels, TLBs, LRU order (whoever calls `reclaim` chooses), partial maps of large folios,
- * zones, KSM, the zero page, memory cgroups, mremap. Two processes that bring the same page in from
- * swap get a frame each at once; in Linux they share the swap cache's until one of them stores.
+ * zones, KSM, the zero page, memory cgroups, mremap of what a child has too. Two processes that bring
+ * the same page in from swap get a frame each at once; in Linux they share the swap cache's until one of them stores.
  */
 
 import { violated } from "../core/assert.js";
@@ -201,6 +201,15 @@ export class MachineMemory extends MachineFrames {
     this.#zap(page);
     this.setPte(page, PTE_FLAGS, 0);
     return 0;
+  }
+
+  /** mremap: the page is at another address from here on, its frame or its copy in swap with it. `to` is mapped, and loses what it has. */
+  mremap(page: number, to: number): void {
+    this.#zap(to);
+    for (const word of [TARGET, PTE_FLAGS]) {
+      this.setPte(to, word, this.pte(page, word));
+      this.setPte(page, word, 0);
+    }
   }
 
   /** Maps fresh anonymous memory where nothing is. */

@@ -1,5 +1,6 @@
 /** Many runs, on one machine or shared between any number of them; and what is left of a failure when everything beside the point is gone. */
 
+import { NO_FAULTS } from "../model/scheme.js";
 import { type CampaignReport, FORMAT, type FoundFailure, type Ran, type Shard, seedsOf } from "./report.js";
 import { type Failure, simulate } from "./run.js";
 import { type Swarm, swarmOf } from "./swarm.js";
@@ -47,7 +48,11 @@ const SIMPLER: readonly Partial<Swarm>[] = [
   { inherit: false },
   { reclaimMs: 0 },
   { operationMs: 0 },
-  { faults: { eio: 0, short: 0, noLease: 0 } },
+  { monitorDiesMs: 0 },
+  { ownDiscardMs: 0 },
+  { foreignUnmapMs: 0 },
+  { foreignDiscardMs: 0 },
+  { faults: NO_FAULTS },
   { writeShare: 0 },
   { requestPages: 1 },
   { inFlight: 1 },

@@ -17,6 +17,8 @@ const FIRST_CONTENT = -1_000_000;
 
 interface Child {
   readonly process: number;
+  /** Its parent's pages of each buffer at the fork; -1: it was somebody else's by then. */
+  readonly pages: Int32Array;
   /** By page of each buffer: what it must see, and whether zeros are as right (the parent had it discarded lazily). */
   readonly content: Int32Array;
   readonly orZero: Uint8Array;
@@ -59,19 +61,21 @@ export class Children {
       (each) => !this.#living.some((child) => child.process === each),
     );
     if (process === undefined) return;
-    const pages = requests.buffers.length * swarm.requestPages;
-    const content = new Int32Array(pages);
-    const orZero = new Uint8Array(pages);
-    for (let i = 0; i < pages; i++) {
-      content[i] = swarm.inherit ? machine.peek(this.#parentPage(i)) : EFAULT;
-      orZero[i] = oracle.orZero(this.#parentPage(i)) ? 1 : 0;
+    const pages = new Int32Array(requests.buffers.length * swarm.requestPages);
+    const content = new Int32Array(pages.length);
+    const orZero = new Uint8Array(pages.length);
+    for (let i = 0; i < pages.length; i++) {
+      const page = this.#parentPage(i);
+      pages[i] = oracle.knows(page) ? page : -1;
+      content[i] = swarm.inherit ? machine.peek(page) : EFAULT;
+      orZero[i] = oracle.orZero(page) ? 1 : 0;
     }
     const copied = machine.fork(process);
     // The proposal: I/O is in flight. The next one may find it otherwise.
     if (copied === WAIT) return;
     if (copied < 0) violated("STATE", `fork failed with ${copied}`);
     trace.note("fork", [process, copied]);
-    const child = { process, content, orZero };
+    const child = { process, pages, content, orZero };
     this.#living.push(child);
     machine.clock.after(this.#draw.life.upTo(4 * swarm.forkMs), () => this.#end(child));
   }
@@ -81,6 +85,7 @@ export class Children {
     const child = this.#living[this.#draw.child.below(CHILDREN)];
     if (child === undefined) return;
     const i = this.#draw.page.below(child.content.length);
+    if (child.pages[i] === -1) return;
     this.#look(child, i);
     if (!this.#draw.store.chance(1 / 2) || child.content[i] === EFAULT) return;
     child.content[i] = this.#nextContent--;
@@ -88,12 +93,13 @@ export class Children {
     this.#parts.machine.store(this.#pageOf(child, i), child.content[i]!);
   }
 
-  #pageOf({ process }: Child, i: number): number {
-    return process * this.#parts.machine.size.pages + this.#parentPage(i);
+  #pageOf({ process, pages }: Child, i: number): number {
+    return process * this.#parts.machine.size.pages + pages[i]!;
   }
 
   #look(child: Child, i: number): void {
-    const page = this.#parentPage(i);
+    const page = child.pages[i]!;
+    if (page === -1) return;
     const found = this.#parts.machine.load(this.#pageOf(child, i));
     const content = child.content[i]!;
     if (found === content || (found === 0 && child.orZero[i] === 1 && content !== EFAULT)) return;

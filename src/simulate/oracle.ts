@@ -6,6 +6,11 @@
 
 import { violated } from "../core/assert.js";
 
+/** Begun during somebody else's discard. */
+const OVERLAPPED = -1;
+/** Readers of a page of which nothing is known any more. */
+const FORGOTTEN = 1 << 30;
+
 export class Oracle {
   /** By page, all of them: what was last stored or read, */
   readonly #content: Int32Array;
@@ -16,6 +21,8 @@ export class Oracle {
   /** how many discards are in progress, and how many have begun in all, */
   readonly #discarding: Int32Array;
   readonly #discards: Int32Array;
+  /** how many of those in progress are other code's, which nothing keeps out, */
+  readonly #foreign: Int32Array;
   /** and how often it was stored to or read. */
   readonly #touched: Int32Array;
 
@@ -25,6 +32,7 @@ export class Oracle {
     this.#reading = new Int32Array(pages);
     this.#discarding = new Int32Array(pages);
     this.#discards = new Int32Array(pages);
+    this.#foreign = new Int32Array(pages);
     this.#touched = new Int32Array(pages);
   }
 
@@ -55,7 +63,8 @@ export class Oracle {
   readBegins(page: number): number {
     this.#reading[page]!++;
     this.#touched[page]!++;
-    return this.#discards[page]!;
+    // What the program's own discards keep out takes effect after them.
+    return this.#foreign[page] === 0 ? this.#discards[page]! : OVERLAPPED;
   }
 
   readEnds(page: number, content: number, begun: number): void {
@@ -81,6 +90,25 @@ export class Oracle {
   discardEnds(page: number, lazily: boolean, begun: number): void {
     this.#discarding[page]!--;
     if (!lazily && this.#reading[page] === 0 && this.#touched[page] === begun) this.#becomes(page, 0, true);
+  }
+
+  foreignBegins(page: number): number {
+    this.#foreign[page]!++;
+    return this.discardBegins(page);
+  }
+
+  foreignEnds(page: number, lazily: boolean, begun: number): void {
+    this.#foreign[page]!--;
+    this.discardEnds(page, lazily, begun);
+  }
+
+  /** Whatever is there from now on is right. */
+  forget(page: number): void {
+    this.#reading[page]! |= FORGOTTEN;
+  }
+
+  knows(page: number): boolean {
+    return this.#reading[page]! < FORGOTTEN;
   }
 
   check(page: number, found: number): void {

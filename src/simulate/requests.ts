@@ -8,6 +8,7 @@ import type { ModelFile } from "../model/files.js";
 import type { Machine } from "../model/machine.js";
 import { BLOCK_CONTENT } from "../model/tables.js";
 import type { Oracle } from "./oracle.js";
+import type { OtherThreads } from "./other-threads.js";
 import type { Swarm } from "./swarm.js";
 import type { Trace } from "./trace.js";
 
@@ -29,6 +30,10 @@ export interface RequestParts {
   readonly arena: Arena;
   readonly file: File;
   readonly modelFile: ModelFile;
+  /** Null: nobody else does anything to memory. */
+  readonly others: OtherThreads | null;
+  /** A buffer is somebody else's memory by now, and has to be replaced. */
+  readonly lost: (buffer: number) => void;
   /** One has ended. */
   readonly progressed: () => void;
 }
@@ -41,13 +46,13 @@ export function fillFile(machine: Machine, file: ModelFile): void {
 }
 
 export class Requests {
-  readonly buffers: readonly Uint8Array[];
+  readonly buffers: Uint8Array[];
   submitted = 0;
   inFlight = 0;
   readonly #parts: RequestParts;
   /** Pages of a buffer, all of which a request asks for. */
   readonly #pages: number;
-  readonly #firstPages: readonly number[];
+  readonly #firstPages: number[];
   /** Buffers that no request uses. */
   readonly #idle: number[] = [];
   /** By buffer: whom its request tells, and where in the file it began. */
@@ -82,6 +87,14 @@ export class Requests {
     return this.#firstPages[buffer]!;
   }
 
+  /** Another buffer in the place of one that was lost. */
+  replace(buffer: number, by: Uint8Array): void {
+    const { machine } = this.#parts;
+    this.buffers[buffer] = by;
+    this.#firstPages[buffer] = machine.pageAt(machine.addressOfView(by));
+    this.#idle.push(buffer);
+  }
+
   /** Submits until enough are in flight, or `most` were submitted in all. */
   fill(most: number): void {
     const { inFlight, writeShare } = this.#parts.swarm;
@@ -102,6 +115,7 @@ export class Requests {
     const block = this.#draw.block.below(READ_BLOCKS - this.#pages);
     const answer = file.submit("read", this.buffers[buffer]!, block * PAGE_BYTES, this.#readDone[buffer]!);
     if (answer === "busy") return false;
+    this.#parts.others?.begins(buffer);
     this.#block[buffer] = block;
     const first = this.firstPage(buffer);
     for (let i = 0; i < this.#pages; i++) this.#discards[buffer * this.#pages + i] = oracle.readBegins(first + i);
@@ -109,7 +123,7 @@ export class Requests {
   }
 
   #hasRead(buffer: number, errno: number, bytes: number): void {
-    this.#ended(buffer, "read", errno, bytes);
+    if (!this.#ended(buffer, "read", errno, bytes)) return;
     const { oracle } = this.#parts;
     const first = this.firstPage(buffer);
     for (let i = 0; i < this.#pages; i++) {
@@ -125,23 +139,27 @@ export class Requests {
   }
 
   #write(buffer: number): boolean {
-    const { file, oracle } = this.#parts;
+    const { file, oracle, others } = this.#parts;
     const first = this.firstPage(buffer);
+    const ours = others === null || others.isOurs(buffer);
     // Every buffer has blocks of its own.
     const block = READ_BLOCKS + buffer * this.#pages;
     this.#block[buffer] = block;
     for (let i = 0; i < this.#pages; i++) {
       const at = buffer * this.#pages + i;
-      this.#store(first + i);
+      if (ours) this.#store(first + i);
       this.#discards[at] = oracle.discards(first + i);
       this.#content[at] = oracle.content(first + i);
       this.#orZero[at] = oracle.orZero(first + i) ? 1 : 0;
     }
-    return file.submit("write", this.buffers[buffer]!, block * PAGE_BYTES, this.#writeDone[buffer]!) !== "busy";
+    const answer = file.submit("write", this.buffers[buffer]!, block * PAGE_BYTES, this.#writeDone[buffer]!);
+    if (answer === "busy") return false;
+    others?.begins(buffer);
+    return true;
   }
 
   #hasWritten(buffer: number, errno: number, bytes: number): void {
-    this.#ended(buffer, "write", errno, bytes);
+    if (!this.#ended(buffer, "write", errno, bytes)) return;
     const { oracle, machine, modelFile } = this.#parts;
     const first = this.firstPage(buffer);
     for (let i = 0; i < bytes / PAGE_BYTES; i++) {
@@ -150,7 +168,7 @@ export class Requests {
       const content = this.#content[at]!;
       const orZero = this.#orZero[at] === 1 || oracle.discards(first + i) !== this.#discards[at];
       const found = machine.block(modelFile.firstBlock + block, BLOCK_CONTENT);
-      if (found !== content && !(orZero && found === 0))
+      if (found !== content && !(orZero && found === 0) && oracle.knows(first + i))
         violated("LINEAR", `block ${block} holds ${found} after a write of ${content}${orZero ? " or 0" : ""}`);
     }
   }
@@ -161,13 +179,20 @@ export class Requests {
     if (machine.store(page, content) === 0) oracle.stored(page, content);
   }
 
-  #ended(buffer: number, op: string, errno: number, bytes: number): void {
-    const { machine, trace, progressed } = this.#parts;
+  /** False: it was on memory that somebody else has unmapped. */
+  #ended(buffer: number, op: string, errno: number, bytes: number): boolean {
+    const { machine, trace, progressed, others } = this.#parts;
     progressed();
     trace.note(op, [buffer, errno, bytes, Math.round(1000 * machine.clock.nowMs)]);
+    this.inFlight--;
+    if (others !== null && !others.ends(buffer, errno)) {
+      if (others.isOfUse(buffer)) this.#idle.push(buffer);
+      else this.#parts.lost(buffer);
+      return false;
+    }
     if (errno !== 0 && errno !== EIO) violated("EXACTLY_ONCE", `a ${op} ended with errno ${errno}`);
     this.#idle.push(buffer);
-    this.inFlight--;
+    return true;
   }
 
   check(page: number): void {

@@ -3,10 +3,12 @@
 import { InvariantViolation, violated } from "../core/assert.js";
 import type { OperationReport } from "../core/ports.js";
 import type { PortableEngine } from "../engine.js";
+import { PAGE_BYTES } from "../model/contents.js";
 import { ROOT } from "../model/memlock.js";
 import { CHILDREN } from "./children.js";
 import { startDaemons } from "./daemons.js";
 import { Oracle } from "./oracle.js";
+import { OtherThreads } from "./other-threads.js";
 import { type Arena, fillFile, Requests } from "./requests.js";
 import { type Swarm, swarmOf } from "./swarm.js";
 import { Trace } from "./trace.js";
@@ -79,11 +81,16 @@ class Run {
   #stepsWithout = 0;
   #awaiting = false;
   #error: unknown = null;
+  /** Memory operations in progress, by number. */
+  readonly #operations = new Set<number>();
+  /** Null: nobody else does anything to memory. */
+  readonly #others: OtherThreads | null;
 
   constructor({ seed, requests, changes, steps }: RunOptions) {
     this.trace = new Trace(steps);
     this.#swarm = { ...swarmOf(seed), ...changes };
     this.#most = requests;
+    const { monitorTiming, callTiming } = this.#swarm;
     const { design, timing, faults, arenaMiB, engine, nodes, memlockPages, forkMs, sharesPinned } = this.#swarm;
     const pages = (arenaMiB + 32) * PAGES_PER_MIB;
     this.#world = new World({
@@ -105,6 +112,8 @@ class Run {
       },
       timing,
       faults,
+      monitorTiming,
+      callTiming,
       bytes: false,
       later: () => {},
       uncaught: (error) => {
@@ -113,6 +122,23 @@ class Run {
     });
     this.#oracle = new Oracle(this.#world.machine.size.pages);
     this.#engine = this.#world.openEngine(engine, memlockPages > 0 ? 0 : ROOT);
+    this.#others = this.#otherThreads();
+  }
+
+  /** Only where what they do is followed: reads would be lost. */
+  #otherThreads(): OtherThreads | null {
+    const { design, engine, foreignDiscardMs, foreignUnmapMs, ownDiscardMs, requestPages } = this.#swarm;
+    // In the proposal's kernel the calls themselves wait.
+    if (engine.events?.userfaultfd === false || design !== "gup") return null;
+    if (foreignDiscardMs + foreignUnmapMs + ownDiscardMs === 0) return null;
+    return new OtherThreads({
+      world: this.#world,
+      oracle: this.#oracle,
+      bufferPages: requestPages,
+      moves: this.#swarm.forkMs === 0,
+      operations: () => this.#operations,
+      note: (what, numbers) => this.trace.note(what, numbers),
+    });
   }
 
   get nowMs(): number {
@@ -128,10 +154,11 @@ class Run {
     this.#requests = requests;
     this.#daemons(requests);
     const began = this.nowMs;
-    await this.#goOn(() => requests.submitted >= this.#most && requests.inFlight === 0 && this.#operating === 0);
+    await this.#goOn(() => this.#isOver(requests));
     this.trace.note("load", [this.submitted, Math.round(1000 * (this.nowMs - began))]);
     requests.checkAll();
     await this.#until(this.#engine.close());
+    this.#others?.check();
     const { machine } = this.#world;
     // What the kernel holds for a moment after a completion goes by itself.
     for (let i = 0; machine.pins > 0 && i < 10_000 && machine.clock.step(); i++);
@@ -141,13 +168,17 @@ class Run {
       violated("EXACTLY_ONCE", `${submitted} accepted, ${completed + failed} answered`);
   }
 
+  #isOver({ submitted, inFlight }: Requests): boolean {
+    return submitted >= this.#most && inFlight === 0 && this.#operating === 0 && (this.#others?.inProgress ?? 0) === 0;
+  }
+
   async #open(): Promise<Requests> {
     const { machine, files } = this.#world;
     const modelFile = files.create("file");
     fillFile(machine, modelFile);
     const file = await this.#engine.openFile("file", "r+");
     this.#arena = await this.#engine.arena({ bytes: this.#swarm.arenaMiB << 20, inherit: this.#swarm.inherit });
-    return new Requests({
+    const requests = new Requests({
       swarm: this.#swarm,
       machine,
       oracle: this.#oracle,
@@ -155,11 +186,38 @@ class Run {
       arena: this.#arena,
       file,
       modelFile,
+      others: this.#others,
+      lost: (buffer) => void this.#replace(buffer),
       progressed: () => {
         this.#progress();
         this.#touched();
       },
     });
+    for (const buffer of requests.buffers.keys()) this.#others?.has(buffer, requests.firstPage(buffer));
+    return requests;
+  }
+
+  /** Somebody has unmapped a buffer. */
+  async #replace(buffer: number): Promise<void> {
+    const bytes = this.#swarm.requestPages * PAGE_BYTES;
+    const requests = this.#requests!;
+    this.#operating++;
+    try {
+      let by: Uint8Array;
+      try {
+        by = this.#arena.alloc(bytes);
+      } catch (error) {
+        if ((error as { code?: string }).code !== "ERR_PINLESS_ARENA_FULL") throw error;
+        await this.#arena.grow(bytes);
+        by = this.#arena.alloc(bytes);
+      }
+      requests.replace(buffer, by);
+      this.#others?.has(buffer, requests.firstPage(buffer));
+    } catch (error) {
+      this.#error ??= error;
+    } finally {
+      this.#operating--;
+    }
   }
 
   /** Steps until it's over. Nobody awaits anything for a request alone, so promises have a say only where somebody waits for one. */
@@ -219,6 +277,7 @@ class Run {
     if (--this.#lookAfter > 0) return;
     this.#lookAfter = LOOK_EVERY;
     this.#requests?.checkAll();
+    this.#others?.check();
   }
 
   /** What goes on beside the requests, each with its own mean time between two. */
@@ -237,6 +296,20 @@ class Run {
       touched: (page) => this.#touched(page),
     });
     this.#often("busy", busyMs, () => this.#world.busyFor(busy.below(busyMs)));
+    if (this.#others !== null) this.#foreign(this.#others);
+  }
+
+  #foreign(others: OtherThreads): void {
+    const { foreignDiscardMs, foreignUnmapMs, ownDiscardMs, monitorDiesMs } = this.#swarm;
+    this.#often("foreign discard", foreignDiscardMs, () => others.discards());
+    this.#often("foreign unmap", foreignUnmapMs, () => others.unmap());
+    this.#often("own discard", ownDiscardMs, () => others.discardHere());
+    if (monitorDiesMs === 0) return;
+    this.#world.machine.clock.after(monitorDiesMs, () => {
+      this.trace.note("the monitor dies", [Math.round(1000 * this.nowMs)]);
+      others.stop();
+      this.#world.killMonitor();
+    });
   }
 
   #often(name: string, meanMs: number, run: () => void): void {
@@ -245,7 +318,8 @@ class Run {
     const after = machine.random.stream(`${name} after`);
     const again = (): void => {
       if (this.submitted >= this.#most) return;
-      run();
+      // In a call that hasn't returned: the program does nothing then.
+      if (!this.#world.inCall) run();
       machine.clock.after(after.upTo(2 * meanMs), again);
     };
     again();
@@ -255,7 +329,8 @@ class Run {
     // More than a few on one another say nothing new.
     if (this.#operating >= 4) return;
     this.#operating++;
-    this.operations++;
+    const number = this.operations++;
+    this.#operations.add(number);
     const { random } = this.#world.machine;
     const name = random.pick("which operation", this.#swarm.nodes > 1 ? [...OPERATIONS, "migrate"] : OPERATIONS);
     const buffer = random.stream("operand").below(requests.buffers.length);
@@ -269,6 +344,7 @@ class Run {
       this.#error ??= error;
     } finally {
       this.#operating--;
+      this.#operations.delete(number);
     }
   }
 

@@ -1,9 +1,11 @@
 /** What one simulated run is made of: drawn from its seed, so that runs differ in kind and not only in order (swarm testing). */
 
 import type { EngineOptions } from "../core/options.js";
+import type { CallTiming } from "../model/memory-calls.js";
 import { NamedRandom } from "../model/random.js";
 import type { ModelFaults, ModelTiming } from "../model/scheme.js";
 import type { Design } from "../model/tables.js";
+import type { MonitorTiming } from "./monitor-thread.js";
 
 export interface Swarm {
   readonly engine: EngineOptions & Required<Pick<EngineOptions, "scheme" | "pin" | "depth">>;
@@ -32,14 +34,24 @@ export interface Swarm {
   readonly memlockPages: number;
   readonly neighbourMs: number;
   readonly busyMs: number;
+  /** What other threads do to the program's memory, and the engine's own by calls of the program's; none where nobody follows it. */
+  readonly foreignDiscardMs: number;
+  readonly foreignUnmapMs: number;
+  readonly ownDiscardMs: number;
+  /** When the monitor's thread dies; 0: never. */
+  readonly monitorDiesMs: number;
+  readonly monitorTiming: MonitorTiming;
+  readonly callTiming: CallTiming;
 }
 
+/** Of a program in which other code does nothing to memory, which costs nothing. */
+const NONE = { foreignDiscardMs: 0, foreignUnmapMs: 0, ownDiscardMs: 0, monitorDiesMs: 0 };
 const SOME = [0, 0.02, 0.1] as const;
 /**
  * However slow the device is, for every request on average an operation, and so often something of the kernel's own: what else happens
  * while all wait for the device says nothing new.
  */
-const PER_REQUEST = { operations: 1, kernel: 4, rare: 1 / 50 } as const;
+const PER_REQUEST = { operations: 1, kernel: 4, foreign: 4, rare: 1 / 50 } as const;
 
 export function swarmOf(seed: number): Swarm {
   const random = new NamedRandom(seed);
@@ -58,6 +70,7 @@ export function swarmOf(seed: number): Swarm {
   const requestMs = (deviceMs[0] + deviceMs[1]) / 2 / inFlight;
   const atMost = (meanMs: number, perRequest: number): number =>
     meanMs === 0 ? 0 : Math.max(meanMs, requestMs / perRequest);
+  const followed = pick("followed", [true, true, true, false]);
   return {
     engine: {
       scheme: pick("scheme", ["io_uring", "io_uring", "io_uring", "aio", "direct"] as const),
@@ -69,6 +82,7 @@ export function swarmOf(seed: number): Swarm {
         max: pick("max", [2, 20, 1000]),
         budget: pick("budget", [2 << 20, 4 << 20, 64 << 20]),
       },
+      events: { userfaultfd: followed },
     },
     timing: {
       deviceMs,
@@ -96,5 +110,20 @@ export function swarmOf(seed: number): Swarm {
     memlockPages: pick("memlock", [0, 0, 256, 2048]),
     neighbourMs: atMost(pick("neighbour", [0, 0.5, 5]), PER_REQUEST.operations),
     busyMs: pick("busy", [0, 0, 20, 300]),
+    ...(followed && pick("others act", [true, false]) ? foreignOf(pick, atMost) : NONE),
+    monitorTiming: { stepMs: pick("monitor's step", [0.002, 0.05, 1]), keptMs: pick("monitor is kept", [0, 2, 20]) },
+    callTiming: { unseenMs: pick("callers unseen", [0.02, 1, 4]), zapMs: pick("pages go", [0.1, 1, 5]) },
+  };
+}
+
+function foreignOf(
+  pick: <T>(name: string, of: readonly T[]) => T,
+  atMost: (meanMs: number, perRequest: number) => number,
+): typeof NONE {
+  return {
+    foreignDiscardMs: atMost(pick("foreign discards", [0, 0.1, 0.3, 2, 10]), PER_REQUEST.foreign),
+    foreignUnmapMs: atMost(pick("foreign unmaps", [0, 0, 0.5, 5, 50]), PER_REQUEST.foreign),
+    ownDiscardMs: atMost(pick("own discards", [0, 0, 2, 20]), PER_REQUEST.foreign),
+    monitorDiesMs: pick("monitor dies", [0, 0, 0, 0, 0, 5, 50]),
   };
 }

@@ -1,22 +1,28 @@
 /** The engine that ships, on the machine: every port has its part of the model behind it. */
 
+import { invariant } from "../core/assert.js";
 import type { Host, StartedScheme, WaitHistogram } from "../core/host.js";
-import { claim, forEachDue, HEARTBEAT_MS, HELD_SLOTS, IDLE_MS, MAX_MS, returned } from "../core/lease-table.js";
 import { type EngineOptions, type EngineSettings, settingsOf } from "../core/options.js";
-import type { Loop, SchemeName, Watchdog } from "../core/ports.js";
+import type { Loop, SchemeName } from "../core/ports.js";
+import type { Range } from "../core/ranges.js";
 import { PortableEngine, startFirst } from "../engine.js";
 import { PAGE_BYTES } from "../model/contents.js";
 import { ModelFiles } from "../model/files.js";
 import { Flusher } from "../model/flusher.js";
 import { Machine } from "../model/machine.js";
 import { lock, ROOT, ringPages, unlock } from "../model/memlock.js";
+import { type CallTiming, MemoryCalls } from "../model/memory-calls.js";
 import { ModelMemory } from "../model/memory-thread.js";
 import { type ModelFaults, ModelScheme, type ModelTiming, NO_FAULTS } from "../model/scheme.js";
 import type { Design, MachineSize } from "../model/tables.js";
+import { type ModelThread, ModelThreads } from "../model/threads.js";
+import { MonitorThread, type MonitorTiming } from "./monitor-thread.js";
 import { describe, OpenFiles } from "./open-files.js";
 
 /** What the real start-up test of leases has locked: its ring, and two registrations of 64 KiB. */
 const LEASE_TEST_PAGES = 2 + 2 * 16;
+const MONITOR_TIMING: MonitorTiming = { stepMs: 0.005, keptMs: 0 };
+const CALL_TIMING: CallTiming = { unseenMs: 0.05, zapMs: 0.15 };
 
 export interface WorldOptions {
   readonly seed: number;
@@ -24,6 +30,9 @@ export interface WorldOptions {
   readonly size: MachineSize;
   readonly timing: ModelTiming;
   readonly faults?: ModelFaults;
+  /** Of the monitor's thread, and of other threads' calls on memory. */
+  readonly monitorTiming?: MonitorTiming;
+  readonly callTiming?: CallTiming;
   /** Whether programs see bytes in their memory. Without, contents are tags only, which is a lot faster. Default true. */
   readonly bytes?: boolean;
   /** Runs a step of the machine after all that the program has to do now: setImmediate, or what there is like it. */
@@ -41,8 +50,18 @@ export class World {
   readonly #flusher: Flusher;
   readonly #opened: OpenFiles;
   readonly #microtasks: (() => void)[] = [];
+  readonly threads: ModelThreads;
+  /** What threads of the program do to memory, whose calls aren't ours. */
+  readonly calls: MemoryCalls;
+  readonly #mainThread: ModelThread;
+  readonly #ourTids: Int32Array;
+  readonly #reading = new Int32Array(1);
+  #monitor: MonitorThread | null = null;
   #busyUntilMs = 0;
   #stepping = false;
+  /** The engine's own thread is in a call that hasn't returned. */
+  #inCall = false;
+  #afterCall: (() => void)[] = [];
   #nextSlot = 0;
 
   constructor(options: WorldOptions) {
@@ -52,7 +71,19 @@ export class World {
     this.files = new ModelFiles(this.machine);
     this.#flusher = new Flusher(this.machine);
     this.#opened = new OpenFiles(this.machine, this.files, this.#flusher);
-    this.#memory = new ModelMemory(this.machine, this.#flusher, this.#opened.descriptorOf);
+    this.threads = new ModelThreads(this.machine);
+    this.calls = new MemoryCalls(
+      this.machine,
+      options.callTiming ?? CALL_TIMING,
+      () => this.#monitor?.userfaultfd ?? null,
+    );
+    this.#mainThread = this.threads.start();
+    this.#mainThread.runs();
+    const memoryThread = this.threads.start();
+    this.#ourTids = Int32Array.of(memoryThread.tid);
+    this.#memory = new ModelMemory(this.machine, this.#flusher, this.#opened.descriptorOf, (range) =>
+      this.calls.removal(memoryThread, range),
+    );
     this.machine.clock.awake = () => this.#stepLater();
   }
 
@@ -78,9 +109,33 @@ export class World {
   }
 
   #onceFree(run: () => void): void {
+    if (this.#inCall) {
+      this.#afterCall.push(run);
+      return;
+    }
     const leftMs = this.#busyUntilMs - this.machine.clock.nowMs;
     if (leftMs <= 0) run();
     else this.machine.clock.after(leftMs, () => this.#onceFree(run));
+  }
+
+  /** Whether the engine's own thread is in a call: its program does nothing then. */
+  get inCall(): boolean {
+    return this.#inCall;
+  }
+
+  /** The engine's own thread discards by a call of its own, and does nothing else until that has returned: time goes on in here. */
+  discardHere(range: Range, lazily: boolean): void {
+    this.#inCall = true;
+    this.calls.discard(this.#mainThread, range, lazily, () => {
+      this.#inCall = false;
+    });
+    while (this.#inCall) invariant("BOUNDED_WAIT", this.machine.clock.step(), "a call of the program's never returns");
+    for (const run of this.#afterCall.splice(0)) this.machine.clock.after(0, () => this.#onceFree(run));
+  }
+
+  /** The monitor's thread ends, in the middle of whatever it does. */
+  killMonitor(): void {
+    this.#monitor?.die();
   }
 
   /** What the engine wanted to run before anything else (`bytes: false` only). */
@@ -90,9 +145,8 @@ export class World {
 
   /** As `Engine.open`, in a process of that user. Default: root, who has no limit (`size.memlock`). */
   openEngine(options: EngineOptions, user = ROOT): PortableEngine {
-    // Nobody else has code in this machine's one process: there's nothing to follow.
     const host = this.#host(user);
-    const settings = settingsOf({ ...options, events: { userfaultfd: false } }, host.memlockBytes());
+    const settings = settingsOf(options, host.memlockBytes());
     return new PortableEngine(host, settings, startFirst(host, settings));
   }
 
@@ -106,9 +160,8 @@ export class World {
       memlockBytes: () =>
         user === ROOT || memlock === undefined ? Number.POSITIVE_INFINITY : memlock.pages * PAGE_BYTES,
       startScheme: (name, settings, bufferSlots) => this.#startScheme(name, settings, bufferSlots, user),
-      openFollower: () => {
-        throw new Error("the model has no userfaultfd");
-      },
+      openFollower: (calls, lost) => this.#runningMonitor().openFollower(calls, lost),
+      reading: this.#reading,
       openFile: async (path, flags) => this.#opened.open(String(path), flags ?? "r"),
     };
   }
@@ -164,7 +217,7 @@ export class World {
       onWoken: (run) => {
         wake = run;
       },
-      openWatchdog: () => this.#watchdog(scheme),
+      openWatchdog: (lost) => this.#runningMonitor().openWatchdog((slot) => scheme.drop(slot), lost),
     };
   }
 
@@ -183,27 +236,19 @@ export class World {
     return first;
   }
 
-  /** The monitor thread's part: gives back what is due while the engine's own thread doesn't look. */
-  #watchdog(scheme: ModelScheme): Watchdog {
-    const { clock } = this.machine;
-    let stop = (): void => {};
-    return {
-      id: 0,
-      watch: (leases) => {
-        const periodMs = Math.max(1, Math.min(leases[IDLE_MS]!, leases[MAX_MS]!) / 4);
-        stop = clock.every(periodMs, () => {
-          const nowMs = clock.nowMs | 0;
-          if (leases[HELD_SLOTS] === 0 || ((nowMs - leases[HEARTBEAT_MS]!) | 0) < 2 * periodMs) return;
-          forEachDue(leases, nowMs, (slot) => {
-            if (!claim(leases, slot)) return;
-            scheme.drop(slot);
-            returned(leases, slot);
-          });
-        });
-      },
-      wake: () => {},
-      close: () => stop(),
-    };
+  /** One for all engines. */
+  #runningMonitor(): MonitorThread {
+    if (this.#monitor === null || this.#monitor.dead)
+      this.#monitor = new MonitorThread({
+        machine: this.machine,
+        timing: this.#options.monitorTiming ?? MONITOR_TIMING,
+        threads: this.threads,
+        ownTid: this.#mainThread.tid,
+        ourTids: this.#ourTids,
+        reading: this.#reading,
+        onceFree: (run) => this.#onceFree(run),
+      });
+    return this.#monitor;
   }
 }
 
