@@ -4,7 +4,7 @@ import { settingsOf } from "../core/options.js";
 import type { Design } from "../model/tables.js";
 import { TAG_WAYS } from "../model/tags.js";
 import { InputError } from "./input-error.js";
-import { type Swarm, swarmOf } from "./swarm.js";
+import { MAPPED_FILES, type Swarm, swarmOf } from "./swarm.js";
 
 /** Least and most of what would otherwise make a machine that can't be, or a run that has no end. Others are from 0 on. */
 const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> = {
@@ -21,6 +21,7 @@ const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> =
 /** Words that can be meant. */
 const WORDS: Readonly<Record<string, readonly string[]>> = {
   "timing.tags": TAG_WAYS,
+  mappedFile: MAPPED_FILES,
   design: ["gup", "notifier"] satisfies readonly Design[],
 };
 

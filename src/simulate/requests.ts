@@ -18,7 +18,7 @@ export type File = Awaited<ReturnType<PortableEngine["openFile"]>>;
 /** A few in every chunk, so that some are used again and again, and some once in a while. */
 const BUFFERS = 64;
 /** Of the file only the first half is read, so that what a read has to bring doesn't change. */
-const READ_BLOCKS = 1024;
+export const READ_BLOCKS = 1024;
 const EIO = -5;
 
 /** What they're made of. */

@@ -7,6 +7,7 @@ import { PAGE_BYTES } from "../model/contents.js";
 import { ROOT } from "../model/memlock.js";
 import { CHILDREN } from "./children.js";
 import { startDaemons } from "./daemons.js";
+import { MappedFile } from "./mapped-file.js";
 import { Oracle } from "./oracle.js";
 import { OtherThreads } from "./other-threads.js";
 import { type Arena, fillFile, Requests } from "./requests.js";
@@ -74,6 +75,7 @@ class Run {
   readonly #engine: PortableEngine;
   #arena!: Arena;
   #requests: Requests | null = null;
+  #mapped: MappedFile | null = null;
   #operating = 0;
   /** Until the next look at all pages. */
   #lookAfter = LOOK_EVERY;
@@ -178,6 +180,12 @@ class Run {
     fillFile(machine, modelFile);
     const file = await this.#engine.openFile("file", "r+");
     this.#arena = await this.#engine.arena({ bytes: this.#swarm.arenaMiB << 20, inherit: this.#swarm.inherit });
+    const { trace } = this;
+    if (this.#swarm.mappedFile !== "none")
+      this.#mapped = await MappedFile.open(
+        { world: this.#world, swarm: this.#swarm, trace, source: file },
+        this.#engine,
+      );
     const requests = new Requests({
       swarm: this.#swarm,
       machine,
@@ -282,7 +290,7 @@ class Run {
 
   /** What goes on beside the requests, each with its own mean time between two. */
   #daemons(requests: Requests): void {
-    const { operationMs, busyMs } = this.#swarm;
+    const { operationMs, mappedMs, busyMs } = this.#swarm;
     const { machine } = this.#world;
     const busy = machine.random.stream("busy ms");
     this.#often("operation", operationMs, () => void this.#operate(requests));
@@ -295,6 +303,11 @@ class Run {
       often: (name, meanMs, run) => this.#often(name, meanMs, run),
       touched: (page) => this.#touched(page),
     });
+    const mapped = this.#mapped;
+    if (mapped !== null) {
+      this.#often("mapped file", mappedMs, () => void this.#operateOn(mapped));
+      this.#often("mapped file's kernel", mappedMs, () => mapped.happen());
+    }
     this.#often("busy", busyMs, () => this.#world.busyFor(busy.below(busyMs)));
     if (this.#others !== null) this.#foreign(this.#others);
   }
@@ -323,6 +336,20 @@ class Run {
       machine.clock.after(after.upTo(2 * meanMs), again);
     };
     again();
+  }
+
+  async #operateOn(mapped: MappedFile): Promise<void> {
+    if (this.#operating >= 4) return;
+    this.#operating++;
+    this.operations++;
+    try {
+      await mapped.act();
+      this.#progress();
+    } catch (error) {
+      this.#error ??= error;
+    } finally {
+      this.#operating--;
+    }
   }
 
   async #operate(requests: Requests): Promise<void> {

@@ -33,6 +33,9 @@ export interface Swarm {
   /** RLIMIT_MEMLOCK in pages, 0: root; and how often somebody else of the user takes another part of it. */
   readonly memlockPages: number;
   readonly neighbourMs: number;
+  /** On which filesystem a file is mapped by an arena; and between two things that happen to it. */
+  readonly mappedFile: (typeof MAPPED_FILES)[number];
+  readonly mappedMs: number;
   readonly busyMs: number;
   /** What other threads do to the program's memory, and the engine's own by calls of the program's; none where nobody follows it. */
   readonly foreignDiscardMs: number;
@@ -44,6 +47,7 @@ export interface Swarm {
   readonly callTiming: CallTiming;
 }
 
+export const MAPPED_FILES = ["none", "ext4", "xfs", "btrfs"] as const;
 /** Of a program in which other code does nothing to memory, which costs nothing. */
 const NONE = { foreignDiscardMs: 0, foreignUnmapMs: 0, ownDiscardMs: 0, monitorDiesMs: 0 };
 const SOME = [0, 0.02, 0.1] as const;
@@ -109,6 +113,8 @@ export function swarmOf(seed: number): Swarm {
     // With the default of 8 MiB there's room for three leases of 2 MiB; with 1 MiB for none.
     memlockPages: pick("memlock", [0, 0, 256, 2048]),
     neighbourMs: atMost(pick("neighbour", [0, 0.5, 5]), PER_REQUEST.operations),
+    mappedFile: pick("mapped file", ["none", ...MAPPED_FILES] as const),
+    mappedMs: atMost(pick("mapped", [0.3, 2]), PER_REQUEST.operations),
     busyMs: pick("busy", [0, 0, 20, 300]),
     ...(followed && pick("others act", [true, false]) ? foreignOf(pick, atMost) : NONE),
     monitorTiming: { stepMs: pick("monitor's step", [0.002, 0.05, 1]), keptMs: pick("monitor is kept", [0, 2, 20]) },

@@ -45,9 +45,9 @@ export interface WorldOptions {
 export class World {
   readonly machine: Machine;
   readonly files: ModelFiles;
+  readonly flusher: Flusher;
   readonly #options: WorldOptions;
   readonly #memory: ModelMemory;
-  readonly #flusher: Flusher;
   readonly #opened: OpenFiles;
   readonly #microtasks: (() => void)[] = [];
   readonly threads: ModelThreads;
@@ -69,8 +69,8 @@ export class World {
     const size = { inodePages: options.size.blocks, ...options.size };
     this.machine = new Machine(size, options.design, options.seed, options.bytes ?? true);
     this.files = new ModelFiles(this.machine);
-    this.#flusher = new Flusher(this.machine);
-    this.#opened = new OpenFiles(this.machine, this.files, this.#flusher);
+    this.flusher = new Flusher(this.machine);
+    this.#opened = new OpenFiles(this.machine, this.files, this.flusher);
     this.threads = new ModelThreads(this.machine);
     this.calls = new MemoryCalls(
       this.machine,
@@ -81,7 +81,7 @@ export class World {
     this.#mainThread.runs();
     const memoryThread = this.threads.start();
     this.#ourTids = Int32Array.of(memoryThread.tid);
-    this.#memory = new ModelMemory(this.machine, this.#flusher, this.#opened.descriptorOf, (range) =>
+    this.#memory = new ModelMemory(this.machine, this.flusher, this.#opened.descriptorOf, (range) =>
       this.calls.removal(memoryThread, range),
     );
     this.machine.clock.awake = () => this.#stepLater();
@@ -206,7 +206,7 @@ export class World {
       user,
       closed: () => unlock(this.machine, user, locked),
       woken: () => this.#onceFree(wake),
-      flusher: this.#flusher,
+      flusher: this.flusher,
       descriptorOf: this.#opened.descriptorOf,
     });
     if (scheme.registrations === null && pin !== "per-io") degraded.push(`the scheme ${name} registers nothing`);
