@@ -7,8 +7,8 @@
  * PageAnonExclusive is "mapped once": nothing but page tables shares a frame here.
  *
  * What isn't modelled: page tables of several levels, TLBs, LRU order (whoever calls `reclaim` chooses), partial maps of large folios,
- * zones, KSM, the zero page, memory cgroups, mremap of what a child has too. Two processes that bring
- * the same page in from swap get a frame each at once; in Linux they share the swap cache's until one of them stores.
+ * zones, KSM, the zero page, memory cgroups, mremap of what a child has too. Two processes that bring the same page in from
+ * swap get a frame each at once; in Linux they share the swap cache's until one of them stores.
  */
 
 import { violated } from "../core/assert.js";

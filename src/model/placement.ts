@@ -61,7 +61,10 @@ export function compact(machine: MachineMemory, node = 0, most = Number.POSITIVE
     free.pop();
     left.push(frame);
   }
-  machine.setFree(node, [...left, ...free]);
+  machine.setFree(
+    node,
+    [...left, ...free].sort((a, b) => a - b),
+  );
   return { moved, held };
 }
 

@@ -37,8 +37,8 @@ export interface Around {
   collapse(area: Uint8Array): number;
   /** Other code has memory reclaimed (MADV_PAGEOUT), as far as that can be. */
   reclaim(view: Uint8Array): void;
-  /** Compacts all memory; how many pages of a view have moved. Absent where nobody can say what that takes, and whether it comes to that. */
-  compact?(view: Uint8Array): number;
+  /** Compacts all memory; and says where a view's pages are. Absent where nobody knows whether they lie where it takes pages from. */
+  readonly compaction?: { run(): void; framesOf(view: Uint8Array): readonly number[] };
   /** A child of the process, which ends with the test if not before. */
   fork(t: TestContext, view: Uint8Array): Promise<Forked>;
   /** As `open`, by a user with so much to lock. Absent where there's none. */

@@ -5,6 +5,7 @@ import type { PortableEngine } from "../../dist/engine.js";
 import type { EngineOptions } from "../../dist/index.js";
 import { exit } from "../../dist/model/fork.js";
 import { WAIT } from "../../dist/model/memory.js";
+import { compact } from "../../dist/model/placement.js";
 import type { World } from "../../dist/simulate/world.js";
 import type { Around } from "../conformance/ground.js";
 
@@ -47,12 +48,11 @@ export function modelAround(world: World, open: (options: EngineOptions) => Port
       operate(view, (first, count) => {
         for (let page = first; page < first + count; page++) machine.reclaim(page);
       }),
-    // For somebody who needs just the frames that it's in (alloc_contig_range): where all of a node is compacted they may stay.
-    compact(view) {
-      const { first, count } = pagesOf(view);
-      const before = framesOf(view);
-      for (let page = first; page < first + count; page++) machine.migrate(page);
-      return framesOf(view).filter((frame, i) => frame !== before[i]).length;
+    compaction: {
+      run() {
+        for (let node = 0; node < machine.nodes; node++) compact(machine, node);
+      },
+      framesOf,
     },
     async fork(t, view) {
       const { first, count } = pagesOf(view);
