@@ -31,6 +31,7 @@ interface Content {
 export class Contents {
   readonly #machine: MachineIo;
   readonly #byTag = new Map<number, Content>([[0, contentOf(new Uint8Array(PAGE_BYTES))]]);
+  /** None: nobody sees bytes, and nothing here costs anything. */
   readonly #mappings: Mapping[] = [];
   /** For every page its mapping's number + 1, and the tag that the program's bytes were last known to be. */
   readonly #mappingOf: Int32Array;
@@ -80,6 +81,7 @@ export class Contents {
 
   /** Notices what the program has stored on pages, of one mapping, since they were last shown; of a file's pages by any mapping. */
   notice(firstPage: number, pages: number): void {
+    if (this.#mappings.length === 0) return;
     const place = this.#place(firstPage);
     if (place === undefined) return;
     const words = new Int32Array(place.memory);
@@ -142,12 +144,14 @@ export class Contents {
 
   /** Shows the program what is on pages now. */
   show(firstPage: number, pages: number): void {
+    if (this.#mappings.length === 0) return;
     for (let page = firstPage; page < firstPage + pages; page++)
       if (this.#machine.peek(page) !== this.#shown[page]) this.overwrite(page);
   }
 
   /** Shows what is on a page that was written or thrown away just now, whatever the program had stored there that nobody noticed. */
   overwrite(page: number): void {
+    if (this.#mappings.length === 0) return;
     const tag = this.#machine.peek(page);
     const place = this.#place(page);
     if (place !== undefined) new Uint8Array(place.memory, place.index * PAGE_BYTES, PAGE_BYTES).set(this.bytesOf(tag));

@@ -37,6 +37,11 @@ export class Machine extends MachineIo {
     return FIRST_ADDRESS + page * PAGE_BYTES;
   }
 
+  /** What a program's views of new memory are of. Where nobody sees bytes it's the kind that isn't cleared before it's touched. */
+  newMemory(bytes: number): ArrayBufferLike {
+    return this.#withBytes ? new ArrayBuffer(bytes) : new SharedArrayBuffer(bytes);
+  }
+
   /** New anonymous memory of the process; its address. Addresses aren't used twice. */
   mapMemory(memory: ArrayBufferLike): number {
     const first = this.#nextPage;

@@ -38,7 +38,7 @@ export class ModelMemory implements Memory {
   }
 
   map(bytes: number): Mapping {
-    const buffer = new ArrayBuffer(Math.ceil(bytes / 65536) * 65536);
+    const buffer = this.#machine.newMemory(Math.ceil(bytes / 65536) * 65536);
     return { buffer, address: this.#machine.mapMemory(buffer) };
   }
 

@@ -5,10 +5,13 @@ import { hint, khugepaged } from "../model/placement.js";
 import { Children, type ChildrenParts } from "./children.js";
 
 const HUGE_PAGES = 512;
+/** A fork costs as much as 200 requests, a huge page as ten: in a run whose requests are held for long, neither comes more often for that. */
+const MOST_FORKS = 1 / 100;
+const MOST_HUGE_PAGES = 1 / 20;
 
 export interface DaemonParts extends ChildrenParts {
   /** Runs it again and again, with so many milliseconds between two on average; 0: never. */
-  readonly often: (name: string, meanMs: number, run: () => void) => void;
+  readonly often: (name: string, meanMs: number, run: () => void, mostPerRequest?: number) => void;
   /** Something may have changed on this page. */
   readonly touched: (page: number) => void;
 }
@@ -16,24 +19,25 @@ export interface DaemonParts extends ChildrenParts {
 export function startDaemons(parts: DaemonParts): void {
   const { swarm, machine, requests, often, touched } = parts;
   /** A step that is about a page of some buffer. */
-  const onPages = (name: string, meanMs: number, run: (page: number) => void): void => {
+  const onPages = (name: string, meanMs: number, run: (page: number) => void, mostPerRequest?: number): void => {
     const buffer = machine.random.stream(`${name}: page`);
-    often(name, meanMs, () => {
+    const step = (): void => {
       const page = requests.firstPage(buffer.below(requests.buffers.length));
       run(page);
       touched(page);
-    });
+    };
+    often(name, meanMs, step, mostPerRequest);
   };
   onPages("reclaim", swarm.reclaimMs, (page) => machine.reclaim(page));
   onPages("compaction", swarm.compactionMs, (page) => machine.migrate(page));
   onPages("NUMA balancing", swarm.balancingMs, (page) => hint(machine, page));
-  onPages("khugepaged", swarm.khugepagedMs, (page) => khugepaged(machine, page - (page % HUGE_PAGES)));
+  onPages("khugepaged", swarm.khugepagedMs, (page) => khugepaged(machine, page - (page % HUGE_PAGES)), MOST_HUGE_PAGES);
   const node = machine.random.stream("node");
   often("scheduler", 4 * swarm.balancingMs, () => machine.runOn(0, node.below(swarm.nodes)));
   if (swarm.memlockPages > 0) often("neighbour", swarm.neighbourMs, neighbour(parts));
   if (swarm.forkMs === 0) return;
   const children = new Children(parts);
-  often("fork", swarm.forkMs, () => children.fork());
+  often("fork", swarm.forkMs, () => children.fork(), MOST_FORKS);
   often("child", swarm.forkMs / 8, () => children.touch());
 }
 

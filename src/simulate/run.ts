@@ -92,22 +92,25 @@ class Run {
     this.trace = new Trace(steps);
     this.#swarm = { ...swarmOf(seed), ...changes };
     this.#most = requests;
-    const { monitorTiming, callTiming } = this.#swarm;
+    const { monitorTiming, callTiming, foreignUnmapMs, mappedFile } = this.#swarm;
     const { design, timing, faults, arenaMiB, engine, nodes, memlockPages, forkMs, sharesPinned } = this.#swarm;
-    const pages = (arenaMiB + 32) * PAGES_PER_MIB;
+    const processes = forkMs > 0 ? 1 + CHILDREN : 1;
+    // The arena, and room for it to begin on a huge page; and for those that come in place of what others unmap, or map a file.
+    const others = foreignUnmapMs > 0 || mappedFile !== "none";
+    const pages = (arenaMiB + (others ? 32 : 4)) * PAGES_PER_MIB;
     this.#world = new World({
       seed,
       design,
       size: {
-        frames: 2 * pages,
+        frames: (1 + processes) * pages,
         nodes,
-        pages: 2 * pages,
-        processes: forkMs > 0 ? 1 + CHILDREN : 1,
+        pages,
+        processes,
         sharesPinned,
-        swapSlots: pages,
-        blocks: 4 * 4096,
+        swapSlots: processes * pages,
+        blocks: mappedFile === "none" ? 4096 : 4 * 4096,
         bufferSlots: 256,
-        bufferPages: 512,
+        bufferPages: (engine.lease?.chunk ?? 2 << 20) / PAGE_BYTES,
         requests: 16 * 128,
         requestPages: 8,
         ...(memlockPages > 0 ? { memlock: { users: 1, pages: memlockPages } } : {}),
@@ -290,7 +293,7 @@ class Run {
 
   /** What goes on beside the requests, each with its own mean time between two. */
   #daemons(requests: Requests): void {
-    const { operationMs, mappedMs, busyMs } = this.#swarm;
+    const { operationMs, mappedMs, busyMs, operationsPerRequest } = this.#swarm;
     const { machine } = this.#world;
     const busy = machine.random.stream("busy ms");
     this.#often("operation", operationMs, () => void this.#operate(requests));
@@ -300,23 +303,23 @@ class Run {
       oracle: this.#oracle,
       requests,
       trace: this.trace,
-      often: (name, meanMs, run) => this.#often(name, meanMs, run),
+      often: (name, meanMs, run, mostPerRequest) => this.#often(name, meanMs, run, mostPerRequest),
       touched: (page) => this.#touched(page),
     });
     const mapped = this.#mapped;
     if (mapped !== null) {
-      this.#often("mapped file", mappedMs, () => void this.#operateOn(mapped));
-      this.#often("mapped file's kernel", mappedMs, () => mapped.happen());
+      this.#often("mapped file", mappedMs, () => void this.#operateOn(mapped), operationsPerRequest);
+      this.#often("mapped file's kernel", mappedMs, () => mapped.happen(), operationsPerRequest);
     }
     this.#often("busy", busyMs, () => this.#world.busyFor(busy.below(busyMs)));
     if (this.#others !== null) this.#foreign(this.#others);
   }
 
   #foreign(others: OtherThreads): void {
-    const { foreignDiscardMs, foreignUnmapMs, ownDiscardMs, monitorDiesMs } = this.#swarm;
-    this.#often("foreign discard", foreignDiscardMs, () => others.discards());
-    this.#often("foreign unmap", foreignUnmapMs, () => others.unmap());
-    this.#often("own discard", ownDiscardMs, () => others.discardHere());
+    const { foreignDiscardMs, foreignUnmapMs, ownDiscardMs, monitorDiesMs, operationsPerRequest } = this.#swarm;
+    this.#often("foreign discard", foreignDiscardMs, () => others.discards(), operationsPerRequest);
+    this.#often("foreign unmap", foreignUnmapMs, () => others.unmap(), operationsPerRequest);
+    this.#often("own discard", ownDiscardMs, () => others.discardHere(), operationsPerRequest);
     if (monitorDiesMs === 0) return;
     this.#world.machine.clock.after(monitorDiesMs, () => {
       this.trace.note("the monitor dies", [Math.round(1000 * this.nowMs)]);
@@ -325,14 +328,18 @@ class Run {
     });
   }
 
-  #often(name: string, meanMs: number, run: () => void): void {
+  #often(name: string, meanMs: number, run: () => void, mostPerRequest = Number.POSITIVE_INFINITY): void {
     if (meanMs === 0) return;
     const { machine } = this.#world;
     const after = machine.random.stream(`${name} after`);
+    let times = 0;
     const again = (): void => {
       if (this.submitted >= this.#most) return;
       // In a call that hasn't returned: the program does nothing then.
-      if (!this.#world.inCall) run();
+      if (times <= (this.submitted + 1) * mostPerRequest && !this.#world.inCall) {
+        times++;
+        run();
+      }
       machine.clock.after(after.upTo(2 * meanMs), again);
     };
     again();
@@ -354,7 +361,7 @@ class Run {
 
   async #operate(requests: Requests): Promise<void> {
     // More than a few on one another say nothing new.
-    if (this.#operating >= 4) return;
+    if (this.#operating >= 4 || this.operations > this.submitted * this.#swarm.operationsPerRequest) return;
     this.#operating++;
     const number = this.operations++;
     this.#operations.add(number);

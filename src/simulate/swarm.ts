@@ -37,6 +37,8 @@ export interface Swarm {
   readonly mappedFile: (typeof MAPPED_FILES)[number];
   readonly mappedMs: number;
   readonly busyMs: number;
+  /** At most: one costs as much as ten requests, and few runs need many. */
+  readonly operationsPerRequest: number;
   /** What other threads do to the program's memory, and the engine's own by calls of the program's; none where nobody follows it. */
   readonly foreignDiscardMs: number;
   readonly foreignUnmapMs: number;
@@ -116,6 +118,7 @@ export function swarmOf(seed: number): Swarm {
     mappedFile: pick("mapped file", ["none", ...MAPPED_FILES] as const),
     mappedMs: atMost(pick("mapped", [0.3, 2]), PER_REQUEST.operations),
     busyMs: pick("busy", [0, 0, 20, 300]),
+    operationsPerRequest: pick("operations per request", [0.02, 0.02, 0.02, 0.05, 0.05, 0.2, 0.2, 2]),
     ...(followed && pick("others act", [true, false]) ? foreignOf(pick, atMost) : NONE),
     monitorTiming: { stepMs: pick("monitor's step", [0.002, 0.05, 1]), keptMs: pick("monitor is kept", [0, 2, 20]) },
     callTiming: { unseenMs: pick("callers unseen", [0.02, 1, 4]), zapMs: pick("pages go", [0.1, 1, 5]) },

@@ -85,7 +85,7 @@ test("docs/broken-engines.md shows what is really printed", async (t) => {
 });
 
 test("simulate finds it too, and says how to see it again", async () => {
-  const args = ["simulate", "--mutant", "no-hold", "--runs", "1", "--requests", "200"];
+  const args = ["simulate", "--mutant", "no-hold", "--runs", "5", "--requests", "200"];
   const ended = await runModule(`await import(${JSON.stringify(MAIN)});`, { args });
   assert.equal(ended.code, 1, ended.stderr);
   const again = /again, with all steps: pinless (simulate .* --mutant no-hold --trace)$/m.exec(ended.stdout)?.[1];

@@ -14,28 +14,19 @@ function simulate(args: readonly string[]): Promise<Ended> {
 
 test("--replay has the failures of a report again; those of another version are refused, with the line", async (t) => {
   const file = path.join(scratchDirectory(t), "report.json");
-  const found = await simulate([
-    "--seed",
-    "7",
-    "--runs",
-    "1",
-    "--requests",
-    "300",
-    "--mutant",
-    "no-hold",
-    "--json",
-    file,
-  ]);
+  const runs = ["--runs", "6", "--requests", "300"];
+  const found = await simulate([...runs, "--mutant", "no-hold", "--json", file]);
   assert.equal(found.code, 1, found.stderr);
   const again = await simulate(["--replay", file]);
   assert.equal(again.code, 1, again.stderr);
-  assert.match(again.stdout, /^seed 7: [A-Z_]+: /m);
-  assert.match(again.stdout, /^1 of 1 fail$/m);
+  const seeds = JSON.parse(readFileSync(file, "utf8")).failures.map(({ seed }: { seed: number }) => seed);
+  for (const seed of seeds) assert.match(again.stdout, new RegExp(`^seed ${seed}: [A-Z_]+: `, "m"));
+  assert.match(again.stdout, new RegExp(`^${seeds.length} of ${seeds.length} fail$`, "m"));
   const text = readFileSync(file, "utf8");
   writeFileSync(file, text.replace('"mutant": "no-hold"', '"mutant": null'));
   const mended = await simulate(["--replay", file]);
   assert.equal(mended.code, 0, mended.stderr);
-  assert.equal(mended.stdout, "seed 7: doesn't fail any more\n0 of 1 fail\n");
+  assert.equal(mended.stdout.match(/^seed \d+: doesn't fail any more$/gm)?.length, seeds.length);
   writeFileSync(file, text.replace(/"pinless \S+/, '"pinless 0.0.1'));
   const other = await simulate(["--replay", file]);
   assert.deepEqual([other.code, other.stdout], [2, ""]);

@@ -52,14 +52,14 @@ const MISTAKES = [
   ["takes leases that are no registrations", ModelScheme.prototype, "take", () => 0],
 ] as const;
 
-// Seeds 26 to 28: found among the first of all.
+// Seeds 9 to 11: found among the first of all.
 for (const [mistake, of, method, by] of MISTAKES)
   test(`an engine that ${mistake} is found out`, () =>
     broken(of as object, method as never, by, async () => {
       const report = await campaign({
-        seed: 26,
+        seed: 9,
         runs: 3,
-        requests: 1000,
+        requests: 2000,
         shard: ALL,
         engine: "a broken one",
         mutant: null,
@@ -75,7 +75,7 @@ test("children see what was there at the fork, whatever is read later; where for
   for (const sharesPinned of [false, true])
     for (const seed of [1, 3, 5, 6]) {
       const changes = { sharesPinned, inherit: true, forkMs: 3 };
-      const { failure } = await simulate({ seed, requests: 300, changes });
+      const { failure } = await simulate({ seed, requests: 1000, changes });
       assert.equal(failure?.what, sharesPinned ? "LINEAR" : undefined, `seed ${seed}: ${failure?.message}`);
     }
 });
@@ -94,8 +94,8 @@ test("what failed is made smaller, and fails the same way", () =>
     () => 0,
     async () => {
       const report = await campaign({
-        seed: 26,
-        runs: 3,
+        seed: 18,
+        runs: 1,
         requests: 2000,
         shard: ALL,
         engine: "a broken one",
