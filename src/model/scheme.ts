@@ -18,7 +18,15 @@ import type { Descriptor, ModelFile } from "./files.js";
 import type { Flusher } from "./flusher.js";
 import type { Machine } from "./machine.js";
 import { WAIT } from "./memory.js";
-import { inFile, REQUEST_FIRST_PAGE, REQUEST_PAGES, REQUEST_SERVED, REQUEST_WRITE } from "./tables.js";
+import {
+  inFile,
+  REQUEST_FIRST_PAGE,
+  REQUEST_PAGES,
+  REQUEST_SERVED,
+  REQUEST_WRITE,
+  SLOT_LIVE,
+  SLOT_STATE,
+} from "./tables.js";
 import { Tags, type TagWay } from "./tags.js";
 
 const EIO = 5;
@@ -307,7 +315,8 @@ export class ModelScheme implements Scheme, Registrations {
   }
 
   drop(slot: number): number {
-    this.#tags.drop(this.#slotOf(slot));
+    // To empty a slot that's empty is nothing, and posts no tag: whoever finds a monitor's drop half done does that.
+    if (this.#machine.slot(this.#slotOf(slot), SLOT_STATE) === SLOT_LIVE) this.#tags.drop(this.#slotOf(slot));
     return 0;
   }
 
