@@ -29,7 +29,13 @@ import {
 } from "./tables.js";
 import { Tags, type TagWay } from "./tags.js";
 
+const EINTR = 4;
 const EIO = 5;
+const EAGAIN = 11;
+/** How requests fail that nothing is wrong with. */
+export const FAILURES: readonly number[] = [EIO, EAGAIN, EINTR];
+/** A device that stands still: longer than the monitor waits for it, shorter than anybody's patience. */
+const STALL_MS = 3000;
 /** Handles of descriptors that go around the page cache begin here. */
 const DIRECT = 2 ** 30;
 /** libuv's pool, and the calls that the real scheme hands to it at a time. */
@@ -50,14 +56,19 @@ export interface ModelTiming {
 
 /** How probable it is that a request or a call fails although nothing is wrong with it. */
 export interface ModelFaults {
-  readonly eio: number;
+  /** It ends with EIO, EAGAIN or EINTR: its caller's business, all three. */
+  readonly fails: number;
   /** The transfer ends early. */
   readonly short: number;
   /** A registration is refused with ENOMEM. */
   readonly noLease: number;
+  /** The device stands still for some seconds before it serves the request. */
+  readonly stalls: number;
+  /** The completion comes some time after the data. */
+  readonly late: number;
 }
 
-export const NO_FAULTS: ModelFaults = { eio: 0, short: 0, noLease: 0 };
+export const NO_FAULTS: ModelFaults = { fails: 0, short: 0, noLease: 0, stalls: 0, late: 0 };
 
 export interface ModelSchemeOptions {
   readonly name: SchemeName;
@@ -165,8 +176,17 @@ export class ModelScheme implements Scheme, Registrations {
     } else if (request < 0) this.#end(slot, request);
     else {
       if (bufferSlot >= 0) this.#tags.begun(request);
-      this.#soon("device ms", () => this.#serve(request, slot, bytes));
+      this.#reach(request, slot, bytes);
     }
+  }
+
+  /** The device gets to it. */
+  #reach(request: number, slot: number, bytes: number): void {
+    const { clock, random } = this.#machine;
+    const { stalls } = this.#options.faults;
+    if (stalls > 0 && random.stream("device stands still").chance(stalls))
+      clock.after(random.stream("stall ms").upTo(STALL_MS), () => this.#serve(request, slot, bytes));
+    else this.#soon("device ms", () => this.#serve(request, slot, bytes));
   }
 
   #slotOf(bufferSlot: number): number {
@@ -184,9 +204,9 @@ export class ModelScheme implements Scheme, Registrations {
     const firstPage = machine.request(request, REQUEST_FIRST_PAGE);
     const pages = machine.request(request, REQUEST_PAGES);
     const write = machine.request(request, REQUEST_WRITE) === 1;
-    const { eio, short } = this.#options.faults;
-    if (eio > 0 && machine.random.stream("EIO").chance(eio)) {
-      this.#complete(request, slot, -EIO);
+    const { fails, short, late } = this.#options.faults;
+    if (fails > 0 && machine.random.stream("failures").chance(fails)) {
+      this.#complete(request, slot, -machine.random.pick("failure", FAILURES));
       return;
     }
     if (write) machine.contents.notice(firstPage, pages);
@@ -209,7 +229,9 @@ export class ModelScheme implements Scheme, Registrations {
         return;
       }
     }
-    this.#complete(request, slot, bytes);
+    if (late > 0 && machine.random.stream("late").chance(late))
+      this.#soon("late ms", () => this.#complete(request, slot, bytes));
+    else this.#complete(request, slot, bytes);
   }
 
   #complete(request: number, slot: number, result: number): void {

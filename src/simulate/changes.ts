@@ -13,9 +13,11 @@ const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> =
   nodes: [1, 64],
   requestPages: [1, 8],
   writeShare: [0, 1],
-  "faults.eio": [0, 1],
+  "faults.fails": [0, 1],
   "faults.short": [0, 1],
   "faults.noLease": [0, 1],
+  "faults.stalls": [0, 1],
+  "faults.late": [0, 1],
 };
 
 /** Words that can be meant. */

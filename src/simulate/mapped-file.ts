@@ -13,7 +13,7 @@ import type { Trace } from "./trace.js";
 import type { World } from "./world.js";
 
 const PAGES = 24;
-const EIO = "EIO";
+const FAILURES: readonly unknown[] = ["EIO", "EAGAIN", "EINTR"];
 /** What the program does, and what the kernel or others do. */
 const ACTS = ["read", "read", "write", "store", "writeback", "discard", "pageOut"] as const;
 const KERNEL = ["flush", "flush", "flush", "reclaim", "punch", "clone", "check"] as const;
@@ -87,7 +87,7 @@ export class MappedFile {
       await this.#act(act, i);
     } catch (error) {
       // What failed has changed nothing: it's copied only once it has come.
-      if ((error as { code?: string }).code !== EIO) throw error;
+      if (!FAILURES.includes((error as { code?: unknown }).code)) throw error;
     } finally {
       this.#busy[i] = 0;
     }

@@ -15,6 +15,7 @@ const AGAIN_MS = 0.1;
 
 const NAMES: Record<number, readonly [string, string]> = {
   2: ["ENOENT", "no such file or directory"],
+  4: ["EINTR", "interrupted system call"],
   5: ["EIO", "i/o error"],
   9: ["EBADF", "bad file descriptor"],
   11: ["EAGAIN", "resource temporarily unavailable"],

@@ -6,6 +6,7 @@ import type { PortableEngine } from "../engine.js";
 import { PAGE_BYTES } from "../model/contents.js";
 import type { ModelFile } from "../model/files.js";
 import type { Machine } from "../model/machine.js";
+import { FAILURES } from "../model/scheme.js";
 import { BLOCK_CONTENT } from "../model/tables.js";
 import type { Oracle } from "./oracle.js";
 import type { OtherThreads } from "./other-threads.js";
@@ -19,7 +20,6 @@ export type File = Awaited<ReturnType<PortableEngine["openFile"]>>;
 const BUFFERS = 64;
 /** Of the file only the first half is read, so that what a read has to bring doesn't change. */
 export const READ_BLOCKS = 1024;
-const EIO = -5;
 
 /** What they're made of. */
 export interface RequestParts {
@@ -190,7 +190,7 @@ export class Requests {
       else this.#parts.lost(buffer);
       return false;
     }
-    if (errno !== 0 && errno !== EIO) violated("EXACTLY_ONCE", `a ${op} ended with errno ${errno}`);
+    if (errno !== 0 && !FAILURES.includes(-errno)) violated("EXACTLY_ONCE", `a ${op} ended with errno ${errno}`);
     this.#idle.push(buffer);
     return true;
   }

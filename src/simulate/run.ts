@@ -18,7 +18,9 @@ import { World } from "./world.js";
 const PAGES_PER_MIB = 256;
 /** Far more than any request takes: whatever waits that long waits for ever. */
 const STUCK_MS = 60_000;
+/** So many steps of the machine, and so many more for each millisecond: it goes round in a circle. */
 const STUCK_STEPS = 20_000;
+const STUCK_STEPS_A_MS = 1000;
 /** Requests, operations and what else happens to pages, between two looks at all of them. */
 const LOOK_EVERY = 32;
 
@@ -249,7 +251,8 @@ class Run {
     if (this.#error !== null) throw this.#error;
     const { clock } = this.#world.machine;
     const stepped = clock.step();
-    const stuck = clock.nowMs - this.#progressAtMs > STUCK_MS || ++this.#stepsWithout > STUCK_STEPS;
+    const withoutMs = clock.nowMs - this.#progressAtMs;
+    const stuck = withoutMs > STUCK_MS || ++this.#stepsWithout > STUCK_STEPS + STUCK_STEPS_A_MS * withoutMs;
     if (stuck) violated("BOUNDED_WAIT", "nothing ends any more");
     this.#world.runMicrotasks();
     return stepped;

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PortableEngine } from "../../dist/engine.js";
+import { NO_FAULTS } from "../../dist/model/scheme.js";
 import type { Design } from "../../dist/model/tables.js";
 import { segmentOf } from "../../dist/segment.js";
 import { simulate } from "../../dist/simulate/run.js";
@@ -11,7 +12,7 @@ import type { Swarm } from "../../dist/simulate/swarm.js";
 /** A run that is about nothing else. */
 const ALONE: Partial<Swarm> = {
   timing: { deviceMs: [0.01, 0.2], releaseMs: 1, tagMs: 0, tags: "own", wakeMs: 0.005 },
-  faults: { eio: 0, short: 0, noLease: 0 },
+  faults: NO_FAULTS,
   inFlight: 1,
   mappedMs: 0.3,
   memlockPages: 0,

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mutate, SIMULATED } from "../../dist/cli/check/mutate.js";
+import { NO_FAULTS } from "../../dist/model/scheme.js";
 import type { simulate } from "../../dist/simulate/run.js";
 import { type Swarm, swarmOf } from "../../dist/simulate/swarm.js";
 
@@ -29,7 +30,7 @@ function storm(seed: number): Partial<Swarm> {
   return {
     engine: { ...engine, events: { userfaultfd: true } },
     timing: { ...timing, deviceMs: [0.001, 0.002] },
-    faults: { eio: 0, short: 0, noLease: 0 },
+    faults: NO_FAULTS,
     requestPages: 1,
     writeShare: 0,
     operationMs: 0,

@@ -6,7 +6,7 @@ import { parse } from "yaml";
 import { parseJson } from "../../dist/cli/json-source.js";
 import { Gate } from "../../dist/core/gate.js";
 import { Leases } from "../../dist/core/leases.js";
-import { ModelScheme } from "../../dist/model/scheme.js";
+import { ModelScheme, NO_FAULTS } from "../../dist/model/scheme.js";
 import { campaign } from "../../dist/simulate/campaign.js";
 import { changesOf } from "../../dist/simulate/changes.js";
 import { type CampaignReport, merge, missingOf, type ReportSource, readReport } from "../../dist/simulate/report.js";
@@ -173,7 +173,7 @@ test("a report of another format, engine or campaign is refused, with its line; 
 
 test("changes that no run could have are refused", () => {
   const { engine, timing } = swarmOf(1);
-  const right = { inFlight: 2, engine, timing, faults: { eio: 0, short: 1, noLease: 0 } };
+  const right = { inFlight: 2, engine, timing, faults: { ...NO_FAULTS, short: 1 } };
   assert.deepEqual(changesOf(1, right), right);
   const wrong: readonly [unknown, RegExp][] = [
     [3, /names with values/],
@@ -183,8 +183,8 @@ test("changes that no run could have are refused", () => {
     [{ inFlight: 0 }, /"inFlight"/],
     [{ arenaMiB: -5 }, /"arenaMiB"/],
     [{ busyMs: Number.NaN }, /"busyMs" is a number from 0 on/],
-    [{ faults: { eio: 0 } }, /"short" is missing/],
-    [{ faults: 1 }, /"faults" has eio/],
+    [{ faults: { fails: 0 } }, /"short" is missing/],
+    [{ faults: 1 }, /"faults" has fails/],
     [{ timing: { ...timing, deviceMs: [1] } }, /"timing.deviceMs" is 2 values/],
     [{ timing: { ...timing, deviceMs: [2, 1] } }, /from its least time to its most/],
     [{ timing: { ...timing, tags: "late" } }, /"timing.tags" is own or in order/],
