@@ -42,11 +42,14 @@ export function toReplay(file: string, engine: string): { report: CampaignReport
   return { report, note };
 }
 
-export function renderCampaign(report: CampaignReport): string {
+export function renderCampaign(report: CampaignReport, cpuSeconds?: number): string {
   const { runs, requests, operations, virtualMs, failures } = report;
   const count = (n: number): string => Math.round(n).toLocaleString("en");
   return [
     `${nameOf(report)}: ${count(runs)} runs, ${count(requests)} requests, ${count(operations)} memory operations in ${count(virtualMs / 1000)} s of virtual time`,
+    ...(cpuSeconds === undefined
+      ? []
+      : [`${count(requests / cpuSeconds)} requests a second of CPU time, ${cpuSeconds.toFixed(1)} s of it`]),
     // A shard alone is meant to be one.
     ...(report.shards.length > 1 ? missingOf(report) : []),
     ...failures.flatMap((failure) => renderFailure(failure, report.mutant)),

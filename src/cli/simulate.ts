@@ -25,7 +25,7 @@ const USAGE = 2;
 
 interface Flags {
   readonly seed: number;
-  readonly runs: number;
+  readonly runs?: number;
   readonly requests: number;
   readonly shard?: Shard;
   readonly change?: unknown;
@@ -38,6 +38,8 @@ interface Flags {
   readonly calibrate?: true;
 }
 
+/** Runs of a campaign where nobody says how many. */
+const RUNS = 100;
 /** What says which runs are made. */
 const RUN_ONLY = ["runs", "requests", "shard", "change", "trace", "mutant"];
 /** What is of use only where the engine runs. */
@@ -49,18 +51,18 @@ export function simulateCommand(version: string): Command {
       "The engine in a simulated machine, in virtual time, under random load and faults: the same seed is the same run",
     )
     .option("--seed <n>", "the first seed", wholeNumber, 1)
-    .option("--runs <n>", "how many seeds, one after the other", wholeNumber, 100)
+    .option(
+      "--runs <n>",
+      `how many seeds, one after the other (default: ${RUNS}; 1 with --trace or --change)`,
+      wholeNumber,
+    )
     .option("--requests <n>", "requests of a run", wholeNumber, 2000)
     .option(
       "--shard <i/n>",
       "only every n-th seed, from the i-th (0 to n-1) on; just n: i is $JOB_COMPLETION_INDEX",
       shard,
     )
-    .option(
-      "--change <json>",
-      "with one run: what is to be otherwise than the seed has it, as a failure says it",
-      change,
-    )
+    .option("--change <json>", "what is to be otherwise than the seeds have it, as a failure says it", change)
     .option("--trace", "with one run: everything that happens, line by line")
     .option("--mutant <name>", "with one protective step of the engine left out, as in check")
     .addOption(
@@ -156,12 +158,17 @@ async function withSimulation(mutant: string | null, body: (simulation: Simulati
 }
 
 async function runOn(simulation: Simulation, flags: Flags, changes: Partial<Swarm>, ran: Ran): Promise<void> {
-  if (flags.trace === true || flags.change !== undefined) await oneRun(simulation, flags, changes);
-  else conclude(await runAll(simulation, flags, ran), flags);
+  const one = flags.trace === true || (flags.change !== undefined && flags.runs === undefined);
+  if (one) return oneRun(simulation, flags, changes);
+  const before = process.cpuUsage();
+  const report = await runAll(simulation, flags, changes, ran);
+  const { user, system } = process.cpuUsage(before);
+  conclude(report, flags, (user + system) / 1e6);
 }
 
-function conclude(report: CampaignReport, { json }: Flags): void {
-  if (writeJson("simulate", report, json)) process.stdout.write(renderCampaign(report));
+/** `cpuSeconds`: that it took; not part of the report, which is the same wherever it's made. */
+function conclude(report: CampaignReport, { json }: Flags, cpuSeconds?: number): void {
+  if (writeJson("simulate", report, json)) process.stdout.write(renderCampaign(report, cpuSeconds));
   if (report.failures.length > 0) process.exitCode ??= FAILED;
 }
 
@@ -192,7 +199,12 @@ async function replay(file: string, engine: string): Promise<void> {
   });
 }
 
-async function runAll({ campaign }: Simulation, flags: Flags, ran: Ran): Promise<CampaignReport> {
+async function runAll(
+  { campaign }: Simulation,
+  flags: Flags,
+  changes: Partial<Swarm>,
+  ran: Ran,
+): Promise<CampaignReport> {
   const interrupt = onInterrupt();
   const bar = process.stderr.isTTY
     ? new SingleBar({
@@ -205,8 +217,9 @@ async function runAll({ campaign }: Simulation, flags: Flags, ran: Ran): Promise
   try {
     const report = await campaign({
       seed: flags.seed,
-      runs: flags.runs,
+      runs: flags.runs ?? RUNS,
       requests: flags.requests,
+      changes,
       shard: flags.shard ?? { index: 0, of: 1 },
       ...ran,
       signal: interrupt.signal,

@@ -10,25 +10,27 @@ export interface CampaignOptions extends Ran {
   readonly seed: number;
   readonly runs: number;
   readonly requests: number;
+  /** What is to be otherwise in all of them than their seeds have it. */
+  readonly changes?: Partial<Swarm>;
   readonly shard: Shard;
   readonly signal?: AbortSignal;
   progress?(done: number, of: number, failures: number): void;
 }
 
 export async function campaign(options: CampaignOptions): Promise<CampaignReport> {
-  const { engine, mutant, shard } = options;
-  const asked = { seed: options.seed, runs: options.runs, requests: options.requests };
+  const { engine, mutant, shard, changes = {} } = options;
+  const asked = { seed: options.seed, runs: options.runs, requests: options.requests, changes };
   const seeds = seedsOf(asked.seed, asked.runs, shard);
   const failures: FoundFailure[] = [];
   let [runs, requests, operations, virtualMs] = [0, 0, 0, 0];
   for (const seed of seeds) {
     if (options.signal?.aborted === true) break;
-    const report = await simulate({ seed, requests: options.requests });
+    const report = await simulate({ seed, requests: options.requests, changes });
     runs++;
     requests += report.requests;
     operations += report.operations;
     virtualMs += report.virtualMs;
-    if (report.failure !== null) failures.push(await shrink(seed, options.requests, report.failure));
+    if (report.failure !== null) failures.push(await shrink(seed, asked, report.failure));
     options.progress?.(runs, seeds.length, failures.length);
   }
   const shards = [{ ...shard, runs }];
@@ -52,6 +54,7 @@ const SIMPLER: readonly Partial<Swarm>[] = [
   { ownDiscardMs: 0 },
   { foreignUnmapMs: 0 },
   { foreignDiscardMs: 0 },
+  { mappedFile: "none" },
   { faults: NO_FAULTS },
   { writeShare: 0 },
   { requestPages: 1 },
@@ -62,10 +65,10 @@ const SIMPLER: readonly Partial<Swarm>[] = [
 ];
 
 /** The same failure with less: leaves out whatever it happens without, and ends with the request that it needs. */
-async function shrink(seed: number, asked: number, failure: Failure): Promise<FoundFailure> {
+async function shrink(seed: number, asked: CampaignReport["asked"], failure: Failure): Promise<FoundFailure> {
   const full = swarmOf(seed);
-  let changes: Partial<Swarm> = {};
-  let best = { requests: asked, failure };
+  let { changes } = asked;
+  let best = { requests: asked.requests, failure };
   const attempt = async (requests: number, tried: Partial<Swarm>): Promise<boolean> => {
     const again = await simulate({ seed, requests, changes: tried });
     if (again.failure?.what !== failure.what) return false;

@@ -74,7 +74,7 @@ export class Children {
     // The proposal: I/O is in flight. The next one may find it otherwise.
     if (copied === WAIT) return;
     if (copied < 0) violated("STATE", `fork failed with ${copied}`);
-    trace.note("fork", [process, copied]);
+    trace.note("process % is forked; % pinned pages are copied", [process, copied]);
     const child = { process, pages, content, orZero };
     this.#living.push(child);
     machine.clock.after(this.#draw.life.upTo(4 * swarm.forkMs), () => this.#end(child));
@@ -113,6 +113,6 @@ export class Children {
     for (let i = 0; i < child.content.length; i++) this.#look(child, i);
     exit(this.#parts.machine, child.process);
     this.#living.splice(this.#living.indexOf(child), 1);
-    this.#parts.trace.note("exit", [child.process]);
+    this.#parts.trace.note("process % exits", [child.process]);
   }
 }

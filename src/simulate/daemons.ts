@@ -17,12 +17,13 @@ export interface DaemonParts extends ChildrenParts {
 }
 
 export function startDaemons(parts: DaemonParts): void {
-  const { swarm, machine, requests, often, touched } = parts;
+  const { swarm, machine, requests, often, touched, trace } = parts;
   /** A step that is about a page of some buffer. */
   const onPages = (name: string, meanMs: number, run: (page: number) => void, mostPerRequest?: number): void => {
     const buffer = machine.random.stream(`${name}: page`);
     const step = (): void => {
       const page = requests.firstPage(buffer.below(requests.buffers.length));
+      trace.tell(`${name}: page %`, [page]);
       run(page);
       touched(page);
     };

@@ -92,7 +92,7 @@ export class MappedFile {
       this.#busy[i] = 0;
     }
     this.#check(i);
-    this.#parts.trace.note(`mapped file: ${act}`, [i, this.#content[i]!]);
+    this.#parts.trace.note(`mapped file: ${act} of page %, which is to hold %`, [i, this.#content[i]!]);
   }
 
   async #act(act: (typeof ACTS)[number], i: number): Promise<void> {

@@ -284,7 +284,7 @@ export class OtherThreads {
   }
 
   #note(what: string, { first, count }: Pages): void {
-    this.#parts.note(what, [first, count, Math.round(1000 * this.#parts.world.machine.clock.nowMs)]);
+    this.#parts.note(`${what} % pages from page % on`, [count, first]);
   }
 
   #discardBegins({ first, count }: Pages): number[] {

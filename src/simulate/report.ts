@@ -28,8 +28,13 @@ export interface Ran {
 
 export interface CampaignReport extends Ran {
   readonly format: typeof FORMAT;
-  /** What was asked for of all shards together: seeds from the first on, and requests of each run. */
-  readonly asked: { readonly seed: number; readonly runs: number; readonly requests: number };
+  /** What was asked for of all shards together: seeds from the first on, requests of each run, and what is otherwise in it. */
+  readonly asked: {
+    readonly seed: number;
+    readonly runs: number;
+    readonly requests: number;
+    readonly changes: Partial<Swarm>;
+  };
   /** Those that are in here, and runs that they came to. */
   readonly shards: readonly (Shard & { readonly runs: number })[];
   readonly runs: number;
@@ -78,6 +83,7 @@ export function readReport(source: ReportSource): CampaignReport {
     if (!Number.isSafeInteger(value) || (value as number) < 0) refuse(path, `"${path.join(".")}" is a whole number`);
   };
   for (const key of ["seed", "runs", "requests"] as const) whole(["asked", key], report.asked?.[key]);
+  changesOf(report.asked.seed, report.asked.changes, (inside) => at(source, ["asked", "changes", ...inside]));
   for (const key of ["runs", "requests", "operations"] as const) whole([key], report[key]);
   if (!Array.isArray(report.shards) || report.shards.length === 0) refuse(["shards"], '"shards" says which these are');
   report.shards.forEach((shard, i) => {
@@ -115,9 +121,10 @@ export function merge(sources: readonly ReportSource[]): CampaignReport {
     };
     if (report.engine !== first.engine || report.mutant !== first.mutant)
       refuse(["engine"], `it's of ${nameOf(report)}, ${sources[0]!.name} of ${nameOf(first)}`);
-    for (const key of ["seed", "runs", "requests"] as const)
-      if (report.asked[key] !== first.asked[key])
-        refuse(["asked", key], `another campaign: ${key} ${report.asked[key]}, not ${first.asked[key]}`);
+    for (const key of ["seed", "runs", "requests", "changes"] as const) {
+      const [its, theirs] = [report, first].map(({ asked }) => JSON.stringify(asked[key]));
+      if (its !== theirs) refuse(["asked", key], `another campaign: ${key} ${its}, not ${theirs}`);
+    }
     for (const [j, { index, of }] of report.shards.entries()) {
       if (of !== first.shards[0]!.of) refuse(["shards", String(j)], `of ${of} shards, not of ${first.shards[0]!.of}`);
       if (whose.has(index)) refuse(["shards", String(j)], `shard ${index} is in ${whose.get(index)} too`);

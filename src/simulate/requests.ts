@@ -118,6 +118,7 @@ export class Requests {
     this.#parts.others?.begins(buffer);
     this.#block[buffer] = block;
     const first = this.firstPage(buffer);
+    this.#parts.trace.tell("read by buffer %, page %, of block %", [buffer, first, block]);
     for (let i = 0; i < this.#pages; i++) this.#discards[buffer * this.#pages + i] = oracle.readBegins(first + i);
     return true;
   }
@@ -155,6 +156,7 @@ export class Requests {
     const answer = file.submit("write", this.buffers[buffer]!, block * PAGE_BYTES, this.#writeDone[buffer]!);
     if (answer === "busy") return false;
     others?.begins(buffer);
+    this.#parts.trace.tell("write by buffer %, page %, of block %", [buffer, first, block]);
     return true;
   }
 
@@ -181,9 +183,9 @@ export class Requests {
 
   /** False: it was on memory that somebody else has unmapped. */
   #ended(buffer: number, op: string, errno: number, bytes: number): boolean {
-    const { machine, trace, progressed, others } = this.#parts;
+    const { trace, progressed, others } = this.#parts;
     progressed();
-    trace.note(op, [buffer, errno, bytes, Math.round(1000 * machine.clock.nowMs)]);
+    trace.note(`${op} by buffer % ends: errno %, % bytes`, [buffer, errno, bytes]);
     this.inFlight--;
     if (others !== null && !others.ends(buffer, errno)) {
       if (others.isOfUse(buffer)) this.#idle.push(buffer);

@@ -91,7 +91,7 @@ class Run {
   readonly #others: OtherThreads | null;
 
   constructor({ seed, requests, changes, steps }: RunOptions) {
-    this.trace = new Trace(steps);
+    this.trace = new Trace(steps ?? null, () => this.nowMs);
     this.#swarm = { ...swarmOf(seed), ...changes };
     this.#most = requests;
     const { monitorTiming, callTiming, foreignUnmapMs, mappedFile } = this.#swarm;
@@ -160,9 +160,8 @@ class Run {
     const requests = await this.#until(this.#open());
     this.#requests = requests;
     this.#daemons(requests);
-    const began = this.nowMs;
     await this.#goOn(() => this.#isOver(requests));
-    this.trace.note("load", [this.submitted, Math.round(1000 * (this.nowMs - began))]);
+    this.trace.note("all % requests have ended", [this.submitted]);
     requests.checkAll();
     await this.#until(this.#engine.close());
     this.#others?.check();
@@ -325,7 +324,7 @@ class Run {
     this.#often("own discard", ownDiscardMs, () => others.discardHere(), operationsPerRequest);
     if (monitorDiesMs === 0) return;
     this.#world.machine.clock.after(monitorDiesMs, () => {
-      this.trace.note("the monitor dies", [Math.round(1000 * this.nowMs)]);
+      this.trace.note("the monitor dies", []);
       others.stop();
       this.#world.killMonitor();
     });
@@ -371,11 +370,17 @@ class Run {
     const { random } = this.#world.machine;
     const name = random.pick("which operation", this.#swarm.nodes > 1 ? [...OPERATIONS, "migrate"] : OPERATIONS);
     const buffer = random.stream("operand").below(requests.buffers.length);
+    this.trace.tell(`${name} of buffer %, page %`, [buffer, requests.firstPage(buffer)]);
     try {
       const report = await this.#perform(name, requests.buffers[buffer]!, requests.firstPage(buffer));
       this.#progress();
       this.#touched();
-      this.trace.note(name, [report.pages, report.done, report.busy, Math.round(1000 * this.nowMs)]);
+      this.trace.note(`${name} of buffer % ends: % pages, % done, % busy`, [
+        buffer,
+        report.pages,
+        report.done,
+        report.busy,
+      ]);
       if (report.done + report.busy !== report.pages) violated("STATE", `${name} says ${JSON.stringify(report)}`);
     } catch (error) {
       this.#error ??= error;

@@ -1,20 +1,43 @@
-/** Everything that happened in a run, as a digest that says whether two runs were the same, and as lines where somebody wants to read. */
+/** What happened in a run, as a digest that says whether two runs were the same, and as lines where somebody wants to read. */
 
 const FNV_PRIME = 0x01000193;
 
 export class Trace {
-  readonly #steps: ((line: string) => void) | undefined;
+  readonly #steps: ((line: string) => void) | null;
+  readonly #nowMs: () => number;
+  /** Of the texts, which are few. */
+  readonly #hashes = new Map<string, number>();
   #low = 0x811c9dc5;
   #high = 0x1b873593;
 
-  constructor(steps?: (line: string) => void) {
+  constructor(steps: ((line: string) => void) | null, nowMs: () => number) {
     this.#steps = steps;
+    this.#nowMs = nowMs;
   }
 
+  /** `what` has a % for each of the numbers. */
   note(what: string, numbers: readonly number[]): void {
-    for (let i = 0; i < what.length; i++) this.#mix(what.charCodeAt(i));
+    this.#mix(this.#hashOf(what));
+    this.#mix(Math.round(1000 * this.#nowMs()));
     for (const n of numbers) this.#mix(n | 0);
-    this.#steps?.(`${what} ${numbers.join(" ")}`);
+    this.tell(what, numbers);
+  }
+
+  /** For whoever reads only: the digest doesn't know of it. */
+  tell(what: string, numbers: readonly number[]): void {
+    if (this.#steps === null) return;
+    let next = 0;
+    this.#steps(`${this.#nowMs().toFixed(3).padStart(10)} ms  ${what.replace(/%/g, () => String(numbers[next++]))}`);
+  }
+
+  #hashOf(text: string): number {
+    let hash = this.#hashes.get(text);
+    if (hash === undefined) {
+      hash = 0x811c9dc5;
+      for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), FNV_PRIME);
+      this.#hashes.set(text, hash);
+    }
+    return hash;
   }
 
   #mix(n: number): void {

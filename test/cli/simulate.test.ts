@@ -33,6 +33,17 @@ test("--replay has the failures of a report again; those of another version are 
   assert.match(other.stderr, /report\.json:3: these seeds are of pinless 0\.0\.1 .*; this is pinless /);
 });
 
+test("--change alone is one run, with --runs it's of all of them, and of what a failure of theirs needs", async () => {
+  const change = ["--requests", "200", "--change", '{"design":"notifier"}'];
+  const one = await simulate(change);
+  assert.deepEqual([one.code, JSON.parse(one.stdout).failure], [0, null], one.stderr);
+  const broken = ["--runs", "4", "--json", "-", "--mutant", "no-hold"];
+  const { failures, ...report } = JSON.parse((await simulate([...change, ...broken])).stdout);
+  assert.deepEqual([report.runs, report.asked.changes], [4, { design: "notifier" }]);
+  assert.ok(failures.length > 0);
+  for (const { changes } of failures) assert.equal(changes.design, "notifier");
+});
+
 test("what can't be meant is said in a line, and nothing runs", async (t) => {
   const directory = scratchDirectory(t);
   const broken = path.join(directory, "broken.json");
