@@ -1,47 +1,55 @@
 /** What can happen, one number each: its kind, whom it is about, and what happens in the middle of it. */
 
-import { inWords, nameOfInvalidation, nameOfRequest, nameOfThread, namesOfThreads } from "./ground.js";
-import { ARM, BEFORE_TAKE, DELIVER, ENTER, POPULATE, SUBMIT as SUBMISSION, TAKE } from "./kernel.js";
+import { ARM, POPULATE, SUBMIT as SUBMISSION, TAKE } from "./kernel.js";
+import {
+  CALL,
+  CANCEL,
+  CLOCK,
+  COMPACT,
+  COMPLETE,
+  FAIL,
+  FINISH,
+  FIRST_KSWAPD,
+  FIRST_MEANWHILE,
+  GIVE_UP,
+  GO_ON,
+  HEAR_LOSS,
+  KINDS,
+  KSWAPD_COMES,
+  LATE_END,
+  LET_GO,
+  LOOK,
+  LOOK_AT_CLOCK,
+  LOSE,
+  MEANWHILE,
+  MESSAGE,
+  MICROTASKS,
+  MONITOR,
+  MOST_STEPS,
+  OBJECTS,
+  ONE_HOOK,
+  OPERATE,
+  RECLAIM,
+  REFUSE_POPULATE,
+  REFUSE_SUBMISSION,
+  REFUSE_TAKE,
+  SEE,
+  SEE_NOBODY,
+  SEE_OURS,
+  SHORTEN,
+  SLEEP,
+  SOON,
+  STALL,
+  START,
+  SUBMIT,
+  TAG,
+  TICK,
+  WAKE,
+} from "./kinds.js";
 import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
+import { inWords } from "./words.js";
 import type { World } from "./world.js";
-
-const SUBMIT = 0;
-const START = 1;
-const OPERATE = 2;
-const FINISH = 3;
-const CANCEL = 4;
-const MICROTASKS = 5;
-const SOON = 6;
-const WAKE = 7;
-const MESSAGE = 8;
-const TICK = 9;
-/** The clock looks, with no more time gone by. */
-const LOOK_AT_CLOCK = 10;
-const STALL = 11;
-const COMPLETE = 12;
-const FAIL = 13;
-const SHORTEN = 14;
-const LET_GO = 15;
-const TAG = 16;
-const RECLAIM = 17;
-const COMPACT = 18;
-const CALL = 19;
-const GO_ON = 20;
-const SEE = 21;
-const SEE_OURS = 22;
-const MONITOR = 23;
-const GIVE_UP = 24;
-const LOOK = 25;
-const CLOCK = 26;
-const SLEEP = 27;
-const SEE_NOBODY = 28;
-const LOSE = 29;
-const HEAR_LOSS = 30;
-
-const KINDS = 32;
-const OBJECTS = 32;
-const ONE_HOOK = KINDS * OBJECTS;
 
 /**
  * Which kinds of actions can be done in either order, with the same state after both and neither in the other's way. What the program asks
@@ -60,26 +68,6 @@ function independence({ scheme, foreign, stalls, lateRelease }: Scenario): Uint8
   for (const a of program) for (const b of [COMPLETE, FAIL, SHORTEN, TAG]) both(a, b);
   return table;
 }
-
-/** In the middle of an action: the kernel refuses a lease or a populate; or other threads take so many steps during a call. */
-const REFUSE_TAKE = 1;
-const REFUSE_POPULATE = 2;
-const LATE_END = 3;
-const REFUSE_SUBMISSION = 4;
-const FIRST_MEANWHILE = 5;
-const MEANWHILE = [
-  { call: TAKE, name: "lease" },
-  { call: POPULATE, name: "populate" },
-  { call: ENTER, name: "submission" },
-  { call: DELIVER, name: "completion" },
-] as const;
-const MOST_STEPS = 7;
-/** Or kswapd takes a page before or after the pages of a lease are pinned, and a load by other code brings it back, clean. */
-const FIRST_KSWAPD = FIRST_MEANWHILE + MEANWHILE.length * MOST_STEPS;
-const KSWAPD_COMES = [
-  { call: BEFORE_TAKE, name: "before" },
-  { call: POPULATE, name: "after" },
-] as const;
 
 export class Actions {
   readonly #world: World;
@@ -414,92 +402,6 @@ export class Actions {
 
   /** Who does what, in words. */
   describe(action: number): string {
-    const hook = Math.floor(action / ONE_HOOK);
-    const what = this.#describe(action % KINDS, Math.floor(action / KINDS) % OBJECTS);
-    if (hook === 0) return what;
-    if (hook === REFUSE_SUBMISSION) return `${what}; the kernel takes no submission`;
-    if (hook === LATE_END) return `${what}; just before it sleeps, something ends`;
-    if (hook < FIRST_MEANWHILE) return `${what}; the kernel refuses a ${hook === REFUSE_TAKE ? "lease" : "populate"}`;
-    if (hook >= FIRST_KSWAPD) {
-      const { name } = KSWAPD_COMES[(hook - FIRST_KSWAPD) % KSWAPD_COMES.length]!;
-      const page = Math.floor((hook - FIRST_KSWAPD) / KSWAPD_COMES.length);
-      return `${what}; just ${name} a lease is taken kswapd takes page ${page}, and a load of other code's brings it back`;
-    }
-    const steps = ((hook - FIRST_MEANWHILE) % MOST_STEPS) + 1;
-    const call = MEANWHILE[Math.floor((hook - FIRST_MEANWHILE) / MOST_STEPS)]!.name;
-    return `${what}; during its first ${call} other threads take ${steps} step${steps === 1 ? "" : "s"}`;
-  }
-
-  #describe(kind: number, object: number): string {
-    const { scenario } = this.#world.ground;
-    const request = scenario.requests[object];
-    const invalidation = scenario.invalidations[object];
-    const call = scenario.foreign[object];
-    switch (kind) {
-      case SUBMIT:
-        return `the program submits ${nameOfRequest(object)}: ${request!.write ? `write ${inWords(request!)} to its file` : `read its file into ${inWords(request!)}`}`;
-      case START:
-        return `the program starts ${nameOfInvalidation(object)}: ${invalidation!.event} of ${inWords(invalidation!)}${invalidation!.blockable ? "" : ", which may not wait"}`;
-      case OPERATE:
-        return `the memory thread makes the call of ${nameOfInvalidation(object)}`;
-      case FINISH:
-        return `the program ends ${nameOfInvalidation(object)}, after its operation`;
-      case CANCEL:
-        return `the program cancels ${nameOfRequest(object)}`;
-      case MICROTASKS:
-        return "the engine has its turn (a microtask)";
-      case SOON:
-        return "the engine has its turn (soon)";
-      case WAKE:
-        return "the engine is woken, and has its turn";
-      case MESSAGE:
-        return `the engine hears from the monitor: ${this.#world.messages.nextMessage}`;
-      case TICK:
-        return "time passes, and the engine's clock looks";
-      case LOOK_AT_CLOCK:
-        return "the engine's clock looks";
-      case STALL:
-        return "time passes, and the engine's thread is busy";
-      case COMPLETE:
-        return `the device serves ${nameOfRequest(object)}`;
-      case FAIL:
-        return `the device fails ${nameOfRequest(object)} with EIO`;
-      case SHORTEN:
-        return `the device ends ${nameOfRequest(object)} after its first page`;
-      case LET_GO:
-        return `the kernel lets go of ${nameOfRequest(object)}'s pages`;
-      case TAG:
-        return `the kernel posts the tag of slot ${object}`;
-      case RECLAIM:
-        return `kswapd takes page ${object}`;
-      case COMPACT:
-        return `compaction moves page ${object}`;
-      case CALL:
-        return `${call!.own ? "the program's own thread" : nameOfThread(object)} calls ${call!.call === "unmap" ? "munmap" : "madvise(DONTNEED)"} on ${inWords(call!)}${call!.call === "unmap" ? ": they're gone" : ""}, and ${call!.unseen ? "its event is there" : "waits"} (${nameOfThread(object)})`;
-      case GO_ON:
-        return `${nameOfThread(object)} goes on: its pages go, and it leaves its call`;
-      case SEE:
-        return `the monitor sees who waits: ${namesOfThreads(this.#world.monitor.visible)}`;
-      case SLEEP:
-        return `${nameOfThread(object)} sleeps, so that the monitor can see it`;
-      case SEE_NOBODY:
-        return "the monitor sees nobody who waits, though there's an event: it announces all that it follows";
-      case SEE_OURS:
-        return "the monitor sees that our own memory thread waits, and lets it go";
-      case MONITOR:
-        return "the monitor goes on";
-      case GIVE_UP:
-        return "the monitor gives up waiting for the engine";
-      case LOOK:
-        return `the monitor sees that ${this.#world.monitor.together(object)} left`;
-      case LOSE:
-        return "the monitor's thread ends, and lets everybody go";
-      case HEAR_LOSS:
-        return this.#world.ground.w[S.LOST] === 1
-          ? "the engine hears that the monitor has ended"
-          : "time passes, and whoever the monitor had let go has left: the engine settles what it had begun and announced";
-      default:
-        return "the monitor's lease clock takes a step";
-    }
+    return inWords(this.#world, action);
   }
 }

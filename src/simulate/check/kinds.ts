@@ -1,0 +1,60 @@
+/** The numbers of what can happen: a kind, an object, and a hook, which is what comes in its middle. */
+
+import { BEFORE_TAKE, DELIVER, ENTER, POPULATE, TAKE } from "./kernel.js";
+
+export const SUBMIT = 0;
+export const START = 1;
+export const OPERATE = 2;
+export const FINISH = 3;
+export const CANCEL = 4;
+export const MICROTASKS = 5;
+export const SOON = 6;
+export const WAKE = 7;
+export const MESSAGE = 8;
+export const TICK = 9;
+/** The clock looks, with no more time gone by. */
+export const LOOK_AT_CLOCK = 10;
+export const STALL = 11;
+export const COMPLETE = 12;
+export const FAIL = 13;
+export const SHORTEN = 14;
+export const LET_GO = 15;
+export const TAG = 16;
+export const RECLAIM = 17;
+export const COMPACT = 18;
+export const CALL = 19;
+export const GO_ON = 20;
+export const SEE = 21;
+export const SEE_OURS = 22;
+export const MONITOR = 23;
+export const GIVE_UP = 24;
+export const LOOK = 25;
+export const CLOCK = 26;
+export const SLEEP = 27;
+export const SEE_NOBODY = 28;
+export const LOSE = 29;
+export const HEAR_LOSS = 30;
+
+export const KINDS = 32;
+export const OBJECTS = 32;
+export const ONE_HOOK = KINDS * OBJECTS;
+
+/** In the middle of an action: the kernel refuses a lease or a populate; or other threads take so many steps during a call. */
+export const REFUSE_TAKE = 1;
+export const REFUSE_POPULATE = 2;
+export const LATE_END = 3;
+export const REFUSE_SUBMISSION = 4;
+export const FIRST_MEANWHILE = 5;
+export const MEANWHILE = [
+  { call: TAKE, name: "lease" },
+  { call: POPULATE, name: "populate" },
+  { call: ENTER, name: "submission" },
+  { call: DELIVER, name: "completion" },
+] as const;
+export const MOST_STEPS = 7;
+/** Or kswapd takes a page before or after the pages of a lease are pinned, and a load by other code brings it back, clean. */
+export const FIRST_KSWAPD = FIRST_MEANWHILE + MEANWHILE.length * MOST_STEPS;
+export const KSWAPD_COMES = [
+  { call: BEFORE_TAKE, name: "before" },
+  { call: POPULATE, name: "after" },
+] as const;
