@@ -109,6 +109,8 @@ export class ModelScheme implements Scheme, Registrations {
   /** What has ended: a request's slot and result; or a buffer slot, with no result. */
   readonly #completions: { slot: number; result: number | null }[] = [];
   readonly #tags: Tags;
+  /** Requests that have completed, and whose pages the kernel holds on to. */
+  #held = 0;
   #armed = false;
 
   constructor(machine: Machine, options: ModelSchemeOptions) {
@@ -245,8 +247,16 @@ export class ModelScheme implements Scheme, Registrations {
     const registered = this.registrations !== null && machine.isRegistered(request);
     const holds = !registered && machine.random.stream("pages are let go late").chance(1 / 8);
     const { releaseMs } = this.#options.timing;
-    if (holds) machine.clock.after(machine.random.stream("release ms").upTo(releaseMs), () => this.#let(request));
-    else this.#let(request);
+    // So many at a time as leave room for others.
+    if (!holds || this.#held >= machine.size.requests / 2) {
+      this.#let(request);
+      return;
+    }
+    this.#held++;
+    machine.clock.after(machine.random.stream("release ms").upTo(releaseMs), () => {
+      this.#held--;
+      this.#let(request);
+    });
   }
 
   #let(request: number): void {

@@ -11,7 +11,7 @@ import { campaign } from "../../dist/simulate/campaign.js";
 import { changesOf } from "../../dist/simulate/changes.js";
 import { type CampaignReport, merge, missingOf, type ReportSource, readReport } from "../../dist/simulate/report.js";
 import { type RunReport, simulate } from "../../dist/simulate/run.js";
-import { swarmOf } from "../../dist/simulate/swarm.js";
+import { type Swarm, swarmOf } from "../../dist/simulate/swarm.js";
 
 const ALL = { index: 0, of: 1 };
 const runs = Number(process.env.PINLESS_RUNS ?? 40);
@@ -80,6 +80,18 @@ test("the engine holds on the proposal's kernel too, where invalidations wait fo
     const { failure, requests } = await simulate({ seed, requests: 300, changes: { design: "notifier" } });
     assert.deepEqual([failure, requests], [null, 300], `seed ${seed}`);
   }
+});
+
+test("pages that the kernel lets go of late don't fill it up, however fast the device is", async () => {
+  const { timing, engine } = swarmOf(80);
+  const changes: Partial<Swarm> = {
+    engine: { ...engine, scheme: "io_uring", pin: "per-io", depth: 32 },
+    timing: { ...timing, deviceMs: [0.001, 0.002], releaseMs: 9.4 },
+    inFlight: 32,
+  };
+  const { failure, virtualMs } = await simulate({ seed: 80, requests: 40_000, changes });
+  assert.equal(failure, null);
+  assert.ok(virtualMs < 200);
 });
 
 test("what failed is made smaller, and fails the same way", () =>
