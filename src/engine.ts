@@ -116,7 +116,8 @@ export class PortableEngine {
       notifier: this.notifier,
       tables: this.#tables,
       leases: this.#leases,
-      ...(host.reading === undefined ? {} : { reading: host.reading }),
+      // Who follows nobody isn't told when it's over.
+      ...(settings.userfaultfd && host.reading !== undefined ? { reading: host.reading } : {}),
       registered: this.pin === "lifetime" ? (place) => lifetimeSlot(this.#byTable[place.table], place) : null,
     });
     this.#lifetime = new LifetimeRegistrations(registrations, host.describe, this.#degraded);
