@@ -124,7 +124,7 @@ export class Requests {
   }
 
   #hasRead(buffer: number, errno: number, bytes: number): void {
-    if (!this.#ended(buffer, "read", errno, bytes)) return;
+    if (!this.#ended(buffer, "read by buffer % ends: errno %, % bytes", errno, bytes)) return;
     const { oracle } = this.#parts;
     const first = this.firstPage(buffer);
     for (let i = 0; i < this.#pages; i++) {
@@ -161,7 +161,7 @@ export class Requests {
   }
 
   #hasWritten(buffer: number, errno: number, bytes: number): void {
-    if (!this.#ended(buffer, "write", errno, bytes)) return;
+    if (!this.#ended(buffer, "write by buffer % ends: errno %, % bytes", errno, bytes)) return;
     const { oracle, machine, modelFile } = this.#parts;
     const first = this.firstPage(buffer);
     for (let i = 0; i < bytes / PAGE_BYTES; i++) {
@@ -182,17 +182,18 @@ export class Requests {
   }
 
   /** False: it was on memory that somebody else has unmapped. */
-  #ended(buffer: number, op: string, errno: number, bytes: number): boolean {
+  #ended(buffer: number, what: string, errno: number, bytes: number): boolean {
     const { trace, progressed, others } = this.#parts;
     progressed();
-    trace.note(`${op} by buffer % ends: errno %, % bytes`, [buffer, errno, bytes]);
+    trace.note(what, [buffer, errno, bytes]);
     this.inFlight--;
     if (others !== null && !others.ends(buffer, errno)) {
       if (others.isOfUse(buffer)) this.#idle.push(buffer);
       else this.#parts.lost(buffer);
       return false;
     }
-    if (errno !== 0 && !FAILURES.includes(-errno)) violated("EXACTLY_ONCE", `a ${op} ended with errno ${errno}`);
+    if (errno !== 0 && !FAILURES.includes(-errno))
+      violated("EXACTLY_ONCE", `by buffer ${buffer} I/O ended with errno ${errno}`);
     this.#idle.push(buffer);
     return true;
   }
