@@ -6,10 +6,11 @@ import { fileURLToPath } from "node:url";
 import { SingleBar } from "cli-progress";
 import { Command } from "commander";
 import type { CaseReport, Violation } from "../simulate/check/run.js";
-import { MUTANTS } from "./check/mutants.js";
-import { CHECKED, type MutatedModules, mutantNamed, mutate } from "./check/mutate.js";
+import { EXPLORED_MUTANTS, MUTANTS, mutantNamed } from "./check/mutants.js";
+import { CHECKED, type MutatedModules, mutate } from "./check/mutate.js";
 import { BUILT, runPool, type Work } from "./check/pool.js";
 import { parseScenario, ScenarioError, type ScenarioFile } from "./check/scenario-file.js";
+import { firstFailure, SIMULATED_MUTANTS } from "./check/simulated-mutants.js";
 import { onInterrupt } from "./interrupt.js";
 
 const FAILED = 1;
@@ -41,7 +42,7 @@ export function checkCommand(): Command {
 async function run(names: readonly string[], flags: Flags): Promise<void> {
   try {
     const files = readScenarios(names);
-    if (flags.mutants === true) await checkMutants(files, flags);
+    if (flags.mutants === true) await checkMutants(files, flags, names.length === 0);
     else await check(files, flags, names.length > 0);
   } catch (error) {
     if (!(error instanceof ScenarioError)) throw error;
@@ -187,21 +188,22 @@ interface MutantReport {
   states: number;
 }
 
-async function checkMutants(files: readonly ScenarioFile[], flags: Flags): Promise<void> {
+/** `all`: also those that random runs show, not only what scenarios that were named do. */
+async function checkMutants(files: readonly ScenarioFile[], flags: Flags, all: boolean): Promise<void> {
   const modules: MutatedModules[] = [];
   const reports: MutantReport[] = MUTANTS.map(({ name, leavesOut }) => {
     return { name, leavesOut, killed: false, invariant: null, message: null, case: null, states: 0 };
   });
   try {
-    for (const mutant of MUTANTS) modules.push(mutate(mutant, CHECKED));
-    const works: Work[] = MUTANTS.map((mutant, m) => ({
+    for (const mutant of EXPLORED_MUTANTS) modules.push(mutate(mutant, CHECKED));
+    const works: Work[] = EXPLORED_MUTANTS.map((mutant, m) => ({
       modules: modules[m]!.url,
       untilFound: true,
       orders: files
         .filter(({ name }) => name === mutant.shows)
         .flatMap(({ cases }) => cases.map((scenario) => ({ scenario, brief: true }))),
     }));
-    const whole = await pool(works, flags, MUTANTS.length, (report, m) => {
+    const whole = await pool(works, flags, works.length, (report, m) => {
       const mutant = reports[m]!;
       mutant.states += report.states;
       if (report.violation === null || mutant.killed) return;
@@ -212,6 +214,7 @@ async function checkMutants(files: readonly ScenarioFile[], flags: Flags): Promi
   } finally {
     for (const each of modules) each.remove();
   }
+  if (all) await simulateMutants(reports);
   const alive = reports.filter(({ killed }) => !killed);
   print({ format: "pinless-check-mutants/1", mutants: reports }, flags, () => [
     ...reports.map((m) => `${m.killed ? "killed" : "ALIVE "} ${m.name.padEnd(32)} ${m.message ?? m.leavesOut}`),
@@ -221,6 +224,16 @@ async function checkMutants(files: readonly ScenarioFile[], flags: Flags): Promi
     "",
   ]);
   if (alive.length > 0) process.exitCode = FAILED;
+}
+
+async function simulateMutants(reports: readonly MutantReport[]): Promise<void> {
+  for (const mutant of SIMULATED_MUTANTS) {
+    const found = await firstFailure(mutant);
+    if (found?.failure == null) continue;
+    const { what: invariant, message } = found.failure;
+    const seen = { killed: true, invariant, message, case: `simulate: seed ${found.seed}` };
+    Object.assign(reports.find(({ name }) => name === mutant.name)!, seen);
+  }
 }
 
 /** Explores with progress on a terminal. False: it was interrupted. */

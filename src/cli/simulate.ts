@@ -11,7 +11,8 @@ import { type CampaignReport, merge, type Ran, type Shard } from "../simulate/re
 import type { simulate } from "../simulate/run.js";
 import type { Swarm } from "../simulate/swarm.js";
 import { calibration } from "./calibration.js";
-import { mutantNamed, mutate, SIMULATED } from "./check/mutate.js";
+import { mutantNamed } from "./check/mutants.js";
+import { mutate, SIMULATED } from "./check/mutate.js";
 import { BUILT } from "./check/pool.js";
 import { ScenarioError } from "./check/scenario-file.js";
 import { onInterrupt } from "./interrupt.js";

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mutate, SIMULATED } from "../../dist/cli/check/mutate.js";
 import { BUILT } from "../../dist/cli/check/pool.js";
+import { SIMULATED_MUTANTS } from "../../dist/cli/check/simulated-mutants.js";
 import type { Flusher as FlusherOf } from "../../dist/model/flusher.js";
 import type { FILESYSTEMS as Filesystems } from "../../dist/model/tables.js";
 import type { World as WorldOf } from "../../dist/simulate/world.js";
@@ -68,14 +69,7 @@ async function corruptedBlocks(modules: URL): Promise<number> {
 
 test("bounce-for-files: straight into a mapping of btrfs, a device leaves wrong checksums; copied, it leaves none", async () => {
   assert.equal(await corruptedBlocks(BUILT), 0);
-  const mutant = {
-    name: "bounce-for-files",
-    leavesOut: "a device never writes into a mapped file",
-    file: "files/transfers.js",
-    from: "const usable = inArena && fits && (write || segment.copier === null);",
-    to: "const usable = inArena && fits;",
-    shows: "",
-  };
+  const mutant = SIMULATED_MUTANTS.find(({ name }) => name === "bounce-for-files")!;
   const modules = mutate(mutant, SIMULATED);
   try {
     assert.ok((await corruptedBlocks(modules.url)) > 0);

@@ -5,7 +5,6 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Mutant } from "./mutant.js";
-import { MUTANTS } from "./mutants.js";
 import { BUILT } from "./pool.js";
 import { ScenarioError } from "./scenario-file.js";
 
@@ -34,13 +33,6 @@ function modulesIn(folder: string): [path: string, text: string][] {
   return found;
 }
 
-/** The mutant of a name; an error names all there are. */
-export function mutantNamed(name: string): Mutant {
-  const mutant = MUTANTS.find((m) => m.name === name);
-  if (mutant !== undefined) return mutant;
-  throw new ScenarioError(`there's no mutant "${name}"; there are ${MUTANTS.map((m) => m.name).join(", ")}`);
-}
-
 /** Throws if the mutant's text isn't there just once. */
 export function mutate(mutant: Mutant, folders: readonly string[]): MutatedModules {
   const changed = changedText(mutant);
@@ -48,7 +40,7 @@ export function mutate(mutant: Mutant, folders: readonly string[]): MutatedModul
   const shown = folders === CHECKED || !mutant.shows.startsWith("notifier-");
   if (!shown || !folders.includes(path.dirname(mutant.file)))
     throw new ScenarioError(
-      `"${mutant.name}" is a mutant of ${mutant.file}, which isn't run here: pinless check has it`,
+      `"${mutant.name}" is a mutant of ${mutant.file}, which isn't run here: pinless ${folders === CHECKED ? "simulate" : "check"} has it`,
     );
   const directory = mkdtempSync(path.join(tmpdir(), "pinless-mutant-"));
   writeFileSync(path.join(directory, "package.json"), '{ "type": "module" }\n');

@@ -1,0 +1,106 @@
+/**
+ * Protective steps of what no exploration has: of `files`, and of the monitor's own program. A few runs of the whole engine show them, each
+ * with a load that is about nothing else.
+ */
+
+import type { RunReport, simulate } from "../../simulate/run.js";
+import type { Swarm } from "../../simulate/swarm.js";
+import type { Mutant } from "./mutant.js";
+import { mutate, SIMULATED } from "./mutate.js";
+
+export interface SimulatedMutant extends Mutant {
+  /** One of so many seeds, from the first on, fails. */
+  readonly seeds: number;
+  readonly requests: number;
+  readonly changes: Partial<Swarm>;
+}
+
+const PROGRAM = "core/monitor-program.js";
+const SETTLINGS = "core/settlings.js";
+const NO_FAULTS = { fails: 0, short: 0, noLease: 0, stalls: 0, late: 0 };
+const NOTHING_ELSE: Partial<Swarm> = {
+  ...{ operationMs: 0, neighbourMs: 0, busyMs: 0, forkMs: 0, memlockPages: 0 },
+  ...{ khugepagedMs: 0, balancingMs: 0, compactionMs: 0, reclaimMs: 0 },
+  ...{ foreignUnmapMs: 0, ownDiscardMs: 0, monitorDiesMs: 0 },
+  faults: NO_FAULTS,
+};
+
+/** A file on xfs that is mapped, and read into, and written back. */
+const MAPPED_FILE: Partial<Swarm> = {
+  ...NOTHING_ELSE,
+  timing: { deviceMs: [0.01, 0.2], releaseMs: 1, tagMs: 0, tags: "own", wakeMs: 0.005 },
+  inFlight: 1,
+  mappedFile: "btrfs",
+  mappedMs: 0.3,
+  operationsPerRequest: 2,
+  foreignDiscardMs: 0,
+};
+
+/** Discards by other threads, a fast device, a slow monitor, and pages that go late. */
+const STORM: Partial<Swarm> = {
+  ...NOTHING_ELSE,
+  engine: {
+    scheme: "io_uring",
+    pin: "lease",
+    depth: 8,
+    lease: { chunk: 65536, idle: 5, max: 20, budget: 4 << 20 },
+    events: { userfaultfd: true },
+  },
+  timing: { deviceMs: [0.001, 0.002], releaseMs: 1, tagMs: 0, tags: "own", wakeMs: 0.005 },
+  inFlight: 4,
+  requestPages: 1,
+  writeShare: 0,
+  mappedFile: "none",
+  operationsPerRequest: 2,
+  foreignDiscardMs: 0.1,
+  monitorTiming: { stepMs: 1, keptMs: 20 },
+  callTiming: { unseenMs: 4, zapMs: 5 },
+};
+
+export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
+  {
+    name: "bounce-for-files",
+    leavesOut: "a device never writes into a mapped file: what is read there is copied",
+    file: "files/transfers.js",
+    from: "const usable = inArena && fits && (write || segment.copier === null);",
+    to: "const usable = inArena && fits;",
+    seeds: 40,
+    requests: 600,
+    changes: MAPPED_FILE,
+  },
+  {
+    name: "program-settles-at-once",
+    leavesOut: "a range is unsettled until its callers have left their calls",
+    file: SETTLINGS,
+    from: "departures.filter((departure) => !departure.hasLeft)",
+    to: "departures.filter(() => false)",
+    seeds: 40,
+    requests: 1500,
+    changes: STORM,
+  },
+  {
+    name: "program-gives-up-in-silence",
+    leavesOut: "what can't be drained is announced",
+    file: PROGRAM,
+    from: "const removed = start > 0 ? [] : yield* this.#announce(rangesOf(removing));",
+    to: "const removed = [];",
+    seeds: 40,
+    requests: 1500,
+    changes: STORM,
+  },
+].map((mutant) => ({ ...mutant, shows: "simulate" }));
+
+/** The first of its seeds that fails with the step left out; null: none does. */
+export async function firstFailure(mutant: SimulatedMutant): Promise<RunReport | null> {
+  const modules = mutate(mutant, SIMULATED);
+  try {
+    const broken = (await import(new URL("simulate/run.js", modules.url).href)) as { simulate: typeof simulate };
+    for (let seed = 1; seed <= mutant.seeds; seed++) {
+      const report = await broken.simulate({ seed, requests: mutant.requests, changes: mutant.changes });
+      if (report.failure !== null) return report;
+    }
+    return null;
+  } finally {
+    modules.remove();
+  }
+}
