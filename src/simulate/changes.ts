@@ -9,6 +9,8 @@ import { MAPPED_FILES, type Swarm, swarmOf } from "./swarm.js";
 /** Least and most of what would otherwise make a machine that can't be, or a run that has no end. Others are from 0 on. */
 const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> = {
   arenaMiB: [1, 256],
+  // Below that there's no room for a ring; 0 is root.
+  memlockPages: [64, 2 ** 30],
   inFlight: [1, 1024],
   nodes: [1, 64],
   requestPages: [1, 8],
@@ -19,6 +21,13 @@ const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> =
   "faults.stalls": [0, 1],
   "faults.late": [0, 1],
 };
+
+/** Of a time, and between two things of a kind: more often, and nothing else happens; longer, and it looks as if it would never end. */
+const MS: readonly [least: number, most: number] = [0.0001, 10_000];
+/** What is counted, and isn't a share, a time or a probability. */
+const WHOLE = ["arenaMiB", "inFlight", "nodes", "requestPages", "memlockPages"];
+/** What isn't there, or never happens, if it's 0. */
+const MAY_BE_0 = /Ms(\.\d)?$|^memlockPages$/;
 
 /** Words that can be meant. */
 const WORDS: Readonly<Record<string, readonly string[]>> = {
@@ -70,9 +79,12 @@ function alike(right: unknown, value: unknown, path: readonly string[], refuse: 
     if (missing !== undefined) refuse(path, `"${name}" has ${keys.join(", ")}: "${missing}" is missing`);
     for (const key of keys) alike(right[key], value[key], [...path, key], refuse);
   } else if (typeof right === "number") {
-    const [least, most] = LIMITS[name] ?? [0, Number.MAX_SAFE_INTEGER];
-    const isRight = typeof value === "number" && value >= least && value <= most;
-    if (!isRight) refuse(path, `"${name}" is a number from ${least}${name in LIMITS ? ` to ${most}` : " on"}`);
+    const mayBe0 = MAY_BE_0.test(name);
+    const [least, most] = LIMITS[name] ?? (mayBe0 ? MS : [0, Number.MAX_SAFE_INTEGER]);
+    const whole = WHOLE.includes(name);
+    const isNumber = typeof value === "number" && (!whole || Number.isInteger(value));
+    if (!isNumber || !((value >= least && value <= most) || (mayBe0 && value === 0)))
+      refuse(path, `"${name}" is a ${whole ? "whole " : ""}number from ${least} to ${most}${mayBe0 ? ", or 0" : ""}`);
   } else if (name in WORDS && !WORDS[name]!.includes(value as string))
     refuse(path, `"${name}" is ${WORDS[name]!.join(" or ")}`);
   else if (typeof value !== typeof right) refuse(path, `"${name}" is a ${typeof right}`);

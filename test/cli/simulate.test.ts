@@ -50,7 +50,7 @@ test("what can't be meant is said in a line, and nothing runs", async (t) => {
   writeFileSync(broken, '{\n "format": oops }');
   for (const [args, message] of [
     [["--change", '{"odd":1}'], /^pinless simulate: a run has no "odd"; it has engine, /],
-    [["--change", '{"arenaMiB":-5}'], /^pinless simulate: "arenaMiB" is a number from 1 to /],
+    [["--change", '{"arenaMiB":-5}'], /^pinless simulate: "arenaMiB" is a whole number from 1 to /],
     [["--change", "{"], /It takes JSON/],
     [["--merge", broken], /broken\.json:2: /],
     [["--merge", path.join(directory, "none.json")], /^pinless simulate: ENOENT/],

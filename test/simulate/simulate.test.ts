@@ -183,16 +183,22 @@ test("a report of another format, engine or campaign is refused, with its line; 
 
 test("changes that no run could have are refused", () => {
   const { engine, timing } = swarmOf(1);
+  for (let seed = 1; seed <= 200; seed++) assert.deepEqual(changesOf(seed, swarmOf(seed)), swarmOf(seed));
   const right = { inFlight: 2, engine, timing, faults: { ...NO_FAULTS, short: 1 } };
   assert.deepEqual(changesOf(1, right), right);
   const wrong: readonly [unknown, RegExp][] = [
     [3, /names with values/],
     [null, /names with values/],
     [{ odd: 1 }, /a run has no "odd"; it has engine/],
-    [{ inFlight: "x" }, /"inFlight" is a number from 1 to 1024/],
+    [{ inFlight: "x" }, /"inFlight" is a whole number from 1 to 1024/],
     [{ inFlight: 0 }, /"inFlight"/],
     [{ arenaMiB: -5 }, /"arenaMiB"/],
-    [{ busyMs: Number.NaN }, /"busyMs" is a number from 0 on/],
+    [{ nodes: 1.5 }, /"nodes" is a whole number from 1 to 64/],
+    [{ requestPages: 2.5 }, /"requestPages" is a whole number/],
+    [{ memlockPages: 3 }, /"memlockPages" is a whole number from 64 to \d+, or 0/],
+    [{ reclaimMs: 1e-9 }, /"reclaimMs"/],
+    [{ timing: { ...timing, deviceMs: [0, 1e9] } }, /"timing.deviceMs.1" is a number from 0.0001 to 10000, or 0/],
+    [{ busyMs: Number.NaN }, /"busyMs" is a number from 0.0001 to 10000, or 0/],
     [{ faults: { fails: 0 } }, /"short" is missing/],
     [{ faults: 1 }, /"faults" has fails/],
     [{ timing: { ...timing, deviceMs: [1] } }, /"timing.deviceMs" is 2 values/],
