@@ -1,51 +1,7 @@
 /** What can happen, one number each: its kind, whom it is about, and what happens in the middle of it. */
 
 import { ARM, POPULATE, SUBMIT as SUBMISSION, TAKE } from "./kernel.js";
-import {
-  CALL,
-  CANCEL,
-  CLOCK,
-  COMPACT,
-  COMPLETE,
-  FAIL,
-  FINISH,
-  FIRST_KSWAPD,
-  FIRST_MEANWHILE,
-  GIVE_UP,
-  GO_ON,
-  HEAR_LOSS,
-  KINDS,
-  KSWAPD_COMES,
-  LATE_END,
-  LET_GO,
-  LOOK,
-  LOOK_AT_CLOCK,
-  LOSE,
-  MEANWHILE,
-  MESSAGE,
-  MICROTASKS,
-  MONITOR,
-  MOST_STEPS,
-  OBJECTS,
-  ONE_HOOK,
-  OPERATE,
-  RECLAIM,
-  REFUSE_POPULATE,
-  REFUSE_SUBMISSION,
-  REFUSE_TAKE,
-  SEE,
-  SEE_NOBODY,
-  SEE_OURS,
-  SHORTEN,
-  SLEEP,
-  SOON,
-  STALL,
-  START,
-  SUBMIT,
-  TAG,
-  TICK,
-  WAKE,
-} from "./kinds.js";
+import * as K from "./kinds.js";
 import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
 import { inWords } from "./words.js";
@@ -57,15 +13,15 @@ import type { World } from "./world.js";
  * scenarios with and without.
  */
 function independence({ scheme, foreign, stalls, lateRelease }: Scenario): Uint8Array {
-  const table = new Uint8Array(KINDS * KINDS);
+  const table = new Uint8Array(K.KINDS * K.KINDS);
   const both = (a: number, b: number): void => {
-    table[a * KINDS + b] = table[b * KINDS + a] = 1;
+    table[a * K.KINDS + b] = table[b * K.KINDS + a] = 1;
   };
-  const program = [SUBMIT, START, CANCEL];
+  const program = [K.SUBMIT, K.START, K.CANCEL];
   // With other threads at work a lease may be gone by then, or a frame be freed by the one and taken by the other.
   if (foreign.length > 0 || stalls > 0) return table;
-  if (scheme !== "direct" && !lateRelease) program.push(FINISH);
-  for (const a of program) for (const b of [COMPLETE, FAIL, SHORTEN, TAG]) both(a, b);
+  if (scheme !== "direct" && !lateRelease) program.push(K.FINISH);
+  for (const a of program) for (const b of [K.COMPLETE, K.FAIL, K.SHORTEN, K.TAG]) both(a, b);
   return table;
 }
 
@@ -92,12 +48,12 @@ export class Actions {
    * without having been done it isn't known what can be in its middle.
    */
   maySleep(action: number): boolean {
-    return action < ONE_HOOK && !(this.#interrupts && action % KINDS <= LOOK_AT_CLOCK);
+    return action < K.ONE_HOOK && !(this.#interrupts && action % K.KINDS <= K.LOOK_AT_CLOCK);
   }
 
   areIndependent(first: number, second: number): boolean {
-    if (first >= ONE_HOOK || second >= ONE_HOOK) return false;
-    return this.#independent[(first % KINDS) * KINDS + (second % KINDS)] === 1;
+    if (first >= K.ONE_HOOK || second >= K.ONE_HOOK) return false;
+    return this.#independent[(first % K.KINDS) * K.KINDS + (second % K.KINDS)] === 1;
   }
 
   /** Puts all that can happen now into `into`; returns how many. */
@@ -108,29 +64,29 @@ export class Actions {
     let count = 0;
     count = this.#machine(into, count);
     if (w[S.BLOCKED] === 0) {
-      if (program.mayRunMicrotasks) into[count++] = MICROTASKS;
-      if (program.mayWake) into[count++] = WAKE;
-      if (program.mayRunSoon) into[count++] = SOON;
-      if (program.isFree && w[ground.at.messages]! > 0) into[count++] = MESSAGE;
-      for (let j = 0; j < invalidations.length; j++) if (program.mayFinish(j)) into[count++] = FINISH + KINDS * j;
-      for (let i = 0; i < requests.length; i++) if (program.maySubmit(i)) into[count++] = SUBMIT + KINDS * i;
-      for (let j = 0; j < invalidations.length; j++) if (program.mayStart(j)) into[count++] = START + KINDS * j;
+      if (program.mayRunMicrotasks) into[count++] = K.MICROTASKS;
+      if (program.mayWake) into[count++] = K.WAKE;
+      if (program.mayRunSoon) into[count++] = K.SOON;
+      if (program.isFree && w[ground.at.messages]! > 0) into[count++] = K.MESSAGE;
+      for (let j = 0; j < invalidations.length; j++) if (program.mayFinish(j)) into[count++] = K.FINISH + K.KINDS * j;
+      for (let i = 0; i < requests.length; i++) if (program.maySubmit(i)) into[count++] = K.SUBMIT + K.KINDS * i;
+      for (let j = 0; j < invalidations.length; j++) if (program.mayStart(j)) into[count++] = K.START + K.KINDS * j;
       if (w[S.CANCELS]! > 0)
-        for (let i = 0; i < requests.length; i++) if (program.mayCancel(i)) into[count++] = CANCEL + KINDS * i;
-      if (program.mayTick) into[count++] = LOOK_AT_CLOCK;
-      if (program.isFree && w[S.TICKS]! > 0 && w[S.STALLED] === 0) into[count++] = TICK;
+        for (let i = 0; i < requests.length; i++) if (program.mayCancel(i)) into[count++] = K.CANCEL + K.KINDS * i;
+      if (program.mayTick) into[count++] = K.LOOK_AT_CLOCK;
+      if (program.isFree && w[S.TICKS]! > 0 && w[S.STALLED] === 0) into[count++] = K.TICK;
       for (let f = 0; f < foreign.length; f++)
-        if (foreign[f]!.own && program.isFree && monitor.mayCall(f)) into[count++] = CALL + KINDS * f;
+        if (foreign[f]!.own && program.isFree && monitor.mayCall(f)) into[count++] = K.CALL + K.KINDS * f;
     }
-    for (let j = 0; j < invalidations.length; j++) if (program.mayOperate(j)) into[count++] = OPERATE + KINDS * j;
+    for (let j = 0; j < invalidations.length; j++) if (program.mayOperate(j)) into[count++] = K.OPERATE + K.KINDS * j;
     for (let f = 0; f < foreign.length; f++)
-      if (!foreign[f]!.own && monitor.mayCall(f)) into[count++] = CALL + KINDS * f;
+      if (!foreign[f]!.own && monitor.mayCall(f)) into[count++] = K.CALL + K.KINDS * f;
     if (foreign.length > 0) count = this.#monitor(into, count);
-    if (w[S.LOSSES]! > 0 && monitor.mayEnd) into[count++] = LOSE;
-    if (w[S.BLOCKED] === 0 && program.isFree && monitor.mayHearLoss) into[count++] = HEAR_LOSS;
+    if (w[S.LOSSES]! > 0 && monitor.mayEnd) into[count++] = K.LOSE;
+    if (w[S.BLOCKED] === 0 && program.isFree && monitor.mayHearLoss) into[count++] = K.HEAR_LOSS;
     if (scenario.stalls > 0) {
-      if (w[S.STALLS]! > 0) into[count++] = STALL;
-      if (leaseClock.mayStep) into[count++] = CLOCK;
+      if (w[S.STALLS]! > 0) into[count++] = K.STALL;
+      if (leaseClock.mayStep) into[count++] = K.CLOCK;
     }
     return count;
   }
@@ -141,18 +97,18 @@ export class Actions {
     let count = from;
     for (let i = 0; i < scenario.requests.length; i++) {
       if (kernel.isInFlight(i)) {
-        into[count++] = COMPLETE + KINDS * i;
-        if (w[S.EIOS]! > 0) into[count++] = FAIL + KINDS * i;
+        into[count++] = K.COMPLETE + K.KINDS * i;
+        if (w[S.EIOS]! > 0) into[count++] = K.FAIL + K.KINDS * i;
         const { first, last } = scenario.requests[i]!;
-        if (w[S.SHORTS]! > 0 && last > first) into[count++] = SHORTEN + KINDS * i;
-      } else if (kernel.isReleasing(i)) into[count++] = LET_GO + KINDS * i;
+        if (w[S.SHORTS]! > 0 && last > first) into[count++] = K.SHORTEN + K.KINDS * i;
+      } else if (kernel.isReleasing(i)) into[count++] = K.LET_GO + K.KINDS * i;
     }
     for (let slot = 0; slot < ground.slots; slot++)
-      if (ground.slot(slot, S.S_TAG) === 1) into[count++] = TAG + KINDS * slot;
+      if (ground.slot(slot, S.S_TAG) === 1) into[count++] = K.TAG + K.KINDS * slot;
     for (let page = 0; page < ground.pages; page++) {
       if (ground.machine.frameOf(page) < 0) continue;
-      if (w[S.RECLAIMS]! > 0) into[count++] = RECLAIM + KINDS * page;
-      if (w[S.MIGRATIONS]! > 0) into[count++] = COMPACT + KINDS * page;
+      if (w[S.RECLAIMS]! > 0) into[count++] = K.RECLAIM + K.KINDS * page;
+      if (w[S.MIGRATIONS]! > 0) into[count++] = K.COMPACT + K.KINDS * page;
     }
     return count;
   }
@@ -161,15 +117,15 @@ export class Actions {
     const { monitor, ground } = this.#world;
     let count = from;
     for (let f = 0; f < ground.scenario.foreign.length; f++) {
-      if (monitor.maySleep(f)) into[count++] = SLEEP + KINDS * f;
-      if (monitor.mayGoOn(f)) into[count++] = GO_ON + KINDS * f;
-      if (monitor.mayLook(f)) into[count++] = LOOK + KINDS * f;
+      if (monitor.maySleep(f)) into[count++] = K.SLEEP + K.KINDS * f;
+      if (monitor.mayGoOn(f)) into[count++] = K.GO_ON + K.KINDS * f;
+      if (monitor.mayLook(f)) into[count++] = K.LOOK + K.KINDS * f;
     }
-    if (monitor.maySee) into[count++] = SEE;
-    if (monitor.maySeeNobody) into[count++] = SEE_NOBODY;
-    if (monitor.maySeeOurs) into[count++] = SEE_OURS;
-    if (monitor.mayStep) into[count++] = MONITOR;
-    if (monitor.mayGiveUp) into[count++] = GIVE_UP;
+    if (monitor.maySee) into[count++] = K.SEE;
+    if (monitor.maySeeNobody) into[count++] = K.SEE_NOBODY;
+    if (monitor.maySeeOurs) into[count++] = K.SEE_OURS;
+    if (monitor.mayStep) into[count++] = K.MONITOR;
+    if (monitor.mayGiveUp) into[count++] = K.GIVE_UP;
     return count;
   }
 
@@ -180,27 +136,28 @@ export class Actions {
   again(action: number, others: boolean, into: Int32Array, from: number): number {
     const { scenario } = this.#world.ground;
     let count = from;
-    const hook = Math.floor(action / ONE_HOOK);
-    if (hook >= FIRST_KSWAPD) return count;
-    if (hook >= FIRST_MEANWHILE) {
+    const hook = Math.floor(action / K.ONE_HOOK);
+    if (hook >= K.FIRST_KSWAPD) return count;
+    if (hook >= K.FIRST_MEANWHILE) {
       // One step more.
-      if ((hook - FIRST_MEANWHILE) % MOST_STEPS < MOST_STEPS - 1) into[count++] = action + ONE_HOOK;
+      if ((hook - K.FIRST_MEANWHILE) % K.MOST_STEPS < K.MOST_STEPS - 1) into[count++] = action + K.ONE_HOOK;
       return count;
     }
     if (hook > 0) return count;
     const { calls } = this.#world.kernel;
-    if (scenario.refusals > 0 && (calls & TAKE) !== 0) into[count++] = action + ONE_HOOK * REFUSE_TAKE;
-    if (scenario.refusals > 0 && (calls & POPULATE) !== 0) into[count++] = action + ONE_HOOK * REFUSE_POPULATE;
+    if (scenario.refusals > 0 && (calls & TAKE) !== 0) into[count++] = action + K.ONE_HOOK * K.REFUSE_TAKE;
+    if (scenario.refusals > 0 && (calls & POPULATE) !== 0) into[count++] = action + K.ONE_HOOK * K.REFUSE_POPULATE;
     if ((calls & SUBMISSION) !== 0 && this.#world.ground.w[S.REFUSED_SUBMISSIONS]! > 0)
-      into[count++] = action + ONE_HOOK * REFUSE_SUBMISSION;
-    if ((calls & ARM) !== 0 && this.#world.ground.w[S.LATE_ENDS]! > 0) into[count++] = action + ONE_HOOK * LATE_END;
-    for (let i = 0; scenario.withinCalls && i < KSWAPD_COMES.length * this.#world.ground.pages; i++) {
-      const { call } = KSWAPD_COMES[i % KSWAPD_COMES.length]!;
+      into[count++] = action + K.ONE_HOOK * K.REFUSE_SUBMISSION;
+    if ((calls & ARM) !== 0 && this.#world.ground.w[S.LATE_ENDS]! > 0) into[count++] = action + K.ONE_HOOK * K.LATE_END;
+    for (let i = 0; scenario.withinCalls && i < K.KSWAPD_COMES.length * this.#world.ground.pages; i++) {
+      const { call } = K.KSWAPD_COMES[i % K.KSWAPD_COMES.length]!;
       if (this.#world.ground.w[S.RECLAIMS]! > 0 && (calls & call) !== 0)
-        into[count++] = action + ONE_HOOK * (FIRST_KSWAPD + i);
+        into[count++] = action + K.ONE_HOOK * (K.FIRST_KSWAPD + i);
     }
-    for (let i = 0; others && i < MEANWHILE.length; i++)
-      if ((calls & MEANWHILE[i]!.call) !== 0) into[count++] = action + ONE_HOOK * (FIRST_MEANWHILE + i * MOST_STEPS);
+    for (let i = 0; others && i < K.MEANWHILE.length; i++)
+      if ((calls & K.MEANWHILE[i]!.call) !== 0)
+        into[count++] = action + K.ONE_HOOK * (K.FIRST_MEANWHILE + i * K.MOST_STEPS);
     return count;
   }
 
@@ -237,35 +194,35 @@ export class Actions {
   /** Does one. False: it comes to nothing, or what was to happen in the middle never got there. */
   apply(action: number): boolean {
     const { kernel } = this.#world;
-    const hook = Math.floor(action / ONE_HOOK);
+    const hook = Math.floor(action / K.ONE_HOOK);
     kernel.calls = 0;
     this.#steps = 0;
     kernel.during = 0;
     kernel.refuse = 0;
-    if (hook >= FIRST_KSWAPD) {
+    if (hook >= K.FIRST_KSWAPD) {
       this.#steps = 1;
-      kernel.during = KSWAPD_COMES[(hook - FIRST_KSWAPD) % KSWAPD_COMES.length]!.call;
-      kernel.meanwhile = () => this.#kswapd(Math.floor((hook - FIRST_KSWAPD) / KSWAPD_COMES.length));
-    } else if (hook >= FIRST_MEANWHILE) {
-      this.#steps = ((hook - FIRST_MEANWHILE) % MOST_STEPS) + 1;
-      kernel.during = MEANWHILE[Math.floor((hook - FIRST_MEANWHILE) / MOST_STEPS)]!.call;
+      kernel.during = K.KSWAPD_COMES[(hook - K.FIRST_KSWAPD) % K.KSWAPD_COMES.length]!.call;
+      kernel.meanwhile = () => this.#kswapd(Math.floor((hook - K.FIRST_KSWAPD) / K.KSWAPD_COMES.length));
+    } else if (hook >= K.FIRST_MEANWHILE) {
+      this.#steps = ((hook - K.FIRST_MEANWHILE) % K.MOST_STEPS) + 1;
+      kernel.during = K.MEANWHILE[Math.floor((hook - K.FIRST_MEANWHILE) / K.MOST_STEPS)]!.call;
       kernel.meanwhile = this.#meanwhile;
-    } else if (hook === LATE_END) {
+    } else if (hook === K.LATE_END) {
       if (this.#world.ground.w[S.LATE_ENDS] === 0) return false;
       this.#world.ground.w[S.LATE_ENDS]!--;
       this.#steps = 1;
       kernel.during = ARM;
       kernel.meanwhile = this.#lateEnd;
-    } else if (hook === REFUSE_SUBMISSION) {
+    } else if (hook === K.REFUSE_SUBMISSION) {
       if (this.#world.ground.w[S.REFUSED_SUBMISSIONS] === 0) return false;
       this.#world.ground.w[S.REFUSED_SUBMISSIONS]!--;
       kernel.refuse = SUBMISSION;
     } else if (hook > 0) {
       if (this.#world.ground.w[S.REFUSALS] === 0) return false;
-      kernel.refuse = hook === REFUSE_TAKE ? TAKE : POPULATE;
+      kernel.refuse = hook === K.REFUSE_TAKE ? TAKE : POPULATE;
       this.#world.ground.w[S.REFUSALS]!--;
     }
-    const done = this.#act(action % KINDS, Math.floor(action / KINDS) % OBJECTS);
+    const done = this.#act(action % K.KINDS, Math.floor(action / K.KINDS) % K.OBJECTS);
     return done && this.#steps === 0 && kernel.refuse === 0;
   }
 
@@ -296,104 +253,104 @@ export class Actions {
     const { program, kernel, monitor, messages, leaseClock, ground } = world;
     const { w, machine } = ground;
     switch (kind) {
-      case SUBMIT:
+      case K.SUBMIT:
         program.submit(object);
         break;
-      case START:
+      case K.START:
         program.start(object);
         break;
-      case OPERATE:
+      case K.OPERATE:
         program.operate(object);
         break;
-      case FINISH:
+      case K.FINISH:
         program.finish(object);
         break;
-      case CANCEL:
+      case K.CANCEL:
         program.cancel(object);
         break;
-      case MICROTASKS:
+      case K.MICROTASKS:
         world.runMicrotasks();
         break;
-      case SOON:
+      case K.SOON:
         world.runSoon();
         break;
-      case WAKE:
+      case K.WAKE:
         program.wake();
         break;
-      case MESSAGE:
+      case K.MESSAGE:
         world.starting = ground.scenario.invalidations.length + messages.startOfNextMessage;
         messages.deliver();
         world.adopt();
         world.runMicrotasks();
         break;
-      case TICK:
-      case STALL:
+      case K.TICK:
+      case K.STALL:
         w[S.TIME_MS]! += 8;
-        w[kind === TICK ? S.TICKS : S.STALLS]!--;
-        if (kind === TICK) program.tick();
+        w[kind === K.TICK ? S.TICKS : S.STALLS]!--;
+        if (kind === K.TICK) program.tick();
         else w[S.STALLED] = 1;
         break;
-      case LOOK_AT_CLOCK:
+      case K.LOOK_AT_CLOCK:
         program.tick();
         break;
-      case COMPLETE:
+      case K.COMPLETE:
         kernel.complete(object, "whole");
         break;
-      case FAIL:
+      case K.FAIL:
         w[S.EIOS]!--;
         kernel.complete(object, "EIO");
         break;
-      case SHORTEN:
+      case K.SHORTEN:
         w[S.SHORTS]!--;
         kernel.complete(object, "short");
         break;
-      case LET_GO:
+      case K.LET_GO:
         kernel.release(object);
         break;
-      case TAG:
+      case K.TAG:
         kernel.postTag(object);
         break;
-      case RECLAIM:
+      case K.RECLAIM:
         w[S.RECLAIMS]!--;
         return machine.reclaim(object) === 0;
-      case COMPACT:
+      case K.COMPACT:
         w[S.MIGRATIONS]!--;
         return machine.migrate(object) === 0;
-      case CALL:
+      case K.CALL:
         monitor.call(object);
         break;
-      case GO_ON:
+      case K.GO_ON:
         monitor.goOn(object);
         break;
-      case SEE:
+      case K.SEE:
         monitor.see();
         break;
-      case SLEEP:
+      case K.SLEEP:
         monitor.sleep(object);
         break;
-      case SEE_NOBODY:
+      case K.SEE_NOBODY:
         monitor.seeNobody();
         break;
-      case SEE_OURS:
+      case K.SEE_OURS:
         monitor.seeOurs();
         break;
-      case MONITOR:
+      case K.MONITOR:
         monitor.step();
         break;
-      case GIVE_UP:
+      case K.GIVE_UP:
         monitor.giveUp();
         break;
-      case LOOK:
+      case K.LOOK:
         monitor.look(object);
         break;
-      case CLOCK:
+      case K.CLOCK:
         leaseClock.step();
         break;
-      case LOSE:
+      case K.LOSE:
         w[S.LOSSES]!--;
         monitor.end();
         break;
-      case HEAR_LOSS:
+      case K.HEAR_LOSS:
         world.hearLoss();
         break;
     }
