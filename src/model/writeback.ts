@@ -149,3 +149,27 @@ export class MachineWriteback extends MachinePageCache {
     }
   }
 }
+
+/**
+ * msync of a page, a step after the other, with whatever comes in between; a step that has to wait is false, and taken again. Over when the
+ * page isn't on its way any more, whoever began that.
+ */
+export function msyncSteps(machine: MachineWriteback, inodePage: number): (() => boolean)[] {
+  let ours = false;
+  const begin = (): boolean => {
+    const before = machine.isUnderWriteback(inodePage);
+    const errno = machine.beginWriteback(inodePage);
+    if (errno !== 0 && errno !== WAIT) violated("STATE", `writeback of inode page ${inodePage} fails with ${errno}`);
+    ours = errno === 0 && !before && machine.isUnderWriteback(inodePage);
+    return errno === 0;
+  };
+  const serve = (): boolean => {
+    if (ours) machine.serveWriteback(inodePage);
+    return true;
+  };
+  const end = (): boolean => {
+    if (ours) machine.endWriteback(inodePage);
+    return !machine.isUnderWriteback(inodePage);
+  };
+  return [begin, serve, end];
+}

@@ -13,6 +13,7 @@ import {
   REQUEST_RELEASING,
   REQUEST_STATE,
 } from "../../dist/model/tables.js";
+import { msyncSteps } from "../../dist/model/writeback.js";
 import { everyOrder, type Step } from "../support/orders.js";
 
 const OLD = 7;
@@ -76,24 +77,8 @@ function read(on: MachineIo, way: Way): Reading {
   return { program: [submit, () => on.serve(request), complete, copy], release };
 }
 
-/** One round of it; it has returned when the page isn't on its way any more, whoever began that. */
 function writeback(on: MachineIo): readonly Step[] {
-  let ours = false;
-  const begin = (): boolean => {
-    const before = on.isUnderWriteback(MAPPED);
-    if (!done(on.beginWriteback(MAPPED))) return false;
-    ours = !before && on.isUnderWriteback(MAPPED);
-    return true;
-  };
-  const serve = (): boolean => {
-    if (ours) on.serveWriteback(MAPPED);
-    return true;
-  };
-  const end = (): boolean => {
-    if (ours) on.endWriteback(MAPPED);
-    return !on.isUnderWriteback(MAPPED);
-  };
-  return [begin, serve, end];
+  return msyncSteps(on, MAPPED);
 }
 
 function writeBackAll(on: MachineIo): void {

@@ -6,6 +6,7 @@
 import { MachineIo } from "../../../model/io.js";
 import type { NamedRandom, Stream } from "../../../model/random.js";
 import { BLOCK_CHECKSUM, BLOCK_CONTENT, FILESYSTEMS, inFile } from "../../../model/tables.js";
+import { msyncSteps } from "../../../model/writeback.js";
 import { input, type Measured, type Row, side } from "./row.js";
 
 /** The mapped page of a file, one of another that is read from, a snapshot of the first; pages of memory. */
@@ -74,24 +75,9 @@ function reading(on: MachineIo, straight: boolean): { program: Step[]; kernel: S
   return { program, kernel: later(WORKER_US, release) };
 }
 
-/** Returns when the page isn't on its way to the disk any more, whoever began that. */
 function writingBack(on: MachineIo): Step[] {
-  let ours = false;
-  const begin = (): boolean => {
-    const before = on.isUnderWriteback(MAPPED);
-    if (on.beginWriteback(MAPPED) !== 0) return false;
-    ours = !before && on.isUnderWriteback(MAPPED);
-    return true;
-  };
-  const serve = (): boolean => {
-    if (ours) on.serveWriteback(MAPPED);
-    return true;
-  };
-  const end = (): boolean => {
-    if (ours) on.endWriteback(MAPPED);
-    return !on.isUnderWriteback(MAPPED);
-  };
-  return [soon(begin), later(DEVICE_US, serve), soon(end)];
+  const [begin, serve, end] = msyncSteps(on, MAPPED);
+  return [soon(begin!), later(DEVICE_US, serve!), soon(end!)];
 }
 
 function flusher(on: MachineIo): Step[] {
