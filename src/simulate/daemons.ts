@@ -21,9 +21,10 @@ export function startDaemons(parts: DaemonParts): void {
   /** A step that is about a page of some buffer. */
   const onPages = (name: string, meanMs: number, run: (page: number) => void, mostPerRequest?: number): void => {
     const buffer = machine.random.stream(`${name}: page`);
+    const said = `${name}: page %`;
     const step = (): void => {
       const page = requests.firstPage(buffer.below(requests.buffers.length));
-      trace.tell(`${name}: page %`, [page]);
+      trace.tell(said, [page]);
       run(page);
       touched(page);
     };

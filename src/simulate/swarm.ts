@@ -3,7 +3,7 @@
 import type { EngineOptions } from "../core/options.js";
 import type { CallTiming } from "../model/memory-calls.js";
 import { NamedRandom } from "../model/random.js";
-import type { ModelFaults, ModelTiming } from "../model/scheme.js";
+import { type ModelFaults, type ModelTiming, NO_FAULTS } from "../model/scheme.js";
 import type { Design } from "../model/tables.js";
 import type { MonitorTiming } from "./monitor-thread.js";
 
@@ -52,6 +52,14 @@ export interface Swarm {
 export const MAPPED_FILES = ["none", "ext4", "xfs", "btrfs"] as const;
 /** Of a program in which other code does nothing to memory, which costs nothing. */
 const NONE = { foreignDiscardMs: 0, foreignUnmapMs: 0, ownDiscardMs: 0, monitorDiesMs: 0 };
+/** A run in which nothing happens but requests: what it's to be about is put beside it. */
+export const CALM: Partial<Swarm> = {
+  ...NONE,
+  ...{ operationMs: 0, neighbourMs: 0, busyMs: 0, forkMs: 0, memlockPages: 0 },
+  ...{ khugepagedMs: 0, balancingMs: 0, compactionMs: 0, reclaimMs: 0 },
+  mappedFile: "none",
+  faults: NO_FAULTS,
+};
 const SOME = [0, 0.02, 0.1] as const;
 /**
  * However slow the device is, for every request on average an operation, and so often something of the kernel's own: what else happens

@@ -8,6 +8,7 @@ import type { Flusher as FlusherOf } from "../../dist/model/flusher.js";
 import type { FILESYSTEMS as Filesystems } from "../../dist/model/tables.js";
 import type { World as WorldOf } from "../../dist/simulate/world.js";
 import { until } from "../support/until.js";
+import { smallWorld } from "../support/world.js";
 
 const PAGE = 4096;
 const PAGES = 8;
@@ -19,25 +20,7 @@ async function corruptedBlocks(modules: URL): Promise<number> {
   const { World } = (await from("simulate/world.js")) as { World: typeof WorldOf };
   const { Flusher } = (await from("model/flusher.js")) as { Flusher: typeof FlusherOf };
   const { FILESYSTEMS } = (await from("model/tables.js")) as { FILESYSTEMS: typeof Filesystems };
-  const world = new World({
-    seed: 1,
-    design: "gup",
-    size: {
-      frames: 4096,
-      pages: 16_384,
-      swapSlots: 8,
-      blocks: 4 * 4096,
-      bufferSlots: 4,
-      bufferPages: 512,
-      requests: 64,
-      requestPages: 16,
-    },
-    timing: { deviceMs: [0.01, 0.2], releaseMs: 1, tagMs: 0, tags: "own", wakeMs: 0.005 },
-    later: (step) => void setImmediate(step),
-    uncaught: (error) => {
-      throw error;
-    },
-  });
+  const world = new World(smallWorld());
   const model = world.files.create("mapped", 0, FILESYSTEMS.btrfs);
   model.write(0, new Uint8Array(PAGES * PAGE).fill(1));
   const source = world.files.create("source");

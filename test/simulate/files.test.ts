@@ -6,32 +6,10 @@ import { BLOCK_CHECKSUM, BLOCK_CONTENT, FILESYSTEMS, inFile, VM_DONTCOPY } from 
 import { World } from "../../dist/simulate/world.js";
 import { isFilledWith } from "../support/blocks.js";
 import { until } from "../support/until.js";
+import { smallWorld } from "../support/world.js";
 
 const PAGE = 4096;
 const MIB = 1 << 20;
-
-function makeWorld(design: "gup" | "notifier" = "gup"): World {
-  const pages = 32 * 256;
-  return new World({
-    seed: 5,
-    design,
-    size: {
-      frames: pages,
-      pages: 8 * pages,
-      swapSlots: 8,
-      blocks: 8 * 4096,
-      bufferSlots: 16,
-      bufferPages: 512,
-      requests: 64,
-      requestPages: 16,
-    },
-    timing: { deviceMs: [0.01, 0.2], releaseMs: 1, tagMs: 0, tags: "own", wakeMs: 0.005 },
-    later: (step) => void setImmediate(step),
-    uncaught: (error) => {
-      throw error;
-    },
-  });
-}
 
 /** On the disk, page by page: the first byte of each. */
 function onDisk(world: World, file: ModelFile): number[] {
@@ -60,7 +38,7 @@ function isPending(promise: Promise<unknown>): () => Promise<boolean> {
 
 for (const [name, filesystem] of Object.entries(FILESYSTEMS)) {
   test(`${name}: what one way of a file has written all others find, and the disk after fsync or writeback`, async () => {
-    const world = makeWorld();
+    const world = new World(smallWorld());
     const model = world.files.create("file", 0, filesystem);
     assert.equal(model.write(0, filled(4 * PAGE, 1)), 0);
     assert.deepEqual(onDisk(world, model), [0, 0, 0, 0]);
@@ -115,7 +93,7 @@ for (const [name, filesystem] of Object.entries(FILESYSTEMS)) {
 }
 
 test("a file that is cut short and grows again is zeros there, by every way, and I/O on what was cut off is EFAULT", async () => {
-  const world = makeWorld();
+  const world = new World(smallWorld());
   const model = world.files.create("file");
   model.write(0, filled(4 * PAGE, 1));
   const engine = world.openEngine({ scheme: "io_uring" });
@@ -142,7 +120,7 @@ test("a file that is cut short and grows again is zeros there, by every way, and
 });
 
 test("ftruncate waits for I/O around the cache, and fsync and I/O around the cache for writeback", async () => {
-  const world = makeWorld();
+  const world = new World(smallWorld());
   const { machine } = world;
   const model = world.files.create("file");
   model.write(0, filled(2 * PAGE, 1));
@@ -176,7 +154,7 @@ test("ftruncate waits for I/O around the cache, and fsync and I/O around the cac
 });
 
 test("a store by JavaScript under writeback with stable pages counts once that has ended", async () => {
-  const world = makeWorld();
+  const world = new World(smallWorld());
   const { machine } = world;
   const model = world.files.create("file", 0, FILESYSTEMS.btrfs);
   model.write(0, filled(PAGE, 1));
@@ -198,7 +176,7 @@ test("a store by JavaScript under writeback with stable pages counts once that h
 });
 
 test("a block of btrfs that doesn't match its checksum is EIO to reads, and EFAULT to I/O on a mapping of it", async () => {
-  const world = makeWorld();
+  const world = new World(smallWorld());
   const model = world.files.create("file", 0, FILESYSTEMS.btrfs);
   model.write(0, filled(3 * PAGE, 1));
   model.settle();
@@ -226,7 +204,7 @@ test("a block of btrfs that doesn't match its checksum is EIO to reads, and EFAU
 });
 
 test("where the disk has no room fsync and writeback say so", async () => {
-  const world = makeWorld();
+  const world = new World(smallWorld());
   const { blockUsers } = world.machine.layout;
   const model = world.files.create("file", 0, FILESYSTEMS.btrfs);
   model.write(0, filled(PAGE, 1));

@@ -4,7 +4,7 @@
  */
 
 import type { RunReport, simulate } from "../../simulate/run.js";
-import type { Swarm } from "../../simulate/swarm.js";
+import { CALM, type Swarm } from "../../simulate/swarm.js";
 import type { Mutant } from "./mutant.js";
 import { mutate, SIMULATED } from "./mutate.js";
 
@@ -17,28 +17,20 @@ export interface SimulatedMutant extends Mutant {
 
 const PROGRAM = "core/monitor-program.js";
 const SETTLINGS = "core/settlings.js";
-const NO_FAULTS = { fails: 0, short: 0, noLease: 0, stalls: 0, late: 0 };
-const NOTHING_ELSE: Partial<Swarm> = {
-  ...{ operationMs: 0, neighbourMs: 0, busyMs: 0, forkMs: 0, memlockPages: 0 },
-  ...{ khugepagedMs: 0, balancingMs: 0, compactionMs: 0, reclaimMs: 0 },
-  ...{ foreignUnmapMs: 0, ownDiscardMs: 0, monitorDiesMs: 0 },
-  faults: NO_FAULTS,
-};
 
-/** A file on xfs that is mapped, and read into, and written back. */
+/** A file that is mapped, and read into, and written back. */
 const MAPPED_FILE: Partial<Swarm> = {
-  ...NOTHING_ELSE,
+  ...CALM,
   timing: { deviceMs: [0.01, 0.2], releaseMs: 1, tagMs: 0, tags: "own", wakeMs: 0.005 },
   inFlight: 1,
   mappedFile: "btrfs",
   mappedMs: 0.3,
   operationsPerRequest: 2,
-  foreignDiscardMs: 0,
 };
 
 /** Discards by other threads, a fast device, a slow monitor, and pages that go late. */
 const STORM: Partial<Swarm> = {
-  ...NOTHING_ELSE,
+  ...CALM,
   engine: {
     scheme: "io_uring",
     pin: "lease",
@@ -50,7 +42,6 @@ const STORM: Partial<Swarm> = {
   inFlight: 4,
   requestPages: 1,
   writeShare: 0,
-  mappedFile: "none",
   operationsPerRequest: 2,
   foreignDiscardMs: 0.1,
   monitorTiming: { stepMs: 1, keptMs: 20 },
