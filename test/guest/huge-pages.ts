@@ -15,11 +15,15 @@ const POOL = "/proc/sys/vm/nr_hugepages";
 const FILE = "/tmp/file";
 const BLOCKS = 256;
 /** What buffers are laid out in, a few pages in each 2 MiB of it. */
-const REGION_BYTES = 128 * MIB;
+const REGION_BYTES = 256 * MIB;
+const AREAS = REGION_BYTES / (2 * MIB);
 /** Beyond the memory that is in small pieces already: what is freed meanwhile. */
 const MORE_BYTES = 16 * MIB;
 
-/** As many as can be had, in steps: the kernel gives up at the first that it can't make. */
+/**
+ * Of the huge pages that free memory would make, those that the kernel can make. What is free differs by some pages from one measurement to
+ * the next, since Node itself needs more or less of it.
+ */
 function obtainable(): number {
   const most = Math.floor(
     (Number(/^MemFree:\s*(\d+)/m.exec(readFileSync("/proc/meminfo", "utf8"))![1]) * 1024) / (2 * MIB),
@@ -28,7 +32,7 @@ function obtainable(): number {
   for (let tries = 0; tries < 2; tries++) writeFileSync(POOL, String(most));
   const got = Number(readFileSync(POOL, "utf8"));
   writeFileSync(POOL, "0");
-  return got;
+  return got / most;
 }
 
 test("Huge pages that can be had while buffers lie scattered over memory", async (t) => {
@@ -46,7 +50,8 @@ test("Huge pages that can be had while buffers lie scattered over memory", async
     had[name] = obtainable();
     const after = await unscatter();
     if (reads === null) t.diagnostic(`${ballastBytes / MIB} MiB are in small pieces`);
-    t.diagnostic(`${name}: ${had[name]}, buffers in ${blocks} areas before and ${after.blocks} after`);
+    t.diagnostic(`${name}: ${had[name]!.toFixed(3)}, buffers in ${blocks} areas before and ${after.blocks} after`);
+    assert.ok(reads === null || blocks > AREAS / 2, `buffers that lie in ${blocks} areas of ${AREAS} aren't scattered`);
   }
   const share = (name: string): number => had[name]! / had["no engine"]!;
   for (const name of Object.keys(ways)) {
@@ -54,5 +59,6 @@ test("Huge pages that can be had while buffers lie scattered over memory", async
     if (isColumn(name)) figure(t, harm, name, share(name).toFixed(2));
   }
   assert.ok(share("lease") >= 0.98, `${share("lease")}`);
-  assert.ok(share("lifetime") < 0.95, `${share("lifetime")}: buffers that are registered for life weren't in the way`);
+  assert.ok(had["no engine"]! >= 0.95, `${had["no engine"]}: without buffers nothing is in the way`);
+  assert.ok(share("lifetime") < 0.8, `${share("lifetime")}: buffers that are registered for life weren't in the way`);
 });

@@ -74,13 +74,13 @@ const STARTED = /^TAP version/m;
 const BOOTS = 3;
 
 /**
- * Runs compiled test files (dist-test/…) in a guest with two nodes, one after the other in one process; returns what came over its
- * serial line, in TAP. `boot`: more of the kernel's parameters.
+ * Runs compiled test files (dist-test/…) in a guest of so many nodes, with a processor on each, one after the other in one process; returns
+ * what came over its serial line, in TAP. `boot`: more of the kernel's parameters.
  */
 export async function runInGuest(
   t: TestContext,
   files: readonly string[],
-  { boot = "", nodeMib = 1024 }: { boot?: string; nodeMib?: number } = {},
+  { boot = "", nodes = 2, nodeMib = 1024 }: { boot?: string; nodes?: number; nodeMib?: number } = {},
 ): Promise<string> {
   const kernel = findKernel(process.env.PINLESS_GUEST!)!;
   const directory = scratchDirectory(t);
@@ -94,7 +94,8 @@ export async function runInGuest(
   const parameters = `console=ttyS0 quiet mitigations=off panic=-1 oops=panic ${boot} rdinit=/node`;
   const init = `--test-reporter=tap /pinless/dist-test/guest/init.js ${files.join(" ")}`;
   const args = [
-    ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", `${2 * nodeMib}M`, ...node(0), ...node(1)],
+    ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", `${nodes}`, "-m", `${nodes * nodeMib}M`],
+    ...Array.from({ length: nodes }, (_, id) => node(id)).flat(),
     ...["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"],
     ...["-drive", `file=${disk(directory)},format=raw,if=virtio,cache=unsafe`],
     ...["-kernel", kernel.image, "-initrd", ram, "-append", `${parameters} -- ${init}`],
