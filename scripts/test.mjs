@@ -80,8 +80,9 @@ function run(name, of, stdout) {
   }));
 }
 
-// What only computes goes beside the rest, on another core; it's shown afterwards.
-const computes = (file) => /^dist-test\/(core|memory|model|simulate)\//.test(file);
+// What only computes, or runs in a machine of its own, goes beside the rest, on another core; it's shown afterwards.
+const computes = (file) =>
+  /^dist-test\/(core\/|memory\/|model\/|simulate\/|cli\/(check|simulate)|hazards\/(huge-pages|numa))/.test(file);
 const groups = [files.filter((file) => !computes(file)), files.filter(computes)].filter((group) => group.length > 0);
 const said = path.join(temporary, "said");
 const output = openSync(said, "w");
