@@ -143,6 +143,7 @@ export class PortableEngine {
     this.#follower = settings.userfaultfd
       ? host.openFollower(this.#calls, () => {
           this.#degraded.push("the monitor thread ended: what other code does to an arena's memory isn't followed");
+          this.#calls.ended();
           const stop = host.loop.every(AFTER_LOSS_MS, () => {
             stop();
             this.#calls.lost();

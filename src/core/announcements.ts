@@ -67,7 +67,12 @@ export function beginReading(word: Int32Array): void {
   Atomics.store(word, 0, READING);
 }
 
-/** True: somebody was kept out meanwhile, and has to hear that it's over. */
+/**
+ * True: somebody was kept out meanwhile, and has to hear that it's over.
+ *
+ * A monitor that ends lets everybody go, too, and leaves the word raised: the engine's thread lowers it once it has announced what that may
+ * have been about.
+ */
 export function endReading(word: Int32Array): boolean {
   return Atomics.exchange(word, 0, NOBODY_READS) === READING_AWAITED;
 }

@@ -253,6 +253,12 @@ export class Dispatcher implements CompletionSink {
     return this.requests.get(slot, WRITE) === 0 && this.requests.position[slot]! >= 0;
   }
 
+  /** Whatever was registered may be of pages that are going. */
+  dropLeases(): void {
+    this.#leases?.dropAll();
+    this.nudge();
+  }
+
   /** Something that the monitor had announced is over: what waited for that asks again. */
   settled(): void {
     for (const { range, run } of this.#unknown.splice(0)) this.whenKnown(range, run);

@@ -4,8 +4,8 @@
  * afterwards, comes as an announcement (announcements.ts).
  */
 
-import { settleAll } from "./announcements.js";
-import type { ChunkTable } from "./chunk-table.js";
+import { announce, settleAll } from "./announcements.js";
+import { CHUNK_WORDS, type ChunkTable } from "./chunk-table.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { Invalidation, MmuNotifier } from "./notifier.js";
 import type { Loop } from "./ports.js";
@@ -149,7 +149,16 @@ export class ForeignCalls {
     this.#buried(gone);
   }
 
-  /** The monitor has ended: what it had begun or announced is over. Call it once those whom it had let go must have left their calls. */
+  /**
+   * The monitor has ended, which lets everybody go who waited for it, and nobody can say any more on what: all is announced, until
+   * `lost`. Nothing that was found before their pages go is used again: leases go, and device writes in flight come again.
+   */
+  ended(): void {
+    for (const { words } of this.#tables) announce({ words, first: 0, last: words.length / CHUNK_WORDS - 1 });
+    this.#dispatcher.dropLeases();
+  }
+
+  /** What the monitor had begun or announced is over. Call it once those whom its end has let go must have left their calls. */
   lost(): void {
     for (const id of [...this.#starts.keys()]) this.end(id);
     for (const { words } of this.#tables) settleAll(words);

@@ -72,8 +72,9 @@ export class MonitorClients {
 
   /** The monitor has ended, wherever it was. */
   lost(): void {
-    endReading(this.#reading);
     for (const client of this.#clients) client.lost();
+    // It has let everybody go (announcements.ts). From here on that's announced.
+    endReading(this.#reading);
   }
 
   /** Starts it in every engine, and says how it stands, for as long as the monitor hasn't given up. */

@@ -49,7 +49,7 @@ export class Follower {
 
   /** A follower, or -errno: no userfaultfd. */
   static open(parts: FollowerParts): Follower | number {
-    const userfaultfd = Userfaultfd.open();
+    const userfaultfd = Userfaultfd.open(parts.data.reading.buffer as SharedArrayBuffer);
     return typeof userfaultfd === "number" ? userfaultfd : new Follower(parts, userfaultfd);
   }
 

@@ -9,7 +9,7 @@ import type { ForeignCalls } from "../core/foreign-calls.js";
 import { type MonitorClient, MonitorClients } from "../core/monitor-clients.js";
 import type { Follower, Watchdog } from "../core/ports.js";
 import { without } from "../core/ranges.js";
-import { gettid } from "../linux/libc.js";
+import { gettid, SEMAPHORE_BYTES } from "../linux/libc.js";
 import { hasEnded, willLoad } from "../linux/loading.js";
 import { explainNoUserfaultfd } from "../linux/userfaultfd.js";
 import type { FromMonitor, MonitorData, ToMonitor } from "./messages.js";
@@ -42,7 +42,8 @@ class MonitorThread {
       this.#worker.once("exit", settle);
     });
     this.#worker.on("message", (message: FromMonitor) => this.#obey(message));
-    // It can die without harm: its userfaultfd is closed with it, which lets everybody go who waits.
+    // It can die without harm: its userfaultfd is closed with it, which lets everybody go who waits; and before that all I/O is kept out,
+    // until this thread has heard of it and announced everything.
     this.#worker.on("error", () => {});
     this.#worker.on("exit", () => {
       hasEnded(loading);
@@ -94,8 +95,8 @@ let nextId = 0;
 /** Threads whose calls on memory are ours: they're never announced. Each writes its own number. */
 export const ourTids = new Int32Array(new SharedArrayBuffer(4));
 
-/** Raised by the monitor while it reads events. */
-export const reading = new Int32Array(new SharedArrayBuffer(4));
+/** Raised by the monitor while it reads events, and by its end (linux/userfaultfd.ts). */
+export const reading = new Int32Array(new SharedArrayBuffer(SEMAPHORE_BYTES));
 
 function monitor(): MonitorThread {
   thread ??= new MonitorThread(ourTids, () => {

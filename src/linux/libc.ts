@@ -76,6 +76,7 @@ interface Libc {
   addHook(env: bigint, run: bigint, argument: number): number;
   removeHook(env: bigint, run: bigint, argument: number): number;
   closeSymbol: bigint;
+  postSymbol: bigint;
 }
 
 let libc: Libc | undefined;
@@ -138,6 +139,7 @@ function bind(koffi: Koffi): Libc {
     addHook: lib.func(`int napi_add_env_cleanup_hook${hook}`),
     removeHook: lib.func(`int napi_remove_env_cleanup_hook${hook}`),
     closeSymbol: lib.symbol("close") as bigint,
+    postSymbol: lib.symbol("sem_post") as bigint,
   };
 }
 
@@ -404,4 +406,18 @@ export function closeAtTeardown(fd: number): () => void {
   return () => {
     c.removeHook(env, c.closeSymbol, fd);
   };
+}
+
+/** What a semaphore of the C library takes (sizeof(sem_t), in glibc and musl alike). */
+export const SEMAPHORE_BYTES = 32;
+
+/**
+ * Adds one to the first word of `memory`, of `SEMAPHORE_BYTES`, when this thread's environment is torn down; the last asked for comes first.
+ * No JavaScript runs then: what it takes is a function of one argument that changes memory. To sem_post such memory is a semaphore, whose
+ * count is that word, and that nobody waits for.
+ */
+export function raiseAtTeardown(memory: SharedArrayBuffer): void {
+  const c = bound();
+  const env = (c.koffi as unknown as { node: { env: bigint } }).node.env;
+  c.addHook(env, c.postSymbol, addressOf(memory));
 }

@@ -7,7 +7,7 @@ import { UFFD_MSG, UFFDIO_API, UFFDIO_RANGE, UFFDIO_REGISTER } from "../abi/layo
 import { ERRNO, FCNTL, UFFD } from "../abi/numbers.js";
 import type { MemoryEvent } from "../core/departures.js";
 import type { Range } from "../core/ranges.js";
-import { addressOf, close, closeAtTeardown, ioctl, read, userfaultfd } from "./libc.js";
+import { addressOf, close, closeAtTeardown, ioctl, raiseAtTeardown, read, userfaultfd } from "./libc.js";
 
 const FEATURES =
   UFFD.UFFD_FEATURE_PAGEFAULT_FLAG_WP |
@@ -27,13 +27,19 @@ export class Userfaultfd {
   }
 
   /**
-   * A userfaultfd, or -errno. It's closed with this thread's environment, however that ends: everybody who waits is let go then.
+   * A userfaultfd, or -errno. It's closed with this thread's environment, however that ends: everybody who waits is let go then. Before
+   * that the first word of `raised` is made greater by one.
    * It sees no faults of the kernel's own (UFFD_USER_MODE_ONLY), which is what ordinary users may have. Mappings of files can be registered
    * only with asynchronous write protection, which came with Linux 6.7.
    */
-  static open(): Userfaultfd | number {
-    const opened = Userfaultfd.#open(FEATURES | UFFD.UFFD_FEATURE_WP_ASYNC);
-    return opened === -ERRNO.EINVAL ? Userfaultfd.#open(FEATURES) : opened;
+  static open(raised: SharedArrayBuffer): Userfaultfd | number {
+    const first = Userfaultfd.#open(FEATURES | UFFD.UFFD_FEATURE_WP_ASYNC);
+    const opened = first === -ERRNO.EINVAL ? Userfaultfd.#open(FEATURES) : first;
+    if (typeof opened === "number") return opened;
+    closeAtTeardown(opened.fd);
+    // After that one, to come before it.
+    raiseAtTeardown(raised);
+    return opened;
   }
 
   /** Features that the kernel doesn't know are EINVAL, and the descriptor is good for nothing more. */
@@ -48,7 +54,6 @@ export class Userfaultfd {
       close(fd);
       return answer;
     }
-    closeAtTeardown(fd);
     return made;
   }
 

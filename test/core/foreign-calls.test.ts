@@ -100,6 +100,26 @@ test("ForeignCalls.end before it has begun: it ends as soon as it has, and isn't
   assert.deepEqual([ready(), flying.errno, late.errno, plain.notifier.inProgress], [0, 0, 0, 0]);
 });
 
+test("ForeignCalls.ended: what was in flight comes again, and nothing begins, once the callers must have left", () => {
+  const { plain, calls } = setUp();
+  const flying = plain.write(0);
+  plain.loop.runAll();
+  calls.ended();
+  plain.complete(flying);
+  const later = plain.write(1);
+  plain.loop.runAll();
+  assert.deepEqual(
+    [flying, later].map((r) => [plain.where(r), r.errno]),
+    [
+      ["out", null],
+      ["out", null],
+    ],
+  );
+  calls.lost();
+  plain.complete();
+  assert.deepEqual([flying.errno, later.errno, plain.dispatcher.reissued], [0, 0, 1]);
+});
+
 test("ForeignCalls.lost: what the monitor had begun or announced is over", () => {
   const { plain, calls, begun } = setUp();
   calls.start(1, [chunks(0)], begun);

@@ -8,7 +8,7 @@ import { BLOCK_BYTES, numberedBlocks } from "../support/blocks.js";
 import { runModule } from "../support/children.js";
 import { refusing } from "../support/seccomp.js";
 import { scratchDirectory } from "../support/undo.js";
-import { BEGUN, buildLibrary, DECLARATIONS, DONE, needsCompiler } from "./native.js";
+import { BEGUN, buildLibrary, DECLARATIONS, DONE, ENDED, needsCompiler } from "./native.js";
 
 const MIB = 1 << 20;
 
@@ -96,6 +96,46 @@ for (const options of [{}, { scheme: "aio" }]) {
       assert.match((degraded as string[]).join("\n"), /monitor thread ended: what other code does .* isn't followed/);
       assert.equal((all as string[]).filter((name) => name === "pinless-monitor").length, 2);
     }
+  });
+}
+
+// Leases are kept for so long that none goes by the clock.
+for (const options of [{ lease: { idle: 5000, max: 20_000 } }, { scheme: "aio" }]) {
+  test(`The monitor is terminated while a native thread waits for it in a discard: reads from then on find the new pages, ${JSON.stringify(options)}`, {
+    skip: needsCompiler,
+  }, async (t) => {
+    const { wrong, went } = await run(
+      t,
+      `${SEES_WORKERS} globalThis.options = ${JSON.stringify(options)}; ${BED}
+      const { readFileSync } = await import("node:fs");
+      const content = new Uint32Array(new Uint8Array(readFileSync(file)).buffer);
+      // All of the memory by leases, and some reads more that are in flight.
+      for (let i = 0; i < 3; i++) await Promise.all(Array.from({ length: 16 }, (_, place) => read(place, place)));
+      const flying = Array.from({ length: 8 }, (_, place) => read(place, place));
+      let ended = false;
+      workers.find(({ name }) => name === "pinless-monitor").worker.on("exit", () => void (ended = true));
+      start(address, memory.byteLength, 1, 0, 0, wordsAt);
+      while (Atomics.load(words, ${BEGUN}) === 0);
+      // This thread is busy: the monitor waits some milliseconds for it before it reads.
+      for (const begin = performance.now(); performance.now() - begin < 1; );
+      const went = Atomics.load(words, ${ENDED});
+      const end = workers.find(({ name }) => name === "pinless-monitor").worker.terminate();
+      while (Atomics.load(words, ${ENDED}) === 0);
+      // The discard has ended, so each of these has to be found, whenever this thread hears of the monitor's end.
+      const wrong = [];
+      for (let round = 0; round < 20 || !ended; round++) {
+        const blocks = await Promise.all(Array.from({ length: 16 }, (_, i) => read(i + 16, (i + round) % 16)));
+        for (const [i, found] of blocks.entries())
+          if (found !== content[((i + round) % 16) * ${BLOCK_BYTES / 4}]) wrong.push([round, i, found]);
+      }
+      await Promise.all(flying);
+      await end;
+      await engine.close();
+      console.log(JSON.stringify({ wrong, went }));
+      process.exit(0);`,
+    );
+    t.diagnostic(went === 0 ? "it waited" : "it had gone on");
+    assert.deepEqual(wrong, []);
   });
 }
 
