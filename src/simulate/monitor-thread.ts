@@ -3,6 +3,7 @@
  * step taking its time; and may die between any two of them.
  */
 
+import { beginReading } from "../core/announcements.js";
 import type { ChunkTable } from "../core/chunk-table.js";
 import type { ForeignCalls } from "../core/foreign-calls.js";
 import { LeaseClock } from "../core/lease-clock.js";
@@ -10,7 +11,7 @@ import { type MonitorClient, MonitorClients } from "../core/monitor-clients.js";
 import type { MonitorReport } from "../core/monitor-messages.js";
 import { MonitorProgram } from "../core/monitor-program.js";
 import type { Follower, Watchdog } from "../core/ports.js";
-import { without } from "../core/ranges.js";
+import { type Range, without } from "../core/ranges.js";
 import type { Steps } from "../core/steps.js";
 import { PAGE_BYTES } from "../model/contents.js";
 import type { Machine } from "../model/machine.js";
@@ -57,6 +58,8 @@ export class MonitorThread {
   /** From the engine's thread; and to it. */
   #inbox: (() => void)[] = [];
   readonly #outbox: (() => void)[] = [];
+  /** What it has told the engine's thread to be unmapped. */
+  readonly #told: Range[] = [];
   #nextId = 0;
 
   constructor(parts: MonitorThreadParts) {
@@ -130,6 +133,7 @@ export class MonitorThread {
     if (this.dead) return;
     this.dead = true;
     this.#stopTimer?.();
+    beginReading(this.#parts.reading);
     this.userfaultfd.close();
     this.#deliver(() => {
       // What it hadn't got to is answered by its end.
@@ -138,7 +142,12 @@ export class MonitorThread {
     });
   }
 
+  hasToldOf(range: Range): boolean {
+    return without(range, this.#told).length === 0;
+  }
+
   #post(report: MonitorReport): void {
+    if (report.kind === "unmapped") this.#told.push(report.gone);
     this.#deliver(() => this.#clients.obey(report));
   }
 

@@ -46,6 +46,8 @@ export interface OtherThreadsParts {
 interface Theirs {
   /** Whose request was in flight by then, or -1. */
   awaited: number;
+  /** Where it was ours. */
+  readonly range: Range;
   /** Null: nothing is mapped there. */
   readonly firstPage: number | null;
   /** Operations that were in progress by then: they may have been handed over before. */
@@ -117,11 +119,15 @@ export class OtherThreads {
     return this.#tries[buffer]! < TRIES;
   }
 
-  /** The monitor has died: nothing more is done to memory, and nothing is known of what is being done. */
+  /**
+   * The monitor dies: nothing more is done to memory. What is being discarded is known as ever, but nobody hears any more of what was
+   * unmapped, unless the engine had been told of it already.
+   */
   stop(): void {
     this.#stopped = true;
-    for (const page of this.#concerned.keys()) this.#parts.oracle.forget(page);
-    this.#theirs.length = 0;
+    const { world } = this.#parts;
+    const known = this.#theirs.filter(({ range }) => world.hasToldOf(range));
+    this.#theirs.splice(0, this.#theirs.length, ...known);
   }
 
   /** Some threads at once, or one. */
@@ -189,6 +195,7 @@ export class OtherThreads {
       if (how === "munmap, mmap") world.calls.map(range);
       this.#theirs.push({
         awaited: this.#began[buffer] === null ? -1 : buffer,
+        range,
         firstPage: how === "munmap" ? null : world.machine.pageAt(to),
         operations: [...this.#parts.operations()],
         content: null,

@@ -133,6 +133,11 @@ export class World {
     for (const run of this.#afterCall.splice(0)) this.machine.clock.after(0, () => this.#onceFree(run));
   }
 
+  /** Whether the monitor has told the engine that other code has unmapped a range. */
+  hasToldOf(range: Range): boolean {
+    return this.#monitor?.hasToldOf(range) === true;
+  }
+
   /** The monitor's thread ends, in the middle of whatever it does. */
   killMonitor(): void {
     this.#monitor?.die();
