@@ -232,6 +232,30 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   // And where it ends.
   {
+    name: "loss-lets-everybody-go",
+    leavesOut: "before its end lets its callers go, everything is kept out, and what has ended isn't delivered",
+    file: MONITOR,
+    from: "beginReading(this.#reading); while",
+    to: "while",
+    shows: "lost-monitor",
+  },
+  {
+    name: "loss-announces-nothing",
+    leavesOut: "they may be about anything: all is announced",
+    file: FOREIGN,
+    from: "for (const { words } of this.#tables) announce({ words, first: 0, last: words.length / CHUNK_WORDS - 1 });",
+    to: "",
+    shows: "lost-monitor",
+  },
+  {
+    name: "loss-keeps-leases",
+    leavesOut: "and all leases go",
+    file: FOREIGN,
+    from: "this.#dispatcher.dropLeases();",
+    to: "",
+    shows: "lost-monitor",
+  },
+  {
     name: "loss-settles-nothing",
     leavesOut: "what a monitor that has ended had announced is over some time",
     file: FOREIGN,

@@ -79,6 +79,16 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
     requests: 1500,
     changes: STORM,
   },
+  {
+    name: "loss-settles-at-once",
+    leavesOut: "where the monitor ends, whoever it had let go has time to leave",
+    file: "engine.js",
+    from: "const AFTER_LOSS_MS = 50;",
+    to: "const AFTER_LOSS_MS = 0.01;",
+    seeds: 40,
+    requests: 600,
+    changes: { ...STORM, monitorDiesMs: 10 },
+  },
 ].map((mutant) => ({ ...mutant, shows: "simulate" }));
 
 /** The first of its seeds that fails with the step left out; null: none does. */

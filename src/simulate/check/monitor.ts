@@ -413,28 +413,33 @@ export class Monitor {
 
   // Its end.
 
-  /** While nobody waits for it, whose discard nobody could stop then; perhaps in the middle of a lease. */
+  /** In the middle of whatever it does, for other code or for a lease. */
   get mayEnd(): boolean {
-    const { w, at } = this.#ground;
-    return w[S.MONITOR] === WATCHING && w[at.raised] === 0 && w[S.OPERATING] === 0;
+    const { w } = this.#ground;
+    return w[S.MONITOR] !== ENDED && w[S.OPERATING] === 0;
   }
 
+  /** Everybody goes on who waits for it. */
   end(): void {
-    const { w } = this.#ground;
+    const { w, at } = this.#ground;
     w[S.MONITOR] = ENDED;
     w[S.LOST] = UNHEARD;
-    // The lease that it was giving back stays where it is.
+    beginReading(this.#reading);
+    while (w[at.raised]! > 0) this.#letGo(S.shift(w, at.raised));
+    // The leases that it was giving back stay where they are.
+    w[S.MONITOR_SLOT] = 0;
     w[S.CLOCK_SLOT] = 0;
     w[S.CLOCK_STEP] = 0;
   }
 
   get mayHearLoss(): boolean {
-    const { w } = this.#ground;
-    if (w[S.LOST] !== UNSETTLED) return w[S.LOST] === UNHEARD;
+    const { w, at } = this.#ground;
+    // After all that it has said.
+    if (w[S.LOST] !== UNSETTLED) return w[S.LOST] === UNHEARD && w[at.messages] === 0;
     return this.#those((f) => this.#ground.foreign(f, S.F_STATE) === S.LET_GO) === 0;
   }
 
-  /** True: everybody has left, and the engine settles what the monitor had begun and announced. */
+  /** True: everybody has left, and the engine settles what the monitor had begun and announced. False: it has announced everything. */
   heardLoss(): boolean {
     const { w } = this.#ground;
     if (w[S.LOST] === UNHEARD) {

@@ -225,7 +225,10 @@ export class World implements Subscriber, Loop, ProgramWorld {
   hearLoss(): void {
     this.rules.clock = true;
     if (this.monitor.heardLoss()) this.calls.lost();
-    else this.leases?.mend(this.nowMs());
+    else {
+      this.leases?.mend(this.nowMs());
+      this.calls.ended();
+    }
     this.rules.clock = false;
     this.dispatcher.nudge();
     this.runMicrotasks();
