@@ -205,23 +205,41 @@ function isLive(state: number): boolean {
   return state === LIVE || state === LIVE_CLEAN;
 }
 
+/** Calls `each` for every slot that isn't free. The lowest free one is taken, so those that are held come first, and few are looked at. */
+function forEachHeld(words: Int32Array, each: (slot: number, state: number, at: number) => void): void {
+  let left = Atomics.load(words, HELD_SLOTS);
+  for (let at = HEADER_WORDS, slot = 0; left > 0 && at < words.length; at += SLOT_WORDS, slot++) {
+    const state = Atomics.load(words, at + STATE);
+    if (state === FREE) continue;
+    left--;
+    each(slot, state, at);
+  }
+}
+
 /** Calls `each` for every live lease whose idle or residency clock has run out. Needs only the shared words: the monitor uses it too. */
 export function forEachDue(words: Int32Array, nowMs: number, each: (slot: number) => void): void {
   const idleMs = Atomics.load(words, IDLE_MS);
   const maxMs = Atomics.load(words, MAX_MS);
-  for (let at = HEADER_WORDS, slot = 0; at < words.length; at += SLOT_WORDS, slot++) {
-    if (!isLive(Atomics.load(words, at + STATE))) continue;
+  forEachHeld(words, (slot, state, at) => {
+    if (!isLive(state)) return;
     const idle = (nowMs - words[at + LAST_USE_MS]!) | 0;
     const residency = (nowMs - words[at + TAKEN_AT_MS]!) | 0;
     if (idle >= idleMs || residency >= maxMs) each(slot);
-  }
+  });
 }
 
 /** Calls `each` for every live lease. */
 export function forEachLive(words: Int32Array, each: (slot: number) => void): void {
-  for (let at = HEADER_WORDS, slot = 0; at < words.length; at += SLOT_WORDS, slot++) {
-    if (isLive(Atomics.load(words, at + STATE))) each(slot);
-  }
+  forEachHeld(words, (slot, state) => {
+    if (isLive(state)) each(slot);
+  });
+}
+
+/** Calls `each` for every lease that is gone, and whose books are still to be done. */
+export function forEachGone(words: Int32Array, each: (slot: number) => void): void {
+  forEachHeld(words, (slot, state) => {
+    if (state === GONE) each(slot);
+  });
 }
 
 /**
@@ -229,10 +247,9 @@ export function forEachLive(words: Int32Array, each: (slot: number) => void): vo
  * updates always have.
  */
 export function forEachAbandoned(words: Int32Array, each: (slot: number, tagged: boolean) => void): void {
-  for (let at = HEADER_WORDS, slot = 0; at < words.length; at += SLOT_WORDS, slot++) {
-    const state = Atomics.load(words, at + STATE);
+  forEachHeld(words, (slot, state) => {
     if (state === DROPPING || state === TAGGED) each(slot, state === TAGGED);
-  }
+  });
 }
 
 /** Makes the caller the one who drops this lease; false where it isn't live (any more). From here on no request takes it. */

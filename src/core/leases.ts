@@ -9,8 +9,8 @@ import {
   DROPPING,
   forEachAbandoned,
   forEachDue,
+  forEachGone,
   forEachLive,
-  GONE,
   HEARTBEAT_MS,
   HELD_SLOTS,
   IDLE_MS,
@@ -167,7 +167,7 @@ export class Leases {
   /** Does the books of leases whose update returned, on the monitor's thread, only after their tag was seen. */
   collect(nowMs: number): void {
     if (!this.uncollected) return;
-    for (let slot = 0; slot < this.table.slots; slot++) if (this.table.state(slot) === GONE) this.#bury(slot, nowMs);
+    forEachGone(this.table.words, (slot) => this.#bury(slot, nowMs));
   }
 
   /**
