@@ -29,12 +29,23 @@ export class MachineFrames {
     this.nodes = size.nodes ?? 1;
     this.#nodeFrames = Math.ceil(size.frames / this.nodes);
     this.words = words ?? new Int32Array(this.layout.words);
-    for (let frame = 0; frame < size.frames; frame++) {
-      const isLast = frame + 1 === size.frames || this.nodeOf(frame + 1) !== this.nodeOf(frame);
-      this.setFrame(frame, CONTENT, isLast ? 0 : frame + 2);
+    for (let node = 0; node < this.nodes; node++) {
+      const first = node * this.#nodeFrames;
+      const last = Math.min(first + this.#nodeFrames, size.frames) - 1;
+      if (last < first) continue;
+      this.words[this.layout.freeFrames + node] = first + 1;
+      this.#setNextFree(last, -1);
     }
-    for (let first = 0; first < size.frames; first += this.#nodeFrames)
-      this.words[this.layout.freeFrames + this.nodeOf(first)] = first + 1;
+  }
+
+  /** After a free frame comes the one that follows it in memory (0), or another: large memory needn't be gone through to be all free. */
+  #nextFree(frame: number): number {
+    return this.frame(frame, CONTENT) + frame + 1;
+  }
+
+  /** -1: none. */
+  #setNextFree(frame: number, next: number): void {
+    this.setFrame(frame, CONTENT, next - frame - 1);
   }
 
   /** The frames of a node, in order. */
@@ -60,13 +71,13 @@ export class MachineFrames {
   /** These are all that is free of a node, to be had in this order. */
   setFree(node: number, frames: readonly number[]): void {
     this.words[this.layout.freeFrames + node] = (frames[0] ?? -1) + 1;
-    for (let i = 0; i < frames.length; i++) this.setFrame(frames[i]!, CONTENT, (frames[i + 1] ?? -1) + 1);
+    for (let i = 0; i < frames.length; i++) this.#setNextFree(frames[i]!, frames[i + 1] ?? -1);
   }
 
   freeOf(node: number): number[] {
     const free: number[] = [];
-    for (let next = this.words[this.layout.freeFrames + node]!; next > 0; next = this.frame(next - 1, CONTENT))
-      free.push(next - 1);
+    for (let next = this.words[this.layout.freeFrames + node]! - 1; next >= 0; next = this.#nextFree(next))
+      free.push(next);
     return free;
   }
 
@@ -127,7 +138,7 @@ export class MachineFrames {
     const list = this.layout.freeFrames + node;
     const frame = this.words[list]! - 1;
     if (frame < 0) return -1;
-    this.words[list] = this.frame(frame, CONTENT);
+    this.words[list] = this.#nextFree(frame) + 1;
     this.setFrame(frame, CONTENT, content);
     this.setFrame(frame, FRAME_FLAGS, IN_USE);
     return frame;
@@ -137,7 +148,7 @@ export class MachineFrames {
     const { at, entryWords } = this.layout.frames;
     this.words.fill(0, at + frame * entryWords, at + (frame + 1) * entryWords);
     const list = this.layout.freeFrames + this.nodeOf(frame);
-    this.setFrame(frame, CONTENT, this.words[list]!);
+    this.#setNextFree(frame, this.words[list]! - 1);
     this.words[list] = frame + 1;
   }
 }

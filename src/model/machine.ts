@@ -37,9 +37,9 @@ export class Machine extends MachineIo {
     return FIRST_ADDRESS + page * PAGE_BYTES;
   }
 
-  /** What a program's views of new memory are of. Where nobody sees bytes it's the kind that isn't cleared before it's touched. */
+  /** What a program's views of new memory are of. Where nobody sees bytes it's the kind that is neither cleared nor there before it's touched. */
   newMemory(bytes: number): ArrayBufferLike {
-    return this.#withBytes ? new ArrayBuffer(bytes) : new SharedArrayBuffer(bytes);
+    return this.#withBytes ? new ArrayBuffer(bytes) : new SharedArrayBuffer(bytes, { maxByteLength: bytes });
   }
 
   /** New anonymous memory of the process; its address. Addresses aren't used twice. */

@@ -171,7 +171,7 @@ export interface Table {
 
 export interface Layout {
   readonly words: number;
-  /** A word a node: its first free frame + 1; a free frame's CONTENT names the next. */
+  /** A word a node: its first free frame + 1; a free frame's CONTENT says which is next, 0 the one that follows it in memory. */
   readonly freeFrames: number;
   /** One word: where the search for a free request begins. */
   readonly nextRequest: number;
