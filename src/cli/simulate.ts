@@ -40,7 +40,7 @@ interface Flags {
 }
 
 /** Runs of a campaign where nobody says how many. */
-const RUNS = 100;
+const RUNS = 1000;
 /** What says which runs are made. */
 const RUN_ONLY = ["runs", "requests", "shard", "change", "trace", "mutant"];
 /** What is of use only where the engine runs. */

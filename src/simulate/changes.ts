@@ -14,6 +14,7 @@ const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> =
   inFlight: [1, 1024],
   nodes: [1, 64],
   requestPages: [1, 8],
+  stormTimes: [1, 1_000_000],
   writeShare: [0, 1],
   "faults.fails": [0, 1],
   "faults.short": [0, 1],
@@ -25,7 +26,7 @@ const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> =
 /** Of a time, and between two things of a kind: more often, and nothing else happens; longer, and it looks as if it would never end. */
 const MS: readonly [least: number, most: number] = [0.0001, 10_000];
 /** What is counted, and isn't a share, a time or a probability. */
-const WHOLE = ["arenaMiB", "inFlight", "nodes", "requestPages", "memlockPages"];
+const WHOLE = ["arenaMiB", "inFlight", "nodes", "requestPages", "stormTimes", "memlockPages"];
 /** What isn't there, or never happens, if it's 0. */
 const MAY_BE_0 = /Ms(\.\d)?$|^memlockPages$/;
 

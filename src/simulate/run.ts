@@ -10,12 +10,17 @@ import { startDaemons } from "./daemons.js";
 import { MappedFile } from "./mapped-file.js";
 import { Oracle } from "./oracle.js";
 import { OtherThreads } from "./other-threads.js";
+import { Pace } from "./pace.js";
 import { type Arena, fillFile, Requests } from "./requests.js";
 import { type Swarm, swarmOf } from "./swarm.js";
 import { Trace } from "./trace.js";
 import { World } from "./world.js";
 
 const PAGES_PER_MIB = 256;
+/** Beside the arena's: for it to begin on a huge page; for what comes in place of buffers that others unmap or move; and to map a file. */
+const ROOM_MIB = 4;
+const UNMAPPED_MIB = 20;
+const MAPPED_MIB = 12;
 /** Far more than any request takes: whatever waits that long waits for ever. */
 const STUCK_MS = 60_000;
 /** So many steps of the machine, and so many more for each millisecond: it goes round in a circle. */
@@ -85,6 +90,7 @@ class Run {
   #stepsWithout = 0;
   #awaiting = false;
   #error: unknown = null;
+  readonly #pace: Pace;
   /** Memory operations in progress, by number. */
   readonly #operations = new Set<number>();
   /** Null: nobody else does anything to memory. */
@@ -97,9 +103,8 @@ class Run {
     const { monitorTiming, callTiming, foreignUnmapMs, mappedFile } = this.#swarm;
     const { design, timing, faults, arenaMiB, engine, nodes, memlockPages, forkMs, sharesPinned } = this.#swarm;
     const processes = forkMs > 0 ? 1 + CHILDREN : 1;
-    // The arena, and room for it to begin on a huge page; and for those that come in place of what others unmap, or map a file.
-    const others = foreignUnmapMs > 0 || mappedFile !== "none";
-    const pages = (arenaMiB + (others ? 32 : 4)) * PAGES_PER_MIB;
+    const room = ROOM_MIB + (foreignUnmapMs > 0 ? UNMAPPED_MIB : 0) + (mappedFile === "none" ? 0 : MAPPED_MIB);
+    const pages = (arenaMiB + room) * PAGES_PER_MIB;
     this.#world = new World({
       seed,
       design,
@@ -130,6 +135,13 @@ class Run {
     this.#oracle = new Oracle(this.#world.machine.size.pages);
     this.#engine = this.#world.openEngine(engine, memlockPages > 0 ? 0 : ROOT);
     this.#others = this.#otherThreads();
+    this.#pace = new Pace({
+      machine: this.#world.machine,
+      stormTimes: this.#swarm.stormTimes,
+      submitted: () => this.submitted,
+      isOver: () => this.submitted >= this.#most,
+      inCall: () => this.#world.inCall,
+    });
   }
 
   /** Only where what they do is followed: reads would be lost. */
@@ -236,6 +248,7 @@ class Run {
   async #goOn(isOver: () => boolean): Promise<void> {
     while (!isOver()) {
       this.#requests?.fill(this.#most);
+      this.#pace.rouse();
       const stepped = this.#step();
       if (!stepped) await this.#patience();
       if (this.#operating > 0 || this.#awaiting) {
@@ -298,53 +311,36 @@ class Run {
     const { operationMs, mappedMs, busyMs, operationsPerRequest } = this.#swarm;
     const { machine } = this.#world;
     const busy = machine.random.stream("busy ms");
-    this.#often("operation", operationMs, () => void this.#operate(requests));
+    this.#pace.storms("operation", operationMs, () => void this.#operate(requests), operationsPerRequest);
     startDaemons({
       swarm: this.#swarm,
       machine,
       oracle: this.#oracle,
       requests,
       trace: this.trace,
-      often: (name, meanMs, run, mostPerRequest) => this.#often(name, meanMs, run, mostPerRequest),
+      pace: this.#pace,
       touched: (page) => this.#touched(page),
     });
     const mapped = this.#mapped;
     if (mapped !== null) {
-      this.#often("mapped file", mappedMs, () => void this.#operateOn(mapped), operationsPerRequest);
-      this.#often("mapped file's kernel", mappedMs, () => mapped.happen(), operationsPerRequest);
+      this.#pace.storms("mapped file", mappedMs, () => void this.#operateOn(mapped), operationsPerRequest);
+      this.#pace.storms("mapped file's kernel", mappedMs, () => mapped.happen(), operationsPerRequest);
     }
-    this.#often("busy", busyMs, () => this.#world.busyFor(busy.below(busyMs)));
+    this.#pace.often("busy", busyMs, () => this.#world.busyFor(busy.below(busyMs)));
     if (this.#others !== null) this.#foreign(this.#others);
   }
 
   #foreign(others: OtherThreads): void {
     const { foreignDiscardMs, foreignUnmapMs, ownDiscardMs, monitorDiesMs, operationsPerRequest } = this.#swarm;
-    this.#often("foreign discard", foreignDiscardMs, () => others.discards(), operationsPerRequest);
-    this.#often("foreign unmap", foreignUnmapMs, () => others.unmap(), operationsPerRequest);
-    this.#often("own discard", ownDiscardMs, () => others.discardHere(), operationsPerRequest);
+    this.#pace.storms("foreign discard", foreignDiscardMs, () => others.discards(), operationsPerRequest);
+    this.#pace.storms("foreign unmap", foreignUnmapMs, () => others.unmap(), operationsPerRequest);
+    this.#pace.storms("own discard", ownDiscardMs, () => others.discardHere(), operationsPerRequest);
     if (monitorDiesMs === 0) return;
     this.#world.machine.clock.after(monitorDiesMs, () => {
       this.trace.note("the monitor dies", []);
       others.stop();
       this.#world.killMonitor();
     });
-  }
-
-  #often(name: string, meanMs: number, run: () => void, mostPerRequest = Number.POSITIVE_INFINITY): void {
-    if (meanMs === 0) return;
-    const { machine } = this.#world;
-    const after = machine.random.stream(`${name} after`);
-    let times = 0;
-    const again = (): void => {
-      if (this.submitted >= this.#most) return;
-      // In a call that hasn't returned: the program does nothing then.
-      if (times <= (this.submitted + 1) * mostPerRequest && !this.#world.inCall) {
-        times++;
-        run();
-      }
-      machine.clock.after(after.upTo(2 * meanMs), again);
-    };
-    again();
   }
 
   async #operateOn(mapped: MappedFile): Promise<void> {
@@ -363,7 +359,7 @@ class Run {
 
   async #operate(requests: Requests): Promise<void> {
     // More than a few on one another say nothing new.
-    if (this.#operating >= 4 || this.operations > this.submitted * this.#swarm.operationsPerRequest) return;
+    if (this.#operating >= 4) return;
     this.#operating++;
     const number = this.operations++;
     this.#operations.add(number);

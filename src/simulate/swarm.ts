@@ -37,8 +37,10 @@ export interface Swarm {
   readonly mappedFile: (typeof MAPPED_FILES)[number];
   readonly mappedMs: number;
   readonly busyMs: number;
-  /** At most: one costs as much as ten requests, and few runs need many. */
+  /** At most, in storms (pace.ts): one costs as much as ten requests. */
   readonly operationsPerRequest: number;
+  /** How often each thing happens in a storm. */
+  readonly stormTimes: number;
   /** What other threads do to the program's memory, and the engine's own by calls of the program's; none where nobody follows it. */
   readonly foreignDiscardMs: number;
   readonly foreignUnmapMs: number;
@@ -65,7 +67,7 @@ const SOME = [0, 0.02, 0.1] as const;
  * However slow the device is, for every request on average an operation, and so often something of the kernel's own: what else happens
  * while all wait for the device says nothing new.
  */
-const PER_REQUEST = { operations: 1, kernel: 4, foreign: 4, rare: 1 / 50 } as const;
+const PER_REQUEST = { operations: 1, kernel: 1, foreign: 4, rare: 1 / 50 } as const;
 
 export function swarmOf(seed: number): Swarm {
   const random = new NamedRandom(seed);
@@ -133,6 +135,7 @@ export function swarmOf(seed: number): Swarm {
     mappedMs: atMost(pick("mapped", [0.3, 2]), PER_REQUEST.operations),
     busyMs: pick("busy", [0, 0, 20, 300]),
     operationsPerRequest: pick("operations per request", [0.02, 0.02, 0.02, 0.05, 0.05, 0.2, 0.2, 2]),
+    stormTimes: pick("storm", [4, 8, 8, 16]),
     ...(followed && pick("others act", [true, false]) ? foreignOf(pick, atMost) : NONE),
     monitorTiming: { stepMs: pick("monitor's step", [0.002, 0.05, 1]), keptMs: pick("monitor is kept", [0, 2, 20]) },
     callTiming: { unseenMs: pick("callers unseen", [0.02, 1, 4]), zapMs: pick("pages go", [0.1, 1, 5]) },

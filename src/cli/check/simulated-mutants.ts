@@ -26,6 +26,7 @@ const MAPPED_FILE: Partial<Swarm> = {
   mappedFile: "btrfs",
   mappedMs: 0.3,
   operationsPerRequest: 2,
+  stormTimes: 1000,
 };
 
 /** Discards by other threads, a fast device, a slow monitor, and pages that go late. */
@@ -43,6 +44,7 @@ const STORM: Partial<Swarm> = {
   requestPages: 1,
   writeShare: 0,
   operationsPerRequest: 2,
+  stormTimes: 1000,
   foreignDiscardMs: 0.1,
   monitorTiming: { stepMs: 1, keptMs: 20 },
   callTiming: { unseenMs: 4, zapMs: 5 },
