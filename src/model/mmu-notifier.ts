@@ -312,7 +312,17 @@ export class ProposedNotifier {
     this.#setPage(page, GRADE, grade);
   }
 
-  /** For who looks on: the counters of a page. */
+  /** Whether I/O that was kept out, or sent back, still waits for a page. */
+  holds(page: number): boolean {
+    return this.#page(page, HELD) > 0 || this.#page(page, HELD + 1) > 0;
+  }
+
+  /** For who looks on: invalidations in progress that keep a device's reads, or its writes, from a page. */
+  excluded(page: number, deviceReads: boolean): number {
+    return this.#page(page, EXCLUDED + (deviceReads ? 1 : 0));
+  }
+
+  /** The same: the counters of a page. */
   counters(page: number): { excluded: number[]; inFlight: number[]; held: number[] } {
     const of = (word: number): number[] => Array.from({ length: SIDES }, (_, side) => this.#page(page, word + side));
     return { excluded: of(EXCLUDED), inFlight: of(IN_FLIGHT), held: of(HELD) };

@@ -65,7 +65,7 @@ export class Changes {
   /** One of the kernel's own threads takes to a page; or the program forks. */
   mayCome(page: number): boolean {
     const { notifier, notifies } = this.#ground;
-    return !notifies || notifier.counters(page).held.every((held) => held === 0);
+    return !notifies || !notifier.holds(page);
   }
 
   come(invalidation: number, operation: number, first: number, last: number): void {

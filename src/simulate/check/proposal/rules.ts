@@ -58,8 +58,10 @@ export class ProposalRules {
   /** Invalidations in progress: raised, and not ended. */
   #active(): number[] {
     const active: number[] = [];
-    for (let j = 0; j < this.#ground.invalidations; j++)
-      if ([RAISED, DRAINING, BEGUN].includes(this.#ground.notifier.state(j))) active.push(j);
+    for (let j = 0; j < this.#ground.invalidations; j++) {
+      const state = this.#ground.notifier.state(j);
+      if (state === RAISED || state === DRAINING || state === BEGUN) active.push(j);
+    }
     return active;
   }
 
@@ -74,7 +76,9 @@ export class ProposalRules {
   }
 
   #requests(are: (request: number) => boolean): number[] {
-    return this.#ground.scenario.requests.map((_, i) => i).filter(are);
+    const those: number[] = [];
+    for (let i = 0; i < this.#ground.scenario.requests.length; i++) if (are(i)) those.push(i);
+    return those;
   }
 
   /** An invalidation that isn't I/O's own has its turn. */
@@ -266,15 +270,18 @@ export class ProposalRules {
   /** No page is kept from I/O by more than there are invalidations: one that was refused has left nothing. */
   #isBalanced(active: readonly number[]): void {
     const { notifier, pages, invalidations } = this.#ground;
-    const refused = Array.from({ length: invalidations }, (_, j) => j).find((j) => notifier.state(j) === REFUSED);
-    for (let page = 0; page < pages && refused !== undefined; page++) {
-      const { excluded } = notifier.counters(page);
-      const here = active.filter((j) => notifier.rangeOf(j).first <= page && page <= notifier.rangeOf(j).last);
-      const concern = here.map((j) => CONCERNED[this.#event(j)]);
-      if (
-        excluded[0]! > concern.filter((c) => c.deviceWrites).length ||
-        excluded[1]! > concern.filter((c) => c.deviceReads).length
-      )
+    let refused = 0;
+    while (refused < invalidations && notifier.state(refused) !== REFUSED) refused++;
+    for (let page = 0; page < pages && refused < invalidations; page++) {
+      let deviceWrites = 0;
+      let deviceReads = 0;
+      for (const j of active) {
+        const { first, last } = notifier.rangeOf(j);
+        if (page < first || last < page) continue;
+        if (CONCERNED[this.#event(j)].deviceWrites) deviceWrites++;
+        if (CONCERNED[this.#event(j)].deviceReads) deviceReads++;
+      }
+      if (notifier.excluded(page, false) > deviceWrites || notifier.excluded(page, true) > deviceReads)
         violated("BALANCED_VETO", `the refusal of ${this.nameOf(refused)} still keeps I/O from page ${page}`);
     }
   }
