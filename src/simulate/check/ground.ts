@@ -42,6 +42,9 @@ export class Ground {
   readonly table: ChunkTable;
   readonly places: readonly RequestPlace[];
   readonly pages: number;
+  /** What the program's invalidations, and then the monitor's starts, are about: to the page, and in whole chunks. */
+  readonly #pagesOf: readonly Pages[];
+  readonly #chunksOf: readonly Pages[];
   /** Set while a trace is told: gets everything that is worth a line. */
   tell: ((line: string) => void) | null = null;
 
@@ -51,6 +54,12 @@ export class Ground {
     // A slot more than the budget has room for.
     this.slots = scenario.scheme === "io_uring" ? scenario.leases + 1 : 0;
     this.at = S.layoutOf(scenario, this.slots);
+    const starts = Array.from({ length: S.startsOf(scenario) }, (_, start) => this.#pagesOfAll(callersIn(start + 1)));
+    this.#pagesOf = [...scenario.invalidations.map(({ first, last }) => ({ first, last })), ...starts];
+    this.#chunksOf = this.#pagesOf.map(({ first, last }) => ({
+      first: Math.floor(first / scenario.chunkPages),
+      last: Math.floor(last / scenario.chunkPages),
+    }));
     const requests = scenario.requests.length;
     const requestPages = Math.max(1, ...scenario.requests.map((r) => r.last - r.first + 1));
     const size: MachineSize = {
@@ -159,21 +168,18 @@ export class Ground {
   }
 
   /** What the program's invalidation, or the monitor's start, is about, in whole chunks. */
-  chunksOf(invalidation: number): { first: number; last: number } {
-    const { chunkPages } = this.scenario;
-    const { first, last } = this.pagesOf(invalidation);
-    return { first: Math.floor(first / chunkPages), last: Math.floor(last / chunkPages) };
+  chunksOf(invalidation: number): Pages {
+    return this.#chunksOf[invalidation]!;
   }
 
   /** What a foreign call is about, the same. */
-  chunksOfCall(call: number): { first: number; last: number } {
+  chunksOfCall(call: number): Pages {
     return this.chunksOf(this.scenario.invalidations.length + 2 ** call - 1);
   }
 
   /** What an invalidation is about, to the page. */
   pagesOf(invalidation: number): Pages {
-    const { invalidations } = this.scenario;
-    return invalidations[invalidation] ?? this.#pagesOfAll(callersIn(invalidation - invalidations.length + 1));
+    return this.#pagesOf[invalidation]!;
   }
 
   /** Starts of the monitor's are numbered by their callers' bits, less 1. */

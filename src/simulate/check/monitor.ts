@@ -56,6 +56,11 @@ export class Monitor {
   readonly #rules: Rules;
   readonly #messages: Messages;
   readonly #reading: Int32Array;
+  /** The chunks that each foreign call is about. */
+  readonly #chunks: readonly Chunks[];
+  /** Which of them discard, and which are our own thread's: a bit each. */
+  readonly #discards: number;
+  readonly #own: number;
 
   constructor(ground: Ground, kernel: CheckKernel, rules: Rules, messages: Messages) {
     this.#ground = ground;
@@ -63,6 +68,10 @@ export class Monitor {
     this.#rules = rules;
     this.#messages = messages;
     this.#reading = ground.w.subarray(S.READING, S.READING + 1);
+    const { words } = ground.table;
+    this.#chunks = ground.scenario.foreign.map((_, f) => ({ words, ...ground.chunksOfCall(f) }));
+    this.#discards = this.#those((f) => this.#call(f).call === "discard");
+    this.#own = this.#those((f) => this.#call(f).own);
   }
 
   #say(line: string): void {
@@ -70,7 +79,7 @@ export class Monitor {
   }
 
   #chunksOf(call: number): Chunks {
-    return { words: this.#ground.table.words, ...this.#ground.chunksOfCall(call) };
+    return this.#chunks[call]!;
   }
 
   #call(call: number): ForeignCall {
@@ -142,7 +151,7 @@ export class Monitor {
     w[S.MONITOR_CALLERS] = callers;
     w[S.MONITOR_UNREAD] = callers;
     const discarding = this.#discarding(callers);
-    if (discarding !== 0 && !callersIn(discarding).some((f) => this.#call(f).own)) {
+    if (discarding !== 0 && (discarding & this.#own) === 0) {
       w[S.DRAIN] = ASKED + 8 * discarding;
       this.#messages.post(START, discarding);
       w[S.MONITOR] = WAITING_FOR_DRAIN;
@@ -150,7 +159,7 @@ export class Monitor {
   }
 
   #discarding(callers: number): number {
-    return callers & this.#those((f) => this.#call(f).call === "discard");
+    return callers & this.#discards;
   }
 
   /** An event that nobody waits for who could be seen, for as long as the monitor has patience. */
@@ -368,7 +377,7 @@ export class Monitor {
     }
     this.#watch();
     // The engine's thread does nothing until it has left its call.
-    if (discarding !== 0 && callersIn(discarding).every((f) => this.#call(f).own)) this.#over(discarding);
+    if (discarding !== 0 && (discarding & ~this.#own) === 0) this.#over(discarding);
   }
 
   #watch(): void {
@@ -396,9 +405,10 @@ export class Monitor {
     const looks = ground.w[S.MONITOR] === WATCHING || ground.w[S.MONITOR] === WAITING_FOR_DRAIN;
     const by = ground.foreign(call, S.F_SETTLES);
     if (!looks || by === 0) return false;
-    const together = callersIn(ground.foreign(call, S.F_TOGETHER));
-    const waited = together.filter((f) => by === BY_TIME || !this.#call(f).own);
-    return together[0] === call && waited.every((f) => ground.foreign(f, S.F_STATE) === S.LEFT);
+    const together = ground.foreign(call, S.F_TOGETHER);
+    const waited = by === BY_TIME ? together : together & ~this.#own;
+    const left = this.#those((f) => ground.foreign(f, S.F_STATE) === S.LEFT);
+    return (together & -together) === 1 << call && (waited & ~left) === 0;
   }
 
   look(call: number): void {
