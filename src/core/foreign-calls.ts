@@ -135,7 +135,8 @@ export class ForeignCalls {
     late: Invalidation[],
   ): void {
     this.#starts.clear();
-    for (const { id, ...start } of starts) this.#starts.set(id, { ...start, beganMs: 0 });
+    for (const { id, left, ready, invalidations } of starts)
+      this.#starts.set(id, { left, beganMs: 0, ready, invalidations });
     this.#late = late;
   }
 

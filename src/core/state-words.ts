@@ -25,7 +25,7 @@ export class StateWords {
 
   takeList(into: number[], room: number): void {
     const length = this.words[this.at++]!;
-    if (into.length !== length) into.length = length;
+    while (into.length > length) into.pop();
     for (let i = 0; i < length; i++) into[i] = this.words[this.at + i]!;
     this.at += room;
   }

@@ -35,6 +35,7 @@ import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
 
 const INVALIDATION_STATES = ["", "waiting", "draining", "begun", "ended"] as const;
+const NUMBER_OF = { waiting: S.WAITING, draining: S.DRAINING, begun: S.BEGUN, ended: S.ENDED };
 
 /** A request as it's accepted again when a state is put back. */
 interface Accepted {
@@ -76,14 +77,16 @@ export class World implements Subscriber, Loop, ProgramWorld {
   readonly #waiting: Invalidation[] = [];
   readonly #active: Invalidation[] = [];
   readonly #acceptedIn = (slot: number): Accepted => this.#accepted[slot]!;
-  /** Ranges of pages that were last put back as read-only, and as unmapped. */
-  #readOnly = 0;
-  #gone = 0;
+  /** Whether pages may become read-only, and unmapped by other code. */
+  readonly #protects: boolean;
+  readonly #unmaps: boolean;
 
   constructor(scenario: Scenario) {
     const ground = new Ground(scenario);
     this.ground = ground;
     this.#starts = S.startsOf(scenario);
+    this.#protects = scenario.invalidations.some(({ event }) => event === "PROTECTION_VMA");
+    this.#unmaps = scenario.foreign.some(({ call }) => call === "unmap");
     this.rules = new Rules(ground);
     this.kernel = new CheckKernel(ground, this.rules);
     const chunkBytes = ground.table.chunkBytes;
@@ -281,7 +284,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
       const handle = this.handles[j];
       const state = this.ground.invalidation(j, S.I_STATE);
       if (handle === undefined || state === S.NOT_STARTED || state === S.REFUSED) continue;
-      this.ground.setInvalidation(j, S.I_STATE, INVALIDATION_STATES.indexOf(handle.state));
+      this.ground.setInvalidation(j, S.I_STATE, NUMBER_OF[handle.state]);
       this.ground.setInvalidation(j, S.I_DRAINING, handle.state === "draining" ? handle.draining : 0);
     }
     const { waiting } = this.notifier;
@@ -290,10 +293,9 @@ export class World implements Subscriber, Loop, ProgramWorld {
       const next = waiting[i - 1];
       w[at.waiting + i] = next === undefined ? 0 : this.handles.indexOf(next);
     }
-    w[at.late] = this.calls.late.length;
-    this.calls.late.forEach((late, i) => {
-      w[at.late + 1 + i] = this.handles.indexOf(late);
-    });
+    const { late } = this.calls;
+    w[at.late] = late.length;
+    for (let i = 0; i < late.length; i++) w[at.late + 1 + i] = this.handles.indexOf(late[i]);
     for (let start = 0; start < this.#starts; start++)
       w[at.left + start] = (this.calls.startOf(start + 1)?.left ?? -1) + 1;
   }
@@ -342,7 +344,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
     const { ground, handles } = this;
     const { w, at } = ground;
     const active = this.#active;
-    if (active.length > 0) active.length = 0;
+    while (active.length > 0) active.pop();
     for (let j = 0; j < handles.length; j++) {
       const handle = handles[j];
       if (handle === undefined) continue;
@@ -355,7 +357,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
       if (state === S.DRAINING || state === S.BEGUN) active.push(handle);
     }
     const waiting = this.#waiting;
-    if (waiting.length > 0) waiting.length = 0;
+    while (waiting.length > 0) waiting.pop();
     for (let i = 1; i <= w[at.waiting]!; i++) waiting.push(handles[w[at.waiting + i]!]!);
     this.notifier.restore(waiting, active);
     if (this.#starts === 0) return;
@@ -373,30 +375,19 @@ export class World implements Subscriber, Loop, ProgramWorld {
     this.calls.restore(starts, late);
   }
 
-  /** What the gate and the table know of pages is in ranges, which are made anew only where they were others. */
+  /** What the gate and the table know of pages is in ranges. */
   #restorePages(): void {
-    const { ground } = this;
-    let readOnly = 0;
-    let gone = 0;
+    const { ground, dispatcher } = this;
+    const { readOnly } = dispatcher.gate;
+    const { gone, range } = ground.table;
+    if (this.#protects) readOnly.remove(range);
+    if (this.#unmaps) gone.length = 0;
+    if (!this.#protects && !this.#unmaps) return;
     for (let page = 0; page < ground.pages; page++) {
       const flags = ground.page(page, S.P_FLAGS);
-      if ((flags & S.IS_READ_ONLY) !== 0) readOnly |= 1 << page;
-      if ((flags & S.BURIED) !== 0) gone |= 1 << page;
+      if ((flags & S.IS_READ_ONLY) !== 0) readOnly.add(ground.range({ first: page, last: page }));
+      if ((flags & S.BURIED) !== 0) gone.push(ground.range({ first: page, last: page }));
     }
-    const known = this.dispatcher.gate.readOnly;
-    if (readOnly !== 0 || this.#readOnly !== 0) {
-      known.remove(ground.table.range);
-      for (let page = 0; page < ground.pages; page++)
-        if ((readOnly & (1 << page)) !== 0) known.add(ground.range({ first: page, last: page }));
-    }
-    if (gone !== 0 || this.#gone !== 0) {
-      ground.table.gone.length = 0;
-      for (let page = 0; page < ground.pages; page++)
-        if ((gone & (1 << page)) !== 0) ground.table.gone.push(ground.range({ first: page, last: page }));
-    }
-    // Whatever is done next may change them.
-    this.#readOnly = ground.scenario.invalidations.some(({ event }) => event === "PROTECTION_VMA") ? 1 : 0;
-    this.#gone = ground.scenario.foreign.some(({ call }) => call === "unmap") ? 1 : 0;
   }
 
   /** Nothing can happen any more: everything must have ended, and nothing be left over. */
