@@ -188,7 +188,8 @@ export class MmuNotifier {
 
   /** Each once, however many of its ranges are meant. */
   #subscribersOn(range: Range): Subscriber[] {
-    return [...new Set(this.#subscribers.overlapping(range))];
+    const all = this.#subscribers.overlapping(range);
+    return all.filter((subscriber, i) => all.indexOf(subscriber) === i);
   }
 
   /** Gives a turn to everyone in the queue who can have it, oldest first; nobody overtakes on the same range. */
