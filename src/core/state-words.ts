@@ -19,8 +19,10 @@ export class StateWords {
 
   /** A list of at most `room` numbers, always in as many words. */
   putList(list: readonly number[], room: number): void {
-    this.words[this.at++] = list.length;
-    for (let i = 0; i < room; i++) this.words[this.at++] = i < list.length ? list[i]! : 0;
+    const { words, at } = this;
+    words[at] = list.length;
+    for (let i = 0; i < room; i++) words[at + 1 + i] = i < list.length ? list[i]! : 0;
+    this.at = at + 1 + room;
   }
 
   takeList(into: number[], room: number): void {

@@ -52,6 +52,7 @@ export class Rules {
   readonly #meets: Uint8Array;
   readonly #concerns: Uint8Array;
   readonly #meetEachOther: Uint8Array;
+  readonly #concern: readonly Concern[];
   /** The engine's words of its requests, once they're there. */
   words: Int32Array = new Int32Array(0);
   /** Set while leases may go for the clock's sake. */
@@ -65,6 +66,10 @@ export class Rules {
     this.#meets = new Uint8Array(this.#invalidations * this.#requests);
     this.#concerns = new Uint8Array(this.#invalidations * this.#requests);
     this.#meetEachOther = new Uint8Array(this.#invalidations ** 2);
+    this.#concern = Array.from(
+      { length: this.#invalidations },
+      (_, j) => CONCERNED[invalidations[j]?.event ?? "CLEAR"],
+    );
     for (let j = 0; j < this.#invalidations; j++) {
       const { first, last } = ground.chunksOf(j);
       const concern = this.#concernOf(j);
@@ -82,7 +87,7 @@ export class Rules {
   }
 
   #concernOf(invalidation: number): Concern {
-    return CONCERNED[this.#ground.scenario.invalidations[invalidation]?.event ?? "CLEAR"];
+    return this.#concern[invalidation]!;
   }
 
   #nameOf(invalidation: number): string {

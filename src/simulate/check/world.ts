@@ -35,7 +35,6 @@ import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
 
 const INVALIDATION_STATES = ["", "waiting", "draining", "begun", "ended"] as const;
-const NUMBER_OF = { waiting: S.WAITING, draining: S.DRAINING, begun: S.BEGUN, ended: S.ENDED };
 
 /** A request as it's accepted again when a state is put back. */
 interface Accepted {
@@ -284,7 +283,8 @@ export class World implements Subscriber, Loop, ProgramWorld {
       const handle = this.handles[j];
       const state = this.ground.invalidation(j, S.I_STATE);
       if (handle === undefined || state === S.NOT_STARTED || state === S.REFUSED) continue;
-      this.ground.setInvalidation(j, S.I_STATE, NUMBER_OF[handle.state]);
+      if (INVALIDATION_STATES[state] !== handle.state)
+        this.ground.setInvalidation(j, S.I_STATE, INVALIDATION_STATES.indexOf(handle.state));
       this.ground.setInvalidation(j, S.I_DRAINING, handle.state === "draining" ? handle.draining : 0);
     }
     const { waiting } = this.notifier;
@@ -320,12 +320,11 @@ export class World implements Subscriber, Loop, ProgramWorld {
     return this.ground.state;
   }
 
-  #forgetFigures(table: LeaseTable): void {
-    table.words[TAKEN] = 0;
-    table.words[DROPPED] = 0;
-    table.words[RESIDENCY_MAX_MS] = 0;
-    for (let slot = 0; slot < table.slots; slot++)
-      if (table.state(slot) === NO_LEASE) forget(table.words, leaseWords(slot));
+  #forgetFigures({ words, slots }: LeaseTable): void {
+    words[TAKEN] = 0;
+    words[DROPPED] = 0;
+    words[RESIDENCY_MAX_MS] = 0;
+    for (let slot = 0; slot < slots; slot++) if (words[leaseWords(slot)] === NO_LEASE) forget(words, leaseWords(slot));
   }
 
   restore(from: Int32Array): void {
