@@ -179,7 +179,7 @@ class Run {
     this.#others?.check();
     const { machine } = this.#world;
     // What the kernel holds for a moment after a completion goes by itself.
-    for (let i = 0; machine.pins > 0 && i < 10_000 && machine.clock.step(); i++);
+    for (let i = 0; machine.clock.busy && i < 10_000; i++) machine.clock.step();
     if (machine.pins > 0) violated("NO_IDLE_PIN", `${machine.pins} pins are left after close()`);
     const { submitted, completed, failed } = this.#engine.stats();
     if (submitted !== completed + failed)

@@ -52,12 +52,12 @@ const MISTAKES = [
   ["takes leases that are no registrations", ModelScheme.prototype, "take", () => 0],
 ] as const;
 
-// Seeds 9 to 11: found among the first of all.
+// Seeds that find each of them.
 for (const [mistake, of, method, by] of MISTAKES)
   test(`an engine that ${mistake} is found out`, () =>
     broken(of as object, method as never, by, async () => {
       const found: RunReport[] = [];
-      for (const seed of [9, 10, 11]) {
+      for (const seed of [11, 69, 83]) {
         const report = await simulate({ seed, requests: 2000 });
         if (report.failure !== null) found.push(report);
       }
@@ -101,7 +101,7 @@ test("what failed is made smaller, and fails the same way", () =>
     () => 0,
     async () => {
       const report = await campaign({
-        seed: 83,
+        seed: 69,
         runs: 1,
         requests: 2000,
         shard: ALL,
