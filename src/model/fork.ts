@@ -5,7 +5,7 @@
  * What isn't modelled: threads, exec, vfork (nothing is copied there), MADV_WIPEONFORK, the child's I/O by what it inherited of a ring.
  */
 
-import { invariant } from "../core/assert.js";
+import { violated } from "../core/assert.js";
 import { ENOMEM } from "../core/ports.js";
 import { WAIT } from "./memory.js";
 import type { MachinePageCache } from "./page-cache.js";
@@ -30,8 +30,8 @@ export function fork(machine: MachinePageCache, parent: number, child: number): 
   const { pages } = machine.size;
   const [from, to] = [parent * pages, child * pages];
   for (let i = 0; i < machine.topPage; i++) {
-    invariant("STATE", !machine.is(to + i, VM_MAPPED), `process ${child} is there already`);
-    if (isInherited(machine, from + i) && machine.mustWait(from + i)) return WAIT;
+    if (machine.is(to + i, VM_MAPPED)) violated("STATE", `process ${child} is there already`);
+    if (machine.mustWait(from + i) && isInherited(machine, from + i)) return WAIT;
   }
   let copied = 0;
   for (let i = 0; i < machine.topPage; i++) {

@@ -362,7 +362,8 @@ export class MachineMemory extends MachineFrames {
 
   /** Whether an invalidation has to wait for I/O in flight: in the proposal's kernel, and only there. */
   mustWait(page: number): boolean {
+    if (this.design !== "notifier") return false;
     const frame = this.frameOf(page);
-    return this.design === "notifier" && frame >= 0 && this.frame(frame, IN_FLIGHT) > 0;
+    return frame >= 0 && this.frame(frame, IN_FLIGHT) > 0;
   }
 }
