@@ -205,7 +205,10 @@ function isLive(state: number): boolean {
   return state === LIVE || state === LIVE_CLEAN;
 }
 
-/** Calls `each` for every slot that isn't free. The lowest free one is taken, so those that are held come first, and few are looked at. */
+/**
+ * Calls `each` for every slot that isn't free. The lowest free one is taken, so those that are held come first, and few are looked at. What
+ * another thread takes meanwhile may be left out: it's there the next time.
+ */
 function forEachHeld(words: Int32Array, each: (slot: number, state: number, at: number) => void): void {
   let left = Atomics.load(words, HELD_SLOTS);
   for (let at = HEADER_WORDS, slot = 0; left > 0 && at < words.length; at += SLOT_WORDS, slot++) {

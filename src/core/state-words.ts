@@ -27,6 +27,7 @@ export class StateWords {
 
   takeList(into: number[], room: number): void {
     const length = this.words[this.at++]!;
+    // To set a length is a call into the runtime, and this is done for every list of every state.
     while (into.length > length) into.pop();
     for (let i = 0; i < length; i++) into[i] = this.words[this.at + i]!;
     this.at += room;
