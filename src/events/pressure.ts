@@ -6,8 +6,8 @@
  * PSI's total is exact at any moment; a trigger costs the kernel a thread that looks ten times a window, also while no lease is live.
  */
 
-import { readFileSync } from "node:fs";
 import type { PressureReading, PressureSource } from "../core/ports.js";
+import { readFileSync } from "../linux/originals.js";
 import { type Cgroups, cgroupsOf } from "./cgroups.js";
 
 const HOST_STALLS = "/proc/pressure/memory";

@@ -1,7 +1,13 @@
 /** Node's own streams, with their reads and writes by a file of ours: options, events and errors are fs.ReadStream's and fs.WriteStream's. */
 
-import { createReadStream, createWriteStream, type ReadStream, type WriteStream } from "node:fs";
+import fs, { type ReadStream, type WriteStream } from "node:fs";
 import type { Readable, Writable } from "node:stream";
+
+/** As they were when this module was loaded: other code may put its own into node:fs. Node's types have no constructors for them. */
+const { ReadStream: Reader, WriteStream: Writer } = fs as unknown as {
+  ReadStream: new (path: undefined, options: object) => ReadStream;
+  WriteStream: new (path: undefined, options: object) => WriteStream;
+};
 
 /** Of `createReadStream` and `createWriteStream` of a FileHandle. */
 export interface StreamOptions {
@@ -36,7 +42,7 @@ type Callback = (error: Error | null, count?: number, buffer?: Uint8Array) => vo
 export function readStream(file: Streamable, options: StreamOptions): ReadStream {
   const leaving = new AbortController();
   const { signal } = leaving;
-  const fs = {
+  const operations = {
     open: unused,
     read(
       _fd: number,
@@ -52,15 +58,13 @@ export function readStream(file: Streamable, options: StreamOptions): ReadStream
     },
     close: (_fd: number, done: Callback) => settle(file.close(), done),
   };
-  // Node's types don't have `fs` with `fd`, nor the subset of functions that a stream uses.
-  const given = { ...options, fd: file.fd, fs } as unknown as Parameters<typeof createReadStream>[1];
-  return leavingWith(createReadStream("", given), leaving);
+  return leavingWith(new Reader(undefined, { ...options, fd: file.fd, fs: operations }), leaving);
 }
 
 export function writeStream(file: Streamable, options: StreamOptions): WriteStream {
   const leaving = new AbortController();
   const { signal } = leaving;
-  const fs = {
+  const operations = {
     open: unused,
     write(
       _fd: number,
@@ -81,8 +85,7 @@ export function writeStream(file: Streamable, options: StreamOptions): WriteStre
     fsync: (_fd: number, done: Callback) => settle(file.sync(), done),
     close: (_fd: number, done: Callback) => settle(file.close(), done),
   };
-  const given = { ...options, fd: file.fd, fs } as unknown as Parameters<typeof createWriteStream>[1];
-  return leavingWith(createWriteStream("", given), leaving);
+  return leavingWith(new Writer(undefined, { ...options, fd: file.fd, fs: operations }), leaving);
 }
 
 /** Node's streams wait for what is in flight before they're destroyed: on a pipe that may be for ever, so it's ended. */

@@ -3,7 +3,6 @@
  * not at import, so that importing pinless is cheap and works where add-ons are forbidden.
  */
 
-import { readFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
 import type koffiModule from "koffi";
 import { RLIMIT, TIMESPEC, UCRED } from "../abi/layouts.js";
@@ -19,6 +18,7 @@ import {
   userfaultfdSyscall,
 } from "../abi/numbers.js";
 import { PinlessError } from "../core/errors.js";
+import { readFileSync } from "./originals.js";
 
 type Koffi = typeof koffiModule;
 

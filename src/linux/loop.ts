@@ -2,6 +2,7 @@
 
 import type { Loop } from "../core/ports.js";
 import { monotonicMs } from "./clock.js";
+import { clearInterval, queueMicrotask, setImmediate, setInterval } from "./originals.js";
 
 export const loop: Loop = {
   nowMs: () => monotonicMs() | 0,

@@ -1,7 +1,6 @@
 /** Opens a file twice: through the page cache by Node, whose errors and flags are what a caller expects, and around it. */
 
-import { type BigIntStats, closeSync, fstatSync, openSync } from "node:fs";
-import { open } from "node:fs/promises";
+import type { BigIntStats } from "node:fs";
 import { isatty } from "node:tty";
 import { getSystemErrorMap } from "node:util";
 import { STATX_BUFFER } from "../abi/layouts.js";
@@ -10,6 +9,7 @@ import { argumentError, systemError } from "../core/errors.js";
 import type { FilePath, OpenedFile } from "../core/host.js";
 import { DescriptorHandle } from "./descriptor-handle.js";
 import { fcntl, statx } from "./libc.js";
+import { closeSync, fstatSync, openHandle, openSync } from "./originals.js";
 
 /** What O_DIRECT asks for where the filesystem doesn't say (statx before 6.1): a page suits every device in use. */
 const DEFAULT_ALIGN = 4096;
@@ -18,7 +18,7 @@ export async function openFile(path: FilePath, flags: string | number = "r", mod
   const handle =
     typeof path === "object" && path !== null && "fd" in path
       ? duplicate(path.fd)
-      : await open(path as string, flags, mode);
+      : await openHandle(path as string, flags, mode);
   try {
     const stat = (await handle.stat({ bigint: true })) as BigIntStats;
     const hasBlocks = stat.isFile() || stat.isBlockDevice();

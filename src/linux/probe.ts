@@ -1,9 +1,10 @@
 /** What this kernel, filesystem and its limits give. */
 
-import { readFileSync, statfsSync } from "node:fs";
+import { statfsSync } from "node:fs";
 import { release } from "node:os";
 import { ERRNO, RESOURCE } from "../abi/numbers.js";
 import { geteuid, getrlimit, loadLibc } from "./libc.js";
+import { readFileSync } from "./originals.js";
 
 /** Bytes that this process may pin at most: without CAP_IPC_LOCK, RLIMIT_MEMLOCK, which all processes of the user share. */
 export function memlockBytes(): number {

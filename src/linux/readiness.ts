@@ -10,6 +10,7 @@ import { AIO, EPOLL, POLL } from "../abi/numbers.js";
 import { AioContext } from "./aio-context.js";
 import { EventWake } from "./event-wake.js";
 import { close, closeAtTeardown, epollControl, epollCreate, epollWait } from "./libc.js";
+import { setImmediate } from "./originals.js";
 import { Wake } from "./wake.js";
 
 /** A worker that waits can't be terminated meanwhile. */

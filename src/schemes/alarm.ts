@@ -1,3 +1,5 @@
+import { setImmediate } from "../linux/originals.js";
+
 /** Tells once that something has ended, if somebody has asked to be told. */
 export class Alarm {
   readonly #woken: () => void;

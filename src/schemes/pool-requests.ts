@@ -1,8 +1,8 @@
 /** Requests on libuv's thread pool, by node:fs. Their results wait here until they're reaped. */
 
-import { read, write } from "node:fs";
 import { ERRNO } from "../abi/numbers.js";
 import type { CompletionSink, RequestPlace } from "../core/ports.js";
+import { read, write } from "../linux/originals.js";
 
 /** What the kernel transfers at most by one call (MAX_RW_COUNT). */
 const MAX_BYTES = 0x7ffff000;

@@ -4,10 +4,10 @@
  * only. What can't be done yet waits as the scheme knows to.
  */
 
-import { closeSync } from "node:fs";
 import { ERRNO } from "../abi/numbers.js";
 import type { RequestPlace } from "../core/ports.js";
 import { openNonBlocking } from "../linux/open-file.js";
+import { closeSync, setTimeout } from "../linux/originals.js";
 import { callPool, type PoolRequests, resultOf } from "./pool-requests.js";
 
 /** A pipe can be opened a second time, without blocking for whoever has it open; a socket can't. */

@@ -1,6 +1,7 @@
 /** The direct scheme: calls on the O_DIRECT descriptor, by node:fs, on libuv's thread pool. Registers nothing. */
 
 import type { CompletionSink, RequestPlace, Scheme } from "../../core/ports.js";
+import { clearInterval, setInterval } from "../../linux/originals.js";
 import { Alarm } from "../alarm.js";
 import { PoolRequests } from "../pool-requests.js";
 import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
