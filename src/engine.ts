@@ -5,11 +5,13 @@ import { type Backing, type FileArenaOptions, openBacking } from "./backing.js";
 import { Backlog } from "./backlog.js";
 import { invariant } from "./core/assert.js";
 import type { ChunkTable } from "./core/chunk-table.js";
+import { Closing } from "./core/closing.js";
 import { Dispatcher } from "./core/dispatcher.js";
-import { argumentError, PinlessError } from "./core/errors.js";
+import { argumentError, PinlessError, type SystemError } from "./core/errors.js";
 import { MMU_EVENTS, type MmuEvent } from "./core/events.js";
 import { ForeignCalls } from "./core/foreign-calls.js";
 import type { FilePath, Host, NodeHandle, StartedScheme, WaitHistogram } from "./core/host.js";
+import { Kept } from "./core/kept.js";
 import { DROPPED, LeaseTable, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "./core/lease-table.js";
 import { Leases } from "./core/leases.js";
 import { MmuNotifier } from "./core/notifier.js";
@@ -38,6 +40,9 @@ import { noteSegment, type Segment, segmentOf } from "./segment.js";
 
 /** When the monitor ends it lets everybody go who waits for it; their discards are done by then. Seen: 5 ms at worst. */
 const AFTER_LOSS_MS = 50;
+
+/** What is missing now and may be there later. */
+const PASSING: readonly string[] = ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"];
 
 /**
  * Memory of which other code has unmapped a part: kept for ever, on purpose. V8 would give its addresses back as a whole, whoever has mapped
@@ -80,7 +85,7 @@ export class PortableEngine {
   #state: "open" | "closing" | "closed" = "open";
   #closing: Promise<void> | null = null;
   /** What copies into mapped files, opened with the first arena of one. */
-  #selfMemory: Promise<Copier> | null = null;
+  readonly #selfMemory = new Kept(() => this.#openSelfMemory());
   #selfMemoryHandle: NodeHandle | null = null;
   #bounced = 0;
   #buffered = 0;
@@ -172,18 +177,28 @@ export class PortableEngine {
   }
 
   async #fileArena(options: FileArenaOptions): Promise<Arena> {
-    this.#selfMemory ??= this.#openSelfMemory();
-    const copier = await this.#selfMemory;
+    const copier = await this.#selfMemory.get();
     const backing = await openBacking(options, this.#host.openFile);
+    if (this.#state !== "open") {
+      await backing.close();
+      throw closedError();
+    }
     return this.#newArena({ ...options, bytes: backing.bytes }, false, backing, copier);
   }
 
   async #openSelfMemory(): Promise<Copier> {
     try {
       const opened = await this.#host.openFile("/proc/self/mem", "r+");
+      opened.closeDirect();
+      if (this.#state !== "open") {
+        await opened.handle.close();
+        throw closedError();
+      }
       this.#selfMemoryHandle = opened.handle;
       return new SelfMemory(this.#dispatcher, (attempt) => this.#backlog.enqueue(attempt), opened.handle.fd);
     } catch (cause) {
+      const { code } = cause as SystemError;
+      if (this.#state !== "open" || PASSING.includes(code)) throw cause;
       throw new PinlessError(
         "ERR_PINLESS_UNSUPPORTED",
         `copies into a mapped file go by /proc/self/mem, which can't be opened here: ${(cause as Error).message}`,
@@ -202,7 +217,8 @@ export class PortableEngine {
     try {
       await arena.grow(options.bytes);
     } catch (error) {
-      await arena.close();
+      // What can't be given back either isn't what was asked.
+      await arena.close().catch(() => {});
       throw error;
     }
     return arena;
@@ -342,7 +358,10 @@ export class PortableEngine {
     };
   }
 
-  /** Waits for everything in flight, closes files and arenas, and gives every pin back. Reads without an end (pipes) are cancelled. */
+  /**
+   * Waits for everything in flight, closes files and arenas, and gives every pin back. Reads without an end (pipes) are cancelled. Where
+   * something can't be closed all the rest is, and then it rejects with that error, or with all of them in an AggregateError.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -350,16 +369,20 @@ export class PortableEngine {
 
   async #close(): Promise<void> {
     this.#state = "closing";
-    await Promise.all([...this.#files].map((file) => file.close()));
-    await Promise.all([...this.#arenas].map((arena) => arena.close()));
-    await this.#selfMemoryHandle?.close();
-    await this.releasePins();
-    invariant("EXACTLY_ONCE", this.#dispatcher.requests.active === 0, "requests were left behind by close()");
-    this.#stopClock?.();
-    this.#watchdog?.close();
-    this.#follower?.close();
-    this.#scheme.close();
+    const closing = new Closing();
+    await closing.each(this.#files, (file) => file.close());
+    await closing.each(this.#arenas, (arena) => arena.close());
+    await closing.step(() => this.#selfMemoryHandle?.close());
+    await closing.step(() => this.releasePins());
+    await closing.step(() =>
+      invariant("EXACTLY_ONCE", this.#dispatcher.requests.active === 0, "requests were left behind by close()"),
+    );
+    await closing.step(() => this.#stopClock?.());
+    await closing.step(() => this.#watchdog?.close());
+    await closing.step(() => this.#follower?.close());
+    await closing.step(() => this.#scheme.close());
     this.#state = "closed";
+    closing.end("the engine");
   }
 
   [Symbol.asyncDispose](): Promise<void> {

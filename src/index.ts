@@ -2,6 +2,7 @@
 
 import { getSystemErrorMap } from "node:util";
 import type { Host } from "./core/host.js";
+import { Kept } from "./core/kept.js";
 import type { EngineOptions } from "./core/options.js";
 import { settingsOf } from "./core/options.js";
 import { PortableEngine, startFirst } from "./engine.js";
@@ -55,7 +56,13 @@ export class Engine extends PortableEngine {
     await loadLibc();
     const settings = settingsOf(options, memlockBytes());
     const started = startFirst(host, settings);
-    const engine = new Engine(host, settings, started);
+    let engine: Engine;
+    try {
+      engine = new Engine(host, settings, started);
+    } catch (error) {
+      started.scheme.close();
+      throw error;
+    }
     await monitorStarted();
     const unreachable = await addEngine(engine);
     if (unreachable !== null) started.degraded.push(unreachable);
@@ -71,10 +78,10 @@ export class Engine extends PortableEngine {
   }
 }
 
-let defaultEngine: Promise<Engine> | undefined;
+const defaultEngine = new Kept(() => Engine.open());
 
 /** As `open` of node:fs/promises, on this thread's default engine, which opens with the first call and needs no closing. */
 export async function open(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<File> {
-  defaultEngine ??= Engine.open();
-  return (await defaultEngine).openFile(path, flags, mode);
+  const engine = await defaultEngine.get();
+  return engine.openFile(path, flags, mode);
 }

@@ -461,9 +461,12 @@ export class File extends NodeFile {
     this.#transfers.leave();
     if (this.#directFile >= 0) this.#host.scheme.detachFile(this.#directFile);
     if (!this.#opened.seekable) this.#host.scheme.detachFile(this.#cachedFile);
-    this.#opened.closeDirect();
-    this.#host.closed(this);
-    await this.handle.close();
+    try {
+      this.#opened.closeDirect();
+    } finally {
+      this.#host.closed(this);
+      await this.handle.close();
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,7 @@
 /** A small arena that I/O goes through when its memory can't be used directly: not an arena's, not aligned, or a string's. */
 
 import type { Arena } from "../arena.js";
+import { Kept } from "../core/kept.js";
 
 /** Large transfers go in pieces of this: registered I/O gains nothing from more. */
 export const PIECE_BYTES = 1 << 20;
@@ -9,21 +10,19 @@ export const PIPE_PIECE_BYTES = 64 << 10;
 const ARENA_BYTES = 4 << 20;
 
 export class Staging {
-  readonly #make: (bytes: number) => Promise<Arena>;
-  #arena: Promise<Arena> | null = null;
+  readonly #arena: Kept<Arena>;
   readonly #grows: boolean;
   readonly #waiting: (() => void)[] = [];
 
   /** `grows`: for pieces that nobody knows the end of; with others, whoever finds no room waits. */
   constructor(make: (bytes: number) => Promise<Arena>, grows = false) {
-    this.#make = make;
+    this.#arena = new Kept(() => make(ARENA_BYTES));
     this.#grows = grows;
   }
 
   /** A piece of at most `PIECE_BYTES`, in the order of asking; `release` it. */
   async acquire(bytes: number): Promise<Uint8Array> {
-    this.#arena ??= this.#make(ARENA_BYTES);
-    const arena = await this.#arena;
+    const arena = await this.#arena.get();
     for (;;) {
       try {
         return arena.alloc(bytes);
@@ -36,7 +35,7 @@ export class Staging {
   }
 
   async release(piece: Uint8Array): Promise<void> {
-    await (await this.#arena!).free(piece);
+    await (await this.#arena.get()).free(piece);
     for (const wake of this.#waiting.splice(0)) wake();
   }
 }

@@ -4,7 +4,6 @@
  */
 
 import { isMainThread } from "node:worker_threads";
-import type koffiModule from "koffi";
 import { RLIMIT, TIMESPEC, UCRED } from "../abi/layouts.js";
 import {
   aioSyscalls,
@@ -17,10 +16,8 @@ import {
   SYSCALLS,
   userfaultfdSyscall,
 } from "../abi/numbers.js";
-import { PinlessError } from "../core/errors.js";
+import { importKoffi, type Koffi } from "./addon.js";
 import { readFileSync } from "./originals.js";
-
-type Koffi = typeof koffiModule;
 
 /** struct epoll_event has 12 bytes on x86-64, where it's packed, and 16 elsewhere. */
 const EPOLL_EVENT_BYTES = 16;
@@ -84,20 +81,6 @@ let libc: Libc | undefined;
 /** Loads koffi and binds the functions. Throws `ERR_PINLESS_UNSUPPORTED` where Node may not load add-ons. */
 export async function loadLibc(): Promise<void> {
   libc ??= bind(await importKoffi());
-}
-
-async function importKoffi(): Promise<Koffi> {
-  try {
-    return (await import("koffi")).default;
-  } catch (cause) {
-    const error = new PinlessError(
-      "ERR_PINLESS_UNSUPPORTED",
-      `koffi, the add-on that system calls go through, can't be loaded: ${(cause as Error).message}. ` +
-        "Under Node's permission model start node with --allow-addons; otherwise install pinless again on this machine.",
-    );
-    error.cause = cause;
-    throw error;
-  }
 }
 
 function bind(koffi: Koffi): Libc {
