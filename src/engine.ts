@@ -99,7 +99,7 @@ export class PortableEngine {
     this.scheme = started.scheme.name;
     this.pin = started.pin;
     this.depth = started.scheme.depth;
-    this.notifier = new MmuNotifier(settings.chunkBytes);
+    this.notifier = new MmuNotifier(settings.chunkBytes, (error) => host.loop.uncaught(error));
     const registrations = started.scheme.registrations;
     const events = {
       firstTaken: (nowMs: number): void => this.#startClock(nowMs),

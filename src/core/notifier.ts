@@ -7,8 +7,10 @@
  */
 
 import { invariant, violated } from "./assert.js";
+import { argumentError } from "./errors.js";
 import { CONCERNS, type MmuEvent } from "./events.js";
 import { type Interval, IntervalTree } from "./interval-tree.js";
+import { checkProtections, checkRange, checkStart, checkSubscriber, inWords } from "./notifier-arguments.js";
 import { alignOut, overlaps, type Range } from "./ranges.js";
 
 /** Somebody who uses memory in ways that an invalidation must wait for. All calls are synchronous. */
@@ -28,7 +30,10 @@ export interface Subscription extends Interval {}
 export interface StartOptions {
   /** Whether it may wait. If not, it either succeeds at once or is refused. Default true. */
   readonly blockable?: boolean;
-  /** Called once, when the range is the caller's: at once, inside `invalidateRangeStart`, or later. */
+  /**
+   * Called once, when the range is the caller's: at once, inside `invalidateRangeStart`, or later. What it throws goes to the host as an
+   * uncaught exception; the range stays the caller's.
+   */
   readonly ready?: () => void;
 }
 
@@ -51,11 +56,14 @@ export class Invalidation {
   /** Of a PROTECTION_VMA that has ended: what it came to. */
   protections: readonly Protection[] = [];
   readonly #ready: (() => void) | undefined;
+  readonly #uncaught: (error: unknown) => void;
 
-  constructor(range: Range, event: MmuEvent, ready?: () => void) {
+  /** Not for callers: `MmuNotifier.invalidateRangeStart` makes them. */
+  constructor(range: Range, event: MmuEvent, ready: (() => void) | undefined, uncaught: (error: unknown) => void) {
     this.range = range;
     this.event = event;
     this.#ready = ready;
+    this.#uncaught = uncaught;
   }
 
   /** A subscriber's chunk that `stop` counted is quiet now. */
@@ -67,20 +75,30 @@ export class Invalidation {
 
   begin(): void {
     this.state = "begun";
-    this.#ready?.();
+    // It may be a completion, or somebody else's end, that this is called in: what they're in the middle of goes on.
+    try {
+      this.#ready?.();
+    } catch (error) {
+      this.#uncaught(error);
+    }
   }
 }
 
 export class MmuNotifier {
   readonly #granuleBytes: number;
+  readonly #uncaught: (error: unknown) => void;
   readonly #subscribers = new IntervalTree<Subscriber>();
   #active = new IntervalTree<Invalidation>();
   readonly #intervals = new Map<Invalidation, Interval>();
   #waiting: Invalidation[] = [];
 
-  /** `granuleBytes`: ranges are rounded out to this (a power of two), so that two invalidations in progress never share a chunk. */
-  constructor(granuleBytes: number) {
+  /**
+   * `granuleBytes`: ranges are rounded out to this (a power of two), so that two invalidations in progress never share a chunk. `uncaught`
+   * gets what callbacks throw.
+   */
+  constructor(granuleBytes: number, uncaught: (error: unknown) => void) {
     this.#granuleBytes = granuleBytes;
+    this.#uncaught = uncaught;
   }
 
   /** Invalidations begun or draining. */
@@ -105,6 +123,8 @@ export class MmuNotifier {
   }
 
   insert(range: Range, subscriber: Subscriber): Subscription {
+    checkRange(range);
+    checkSubscriber(subscriber);
     return this.#subscribers.insert(alignOut(range, this.#granuleBytes), subscriber);
   }
 
@@ -114,7 +134,8 @@ export class MmuNotifier {
 
   /**
    * Asks for a range. The invalidation has begun when its state is `begun` (and `ready` was called); every one needs its
-   * `invalidateRangeEnd`. With `blockable: false` the answer may be `"EAGAIN"`: nothing has changed, and there's no end to call.
+   * `invalidateRangeEnd`. With `blockable: false` the answer may be `"EAGAIN"`: nothing has changed, and there's no end to call. Throws
+   * `ERR_OUT_OF_RANGE`, `ERR_INVALID_ARG_VALUE` and `ERR_INVALID_ARG_TYPE` for what can't be meant, and then has taken nothing.
    */
   invalidateRangeStart(
     range: Range,
@@ -123,7 +144,8 @@ export class MmuNotifier {
   ): Invalidation | "EAGAIN";
   invalidateRangeStart(range: Range, event: MmuEvent, options?: StartOptions): Invalidation;
   invalidateRangeStart(range: Range, event: MmuEvent, options: StartOptions = {}): Invalidation | "EAGAIN" {
-    const invalidation = new Invalidation(alignOut(range, this.#granuleBytes), event, options.ready);
+    checkStart(range, event, options);
+    const invalidation = new Invalidation(alignOut(range, this.#granuleBytes), event, options.ready, this.#uncaught);
     if (options.blockable === false) {
       if (!this.#isFree(invalidation)) return "EAGAIN";
       // Past the queue, where nobody waits for this range: this may be inside the `ready` of another, with turns still to be given.
@@ -138,21 +160,37 @@ export class MmuNotifier {
 
   /**
    * Gives the range back: what was held goes ahead first, then whoever waits for a turn. After PROTECTION_VMA `protections` says, to the
-   * page, what was changed; left out, all of the chunks are read-only.
+   * page, what was changed; left out, all of the chunks are read-only. Throws `ERR_INVALID_ARG_VALUE` for an invalidation that hasn't begun,
+   * or has ended, `ERR_INVALID_ARG_TYPE` for what is none.
    */
   invalidateRangeEnd(
     invalidation: Invalidation,
-    protections: readonly Protection[] = [{ range: invalidation.range, readOnly: true }],
+    protections: readonly Protection[] = [{ range: Object(invalidation).range as Range, readOnly: true }],
   ): void {
-    const interval = this.#intervals.get(invalidation);
-    if (invalidation.state !== "begun" || interval === undefined)
-      violated("EXCLUSION", `${invalidation.event} ended in state ${invalidation.state}`);
+    const interval = this.#intervalOf(invalidation);
+    if (invalidation.event === "PROTECTION_VMA") checkProtections(protections);
     this.#active.remove(interval);
     this.#intervals.delete(invalidation);
     invalidation.state = "ended";
     if (invalidation.event === "PROTECTION_VMA") invalidation.protections = protections;
     for (const subscriber of this.#subscribersOn(invalidation.range)) subscriber.resume(invalidation);
     this.#takeTurns();
+  }
+
+  #intervalOf(invalidation: Invalidation): Interval {
+    if (!(invalidation instanceof Invalidation))
+      throw argumentError(
+        "ERR_INVALID_ARG_TYPE",
+        `The "invalidation" argument must be what invalidateRangeStart() gave. Received ${inWords(invalidation)}`,
+      );
+    const { event, state, range } = invalidation;
+    const interval = this.#intervals.get(invalidation);
+    if (state === "begun" && interval !== undefined) return interval;
+    const why = state === "begun" ? "another notifier's" : state;
+    throw argumentError(
+      "ERR_INVALID_ARG_VALUE",
+      `The "invalidation" argument must have begun, and be ended once. Received ${event} of ${range.start} to ${range.end}: ${why}`,
+    );
   }
 
   /**

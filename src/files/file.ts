@@ -112,6 +112,11 @@ export class File extends NodeFile {
         "ERR_OUT_OF_RANGE",
         `The value of "position" is out of range. It must be >= 0. Received ${String(position)}`,
       );
+    if (typeof done !== "function")
+      throw argumentError(
+        "ERR_INVALID_ARG_TYPE",
+        `The "done" argument must be a function. Received ${done === null ? "null" : typeof done}`,
+      );
     const place = this.#straight(write, buffer, position);
     if (place === null) return this.#submitOtherwise(write, buffer, position, done);
     return this.#accept(write, place, position, done) ? "queued" : "busy";

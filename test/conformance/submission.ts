@@ -247,6 +247,9 @@ export function submission(ground: Ground): void {
       assert.throws(() => file.submit("read", "text" as unknown as Uint8Array, 0, never), {
         code: "ERR_INVALID_ARG_TYPE",
       });
+      for (const buffer of [arena.alloc(BLOCK_BYTES), new Uint8Array(10)])
+        for (const done of [undefined, null, {}, "done"])
+          assert.throws(() => file.submit("read", buffer, 0, done as () => void), { code: "ERR_INVALID_ARG_TYPE" });
       assert.equal(engine.stats().submitted, 0);
     }),
   );

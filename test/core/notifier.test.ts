@@ -41,8 +41,8 @@ class Told implements Subscriber {
 }
 
 function setUp(...ranges: [start: number, end: number][]) {
-  const notifier = new MmuNotifier(GRANULE);
   const log: string[] = [];
+  const notifier = new MmuNotifier(GRANULE, (error) => log.push(`uncaught ${String(error)}`));
   const told = ranges.map((_, i) => new Told(`s${i}`, log));
   const subscriptions = ranges.map(([start, end], i) => notifier.insert({ start, end }, told[i]!));
   const start = (from: number, to: number, event: MmuEvent): Invalidation =>
@@ -79,7 +79,7 @@ test("MmuNotifier begins once everything has drained, and says so once", () => {
   clear.drained();
   clear.drained();
   assert.equal(clear.state, "draining");
-  assert.throws(() => notifier.invalidateRangeEnd(clear), { invariant: "EXCLUSION" });
+  assert.throws(() => notifier.invalidateRangeEnd(clear), { code: "ERR_INVALID_ARG_VALUE" });
   clear.drained();
   assert.equal(clear.state, "begun");
   assert.deepEqual(said(), ["s0: stop CLEAR", "s1: stop CLEAR", "ready CLEAR"]);
@@ -235,13 +235,84 @@ test("MmuNotifier.remove ends a subscription, once", () => {
   assert.throws(() => notifier.remove(subscriptions[0]!), { invariant: "STATE" });
 });
 
-test("MmuNotifier.invalidateRangeEnd refuses what hasn't begun, and a second end", () => {
-  const { notifier, start } = setUp([0, 64]);
+test("MmuNotifier.invalidateRangeEnd refuses what hasn't begun, a second end, another's, and what is no invalidation", () => {
+  const { notifier, start, said } = setUp([0, 64]);
   const first = start(0, 16, "CLEAR");
   const second = start(0, 16, "CLEAR");
-  assert.throws(() => notifier.invalidateRangeEnd(second), { invariant: "EXCLUSION" });
+  const others = setUp([0, 64]).start(0, 16, "CLEAR");
+  said();
+  for (const refused of [second, others])
+    assert.throws(() => notifier.invalidateRangeEnd(refused), { code: "ERR_INVALID_ARG_VALUE" });
+  for (const none of [undefined, null, "EAGAIN", {}, { ...first }])
+    assert.throws(() => notifier.invalidateRangeEnd(none as Invalidation), { code: "ERR_INVALID_ARG_TYPE" });
+  assert.deepEqual(said(), [], "nobody was told of what came to nothing");
   notifier.invalidateRangeEnd(first);
-  assert.throws(() => notifier.invalidateRangeEnd(first), { invariant: "EXCLUSION" });
+  assert.throws(() => notifier.invalidateRangeEnd(first), { code: "ERR_INVALID_ARG_VALUE" });
+  notifier.invalidateRangeEnd(second);
+});
+
+test("MmuNotifier refuses what can't be meant before anything is taken", () => {
+  const { notifier, said } = setUp([0, 64]);
+  const good = { start: 0, end: 16 };
+  const refused = (code: string, run: () => unknown): void => {
+    assert.throws(run, { code });
+    assert.deepEqual([said(), notifier.inProgress, notifier.waiting.length], [[], 0, 0]);
+  };
+  for (const event of ["clear", "toString", "", undefined, 3])
+    refused("ERR_INVALID_ARG_VALUE", () => notifier.invalidateRangeStart(good, event as MmuEvent));
+  for (const [start, end] of [
+    [Number.NaN, 16],
+    [0, Number.NaN],
+    [16, 0],
+    [16, 16],
+    [-16, 16],
+    [0, Number.POSITIVE_INFINITY],
+    [0.5, 16],
+  ] as const)
+    refused("ERR_OUT_OF_RANGE", () => notifier.invalidateRangeStart({ start, end }, "CLEAR"));
+  for (const range of [undefined, null, 5, {}, { start: 0 }, { start: "0", end: "16" }, { start: 0n, end: 16n }])
+    refused("ERR_INVALID_ARG_TYPE", () => notifier.invalidateRangeStart(range as Range, "CLEAR"));
+  for (const options of [null, 5, { ready: 5 }, { ready: null }, { blockable: 0 }, { blockable: "false" }])
+    refused("ERR_INVALID_ARG_TYPE", () => notifier.invalidateRangeStart(good, "CLEAR", options as object));
+  refused("ERR_INVALID_ARG_TYPE", () => notifier.insert(good, {} as Subscriber));
+  refused("ERR_INVALID_ARG_TYPE", () => notifier.insert(good, null as unknown as Subscriber));
+  const { told } = setUp([0, 64]);
+  refused("ERR_OUT_OF_RANGE", () => notifier.insert({ start: 1, end: Number.NaN }, told[0]!));
+});
+
+test("MmuNotifier.invalidateRangeEnd refuses protections that can't be meant, and the range stays taken until they can", () => {
+  const { notifier, start, said } = setUp([0, 64]);
+  const protection = start(0, 16, "PROTECTION_VMA");
+  said();
+  for (const wrong of [5, [5], [{ range: { start: 0, end: 16 } }], [{ readOnly: true }]])
+    assert.throws(() => notifier.invalidateRangeEnd(protection, wrong as []), { code: "ERR_INVALID_ARG_TYPE" });
+  assert.throws(() => notifier.invalidateRangeEnd(protection, [{ range: { start: 16, end: 0 }, readOnly: true }]), {
+    code: "ERR_OUT_OF_RANGE",
+  });
+  assert.deepEqual([said(), protection.state], [[], "begun"]);
+  notifier.invalidateRangeEnd(protection, [{ range: { start: 0, end: 16 }, readOnly: false }]);
+  assert.equal(protection.state, "ended");
+});
+
+test("a ready that throws is an uncaught error, and its invalidation and all others go on", () => {
+  const { notifier, start, said, told } = setUp([0, 64]);
+  const thrown = (): never => {
+    throw new Error("by ready");
+  };
+  const first = notifier.invalidateRangeStart({ start: 0, end: 16 }, "CLEAR", { ready: thrown });
+  assert.deepEqual(said(), ["s0: stop CLEAR", "uncaught Error: by ready"]);
+  assert.equal(first.state, "begun");
+  const second = notifier.invalidateRangeStart({ start: 0, end: 16 }, "MIGRATE", { ready: thrown });
+  const third = start(0, 16, "EXCLUSIVE");
+  notifier.invalidateRangeEnd(first);
+  assert.equal(second.state, "begun");
+  told[0]!.draining = 1;
+  notifier.invalidateRangeEnd(second);
+  said();
+  third.drained();
+  assert.deepEqual(said(), ["ready EXCLUSIVE"]);
+  notifier.invalidateRangeEnd(third);
+  assert.equal(notifier.inProgress, 0);
 });
 
 test("MmuNotifier.on gives the invalidations that have their turn on a range", () => {
@@ -263,7 +334,7 @@ test("MmuNotifier.whenOpen runs an access at once, but in a turn of its own wher
       ["deviceReads", deviceReads],
       ["deviceWrites", deviceWrites],
     ] as const) {
-      const notifier = new MmuNotifier(GRANULE);
+      const notifier = new MmuNotifier(GRANULE, assert.ifError);
       const log: string[] = [];
       notifier.whenOpen(range, concerns, () => log.push("open"));
       assert.deepEqual(log, ["open"]);

@@ -89,7 +89,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
     this.rules = new Rules(ground);
     this.kernel = new CheckKernel(ground, this.rules);
     const chunkBytes = ground.table.chunkBytes;
-    this.notifier = new MmuNotifier(chunkBytes);
+    this.notifier = new MmuNotifier(chunkBytes, (error) => this.uncaught(error));
     this.notifier.insert({ start: 0, end: 2 ** 46 }, this);
     const tables = [ground.table];
     this.leases = this.#makeLeases(tables);

@@ -46,7 +46,7 @@ export interface Options {
 /** A dispatcher with one arena of a few chunks. */
 export class Plain {
   readonly loop = new ManualLoop();
-  readonly notifier = new MmuNotifier(CHUNK);
+  readonly notifier = new MmuNotifier(CHUNK, (error) => this.loop.uncaught(error));
   readonly owner: Owner = { active: 0, directWrites: 0, quiet: null };
   readonly kernel: Kernel;
   readonly leases: Leases | null;

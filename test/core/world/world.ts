@@ -24,7 +24,7 @@ const THROWN = new Error("thrown by a callback");
 export class World {
   readonly judge: Judge = new Judge();
   readonly loop = new ManualLoop();
-  readonly notifier = new MmuNotifier(CHUNK);
+  readonly notifier = new MmuNotifier(CHUNK, (error) => this.loop.uncaught(error));
   readonly setup: Setup;
   readonly kernel: Kernel;
   readonly reference: Reference;
