@@ -262,7 +262,7 @@ export class PortableEngine {
       {
         dispatcher: this.#dispatcher,
         scheme: this.#scheme,
-        staging: opened.seekable ? this.#staging : this.#pipeStaging,
+        staging: opened.traits.waits ? this.#pipeStaging : this.#staging,
         turns: this.#turns,
         endless: this.#endless,
         describe: this.#host.describe,

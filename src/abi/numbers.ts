@@ -171,6 +171,8 @@ export const FCNTL = {
   F_GETFL: 3,
   F_DUPFD_CLOEXEC: 1030,
   AT_EMPTY_PATH: 0x1000,
+  SEEK_SET: 0,
+  SEEK_CUR: 1,
 } as const;
 
 /** O_DIRECT is one of the few flags that differ: https://elixir.bootlin.com/linux/v6.18/source/arch/arm64/include/uapi/asm/fcntl.h */
@@ -210,6 +212,7 @@ export const ERRNO = {
   EBUSY: 16,
   EINVAL: 22,
   ENOSPC: 28,
+  ESPIPE: 29,
   ENOSYS: 38,
   EOPNOTSUPP: 95,
   ECANCELED: 125,

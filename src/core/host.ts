@@ -1,6 +1,7 @@
 /** The world as the engine sees it: the ports of core, and what is outside of the protocol. `index.ts` hands over the real one. */
 
 import type { DescribeErrno } from "./errors.js";
+import type { FileTraits } from "./file-traits.js";
 import type { ForeignCalls } from "./foreign-calls.js";
 import type { EngineSettings } from "./options.js";
 import type { Follower, Loop, Memory, PinMode, PressureSource, Scheme, SchemeName, Watchdog } from "./ports.js";
@@ -54,10 +55,27 @@ export interface NodeHandle {
   close(): Promise<void>;
 }
 
+/** Single calls of the kernel's on a descriptor. */
+export interface DescriptorCalls {
+  /**
+   * One readv(2) or writev(2), or, with a position, preadv(2) or pwritev(2). Resolves to a byte count, which may be short, or a negative
+   * errno. Without a position it's at the open description's, and moves that, which nobody who shares it can come between.
+   */
+  transfer(write: boolean, views: readonly Uint8Array[], position: number | null): Promise<number>;
+  /** The open description's position. */
+  tell(): number;
+  seek(position: number): void;
+  /** The file's size, 0 for a device. */
+  size(): number;
+}
+
 /** A file as the operating system opened it: twice, if it can be. */
 export interface OpenedFile {
   /** Through the page cache. */
   readonly handle: NodeHandle;
+  /** On the same descriptor. */
+  readonly calls: DescriptorCalls;
+  readonly traits: FileTraits;
   /** The same for every opening of the same file. */
   readonly identity: string;
   /** Around the page cache; -1 where there is no such way. */
@@ -65,8 +83,6 @@ export interface OpenedFile {
   /** What O_DIRECT asks of addresses, and of offsets and lengths, in bytes. */
   readonly memoryAlign: number;
   readonly offsetAlign: number;
-  /** False for pipes, sockets, terminals. */
-  readonly seekable: boolean;
   readonly socket: boolean;
   /** Opened for appending: writes go to the end, whatever their position. */
   readonly append: boolean;

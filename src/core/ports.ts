@@ -13,6 +13,7 @@ export const EINTR = 4;
 export const EBADF = 9;
 export const ENOMEM = 12;
 export const EFAULT = 14;
+export const ESPIPE = 29;
 export const ECANCELED = 125;
 
 /** Flags of open(2), which the architectures that Node knows agree on. */

@@ -1,6 +1,7 @@
 /** The arguments that FileHandle's read and write take, in all their forms. */
 
 import { argumentError } from "../core/errors.js";
+import { PLACE, segmentOf } from "../segment.js";
 
 export interface TransferOptions {
   offset?: number | null | undefined;
@@ -99,8 +100,18 @@ function partOf(buffer: ArrayBufferView, offset: number, length: number): ArrayB
   if (offset > buffer.byteLength) throw outOfRange("offset", `<= ${buffer.byteLength}`, offset);
   if (!Number.isInteger(length) || length < 0 || length > buffer.byteLength - offset)
     throw outOfRange("length", `0 to ${buffer.byteLength - offset}`, length);
-  if (length === buffer.byteLength) return buffer;
-  return new Uint8Array(buffer.buffer, buffer.byteOffset + offset, length);
+  if (length === buffer.byteLength) return asOfNow(buffer);
+  return asOfNow({ buffer: buffer.buffer, byteOffset: buffer.byteOffset + offset, byteLength: length });
+}
+
+/**
+ * Where the memory is when the call is made: a buffer can be cut shorter or transferred later, and a view's length with it. An arena's can't.
+ */
+export function asOfNow(view: ArrayBufferView): ArrayBufferView {
+  if (PLACE in view) return view;
+  const { buffer, byteOffset, byteLength } = view;
+  if (segmentOf(buffer) !== null) return new Uint8Array(buffer, byteOffset, byteLength);
+  return { buffer, byteOffset, byteLength };
 }
 
 /** Null and -1 mean the file's own position, as in Node. */

@@ -7,18 +7,12 @@ import type { ReadableStream } from "node:stream/web";
 import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
 import { argumentError, type DescribeErrno, type SystemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
-import { ECANCELED, EFAULT, type Operation, type Scheme } from "../core/ports.js";
+import { ECANCELED, EFAULT, ESPIPE, type Operation, type Scheme } from "../core/ports.js";
 import { PLACE, type Place, placeIn, type Segment } from "../segment.js";
-import {
-  notAView,
-  positionOf,
-  readArguments,
-  type Transfer,
-  type TransferOptions,
-  writeArguments,
-} from "./arguments.js";
+import { asOfNow, notAView, positionOf, readArguments, type TransferOptions, writeArguments } from "./arguments.js";
 import { EndlessCall, type EndlessPlaces } from "./endless.js";
 import { NodeFile } from "./node-file.js";
+import { OwnPosition } from "./own-position.js";
 import type { Staging } from "./staging.js";
 import { readStream, type Streamable, type StreamOptions, writeStream } from "./streams.js";
 import { Transfers } from "./transfers.js";
@@ -65,9 +59,8 @@ export class File extends NodeFile {
   readonly #memoryMask: number;
   readonly #offsetMask: number;
   readonly #directWrites: boolean;
+  readonly #position: OwnPosition;
   #closing: Promise<void> | null = null;
-  #position = 0;
-  #sequence: Promise<unknown> = Promise.resolve();
 
   /** Not for callers: `engine.openFile()` opens files. */
   constructor(host: FileHost, opened: OpenedFile) {
@@ -77,7 +70,7 @@ export class File extends NodeFile {
     this.#opened = opened;
     this.#directFile = opened.directFd >= 0 ? host.scheme.attachFile(opened.directFd) : -1;
     const { fd } = opened.handle;
-    this.#cachedFile = opened.seekable ? fd : (host.scheme.attachStream?.(fd) ?? fd);
+    this.#cachedFile = opened.traits.waits ? (host.scheme.attachStream?.(fd) ?? fd) : fd;
     this.#memoryMask = opened.memoryAlign - 1;
     this.#offsetMask = opened.offsetAlign - 1;
     // The end of the file, where O_APPEND writes go, is aligned only by chance.
@@ -87,6 +80,17 @@ export class File extends NodeFile {
       cached: this.#cachedFile,
       directWrites: this.#directWrites,
     });
+    const alone = !opened.traits.shared && this.#directFile >= 0 && !opened.append;
+    this.#position = new OwnPosition(opened.calls, alone);
+  }
+
+  /**
+   * The descriptor that goes through the page cache, for APIs that take one. -1 once it's closed. Whoever has it may move the file's own
+   * position, as of a FileHandle: from then on calls at that position go through the page cache, where the kernel keeps it.
+   */
+  override get fd(): number {
+    if (this.isOpen) this.#position.share();
+    return super.fd;
   }
 
   /** Whether aligned I/O goes around the page cache. False where the filesystem has no O_DIRECT, and for what isn't a file. */
@@ -159,7 +163,7 @@ export class File extends NodeFile {
         this.#host.uncaught(error);
       }
     };
-    this.#transferOtherwise(write, buffer, position).then(
+    this.#transferOtherwise(write, asOfNow(buffer), position).then(
       (bytes) => answer(0, bytes),
       (error: { errno?: number; bytesWritten?: number }) => answer(error.errno ?? -EFAULT, error.bytesWritten ?? 0),
     );
@@ -195,7 +199,7 @@ export class File extends NodeFile {
   }
 
   #transferOtherwise(write: boolean, view: ArrayBufferView, position: number, signal?: AbortSignal): Promise<number> {
-    if (!this.#opened.seekable) return this.#stream(write, [view], signal);
+    if (this.#opened.traits.waits) return this.#stream(write, [view], signal);
     return this.#during([view], () => this.#transfers.run(write, view, position));
   }
 
@@ -234,20 +238,44 @@ export class File extends NodeFile {
   }
 
   /** At the position given, or one after the other at the file's own, which it moves. */
-  #positioned(write: boolean, { view, position }: Transfer, signal?: AbortSignal): Promise<number> {
-    if (!this.#opened.seekable) return this.#transfer(write, view, -1, signal);
-    if (position !== null) return this.#transfer(write, view, position);
-    const turn = this.#sequence.then(() => this.#atOwnPosition(write, view));
-    this.#sequence = turn.catch(() => {});
-    return this.#during([view], () => turn);
+  #positioned(
+    write: boolean,
+    views: readonly ArrayBufferView[],
+    position: number | null,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    const { waits, ends } = this.#opened.traits;
+    if (waits && position !== null) return Promise.reject(this.#transfers.error(write, -ESPIPE));
+    if (waits) return this.#stream(write, views, signal);
+    const byNode = (at: number | null): Promise<number> => this.#transfers.runByNode(write, views, at);
+    if (position === null) {
+      const bytes = views.reduce((sum, { byteLength }) => sum + byteLength, 0);
+      const here = (from: number): Promise<number> => this.#oneAfterTheOther(write, views, from);
+      return this.#during(views, () =>
+        this.#position.inTurn(() => this.#position.run({ write, bytes }, here, () => byNode(null))),
+      );
+    }
+    if (!ends || (write && this.#opened.append)) return this.#during(views, () => byNode(position));
+    if (views.length === 1) return this.#transfer(write, views[0]!, position);
+    return this.#during(views, () => this.#oneAfterTheOther(write, views, position));
   }
 
-  async #atOwnPosition(write: boolean, view: ArrayBufferView): Promise<number> {
-    // Appending moves the position to wherever the end is: the kernel keeps it then.
-    if (this.#opened.append) return this.#transfer(write, view, -1);
-    const bytes = await this.#transfer(write, view, this.#position);
-    this.#position += bytes;
-    return bytes;
+  /** Ends at the first buffer that comes back short, or, with something read by then, that fails. */
+  async #oneAfterTheOther(write: boolean, views: readonly ArrayBufferView[], position: number): Promise<number> {
+    let total = 0;
+    for (const view of views) {
+      let bytes: number;
+      try {
+        bytes = await this.#transfer(write, view, position + total);
+      } catch (error) {
+        if (!write && total > 0) return total;
+        if (write) (error as SystemError).bytesWritten = total + ((error as SystemError).bytesWritten ?? 0);
+        throw error;
+      }
+      total += bytes;
+      if (bytes < view.byteLength) break;
+    }
+    return total;
   }
 
   read<T extends ArrayBufferView = Uint8Array>(
@@ -322,7 +350,7 @@ export class File extends NodeFile {
     if (!this.isOpen) throw this.closedError("read");
     const transfer = readArguments<T>(first, second, length, position);
     if (transfer.view.byteLength === 0) return { bytesRead: 0, buffer: transfer.buffer };
-    return { bytesRead: await this.#positioned(false, transfer), buffer: transfer.buffer };
+    return { bytesRead: await this.#positioned(false, [transfer.view], transfer.position), buffer: transfer.buffer };
   }
 
   write<T extends ArrayBufferView>(buffer: T, options?: TransferOptions): Promise<{ bytesWritten: number; buffer: T }>;
@@ -343,7 +371,7 @@ export class File extends NodeFile {
     if (!this.isOpen) throw this.closedError("write");
     if (ArrayBuffer.isView(first) && first.byteLength === 0) return { bytesWritten: 0, buffer: first };
     const transfer = writeArguments(first, second, third, position);
-    return { bytesWritten: await this.#positioned(true, transfer), buffer: first };
+    return { bytesWritten: await this.#positioned(true, [transfer.view], transfer.position), buffer: first };
   }
 
   async readv<T extends ArrayBufferView>(
@@ -371,31 +399,8 @@ export class File extends NodeFile {
       throw argumentError("ERR_INVALID_ARG_TYPE", 'The "buffers" argument must be an instance of ArrayBufferView[]');
     }
     const at = positionOf(typeof position === "number" ? position : null);
-    if (!this.#opened.seekable) return this.#stream(write, buffers, signal);
-    return this.#during(buffers, () => this.#oneAfterTheOther(write, buffers, at));
-  }
-
-  /** Ends at the first buffer that comes back short, or, with something read by then, that fails. */
-  async #oneAfterTheOther(
-    write: boolean,
-    buffers: readonly ArrayBufferView[],
-    position: number | null,
-  ): Promise<number> {
-    let total = 0;
-    for (const buffer of buffers) {
-      const at = position === null ? null : position + total;
-      let bytes: number;
-      try {
-        bytes = await this.#positioned(write, { buffer, view: buffer, position: at });
-      } catch (error) {
-        if (!write && total > 0) return total;
-        if (write) (error as SystemError).bytesWritten = total + ((error as SystemError).bytesWritten ?? 0);
-        throw error;
-      }
-      total += bytes;
-      if (bytes < buffer.byteLength) break;
-    }
-    return total;
+    if (buffers.length === 0) return 0;
+    return this.#positioned(write, buffers.map(asOfNow), at, signal);
   }
 
   /** Everything from the file's own position to its end. A signal that is aborted leaves what was read of a pipe to the next read. */
@@ -429,10 +434,10 @@ export class File extends NodeFile {
   get #sequential(): Streamable {
     const transfer = (write: boolean, view: Uint8Array, position: number | null, signal?: AbortSignal) => {
       this.assertOpen(write ? "write" : "read");
-      return this.#positioned(write, { buffer: view, view, position }, signal);
+      return this.#positioned(write, [view], position, signal);
     };
     return {
-      fd: this.fd,
+      fd: this.handle.fd,
       read: async (view, position, signal) => transfer(false, view, position, signal),
       write: async (view, position, signal) => transfer(true, view, position, signal),
       writev: async (views, position, signal) => {
@@ -461,11 +466,11 @@ export class File extends NodeFile {
 
   async #close(): Promise<void> {
     this.isOpen = false;
-    if (!this.#opened.seekable) this.#transfers.cancel();
+    if (this.#opened.traits.waits) this.#transfers.cancel();
     await this.#transfers.settled();
     this.#transfers.leave();
     if (this.#directFile >= 0) this.#host.scheme.detachFile(this.#directFile);
-    if (!this.#opened.seekable) this.#host.scheme.detachFile(this.#cachedFile);
+    if (this.#opened.traits.waits) this.#host.scheme.detachFile(this.#cachedFile);
     try {
       this.#opened.closeDirect();
     } finally {

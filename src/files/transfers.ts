@@ -10,6 +10,7 @@ import { EBADF, ECANCELED, EFAULT, type Scheme } from "../core/ports.js";
 import { contains } from "../core/ranges.js";
 import { placeIn, rangeIn, type Segment, segmentOf } from "../segment.js";
 import type { EndlessCall, EndlessPlaces } from "./endless.js";
+import { NodeCalls } from "./node-calls.js";
 import { PIECE_BYTES, type Staging } from "./staging.js";
 import { StreamTransfers } from "./stream-transfers.js";
 import type { Turns, TurnsOfFiles, Writer } from "./turns.js";
@@ -58,8 +59,9 @@ export class Transfers implements Writer {
   readonly owner: Owner;
   readonly #ways: Ways;
   readonly turns: Turns;
-  /** Null for what has an end. */
+  /** Null for what never waits for anybody. */
   readonly #stream: StreamTransfers | null;
+  readonly #nodeCalls: NodeCalls;
   readonly #settled: (() => void)[] = [];
   /** Calls under way, from the call to its answer. */
   #active = 0;
@@ -71,7 +73,14 @@ export class Transfers implements Writer {
     this.#ways = ways;
     this.turns = host.turns.of(opened.identity);
     this.turns.join(this);
-    this.#stream = opened.seekable ? null : this.#openStream();
+    this.#stream = opened.traits.waits ? this.#openStream() : null;
+    this.#nodeCalls = new NodeCalls({
+      calls: opened.calls,
+      isRefused: (write, memory) => isRefused(write, memory, true),
+      copy: (write, memory, ours) => this.#copy(write, memory, ours),
+      counted: (what) => host.counted(what),
+      error: (write, errno) => this.error(write, errno),
+    });
   }
 
   #openStream(): StreamTransfers {
@@ -97,12 +106,24 @@ export class Transfers implements Writer {
     this.look();
   }
 
-  /** Bytes transferred; a write is whole, or rejects with `bytesWritten`. `position` -1: the descriptor's own. */
+  /** The same by single calls of node:fs; `position` null: at the open description's own. */
+  async runByNode(write: boolean, views: readonly ArrayBufferView[], position: number | null): Promise<number> {
+    if (!write) return this.#nodeCalls.run(false, views, position);
+    await this.turns.enter(true);
+    try {
+      return await this.#nodeCalls.run(true, views, position);
+    } finally {
+      this.turns.leave(true);
+    }
+  }
+
+  /** Bytes transferred; a write is whole, or rejects with `bytesWritten`. */
   async run(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
-    const { readable, writable } = this.#opened;
+    const { readable, writable, traits, append } = this.#opened;
+    if (!traits.ends || (write && append)) return this.runByNode(write, [view], position);
     if (view.byteLength === 0 && !(write ? writable : readable)) throw this.error(write, -EBADF);
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
-    const direct = aligned && position >= 0 && (write ? this.#ways.directWrites : this.#ways.direct >= 0);
+    const direct = aligned && (write ? this.#ways.directWrites : this.#ways.direct >= 0);
     if (!write) return this.#pieces(write, view, position, direct);
     await this.turns.enter(!direct);
     try {
@@ -186,17 +207,20 @@ export class Transfers implements Writer {
     const fits = !direct || (view.byteOffset & (this.#opened.memoryAlign - 1)) === 0;
     const usable = inArena && fits && (write || segment.copier === null);
     if (!usable && view.byteLength > 0) this.#host.counted("bounced");
-    const whole = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+    const { buffer, byteOffset, byteLength } = view;
     let done = 0;
     try {
       do {
-        const left = whole.subarray(done, usable ? undefined : done + PIECE_BYTES);
-        const at = position < 0 ? -1 : position + done;
-        const bytes = usable ? await this.#issue(write, left, at, direct) : await this.#staged(write, left, at, direct);
-        done += bytes;
+        const at = byteOffset + done;
+        const bytes = usable ? byteLength - done : Math.min(byteLength - done, PIECE_BYTES);
+        const part = { buffer, byteOffset: at, byteLength: bytes };
+        const moved = usable
+          ? await this.#issue(write, new Uint8Array(buffer, at, bytes), position + done, direct)
+          : await this.#staged(write, part, position + done, direct);
+        done += moved;
         // A file that gives less than was asked for has ended. A write goes on until it's done or fails.
-        if (bytes === 0 || (!write && (position < 0 || bytes < left.byteLength))) break;
-      } while (done < whole.byteLength);
+        if (moved === 0 || (!write && moved < bytes)) break;
+      } while (done < byteLength);
     } catch (error) {
       if (write) (error as SystemError).bytesWritten = done;
       else if (done > 0) return done;
@@ -205,18 +229,30 @@ export class Transfers implements Writer {
     return done;
   }
 
-  async #staged(write: boolean, part: Uint8Array, position: number, direct: boolean): Promise<number> {
+  async #staged(write: boolean, part: ArrayBufferView, position: number, direct: boolean): Promise<number> {
     if (part.byteLength === 0) return 0;
     if (!write && isReadOnly(part)) throw this.error(write, -EFAULT);
     const piece = await this.#host.staging.acquire(part.byteLength);
     try {
-      if (write) await this.#copy(write, part, piece);
+      if (write) await this.#copy(write, this.#present(write, part), piece);
       const bytes = await this.#issue(write, piece, position, direct);
-      if (!write) await this.#copy(write, part.subarray(0, bytes), piece);
-      return bytes;
+      if (write || bytes === 0) return bytes;
+      const memory = this.#present(write, part).subarray(0, bytes);
+      await this.#copy(write, memory, piece);
+      return memory.byteLength;
     } finally {
       await this.#host.staging.release(piece);
     }
+  }
+
+  /**
+   * The memory of a call as it was made: whoever has transferred the buffer since gets EFAULT, and so does a write that not all is left of;
+   * a read gets what there's room for.
+   */
+  #present(write: boolean, { buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+    const left = Math.min(byteLength, buffer.byteLength - byteOffset);
+    if (left <= 0 || (write && left < byteLength)) throw this.error(write, -EFAULT);
+    return new Uint8Array(buffer, byteOffset, left);
   }
 
   /** To an arena's memory the copy is what a request is elsewhere: a memory operation keeps it out, and it can fail. */
@@ -237,12 +273,28 @@ export class Transfers implements Writer {
 
   async #copyByKernel(write: boolean, memory: Uint8Array, piece: Uint8Array, segment: Segment): Promise<void> {
     if (memory.byteLength === 0) return;
+    if (segmentOf(piece.buffer) === null) return this.#copyThroughStaging(write, memory, piece, segment);
     // While it closes, the gate says which copies were in time.
     const refused = segment.index < 0 || !contains(segment.range, rangeIn(segment, memory));
     const place = placeIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
     const staging = rangeIn(segmentOf(piece.buffer)!, piece).start;
     const errno = refused ? -EFAULT : await segment.copier!.copy(!write, place, staging);
     if (errno < 0) throw this.error(write, errno);
+  }
+
+  /** To or from memory of ours that isn't staging memory. */
+  async #copyThroughStaging(write: boolean, memory: Uint8Array, ours: Uint8Array, segment: Segment): Promise<void> {
+    for (let at = 0; at < memory.byteLength; at += PIECE_BYTES) {
+      const part = memory.subarray(at, at + PIECE_BYTES);
+      const piece = await this.#host.staging.acquire(part.byteLength);
+      try {
+        if (!write) piece.set(ours.subarray(at, at + part.byteLength));
+        await this.#copyByKernel(write, part, piece, segment);
+        if (write) ours.set(piece, at);
+      } finally {
+        await this.#host.staging.release(piece);
+      }
+    }
   }
 
   #issue(

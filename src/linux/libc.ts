@@ -20,7 +20,7 @@ import { importKoffi, type Koffi } from "./addon.js";
 import { readFileSync } from "./originals.js";
 
 /** struct epoll_event has 12 bytes on x86-64, where it's packed, and 16 elsewhere. */
-const EPOLL_EVENT_BYTES = 16;
+export const EPOLL_EVENT_BYTES = 16;
 
 interface Libc {
   koffi: Koffi;
@@ -64,6 +64,9 @@ interface Libc {
   getrlimit(resource: number, limits: BigUint64Array): number;
   geteuid(): number;
   read(fd: number, memory: number, bytes: number): number;
+  lseek(fd: number, offset: number, whence: number): number;
+  preadv(fd: number, buffers: number, count: number, offset: number): number;
+  pwritev(fd: number, buffers: number, count: number, offset: number): number;
   epollCreate(flags: number): number;
   epollControl(epoll: number, operation: number, fd: number, event: Uint8Array): number;
   epollWait(epoll: number, events: Uint8Array, count: number, timeoutMs: number): number;
@@ -113,6 +116,9 @@ function bind(koffi: Koffi): Libc {
     getrlimit: lib.func("int getrlimit(int resource, uint64_t *limits)"),
     geteuid: lib.func("uint32_t geteuid()"),
     read: lib.func("intptr_t read(int fd, uintptr_t memory, size_t bytes)"),
+    lseek: lib.func("int64_t lseek(int fd, int64_t offset, int whence)"),
+    preadv: lib.func("intptr_t preadv(int fd, uintptr_t buffers, int count, int64_t offset)"),
+    pwritev: lib.func("intptr_t pwritev(int fd, uintptr_t buffers, int count, int64_t offset)"),
     epollCreate: lib.func("int epoll_create1(int flags)"),
     epollControl: lib.func("int epoll_ctl(int epoll, int operation, int fd, uint8_t *event)"),
     epollWait: lib.func("int epoll_wait(int epoll, _Out_ uint8_t *events, int count, int timeoutMs)"),
@@ -333,6 +339,23 @@ export function geteuid(): number {
 export function read(fd: number, memory: number, bytes: number): number {
   const c = bound();
   return orErrno(c, c.read(fd, memory, bytes));
+}
+
+/** 0, or why not: EBADF, or ESPIPE where a file has no positions. Nothing is transferred, and no driver is asked. */
+export function pread0(fd: number): number {
+  const c = bound();
+  return orErrno(c, c.preadv(fd, 0, 0, 0));
+}
+
+export function pwrite0(fd: number): number {
+  const c = bound();
+  return orErrno(c, c.pwritev(fd, 0, 0, 0));
+}
+
+/** The position, or -errno. */
+export function lseek(fd: number, offset: number, whence: number): number {
+  const c = bound();
+  return orErrno(c, c.lseek(fd, offset, whence));
 }
 
 export function epollCreate(flags: number): number {

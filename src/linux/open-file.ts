@@ -7,7 +7,9 @@ import { STATX_BUFFER } from "../abi/layouts.js";
 import { FCNTL, openDirectFlag, STATX } from "../abi/numbers.js";
 import { argumentError, systemError } from "../core/errors.js";
 import type { FilePath, OpenedFile } from "../core/host.js";
+import { descriptorCalls } from "./descriptor-calls.js";
 import { DescriptorHandle } from "./descriptor-handle.js";
+import { traitsOf } from "./file-traits.js";
 import { fcntl, statx } from "./libc.js";
 import { closeSync, fstatSync, openHandle, openSync } from "./originals.js";
 
@@ -15,10 +17,8 @@ import { closeSync, fstatSync, openHandle, openSync } from "./originals.js";
 const DEFAULT_ALIGN = 4096;
 
 export async function openFile(path: FilePath, flags: string | number = "r", mode?: number): Promise<OpenedFile> {
-  const handle =
-    typeof path === "object" && path !== null && "fd" in path
-      ? duplicate(path.fd)
-      : await openHandle(path as string, flags, mode);
+  const isDescriptor = typeof path === "object" && path !== null && "fd" in path;
+  const handle = isDescriptor ? duplicate(path.fd) : await openHandle(path as string, flags, mode);
   try {
     const stat = (await handle.stat({ bigint: true })) as BigIntStats;
     const hasBlocks = stat.isFile() || stat.isBlockDevice();
@@ -29,11 +29,12 @@ export async function openFile(path: FilePath, flags: string | number = "r", mod
     if (directFd >= 0 && !usable) closeSync(directFd);
     return {
       handle,
+      calls: descriptorCalls(handle.fd),
+      traits: traitsOf(handle.fd, stat, isDescriptor),
       identity: `${stat.dev}:${stat.ino}`,
       directFd: usable ? directFd : -1,
       memoryAlign: Math.max(1, memoryAlign),
       offsetAlign: Math.max(1, offsetAlign),
-      seekable: hasBlocks,
       socket: stat.isSocket(),
       append: (status & FCNTL.O_APPEND) !== 0,
       readable: (status & FCNTL.O_ACCMODE) !== FCNTL.O_WRONLY,

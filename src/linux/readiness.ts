@@ -9,13 +9,12 @@ import { IOCB } from "../abi/layouts.js";
 import { AIO, EPOLL, POLL } from "../abi/numbers.js";
 import { AioContext } from "./aio-context.js";
 import { EventWake } from "./event-wake.js";
-import { close, closeAtTeardown, epollControl, epollCreate, epollWait } from "./libc.js";
+import { close, closeAtTeardown, EPOLL_EVENT_BYTES, epollControl, epollCreate, epollWait } from "./libc.js";
 import { setImmediate } from "./originals.js";
 import { Wake } from "./wake.js";
 
 /** A worker that waits can't be terminated meanwhile. */
 const SLICE_MS = 10;
-const EPOLL_EVENT_BYTES = 16;
 
 /** Has `readable` called once, now or later. */
 export type Arm = () => void;

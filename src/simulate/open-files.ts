@@ -1,7 +1,7 @@
 /** Files as a program has them open on the machine: by path, flags and descriptor, and what a FileHandle does beside transfers. */
 
 import { type DescribeErrno, systemError } from "../core/errors.js";
-import type { NodeHandle, OpenedFile } from "../core/host.js";
+import type { DescriptorCalls, NodeHandle, OpenedFile } from "../core/host.js";
 import { EBADF, O_CREAT, O_RDWR } from "../core/ports.js";
 import type { Descriptor, ModelFile, ModelFiles } from "../model/files.js";
 import type { Flusher } from "../model/flusher.js";
@@ -75,11 +75,12 @@ export class OpenFiles {
     if (directFd >= 0) this.#open.set(directFd, descriptor);
     const opened: OpenedFile = {
       handle: file === null ? this.#handle(fd) : this.#handleOf(fd, file, writable),
+      calls: this.#calls(descriptor),
+      traits: { preads: true, pwrites: true, shared: false, ends: true, waits: false },
       identity: file === null ? path : String(file.number),
       directFd,
       memoryAlign: 4096,
       offsetAlign: 4096,
-      seekable: true,
       socket: false,
       append,
       readable,
@@ -94,6 +95,47 @@ export class OpenFiles {
     const file = this.#files.get(path) ?? (creates ? this.#files.create(path) : undefined);
     if (file === undefined) throw systemError(describe, -ENOENT, "open", path);
     return file;
+  }
+
+  #calls({ file, append }: Descriptor): DescriptorCalls {
+    let own = 0;
+    const size = (): number => file?.bytes ?? 0;
+    return {
+      transfer: async (write, views, position) => {
+        const at = write && append ? size() : (position ?? own);
+        const done = await this.#transfer(file, write, views, at);
+        if (position === null && done > 0) own = at + done;
+        return done;
+      },
+      tell: () => own,
+      seek: (position) => {
+        own = position;
+      },
+      size,
+    };
+  }
+
+  async #transfer(
+    file: ModelFile | null,
+    write: boolean,
+    views: readonly Uint8Array[],
+    position: number,
+  ): Promise<number> {
+    if (file === null) return -EBADF;
+    let done = 0;
+    for (const view of views) {
+      if (write) {
+        const errno = await this.#retried(() => file.write(position + done, view));
+        if (errno < 0) return done > 0 ? done : errno;
+        done += view.byteLength;
+        continue;
+      }
+      const bytes = file.read(position + done, view.byteLength);
+      view.set(bytes);
+      done += bytes.byteLength;
+      if (bytes.byteLength < view.byteLength) break;
+    }
+    return done;
   }
 
   #handle(fd: number): NodeHandle {
@@ -119,7 +161,7 @@ export class OpenFiles {
       ...this.#handle(fd),
       stat: async () => ({ size: file.bytes, mode: file.mode, isFile: () => true }),
       truncate: async (length = 0) => {
-        const errno = writable ? await this.#truncate(file, length) : -EBADF;
+        const errno = writable ? await this.#retried(() => file.truncate(length)) : -EBADF;
         if (errno < 0) throw systemError(describe, errno, "ftruncate");
       },
       sync,
@@ -130,10 +172,10 @@ export class OpenFiles {
     };
   }
 
-  /** It waits for I/O on what is cut off. */
-  async #truncate(file: ModelFile, length: number): Promise<number> {
+  /** It waits for I/O on what is cut off, or for a page that is being written back. */
+  async #retried(attempt: () => number): Promise<number> {
     for (;;) {
-      const errno = file.truncate(length);
+      const errno = attempt();
       if (errno !== WAIT) return errno;
       await new Promise<void>((resolve) => this.#machine.clock.after(AGAIN_MS, () => resolve()));
     }

@@ -1,0 +1,234 @@
+// The position that calls without one are at is the open description's: everybody's who has it.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { closeSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from "node:fs";
+import { open as openByNode } from "node:fs/promises";
+import path from "node:path";
+import { type TestContext, test } from "node:test";
+import { type Arena, Engine, type File, type SchemeName } from "../../dist/index.js";
+import { runModule } from "../support/children.js";
+import { ioUringOff } from "../support/io-uring.js";
+import { Random } from "../support/random.js";
+import { scratchDirectory, undoing } from "../support/undo.js";
+
+const MIB = 1 << 20;
+const SCHEMES: readonly SchemeName[] = ["io_uring", "aio", "direct"];
+
+async function start(t: TestContext, scheme: SchemeName): Promise<{ engine: Engine; arena: Arena; at: string }> {
+  const engine = await Engine.open({ scheme, depth: 8, pin: "per-io" });
+  undoing(t, () => engine.close());
+  return { engine, arena: await engine.arena({ bytes: 16 * MIB }), at: path.join(scratchDirectory(t), "file") };
+}
+
+/** A program of a user's, in a shell line in place of NODE; `$1` is a file's path. */
+async function inShell(line: string, source: string, file: string): Promise<void> {
+  const wrapper = ["sh", "-c", line.replaceAll("NODE", '"$@"'), "sh"];
+  const { code, stderr } = await runModule(source, { wrapper, env: { FILE: file } });
+  assert.equal(code, 0, stderr);
+}
+
+for (const scheme of SCHEMES) {
+  const skip = scheme === "io_uring" ? ioUringOff() : false;
+  const opening = `
+    import { Engine } from PINLESS;
+    const engine = await Engine.open({ scheme: "${scheme}", pin: "per-io" });
+  `;
+
+  test(`${scheme}: a shell's output goes on where others have left off, before and after`, { skip }, async (t) => {
+    const file = path.join(scratchDirectory(t), "out");
+    const source = `${opening} await (await engine.openFile({ fd: 1 })).write("two\\n"); await engine.close();`;
+    await inShell('(echo one; NODE; echo three) > "$FILE"', source, file);
+    assert.equal(readFileSync(file, "utf8"), "one\ntwo\nthree\n");
+  });
+
+  test(`${scheme}: a shell's input is read from where others have come to, and goes on behind it`, {
+    skip,
+  }, async (t) => {
+    const file = path.join(scratchDirectory(t), "in");
+    writeFileSync(file, "first\nsecond\nthird\n");
+    const source = `${opening}
+      const { buffer } = await (await engine.openFile({ fd: 0 })).read(Buffer.alloc(7));
+      process.stdout.write(String(buffer));
+      await engine.close();`;
+    await inShell('{ read x; NODE; cat; } < "$FILE" > "$FILE.out"', source, file);
+    assert.equal(readFileSync(`${file}.out`, "utf8"), "second\nthird\n");
+  });
+
+  test(`${scheme}: a child that has the descriptor writes behind what was written, and is written behind`, {
+    skip,
+  }, async (t) => {
+    const { engine, arena, at } = await start(t, scheme);
+    const file = await engine.openFile(at, "w");
+    const block = arena.alloc(4096).fill(0x61);
+    await file.write(block);
+    await file.write("header\n");
+    execFileSync("echo", ["child"], { stdio: ["ignore", file.fd, "inherit"] });
+    await file.write(block);
+    execFileSync("echo", ["again"], { stdio: ["ignore", file.fd, "inherit"] });
+    await file.writev([Buffer.from("x"), block, Buffer.from("y\n")]);
+    await file.writeFile("the end");
+    await file.close();
+    const as = "a".repeat(4096);
+    assert.equal(readFileSync(at, "utf8"), `${as}header\nchild\n${as}again\nx${as}y\nthe end`);
+  });
+
+  test(`${scheme}: a descriptor that is asked for under I/O stands where that will end`, { skip }, async (t) => {
+    const { engine, arena, at } = await start(t, scheme);
+    writeFileSync(at, "");
+    const file = await engine.openFile(at, "r+");
+    const blocks = arena.alloc(4 * MIB).fill(0x62);
+    const writes = [file.write(blocks), file.write(blocks)];
+    // The second one goes behind what is written here, or before it, but never over it.
+    await Promise.resolve();
+    const written = writeSync(file.fd, "c");
+    for (const { bytesWritten } of await Promise.all(writes)) assert.equal(bytesWritten, 4 * MIB);
+    const content = readFileSync(at);
+    assert.equal(content.length, 8 * MIB + written);
+    assert.equal(content.filter((byte) => byte === 0x62).length, 8 * MIB);
+    assert.equal(content.filter((byte) => byte === 0x63).length, 1);
+    await file.close();
+  });
+
+  test(`${scheme}: two Files and node:fs on one descriptor share a position`, { skip }, async (t) => {
+    const { engine, arena, at } = await start(t, scheme);
+    writeFileSync(at, new Random(3).bytes(40_000));
+    const content = readFileSync(at);
+    const fd = openSync(at, "r");
+    const [first, second] = [await engine.openFile({ fd }), await engine.openFile({ fd })];
+    const got: Uint8Array[] = [];
+    const own = Buffer.alloc(777);
+    for (const read of [
+      async () => first.read(Buffer.alloc(1000)),
+      async () => second.read(arena.alloc(4096)),
+      async () => ({ buffer: own.subarray(0, readSync(fd, own)) }),
+      async () => first.read(arena.alloc(8192)),
+      async () => ({ buffer: Buffer.concat((await second.readv([Buffer.alloc(5), arena.alloc(7)])).buffers) }),
+      async () => ({ buffer: await first.readFile() }) as { buffer: Buffer },
+    ])
+      got.push((await read()).buffer);
+    assert.ok(Buffer.concat(got).equals(content));
+    await first.close();
+    await second.close();
+    closeSync(fd);
+  });
+
+  test(`${scheme}: as long as nobody else has the descriptor, calls at the own position go around the page cache`, {
+    skip,
+  }, async (t) => {
+    const { engine, arena, at } = await start(t, scheme);
+    const file = await engine.openFile(at, "w+");
+    if (!file.direct) return t.skip("machine: scratch files without direct I/O");
+    const block = arena.alloc(65536).fill(1);
+    for (let i = 0; i < 4; i++) await file.write(block);
+    await file.writeFile(Buffer.alloc(MIB, 2));
+    const reader = await engine.openFile(at);
+    for (let i = 0; i < 4; i++) await reader.read(block);
+    assert.equal(engine.stats().buffered, 0);
+    void reader.fd;
+    await reader.read(block);
+    assert.equal(engine.stats().buffered, 1);
+  });
+
+  test(`${scheme}: a write that stops in the middle has moved the position by what was written`, {
+    skip,
+  }, async (t) => {
+    const file = path.join(scratchDirectory(t), "limited");
+    const source = `${opening}
+      const arena = await engine.arena({ bytes: 4 << 20 });
+      const results = [];
+      for (const memory of [new Uint8Array(2 << 20), arena.alloc(2 << 20)]) {
+        for (const shared of [false, true]) {
+          const file = await engine.openFile(process.env.FILE, "w+");
+          if (shared) file.fd;
+          const error = await file.write(memory).catch((error) => error);
+          const tail = await file.write("tail").catch((error) => error);
+          results.push([error.code, error.bytesWritten, tail.code, (await file.stat()).size]);
+          const { buffer } = await file.read(Buffer.alloc(4), 0, 4, 0);
+          results.push(String(buffer) === "tail");
+          await file.close();
+        }
+      }
+      process.stdout.write(JSON.stringify(results));
+      process.exit(results.every((r) => r === false || String(r) === "EFBIG,1048576,EFBIG,1048576") ? 0 : 1);`;
+    const wrapper = ["sh", "-c", `trap '' XFSZ; exec prlimit --fsize=${MIB} "$@"`, "sh"];
+    const { code, stdout, stderr } = await runModule(source, { wrapper, env: { FILE: file } });
+    assert.equal(code, 0, stdout + stderr);
+  });
+
+  test(`${scheme}: records that two Files append stay whole, however long`, { skip }, async (t) => {
+    const { engine, arena, at } = await start(t, scheme);
+    const bytes = 3 * MIB + 1;
+    const records: [string, (file: File) => Promise<unknown>][] = [
+      ["1", (file) => file.write(Buffer.alloc(bytes, "1"))],
+      ["2", (file) => file.write(arena.alloc(bytes).fill(0x32))],
+      ["3", (file) => file.writev([Buffer.alloc(MIB, "3"), arena.alloc(MIB).fill(0x33), Buffer.alloc(MIB + 1, "3")])],
+      ["4", (file) => file.write(Buffer.alloc(bytes, "4"), { position: 0 })],
+    ];
+    const files = await Promise.all(records.map(() => engine.openFile(at, "a")));
+    await Promise.all(records.map(([, write], i) => write(files[i]!)));
+    const content = readFileSync(at);
+    assert.equal(content.length, 4 * bytes);
+    const order = [0, 1, 2, 3].map((i) => String.fromCharCode(content[i * bytes]!));
+    for (const [i, name] of order.entries())
+      assert.ok(content.subarray(i * bytes, (i + 1) * bytes).equals(Buffer.alloc(bytes, name)), `record ${name}`);
+    assert.deepEqual([...order].sort(), ["1", "2", "3", "4"]);
+  });
+
+  test(`${scheme}: a long read at the own position of "a+" gives what is there`, { skip }, async (t) => {
+    const { engine, arena, at } = await start(t, scheme);
+    const content = Buffer.from(new Random(5).bytes(2 * MIB + 777));
+    writeFileSync(at, content);
+    for (const memory of [Buffer.alloc(3 * MIB), arena.alloc(3 * MIB)]) {
+      const file = await engine.openFile(at, "a+");
+      const { bytesRead } = await file.read(memory);
+      assert.equal(bytesRead, content.length);
+      assert.ok(content.equals(memory.subarray(0, bytesRead)));
+      await file.close();
+    }
+  });
+
+  test(`${scheme}: a vector at the own position isn't parted by what comes after it`, { skip }, async (t) => {
+    const { engine, at } = await start(t, scheme);
+    const file = await engine.openFile(at, "w");
+    await Promise.all([file.writev([Buffer.from("a"), Buffer.from("b"), Buffer.from("c")]), file.write("d")]);
+    await file.close();
+    assert.equal(readFileSync(at, "utf8"), "abcd");
+  });
+
+  test(`${scheme}: files of /proc that are written at their own position only, as by node:fs`, { skip }, async (t) => {
+    const { engine } = await start(t, scheme);
+    const comm = readFileSync("/proc/self/comm");
+    undoing(t, () => writeFileSync("/proc/self/comm", comm));
+    const file = await engine.openFile("/proc/self/comm", "r+");
+    const theirs = await openByNode("/proc/self/comm", "r+");
+    undoing(t, () => theirs.close());
+    await file.write("pinless-test");
+    assert.equal(readFileSync("/proc/self/comm", "utf8"), "pinless-test\n");
+    const refused = await theirs.write("x", 0).catch((error) => error.code);
+    assert.equal(await file.write("x", 0).catch((error) => error.code), refused);
+    assert.equal(String((await file.readFile()) as Buffer), String(await theirs.readFile()));
+  });
+
+  test(`${scheme}: devices give what was asked for`, { skip }, async (t) => {
+    const { engine, arena } = await start(t, scheme);
+    for (const name of ["/dev/zero", "/dev/full", "/dev/urandom"]) {
+      const file = await engine.openFile(name);
+      for (const memory of [Buffer.alloc(200_000, 1), arena.alloc(200_000).fill(1)]) {
+        assert.equal((await file.read(memory)).bytesRead, 200_000, name);
+        assert.ok(
+          memory.subarray(190_000).some((byte) => byte !== 1),
+          name,
+        );
+        assert.equal((await file.read(memory, { position: 5 })).bytesRead, 200_000, name);
+      }
+      await file.close();
+    }
+    const full = await engine.openFile("/dev/full", "w");
+    await assert.rejects(full.write("x"), { code: "ENOSPC" });
+    const nothing = await engine.openFile("/dev/null", "r+");
+    assert.equal((await nothing.write(Buffer.alloc(3 * MIB))).bytesWritten, 3 * MIB);
+    assert.equal((await nothing.read(Buffer.alloc(10))).bytesRead, 0);
+    const directory = await engine.openFile("/");
+    await assert.rejects(directory.read(Buffer.alloc(10)), { code: "EISDIR" });
+  });
+}
