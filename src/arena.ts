@@ -5,6 +5,7 @@ import { Changes, type ChangesHost } from "./changes.js";
 import { ChunkTable } from "./core/chunk-table.js";
 import { argumentError, type DescribeErrno, PinlessError, type PinlessErrorCode, systemError } from "./core/errors.js";
 import { FreeList } from "./core/free-list.js";
+import { checkBoolean, checkOptions } from "./core/known-options.js";
 import type { Protection } from "./core/notifier.js";
 import { type Copier, EFAULT, ENOMEM, type Mapping, type MemoryResult, type OperationReport } from "./core/ports.js";
 import { alignDown, alignOut, alignUp, contains, type Range, without } from "./core/ranges.js";
@@ -219,6 +220,8 @@ export class Arena {
    */
   async discard(range?: ArrayBufferView, options: { lazily?: boolean } = {}): Promise<OperationReport> {
     this.#assertOpen();
+    checkOptions("arena.discard", options, ["lazily"]);
+    checkBoolean("lazily", options.lazily);
     const operation = options.lazily === true ? "discardLazily" : "discard";
     if (operation === "discardLazily")
       this.#refuseFile(
@@ -285,8 +288,10 @@ export class Arena {
    * wherever the kernel takes them, as before. Rejects with `ERR_PINLESS_NO_NODE`, which names the nodes that are there, and with
    * `ERR_PINLESS_UNSUPPORTED` where the kernel or a container's filter has no move_pages(2).
    */
-  async migrate({ node }: { node: number }, range?: ArrayBufferView): Promise<OperationReport> {
+  async migrate(options: { node: number }, range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
+    checkOptions("arena.migrate", options, ["node"]);
+    const { node } = options;
     if (!Number.isSafeInteger(node) || node < 0)
       throw argumentError("ERR_OUT_OF_RANGE", `the node must be a whole number from 0 on. Received ${String(node)}`);
     const { memory } = this.#host;

@@ -12,6 +12,7 @@ import { MMU_EVENTS, type MmuEvent } from "./core/events.js";
 import { ForeignCalls } from "./core/foreign-calls.js";
 import type { FilePath, Host, NodeHandle, StartedScheme, WaitHistogram } from "./core/host.js";
 import { Kept } from "./core/kept.js";
+import { checkBoolean, checkOptions } from "./core/known-options.js";
 import { DROPPED, LeaseTable, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "./core/lease-table.js";
 import { Leases } from "./core/leases.js";
 import { MmuNotifier } from "./core/notifier.js";
@@ -170,9 +171,16 @@ export class PortableEngine {
    */
   async arena(options: ArenaOptions | FileArenaOptions): Promise<Arena> {
     this.#assertOpen();
-    if (isOfFile(options)) return this.#fileArena(options);
-    if (!Number.isSafeInteger(options?.bytes) || options.bytes < 1)
-      throw argumentError("ERR_OUT_OF_RANGE", `an arena of ${options?.bytes} bytes can't be made`);
+    if (isOfFile(options)) {
+      checkOptions("engine.arena of a file", options, ["file", "bytes", "inherit"]);
+      checkBoolean("inherit", options.inherit);
+      return this.#fileArena(options);
+    }
+    checkOptions("engine.arena", options, ["bytes", "hugePages", "inherit", "file"]);
+    checkBoolean("hugePages", options.hugePages);
+    checkBoolean("inherit", options.inherit);
+    if (!Number.isSafeInteger(options.bytes) || options.bytes < 1)
+      throw argumentError("ERR_OUT_OF_RANGE", `an arena of ${String(options.bytes)} bytes can't be made`);
     return this.#newArena(options, true);
   }
 

@@ -1,9 +1,10 @@
 /** pinless: direct I/O whose buffers stay ordinary memory. Here the engine meets the real kernel. */
 
 import { getSystemErrorMap } from "node:util";
-import type { Host } from "./core/host.js";
+import { PinlessError } from "./core/errors.js";
+import type { Host, StartedScheme } from "./core/host.js";
 import { Kept } from "./core/kept.js";
-import type { EngineOptions } from "./core/options.js";
+import type { EngineOptions, EngineSettings } from "./core/options.js";
 import { settingsOf } from "./core/options.js";
 import { PortableEngine, startFirst } from "./engine.js";
 import { monitorStarted, openFollower, openWatchdog, ourTids, reading } from "./events/monitor.js";
@@ -48,6 +49,13 @@ const host: Host = {
 
 /** Direct I/O by one scheme, on arenas whose pages stay movable. */
 export class Engine extends PortableEngine {
+  /** Not for callers: `Engine.open()` makes engines. Throws `ERR_PINLESS_UNSUPPORTED`. */
+  constructor(host: Host, settings: EngineSettings, started: StartedScheme) {
+    if (started === undefined)
+      throw new PinlessError("ERR_PINLESS_UNSUPPORTED", "an engine can't be made by new: await Engine.open(options)");
+    super(host, settings, started);
+  }
+
   /**
    * Opens an engine. Rejects with `ERR_PINLESS_OPTION` for options that can't be meant, `ERR_PINLESS_UNSUPPORTED` where the scheme asked
    * for isn't there. `engine.scheme` and `engine.pin` say what runs.

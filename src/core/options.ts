@@ -1,6 +1,6 @@
 /** What `Engine.open` takes, checked and with its defaults. */
 
-import { PinlessError } from "./errors.js";
+import { badOption as bad, checkOptions } from "./known-options.js";
 import { MAX_SLOTS } from "./lease-table.js";
 import type { PinMode, SchemeName } from "./ports.js";
 import { isPowerOfTwo } from "./ranges.js";
@@ -62,7 +62,10 @@ const MAX_BUDGET_BYTES = MAX_SLOTS * 2 * MIB;
 
 /** Throws `ERR_PINLESS_OPTION` for what can't be meant. `memlockBytes`: what this process may pin at most. */
 export function settingsOf(options: EngineOptions, memlockBytes: number): EngineSettings {
+  checkOptions("Engine.open", options, ["scheme", "pin", "depth", "lease", "events"]);
   const { scheme = "auto", pin = "lease", depth = 128, lease = {}, events = {} } = options;
+  checkOptions("Engine.open's lease", lease, ["chunk", "idle", "max", "budget"]);
+  checkOptions("Engine.open's events", events, ["userfaultfd", "pressure"]);
   if (scheme !== "auto" && !SCHEMES.includes(scheme)) throw bad("scheme", scheme, `"auto", ${quoted(SCHEMES)}`);
   if (!PIN_MODES.includes(pin)) throw bad("pin", pin, quoted(PIN_MODES));
   if (!Number.isInteger(depth) || depth < 1 || depth > MAX_DEPTH)
@@ -102,9 +105,4 @@ function isClock(ms: number): boolean {
 
 function quoted(words: readonly string[]): string {
   return words.map((word) => `"${word}"`).join(", ");
-}
-
-function bad(option: string, value: unknown, allowed: string): PinlessError {
-  const shown = typeof value === "string" ? `"${value}"` : String(value);
-  return new PinlessError("ERR_PINLESS_OPTION", `option ${option} is ${shown}; it takes ${allowed}`);
 }

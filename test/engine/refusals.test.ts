@@ -37,6 +37,51 @@ test("Engine.open refuses options that can't be meant, each by name and with wha
   await (await Engine.open({ depth: 4096 })).close();
 });
 
+test("Options that aren't known, or aren't objects, are errors: by name, and with those that there are", async () => {
+  const wrong: [unknown, RegExp][] = [
+    [{ dept: 1 }, /Engine.open has no option "dept"; it takes scheme, pin, depth, lease, events/],
+    [{ lease: { chunks: 65536 } }, /Engine.open's lease has no option "chunks"; it takes chunk, idle, max, budget/],
+    [{ lease: { budgetBytes: MIB } }, /Engine.open's lease has no option "budgetBytes"/],
+    [{ events: { uffd: false } }, /Engine.open's events has no option "uffd"; it takes userfaultfd, pressure/],
+    [null, /Engine.open takes an object with scheme, .*Received null/],
+    [8, /Engine.open takes an object .*Received 8/],
+    [[], /Engine.open takes an object .*Received an array/],
+    [{ lease: null }, /Engine.open's lease takes an object .*Received null/],
+    [{ lease: 65536 }, /Engine.open's lease takes an object .*Received 65536/],
+    [{ events: "off" }, /Engine.open's events takes an object .*Received "off"/],
+  ];
+  for (const [options, message] of wrong)
+    await assert.rejects(Engine.open(options as EngineOptions), { code: "ERR_PINLESS_OPTION", message });
+  const engine = await Engine.open({ scheme: "direct" });
+  const code = "ERR_PINLESS_OPTION";
+  for (const [options, message] of [
+    [
+      { bytes: MIB, hugepages: false },
+      /engine.arena has no option "hugepages"; it takes bytes, hugePages, inherit, file/,
+    ],
+    [{ bytes: MIB, hugePages: 1 }, /option hugePages is 1; it takes true or false/],
+    [{ bytes: MIB, inherit: "no" }, /option inherit is "no"/],
+    [{ file: "x", bytes: MIB, hugePages: true }, /engine.arena of a file has no option "hugePages"/],
+    [{ file: "x", inherit: 0 }, /option inherit is 0/],
+    [undefined, /engine.arena takes an object .*Received undefined/],
+    [MIB, /engine.arena takes an object .*Received 1048576/],
+  ] as [never, RegExp][])
+    await assert.rejects(engine.arena(options), { code, message });
+  const arena = await engine.arena({ bytes: MIB });
+  await assert.rejects(arena.discard(undefined, { lazy: true } as never), { code, message: /no option "lazy"/ });
+  await assert.rejects(arena.discard(undefined, { lazily: 1 } as never), { code, message: /option lazily is 1/ });
+  await assert.rejects(arena.migrate({ node: 0, nodes: 1 } as never), { code, message: /no option "nodes"/ });
+  await assert.rejects(arena.migrate(0 as never), { code, message: /arena.migrate takes an object .*Received 0/ });
+  await engine.close();
+});
+
+test("Engine by new is an error that says how engines are made", () => {
+  assert.throws(() => new (Engine as unknown as new () => Engine)(), {
+    code: "ERR_PINLESS_UNSUPPORTED",
+    message: /await Engine.open/,
+  });
+});
+
 test("ERROR_CODES lists what pinless throws", () => {
   for (const [code, text] of Object.entries(ERROR_CODES)) {
     assert.match(code, /^ERR_PINLESS_[A-Z_]+$/);
