@@ -6,6 +6,7 @@
 const isArm64 = (arch: string): boolean => arch === "arm64";
 
 export const IO_URING = {
+  IORING_OP_NOP: 0,
   IORING_OP_READ_FIXED: 4,
   IORING_OP_WRITE_FIXED: 5,
   IORING_OP_POLL_ADD: 6,
@@ -14,7 +15,7 @@ export const IO_URING = {
   IORING_OP_WRITE: 23,
   IORING_OP_SEND: 26,
   IOSQE_FIXED_FILE: 1 << 0,
-  IOSQE_IO_LINK: 1 << 2,
+  IOSQE_IO_HARDLINK: 1 << 3,
   IOSQE_ASYNC: 1 << 4,
   IOSQE_CQE_SKIP_SUCCESS: 1 << 6,
   IORING_SETUP_CQSIZE: 1 << 3,
@@ -211,6 +212,8 @@ export const ERRNO = {
   EFAULT: 14,
   EBUSY: 16,
   EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
   ENOSPC: 28,
   ESPIPE: 29,
   ENOSYS: 38,

@@ -8,6 +8,7 @@
 
 import type { PressureReading, PressureSource } from "../core/ports.js";
 import { readFileSync } from "../linux/originals.js";
+import { readText } from "../linux/probe.js";
 import { type Cgroups, cgroupsOf } from "./cgroups.js";
 
 const HOST_STALLS = "/proc/pressure/memory";
@@ -23,7 +24,16 @@ export interface OpenedPressure {
 
 /** The cgroup is looked up once: whoever starts a process puts it into one first. */
 export function openPressure(): OpenedPressure {
-  const cgroups = cgroupsOf(readText("/proc/self/cgroup") ?? "", readText("/proc/self/mountinfo") ?? "", readText);
+  try {
+    return lookedUp();
+  } catch (error) {
+    return { source: null, missing: [`whether memory is short isn't followed: ${(error as Error).message}`] };
+  }
+}
+
+function lookedUp(): OpenedPressure {
+  const text = (file: string): string => readText(file) ?? "";
+  const cgroups = cgroupsOf(text("/proc/self/cgroup"), text("/proc/self/mountinfo"), readText);
   const stalls = [HOST_STALLS, ...cgroups.stalls].filter((file) => !Number.isNaN(stalledUs(readText(file))));
   const missing: string[] = [];
   if (!stalls.includes(HOST_STALLS))
@@ -55,21 +65,21 @@ class KernelPressure implements PressureSource {
     let limitHits = 0;
     let oomKills = 0;
     for (const [i, limit] of this.#limits.entries()) {
-      const hits = sumOf(limit.hits.pattern, readText(limit.hits.file));
+      const hits = sumOf(limit.hits.pattern, readAgain(limit.hits.file));
       if (hits > this.#hits[i]!) this.#met = i;
       this.#hits[i] = hits;
       limitHits += hits;
-      oomKills += sumOf(OOM_KILLS, readText(limit.ooms));
+      oomKills += sumOf(OOM_KILLS, readAgain(limit.ooms));
     }
-    const failures = sumOf(FAILURES, readText(VMSTAT));
-    return { stallsUs: this.#stalls.map((file) => stalledUs(readText(file))), limitHits, oomKills, failures };
+    const failures = sumOf(FAILURES, readAgain(VMSTAT));
+    return { stallsUs: this.#stalls.map((file) => stalledUs(readAgain(file))), limitHits, oomKills, failures };
   }
 
   cacheShare(): number {
     const limit = this.#limits[this.#met];
     if (limit === undefined) return 1;
-    const used = Number(readText(limit.usage));
-    const cache = sumOf(limit.cache, readText(`${limit.directory}/memory.stat`));
+    const used = Number(readAgain(limit.usage));
+    const cache = sumOf(limit.cache, readAgain(`${limit.directory}/memory.stat`));
     return used > 0 ? cache / used : 1;
   }
 }
@@ -89,7 +99,8 @@ function sumOf(pattern: RegExp, text: string | null): number {
   return sum;
 }
 
-function readText(file: string): string | null {
+/** Later it may be unreadable for a moment, or gone. */
+function readAgain(file: string): string | null {
   try {
     return readFileSync(file, "latin1");
   } catch {

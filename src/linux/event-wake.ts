@@ -16,7 +16,7 @@ export class EventWake {
   readonly fd: number;
   readonly #socket: Socket;
 
-  private constructor(event: number, receiver: number, signalled: () => void) {
+  private constructor(receiver: number, signalled: () => void) {
     this.fd = receiver;
     const options: SocketConstructorOpts & Pick<TcpSocketConnectOpts, "onread"> = {
       fd: receiver,
@@ -31,9 +31,6 @@ export class EventWake {
       },
     };
     this.#socket = new Socket(options);
-    // The loop registers descriptors when it next goes to sleep, which isn't before this function has ended.
-    const same = dup3(event, receiver, FCNTL.O_CLOEXEC);
-    if (same !== receiver) throw new Error(`a socket's descriptor couldn't be replaced: errno ${-same}`);
     this.#socket.on("error", () => {});
     this.#socket.resume();
     this.#socket.unref();
@@ -48,10 +45,14 @@ export class EventWake {
       close(event);
       return pair;
     }
-    const wake = new EventWake(event, pair[0], signalled);
+    const wake = new EventWake(pair[0], signalled);
+    // The loop registers descriptors when it next goes to sleep, which isn't before this function has ended.
+    const same = dup3(event, wake.fd, FCNTL.O_CLOEXEC);
     close(pair[1]);
     close(event);
-    return wake;
+    if (same === wake.fd) return wake;
+    wake.close();
+    return same;
   }
 
   /** Whether the wait keeps the process alive. */

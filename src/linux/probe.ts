@@ -2,7 +2,9 @@
 
 import { statfsSync } from "node:fs";
 import { release } from "node:os";
+import { getSystemErrorMap } from "node:util";
 import { ERRNO, RESOURCE } from "../abi/numbers.js";
+import { lack } from "./lacks.js";
 import { geteuid, getrlimit, loadLibc } from "./libc.js";
 import { readFileSync } from "./originals.js";
 
@@ -21,38 +23,52 @@ function inFirstUserNamespace(): boolean {
   return map === null || /^\s*0\s+0\s+4294967295\s*$/.test(map);
 }
 
-/** One sentence: why a ring couldn't be set up, and what to change. */
+const RING_CALLS = "io_uring_setup, io_uring_enter, io_uring_register";
+const AIO_CALLS = "io_setup, io_submit, io_getevents, io_cancel, io_destroy";
+
+/** One sentence: why a ring couldn't be set up and used, and what to change. */
 export function explainNoRing(errno: number): string {
   const disabled = readText("/proc/sys/kernel/io_uring_disabled")?.trim() ?? "0";
+  const allowed = disabled === "0" || (disabled === "1" && geteuid() === 0);
   switch (-errno) {
     case ERRNO.ENOSYS:
-      return "io_uring isn't in this kernel, or a seccomp filter hides it (containers: allow io_uring_setup, io_uring_enter, io_uring_register).";
+      return `io_uring isn't in this kernel, or a seccomp filter hides it (containers: allow ${RING_CALLS}).`;
     case ERRNO.EPERM:
-      return disabled === "0" || (disabled === "1" && geteuid() === 0)
-        ? "io_uring is forbidden here, by a seccomp filter or a security module (containers: allow io_uring_setup, io_uring_enter, io_uring_register)."
+    case ERRNO.EACCES:
+      return allowed
+        ? `io_uring is forbidden here, by a seccomp filter or a security module (containers: allow ${RING_CALLS}).`
         : `io_uring is switched off: sysctl kernel.io_uring_disabled is ${disabled}; 0 allows it.`;
     case ERRNO.ENOMEM:
-      return "RLIMIT_MEMLOCK leaves no room for a ring: raise it (ulimit -l), or take a smaller depth.";
+      return memlockBytes() === Number.POSITIVE_INFINITY
+        ? "there is no memory for a ring: free some, raise the memory cgroup's limit, or take a smaller depth."
+        : "RLIMIT_MEMLOCK leaves no room for a ring: raise it (ulimit -l), or take a smaller depth.";
     case ERRNO.EINVAL:
       return `this kernel (${release()}) is too old for the ring that pinless needs: 5.19 or later.`;
     default:
-      return `io_uring can't be used: errno ${-errno}.`;
+      return `io_uring can't be used: ${errnoText(errno)}.`;
   }
 }
 
-/** One sentence: why an AIO context couldn't be set up, and what to change. */
+/** One sentence: why an AIO context couldn't be set up and used, and what to change. */
 export function explainNoAio(errno: number): string {
   const setting = (name: string): string => readText(`/proc/sys/fs/${name}`)?.trim() ?? "?";
   switch (-errno) {
     case ERRNO.ENOSYS:
-      return "Linux AIO isn't in this kernel, or a seccomp filter hides it (containers: allow io_setup, io_submit, io_getevents, io_cancel, io_destroy).";
+      return `Linux AIO isn't in this kernel, or a seccomp filter hides it (containers: allow ${AIO_CALLS}).`;
     case ERRNO.EPERM:
-      return "Linux AIO is forbidden here, by a seccomp filter or a security module (containers: allow io_setup, io_submit, io_getevents, io_cancel, io_destroy).";
+    case ERRNO.EACCES:
+      return `Linux AIO is forbidden here, by a seccomp filter or a security module (containers: allow ${AIO_CALLS}).`;
     case ERRNO.EAGAIN:
       return `Linux AIO has no room for this depth: sysctl fs.aio-max-nr is ${setting("aio-max-nr")}, and fs.aio-nr says that ${setting("aio-nr")} are used; raise the limit, or take a smaller depth.`;
     default:
-      return `Linux AIO can't be used: errno ${-errno}.`;
+      return `Linux AIO can't be used: ${errnoText(errno)}.`;
   }
+}
+
+/** The name of a negative errno and what it means. */
+export function errnoText(errno: number): string {
+  const [name, text] = getSystemErrorMap().get(errno) ?? [`errno ${-errno}`, "unknown error"];
+  return `${name}, ${text}`;
 }
 
 /** The type of the filesystem that holds `path`, e.g. "ext4". */
@@ -134,11 +150,18 @@ export function numbersOf(list: string): number[] {
     });
 }
 
-/** The whole of a file of the kernel's, or null: it isn't there, or not for us. */
+/** The whole of a file of the kernel's, or null: it isn't there, or not for us. Throws where no descriptor is left to read it by. */
 export function readText(path: string): string | null {
   try {
     return readFileSync(path, "utf8");
-  } catch {
+  } catch (error) {
+    throwIfNoDescriptor((error as NodeJS.ErrnoException).errno ?? 0, `${path} can't be read`, error);
     return null;
   }
+}
+
+/** Throws EMFILE or ENFILE with what to change. That passes: nothing may be decided by it for the life of an engine. */
+export function throwIfNoDescriptor(errno: number, what: string, cause?: unknown): void {
+  if (errno === -ERRNO.EMFILE) throw lack("EMFILE", what, cause);
+  if (errno === -ERRNO.ENFILE) throw lack("ENFILE", what, cause);
 }

@@ -50,7 +50,10 @@ function byRing(epoll: number, readable: () => void): Arm | null {
   const wake = Wake.open(epoll, readable);
   if (typeof wake === "number") return null;
   wake.keepAlive(true);
-  return () => wake.arm();
+  const arm = (): void => {
+    if (!wake.arm()) setImmediate(arm);
+  };
+  return arm;
 }
 
 function byAio(epoll: number, readable: () => void): Arm | null {

@@ -77,10 +77,29 @@ export class Ring {
     this.#forgetTeardown = closeAtTeardown(fd);
   }
 
-  /** A ring, or -errno: ENOSYS (no io_uring), EPERM (forbidden), ENOMEM (memlock, on old kernels), EINVAL (flags unknown here). */
+  /**
+   * A ring that was seen to work, or -errno: ENOSYS (no io_uring), EPERM (forbidden), ENOMEM (memlock, on old kernels), EINVAL (flags
+   * unknown here).
+   */
   static open(options: RingOptions): Ring | number {
-    const ring = Ring.#openInOwnMemory(options);
-    return ring === -ERRNO.EINVAL ? Ring.#openMapped(options) : ring;
+    const own = Ring.#openInOwnMemory(options);
+    const ring = own === -ERRNO.EINVAL ? Ring.#openMapped(options) : own;
+    if (typeof ring === "number") return ring;
+    const tried = ring.#try();
+    if (tried === 0) return ring;
+    ring.close();
+    return tried;
+  }
+
+  /** Has a request that does nothing come back: a filter may allow a ring to be set up, and forbid it to be entered. 0, or -errno. */
+  #try(): number {
+    this.sqes[this.next()] = IO_URING.IORING_OP_NOP;
+    let taken = this.enter(0, IO_URING.IORING_ENTER_GETEVENTS);
+    while (taken === -ERRNO.EINTR) taken = this.enter(0, IO_URING.IORING_ENTER_GETEVENTS);
+    if (taken < 0) return taken;
+    if (this.completions !== 1) return -ERRNO.EIO;
+    this.consume(1);
+    return 0;
   }
 
   /**

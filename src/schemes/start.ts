@@ -1,10 +1,11 @@
 /** Starts a scheme on this kernel, or says in one sentence why that can't be and what to change. */
 
+import { ERRNO } from "../abi/numbers.js";
 import type { StartedScheme } from "../core/host.js";
 import type { EngineSettings } from "../core/options.js";
 import type { SchemeName, Watchdog } from "../core/ports.js";
 import { monotonicMs } from "../linux/clock.js";
-import { explainNoAio, explainNoRing } from "../linux/probe.js";
+import { explainNoAio, explainNoRing, throwIfNoDescriptor } from "../linux/probe.js";
 import { Aio } from "./aio/scheme.js";
 import { Direct } from "./direct/scheme.js";
 import { probeRevocation, type Revocation } from "./io-uring/revocation.js";
@@ -31,9 +32,11 @@ export function startScheme(
   }
 }
 
-/** Whether revocation works here: asked once, and again after there was no memory for the test. */
+/** Whether revocation works here: asked once, and again after the test itself couldn't be made. */
 export function revocationHere(): Revocation {
-  if (revocation === undefined || revocation.noMemory === true) revocation = probeRevocation(monotonicMs);
+  if (revocation === undefined || revocation.noMemory === true || revocation.errno !== undefined)
+    revocation = probeRevocation(monotonicMs);
+  throwIfNoDescriptor(revocation.errno ?? 0, "leases can't be tried");
   return revocation;
 }
 
@@ -57,25 +60,34 @@ function startIoUring(
   const degraded: string[] = [];
   let { pin } = settings;
   if (pin === "lease") {
-    const { works, noMemory, detail } = revocationHere();
-    if (!works) {
+    const revocation = revocationHere();
+    if (!revocation.works) {
       pin = "per-io";
-      degraded.push(
-        noMemory === true
-          ? "RLIMIT_MEMLOCK leaves no room for a lease: raise it (ulimit -l). I/O goes per-io"
-          : `leases need a kernel that gives registrations back at once (6.13 or later); here: ${detail}. I/O goes per-io`,
-      );
+      degraded.push(`${explainNoLeases(revocation)}. I/O goes per-io`);
     }
   }
   const scheme = IoUring.open({ depth: settings.depth, bufferSlots: pin === "per-io" ? 0 : bufferSlots, woken });
-  if (typeof scheme === "number") return explainNoRing(scheme);
+  if (typeof scheme === "number") {
+    throwIfNoDescriptor(scheme, "io_uring can't be set up");
+    return explainNoRing(scheme);
+  }
   return { scheme, pin, degraded, onWoken, openWatchdog: (lost) => openWatchdog(scheme.fd, lost) };
+}
+
+function explainNoLeases({ noMemory, errno, detail }: Revocation): string {
+  if (noMemory === true) return "RLIMIT_MEMLOCK leaves no room for a lease: raise it (ulimit -l)";
+  if (errno === -ERRNO.EPERM || errno === -ERRNO.ENOSYS || errno === -ERRNO.EACCES)
+    return `leases are forbidden here, by a seccomp filter or a security module (containers: allow io_uring_register): ${detail}`;
+  return `leases need a kernel that gives registrations back at once (6.13 or later); here: ${detail}`;
 }
 
 function startAio(settings: EngineSettings): StartedScheme | string {
   const { woken, onWoken } = wakeLater();
   const scheme = Aio.open({ depth: settings.depth, woken });
-  if (typeof scheme === "number") return explainNoAio(scheme);
+  if (typeof scheme === "number") {
+    throwIfNoDescriptor(scheme, "Linux AIO can't be set up");
+    return explainNoAio(scheme);
+  }
   return { scheme, onWoken, ...perIo(scheme.name, settings) };
 }
 

@@ -7,6 +7,7 @@ import { SQE } from "../../abi/layouts.js";
 import { ERRNO, IO_URING, SOCKET } from "../../abi/numbers.js";
 import { fixedMemory } from "../../linux/fixed-memory.js";
 import { addressOf, close, socketpair } from "../../linux/libc.js";
+import { errnoText } from "../../linux/probe.js";
 import { Ring } from "../../linux/ring.js";
 import { RegisteredBuffers } from "./registered-buffers.js";
 
@@ -25,6 +26,8 @@ export interface Revocation {
   readonly busyMs?: number;
   /** Nothing could be registered at all, now: another time may tell. */
   readonly noMemory?: boolean;
+  /** What the kernel refused the test itself with, if it did. */
+  readonly errno?: number;
 }
 
 const NO_MEMORY: Revocation = { works: false, detail: "no room for a registration", noMemory: true };
@@ -35,20 +38,20 @@ export function probeRevocation(nowMs: () => number): Revocation {
     completions: 16,
     flags: IO_URING.IORING_SETUP_COOP_TASKRUN | IO_URING.IORING_SETUP_TASKRUN_FLAG,
   });
-  if (typeof ring === "number") return { works: false, detail: `no ring with COOP_TASKRUN (errno ${-ring})` };
+  if (typeof ring === "number") return refused("no ring with COOP_TASKRUN", ring);
   const pair = socketpair(SOCKET.AF_UNIX, SOCKET.SOCK_STREAM | SOCKET.SOCK_CLOEXEC);
   try {
     const buffers = RegisteredBuffers.open(ring, 2, TAG);
-    if (typeof buffers === "number") return { works: false, detail: `no sparse buffer table (errno ${-buffers})` };
-    if (typeof pair === "number") return { works: false, detail: `no socket for the test (errno ${-pair})` };
+    if (typeof buffers === "number") return refused("no sparse buffer table", buffers);
+    if (typeof pair === "number") return refused("no socket for the test", pair);
     const memory = fixedMemory(2 * PAGE_BYTES);
     const address = addressOf(memory);
     const idleMs = timeRevoke(ring, buffers, address, nowMs);
     if (idleMs === -ERRNO.ENOMEM) return NO_MEMORY;
     if (typeof idleMs === "string") return { works: false, detail: `${idleMs} when idle` };
-    const refused = buffers.take(1, address + PAGE_BYTES, PAGE_BYTES);
-    if (refused === -ERRNO.ENOMEM) return NO_MEMORY;
-    if (refused < 0) return { works: false, detail: `no second registration (errno ${-refused})` };
+    const taken = buffers.take(1, address + PAGE_BYTES, PAGE_BYTES);
+    if (taken === -ERRNO.ENOMEM) return NO_MEMORY;
+    if (taken < 0) return refused("no second registration", taken);
     readWithoutEnd(ring, pair[0], address + PAGE_BYTES);
     const busyMs = timeRevoke(ring, buffers, address, nowMs);
     if (busyMs === -ERRNO.ENOMEM) return NO_MEMORY;
@@ -64,6 +67,10 @@ export function probeRevocation(nowMs: () => number): Revocation {
     if (typeof pair !== "number") for (const fd of pair) close(fd);
     ring.close();
   }
+}
+
+function refused(what: string, errno: number): Revocation {
+  return { works: false, errno, detail: `${what} (${errnoText(errno)})` };
 }
 
 /** Milliseconds from the drop to its tag, or what went wrong; -ENOMEM where there was no room for a registration. */

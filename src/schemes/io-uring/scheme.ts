@@ -169,8 +169,7 @@ export class IoUring implements Scheme {
 
   arm(): boolean {
     if (this.#ring.completions > 0 || this.#ring.hasTaskWork || this.#ring.unsubmitted !== 0) return false;
-    this.#wake.arm();
-    return true;
+    return this.#wake.arm();
   }
 
   keepAlive(yes: boolean): void {
