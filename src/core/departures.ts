@@ -20,9 +20,9 @@ export interface MemoryEvent extends Range {
 
 /** What can be seen of this process's threads from outside. */
 export interface ThreadCalls {
-  /** The threads that wait for an event to be read. */
+  /** The threads that wait for an event to be read, as far as they can be looked at. */
   callers(): Caller[];
-  /** What a thread is blocked in; "running" if it isn't, null if it has ended. */
+  /** What a thread is blocked in; `RUNNING` if it isn't, `UNSEEN` if it can't be looked at now, null if it has ended. */
   callOf(tid: number): string | null;
   /** Whether it's the reading that a blocked thread waits for; null where the kernel doesn't say. */
   waitsForReader(tid: number): boolean | null;
@@ -30,6 +30,11 @@ export interface ThreadCalls {
   cpuMs(tid: number): number;
 }
 
+export const RUNNING = "running";
+export const UNSEEN = "unseen";
+
+/** Who can't be seen leaving its call has left it by then. Seen: 5 ms at worst. */
+export const UNSEEN_MS = 50;
 /** No call that only throws pages away runs for so long: seen at about 0.1 µs a page. */
 const LONGEST_MS = 10;
 const LONGEST_PAGE_MS = 0.002;
@@ -41,6 +46,8 @@ export class Departure {
   readonly #call: string;
   readonly #goesOn: boolean;
   readonly #untilCpuMs: number;
+  /** Since when it couldn't be looked at, without a look that succeeded between. */
+  #unseenSinceMs: number | null = null;
 
   /** `goesOn`: the same call may have another event to come, for a later part of its memory. */
   constructor(threads: ThreadCalls, { tid, call, ranges }: Caller, goesOn: boolean) {
@@ -61,10 +68,15 @@ export class Departure {
    * It shows another call, waits for a reader once more, or has ended. A thread that is only "running" may still be in there, until it has
    * run for longer than any such call does: it may not sleep again for a long time.
    */
-  get hasLeft(): boolean {
+  hasLeft(nowMs: number): boolean {
     const now = this.#threads.callOf(this.#tid);
     if (now === null) return true;
-    if (now === "running") {
+    if (now === UNSEEN) {
+      this.#unseenSinceMs ??= nowMs;
+      return nowMs - this.#unseenSinceMs > UNSEEN_MS;
+    }
+    this.#unseenSinceMs = null;
+    if (now === RUNNING) {
       const cpuMs = this.#threads.cpuMs(this.#tid);
       return cpuMs < 0 || cpuMs > this.#untilCpuMs;
     }

@@ -8,7 +8,7 @@
 
 import { announce, announceUnmap, beginReading, type Chunks, endReading, settle, unmapHeard } from "./announcements.js";
 import { CHUNK_WORDS } from "./chunk-table.js";
-import { type Caller, Departure, type MemoryEvent, type ThreadCalls } from "./departures.js";
+import { type Caller, Departure, type MemoryEvent, type ThreadCalls, UNSEEN_MS } from "./departures.js";
 import type { LeaseClock } from "./lease-clock.js";
 import {
   ASKED,
@@ -33,8 +33,6 @@ const ANSWER_MS = 5;
 const TURN_MS = 10;
 /** Requests in flight: as long as the device takes, within reason. */
 const DRAIN_MS = 1000;
-/** Who discarded is unknown: it has left its call by then. Seen: 5 ms at worst. */
-const UNKNOWN_MS = 50;
 
 export interface MonitorParts {
   /** The word by which the engine's thread says how a start stands (monitor-messages.ts). */
@@ -212,7 +210,7 @@ export class MonitorProgram {
     const announced = yield* this.#announce([event], event.kind === "unmap");
     if (event.kind === "unmap") this.#buried([event], announced);
     else {
-      const untilMs = this.#parts.nowMs() + UNKNOWN_MS;
+      const untilMs = this.#parts.nowMs() + UNSEEN_MS;
       this.#settlings.add({ departures: [], untilMs, over: () => this.#over(announced) });
     }
   }

@@ -53,7 +53,7 @@ export class Settlings {
     const all = this.#all;
     this.#all = [];
     for (const each of all) {
-      each.departures = each.departures.filter((departure) => !departure.hasLeft);
+      each.departures = each.departures.filter((departure) => !departure.hasLeft(nowMs));
       if (each.departures.length > 0 || nowMs < each.untilMs) this.#all.push(each);
       else each.over();
     }

@@ -5,7 +5,7 @@
 
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
 import { MMAN, memorySyscalls } from "../abi/numbers.js";
-import type { Caller, ThreadCalls } from "../core/departures.js";
+import { type Caller, type ThreadCalls, UNSEEN } from "../core/departures.js";
 import type { Range } from "../core/ranges.js";
 import { threadCpuMs } from "./libc.js";
 
@@ -17,22 +17,29 @@ const IOVEC_BYTES = 16;
 const MAX_PIECES = 1024;
 const DISCARDS: readonly number[] = [MMAN.MADV_DONTNEED, MMAN.MADV_DONTNEED_LOCKED, MMAN.MADV_FREE, MMAN.MADV_REMOVE];
 
-/** The threads that wait for a userfaultfd's event to be read. */
+/** The threads that wait for a userfaultfd's event to be read. Those that can't be looked at aren't found: no descriptor is left, or no /proc. */
 function callers(): Caller[] {
   const found: Caller[] = [];
-  for (const name of readdirSync(TASKS)) {
-    const tid = Number(name);
+  for (const tid of tids()) {
     const call = callOf(tid);
-    if (call === null) continue;
+    if (call === null || call === UNSEEN) continue;
     const meant = meaning(call);
     if (meant !== null && waitsForReader(tid) !== false) found.push({ tid, call, ...meant });
   }
   return found;
 }
 
+function tids(): number[] {
+  try {
+    return readdirSync(TASKS).map(Number);
+  } catch {
+    return [];
+  }
+}
+
 const line = Buffer.alloc(512);
 
-/** What a thread is blocked in; "running" if it isn't, null if it has ended. */
+/** The kernel says "running" itself. */
 function callOf(tid: number): string | null {
   try {
     const fd = openSync(`${TASKS}/${tid}/syscall`, "r");
@@ -42,7 +49,8 @@ function callOf(tid: number): string | null {
       closeSync(fd);
     }
   } catch {
-    return null;
+    // Its file is gone; or it can't be opened, and then the thread's clock tells.
+    return threadCpuMs(tid) < 0 ? null : UNSEEN;
   }
 }
 

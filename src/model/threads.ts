@@ -1,6 +1,6 @@
 /** Threads of the one process, and what can be seen of them from outside: which call each is blocked in, and how long it has run. */
 
-import type { Caller, ThreadCalls } from "../core/departures.js";
+import { type Caller, RUNNING, type ThreadCalls, UNSEEN } from "../core/departures.js";
 import type { Machine } from "./machine.js";
 
 /** What a thread is blocked in. `meant`: a call on memory. `reader`: it's the userfaultfd that it waits for. */
@@ -15,6 +15,8 @@ const FIRST_TID = 100;
 export class ModelThreads implements ThreadCalls {
   readonly #machine: Machine;
   readonly #threads = new Map<number, ModelThread>();
+  /** Nobody can be looked at: the process has no descriptor left. */
+  isBlind = false;
 
   constructor(machine: Machine) {
     this.#machine = machine;
@@ -29,6 +31,7 @@ export class ModelThreads implements ThreadCalls {
 
   callers(): Caller[] {
     const found: Caller[] = [];
+    if (this.isBlind) return found;
     for (const { tid, blocked } of this.#threads.values())
       if (blocked?.reader === true && blocked.meant !== null) found.push({ tid, call: blocked.call, ...blocked.meant });
     return found;
@@ -37,7 +40,8 @@ export class ModelThreads implements ThreadCalls {
   callOf(tid: number): string | null {
     const thread = this.#threads.get(tid);
     if (thread === undefined || thread.ended) return null;
-    return thread.blocked?.call ?? "running";
+    if (this.isBlind) return UNSEEN;
+    return thread.blocked?.call ?? RUNNING;
   }
 
   waitsForReader(tid: number): boolean {

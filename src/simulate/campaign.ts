@@ -51,6 +51,7 @@ const SIMPLER: readonly Partial<Swarm>[] = [
   { reclaimMs: 0 },
   { operationMs: 0 },
   { monitorDiesMs: 0 },
+  { blindMs: 0 },
   { ownDiscardMs: 0 },
   { foreignUnmapMs: 0 },
   { foreignDiscardMs: 0 },

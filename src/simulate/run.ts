@@ -331,10 +331,15 @@ class Run {
   }
 
   #foreign(others: OtherThreads): void {
-    const { foreignDiscardMs, foreignUnmapMs, ownDiscardMs, monitorDiesMs, operationsPerRequest } = this.#swarm;
+    const { foreignDiscardMs, foreignUnmapMs, ownDiscardMs, monitorDiesMs, blindMs, operationsPerRequest } =
+      this.#swarm;
     this.#pace.storms("foreign discard", foreignDiscardMs, () => others.discards(), operationsPerRequest);
     this.#pace.storms("foreign unmap", foreignUnmapMs, () => others.unmap(), operationsPerRequest);
     this.#pace.storms("own discard", ownDiscardMs, () => others.discardHere(), operationsPerRequest);
+    const { threads } = this.#world;
+    this.#pace.often("monitor is blind", blindMs, () => {
+      threads.isBlind = !threads.isBlind;
+    });
     if (monitorDiesMs === 0) return;
     this.#world.machine.clock.after(monitorDiesMs, () => {
       this.trace.note("the monitor dies", []);

@@ -47,13 +47,15 @@ export interface Swarm {
   readonly ownDiscardMs: number;
   /** When the monitor's thread dies; 0: never. */
   readonly monitorDiesMs: number;
+  /** How long, on average, until the monitor can't look at threads any more, and how long until it can again; 0: it always can. */
+  readonly blindMs: number;
   readonly monitorTiming: MonitorTiming;
   readonly callTiming: CallTiming;
 }
 
 export const MAPPED_FILES = ["none", "ext4", "xfs", "btrfs"] as const;
 /** Of a program in which other code does nothing to memory, which costs nothing. */
-const NONE = { foreignDiscardMs: 0, foreignUnmapMs: 0, ownDiscardMs: 0, monitorDiesMs: 0 };
+const NONE = { foreignDiscardMs: 0, foreignUnmapMs: 0, ownDiscardMs: 0, monitorDiesMs: 0, blindMs: 0 };
 /** A run in which nothing happens but requests: what it's to be about is put beside it. */
 export const CALM: Partial<Swarm> = {
   ...NONE,
@@ -151,5 +153,6 @@ function foreignOf(
     foreignUnmapMs: atMost(pick("foreign unmaps", [0, 0, 0.5, 5, 50]), PER_REQUEST.foreign),
     ownDiscardMs: atMost(pick("own discards", [0, 0, 2, 20]), PER_REQUEST.foreign),
     monitorDiesMs: pick("monitor dies", [0, 0, 0, 0, 0, 5, 50]),
+    blindMs: pick("monitor is blind", [0, 0, 0, 2, 20]),
   };
 }

@@ -1,64 +1,13 @@
 // The monitor itself: that it ends harms nobody, and where it can't do its work that's said, and I/O goes on.
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
-import path from "node:path";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { aioSyscalls, SYSCALLS, userfaultfdSyscall } from "../../dist/abi/numbers.js";
-import { BLOCK_BYTES, numberedBlocks } from "../support/blocks.js";
-import { runModule } from "../support/children.js";
+import { BLOCK_BYTES } from "../support/blocks.js";
 import { refusing } from "../support/seccomp.js";
-import { scratchDirectory } from "../support/undo.js";
-import { BEGUN, buildLibrary, DECLARATIONS, DONE, ENDED, needsCompiler } from "./native.js";
+import { BED, runMonitored as run, SEES_WORKERS } from "./monitored.js";
+import { BEGUN, DONE, ENDED, needsCompiler } from "./native.js";
 
 const MIB = 1 << 20;
-
-/** The beginning of a child: `workers` has every worker that is started. */
-const SEES_WORKERS = `
-  import threads from "node:worker_threads";
-  import { syncBuiltinESMExports } from "node:module";
-  import koffi from "koffi";
-  const workers = [];
-  threads.Worker = class extends threads.Worker {
-    constructor(url, options) {
-      super(url, options);
-      workers.push({ name: options?.name, worker: this });
-    }
-  };
-  syncBuiltinESMExports();
-`;
-
-const BED = `
-  const { Engine } = await import(PINLESS);
-  const [file, library] = process.argv.slice(1);
-  const lib = koffi.load(library);
-  const start = lib.func(${JSON.stringify(DECLARATIONS.start)});
-  const madvise = koffi.load(null).func("int madvise(uintptr_t at, size_t bytes, int advice)");
-  const engine = await Engine.open({ depth: 32, ...(globalThis.options ?? {}) });
-  const arena = await engine.arena({ bytes: ${4 * MIB} });
-  const memory = arena.alloc(${4 * MIB});
-  const address = Number(koffi.address(new Uint8Array(memory.buffer))) + memory.byteOffset;
-  const source = await engine.openFile(file);
-  const words = new Int32Array(new SharedArrayBuffer(64));
-  const wordsAt = Number(koffi.address(new Uint8Array(words.buffer)));
-  const read = async (place, block) => {
-    const buffer = memory.subarray(place * ${BLOCK_BYTES}, (place + 1) * ${BLOCK_BYTES});
-    const { bytesRead } = await source.read(buffer, { position: block * ${BLOCK_BYTES} });
-    if (bytesRead !== ${BLOCK_BYTES}) throw new Error(bytesRead + " bytes");
-    return new Uint32Array(buffer.buffer, buffer.byteOffset, 1)[0];
-  };
-  const within = async (what, condition) => {
-    for (const begin = Date.now(); !(await condition()); await new Promise(setImmediate))
-      if (Date.now() - begin > 20_000) throw new Error(what);
-  };
-`;
-
-async function run(t: TestContext, source: string): Promise<Record<string, unknown>> {
-  const file = path.join(scratchDirectory(t), "file");
-  writeFileSync(file, numberedBlocks(16));
-  const { code, signal, stdout, stderr } = await runModule(source, { args: [file, buildLibrary(t)] });
-  assert.deepEqual([code, signal], [0, null], stderr);
-  return JSON.parse(stdout);
-}
 
 for (const options of [{}, { scheme: "aio" }]) {
   test(`The monitor is terminated under discards by a native thread: nobody hangs, and I/O goes on, ${JSON.stringify(options)}`, {
