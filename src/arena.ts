@@ -10,7 +10,18 @@ import type { Protection } from "./core/notifier.js";
 import { type Copier, EFAULT, ENOMEM, type Mapping, type MemoryResult, type OperationReport } from "./core/ports.js";
 import { alignDown, alignOut, alignUp, contains, type Range, without } from "./core/ranges.js";
 import type { Uses } from "./files/uses.js";
-import { bytesAt, PAGE_BYTES, PLACE, pagesOf, placeIn, rangeIn, type Segment, wholePages } from "./segment.js";
+import {
+  bytesAt,
+  FREED,
+  PAGE_BYTES,
+  PLACE,
+  type Place,
+  pagesOf,
+  placeIn,
+  rangeIn,
+  type Segment,
+  wholePages,
+} from "./segment.js";
 
 /** Segments begin and end on huge pages, whatever the chunk, so that a chunk can be (part of) one. */
 const HUGE_PAGE_BYTES = 2 << 20;
@@ -112,7 +123,11 @@ export class Arena {
     return Object.defineProperty(buffer, PLACE, { value: placeIn(segment, buffer, address, bytes) });
   }
 
-  /** Gives a buffer back once no I/O on it is left; what of it is read-only can be written again. Throws `ERR_PINLESS_NOT_ALLOCATED` for anything that `alloc` didn't give. */
+  /**
+   * Gives a buffer back once no I/O on it is left; what of it is read-only can be written again. Throws `ERR_PINLESS_NOT_ALLOCATED` for
+   * anything that `alloc` didn't give. From the call on, I/O on the buffer throws or rejects with the same; on views made of it (`subarray`),
+   * which nothing can be told by, only until `alloc` gives their memory out again.
+   */
   async free(buffer: ArrayBufferView): Promise<void> {
     this.#assertOpen();
     const { segment, part: range } = this.#locate(buffer);
@@ -125,12 +140,15 @@ export class Arena {
       );
     }
     segment.free.retire(offset);
+    const place = (buffer as { [PLACE]?: Place })[PLACE];
+    if (place !== undefined) place.segment = FREED;
     await this.#quiet(range, true);
     if (this.#protects) {
       try {
         await this.#setAccess(segment, alignOut(range, PAGE_BYTES), false);
       } catch (error) {
         segment.free.restore(offset, bytes);
+        if (place !== undefined) place.segment = segment;
         throw error;
       }
     }

@@ -57,7 +57,23 @@ export function rangeIn(segment: Segment, view: ArrayBufferView): Range {
 export const PLACE = Symbol("pinless.place");
 
 export interface Place extends RequestPlace {
-  readonly segment: Segment;
+  /** `FREED` once the buffer was given back. */
+  segment: Segment;
+}
+
+/** In the place of a segment: no request goes there. */
+export const FREED = { closed: true } as Segment;
+
+/** Whether the memory was given back, or never given out; of views made of a buffer only while it isn't somebody else's. */
+export function isFreed(view: ArrayBufferView): boolean {
+  const place = (view as { [PLACE]?: Place })[PLACE];
+  if (place !== undefined) return place.segment === FREED;
+  const segment = segmentOf(view.buffer);
+  // Of a mapped file all is there, whether allocated or not.
+  if (segment === null || segment.copier !== null) return false;
+  const { start } = segment.range;
+  const range = rangeIn(segment, view);
+  return segment.free.hasFreed({ start: range.start - start, end: range.end - start });
 }
 
 export function placeIn(segment: Segment, buffer: ArrayBufferView, address: number, bytes: number): Place {

@@ -1,6 +1,6 @@
 /** Which parts of a segment are free: first fit over a list in order of addresses. A piece up to `boundary` bytes never straddles one. */
 
-import { alignUp, without } from "./ranges.js";
+import { alignUp, overlaps, type Range, without } from "./ranges.js";
 
 interface Piece {
   start: number;
@@ -11,6 +11,8 @@ export class FreeList {
   readonly #boundary: number;
   readonly #free: Piece[];
   readonly #allocated = new Map<number, number>();
+  /** Off the books, and not free yet. */
+  readonly #retired = new Map<number, number>();
 
   /** `boundary`: the chunk's size, so that a buffer of up to a chunk goes by one lease. Offsets count from the segment's start. */
   constructor(bytes: number, boundary: number) {
@@ -49,22 +51,20 @@ export class FreeList {
 
   /** Takes a piece off the books without making its memory free: nobody can free it a second time meanwhile. */
   retire(start: number): void {
+    this.#retired.set(start, this.#allocated.get(start)!);
     this.#allocated.delete(start);
   }
 
   /** Puts a retired piece back on the books. */
   restore(start: number, bytes: number): void {
+    this.#retired.delete(start);
     this.#allocated.set(start, bytes);
   }
 
-  /** Makes a retired piece free. */
+  /** Makes a retired piece free, or a part of one. */
   release(start: number, bytes: number): void {
-    let low = 0;
-    for (let high = this.#free.length; low < high; ) {
-      const middle = (low + high) >>> 1;
-      if (this.#free[middle]!.start < start) low = middle + 1;
-      else high = middle;
-    }
+    this.#retired.delete(start);
+    const low = this.#firstFrom(start);
     const before = this.#free[low - 1];
     const after = this.#free[low];
     const joinsBefore = before !== undefined && before.end === start;
@@ -75,5 +75,25 @@ export class FreeList {
     } else if (joinsBefore) before.end += bytes;
     else if (joinsAfter) after.start = start;
     else this.#free.splice(low, 0, { start, end: start + bytes });
+  }
+
+  /** Whether any byte of the range is free, or was retired to be. */
+  hasFreed(range: Range): boolean {
+    for (const [start, bytes] of this.#retired) if (overlaps(range, { start, end: start + bytes })) return true;
+    const at = this.#firstFrom(range.start);
+    const before = this.#free[at - 1];
+    const after = this.#free[at];
+    return (before !== undefined && overlaps(range, before)) || (after !== undefined && overlaps(range, after));
+  }
+
+  /** The first free piece that doesn't begin before `start`. */
+  #firstFrom(start: number): number {
+    let low = 0;
+    for (let high = this.#free.length; low < high; ) {
+      const middle = (low + high) >>> 1;
+      if (this.#free[middle]!.start < start) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 }

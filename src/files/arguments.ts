@@ -1,7 +1,7 @@
 /** The arguments that FileHandle's read and write take, in all their forms. */
 
-import { argumentError } from "../core/errors.js";
-import { PLACE, segmentOf } from "../segment.js";
+import { argumentError, PinlessError } from "../core/errors.js";
+import { isFreed, PLACE, segmentOf } from "../segment.js";
 
 export interface TransferOptions {
   offset?: number | null | undefined;
@@ -100,14 +100,21 @@ function partOf(buffer: ArrayBufferView, offset: number, length: number): ArrayB
   if (offset > buffer.byteLength) throw outOfRange("offset", `<= ${buffer.byteLength}`, offset);
   if (!Number.isInteger(length) || length < 0 || length > buffer.byteLength - offset)
     throw outOfRange("length", `0 to ${buffer.byteLength - offset}`, length);
-  if (length === buffer.byteLength) return asOfNow(buffer);
+  const whole = asOfNow(buffer);
+  if (length === buffer.byteLength) return whole;
   return asOfNow({ buffer: buffer.buffer, byteOffset: buffer.byteOffset + offset, byteLength: length });
 }
 
 /**
  * Where the memory is when the call is made: a buffer can be cut shorter or transferred later, and a view's length with it. An arena's can't.
+ * Throws `ERR_PINLESS_NOT_ALLOCATED` for what was freed.
  */
 export function asOfNow(view: ArrayBufferView): ArrayBufferView {
+  if (isFreed(view))
+    throw new PinlessError(
+      "ERR_PINLESS_NOT_ALLOCATED",
+      `the ${view.byteLength} bytes of the arena were freed, and may be somebody else's: allocate a buffer`,
+    );
   if (PLACE in view) return view;
   const { buffer, byteOffset, byteLength } = view;
   if (segmentOf(buffer) !== null) return new Uint8Array(buffer, byteOffset, byteLength);

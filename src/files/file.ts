@@ -8,7 +8,7 @@ import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
 import { argumentError, type DescribeErrno, type SystemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
 import { ECANCELED, EFAULT, ESPIPE, type Operation, type Scheme } from "../core/ports.js";
-import { PLACE, type Place, placeIn, type Segment } from "../segment.js";
+import { isFreed, PLACE, type Place, placeIn, type Segment } from "../segment.js";
 import { asOfNow, notAView, positionOf, readArguments, type TransferOptions, writeArguments } from "./arguments.js";
 import { EndlessCall, type EndlessPlaces } from "./endless.js";
 import { NodeFile } from "./node-file.js";
@@ -144,7 +144,7 @@ export class File extends NodeFile {
   #placeOf(buffer: ArrayBufferView): Place | null {
     if (!ArrayBuffer.isView(buffer) || buffer.byteLength === 0) return null;
     const segment = this.#host.segmentOf(buffer.buffer);
-    if (segment === null) return null;
+    if (segment === null || isFreed(buffer)) return null;
     const address = segment.bufferAddress + buffer.byteOffset;
     const bytes = buffer.byteLength;
     // A view of the mapping that reaches outside of the arena is memory like any other.
@@ -154,6 +154,7 @@ export class File extends NodeFile {
 
   #submitOtherwise(write: boolean, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
     if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
+    const view = asOfNow(buffer);
     if (!this.#host.beginIndirect()) return "busy";
     const answer = (errno: number, bytes: number): void => {
       this.#host.endIndirect();
@@ -163,7 +164,7 @@ export class File extends NodeFile {
         this.#host.uncaught(error);
       }
     };
-    this.#transferOtherwise(write, asOfNow(buffer), position).then(
+    this.#transferOtherwise(write, view, position).then(
       (bytes) => answer(0, bytes),
       (error: { errno?: number; bytesWritten?: number }) => answer(error.errno ?? -EFAULT, error.bytesWritten ?? 0),
     );
