@@ -11,6 +11,7 @@ import { renderReport } from "../bench/report/table.js";
 import { type Outcome, runBench } from "../bench/run.js";
 import { DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS } from "../bench/sizes.js";
 import { onInterrupt } from "./interrupt.js";
+import { complain, print } from "./output.js";
 import { terminal, writeJson } from "./report-output.js";
 
 const FAILED = 1;
@@ -63,7 +64,7 @@ function compare({ compare: reports = [], json, file, quick }: Flags, version: s
   if (file !== undefined || quick !== undefined) command.error("error: --compare runs nothing: no --file, no --quick");
   try {
     const comparison = compareReports(a, b, version);
-    if (writeJson("bench", comparison, json)) process.stdout.write(renderComparison(comparison, terminal()));
+    if (writeJson("bench", comparison, json)) print(renderComparison(comparison, terminal()));
   } catch (error) {
     if (error instanceof BenchError) fail(error.message);
     else throw error;
@@ -98,8 +99,8 @@ async function bench(flags: Flags, version: string): Promise<void> {
 }
 
 function show({ report, failures }: Outcome, json: string | undefined): void {
-  if (writeJson("bench", report, json)) process.stdout.write(renderReport(report, terminal()));
-  for (const failure of failures) process.stderr.write(`pinless bench: ${failure}\n`);
+  if (writeJson("bench", report, json)) print(renderReport(report, terminal()));
+  for (const failure of failures) complain("bench", failure);
 }
 
 /** Asked before the run: a minute later is too late. */
@@ -113,7 +114,7 @@ function whyUnwritable(path: string): string | null {
 }
 
 function fail(message: string): void {
-  process.stderr.write(`pinless bench: ${message}\n`);
+  complain("bench", message);
   process.exitCode = FAILED;
 }
 

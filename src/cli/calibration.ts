@@ -2,6 +2,7 @@
 
 import { bold, type Style, textOf, wrap } from "../bench/report/grid.js";
 import { type CalibratedRow, type CalibratedSide, calibrate } from "../simulate/what-if/calibrate/calibrate.js";
+import { print } from "./output.js";
 import { terminal, writeJson } from "./report-output.js";
 
 const FAILED = 1;
@@ -11,7 +12,7 @@ export function calibration(engine: string, seed: number, json: string | undefin
   if (writeJson("simulate", report, json)) {
     const style = terminal();
     const say = (text: string): readonly string[] => wrap(text, style.columns, "  ");
-    process.stdout.write(
+    print(
       textOf([
         ...say(`${engine}, seed ${seed}: the model, and what was measured on ${report.measuredOn}`),
         ...say("× is the model by the measurement; * says that an input is from that very measurement"),

@@ -12,6 +12,7 @@ import { BUILT, runPool, type Work } from "./check/pool.js";
 import { parseScenario, ScenarioError, type ScenarioFile } from "./check/scenario-file.js";
 import { firstFailure, SIMULATED_MUTANTS } from "./check/simulated-mutants.js";
 import { onInterrupt } from "./interrupt.js";
+import { complain } from "./output.js";
 
 const FAILED = 1;
 const USAGE = 2;
@@ -46,7 +47,7 @@ async function run(names: readonly string[], flags: Flags): Promise<void> {
     else await check(files, flags, names.length > 0);
   } catch (error) {
     if (!(error instanceof ScenarioError)) throw error;
-    process.stderr.write(`pinless check: ${error.message}\n`);
+    complain("check", error.message);
     process.exitCode = USAGE;
   }
 }

@@ -2,6 +2,7 @@
 
 import type { Examination, Findings } from "../doctor/examine.js";
 import { bytesText, type Finding, type Verdict } from "../doctor/finding.js";
+import { printable } from "./printable.js";
 
 const LABELS: Readonly<Record<keyof Findings, string>> = {
   node: "Node",
@@ -80,7 +81,7 @@ function wrap(text: string, columns: number, first: string, indent: string): str
   const lines: string[] = [];
   let line = first;
   let empty = true;
-  for (const word of text.replace(/\p{Cc}/gu, "?").split(" ")) {
+  for (const word of printable(text).split(" ")) {
     if (!empty && line.length + 1 + word.length > columns) {
       lines.push(line);
       line = indent;

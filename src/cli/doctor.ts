@@ -3,6 +3,7 @@
 import { Command } from "commander";
 import { examine } from "../doctor/examine.js";
 import { renderExamination } from "./doctor-text.js";
+import { complain, print, printJson } from "./output.js";
 
 const CANNOT_RUN = 1;
 
@@ -25,16 +26,13 @@ async function doctor(path: string, json: boolean, version: string): Promise<voi
   try {
     const examination = await examine(path);
     const { columns = 80, isTTY = false } = process.stdout;
-    process.stdout.write(
-      json
-        ? `${JSON.stringify({ pinless: version, ...examination }, null, 2)}\n`
-        : renderExamination(examination, { columns, colors: isTTY && process.stdout.hasColors() }),
-    );
+    if (json) printJson({ pinless: version, ...examination }, 2);
+    else print(renderExamination(examination, { columns, colors: isTTY && process.stdout.hasColors() }));
     if (!examination.canRun) process.exitCode = CANNOT_RUN;
   } catch (error) {
     // What node:fs says of the path; anything else is a bug.
     if (!(error instanceof Error) || !("syscall" in error)) throw error;
-    process.stderr.write(`pinless doctor: ${error.message}\n`);
+    complain("doctor", error.message);
     process.exitCode = CANNOT_RUN;
   }
 }

@@ -6,19 +6,29 @@ import { Command, CommanderError } from "commander";
 import { benchCommand } from "./bench.js";
 import { checkCommand } from "./check.js";
 import { doctorCommand } from "./doctor.js";
+import { complain } from "./output.js";
+import { printableLines } from "./printable.js";
 import { releaseCommand } from "./release.js";
 import { simulateCommand } from "./simulate.js";
 import { topCommand } from "./top.js";
 
+const FAILED = 1;
 const USAGE = 2;
 
-// Whoever reads us has read enough (| head): not an error, and nothing to say.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit();
-    throw error;
-  });
+/** What can't be written can't be told there. Whoever reads us and has read enough (| head) is no error, and nothing is said. */
+function unwritable({ code, message }: NodeJS.ErrnoException): never {
+  if (code === "EPIPE") process.exit();
+  try {
+    const [, , command = ""] = process.argv;
+    complain(/^[a-z]+$/.test(command) ? command : "", `the output can't be written: ${message}`);
+  } catch {
+    // Nor can this.
+  }
+  process.exit(FAILED);
 }
+
+// A terminal or a pipe tells of it later, a file at once, from within write().
+for (const stream of [process.stdout, process.stderr]) stream.on("error", unwritable);
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -36,10 +46,15 @@ const program = new Command("pinless")
   .addCommand(simulateCommand(version))
   .addCommand(topCommand());
 
+// A name that was given, or found by the shell, is a part of the message.
+const writeErr = (text: string): void => void process.stderr.write(printableLines(text));
+for (const command of [program, ...program.commands]) command.configureOutput({ writeErr });
+
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof CommanderError)) throw error;
   // Commander has said it already. Help that was asked for ends with 0.
-  process.exitCode = error.exitCode === 0 ? 0 : USAGE;
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : USAGE;
+  else if ((error as NodeJS.ErrnoException)?.syscall === "write") unwritable(error as NodeJS.ErrnoException);
+  else throw error;
 }

@@ -1,5 +1,6 @@
 /** `pinless release`: takes the pins of running processes away. */
 
+import { statSync } from "node:fs";
 import { Command, InvalidArgumentError } from "commander";
 import {
   Connection,
@@ -10,9 +11,14 @@ import {
   Unreachable,
   within,
 } from "../operators/client.js";
+import { complain, print, printJson } from "./output.js";
 
 const FAILED = 1;
 const DEFAULT_SECONDS = 10;
+/** Of each user. Descriptors are what limits it. */
+const PROCESSES_AT_ONCE = 8;
+/** Of each process. */
+const THREADS_AT_ONCE = 4;
 
 interface Flags {
   readonly all?: true;
@@ -83,45 +89,69 @@ async function release(asked: readonly number[], { all, json, timeout }: Flags):
   const released: ReleasedEngine[] = [];
   const failed: Failure[] = [];
   const pids = all === true ? reachableProcesses() : [...new Set(asked)];
-  await Promise.all(
-    pids.map(async (pid) => {
-      for (const outcome of await releaseProcess(pid, timeout)) {
-        if (!(outcome instanceof Unreachable)) released.push(...outcome);
-        // It has ended meanwhile, or only somebody's socket is named like it.
-        else if (all !== true || !["ESRCH", "ENOENT"].includes(outcome.code))
-          failed.push({ pid, code: outcome.code, message: outcome.message });
-      }
-    }),
-  );
+  const ask = async (pid: number): Promise<void> => {
+    for (const outcome of await releaseProcess(pid, timeout)) {
+      if (!(outcome instanceof Unreachable)) released.push(...outcome);
+      // It has ended meanwhile, or only somebody's socket is named like it.
+      else if (all !== true || !["ESRCH", "ENOENT"].includes(outcome.code))
+        failed.push({ pid, code: outcome.code, message: outcome.message });
+    }
+  };
+  // A user whose processes never answer keeps only their own waiting.
+  const users = new Map<number, number[]>();
+  for (const pid of pids) users.set(userOf(pid), [...(users.get(userOf(pid)) ?? []), pid]);
+  await Promise.all([...users.values()].map((theirs) => eachOf(theirs, PROCESSES_AT_ONCE, ask)));
   released.sort((a, b) => a.pid - b.pid || a.thread - b.thread || a.engine - b.engine);
   failed.sort((a, b) => a.pid - b.pid);
-  if (json === true) process.stdout.write(`${JSON.stringify({ released, failed }, null, 2)}\n`);
+  if (json === true) printJson({ released, failed }, 2);
   else {
-    for (const engine of released) process.stdout.write(`${lineOf(engine)}\n`);
-    for (const { pid, message } of failed) process.stderr.write(`pinless release: ${pid}: ${message}\n`);
-    if (pids.length === 0) process.stdout.write("no process with an engine\n");
+    for (const engine of released) print(`${lineOf(engine)}\n`);
+    for (const { pid, message } of failed) complain("release", `${pid}: ${message}`);
+    if (pids.length === 0) print("no process with an engine\n");
   }
   if (failed.length > 0) process.exitCode = FAILED;
 }
 
-/** What each of its threads released, or why it couldn't be asked. */
+function userOf(pid: number): number {
+  return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? -1;
+}
+
+/** Works on so many at a time. */
+async function eachOf<T>(items: readonly T[], atOnce: number, act: (item: T) => Promise<void>): Promise<void> {
+  const rest = items.values();
+  const lane = async (): Promise<void> => {
+    for (const item of rest) await act(item);
+  };
+  await Promise.all(Array.from({ length: atOnce }, lane));
+}
+
+/** What each of its threads released, or why it couldn't be asked; all of them together have so many seconds. */
 async function releaseProcess(pid: number, timeout: number): Promise<(ReleasedEngine[] | Unreachable)[]> {
+  const endMs = performance.now() + timeout * 1000;
+  const outcomes: (ReleasedEngine[] | Unreachable)[] = [];
   try {
-    return await Promise.all(socketsOf(pid).map((place) => releaseThread(pid, place, timeout)));
+    await eachOf(socketsOf(pid), THREADS_AT_ONCE, async (place) => {
+      const leftMs = endMs - performance.now();
+      // The others kept it waiting for too long.
+      if (leftMs > 0) outcomes.push(await releaseThread(pid, place, leftMs, timeout));
+      else outcomes.push(new Unreachable("ETIMEDOUT", `thread ${place.thread} wasn't asked within ${timeout} s`));
+    });
   } catch (error) {
-    return [asUnreachable(error)];
+    outcomes.push(asUnreachable(error));
   }
+  return outcomes;
 }
 
 async function releaseThread(
   pid: number,
   place: SocketPlace,
+  leftMs: number,
   timeout: number,
 ): Promise<ReleasedEngine[] | Unreachable> {
   let connection: Connection | undefined;
   try {
     connection = await Connection.open(place, pid);
-    const { engines }: ReleaseAnswer = await within(timeout, connection.release());
+    const { engines }: ReleaseAnswer = await within(leftMs, timeout, connection.release());
     return engines.map(({ engine, scheme, pin, leases, bytes }) => {
       return { pid, thread: place.thread, engine, scheme, pin, leases, bytes };
     });
@@ -132,9 +162,9 @@ async function releaseThread(
   }
 }
 
+/** Whatever it is, it's about one process, and the others have their turn. */
 function asUnreachable(error: unknown): Unreachable {
-  if (error instanceof Unreachable) return error;
-  throw error;
+  return error instanceof Unreachable ? error : new Unreachable("EPROTO", (error as Error).message);
 }
 
 function lineOf({ pid, thread, engine, scheme, pin, leases, bytes }: ReleasedEngine): string {

@@ -2,6 +2,8 @@
 
 import { writeFileSync } from "node:fs";
 import type { Style } from "../bench/report/grid.js";
+import { complain, printJson } from "./output.js";
+import { jsonText } from "./printable.js";
 
 export function terminal(): Style {
   const { columns = 80, isTTY = false } = process.stdout;
@@ -11,15 +13,14 @@ export function terminal(): Style {
 /** False: it went to the standard output, where nothing else goes then. A file that can't be written fails the command. */
 export function writeJson(command: string, value: unknown, json: string | undefined): boolean {
   if (json === undefined) return true;
-  const text = `${JSON.stringify(value, null, 2)}\n`;
   if (json === "-") {
-    process.stdout.write(text);
+    printJson(value, 2);
     return false;
   }
   try {
-    writeFileSync(json, text);
+    writeFileSync(json, jsonText(value, 2));
   } catch (error) {
-    process.stderr.write(`pinless ${command}: ${(error as Error).message}\n`);
+    complain(command, `the report can't be written: ${(error as Error).message}`);
     process.exitCode = 1;
   }
   return true;

@@ -17,6 +17,7 @@ import { BUILT } from "./check/pool.js";
 import { ScenarioError } from "./check/scenario-file.js";
 import { onInterrupt } from "./interrupt.js";
 import { parseJson } from "./json-source.js";
+import { complain, print, printJson } from "./output.js";
 import { writeJson } from "./report-output.js";
 import { renderCampaign, reportOf, toReplay } from "./simulate-report.js";
 import { whatIf } from "./what-if.js";
@@ -143,7 +144,7 @@ async function run(flags: Flags, version: string): Promise<void> {
     }
   } catch (error) {
     if (!(error instanceof ScenarioError) && !(error instanceof InputError)) throw error;
-    process.stderr.write(`pinless simulate: ${(error as Error).message}\n`);
+    complain("simulate", (error as Error).message);
     process.exitCode = USAGE;
   }
 }
@@ -169,33 +170,31 @@ async function runOn(simulation: Simulation, flags: Flags, changes: Partial<Swar
 
 /** `cpuSeconds`: that it took; not part of the report, which is the same wherever it's made. */
 function conclude(report: CampaignReport, { json }: Flags, cpuSeconds?: number): void {
-  if (writeJson("simulate", report, json)) process.stdout.write(renderCampaign(report, cpuSeconds));
+  if (writeJson("simulate", report, json)) print(renderCampaign(report, cpuSeconds));
   if (report.failures.length > 0) process.exitCode ??= FAILED;
 }
 
 async function oneRun({ simulate }: Simulation, flags: Flags, changes: Partial<Swarm>): Promise<void> {
   const { seed, requests, trace } = flags;
-  const steps = trace === true ? (line: string): void => void process.stdout.write(`${line}\n`) : undefined;
+  const steps = trace === true ? (line: string): void => print(`${line}\n`) : undefined;
   const report = await simulate({ seed, requests, changes, ...(steps === undefined ? {} : { steps }) });
-  process.stdout.write(`${JSON.stringify(report)}\n`);
+  printJson(report);
   if (report.failure !== null) process.exitCode = FAILED;
 }
 
 /** Each failure of a report again, from its seed and what was changed. */
 async function replay(file: string, engine: string): Promise<void> {
   const { report, note } = toReplay(file, engine);
-  if (note !== null) process.stderr.write(`pinless simulate: ${note}\n`);
+  if (note !== null) complain("simulate", note);
   await withSimulation(report.mutant, async ({ simulate }) => {
     let failed = 0;
     for (const { seed, requests, changes, what } of report.failures) {
       const { failure } = await simulate({ seed, requests, changes });
       if (failure !== null) failed++;
       const now = failure === null ? "doesn't fail any more" : failure.message;
-      process.stdout.write(
-        `seed ${seed}: ${now}${failure !== null && failure.what !== what ? ` (was ${what})` : ""}\n`,
-      );
+      print(`seed ${seed}: ${now}${failure !== null && failure.what !== what ? ` (was ${what})` : ""}\n`);
     }
-    process.stdout.write(`${failed} of ${report.failures.length} fail\n`);
+    print(`${failed} of ${report.failures.length} fail\n`);
     if (failed > 0) process.exitCode = FAILED;
   });
 }

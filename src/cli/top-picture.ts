@@ -1,6 +1,7 @@
 /** How the figures of a process look: a block of short lines for a terminal, one long line for a pipe. */
 
 import type { EngineStats } from "../index.js";
+import { printable } from "./printable.js";
 
 export interface EngineFigures extends EngineStats {
   readonly engine: number;
@@ -57,7 +58,7 @@ function engineLines(figures: EngineFigures, isNumbered: boolean, columns: numbe
   if (waited.count > 0) lines.push(`waited    ${waited.p99Ms.toFixed(1)} ms (99 %), ${waited.maxMs.toFixed(1)} most`);
   if (pressure.givenUp > 0)
     lines.push(`pressure  ${count(pressure.givenUp)} times${pressure.active ? ", and now" : ""}`);
-  for (const reason of figures.degraded) lines.push(...wrapped(`! ${reason}`, columns));
+  for (const reason of figures.degraded) lines.push(...wrapped(`! ${printable(reason)}`, columns));
   return lines;
 }
 

@@ -5,6 +5,8 @@ import { Command, InvalidArgumentError } from "commander";
 import { Unreachable } from "../operators/client.js";
 import { Watched } from "../operators/watched.js";
 import { onInterrupt } from "./interrupt.js";
+import { complain, print, printJson } from "./output.js";
+import { printable } from "./printable.js";
 import { processNumber } from "./release.js";
 import { lineOf, linesOf, type Picture } from "./top-picture.js";
 
@@ -52,9 +54,9 @@ async function top(pid: number, { json, once, delay }: Flags): Promise<void> {
   const screen = json !== true && once !== true && process.stdout.isTTY ? new Screen() : null;
   const show = (picture: Picture): void => {
     if (screen !== null) screen.draw(picture);
-    else if (json === true) process.stdout.write(`${JSON.stringify(picture)}\n`);
-    else if (once === true) process.stdout.write(`${linesOf(picture, process.stdout.columns ?? 80).join("\n")}\n`);
-    else process.stdout.write(`${lineOf(picture)}\n`);
+    else if (json === true) printJson(picture);
+    else if (once === true) print(`${linesOf(picture, process.stdout.columns ?? 80).join("\n")}\n`);
+    else print(`${lineOf(picture)}\n`);
   };
   const periodMs = 1000 * delay;
   const patienceMs = once === true ? ONCE_PATIENCE_MS : PATIENCE_MS;
@@ -74,7 +76,7 @@ async function top(pid: number, { json, once, delay }: Flags): Promise<void> {
     if (interrupt.exitCode !== null) process.exitCode = interrupt.exitCode === INTERRUPTED ? 0 : interrupt.exitCode;
     else if (error instanceof Unreachable) {
       const hasEnded = error.code === "ESRCH" && watched.hasAnswered;
-      process.stderr.write(`pinless top: ${pid}: ${hasEnded ? "has ended" : error.message}\n`);
+      complain("top", `${pid}: ${hasEnded ? "has ended" : error.message}`);
       process.exitCode = hasEnded && once !== true ? 0 : FAILED;
     } else throw error;
   } finally {
@@ -93,9 +95,11 @@ class Screen {
   draw(picture: Picture): void {
     const { columns, rows } = process.stdout;
     const lines = linesOf(picture, columns).slice(0, Math.max(1, rows - 1));
+    // What the process said of itself may have anything in it.
+    const drawn = lines.map((line) => `${printable(line)}\x1b[K\n`).join("");
     // Up to where it began, the rest of each line cleared, and what's below.
     const up = this.#lines > 0 ? `\x1b[${this.#lines}A` : "\x1b[?25l";
-    process.stdout.write(`${up}\r${lines.map((line) => `${line}\x1b[K\n`).join("")}\x1b[J`);
+    process.stdout.write(`${up}\r${drawn}\x1b[J`);
     this.#lines = lines.length;
   }
 

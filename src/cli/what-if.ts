@@ -5,6 +5,7 @@ import { WhatIfError } from "../simulate/what-if/error.js";
 import { readStudy } from "../simulate/what-if/plan.js";
 import { runStudy } from "../simulate/what-if/study.js";
 import { onInterrupt } from "./interrupt.js";
+import { complain, print } from "./output.js";
 import { terminal, writeJson } from "./report-output.js";
 import { readWhatIf } from "./what-if-file.js";
 import { renderStudy } from "./what-if-text.js";
@@ -33,11 +34,11 @@ export async function whatIf({ whatIf: path, seed, json }: WhatIfFlags, engine: 
     });
     bar.stop();
     if (report === null) process.exitCode = interrupt.exitCode ?? FAILED;
-    else if (writeJson("simulate", report, json)) process.stdout.write(renderStudy(report, terminal()));
+    else if (writeJson("simulate", report, json)) print(renderStudy(report, terminal()));
   } catch (error) {
     bar.stop();
     if (!(error instanceof WhatIfError)) throw error;
-    process.stderr.write(`pinless simulate: ${path}: ${error.message}\n`);
+    complain("simulate", `${path}: ${error.message}`);
     process.exitCode = FAILED;
   } finally {
     interrupt.stop();

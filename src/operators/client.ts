@@ -1,15 +1,19 @@
 /** The operator's side: finds a process's sockets, makes sure whose they are, and asks. */
 
-import { existsSync, lstatSync, readFileSync, readlinkSync } from "node:fs";
+import { closeSync, constants, existsSync, lstatSync, openSync, readFileSync, readlinkSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import path from "node:path";
 import { loadLibc } from "../linux/libc.js";
+import { BadAnswer, readReleased, readStats, refusalOf } from "./answers.js";
 import { peerOfSocket } from "./peer.js";
-import { boundSockets, runtimeDirectory, type SocketPlace, whyUntrusted } from "./places.js";
-import { type Question, type Refusal, type ReleaseAnswer, type StatsAnswer, splitLines } from "./protocol.js";
+import { boundSockets, fitsSocketName, runtimeDirectory, type SocketPlace, whyUntrusted } from "./places.js";
+import { type Question, type ReleaseAnswer, type StatsAnswer, splitLines } from "./protocol.js";
 
 export type { SocketPlace } from "./places.js";
 export type { ReleaseAnswer, StatsAnswer } from "./protocol.js";
+
+/** More than the figures of all the engines of a thread. */
+const MAX_ANSWER = 1 << 20;
 
 /** Why a process can't be reached. */
 export class Unreachable extends Error {
@@ -102,12 +106,16 @@ export class Connection {
   private constructor(place: SocketPlace, socket: Socket) {
     this.place = place;
     this.#socket = socket;
-    const take = splitLines((line) => this.#waiting.shift()?.resolve(JSON.parse(line)));
+    const take = splitLines(MAX_ANSWER, (line) => {
+      const answer: unknown = JSON.parse(line);
+      if (this.#waiting.length === 0) throw new BadAnswer("nobody asked");
+      this.#waiting.shift()!.resolve(answer);
+    });
     socket.setEncoding("utf8").on("data", (text: string) => {
       try {
         take(text);
       } catch (error) {
-        this.#end(new Unreachable("EPROTO", `answered what can't be understood: ${(error as Error).message}`));
+        this.#misunderstood(error as Error);
       }
     });
     socket.on("error", () => {});
@@ -117,15 +125,7 @@ export class Connection {
   /** `pid`: whose the socket has to be, as the kernel says. Rejects with `Unreachable`. */
   static async open(place: SocketPlace, pid: number): Promise<Connection> {
     await loadLibc();
-    const socket = await new Promise<Socket>((resolve, reject) => {
-      const connecting = connect(place.path, () => {
-        connecting.off("error", reject);
-        resolve(connecting);
-      });
-      connecting.once("error", reject);
-    }).catch((error: NodeJS.ErrnoException) => {
-      throw new Unreachable(error.code === "EACCES" ? "EACCES" : "ENOENT", error.message);
-    });
+    const socket = await connected(place.path);
     const peer = peerOfSocket(socket);
     if (peer?.pid !== pid) {
       socket.destroy();
@@ -139,20 +139,32 @@ export class Connection {
   }
 
   stats(): Promise<StatsAnswer> {
-    return this.#ask({ ask: "stats" });
+    return this.#ask({ ask: "stats" }, readStats);
   }
 
   release(): Promise<ReleaseAnswer> {
-    return this.#ask({ ask: "release" });
+    return this.#ask({ ask: "release" }, readReleased);
   }
 
-  async #ask<T extends object>(question: Question): Promise<T> {
+  async #ask<T>(question: Question, read: (answer: unknown) => T): Promise<T> {
     if (this.#ended !== null) throw this.#ended;
     this.#socket.write(`${JSON.stringify(question)}\n`);
     const answer = await new Promise<unknown>((resolve, reject) => this.#waiting.push({ resolve, reject }));
-    if (typeof answer === "object" && answer !== null && "error" in answer)
-      throw new Unreachable("EPROTO", (answer as Refusal).error);
-    return answer as T;
+    try {
+      const refusal = refusalOf(answer);
+      if (refusal === null) return read(answer);
+      throw new Unreachable("EPROTO", refusal);
+    } catch (error) {
+      if (error instanceof BadAnswer) throw this.#misunderstood(error);
+      throw error;
+    }
+  }
+
+  /** Whoever is there doesn't speak as pinless does: nothing more is asked. */
+  #misunderstood({ message }: Error): Unreachable {
+    const why = new Unreachable("EPROTO", `answered what can't be understood: ${message}`);
+    this.#end(why);
+    return why;
   }
 
   #end(why: Unreachable): void {
@@ -166,12 +178,34 @@ export class Connection {
   }
 }
 
-/** Rejects after so long: the process goes on, and does what it was asked when its event loop is free. */
-export async function within<T>(seconds: number, answer: Promise<T>): Promise<T> {
+/** A socket of that path. Where it's longer than a socket's name may be (another mount namespace's has its root before it), by its directory. */
+async function connected(at: string): Promise<Socket> {
+  const directory = fitsSocketName(at) ? null : openSync(path.dirname(at), constants.O_RDONLY | constants.O_DIRECTORY);
+  const name = directory === null ? at : `/proc/self/fd/${directory}/${path.basename(at)}`;
+  try {
+    return await new Promise<Socket>((resolve, reject) => {
+      const connecting = connect(name, () => {
+        connecting.off("error", reject);
+        resolve(connecting);
+      });
+      connecting.once("error", reject);
+    });
+  } catch (error) {
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    if (code === "EACCES") throw new Unreachable("EACCES", message);
+    if (["ENOENT", "ECONNREFUSED"].includes(code)) throw new Unreachable("ENOENT", message);
+    throw new Unreachable("ETIMEDOUT", `its socket can't be connected to now: ${message}`);
+  } finally {
+    if (directory !== null) closeSync(directory);
+  }
+}
+
+/** Rejects after so long: the process goes on, and does what it was asked when its event loop is free. `seconds`: how long it had in all. */
+export async function within<T>(ms: number, seconds: number, answer: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     const message = `no answer within ${seconds} s: its event loop is busy, and it will answer when that's free`;
-    timer = setTimeout(() => reject(new Unreachable("ETIMEDOUT", message)), seconds * 1000);
+    timer = setTimeout(() => reject(new Unreachable("ETIMEDOUT", message)), ms);
   });
   try {
     return await Promise.race([answer, late]);

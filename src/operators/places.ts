@@ -6,6 +6,7 @@
 import { accessSync, constants, lstatSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { threadId } from "node:worker_threads";
 
 export interface SocketPlace {
   /** As the process itself counts. */
@@ -16,14 +17,23 @@ export interface SocketPlace {
 
 const MODE = 0o700;
 
-/** Of the user that this process runs as. */
+/** A socket's name has 108 bytes, the last of them zero. Node cuts a longer one off without a word. */
+const MAX_NAME_BYTES = 107;
+
+export function fitsSocketName(at: string): boolean {
+  return Buffer.byteLength(at) <= MAX_NAME_BYTES;
+}
+
+/** Of the user that this process runs as; the first in which this thread's socket can have its name. */
 export function runtimeDirectory(): string {
   const { XDG_RUNTIME_DIR } = process.env;
   const uid = process.geteuid!();
+  const directories = [path.join(tmpdir(), `pinless-${uid}`), `/tmp/pinless-${uid}`];
+  if (uid === 0 && isWritable("/run")) directories.unshift("/run/pinless");
   // Another user's, after su; gone with its session; and root of a user namespace may not write to /run.
   if (XDG_RUNTIME_DIR !== undefined && path.isAbsolute(XDG_RUNTIME_DIR) && isWritable(XDG_RUNTIME_DIR))
-    return path.join(XDG_RUNTIME_DIR, "pinless");
-  return uid === 0 && isWritable("/run") ? "/run/pinless" : path.join(tmpdir(), `pinless-${uid}`);
+    directories.unshift(path.join(XDG_RUNTIME_DIR, "pinless"));
+  return directories.find((directory) => fitsSocketName(socketPath(directory, threadId)))!;
 }
 
 function isWritable(directory: string): boolean {
@@ -90,6 +100,6 @@ export function socketsIn(directory: string): SocketPlace[] {
 }
 
 function placeOf(socket: string): SocketPlace | null {
-  const match = /\/pinless(?:-\d+)?\/(\d+)-(\d+)\.sock$/.exec(socket);
+  const match = /\/pinless(?:-\d+)?\/(\d{1,10})-(\d{1,10})\.sock$/.exec(socket);
   return match === null ? null : { pid: Number(match[1]), thread: Number(match[2]), path: socket };
 }

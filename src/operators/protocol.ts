@@ -14,13 +14,20 @@ export type ReleaseAnswer = {
 export type Refusal = { readonly error: string };
 
 /** Calls `line` for each whole line of a stream. Longer ones than anybody means to send are an error. */
-export function splitLines(line: (text: string) => void): (text: string) => void {
-  const MAX_LENGTH = 1 << 20;
-  let rest = "";
+export function splitLines(maxLength: number, line: (text: string) => void): (text: string) => void {
+  /** Of a line whose end hasn't come: joined only then, or whoever sends it in many pieces would have it copied as often. */
+  let pieces: string[] = [];
+  let length = 0;
   return (text) => {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop()!;
-    if (rest.length > MAX_LENGTH) throw new Error("a line without an end");
-    for (const each of lines) line(each);
+    const [first = "", ...rest] = text.split("\n");
+    pieces.push(first);
+    length += first.length;
+    for (const begun of rest) {
+      if (length > maxLength) break;
+      line(pieces.join(""));
+      pieces = [begun];
+      length = begun.length;
+    }
+    if (length > maxLength) throw new Error(`a line of more than ${maxLength} characters`);
   };
 }

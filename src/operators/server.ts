@@ -8,9 +8,12 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { threadId } from "node:worker_threads";
 import type { EngineStats, Released } from "../core/stats.js";
+import { converse } from "./conversation.js";
 import { peerOfSocket } from "./peer.js";
 import { boundSockets, prepareDirectory, runtimeDirectory, socketPath, socketsIn } from "./places.js";
-import { type Question, type Refusal, type ReleaseAnswer, type StatsAnswer, splitLines } from "./protocol.js";
+import type { Question, Refusal, ReleaseAnswer, StatsAnswer } from "./protocol.js";
+
+const MAX_CONNECTIONS = 32;
 
 /** What is done to an engine. */
 export interface Operated {
@@ -125,20 +128,16 @@ function serve(socket: Socket): void {
     socket.destroy();
     return;
   }
+  // Whoever hasn't asked for longest makes room: nobody can keep operators out by connecting.
+  const [first] = connections;
+  if (connections.size >= MAX_CONNECTIONS) first?.destroy();
   connections.add(socket);
   socket.on("close", () => connections.delete(socket));
   // Whoever asked has gone.
   socket.on("error", () => {});
-  let before = Promise.resolve();
-  const take = splitLines((line) => {
-    before = before.then(async () => void socket.write(`${JSON.stringify(await answer(line))}\n`));
-  });
-  socket.setEncoding("utf8").on("data", (text: string) => {
-    try {
-      take(text);
-    } catch {
-      socket.destroy();
-    }
+  converse(socket, (line) => {
+    if (connections.delete(socket)) connections.add(socket);
+    return answer(line);
   });
 }
 

@@ -28,6 +28,7 @@ export class Watched {
   readonly #pid: number;
   readonly #watches = new Map<string, Watch>();
   #hasAnswered = false;
+  #misunderstood: Unreachable | null = null;
 
   constructor(pid: number) {
     this.#pid = pid;
@@ -48,6 +49,7 @@ export class Watched {
     });
     await Promise.race([late, Promise.all([...this.#watches.values()].map(({ asked }) => asked?.answered))]);
     clearTimeout(timer);
+    if (this.#misunderstood !== null) throw this.#misunderstood;
     const watches = [...this.#watches.values()].filter(({ connection }) => connection.isOpen);
     // One that was closed may have been with its process.
     if (watches.length < this.#watches.size) this.#places();
@@ -88,8 +90,10 @@ export class Watched {
         watch.asked = null;
         this.#hasAnswered = true;
       },
-      // The connection is closed, and goes with the next look.
-      () => {},
+      // The connection is closed, and goes with the next look; unless whoever is there can't be understood.
+      (error: Unreachable) => {
+        if (error.code === "EPROTO") this.#misunderstood = error;
+      },
     );
     watch.asked = { atMs: performance.now(), answered };
   }
