@@ -10,6 +10,7 @@ import { renderComparison } from "../bench/report/comparison-table.js";
 import { renderReport } from "../bench/report/table.js";
 import { type Outcome, runBench } from "../bench/run.js";
 import { DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS } from "../bench/sizes.js";
+import { readReportFile } from "./bench-report-file.js";
 import { onInterrupt } from "./interrupt.js";
 import { complain, print } from "./output.js";
 import { terminal, writeJson } from "./report-output.js";
@@ -63,7 +64,7 @@ function compare({ compare: reports = [], json, file, quick }: Flags, version: s
   if (a === undefined || b === undefined || more.length > 0) command.error("error: --compare takes two reports");
   if (file !== undefined || quick !== undefined) command.error("error: --compare runs nothing: no --file, no --quick");
   try {
-    const comparison = compareReports(a, b, version);
+    const comparison = compareReports(readReportFile(a), readReportFile(b), version);
     if (writeJson("bench", comparison, json)) print(renderComparison(comparison, terminal()));
   } catch (error) {
     if (error instanceof BenchError) fail(error.message);

@@ -1,6 +1,6 @@
 /** `pinless check`: every order of what can happen in small scenarios, on the core that ships. */
 
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { SingleBar } from "cli-progress";
@@ -11,11 +11,13 @@ import { CHECKED, type MutatedModules, mutate } from "./check/mutate.js";
 import { BUILT, runPool, type Work } from "./check/pool.js";
 import { parseScenario, ScenarioError, type ScenarioFile } from "./check/scenario-file.js";
 import { firstFailure, SIMULATED_MUTANTS } from "./check/simulated-mutants.js";
+import { InputFileError, readInputFile } from "./input-file.js";
 import { onInterrupt } from "./interrupt.js";
 import { complain } from "./output.js";
 
 const FAILED = 1;
 const USAGE = 2;
+const MAX_SCENARIO_BYTES = 1 << 20;
 const DEFAULTS = fileURLToPath(new URL("../../scenarios/", import.meta.url));
 
 interface Flags {
@@ -61,14 +63,17 @@ function readScenarios(names: readonly string[]): ScenarioFile[] {
       ? all.map((file) => path.join(DEFAULTS, file))
       : names.map((name) => (all.includes(`${name}.yaml`) ? path.join(DEFAULTS, `${name}.yaml`) : name));
   return chosen.map((file) => {
-    let text: string;
-    try {
-      text = readFileSync(file, "utf8");
-    } catch (error) {
-      throw new ScenarioError(`${file} can't be read: ${(error as Error).message}`);
-    }
-    return parseScenario(text, path.basename(file, path.extname(file)), file);
+    return parseScenario(scenarioText(file), path.basename(file, path.extname(file)), file);
   });
+}
+
+function scenarioText(file: string): string {
+  try {
+    return readInputFile(file, MAX_SCENARIO_BYTES);
+  } catch (error) {
+    if (error instanceof InputFileError) throw new ScenarioError(error.message);
+    throw error;
+  }
 }
 
 /** What a report says of the cases of one file. */

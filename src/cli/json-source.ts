@@ -23,15 +23,22 @@ export class JsonError extends Error {
 
 /** Throws `JsonError`. */
 export function parseJson(text: string): JsonSource {
-  const body = parsed(text);
-  refuseTwins(body);
-  return { value: evaluate(body), lineOf: (path) => lineOf(body, path) };
+  try {
+    const body = parsed(text);
+    refuseTwins(body);
+    return { value: evaluate(body), lineOf: (path) => lineOf(body, path) };
+  } catch (error) {
+    // Of all this only the stack is too small for what anybody means.
+    if (error instanceof RangeError) throw new JsonError("syntax", "it's nested too deeply", null);
+    throw error;
+  }
 }
 
 function parsed(text: string): ValueNode {
   try {
     return parse(text).body;
   } catch (error) {
+    if (error instanceof RangeError) throw error;
     const { message, line } = error as Error & { line?: number };
     // Its position comes with the line.
     throw new JsonError("syntax", message.replace(/ \(\d+:\d+\)$/, ""), line ?? null);

@@ -1,6 +1,5 @@
 /** Reports of `pinless simulate`: read from files, and put into words. */
 
-import { readFileSync } from "node:fs";
 import { InputError } from "../simulate/input-error.js";
 import {
   type CampaignReport,
@@ -10,20 +9,20 @@ import {
   type ReportSource,
   readReport,
 } from "../simulate/report.js";
+import { InputFileError, readInputFile } from "./input-file.js";
 import { JsonError, parseJson } from "./json-source.js";
+import { printableValue } from "./printable.js";
+
+/** Of a report with thousands of failures. */
+const MAX_BYTES = 16 << 20;
 
 /** Throws ERR_SIMULATE_INPUT with the file and line. */
 export function reportOf(file: string): ReportSource {
-  let text: string;
   try {
-    text = readFileSync(file, "utf8");
+    const { value, lineOf } = parseJson(readInputFile(file, MAX_BYTES));
+    return { name: file, value: printableValue(value), lineOf };
   } catch (error) {
-    throw new InputError((error as Error).message);
-  }
-  try {
-    const { value, lineOf } = parseJson(text);
-    return { name: file, value, lineOf };
-  } catch (error) {
+    if (error instanceof InputFileError) throw new InputError(error.message);
     if (!(error instanceof JsonError)) throw error;
     throw new InputError(`${file}:${error.line ?? 1}: ${error.message}`);
   }

@@ -1,6 +1,5 @@
 /** `pinless simulate`: the engine that ships, in a simulated machine, under random load and faults. */
 
-import { readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError, Option } from "commander";
@@ -15,6 +14,7 @@ import { mutantNamed } from "./check/mutants.js";
 import { mutate, SIMULATED } from "./check/mutate.js";
 import { BUILT } from "./check/pool.js";
 import { ScenarioError } from "./check/scenario-file.js";
+import { engineName } from "./engine-name.js";
 import { onInterrupt } from "./interrupt.js";
 import { parseJson } from "./json-source.js";
 import { complain, print, printJson } from "./output.js";
@@ -233,17 +233,5 @@ async function runAll(
   } finally {
     bar?.stop();
     interrupt.stop();
-  }
-}
-
-/** A failure is an engine and a seed: in a checkout the engine is the commit. */
-function engineName(version: string): string {
-  const git = new URL("../../.git/", import.meta.url);
-  try {
-    const head = readFileSync(new URL("HEAD", git), "utf8").trim();
-    const ref = /^ref: (.+)$/.exec(head)?.[1];
-    return `pinless ${version} ${ref === undefined ? head : readFileSync(new URL(ref, git), "utf8").trim()}`;
-  } catch {
-    return `pinless ${version}`;
   }
 }

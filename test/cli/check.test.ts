@@ -182,3 +182,11 @@ test("any: every event, in every combination once", () => {
   assert.equal(names.length, 36);
   assert.ok(names.includes("x: aio: CLEAR + MIGRATE") !== names.includes("x: aio: MIGRATE + CLEAR"));
 });
+
+test("a scenario of one request is explored by every scheme", async (t) => {
+  const file = path.join(scratchDirectory(t), "one.yaml");
+  writeFileSync(file, "about: one\nrequests: [read page 0]\n");
+  const { code, stdout, stderr } = await check([file]);
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.match(stdout, /^one +4 cases +\d+ states {2}one$/m);
+});

@@ -1,10 +1,11 @@
 /** Two reports, figure by figure. */
 
-import { readFileSync } from "node:fs";
 import { ReportError } from "../error.js";
 import { FORMAT, isSkipped, type Ran, type Report } from "../figures.js";
 import { type Better, figuresOf } from "./catalog.js";
 
+/** A report of this version has some three hundred. */
+const MOST_FIGURES = 10_000;
 /** Two runs on an idle machine differ by that much (README: rounds of one run do, too). */
 const SAME_WITHIN = 0.1;
 
@@ -30,23 +31,14 @@ export interface Comparison {
   readonly rowsOnlyInB: readonly string[];
 }
 
-/** Throws `ReportError` for a file that can't be read, isn't a report, or is of another format. */
-function readReport(path: string): Report {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    throw new ReportError("ERR_BENCH_UNREADABLE", (error as Error).message);
-  }
-  let found: unknown;
-  try {
-    found = JSON.parse(text);
-  } catch {
-    throw new ReportError(
-      "ERR_BENCH_NOT_A_REPORT",
-      `${path} isn't JSON: pinless bench --json writes what can be compared`,
-    );
-  }
+/** JSON, by the name of its file. */
+export interface ReportFile {
+  readonly path: string;
+  readonly value: unknown;
+}
+
+/** Throws `ReportError` for what isn't a report, or is of another format. */
+function readReport({ path, value: found }: ReportFile): Report {
   const { pinless, format, rows } = (found ?? {}) as Record<string, unknown>;
   if (typeof pinless !== "string" || !Array.isArray(rows))
     throw new ReportError("ERR_BENCH_NOT_A_REPORT", `${path} isn't a report of pinless bench --json`);
@@ -55,17 +47,28 @@ function readReport(path: string): Report {
       "ERR_BENCH_FORMAT",
       `${path} has the format ${JSON.stringify(format) ?? "of before formats had numbers"} (pinless ${pinless}); this one compares format ${FORMAT}: run both with the same version`,
     );
-  try {
-    figuresOf(found as Report);
-    differences(found as Report, found as Report);
-  } catch {
-    throw new ReportError("ERR_BENCH_NOT_A_REPORT", `${path} isn't a whole report: something is missing in it`);
-  }
+  if (!isWhole(found as Report))
+    throw new ReportError(
+      "ERR_BENCH_NOT_A_REPORT",
+      `${path} isn't a whole report: something is missing in it, or isn't what it should be`,
+    );
   return found as Report;
 }
 
-export function compareReports(pathA: string, pathB: string, version: string): Comparison {
-  const [a, b] = [readReport(pathA), readReport(pathB)];
+/** All that is compared is there, and of the right type. */
+function isWhole(report: Report): boolean {
+  try {
+    differences(report, report);
+    const isName = (name: unknown): boolean => typeof name === "string" && name.length <= 200;
+    const figures = figuresOf(report);
+    return figures.length <= MOST_FIGURES && figures.every(({ row, value }) => isName(row) && Number.isFinite(value));
+  } catch {
+    return false;
+  }
+}
+
+export function compareReports(fileA: ReportFile, fileB: ReportFile, version: string): Comparison {
+  const [a, b] = [readReport(fileA), readReport(fileB)];
   const inB = new Map(figuresOf(b).map((figure) => [`${figure.row}\n${figure.figure}`, figure.value]));
   const figures = figuresOf(a).flatMap(({ row, figure, value, better }) => {
     const other = inB.get(`${row}\n${figure}`);
@@ -76,8 +79,8 @@ export function compareReports(pathA: string, pathB: string, version: string): C
   return {
     pinless: version,
     format: FORMAT,
-    a: pathA,
-    b: pathB,
+    a: fileA.path,
+    b: fileB.path,
     differences: differences(a, b),
     figures,
     rowsOnlyInA: without(a, b),
@@ -122,11 +125,16 @@ const SETTINGS = [
 ] as const;
 const RAN = ["scheme", "pin", "direct", "registeredShare", "hugeShare"] as const;
 
+function shown(json: string | undefined): string {
+  if (json === undefined) return "nothing";
+  return json.length > 200 ? `${json.slice(0, 200)}…` : json;
+}
+
 function differences(a: Report, b: Report): readonly string[] {
   const changed = <T extends object>(of: string, names: readonly (keyof T & string)[], x: T, y: T): readonly string[] =>
     names.flatMap((name) => {
       const [before, after] = [JSON.stringify(x[name]), JSON.stringify(y[name])];
-      return before === after ? [] : [`${of}${name}: ${before} in A, ${after} in B`];
+      return before === after ? [] : [`${of}${name}: ${shown(before)} in A, ${shown(after)} in B`];
     });
   return [
     ...(a.pinless === b.pinless ? [] : [`pinless: ${a.pinless} in A, ${b.pinless} in B`]),

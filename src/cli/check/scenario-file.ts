@@ -78,6 +78,7 @@ export function parseScenario(text: string, name: string, file: string): Scenari
     throw new ScenarioError(`${file}:${lines.linePos(offset).line}: ${why}`);
   };
   const [broken] = document.errors;
+  if (broken?.message.includes("call stack")) refuse(broken.pos[0], "it's nested too deeply");
   if (broken !== undefined) refuse(broken.pos[0], broken.message.split("\n")[0]!.replace(/ at line.*/, ""));
   if (!isMap(document.contents)) return refuse(0, "a scenario is a list of names with values");
   return new Reader(document.contents, refuse).read(name);

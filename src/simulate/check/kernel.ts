@@ -62,8 +62,8 @@ export class CheckKernel implements Scheme, Registrations {
     this.#rules = rules;
     const { scheme, requests } = ground.scenario;
     this.name = scheme === "per-io" ? "io_uring" : scheme;
-    this.depth = scheme === "direct" ? POOL : requests.length;
-    this.ahead = requests.length - Math.min(this.depth, requests.length);
+    this.depth = scheme === "direct" ? Math.min(POOL, requests.length) : requests.length;
+    this.ahead = requests.length - this.depth;
     this.slots = ground.slots;
     this.registrations = this.slots > 0 ? this : null;
   }
