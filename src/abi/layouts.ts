@@ -109,7 +109,27 @@ export const UCRED = {
 export const STATX_BUFFER = {
   headers: ["linux/stat.h"],
   size: 256,
-  fields: { stx_mask: 0, stx_dio_mem_align: 152, stx_dio_offset_align: 156 },
+  fields: { stx_mask: 0, stx_attributes: 8, stx_mnt_id: 144, stx_dio_mem_align: 152, stx_dio_offset_align: 156 },
+} as const satisfies Layout;
+
+/** The extents follow. */
+export const FIEMAP = {
+  headers: ["linux/types.h", "linux/fiemap.h"],
+  size: 32,
+  fields: { fm_start: 0, fm_length: 8, fm_flags: 16, fm_mapped_extents: 20, fm_extent_count: 24 },
+} as const satisfies Layout;
+
+export const FIEMAP_EXTENT = {
+  headers: ["linux/types.h", "linux/fiemap.h"],
+  size: 56,
+  fields: { fe_logical: 0, fe_flags: 40 },
+} as const satisfies Layout;
+
+/** On 64-bit architectures. */
+export const STATFS = {
+  headers: ["sys/vfs.h"],
+  size: 120,
+  fields: { f_type: 0 },
 } as const satisfies Layout;
 
 export const UFFDIO_API = {
@@ -158,6 +178,9 @@ export const LAYOUTS: Readonly<Record<string, Layout>> = {
   rlimit: RLIMIT,
   ucred: UCRED,
   statx: STATX_BUFFER,
+  fiemap: FIEMAP,
+  fiemap_extent: FIEMAP_EXTENT,
+  statfs: STATFS,
   uffdio_api: UFFDIO_API,
   uffdio_register: UFFDIO_REGISTER,
   uffdio_range: UFFDIO_RANGE,

@@ -193,7 +193,26 @@ export function temporaryFileFlag(arch: string): number {
   return isArm64(arch) ? O_TMPFILE_ARM64 : O_TMPFILE_X64;
 }
 
-export const STATX = { STATX_DIOALIGN: 0x2000 } as const;
+export const STATX = { STATX_MNT_ID: 0x1000, STATX_DIOALIGN: 0x2000, STATX_ATTR_COMPRESSED: 4 } as const;
+
+/** The requests are _IOWR and _IOR numbers, which have the size of their argument in them. */
+export const FS_IOC = {
+  FS_IOC_FIEMAP: 0xc020660b,
+  FS_IOC_GETFLAGS: 0x80086601,
+  FS_NOCOMP_FL: 0x400,
+  FS_NOCOW_FL: 0x800000,
+} as const;
+
+export const FIEMAP_FLAGS = { FIEMAP_EXTENT_ENCODED: 8 } as const;
+
+/** What statfs(2) calls a filesystem. */
+export const MAGIC = {
+  TMPFS_MAGIC: 0x01021994,
+  RAMFS_MAGIC: 0x858458f6,
+  HUGETLBFS_MAGIC: 0x958458f6,
+  BTRFS_SUPER_MAGIC: 0x9123683e,
+  OVERLAYFS_SUPER_MAGIC: 0x794c7630,
+} as const;
 
 export const RESOURCE = { RLIMIT_MEMLOCK: 8 } as const;
 
@@ -249,6 +268,9 @@ export const NUMBERS: readonly {
   { headers: ["fcntl.h"], values: { O_DIRECT: O_DIRECT_X64, O_TMPFILE: O_TMPFILE_X64 }, perArch: "x64" },
   { headers: ["fcntl.h"], values: { O_DIRECT: O_DIRECT_ARM64, O_TMPFILE: O_TMPFILE_ARM64 }, perArch: "arm64" },
   { headers: ["linux/stat.h"], values: STATX },
+  { headers: ["linux/fs.h", "linux/fiemap.h"], values: FS_IOC },
+  { headers: ["linux/fiemap.h"], values: FIEMAP_FLAGS },
+  { headers: ["linux/magic.h"], values: MAGIC },
   { headers: ["sys/resource.h"], values: RESOURCE },
   { headers: ["sys/prctl.h"], values: PRCTL },
   { headers: ["dlfcn.h"], values: DLFCN },

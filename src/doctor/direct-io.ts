@@ -3,8 +3,8 @@
 import { closeSync, constants, openSync, readSync, type Stats, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { FCNTL, openDirectFlag, temporaryFileFlag } from "../abi/numbers.js";
+import { type Alignment, reportedAlignment } from "../linux/direct-alignment.js";
 import { fixedMemory } from "../linux/fixed-memory.js";
-import { type Alignment, reportedAlignment } from "../linux/open-file.js";
 import { degraded, type Finding, type Found, missing, ok } from "./finding.js";
 import { look } from "./kernel-files.js";
 

@@ -93,7 +93,10 @@ export class File extends NodeFile {
     return super.fd;
   }
 
-  /** Whether aligned I/O goes around the page cache. False where the filesystem has no O_DIRECT, and for what isn't a file. */
+  /**
+   * Whether aligned I/O goes around the page cache, found out when the file was opened. False where the filesystem has no O_DIRECT, or takes
+   * it and goes through the page cache all the same (tmpfs, what btrfs compresses), and for what isn't a file.
+   */
   get direct(): boolean {
     return this.#directFile >= 0;
   }

@@ -3,18 +3,15 @@
 import type { BigIntStats } from "node:fs";
 import { isatty } from "node:tty";
 import { getSystemErrorMap } from "node:util";
-import { STATX_BUFFER } from "../abi/layouts.js";
-import { FCNTL, openDirectFlag, STATX } from "../abi/numbers.js";
+import { FCNTL, openDirectFlag } from "../abi/numbers.js";
 import { argumentError, systemError } from "../core/errors.js";
 import type { FilePath, OpenedFile } from "../core/host.js";
 import { descriptorCalls } from "./descriptor-calls.js";
 import { DescriptorHandle } from "./descriptor-handle.js";
+import { directAlignment } from "./direct-alignment.js";
 import { traitsOf } from "./file-traits.js";
-import { fcntl, statx } from "./libc.js";
+import { fcntl } from "./libc.js";
 import { closeSync, fstatSync, openHandle, openSync } from "./originals.js";
-
-/** What O_DIRECT asks for where the filesystem doesn't say (statx before 6.1): a page suits every device in use. */
-const DEFAULT_ALIGN = 4096;
 
 export async function openFile(path: FilePath, flags: string | number = "r", mode?: number): Promise<OpenedFile> {
   const isDescriptor = typeof path === "object" && path !== null && "fd" in path;
@@ -23,24 +20,22 @@ export async function openFile(path: FilePath, flags: string | number = "r", mod
     const stat = (await handle.stat({ bigint: true })) as BigIntStats;
     const hasBlocks = stat.isFile() || stat.isBlockDevice();
     const status = fcntl(handle.fd, FCNTL.F_GETFL);
-    const directFd = hasBlocks && status >= 0 ? openDirect(handle.fd, status) : -1;
-    const { memoryAlign, offsetAlign } = directFd >= 0 ? alignmentOf(directFd) : { memoryAlign: 1, offsetAlign: 1 };
-    const usable = offsetAlign > 0;
-    if (directFd >= 0 && !usable) closeSync(directFd);
+    const writable = (status & FCNTL.O_ACCMODE) !== FCNTL.O_RDONLY;
+    const alignment = hasBlocks && status >= 0 ? directAlignment(handle.fd, writable) : null;
+    const directFd = alignment === null ? -1 : openDirect(handle.fd, status);
     return {
       handle,
       calls: descriptorCalls(handle.fd),
       traits: traitsOf(handle.fd, stat, isDescriptor),
       identity: `${stat.dev}:${stat.ino}`,
-      directFd: usable ? directFd : -1,
-      memoryAlign: Math.max(1, memoryAlign),
-      offsetAlign: Math.max(1, offsetAlign),
+      directFd,
+      ...(alignment ?? { memoryAlign: 1, offsetAlign: 1 }),
       socket: stat.isSocket(),
       append: (status & FCNTL.O_APPEND) !== 0,
       readable: (status & FCNTL.O_ACCMODE) !== FCNTL.O_WRONLY,
-      writable: (status & FCNTL.O_ACCMODE) !== FCNTL.O_RDONLY,
+      writable,
       closeDirect: () => {
-        if (directFd >= 0 && usable) closeSync(directFd);
+        if (directFd >= 0) closeSync(directFd);
       },
     };
   } catch (error) {
@@ -83,26 +78,4 @@ export function openNonBlocking(fd: number): number {
   } catch {
     return -1;
   }
-}
-
-/** Alignments in bytes; 0: the file takes no direct I/O (encrypted, say). */
-function alignmentOf(fd: number): Alignment {
-  return reportedAlignment(fd) ?? { memoryAlign: DEFAULT_ALIGN, offsetAlign: DEFAULT_ALIGN };
-}
-
-export interface Alignment {
-  readonly memoryAlign: number;
-  readonly offsetAlign: number;
-}
-
-/** What statx says of an open file; null where kernel or filesystem don't. */
-export function reportedAlignment(fd: number): Alignment | null {
-  const buffer = new Uint8Array(STATX_BUFFER.size);
-  const words = new Uint32Array(buffer.buffer);
-  const failed = statx(fd, FCNTL.AT_EMPTY_PATH, STATX.STATX_DIOALIGN, buffer) < 0;
-  if (failed || (words[STATX_BUFFER.fields.stx_mask / 4]! & STATX.STATX_DIOALIGN) === 0) return null;
-  return {
-    memoryAlign: words[STATX_BUFFER.fields.stx_dio_mem_align / 4]!,
-    offsetAlign: words[STATX_BUFFER.fields.stx_dio_offset_align / 4]!,
-  };
 }

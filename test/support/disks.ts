@@ -21,7 +21,8 @@ function image(directory: string, bytes: number): string {
   return file;
 }
 
-function mount(t: TestContext, ...args: string[]): string {
+/** Mounts on a directory of its own, until the test ends. */
+export function mounted(t: TestContext, ...args: string[]): string {
   const at = path.join(scratchDirectory(t), "mount");
   mkdirSync(at);
   // Nothing is mounted if the mount itself fails. What still holds it is a failure, and can't keep it on the machine.
@@ -39,7 +40,7 @@ export function ext4(t: TestContext, bytes: number, options = "loop"): string {
 export function ext4Image(t: TestContext, bytes: number, options: string, content?: string): DiskImage {
   const file = image(scratchDirectory(t), bytes);
   run("mkfs.ext4", "-q", "-F", ...(content === undefined ? [] : ["-d", content]), file);
-  return { file, mount: mount(t, "-o", `loop,${options}`, file) };
+  return { file, mount: mounted(t, "-o", `loop,${options}`, file) };
 }
 
 interface DiskImage {
@@ -70,14 +71,14 @@ export function disk(
 ): { device: string; mount: string } {
   const { device } = loopDevice(t, bytes, place === "memory" ? tmpfs(t, bytes) : undefined);
   run(`mkfs.${filesystem}`, "-q", ...options, device);
-  return { device, mount: mount(t, device) };
+  return { device, mount: mounted(t, device) };
 }
 
 /** An ext4 whose device fails once `roomBytes` of it are written. */
 export function failingDisk(t: TestContext, bytes: number, roomBytes: number): string {
   const { device } = loopDevice(t, bytes, tmpfs(t, roomBytes));
   run("mkfs.ext4", "-q", device);
-  return mount(t, device);
+  return mounted(t, device);
 }
 
 /** Takes a mount away from its path; it's there for whoever has files of it open. */
@@ -86,24 +87,24 @@ export function unmountLazily(at: string): void {
 }
 
 export function tmpfs(t: TestContext, bytes: number): string {
-  return mount(t, "-t", "tmpfs", "-o", `size=${bytes}`, "pinless-test");
+  return mounted(t, "-t", "tmpfs", "-o", `size=${bytes}`, "pinless-test");
 }
 
 /** The same again, where nothing can be written. */
-export function readOnly(t: TestContext, mounted: string): string {
-  const at = mount(t, "--bind", mounted);
+export function readOnly(t: TestContext, of: string): string {
+  const at = mounted(t, "--bind", of);
   run("mount", "-o", "remount,bind,ro", at);
   return at;
 }
 
 /** A filesystem without files that have no name, and without any that could be written. */
 export function mqueue(t: TestContext): string {
-  return mount(t, "-t", "mqueue", "pinless-test");
+  return mounted(t, "-t", "mqueue", "pinless-test");
 }
 
 /** A filesystem without O_DIRECT. */
 export function ramfs(t: TestContext): string {
-  return mount(t, "-t", "ramfs", "pinless-test");
+  return mounted(t, "-t", "ramfs", "pinless-test");
 }
 
 /** Swap on a file, at the highest priority. Not zram: that keeps what clean pages lose. */
