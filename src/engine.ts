@@ -33,6 +33,7 @@ import type { EngineStats, Released } from "./core/stats.js";
 import { SelfMemory } from "./files/copier.js";
 import { EndlessPlaces } from "./files/endless.js";
 import { File } from "./files/file.js";
+import type { Held } from "./files/held.js";
 import { Staging } from "./files/staging.js";
 import { TurnsOfFiles } from "./files/turns.js";
 import { Uses } from "./files/uses.js";
@@ -65,7 +66,7 @@ export class PortableEngine {
   readonly #tables: ChunkTable[] = [];
   readonly #byTable: (Segment | undefined)[] = [];
   readonly #arenas = new Set<Arena>();
-  readonly #files = new Set<File>();
+  readonly #files = new Set<Held>();
   readonly #leases: Leases | null;
   readonly #watchdog: Watchdog | null;
   readonly #calls: ForeignCalls;
@@ -266,7 +267,7 @@ export class PortableEngine {
       await opened.handle.close();
       throw refused ? new PinlessError("ERR_PINLESS_UNSUPPORTED", refusesSockets) : closedError();
     }
-    const file = new File(
+    return new File(
       {
         dispatcher: this.#dispatcher,
         scheme: this.#scheme,
@@ -285,12 +286,10 @@ export class PortableEngine {
         beginIndirect: () => this.#backlog.beginIndirect(),
         endIndirect: () => this.#backlog.endIndirect(),
         uncaught: (error) => this.#host.loop.uncaught(error),
-        closed: (which) => this.#files.delete(which),
+        files: this.#files,
       },
       opened,
     );
-    this.#files.add(file);
-    return file;
   }
 
   /** Resolves once `submit` has room again after it answered `"busy"`. */
@@ -378,7 +377,7 @@ export class PortableEngine {
   async #close(): Promise<void> {
     this.#state = "closing";
     const closing = new Closing();
-    await closing.each(this.#files, (file) => file.close());
+    await closing.each(this.#files, (held) => held.end());
     await closing.each(this.#arenas, (arena) => arena.close());
     await closing.step(() => this.#selfMemoryHandle?.close());
     await closing.step(() => this.releasePins());

@@ -89,4 +89,6 @@ export interface OpenedFile {
   readonly readable: boolean;
   readonly writable: boolean;
   closeDirect(): void;
+  /** Nobody has the file any more, and nobody has closed it: `closed` says when that's made good. Absent: that isn't looked for. */
+  dropped?(closed: Promise<void>): void;
 }

@@ -2,9 +2,15 @@
 
 /** One call. Whoever takes away what it waits for, or its memory, ends it early. */
 export class EndlessCall {
+  /** Its stream says when it ends. */
+  readonly ofStream: boolean;
   #errno = 0;
   /** Ends what it's waiting in now. */
   #leave: (() => void) | null = null;
+
+  constructor(ofStream = false) {
+    this.ofStream = ofStream;
+  }
 
   /** 0, or why it was ended. */
   get errno(): number {

@@ -1,41 +1,22 @@
 /** A file: what Node's FileHandle has, around the page cache wherever that can be. */
 
-import type { ReadStream, WriteStream } from "node:fs";
-import { createInterface, type Interface } from "node:readline";
-import { Readable } from "node:stream";
-import type { ReadableStream } from "node:stream/web";
 import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
-import { argumentError, type DescribeErrno, type SystemError } from "../core/errors.js";
+import { argumentError, type SystemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
-import { ECANCELED, EFAULT, ESPIPE, type Operation, type Scheme } from "../core/ports.js";
-import { isFreed, PLACE, type Place, placeIn, type Segment } from "../segment.js";
+import { ECANCELED, EFAULT, ESPIPE, type Operation } from "../core/ports.js";
+import { isFreed, PLACE, type Place, placeIn } from "../segment.js";
 import { asOfNow, notAView, positionOf, readArguments, type TransferOptions, writeArguments } from "./arguments.js";
-import { EndlessCall, type EndlessPlaces } from "./endless.js";
-import { NodeFile } from "./node-file.js";
+import { EndlessCall } from "./endless.js";
+import { Held, type HeldHost } from "./held.js";
 import { OwnPosition } from "./own-position.js";
-import type { Staging } from "./staging.js";
-import { readStream, type Streamable, type StreamOptions, writeStream } from "./streams.js";
-import { Transfers } from "./transfers.js";
-import type { TurnsOfFiles } from "./turns.js";
+import { type EndlessEnd, StreamedFile } from "./streamed-file.js";
+import type { Transfers } from "./transfers.js";
 import type { Use, Uses } from "./uses.js";
-import { type Data, readWhole, type WholeOptions, writeWhole } from "./whole.js";
 
 /** What a file needs of its engine. */
-export interface FileHost {
-  readonly dispatcher: Dispatcher;
-  readonly scheme: Scheme;
-  readonly staging: Staging;
-  readonly turns: TurnsOfFiles;
-  /** For what may never end. */
-  readonly endless: EndlessPlaces;
-  readonly describe: DescribeErrno;
-  /** The arena memory that a buffer is, or null. */
-  segmentOf(buffer: ArrayBufferLike): Segment | null;
+export interface FileHost extends HeldHost {
   /** Whether a request would be accepted now, without overtaking one that waits. */
   hasRoom(): boolean;
-  /** Runs `attempt` until it answers true, in the order of calls, as requests end. */
-  enqueue(attempt: () => boolean): void;
-  counted(what: "bounced" | "buffered"): void;
   /** The calls that use arena memory. */
   readonly uses: Uses;
   /** Accepts a submission that can't take the hot path, or answers false: busy. */
@@ -43,43 +24,34 @@ export interface FileHost {
   endIndirect(): void;
   /** Hands an error that nobody catches to the host. */
   uncaught(error: unknown): void;
-  closed(file: File): void;
 }
 
-export class File extends NodeFile {
+export class File extends StreamedFile {
   readonly #host: FileHost;
   readonly #dispatcher: Dispatcher;
   readonly #opened: OpenedFile;
   readonly #transfers: Transfers;
-  readonly #owner: Owner = { active: 0, directWrites: 0, quiet: null };
+  readonly #owner: Owner;
   /** The scheme's handle for the descriptor that goes around the page cache, or -1. */
   readonly #directFile: number;
-  /** The scheme's handle for the other one. */
-  readonly #cachedFile: number;
   readonly #memoryMask: number;
   readonly #offsetMask: number;
   readonly #directWrites: boolean;
   readonly #position: OwnPosition;
-  #closing: Promise<void> | null = null;
 
   /** Not for callers: `engine.openFile()` opens files. */
   constructor(host: FileHost, opened: OpenedFile) {
-    super(opened.handle);
+    super(new Held(host, opened));
+    const { transfers, owner, ways } = this.held;
     this.#host = host;
     this.#dispatcher = host.dispatcher;
     this.#opened = opened;
-    this.#directFile = opened.directFd >= 0 ? host.scheme.attachFile(opened.directFd) : -1;
-    const { fd } = opened.handle;
-    this.#cachedFile = opened.traits.waits ? (host.scheme.attachStream?.(fd) ?? fd) : fd;
+    this.#transfers = transfers;
+    this.#owner = owner;
+    this.#directFile = ways.direct;
+    this.#directWrites = ways.directWrites;
     this.#memoryMask = opened.memoryAlign - 1;
     this.#offsetMask = opened.offsetAlign - 1;
-    // The end of the file, where O_APPEND writes go, is aligned only by chance.
-    this.#directWrites = this.#directFile >= 0 && !opened.append;
-    this.#transfers = new Transfers(host, opened, this.#owner, {
-      direct: this.#directFile,
-      cached: this.#cachedFile,
-      directWrites: this.#directWrites,
-    });
     const alone = !opened.traits.shared && this.#directFile >= 0 && !opened.append;
     this.#position = new OwnPosition(opened.calls, alone);
   }
@@ -107,7 +79,7 @@ export class File extends NodeFile {
    * and what is read into a mapped file, takes the way of `read` and `write`.
    */
   submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "completed" | "queued" | "busy" {
-    if (!this.isOpen) throw this.closedError(op);
+    if (this.held.isClosing) throw this.closedError(op);
     const write = op === "write";
     if (!write && op !== "read")
       throw argumentError(
@@ -175,9 +147,9 @@ export class File extends NodeFile {
   }
 
   /** As FileHandle's. The promise path of the same request. */
-  #transfer(write: boolean, view: ArrayBufferView, position: number, signal?: AbortSignal): Promise<number> {
+  #transfer(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
     const place = this.#straight(write, view, position);
-    if (place === null) return this.#transferOtherwise(write, view, position, signal);
+    if (place === null) return this.#transferOtherwise(write, view, position);
     const use = { start: place.address, end: place.address + place.bytes, endless: null };
     const { turns } = this.#transfers;
     this.#transfers.begin();
@@ -202,14 +174,19 @@ export class File extends NodeFile {
     });
   }
 
-  #transferOtherwise(write: boolean, view: ArrayBufferView, position: number, signal?: AbortSignal): Promise<number> {
-    if (this.#opened.traits.waits) return this.#stream(write, [view], signal);
+  #transferOtherwise(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
+    if (this.#opened.traits.waits) return this.#stream(write, [view]);
     return this.#during([view], () => this.#transfers.run(write, view, position));
   }
 
-  /** What may never end by itself; `signal` ends it, with ECANCELED. */
-  async #stream(write: boolean, views: readonly ArrayBufferView[], signal?: AbortSignal): Promise<number> {
-    const call = new EndlessCall();
+  /** What may never end by itself. */
+  async #stream(
+    write: boolean,
+    views: readonly ArrayBufferView[],
+    { signal, ofStream = false }: EndlessEnd = {},
+  ): Promise<number> {
+    if (ofStream ? this.held.isEnding : this.held.isClosing) throw this.closedError(write ? "write" : "read");
+    const call = new EndlessCall(ofStream);
     const abort = (): void => call.end(ECANCELED);
     signal?.addEventListener("abort", abort);
     if (signal?.aborted === true) abort();
@@ -242,15 +219,10 @@ export class File extends NodeFile {
   }
 
   /** At the position given, or one after the other at the file's own, which it moves. */
-  #positioned(
-    write: boolean,
-    views: readonly ArrayBufferView[],
-    position: number | null,
-    signal?: AbortSignal,
-  ): Promise<number> {
+  #positioned(write: boolean, views: readonly ArrayBufferView[], position: number | null): Promise<number> {
     const { waits, ends } = this.#opened.traits;
     if (waits && position !== null) return Promise.reject(this.#transfers.error(write, -ESPIPE));
-    if (waits) return this.#stream(write, views, signal);
+    if (waits) return this.#stream(write, views);
     const byNode = (at: number | null): Promise<number> => this.#transfers.runByNode(write, views, at);
     if (position === null) {
       const bytes = views.reduce((sum, { byteLength }) => sum + byteLength, 0);
@@ -396,7 +368,6 @@ export class File extends NodeFile {
     write: boolean,
     buffers: readonly ArrayBufferView[],
     position: number | null | undefined,
-    signal?: AbortSignal,
   ): Promise<number> {
     if (!this.isOpen) throw this.closedError(write ? "writev" : "readv");
     if (!Array.isArray(buffers) || !buffers.every((b) => ArrayBuffer.isView(b))) {
@@ -404,86 +375,20 @@ export class File extends NodeFile {
     }
     const at = positionOf(typeof position === "number" ? position : null);
     if (buffers.length === 0) return 0;
-    return this.#positioned(write, buffers.map(asOfNow), at, signal);
+    return this.#positioned(write, buffers.map(asOfNow), at);
   }
 
-  /** Everything from the file's own position to its end. A signal that is aborted leaves what was read of a pipe to the next read. */
-  async readFile(options?: WholeOptions): Promise<Buffer | string> {
-    this.assertOpen("read");
-    const { size } = (await this.stat()) as { size: number };
-    return readWhole(this.#sequential, size, options);
+  protected override get mayNotEnd(): boolean {
+    return this.#opened.traits.waits;
   }
 
-  /** Writes all of `data` at the file's own position. */
-  async writeFile(data: Data, options?: WholeOptions): Promise<void> {
-    this.assertOpen("write");
-    await writeWhole(this.#sequential, data, options);
+  protected override endless(write: boolean, views: readonly Uint8Array[], end: EndlessEnd): Promise<number> {
+    if (end.position !== null && end.position !== undefined)
+      return Promise.reject(this.#transfers.error(write, -ESPIPE));
+    return this.#stream(write, views, end);
   }
 
-  appendFile(data: Data, options?: WholeOptions): Promise<void> {
-    return this.writeFile(data, options);
-  }
-
-  createReadStream(options: StreamOptions = {}): ReadStream {
-    this.assertOpen("read");
-    return readStream(this.#sequential, options);
-  }
-
-  createWriteStream(options: StreamOptions = {}): WriteStream {
-    this.assertOpen("write");
-    return writeStream(this.#sequential, options);
-  }
-
-  /** For whole files and streams: transfers that can be ended where they may never end. */
-  get #sequential(): Streamable {
-    const transfer = (write: boolean, view: Uint8Array, position: number | null, signal?: AbortSignal) => {
-      this.assertOpen(write ? "write" : "read");
-      return this.#positioned(write, [view], position, signal);
-    };
-    return {
-      fd: this.handle.fd,
-      read: async (view, position, signal) => transfer(false, view, position, signal),
-      write: async (view, position, signal) => transfer(true, view, position, signal),
-      writev: async (views, position, signal) => {
-        this.assertOpen("writev");
-        return this.#vector(true, views, position, signal);
-      },
-      giveBack: (parts) => this.#transfers.giveBack(parts),
-      sync: () => this.sync(),
-      close: () => this.close(),
-    };
-  }
-
-  readLines(options: StreamOptions = {}): Interface {
-    return createInterface({ input: this.createReadStream(options), crlfDelay: Number.POSITIVE_INFINITY });
-  }
-
-  readableWebStream(): ReadableStream {
-    return Readable.toWeb(this.createReadStream({ autoClose: false }));
-  }
-
-  /** Waits for I/O in flight. What may never end (on pipes, terminals, sockets) is ended with ECANCELED. */
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
-  }
-
-  async #close(): Promise<void> {
-    this.isOpen = false;
-    if (this.#opened.traits.waits) this.#transfers.cancel();
-    await this.#transfers.settled();
-    this.#transfers.leave();
-    if (this.#directFile >= 0) this.#host.scheme.detachFile(this.#directFile);
-    if (this.#opened.traits.waits) this.#host.scheme.detachFile(this.#cachedFile);
-    try {
-      this.#opened.closeDirect();
-    } finally {
-      this.#host.closed(this);
-      await this.handle.close();
-    }
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  protected override giveBack(parts: readonly Uint8Array[]): void {
+    this.#transfers.giveBack(parts);
   }
 }

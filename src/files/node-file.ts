@@ -1,54 +1,80 @@
 /** What of a FileHandle isn't a transfer: Node's own, on the descriptor that goes through the page cache. */
 
-import type { NodeHandle } from "../core/host.js";
+import { EventEmitter } from "node:events";
+import type { BigIntStats, StatOptions, Stats } from "node:fs";
+import type { Held } from "./held.js";
 
-export class NodeFile {
-  protected readonly handle: NodeHandle;
-  protected isOpen = true;
+/** Emits "close", as a FileHandle does, when `close()` is called. */
+export class NodeFile extends EventEmitter {
+  protected readonly held: Held;
 
-  constructor(handle: NodeHandle) {
-    this.handle = handle;
+  constructor(held: Held) {
+    super();
+    this.held = held;
+    held.belongTo(this);
+  }
+
+  protected get isOpen(): boolean {
+    return this.held.isOpen;
   }
 
   /** The descriptor that goes through the page cache, for APIs that take one. -1 once it's closed. */
   get fd(): number {
-    return this.isOpen ? this.handle.fd : -1;
+    return this.isOpen ? this.held.handle.fd : -1;
   }
 
   /** As FileHandle's: the options and results are Node's own. */
-  async stat(options?: object): Promise<unknown> {
+  stat(options?: StatOptions & { bigint?: false | undefined }): Promise<Stats>;
+  stat(options: StatOptions & { bigint: true }): Promise<BigIntStats>;
+  stat(options?: StatOptions): Promise<Stats | BigIntStats>;
+  async stat(options?: StatOptions): Promise<Stats | BigIntStats> {
     this.assertOpen("fstat");
-    return this.handle.stat(options);
+    return (await this.held.handle.stat(options)) as Stats | BigIntStats;
   }
 
-  async truncate(length = 0): Promise<void> {
+  async truncate(length?: number): Promise<void> {
     this.assertOpen("ftruncate");
-    await this.handle.truncate(length);
+    await this.held.handle.truncate(length);
   }
 
   async sync(): Promise<void> {
     this.assertOpen("fsync");
-    await this.handle.sync();
+    await this.held.handle.sync();
   }
 
   async datasync(): Promise<void> {
     this.assertOpen("fdatasync");
-    await this.handle.datasync();
+    await this.held.handle.datasync();
   }
 
   async chmod(mode: string | number): Promise<void> {
     this.assertOpen("fchmod");
-    await this.handle.chmod(mode);
+    await this.held.handle.chmod(mode);
   }
 
   async chown(uid: number, gid: number): Promise<void> {
     this.assertOpen("fchown");
-    await this.handle.chown(uid, gid);
+    await this.held.handle.chown(uid, gid);
   }
 
   async utimes(atime: string | number | Date, mtime: string | number | Date): Promise<void> {
-    this.assertOpen("futime");
-    await this.handle.utimes(atime, mtime);
+    this.assertOpen("futimes");
+    await this.held.handle.utimes(atime, mtime);
+  }
+
+  /**
+   * As FileHandle's: streams that are open on it end first, and what they were given is written. Waits for I/O in flight; what may never
+   * end by itself (on pipes, terminals, sockets) is ended with ECANCELED. Works without its object too: `const { close } = file`.
+   */
+  readonly close = (): Promise<void> => {
+    const first = !this.held.isClosing;
+    const closed = this.held.close();
+    if (first) this.emit("close");
+    return closed;
+  };
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   protected assertOpen(syscall: string): void {

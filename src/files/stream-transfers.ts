@@ -47,9 +47,9 @@ export class StreamTransfers {
     return turn;
   }
 
-  /** Ends every call, also those whose turn is still to come. */
-  end(errno: number): void {
-    for (const call of this.#calls) call.end(errno);
+  /** Ends every call, also those whose turn is still to come; those of streams only if it's `forced`. */
+  end(errno: number, forced: boolean): void {
+    for (const call of this.#calls) if (forced || !call.ofStream) call.end(errno);
   }
 
   /** These come again, before everything else. */

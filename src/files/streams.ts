@@ -1,7 +1,9 @@
 /** Node's own streams, with their reads and writes by a file of ours: options, events and errors are fs.ReadStream's and fs.WriteStream's. */
 
+import type { EventEmitter } from "node:events";
 import fs, { type ReadStream, type WriteStream } from "node:fs";
 import type { Readable, Writable } from "node:stream";
+import { codedError } from "./as-node.js";
 
 /** As they were when this module was loaded: other code may put its own into node:fs. Node's types have no constructors for them. */
 const { ReadStream: Reader, WriteStream: Writer } = fs as unknown as {
@@ -9,83 +11,101 @@ const { ReadStream: Reader, WriteStream: Writer } = fs as unknown as {
   WriteStream: new (path: undefined, options: object) => WriteStream;
 };
 
-/** Of `createReadStream` and `createWriteStream` of a FileHandle. */
-export interface StreamOptions {
-  encoding?: BufferEncoding;
-  autoClose?: boolean;
-  emitClose?: boolean;
-  start?: number;
-  /** Reads only; included. */
-  end?: number;
-  highWaterMark?: number;
-  /** Writes only. */
-  flush?: boolean;
+interface StreamOptions {
+  encoding?: BufferEncoding | null | undefined;
+  autoClose?: boolean | undefined;
+  emitClose?: boolean | undefined;
+  start?: number | undefined;
+  highWaterMark?: number | undefined;
   /** Destroys the stream when it's aborted. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | null | undefined;
 }
 
-/** What of a file a stream uses. `signal` ends a transfer that may never end, with ECANCELED. */
+export interface ReadStreamOptions extends StreamOptions {
+  /** Included. */
+  end?: number | undefined;
+}
+
+export interface WriteStreamOptions extends StreamOptions {
+  flush?: boolean | undefined;
+}
+
+type Position = number | null | undefined;
+
+/** What of a File its streams and `readFile` and `writeFile` use. */
 export interface Streamable {
+  /** For "close". */
+  readonly events: EventEmitter;
   readonly fd: number;
-  /** Bytes read; `position` null: the file's own. */
-  read(view: Uint8Array, position: number | null, signal?: AbortSignal): Promise<number>;
-  write(view: Uint8Array, position: number | null, signal?: AbortSignal): Promise<number>;
-  writev(views: readonly Uint8Array[], position: number | null, signal?: AbortSignal): Promise<number>;
-  /** What was read from a pipe or the like, and can't be given to anybody now, is for the next read. */
+  /** Bytes transferred. `position` null or undefined: the file's own. `signal` ends what may never end, with ECANCELED. */
+  read(buffer: Uint8Array, offset: number, length: number, position: Position, signal?: AbortSignal): Promise<number>;
+  write(buffer: Uint8Array, offset: number, length: number, position: Position, signal?: AbortSignal): Promise<number>;
+  writev(buffers: readonly Uint8Array[], position: Position, signal?: AbortSignal): Promise<number>;
+  /** What was read of a pipe or the like, and can't be given to anybody now, is for the next read. */
   giveBack(parts: readonly Uint8Array[]): void;
   sync(): Promise<void>;
+  /** The file stays open until whoever keeps it leaves. */
+  keep(): void;
+  leave(): void;
   close(): Promise<void>;
 }
 
-type Callback = (error: Error | null, count?: number, buffer?: Uint8Array) => void;
+type Callback = (error: Error | null, count?: number, buffers?: unknown) => void;
 
-export function readStream(file: Streamable, options: StreamOptions): ReadStream {
-  const leaving = new AbortController();
-  const { signal } = leaving;
-  const operations = {
-    open: unused,
-    read(
-      _fd: number,
-      buffer: Uint8Array,
-      offset: number,
-      length: number,
-      position: number | undefined,
-      done: Callback,
-    ) {
-      const view = buffer.subarray(offset, offset + length);
-      const ended = (bytesRead: number): void => done(null, bytesRead, buffer);
-      file.read(view, position ?? null, signal).then(ended, unlessLeft(signal, done));
-    },
-    close: (_fd: number, done: Callback) => settle(file.close(), done),
-  };
-  return leavingWith(new Reader(undefined, { ...options, fd: file.fd, fs: operations }), leaving);
+export function readStream(file: Streamable, options: ReadStreamOptions | undefined): ReadStream {
+  return openStream(Reader, file, options);
 }
 
-export function writeStream(file: Streamable, options: StreamOptions): WriteStream {
+export function writeStream(file: Streamable, options: WriteStreamOptions | undefined): WriteStream {
+  return openStream(Writer, file, options);
+}
+
+/** As Node's streams on a FileHandle: the stream keeps the file open until it has closed, and closes when the file is closed. */
+function openStream<S extends ReadStream | WriteStream>(
+  Stream: new (path: undefined, options: object) => S,
+  file: Streamable,
+  options: StreamOptions | undefined,
+): S {
+  if ((options as { fs?: unknown } | undefined)?.fs)
+    throw codedError(new Error("The FileHandle with fs method is not implemented"), "ERR_METHOD_NOT_IMPLEMENTED");
   const leaving = new AbortController();
-  const { signal } = leaving;
-  const operations = {
-    open: unused,
-    write(
-      _fd: number,
-      buffer: Uint8Array,
-      offset: number,
-      length: number,
-      position: number | undefined,
-      done: Callback,
-    ) {
-      const view = buffer.subarray(offset, offset + length);
-      const ended = (bytesWritten: number): void => done(null, bytesWritten);
-      file.write(view, position ?? null, signal).then(ended, unlessLeft(signal, done));
-    },
-    writev(_fd: number, buffers: Uint8Array[], position: number | undefined, done: Callback) {
-      const ended = (bytesWritten: number): void => done(null, bytesWritten);
-      file.writev(buffers, position ?? null, signal).then(ended, unlessLeft(signal, done));
-    },
-    fsync: (_fd: number, done: Callback) => settle(file.sync(), done),
-    close: (_fd: number, done: Callback) => settle(file.close(), done),
+  const close = (): void => stream.close();
+  const closed = (): void => {
+    file.events.off("close", close);
+    file.leave();
   };
-  return leavingWith(new Writer(undefined, { ...options, fd: file.fd, fs: operations }), leaving);
+  const operations = operationsOf(file, leaving.signal, closed);
+  const stream = new Stream(undefined, { ...options, fd: file.fd, fs: operations });
+  file.keep();
+  file.events.on("close", close);
+  return leavingWith(stream, leaving);
+}
+
+/** The functions of node:fs that a stream uses. */
+function operationsOf(file: Streamable, signal: AbortSignal, closed: () => void): object {
+  /** What a stream that is being destroyed ended by itself isn't an error of the stream's. */
+  const answer = (count: Promise<number>, buffers: unknown, done: Callback): void => {
+    count.then(
+      (bytes) => done(null, bytes, buffers),
+      (error) => done(signal.aborted && error.code === "ECANCELED" ? null : error, 0, buffers),
+    );
+  };
+  return {
+    open: () => {
+      throw new Error("a stream on a descriptor opens nothing");
+    },
+    read: (_: number, buffer: Uint8Array, offset: number, length: number, position: Position, done: Callback) =>
+      answer(file.read(buffer, offset, length, position, signal), buffer, done),
+    write: (_: number, buffer: Uint8Array, offset: number, length: number, position: Position, done: Callback) =>
+      answer(file.write(buffer, offset, length, position, signal), buffer, done),
+    writev: (_: number, buffers: Uint8Array[], position: Position, done: Callback) =>
+      answer(file.writev(buffers, position, signal), buffers, done),
+    fsync: (_: number, done: Callback) => settle(file.sync(), done),
+    close: (_: number, done: Callback) => {
+      closed();
+      settle(file.close(), done);
+    },
+  };
 }
 
 /** Node's streams wait for what is in flight before they're destroyed: on a pipe that may be for ever, so it's ended. */
@@ -98,18 +118,6 @@ function leavingWith<T extends Readable | Writable>(stream: T, leaving: AbortCon
   return stream;
 }
 
-/** What a stream that is being destroyed ended by itself isn't an error of the stream's. */
-function unlessLeft(signal: AbortSignal, done: Callback): Callback {
-  return (error) => {
-    if (signal.aborted) done(null, 0);
-    else done(error);
-  };
-}
-
 function settle(promise: Promise<void>, done: Callback): void {
   promise.then(() => done(null), done);
-}
-
-function unused(): never {
-  throw new Error("a stream on a descriptor opens nothing");
 }

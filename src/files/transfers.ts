@@ -20,20 +20,23 @@ function isGone(segment: Segment | null, view: ArrayBufferView): boolean {
   return segment !== null && segment.table.gone.length > 0 && segment.table.isGone(rangeIn(segment, view));
 }
 
-interface TransferHost {
+export interface TransferHost {
   readonly dispatcher: Dispatcher;
   readonly scheme: Scheme;
   readonly staging: Staging;
   readonly turns: TurnsOfFiles;
+  /** For what may never end. */
   readonly endless: EndlessPlaces;
   readonly describe: DescribeErrno;
+  /** The arena memory that a buffer is, or null. */
   segmentOf(buffer: ArrayBufferLike): Segment | null;
+  /** Runs `attempt` until it answers true, in the order of calls, as requests end. */
   enqueue(attempt: () => boolean): void;
   counted(what: "bounced" | "buffered"): void;
 }
 
 /** The ways that a file's requests can go. */
-interface Ways {
+export interface Ways {
   /** The scheme's handles: around the page cache, -1 where there is no such way; and through it. */
   readonly direct: number;
   readonly cached: number;
@@ -167,9 +170,9 @@ export class Transfers implements Writer {
     }
   }
 
-  /** Ends what may never end by itself: reads of pipes and sockets. */
-  cancel(): void {
-    this.#stream?.end(ECANCELED);
+  /** Ends what may never end by itself, of pipes and sockets; what a stream waits for only if it's `forced`. */
+  cancel(forced: boolean): void {
+    this.#stream?.end(ECANCELED, forced);
   }
 
   /** The file is closed. */
@@ -177,12 +180,10 @@ export class Transfers implements Writer {
     this.turns.part(this);
   }
 
-  /** Resolves when nothing of this file is in flight any more. */
-  settled(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#settled.push(resolve);
-      this.look();
-    });
+  /** Calls `run` once nothing of this file is in flight: at once if that's so now. */
+  whenIdle(run: () => void): void {
+    this.#settled.push(run);
+    this.look();
   }
 
   /** Has itself told of the ends of requests, while somebody waits for them. */

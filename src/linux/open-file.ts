@@ -37,11 +37,29 @@ export async function openFile(path: FilePath, flags: string | number = "r", mod
       closeDirect: () => {
         if (directFd >= 0) closeSync(directFd);
       },
+      dropped: (closed) => warnOfDropped(handle.fd, closed),
     };
   } catch (error) {
     await handle.close();
     throw error;
   }
+}
+
+let deprecated = false;
+
+/** What Node says of a FileHandle. */
+function warnOfDropped(fd: number, closed: Promise<void>): void {
+  process.emitWarning(`Closing file descriptor ${fd} on garbage collection`);
+  closed.catch((error) => process.emitWarning(`Closing file descriptor ${fd} on garbage collection failed: ${error}`));
+  if (deprecated) return;
+  deprecated = true;
+  process.emitWarning(
+    "Closing a FileHandle object on garbage collection is deprecated. Please close FileHandle objects explicitly using " +
+      "FileHandle.prototype.close(). In the future, an error will be thrown if a file descriptor is closed during " +
+      "garbage collection.",
+    "DeprecationWarning",
+    "DEP0137",
+  );
 }
 
 /** Throws EBADF for what isn't a descriptor. */

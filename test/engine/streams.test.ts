@@ -77,14 +77,15 @@ test("File.readLines gives the lines, File.readableWebStream the bytes", async (
   assert.deepEqual(lines, ["one", "two", "three"]);
   const web = await engine.openFile(await scratch("web"));
   const parts: Uint8Array[] = [];
-  for await (const part of web.readableWebStream()) parts.push(part as Uint8Array);
+  for await (const part of web.readableWebStream({ type: "bytes" })) parts.push(part as Uint8Array);
   assert.ok(Buffer.concat(parts).equals(CONTENT));
   await web.close();
 });
 
-test("File streams of a closed file throw EBADF", async () => {
+test("File streams of a closed file throw as FileHandle's do", async () => {
   const file = await engine.openFile(await scratch("closed"));
   await file.close();
-  assert.throws(() => file.createReadStream(), { code: "EBADF" });
+  assert.throws(() => file.createReadStream(), { code: "ERR_OUT_OF_RANGE" });
+  assert.throws(() => file.readableWebStream(), { code: "ERR_INVALID_STATE" });
   await assert.rejects(file.readFile(), { code: "EBADF" });
 });

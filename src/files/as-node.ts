@@ -1,0 +1,63 @@
+/** Errors that a FileHandle has for its callers, in Node's own words. */
+
+import { inspect } from "node:util";
+
+export const NODE_MAJOR = Number.parseInt(process.versions.node, 10);
+
+export function codedError<E extends Error>(error: E, code: string): E {
+  return Object.assign(error, { code });
+}
+
+export function invalidState(what: string): Error {
+  return codedError(new Error(`Invalid state: ${what}`), "ERR_INVALID_STATE");
+}
+
+export function invalidType(name: string, expected: string, value: unknown): TypeError {
+  const kind = name.includes(".") ? "property" : "argument";
+  return codedError(
+    new TypeError(`The "${name}" ${kind} must be ${expected}. Received ${received(value)}`),
+    "ERR_INVALID_ARG_TYPE",
+  );
+}
+
+function invalidValue(name: string, value: unknown, why: string): TypeError {
+  const kind = name.includes(".") ? "property" : "argument";
+  const shown = inspect(value).slice(0, 128);
+  return codedError(new TypeError(`The ${kind} '${name}' ${why}. Received ${shown}`), "ERR_INVALID_ARG_VALUE");
+}
+
+function received(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === "function") return `function ${value.name}`;
+  if (typeof value !== "object") return `type ${typeof value} (${inspect(value).slice(0, 28)})`;
+  const name = (value as { constructor?: { name?: string } }).constructor?.name;
+  return name ? `an instance of ${name}` : inspect(value, { depth: -1 });
+}
+
+/** As Node's own: what `signal.throwIfAborted()` throws is the reason itself. */
+class AbortError extends Error {
+  readonly code = "ABORT_ERR";
+  override readonly name = "AbortError";
+
+  constructor(cause: unknown) {
+    super("The operation was aborted", { cause });
+  }
+}
+
+export function throwIfAborted(signal: AbortSignal | null | undefined): void {
+  if (signal?.aborted) throw new AbortError(signal.reason);
+}
+
+/** An encoding, or options, as readFile and writeFile take them. Node knows no encoding but those of Buffer. */
+export function optionsOf<T extends { encoding?: unknown; signal?: unknown }>(options: unknown): Partial<T> {
+  if (options === null || options === undefined || typeof options === "function") return {};
+  if (typeof options !== "string" && typeof options !== "object")
+    throw invalidType("options", "of type string or an instance of Object", options);
+  const given = (typeof options === "string" ? { encoding: options } : options) as Partial<T>;
+  const { encoding, signal } = given;
+  if (encoding && encoding !== "buffer" && !Buffer.isEncoding(encoding as string))
+    throw invalidValue("encoding", encoding, "is invalid encoding");
+  if (signal !== undefined && (signal === null || typeof signal !== "object" || !("aborted" in signal)))
+    throw invalidType("options.signal", "an instance of AbortSignal", signal);
+  return given;
+}

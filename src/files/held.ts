@@ -1,0 +1,127 @@
+/** What a File has of the system, and how long: until it's closed and nobody uses it any more, or until nobody has the File. */
+
+import type { Owner } from "../core/dispatcher.js";
+import type { NodeHandle, OpenedFile } from "../core/host.js";
+import type { Scheme } from "../core/ports.js";
+import { type TransferHost, Transfers, type Ways } from "./transfers.js";
+
+export interface HeldHost extends TransferHost {
+  readonly scheme: Scheme;
+  /** What is held and not given back yet. */
+  readonly files: Set<Held>;
+}
+
+/** Whoever holds it. */
+interface Closable {
+  close(): Promise<void>;
+}
+
+const dropped = new FinalizationRegistry<Held>((held) => held.drop());
+
+export class Held {
+  readonly #host: HeldHost;
+  readonly opened: OpenedFile;
+  readonly owner: Owner = { active: 0, directWrites: 0, quiet: null };
+  readonly ways: Ways;
+  readonly transfers: Transfers;
+  #file: WeakRef<Closable> | null = null;
+  /** Streams that are open on it: as with a FileHandle they keep it, and the one who closes it waits for them. */
+  #users = 0;
+  #isOpen = true;
+  #forced = false;
+  #closing: Promise<void> | null = null;
+  #unused: (() => void) | null = null;
+
+  constructor(host: HeldHost, opened: OpenedFile) {
+    this.#host = host;
+    this.opened = opened;
+    const { fd } = opened.handle;
+    const direct = opened.directFd >= 0 ? host.scheme.attachFile(opened.directFd) : -1;
+    const cached = opened.traits.waits ? (host.scheme.attachStream?.(fd) ?? fd) : fd;
+    // The end of the file, where O_APPEND writes go, is aligned only by chance.
+    this.ways = { direct, cached, directWrites: direct >= 0 && !opened.append };
+    this.transfers = new Transfers(host, opened, this.owner, this.ways);
+    host.files.add(this);
+  }
+
+  get handle(): NodeHandle {
+    return this.opened.handle;
+  }
+
+  /** Whether calls are accepted. While somebody uses it they are, also when it's closing. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  get isClosing(): boolean {
+    return this.#closing !== null;
+  }
+
+  /** Whether not even a stream may begin what could go on for ever. */
+  get isEnding(): boolean {
+    return this.#forced;
+  }
+
+  /** This one holds it; should nobody have that one any more without having closed it, it's closed. */
+  belongTo(file: Closable): void {
+    this.#file = new WeakRef(file);
+    if (this.opened.dropped !== undefined) dropped.register(file, this);
+  }
+
+  keep(): void {
+    this.#users++;
+  }
+
+  leave(): void {
+    this.#users--;
+    this.#look();
+  }
+
+  /** Resolves once everything is given back. */
+  close(): Promise<void> {
+    this.transfers.cancel(this.#forced);
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** The engine closes: what streams wait for ends too, where it may never end by itself. */
+  end(): Promise<void> {
+    this.#forced = true;
+    return (this.#file?.deref() ?? this).close();
+  }
+
+  /** Nobody has the File, so nobody has its streams either. */
+  drop(): void {
+    if (this.isClosing) return;
+    this.#users = 0;
+    this.opened.dropped?.(this.close());
+  }
+
+  async #close(): Promise<void> {
+    const unused = new Promise<void>((resolve) => {
+      this.#unused = resolve;
+    });
+    this.#look();
+    await unused;
+    const { direct, cached } = this.ways;
+    this.transfers.leave();
+    if (direct >= 0) this.#host.scheme.detachFile(direct);
+    if (this.opened.traits.waits) this.#host.scheme.detachFile(cached);
+    try {
+      this.opened.closeDirect();
+    } finally {
+      this.#host.files.delete(this);
+      await this.handle.close();
+    }
+  }
+
+  #look(): void {
+    if (this.#unused !== null && this.#users === 0) this.transfers.whenIdle(this.#idle);
+  }
+
+  readonly #idle = (): void => {
+    if (this.#users > 0) return;
+    this.#isOpen = false;
+    this.#unused?.();
+  };
+}
