@@ -2,14 +2,13 @@
 
 import type { Backing } from "./backing.js";
 import { Changes, type ChangesHost } from "./changes.js";
-import { ChunkTable } from "./core/chunk-table.js";
 import { argumentError, type DescribeErrno, PinlessError, type PinlessErrorCode, systemError } from "./core/errors.js";
-import { FreeList } from "./core/free-list.js";
 import { checkBoolean, checkOptions } from "./core/known-options.js";
 import type { Protection } from "./core/notifier.js";
-import { type Copier, EFAULT, ENOMEM, type Mapping, type MemoryResult, type OperationReport } from "./core/ports.js";
-import { alignDown, alignOut, alignUp, contains, type Range, without } from "./core/ranges.js";
+import { type Copier, EFAULT, type MemoryResult, type OperationReport } from "./core/ports.js";
+import { alignDown, alignOut, alignUp, contains, type Range } from "./core/ranges.js";
 import type { Uses } from "./files/uses.js";
+import { assertGrowth, closedError, Growth, HUGE_PAGE_BYTES } from "./growth.js";
 import {
   bytesAt,
   FREED,
@@ -22,13 +21,6 @@ import {
   type Segment,
   wholePages,
 } from "./segment.js";
-
-/** Segments begin and end on huge pages, whatever the chunk, so that a chunk can be (part of) one. */
-const HUGE_PAGE_BYTES = 2 << 20;
-/** WebAssembly's limit for one memory. */
-const MAX_SEGMENT_BYTES = 4 * 2 ** 30;
-/** WebAssembly memory starts on a page of its own, of 64 KiB. */
-const WASM_PAGE_BYTES = 65536;
 
 /** What an arena needs of its engine. */
 export interface ArenaHost extends ChangesHost {
@@ -56,26 +48,30 @@ export interface ArenaOptions {
 
 export class Arena {
   readonly #host: ArenaHost;
-  readonly #options: ArenaOptions;
   /** Null: anonymous memory. */
   readonly #file: Backing | null;
   readonly #segments: Segment[] = [];
   readonly #changes: Changes;
+  readonly #growth: Growth;
   #state: "open" | "closing" | "closed" = "open";
+  #closing: Promise<void> | null = null;
   /** protect() was called, so that memory may be, or may be about to be, read-only. */
   #protects = false;
 
   /** Not for callers: `engine.arena()` makes arenas. */
   constructor(host: ArenaHost, options: ArenaOptions, file: Backing | null) {
     this.#host = host;
-    this.#options = options;
     this.#file = file;
-    this.#changes = new Changes(host, this.#segments);
+    this.#changes = new Changes(host, this.#segments, file?.device);
+    this.#growth = new Growth(host, options, file, (segment, prepared) => {
+      this.#segments.push(segment);
+      this.#changes.noteHuge(segment.range, prepared);
+    });
   }
 
   /** Bytes in all segments. */
   get bytes(): number {
-    return this.#segments.reduce((sum, { range }) => sum + (range.end - range.start), 0);
+    return this.#growth.bytes;
   }
 
   /**
@@ -124,9 +120,10 @@ export class Arena {
   }
 
   /**
-   * Gives a buffer back once no I/O on it is left; what of it is read-only can be written again. Throws `ERR_PINLESS_NOT_ALLOCATED` for
-   * anything that `alloc` didn't give. From the call on, I/O on the buffer throws or rejects with the same; on views made of it (`subarray`),
-   * which nothing can be told by, only until `alloc` gives their memory out again.
+   * Gives a buffer back once no I/O and no operation on it is left, those on the whole arena included; what of it is read-only can be
+   * written again. Rejects with `ERR_PINLESS_NOT_ALLOCATED` for anything that `alloc` didn't give. From the call on, I/O and operations on
+   * the buffer throw or reject with the same; on views made of it (`subarray`), which nothing can be told by, only until `alloc` gives their
+   * memory out again.
    */
   async free(buffer: ArrayBufferView): Promise<void> {
     this.#assertOpen();
@@ -143,6 +140,9 @@ export class Arena {
     const place = (buffer as { [PLACE]?: Place })[PLACE];
     if (place !== undefined) place.segment = FREED;
     await this.#quiet(range, true);
+    // What was asked for while it was still the caller's is done to the caller's bytes, and not to those of whoever has it next.
+    await this.#changes.quiet(range);
+    if (this.#state !== "open") return;
     if (this.#protects) {
       try {
         await this.#setAccess(segment, alignOut(range, PAGE_BYTES), false);
@@ -152,79 +152,17 @@ export class Arena {
         throw error;
       }
     }
-    for (const { start, end } of without({ start: range.start, end: range.start + bytes }, segment.table.gone))
-      segment.free.release(start - segment.range.start, end - start);
+    segment.free.release(offset, bytes);
   }
 
-  /** Adds at least `bytes`; buffers that were given out stay where they are. Of a file: what comes next, and the file grows if it must. */
+  /**
+   * Adds at least `bytes`; buffers that were given out stay where they are. Of a file: what comes next, and the file grows if it must.
+   * Several at a time go one after the other.
+   */
   async grow(bytes: number): Promise<void> {
     this.#assertOpen();
-    if (!Number.isSafeInteger(bytes) || bytes < 1)
-      throw argumentError("ERR_OUT_OF_RANGE", `an arena can't grow by ${bytes} bytes`);
-    const whole = alignUp(bytes, this.#file === null ? HUGE_PAGE_BYTES : PAGE_BYTES);
-    // All of it will be populated: more than there is would end some process, and most likely this one.
-    if (this.#file === null && whole > this.#host.memory.availableBytes())
-      throw systemError(this.#host.describe, -ENOMEM, "mmap");
-    if (this.#file !== null && (this.#file.extend || this.#segments.length > 0)) await this.#extend(this.#file, whole);
-    const largest = MAX_SEGMENT_BYTES - HUGE_PAGE_BYTES;
-    for (let left = whole; left > 0; left -= largest) await this.#addSegment(Math.min(left, largest));
-  }
-
-  async #extend({ fd, path }: Backing, bytes: number): Promise<void> {
-    const file = { fd, position: this.bytes };
-    const { errno } = await this.#host.memory.run({ operation: "extendFile", address: 0, bytes, file });
-    if (errno !== 0) throw systemError(this.#host.describe, errno, "fallocate", path);
-  }
-
-  async #addSegment(bytes: number): Promise<void> {
-    const { memory, chunkBytes } = this.#host;
-    // Room to begin on a huge page; the rest of it is never touched.
-    const mapping: Mapping = memory.map(bytes + HUGE_PAGE_BYTES - WASM_PAGE_BYTES);
-    const start = alignUp(mapping.address, HUGE_PAGE_BYTES);
-    const range = { start, end: start + bytes };
-    const prepared = await this.#prepare(start, bytes);
-    if (this.#state !== "open") throw closedError();
-    const table = new ChunkTable(range, chunkBytes);
-    const free = new FreeList(bytes, chunkBytes);
-    const { notifier, dispatcher } = this.#host;
-    const segment: Segment = {
-      buffer: mapping.buffer,
-      bufferAddress: mapping.address,
-      range,
-      table,
-      free,
-      gate: dispatcher.gate,
-      notifier,
-      copier: this.#host.copier,
-      index: -1,
-      closed: false,
-      registeredSlot: -1,
-    };
-    this.#host.adopt(segment);
-    await this.#host.follow(segment);
-    if (this.#state !== "open") {
-      await this.#host.unfollow(segment);
-      this.#host.abandon(segment);
-      throw closedError();
-    }
-    this.#segments.push(segment);
-    this.#changes.noteHuge(range, prepared);
-  }
-
-  async #prepare(address: number, bytes: number): Promise<MemoryResult> {
-    const { memory, describe } = this.#host;
-    const { inherit = false, hugePages = true } = this.#options;
-    if (this.#file === null) {
-      const prepared = await memory.run({ operation: "prepare", address, bytes, inherit, hugePages });
-      if (prepared.errno !== 0 && prepared.done < prepared.pages)
-        throw systemError(describe, prepared.errno, "madvise");
-      return prepared;
-    }
-    const { fd, path } = this.#file;
-    const file = { fd, position: this.bytes };
-    const mapped = await memory.run({ operation: "mapFile", address, bytes, inherit, file });
-    if (mapped.errno !== 0) throw systemError(describe, mapped.errno, "mmap", path);
-    return mapped;
+    assertGrowth(bytes);
+    await this.#growth.grow(bytes);
   }
 
   /**
@@ -339,15 +277,17 @@ export class Arena {
       );
     const parts = this.#partsOf(range).map(({ segment, part }) => ({ segment, part: wholePages(part, range) }));
     this.#protects = true;
-    const total = { event: "PROTECTION_VMA" as const, pages: 0, done: 0, busy: 0, waited: 0 };
-    for (const { segment, part } of parts) {
-      const waitedMs = await this.#setAccess(segment, part, access === "read");
-      const pages = (part.end - part.start) / PAGE_BYTES;
-      total.pages += pages;
-      total.done += pages;
-      total.waited = Math.max(total.waited, waitedMs);
-    }
-    return total;
+    return this.#changes.during(parts, async () => {
+      const total = { event: "PROTECTION_VMA" as const, pages: 0, done: 0, busy: 0, waited: 0 };
+      for (const { segment, part } of parts) {
+        const waitedMs = await this.#setAccess(segment, part, access === "read");
+        const pages = (part.end - part.start) / PAGE_BYTES;
+        total.pages += pages;
+        total.done += pages;
+        total.waited = Math.max(total.waited, waitedMs);
+      }
+      return total;
+    });
   }
 
   /** Resolves to the milliseconds that it waited for I/O. */
@@ -368,17 +308,20 @@ export class Arena {
   /**
    * Has `fn` use the range with no I/O on it in flight: `bytes` is a view of it, and I/O waits until what `fn` returns has settled. The
    * report's `result` is what that came to; what it throws rejects. It's tracked in chunks (2 MiB, or `lease.chunk`), so I/O beside the
-   * range can wait too. Inside `fn`, awaiting I/O or another operation on the range waits for itself, for ever; so does closing.
+   * range can wait too. Inside `fn`, awaiting I/O or another operation on the range waits for itself, for ever; so do freeing and closing.
    */
   async exclusive<T>(
     range: ArrayBufferView,
     fn: (bytes: Uint8Array) => T | PromiseLike<T>,
   ): Promise<OperationReport & { readonly result: T }> {
     this.#assertOpen();
-    const { part } = this.#locate(range);
+    const parts = this.#partsOf(range);
+    const { part } = parts[0]!;
     if (typeof fn !== "function") throw argumentError("ERR_INVALID_ARG_TYPE", "the second argument must be a function");
     const bytes = new Uint8Array(range.buffer, range.byteOffset, range.byteLength);
-    const { result, waitedMs } = await this.#changes.invalidate(part, "EXCLUSIVE", async () => fn(bytes));
+    const { result, waitedMs } = await this.#changes.during(parts, () =>
+      this.#changes.invalidate(part, "EXCLUSIVE", async () => fn(bytes)),
+    );
     const pages = pagesOf(part);
     return { event: "EXCLUSIVE", pages, done: pages, busy: 0, waited: waitedMs, result };
   }
@@ -419,27 +362,48 @@ export class Arena {
    * Waits for all I/O, then the memory is gone: views read as zeros, can be written, and I/O on them fails with EFAULT. A file keeps what
    * was stored; on its device that is when the kernel writes it, or after `writeback()`.
    */
-  async close(): Promise<void> {
-    if (this.#state !== "open") return;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** Goes on to the end, and says then what failed first. */
+  async #close(): Promise<void> {
     this.#state = "closing";
     for (const segment of this.#segments) segment.closed = true;
-    for (const segment of this.#segments) {
-      const { range } = segment;
-      this.#host.uses.endEndless(range, EFAULT);
-      await this.#quiet(range, false);
-      await this.#host.unfollow(segment);
-      await this.#changes.invalidate(range, "UNMAP", async () => {
-        if (this.#file !== null) return this.#changes.run(range, "mapZeros");
-        // A stale view never ends the process: what was protected before has had its turn, and all becomes one mapping again, which the
-        // kernel has nothing to refuse for.
-        if (this.#protects) await this.#changes.run(range, "makeWritable");
-        return this.#changes.run(range, "discard");
-      });
-      this.#host.abandon(segment);
-    }
-    await this.#file?.close();
+    await this.#growth.close();
+    const failed: unknown[] = [];
+    const noted = (work: Promise<void>): Promise<void> => work.catch((error: unknown) => void failed.push(error));
+    for (const segment of this.#segments) await noted(this.#giveBack(segment));
+    if (this.#file !== null) await noted(this.#file.close());
     this.#state = "closed";
     this.#host.closed(this);
+    if (failed.length > 0) throw failed[0];
+  }
+
+  async #giveBack(segment: Segment): Promise<void> {
+    const { range } = segment;
+    segment.closed = true;
+    this.#host.uses.endEndless(range, EFAULT);
+    await this.#quiet(range, false);
+    await this.#changes.quiet(range);
+    await this.#host.unfollow(segment);
+    try {
+      await this.#changes.invalidate(range, "UNMAP", () => this.#empty(range));
+    } finally {
+      this.#host.abandon(segment);
+    }
+  }
+
+  /** A stale view never ends the process, and finds zeros. */
+  async #empty(range: Range): Promise<void> {
+    if (this.#file === null) {
+      // What was protected before has had its turn, and all becomes one mapping again, which the kernel has nothing to refuse for.
+      if (this.#protects) await this.#changes.run(range, "makeWritable");
+      if ((await this.#changes.run(range, "discard")).busy === 0) return;
+    }
+    const { errno } = await this.#changes.run(range, "mapZeros");
+    if (errno !== 0) throw systemError(this.#host.describe, errno, "mmap");
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -449,7 +413,13 @@ export class Arena {
   /** The part of each segment that is meant: the view, or everything. */
   #partsOf(view: ArrayBufferView | undefined): { segment: Segment; part: Range }[] {
     if (view === undefined) return this.#segments.map((segment) => ({ segment, part: segment.range }));
-    return [this.#locate(view)];
+    const found = this.#locate(view);
+    const { segment, part } = found;
+    const { start } = segment.range;
+    const place = (view as { [PLACE]?: Place })[PLACE];
+    if (place?.segment === FREED || segment.free.hasRetired({ start: part.start - start, end: part.end - start }))
+      throw new PinlessError("ERR_PINLESS_NOT_ALLOCATED", "a buffer of the range was freed, or is being freed");
+    return [found];
   }
 
   #locate(view: ArrayBufferView): { segment: Segment; part: Range } {
@@ -469,10 +439,6 @@ export class Arena {
   #assertOpen(): void {
     if (this.#state !== "open") throw closedError();
   }
-}
-
-function closedError(): PinlessError {
-  return new PinlessError("ERR_PINLESS_CLOSED", "the arena was closed");
 }
 
 /** Rejects what can't be done on this machine, before anything waits for it. */

@@ -1,8 +1,8 @@
 /** The file that an arena is a mapping of. */
 
-import { argumentError, PinlessError } from "./core/errors.js";
-import type { Host } from "./core/host.js";
-import { O_CREAT, O_RDWR } from "./core/ports.js";
+import { argumentError, PinlessError, systemError } from "./core/errors.js";
+import type { Host, NodeHandle, OpenedFile } from "./core/host.js";
+import { EBADF, O_CREAT, O_RDWR } from "./core/ports.js";
 import { alignUp } from "./core/ranges.js";
 import { PAGE_BYTES } from "./segment.js";
 
@@ -23,14 +23,28 @@ export interface FileArenaOptions {
 
 /** An open file that memory can be mapped from. */
 export interface Backing {
-  readonly fd: number;
   /** For errors. */
   readonly path: string | undefined;
+  /** The device that it's on: what waits for that one doesn't stand in front of anything else. */
+  readonly device: string;
   /** What to map of it at first, in whole pages. */
   readonly bytes: number;
   /** Whether the file may have to be made so long. */
   readonly extend: boolean;
+  /** Runs `use` with the file open all along. Rejects with EBADF where whoever opened it has closed it. */
+  with<T>(use: (file: BackingFile) => Promise<T>): Promise<T>;
   close(): Promise<void>;
+}
+
+export interface BackingFile {
+  readonly fd: number;
+  /** What is used of the answer is in `sizeOf`. */
+  stat(): Promise<unknown>;
+  truncate(length: number): Promise<void>;
+}
+
+export async function sizeOf(file: BackingFile): Promise<number> {
+  return ((await file.stat()) as Stat).size;
 }
 
 interface Stat {
@@ -39,32 +53,61 @@ interface Stat {
 }
 
 /** As node:fs rejects where it can't be opened; with `ERR_PINLESS_UNSUPPORTED` for what isn't a regular file. */
-export async function openBacking({ file, bytes }: FileArenaOptions, openFile: Host["openFile"]): Promise<Backing> {
+export async function openBacking(
+  { file, bytes }: FileArenaOptions,
+  { openFile, describe }: Pick<Host, "openFile" | "describe">,
+): Promise<Backing> {
   if (bytes !== undefined && (!Number.isSafeInteger(bytes) || bytes < 1))
     throw argumentError("ERR_OUT_OF_RANGE", `an arena of ${String(bytes)} bytes can't be made`);
+  const open = async (...[path, flags]: Parameters<Host["openFile"]>): Promise<OpenedFile> => {
+    const opened = await openFile(path, flags);
+    opened.closeDirect();
+    return opened;
+  };
   if (typeof file === "object" && "fd" in file) {
-    const { size } = regular((await file.stat()) as Stat);
-    return { fd: file.fd, path: undefined, ...extent(size, bytes), close: async () => {} };
+    const { identity, handle } = await open({ fd: file.fd });
+    const extent = await extentOf(handle, bytes).finally(() => handle.close());
+    return {
+      path: undefined,
+      device: deviceOf(identity),
+      ...extent,
+      async with(use) {
+        // Its owner may have closed it meanwhile, and another file may have its number now.
+        const again = await open({ fd: file.fd });
+        try {
+          if (again.identity !== identity) throw systemError(describe, -EBADF, "dup");
+          return await use(again.handle);
+        } finally {
+          await again.handle.close();
+        }
+      },
+      close: async () => {},
+    };
   }
-  const opened = await openFile(file, bytes === undefined ? "r+" : O_RDWR | O_CREAT);
-  opened.closeDirect();
-  const { handle } = opened;
+  const { identity, handle } = await open(file, bytes === undefined ? "r+" : O_RDWR | O_CREAT);
   try {
-    const { size } = regular((await handle.stat()) as Stat);
-    return { fd: handle.fd, path: String(file), ...extent(size, bytes), close: () => handle.close() };
+    return {
+      path: String(file),
+      device: deviceOf(identity),
+      ...(await extentOf(handle, bytes)),
+      with: (use) => use(handle),
+      close: () => handle.close(),
+    };
   } catch (error) {
     await handle.close();
     throw error;
   }
 }
 
-function regular(stat: Stat): Stat {
-  if (stat.isFile()) return stat;
-  throw new PinlessError("ERR_PINLESS_UNSUPPORTED", "an arena can only be a mapping of a regular file");
+function deviceOf(identity: string): string {
+  return identity.split(":")[0]!;
 }
 
-function extent(size: number, asked: number | undefined): { bytes: number; extend: boolean } {
-  const bytes = alignUp(asked ?? size, PAGE_BYTES);
+async function extentOf(handle: NodeHandle, asked: number | undefined): Promise<{ bytes: number; extend: boolean }> {
+  const stat = (await handle.stat()) as Stat;
+  if (!stat.isFile())
+    throw new PinlessError("ERR_PINLESS_UNSUPPORTED", "an arena can only be a mapping of a regular file");
+  const bytes = alignUp(asked ?? stat.size, PAGE_BYTES);
   if (bytes === 0)
     throw argumentError("ERR_OUT_OF_RANGE", "nothing of an empty file can be mapped: say how many bytes");
   return { bytes, extend: asked !== undefined };

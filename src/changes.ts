@@ -4,7 +4,7 @@ import type { Dispatcher } from "./core/dispatcher.js";
 import type { MmuEvent } from "./core/events.js";
 import type { MmuNotifier, Protection } from "./core/notifier.js";
 import type { Loop, Memory, MemoryRequest, MemoryResult, OperationReport } from "./core/ports.js";
-import { alignOut, contains, type Range, without } from "./core/ranges.js";
+import { alignOut, contains, overlaps, type Range, without } from "./core/ranges.js";
 import type { Segment } from "./segment.js";
 
 export interface ChangesHost {
@@ -21,34 +21,65 @@ export interface Part {
   readonly part: Range;
 }
 
+interface UnderWay {
+  readonly parts: readonly Part[];
+  readonly ended: Promise<unknown>;
+}
+
 export class Changes {
   readonly #host: ChangesHost;
   readonly #segments: readonly Segment[];
+  readonly #device: string | undefined;
+  readonly #underWay = new Set<UnderWay>();
 
-  /** `segments`: those of the arena, also of later. */
-  constructor(host: ChangesHost, segments: readonly Segment[]) {
+  /** `segments`: those of the arena, also of later. `device`: of the file that it is a mapping of. */
+  constructor(host: ChangesHost, segments: readonly Segment[], device: string | undefined) {
     this.#host = host;
     this.#segments = segments;
+    this.#device = device;
+  }
+
+  /** Runs what changes these parts one after the other: all of them are under way until it has ended, also those that it hasn't come to. */
+  async during<T>(parts: readonly Part[], run: () => Promise<T>): Promise<T> {
+    const running = run();
+    const underWay = { parts, ended: running.catch(() => {}) };
+    this.#underWay.add(underWay);
+    try {
+      return await running;
+    } finally {
+      this.#underWay.delete(underWay);
+    }
+  }
+
+  /** Resolves when no operation that touches the range is under way. */
+  async quiet(range: Range): Promise<void> {
+    for (;;) {
+      const on = [...this.#underWay].filter(({ parts }) => parts.some(({ part }) => overlaps(part, range)));
+      if (on.length === 0) return;
+      await Promise.all(on.map(({ ended }) => ended));
+    }
   }
 
   /** Runs an operation inside an invalidation of each segment that it touches, on whole `unit`s around the range. */
-  async operate(
+  operate(
     event: MmuEvent,
     parts: readonly Part[],
     unit: number,
     run: (part: Range, segment: Segment) => Promise<MemoryResult>,
   ): Promise<OperationReport> {
-    const total = { pages: 0, done: 0, busy: 0, waited: 0 };
-    for (const { segment, part } of parts) {
-      const whole = alignOut(part, unit);
-      const { result, waitedMs } = await this.invalidate(whole, event, async () => run(whole, segment));
-      this.noteHuge(whole, result);
-      total.pages += result.pages;
-      total.done += result.done;
-      total.busy += result.busy;
-      total.waited = Math.max(total.waited, waitedMs);
-    }
-    return { event, ...total };
+    return this.during(parts, async () => {
+      const total = { pages: 0, done: 0, busy: 0, waited: 0 };
+      for (const { segment, part } of parts) {
+        const whole = alignOut(part, unit);
+        const { result, waitedMs } = await this.invalidate(whole, event, async () => run(whole, segment));
+        this.noteHuge(whole, result);
+        total.pages += result.pages;
+        total.done += result.done;
+        total.busy += result.busy;
+        total.waited = Math.max(total.waited, waitedMs);
+      }
+      return { event, ...total };
+    });
   }
 
   /** Of what other code has unmapped, nothing is touched: somebody else's memory may be there. */
@@ -57,7 +88,8 @@ export class Changes {
     const results: MemoryResult[] = [];
     for (const { start, end } of gone.length === 0 ? [range] : without(range, gone)) {
       const request = { operation, address: start, bytes: end - start };
-      results.push(await this.#host.memory.run(node === undefined ? request : { ...request, node }));
+      const device = this.#device === undefined ? {} : { device: this.#device };
+      results.push(await this.#host.memory.run({ ...request, ...device, ...(node === undefined ? {} : { node }) }));
     }
     const [only, ...others] = results;
     if (only === undefined) return { pages: 0, done: 0, busy: 0, errno: 0, huge: null };

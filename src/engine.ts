@@ -187,7 +187,7 @@ export class PortableEngine {
 
   async #fileArena(options: FileArenaOptions): Promise<Arena> {
     const copier = await this.#selfMemory.get();
-    const backing = await openBacking(options, this.#host.openFile);
+    const backing = await openBacking(options, this.#host);
     if (this.#state !== "open") {
       await backing.close();
       throw closedError();

@@ -13,6 +13,7 @@ export class FreeList {
   readonly #allocated = new Map<number, number>();
   /** Off the books, and not free yet. */
   readonly #retired = new Map<number, number>();
+  readonly #withdrawn: Range[] = [];
 
   /** `boundary`: the chunk's size, so that a buffer of up to a chunk goes by one lease. Offsets count from the segment's start. */
   constructor(bytes: number, boundary: number) {
@@ -38,8 +39,9 @@ export class FreeList {
     return -1;
   }
 
-  /** Never gives out what is free between these any more. */
+  /** Never gives out what is between these any more. */
   withdraw(start: number, end: number): void {
+    this.#withdrawn.push({ start, end });
     const left = this.#free.flatMap((piece) => without(piece, [{ start, end }]).map((part) => ({ ...part })));
     this.#free.splice(0, this.#free.length, ...left);
   }
@@ -61,9 +63,14 @@ export class FreeList {
     this.#allocated.set(start, bytes);
   }
 
-  /** Makes a retired piece free, or a part of one. */
+  /** Makes a retired piece free, but for what was withdrawn of it. */
   release(start: number, bytes: number): void {
     this.#retired.delete(start);
+    const parts = without({ start, end: start + bytes }, this.#withdrawn);
+    for (const part of parts) this.#release(part.start, part.end - part.start);
+  }
+
+  #release(start: number, bytes: number): void {
     const low = this.#firstFrom(start);
     const before = this.#free[low - 1];
     const after = this.#free[low];
@@ -77,9 +84,15 @@ export class FreeList {
     else this.#free.splice(low, 0, { start, end: start + bytes });
   }
 
+  /** Whether any byte of the range was retired, and isn't free yet. */
+  hasRetired(range: Range): boolean {
+    for (const [start, bytes] of this.#retired) if (overlaps(range, { start, end: start + bytes })) return true;
+    return false;
+  }
+
   /** Whether any byte of the range is free, or was retired to be. */
   hasFreed(range: Range): boolean {
-    for (const [start, bytes] of this.#retired) if (overlaps(range, { start, end: start + bytes })) return true;
+    if (this.hasRetired(range)) return true;
     const at = this.#firstFrom(range.start);
     const before = this.#free[at - 1];
     const after = this.#free[at];

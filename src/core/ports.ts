@@ -132,6 +132,8 @@ export interface MemoryRequest {
   readonly node?: number;
   /** `extendFile` and `mapFile`: which file, and from where in it on. */
   readonly file?: { readonly fd: number; readonly position: number };
+  /** Of a file's memory: the device that the file is on. What waits for that doesn't stand in front of anything else. */
+  readonly device?: string;
 }
 
 export interface MemoryResult {
@@ -143,6 +145,8 @@ export interface MemoryResult {
   readonly errno: number;
   /** Pieces that are huge pages now, as far as was found out. Null: as before. */
   readonly huge: readonly Range[] | null;
+  /** Why the rest was refused, in words. */
+  readonly reason?: string;
 }
 
 /** What copies between memory that can be pulled away and staging memory, and fails where a store would end the process. */
@@ -151,7 +155,7 @@ export interface Copier {
   copy(toMemory: boolean, place: RequestPlace, staging: number): Promise<number>;
 }
 
-/** Memory and the operations on it. `run` works on a thread of its own. */
+/** Memory and the operations on it. `run` works on threads of its own; what it's asked for meanwhile isn't held up by what waits for a device. */
 export interface Memory {
   /** Zeroed memory of at least `bytes`, starting on a multiple of 64 KiB. */
   map(bytes: number): Mapping;

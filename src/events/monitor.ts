@@ -92,8 +92,11 @@ class MonitorThread {
 let thread: MonitorThread | null = null;
 let nextId = 0;
 
-/** Threads whose calls on memory are ours: they're never announced. Each writes its own number. */
-export const ourTids = new Int32Array(new SharedArrayBuffer(4));
+/** There are more only where files of so many devices are waited for. */
+const MEMORY_THREADS = 16;
+
+/** Threads whose calls on memory are ours: they're never announced. Each writes its own number; 0: nobody's. */
+export const ourTids = new Int32Array(new SharedArrayBuffer(4 * MEMORY_THREADS));
 
 /** Raised by the monitor while it reads events, and by its end (linux/userfaultfd.ts). */
 export const reading = new Int32Array(new SharedArrayBuffer(SEMAPHORE_BYTES));

@@ -1,23 +1,35 @@
-/** The memory thread: does one operation after the other, and says what came of it. */
+/** A memory thread: does one operation after the other, and says what came of it. */
 
 import { parentPort, workerData } from "node:worker_threads";
-import type { MemoryRequest, MemoryResult } from "../core/ports.js";
+import type { MemoryRequest } from "../core/ports.js";
 import { gettid, loadLibc } from "../linux/libc.js";
 import { hasLoaded } from "../linux/loading.js";
 import { runOperation } from "./operations.js";
-import type { MemoryThreadData } from "./thread-host.js";
+import { inOne } from "./pieces.js";
+import type { MemoryAnswer, MemoryThreadData } from "./thread-host.js";
 
 const port = parentPort!;
-const { tid, loading } = workerData as MemoryThreadData;
+const { tids, at, loading } = workerData as MemoryThreadData;
 const ready = loadLibc().then(() => {
   hasLoaded(loading);
   // The monitor knows our own calls by this.
-  Atomics.store(tid, 0, gettid());
+  Atomics.store(tids, at, gettid());
 });
 
-port.on("message", ({ id, request }: { id: number; request: MemoryRequest }) => {
-  void ready.then(() => {
-    const result: MemoryResult = runOperation(request);
-    port.postMessage({ id, result });
-  });
+// Null: there's nothing to be done any more.
+port.on("message", (request: MemoryRequest | null) => {
+  if (request === null) port.close();
+  else void ready.then(() => port.postMessage(answer(request)));
 });
+
+/** What node:fs throws is an answer too: one request that fails has nothing to do with the others. */
+function answer(request: MemoryRequest): MemoryAnswer {
+  try {
+    return { result: runOperation(request) };
+  } catch (error) {
+    const { errno, message } = error as NodeJS.ErrnoException;
+    if (errno === undefined) return { error: error as Error };
+    const { address, bytes } = request;
+    return { result: { ...inOne({ start: address, end: address + bytes }, errno), reason: message } };
+  }
+}

@@ -1,5 +1,6 @@
-/** The engine's side of the memory thread: maps arenas and hands operations over. The thread starts with the first operation. */
+/** The engine's side of the memory threads: maps arenas and hands operations over. Threads start with what they're to do, and end when idle. */
 
+import { clearTimeout, setTimeout } from "node:timers";
 import { Worker } from "node:worker_threads";
 import type { Mapping, Memory, MemoryRequest, MemoryResult } from "../core/ports.js";
 import { fixedMemory } from "../linux/fixed-memory.js";
@@ -7,32 +8,38 @@ import { addressOf } from "../linux/libc.js";
 import { hasEnded, willLoad } from "../linux/loading.js";
 import { explainNoCollapse, explainNoMigration, memoryNodes } from "../linux/moving.js";
 import { availableBytes, hasSwap } from "../linux/probe.js";
+import { Lanes, type Worker as Thread } from "./lanes.js";
 
-/** What the thread is given. */
+/** What a thread is given. */
 export interface MemoryThreadData {
-  /** Where it writes its number. */
-  readonly tid: Int32Array;
+  /** Its number goes into the word at `at`. */
+  readonly tids: Int32Array;
+  readonly at: number;
   readonly loading: Int32Array;
 }
 
+/** What it answers. */
+export type MemoryAnswer = { readonly result: MemoryResult } | { readonly error: Error };
+
 interface Pending {
   resolve(result: MemoryResult): void;
-  reject(error: Error): void;
+  reject(error: unknown): void;
 }
 
+/** A thread that has nothing to do for so long ends (9 MiB each; a new one takes some 40 ms). */
+const IDLE_MS = 2000;
+
 /**
- * Not libuv's pool: four blocked reads there would stop every memory operation. One thread serves all engines of this JavaScript
- * thread (about 9 MiB).
+ * Not libuv's pool: four blocked reads there would stop every memory operation. The threads serve all engines of this JavaScript thread;
+ * there's more than one only while operations of different kinds, or on files of different devices, are under way.
  */
 export class MemoryThread implements Memory {
-  #worker: Worker | null = null;
-  readonly #pending = new Map<number, Pending>();
-  #nextId = 0;
-  readonly #tid: Int32Array;
+  readonly #lanes: Lanes<MemoryRequest, MemoryResult>;
 
-  /** `tid`: one shared word, where the thread notes its number. */
-  constructor(tid: Int32Array) {
-    this.#tid = tid;
+  /** `tids`: shared words, where the threads note their numbers. There are as many threads at most. */
+  constructor(tids: Int32Array) {
+    const used = new Set<number>();
+    this.#lanes = new Lanes(() => new MemoryWorker(tids, used), tids.length);
   }
 
   map(bytes: number): Mapping {
@@ -41,13 +48,7 @@ export class MemoryThread implements Memory {
   }
 
   run(request: MemoryRequest): Promise<MemoryResult> {
-    const worker = this.#start();
-    const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
-      worker.ref();
-      worker.postMessage({ id, request });
-    });
+    return this.#lanes.run(laneOf(request), request);
   }
 
   availableBytes(): number {
@@ -69,34 +70,89 @@ export class MemoryThread implements Memory {
   nodes(): readonly number[] {
     return memoryNodes();
   }
+}
 
-  #start(): Worker {
-    if (this.#worker !== null) return this.#worker;
+/** What may have to wait for the same: new memory for the kernel to find it, pages for swap, files for their devices; the rest for nothing. */
+function laneOf({ operation, device }: MemoryRequest): string {
+  switch (operation) {
+    case "prepare":
+      return "new memory";
+    case "collapse":
+    case "migrate":
+      return "pages";
+    case "pageOut":
+      return device === undefined ? "pages" : `device ${device}`;
+    case "extendFile":
+    case "mapFile":
+    case "writeback":
+      return `device ${device}`;
+    default:
+      return "";
+  }
+}
+
+class MemoryWorker implements Thread<MemoryRequest, MemoryResult> {
+  readonly #worker: Worker;
+  /** Forgets the thread's number, which may be another's from then on. */
+  readonly #forget: () => void;
+  #pending: Pending | null = null;
+  #ending: NodeJS.Timeout | null = null;
+  alive = true;
+
+  constructor(tids: Int32Array, used: Set<number>) {
+    const at = tids.findIndex((_, i) => !used.has(i));
+    used.add(at);
+    this.#forget = () => {
+      if (!this.alive) return;
+      this.alive = false;
+      Atomics.store(tids, at, 0);
+      used.delete(at);
+    };
     const loading = willLoad();
-    const worker = new Worker(new URL("./memory-thread.js", import.meta.url), {
+    this.#worker = new Worker(new URL("./memory-thread.js", import.meta.url), {
       name: "pinless-memory",
-      workerData: { tid: this.#tid, loading } satisfies MemoryThreadData,
+      workerData: { tids, at, loading } satisfies MemoryThreadData,
       execArgv: [],
       env: {},
     });
-    worker.unref();
-    worker.on("message", ({ id, result }: { id: number; result: MemoryResult }) => {
-      const pending = this.#pending.get(id);
-      this.#pending.delete(id);
-      if (this.#pending.size === 0) worker.unref();
-      pending?.resolve(result);
+    this.#worker.unref();
+    this.#worker.on("message", (answer: MemoryAnswer) => {
+      if ("error" in answer) this.#take()?.reject(answer.error);
+      else this.#take()?.resolve(answer.result);
     });
     const ended = (error: Error): void => {
-      this.#worker = null;
-      for (const pending of this.#pending.values()) pending.reject(error);
-      this.#pending.clear();
+      this.#forget();
+      this.#take()?.reject(error);
     };
-    worker.on("error", ended);
-    worker.on("exit", (code) => {
+    this.#worker.on("error", ended);
+    this.#worker.on("exit", (code) => {
       hasEnded(loading);
-      ended(new Error(`the memory thread ended with code ${code}`));
+      ended(new Error(`a memory thread ended with code ${code}`));
     });
-    this.#worker = worker;
-    return worker;
+  }
+
+  run(request: MemoryRequest): Promise<MemoryResult> {
+    return new Promise((resolve, reject) => {
+      this.#pending = { resolve, reject };
+      this.#worker.ref();
+      this.#worker.postMessage(request);
+    });
+  }
+
+  rest(resting: boolean): void {
+    if (this.#ending !== null) clearTimeout(this.#ending);
+    this.#ending = resting ? setTimeout(() => this.#end(), IDLE_MS).unref() : null;
+  }
+
+  #end(): void {
+    this.#forget();
+    this.#worker.postMessage(null);
+  }
+
+  #take(): Pending | null {
+    const pending = this.#pending;
+    this.#pending = null;
+    this.#worker.unref();
+    return pending;
   }
 }

@@ -68,12 +68,25 @@ export class OpenFiles {
     if (access === undefined) throw new Error(`the model's files aren't opened with "${flags}"`);
     const { readable, writable, append } = access;
     const file = path === SELF_MEMORY ? null : this.#find(path, access);
+    const opened = this.#opened(path, { file, readable, writable, append });
+    if (access.empties) await opened.handle.truncate(0);
+    return opened;
+  }
+
+  /** dup(2), and the file once more around the page cache. */
+  duplicate(fd: number): OpenedFile {
+    const descriptor = this.#open.get(fd);
+    if (descriptor === undefined) throw systemError(describe, -EBADF, "dup");
+    return this.#opened(SELF_MEMORY, descriptor);
+  }
+
+  #opened(path: string, descriptor: Descriptor): OpenedFile {
+    const { file, readable, writable, append } = descriptor;
     const fd = this.#nextFd++;
     const directFd = file === null ? -1 : this.#nextFd++;
-    const descriptor = { file, readable, writable, append };
     this.#open.set(fd, descriptor);
     if (directFd >= 0) this.#open.set(directFd, descriptor);
-    const opened: OpenedFile = {
+    return {
       handle: file === null ? this.#handle(fd) : this.#handleOf(fd, file, writable),
       calls: this.#calls(descriptor),
       traits: { preads: true, pwrites: true, shared: false, ends: true, waits: false },
@@ -87,8 +100,6 @@ export class OpenFiles {
       writable,
       closeDirect: () => void this.#open.delete(directFd),
     };
-    if (access.empties) await opened.handle.truncate(0);
-    return opened;
   }
 
   #find(path: string, { creates }: Access): ModelFile {

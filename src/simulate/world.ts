@@ -167,7 +167,10 @@ export class World {
       startScheme: (name, settings, bufferSlots) => this.#startScheme(name, settings, bufferSlots, user),
       openFollower: (calls, lost) => this.#runningMonitor().openFollower(calls, lost),
       reading: this.#reading,
-      openFile: async (path, flags) => this.#opened.open(String(path), flags ?? "r"),
+      openFile: async (path, flags) =>
+        typeof path === "object" && "fd" in path
+          ? this.#opened.duplicate(path.fd)
+          : this.#opened.open(String(path), flags ?? "r"),
     };
   }
 

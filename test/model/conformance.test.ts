@@ -6,22 +6,30 @@ import { conformance } from "../conformance/conformance.js";
 import { fileArenas } from "../conformance/file-arenas.js";
 import type { Ground } from "../conformance/ground.js";
 import { forks } from "../conformance/memory-management.js";
+import { pairs } from "../conformance/pairs.js";
 import { modelAround } from "./around.js";
 
 const PAGES_PER_MIB = 256;
 
-function modelGround(scheme: SchemeName, pin: PinMode, design: Design = "gup", sharesPinned = false): Ground {
+/** `share`: of the usual size. */
+function modelGround(
+  scheme: SchemeName,
+  pin: PinMode,
+  design: Design = "gup",
+  sharesPinned = false,
+  share = 1,
+): Ground {
   const world = new World({
     seed: 20201104,
     design,
     size: {
-      frames: 512 * PAGES_PER_MIB,
+      frames: 512 * PAGES_PER_MIB * share,
       nodes: 2,
-      pages: 4096 * PAGES_PER_MIB,
+      pages: 4096 * PAGES_PER_MIB * share,
       processes: 2,
       sharesPinned,
       swapSlots: 64 * PAGES_PER_MIB,
-      blocks: 8192 * PAGES_PER_MIB,
+      blocks: 8192 * PAGES_PER_MIB * share,
       bufferSlots: 520,
       bufferPages: 64 * PAGES_PER_MIB,
       requests: 1024,
@@ -67,3 +75,5 @@ forks(modelGround("io_uring", "lifetime", "gup", true));
 for (const pin of ["lease", "lifetime", "per-io"] as const) fileArenas(modelGround("io_uring", pin));
 fileArenas(modelGround("io_uring", "lifetime", "notifier"));
 for (const scheme of ["aio", "direct"] as const) fileArenas(modelGround(scheme, "per-io"));
+
+pairs(() => modelGround("io_uring", "lease", "gup", false, 1 / 8), 8);
