@@ -69,11 +69,12 @@ export function isFreed(view: ArrayBufferView): boolean {
   const place = (view as { [PLACE]?: Place })[PLACE];
   if (place !== undefined) return place.segment === FREED;
   const segment = segmentOf(view.buffer);
-  // Of a mapped file all is there, whether allocated or not.
-  if (segment === null || segment.copier !== null) return false;
+  if (segment === null) return false;
   const { start } = segment.range;
-  const range = rangeIn(segment, view);
-  return segment.free.hasFreed({ start: range.start - start, end: range.end - start });
+  const { start: from, end } = rangeIn(segment, view);
+  const range = { start: from - start, end: end - start };
+  // Of a mapped file all is there, whether allocated or not.
+  return segment.copier !== null ? segment.free.hasRetired(range) : segment.free.hasFreed(range);
 }
 
 export function placeIn(segment: Segment, buffer: ArrayBufferView, address: number, bytes: number): Place {
