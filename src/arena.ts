@@ -2,13 +2,13 @@
 
 import type { Backing } from "./backing.js";
 import { Changes, type ChangesHost } from "./changes.js";
-import { argumentError, type DescribeErrno, PinlessError, type PinlessErrorCode, systemError } from "./core/errors.js";
+import { argumentError, PinlessError, type PinlessErrorCode, systemError } from "./core/errors.js";
 import { checkBoolean, checkOptions } from "./core/known-options.js";
 import type { Protection } from "./core/notifier.js";
-import { type Copier, EFAULT, type MemoryResult, type OperationReport } from "./core/ports.js";
+import { EFAULT, type MemoryResult, type OperationReport } from "./core/ports.js";
 import { alignDown, alignOut, alignUp, contains, type Range } from "./core/ranges.js";
 import type { Uses } from "./files/uses.js";
-import { assertGrowth, closedError, Growth, HUGE_PAGE_BYTES } from "./growth.js";
+import { type ArenaOptions, assertGrowth, closedError, Growth, type GrowthHost, HUGE_PAGE_BYTES } from "./growth.js";
 import {
   bytesAt,
   FREED,
@@ -23,28 +23,13 @@ import {
 } from "./segment.js";
 
 /** What an arena needs of its engine. */
-export interface ArenaHost extends ChangesHost {
-  /** Of a mapped file. */
-  readonly copier: Copier | null;
+export interface ArenaHost extends ChangesHost, GrowthHost {
   readonly uses: Uses;
-  readonly chunkBytes: number;
-  readonly describe: DescribeErrno;
-  adopt(segment: Segment): void;
-  abandon(segment: Segment): void;
-  /** What other code does to it is followed from now on, and until `unfollow`. */
-  follow(segment: Segment): Promise<void>;
   unfollow(segment: Segment): Promise<void>;
   closed(arena: Arena): void;
 }
 
-export interface ArenaOptions {
-  /** Rounded up to whole huge pages (2 MiB). */
-  bytes: number;
-  /** Ask for huge pages. Default true. */
-  hugePages?: boolean;
-  /** Let child processes inherit the memory, as they do with memory in general. Default false: fork is then as fast as without the arena. */
-  inherit?: boolean;
-}
+export type { ArenaOptions };
 
 export class Arena {
   readonly #host: ArenaHost;

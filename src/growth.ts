@@ -1,11 +1,12 @@
 /** How an arena gets its segments: one growth after the other, each all there before the next one looks how large the arena is. */
 
-import type { ArenaHost, ArenaOptions } from "./arena.js";
 import { type Backing, type BackingFile, sizeOf } from "./backing.js";
 import { ChunkTable } from "./core/chunk-table.js";
-import { argumentError, PinlessError, systemError } from "./core/errors.js";
+import type { Dispatcher } from "./core/dispatcher.js";
+import { argumentError, type DescribeErrno, PinlessError, systemError } from "./core/errors.js";
 import { FreeList } from "./core/free-list.js";
-import { ENOMEM, type Mapping, type MemoryResult } from "./core/ports.js";
+import type { MmuNotifier } from "./core/notifier.js";
+import { type Copier, ENOMEM, type Mapping, type Memory, type MemoryResult } from "./core/ports.js";
 import { alignUp, type Range } from "./core/ranges.js";
 import { PAGE_BYTES, type Segment } from "./segment.js";
 
@@ -15,6 +16,30 @@ export const HUGE_PAGE_BYTES = 2 << 20;
 const MAX_SEGMENT_BYTES = 4 * 2 ** 30;
 /** WebAssembly memory starts on a page of its own, of 64 KiB. */
 const WASM_PAGE_BYTES = 65536;
+
+/** What it needs of the engine. */
+export interface GrowthHost {
+  readonly memory: Memory;
+  readonly dispatcher: Dispatcher;
+  readonly notifier: MmuNotifier;
+  /** Of a mapped file. */
+  readonly copier: Copier | null;
+  readonly chunkBytes: number;
+  readonly describe: DescribeErrno;
+  adopt(segment: Segment): void;
+  abandon(segment: Segment): void;
+  /** What other code does to it is followed from now on, and until `unfollow`. */
+  follow(segment: Segment): Promise<void>;
+}
+
+export interface ArenaOptions {
+  /** Rounded up to whole huge pages (2 MiB). */
+  bytes: number;
+  /** Ask for huge pages. Default true. */
+  hugePages?: boolean;
+  /** Let child processes inherit the memory, as they do with memory in general. Default false: fork is then as fast as without the arena. */
+  inherit?: boolean;
+}
 
 /** Address space for a segment, and the part of it that is the segment's. */
 interface Room {
@@ -26,7 +51,7 @@ interface Room {
 type Grown = (segment: Segment, prepared: MemoryResult) => void;
 
 export class Growth {
-  readonly #host: ArenaHost;
+  readonly #host: GrowthHost;
   readonly #options: ArenaOptions;
   readonly #file: Backing | null;
   readonly #grown: Grown;
@@ -36,7 +61,7 @@ export class Growth {
   #last: Promise<void> = Promise.resolve();
 
   /** `file`: null for anonymous memory. */
-  constructor(host: ArenaHost, options: ArenaOptions, file: Backing | null, grown: Grown) {
+  constructor(host: GrowthHost, options: ArenaOptions, file: Backing | null, grown: Grown) {
     this.#host = host;
     this.#options = options;
     this.#file = file;
