@@ -325,7 +325,7 @@ export class PortableEngine {
   stats(): EngineStats {
     const { submitted, completedOk, failed, gate, perIo, refusedAtImport, reissued } = this.#dispatcher;
     const header = (word: number): number => this.#leases?.table.header(word) ?? 0;
-    const degraded = [...this.#degraded];
+    const degraded = [...this.#degraded, ...(this.#scheme.remarks?.() ?? [])];
     if (this.#leases !== null && this.#leases.lastRefusal !== 0) {
       const [name] = this.#host.describe(this.#leases.lastRefusal);
       degraded.push(

@@ -284,16 +284,32 @@ export class Dispatcher implements CompletionSink {
   #refusedAtImport(slot: number, place: RequestPlace): void {
     const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
-    words[at + LEASE] = -1;
     this.refusedAtImport++;
-    if (this.gate.isDoubtful(slot, place)) {
-      // It was dropped since the pages go: where nothing may touch them any more, per-io would.
-      this.gate.complete(slot, place);
-      this.#submit(slot, place, words[at + WRITE] === 1);
-      return;
-    }
-    this.perIo++;
+    if (this.#admittedAgain(slot, place)) return;
     this.#scheme.prepare(slot, words[at + WRITE] === 1, words[at + FILE]!, place, position[slot]!, -1);
+  }
+
+  /** As at the import: the kernel hadn't begun it. */
+  refused(slot: number): void {
+    const { words, position, places } = this.requests;
+    const place = places[slot]!;
+    const at = slot << REQUEST_SHIFT;
+    if (this.#cancelled[slot] === 1) this.completed(slot, -ECANCELED);
+    else if (!this.#admittedAgain(slot, place))
+      this.#scheme.prepareAside!(slot, words[at + WRITE] === 1, words[at + FILE]!, place, position[slot]!);
+  }
+
+  /** A request that wasn't begun goes without its lease. True: something was announced on its range, so it waits for that first. */
+  #admittedAgain(slot: number, place: RequestPlace): boolean {
+    const { words } = this.requests;
+    const at = slot << REQUEST_SHIFT;
+    if (words[at + LEASE]! >= 0) this.perIo++;
+    words[at + LEASE] = -1;
+    // A lease was dropped since the pages go: where nothing may touch them any more, per-io would.
+    if (!this.gate.isDoubtful(slot, place)) return false;
+    this.gate.complete(slot, place);
+    this.#submit(slot, place, words[at + WRITE] === 1);
+    return true;
   }
 
   released(bufferSlot: number): void {

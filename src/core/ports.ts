@@ -44,6 +44,8 @@ export interface RequestPlace {
 export interface CompletionSink {
   /** `result` is a byte count or a negative errno. */
   completed(slot: number, result: number): void;
+  /** The kernel hasn't begun it, for want of a thread, or since that would have kept its caller waiting: `prepareAside` has it done. */
+  refused(slot: number): void;
   /** The registration in this buffer slot is unused now and its pages are released. */
   released(bufferSlot: number): void;
 }
@@ -71,6 +73,10 @@ export interface Scheme {
    * `slot` comes back in `completed`.
    */
   prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number, bufferSlot: number): void;
+  /** The same for a request that was `refused`: in a way that isn't, never by a registration. */
+  prepareAside?(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void;
+  /** What hasn't run as it should since the scheme was started, a sentence each. */
+  remarks?(): readonly string[];
   /** Asks the kernel to end a request early; it completes in any case. */
   cancel(slot: number): void;
   /** Hands what was prepared to the kernel in one call, and lets it post what has ended. Negative: an errno that can't be met with a retry. */

@@ -36,6 +36,8 @@ const EAGAIN = 11;
 export const FAILURES: readonly number[] = [EIO, EAGAIN, EINTR];
 /** A device that stands still: longer than the monitor waits for it, shorter than anybody's patience. */
 const STALL_MS = 3000;
+/** For a result: the request wasn't begun. */
+const REFUSED = "refused";
 /** Handles of descriptors that go around the page cache begin here. */
 const DIRECT = 2 ** 30;
 /** libuv's pool, and the calls that the real scheme hands to it at a time. */
@@ -60,6 +62,8 @@ export interface ModelFaults {
   readonly fails: number;
   /** The transfer ends early. */
   readonly short: number;
+  /** The kernel doesn't begin it, as where it can start no thread of its own. */
+  readonly refuses: number;
   /** A registration is refused with ENOMEM. */
   readonly noLease: number;
   /** The device stands still for some seconds before it serves the request. */
@@ -68,7 +72,7 @@ export interface ModelFaults {
   readonly late: number;
 }
 
-export const NO_FAULTS: ModelFaults = { fails: 0, short: 0, noLease: 0, stalls: 0, late: 0 };
+export const NO_FAULTS: ModelFaults = { fails: 0, short: 0, refuses: 0, noLease: 0, stalls: 0, late: 0 };
 
 export interface ModelSchemeOptions {
   readonly name: SchemeName;
@@ -94,6 +98,8 @@ interface Prepared {
   readonly place: RequestPlace;
   readonly position: number;
   readonly bufferSlot: number;
+  /** In a way that isn't refused. */
+  readonly aside: boolean;
 }
 
 export class ModelScheme implements Scheme, Registrations {
@@ -106,8 +112,8 @@ export class ModelScheme implements Scheme, Registrations {
   readonly #machine: Machine;
   readonly #options: ModelSchemeOptions;
   #prepared: Prepared[] = [];
-  /** What has ended: a request's slot and result; or a buffer slot, with no result. */
-  readonly #completions: { slot: number; result: number | null }[] = [];
+  /** What has ended: a request's slot and result, or that it was refused; or a buffer slot, with no result. */
+  readonly #completions: { slot: number; result: number | typeof REFUSED | null }[] = [];
   readonly #tags: Tags;
   /** Requests that have completed, and whose pages the kernel holds on to. */
   #held = 0;
@@ -132,7 +138,11 @@ export class ModelScheme implements Scheme, Registrations {
   detachFile(): void {}
 
   prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number, bufferSlot: number): void {
-    this.#prepared.push({ slot, write, file, place, position, bufferSlot });
+    this.#prepared.push({ slot, write, file, place, position, bufferSlot, aside: false });
+  }
+
+  prepareAside(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
+    this.#prepared.push({ slot, write, file, place, position, bufferSlot: -1, aside: true });
   }
 
   /** File I/O can't be ended early. */
@@ -146,6 +156,11 @@ export class ModelScheme implements Scheme, Registrations {
   }
 
   #begin(request: Prepared): void {
+    const { refuses } = this.#options.faults;
+    if (refuses > 0 && !request.aside && this.#machine.random.stream("refused").chance(refuses)) {
+      this.#end(request.slot, REFUSED);
+      return;
+    }
     const direct = request.file >= DIRECT;
     const opened = this.#options.descriptorOf(direct ? request.file - DIRECT : request.file);
     const allowed = request.write ? opened?.writable : opened?.readable;
@@ -310,7 +325,7 @@ export class ModelScheme implements Scheme, Registrations {
     return bytes;
   }
 
-  #end(slot: number, result: number | null): void {
+  #end(slot: number, result: number | typeof REFUSED | null): void {
     this.#completions.push({ slot, result });
     if (!this.#armed) return;
     this.#armed = false;
@@ -321,6 +336,7 @@ export class ModelScheme implements Scheme, Registrations {
     const ended = this.#completions.splice(0, limit);
     for (const { slot, result } of ended) {
       if (result === null) sink.released(slot);
+      else if (result === REFUSED) sink.refused(slot);
       else sink.completed(slot, result);
     }
     return ended.length;

@@ -18,6 +18,7 @@ const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> =
   writeShare: [0, 1],
   "faults.fails": [0, 1],
   "faults.short": [0, 1],
+  "faults.refuses": [0, 1],
   "faults.noLease": [0, 1],
   "faults.stalls": [0, 1],
   "faults.late": [0, 1],

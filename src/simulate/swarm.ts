@@ -112,6 +112,7 @@ export function swarmOf(seed: number): Swarm {
     faults: {
       fails: pick("failures", SOME),
       short: pick("short", SOME),
+      refuses: pick("refused", SOME),
       noLease: pick("no lease", SOME),
       stalls: pick("stalls", [0, 0, 0, 0.001]),
       late: pick("late", [0, 0, 0.1]),

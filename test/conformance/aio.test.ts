@@ -69,6 +69,7 @@ for (const withoutRing of [false, true]) {
         }
         if (begun < ALL) begin(slot);
       },
+      refused: () => assert.fail("nothing goes aside"),
       released: () => assert.fail("nothing was registered"),
     };
     try {
@@ -130,6 +131,7 @@ test("Aio whose ring is full keeps what the kernel didn't take, and hands it ove
     const results = new Map<number, number>();
     const sink: CompletionSink = {
       completed: (slot, result) => void (slot === FOREIGN ? foreign-- : results.set(slot, result)),
+      refused: () => assert.fail("nothing goes aside"),
       released: () => assert.fail("nothing was registered"),
     };
     for (const [slot, view] of views.entries()) {

@@ -1,4 +1,4 @@
-/** A memory cgroup of a test's own. Root only. */
+/** Cgroups of a test's own. Root only. */
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -43,6 +43,29 @@ export interface MemoryCgroup {
   limitHits(): number;
   /** How many of them were killed for want of memory. */
   oomKills(): number;
+}
+
+/** Which hierarchy limits how many processes and threads there are: v1's, or v2's where that's switched on below the root. */
+const pids =
+  readFileSync("/proc/self/mounts", "utf8")
+    .split("\n")
+    .map((line) => line.split(" "))
+    .find(([, , found, options = ""]) => found === "cgroup" && options.split(",").includes("pids"))
+    ?.at(1) ??
+  (v2 !== undefined && readFileSync(`${v2}/cgroup.subtree_control`, "utf8").split(/\s+/).includes("pids") ? v2 : null);
+
+/** For a test's `skip`. */
+export const needsPidsCgroups: string | false = needsRoot || (pids === null && "machine: no pids cgroups");
+
+/** `enter`: a command that moves itself there and goes on as what follows it. `limit`: the file that says how many may be there. */
+export function pidsCgroup(t: TestContext): { readonly enter: readonly string[]; readonly limit: string } {
+  const directory = path.join(pids!, `pinless-test-pids-${process.pid}`);
+  undoingByShell(t, `for i in $(seq 100); do rmdir ${directory} && exit 0; sleep 0.1; done; exit 1`);
+  mkdirSync(directory);
+  return {
+    enter: ["sh", "-c", `echo $$ > ${directory}/cgroup.procs; exec "$0" "$@"`],
+    limit: path.join(directory, "pids.max"),
+  };
 }
 
 export function memoryCgroup(t: TestContext, bytes: number): MemoryCgroup {

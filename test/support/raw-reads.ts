@@ -63,6 +63,10 @@ export class RawReads implements CompletionSink {
     this.#ended[slot]!(result);
   }
 
+  refused(): void {
+    assert.fail("nothing goes aside");
+  }
+
   released(): void {
     assert.fail("nothing was registered");
   }

@@ -12,6 +12,8 @@ export const REGISTERED = 2 ** 30;
 export class FileTable {
   readonly #ringFd: number;
   readonly #free: number[] = [];
+  /** The descriptor in each slot. */
+  readonly #fds = new Int32Array(SLOTS);
   readonly #scratch = new ArrayBuffer(128);
   readonly #address: number;
 
@@ -29,7 +31,10 @@ export class FileTable {
   attach(fd: number): number {
     const slot = this.#free.pop();
     if (slot === undefined) return fd;
-    if (this.#set(slot, fd) === 1) return REGISTERED + slot;
+    if (this.#set(slot, fd) === 1) {
+      this.#fds[slot] = fd;
+      return REGISTERED + slot;
+    }
     this.#free.push(slot);
     return fd;
   }
@@ -39,6 +44,11 @@ export class FileTable {
     if (file < REGISTERED) return;
     const slot = file - REGISTERED;
     if (this.#set(slot, -1) === 1) this.#free.push(slot);
+  }
+
+  /** The descriptor that a handle stands for. */
+  descriptorOf(file: number): number {
+    return file < REGISTERED ? file : this.#fds[file - REGISTERED]!;
   }
 
   #set(slot: number, fd: number): number {

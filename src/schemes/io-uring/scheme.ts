@@ -6,6 +6,8 @@ import { ERRNO, IO_URING } from "../../abi/numbers.js";
 import type { CompletionSink, RequestPlace, Scheme } from "../../core/ports.js";
 import { Ring } from "../../linux/ring.js";
 import { Wake } from "../../linux/wake.js";
+import { Alarm } from "../alarm.js";
+import { Aside } from "./aside.js";
 import { FileTable, REGISTERED } from "./file-table.js";
 import { RegisteredBuffers } from "./registered-buffers.js";
 
@@ -52,13 +54,17 @@ export class IoUring implements Scheme {
   readonly #wake: Wake;
   readonly #files: FileTable;
   readonly #terminals = new Set<number>();
+  readonly #alarm: Alarm;
+  readonly #aside: Aside;
 
-  private constructor(ring: Ring, wake: Wake, registrations: RegisteredBuffers | null, depth: number) {
+  private constructor(ring: Ring, wake: Wake, registrations: RegisteredBuffers | null, options: IoUringOptions) {
     this.#ring = ring;
     this.#wake = wake;
-    this.depth = depth;
+    this.depth = options.depth;
     this.registrations = registrations;
     this.#files = new FileTable(ring.fd);
+    this.#alarm = new Alarm(options.woken);
+    this.#aside = new Aside(options.depth, this.#alarm);
   }
 
   /** A scheme, or -errno as `Ring.open`. */
@@ -78,7 +84,7 @@ export class IoUring implements Scheme {
       ring.close();
       return buffers;
     }
-    return new IoUring(ring, wake, buffers, options.depth);
+    return new IoUring(ring, wake, buffers, options);
   }
 
   /** The ring's descriptor: whoever drops its leases from another thread names it by this. */
@@ -121,6 +127,15 @@ export class IoUring implements Scheme {
     sqes[at + BUF_INDEX + 3] = 0;
   }
 
+  prepareAside(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
+    if (position < 0) this.#aside.later(slot, () => this.prepare(slot, write, file, place, position, -1));
+    else this.#aside.start(slot, write, this.#files.descriptorOf(file), place, position);
+  }
+
+  remarks(): readonly string[] {
+    return this.#aside.remarks();
+  }
+
   /**
    * A terminal says that it can be written without waiting, and then waits, in the thread that calls the kernel (6.18): another has to do it.
    */
@@ -129,6 +144,7 @@ export class IoUring implements Scheme {
   }
 
   cancel(slot: number): void {
+    if (this.#aside.cancel(slot)) return;
     if (this.#ring.unsubmitted >= this.#ring.sqEntries) this.enter();
     const sqes = this.#ring.sqes;
     const at = this.#ring.next();
@@ -154,20 +170,25 @@ export class IoUring implements Scheme {
 
   reap(sink: CompletionSink, limit: number): number {
     const ring = this.#ring;
-    const count = Math.min(ring.completions, limit);
+    const aside = this.#aside.reap(sink, limit);
+    const count = Math.min(ring.completions, limit - aside);
     const { cqes } = ring;
     for (let i = 0; i < count; i++) {
       const at = ring.completionAt(i);
       const slot = cqes[at]!;
       const about = cqes[at + 1]!;
-      if (about === REQUEST) sink.completed(slot, cqes[at + 2]!);
+      const result = cqes[at + 2]!;
+      if (about === REQUEST && result === -ERRNO.ECANCELED) sink.refused(slot);
+      else if (about === REQUEST) sink.completed(slot, result);
       else if (about === TAG) sink.released(slot);
     }
     if (count > 0) ring.consume(count);
-    return count;
+    return aside + count;
   }
 
   arm(): boolean {
+    if (this.#aside.results > 0) return false;
+    this.#alarm.arm();
     if (this.#ring.completions > 0 || this.#ring.hasTaskWork || this.#ring.unsubmitted !== 0) return false;
     return this.#wake.arm();
   }
