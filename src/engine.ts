@@ -282,6 +282,9 @@ export class PortableEngine {
           if (what === "bounced") this.#bounced++;
           else this.#buffered++;
         },
+        degraded: (why) => {
+          if (!this.#degraded.includes(why)) this.#degraded.push(why);
+        },
         uses: this.#uses,
         beginIndirect: () => this.#backlog.beginIndirect(),
         endIndirect: () => this.#backlog.endIndirect(),

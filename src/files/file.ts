@@ -6,6 +6,7 @@ import type { OpenedFile } from "../core/host.js";
 import { ECANCELED, EFAULT, ESPIPE, type Operation } from "../core/ports.js";
 import { isFreed, PLACE, type Place, placeIn } from "../segment.js";
 import { asOfNow, notAView, positionOf, readArguments, type TransferOptions, writeArguments } from "./arguments.js";
+import type { Detours } from "./detours.js";
 import { EndlessCall } from "./endless.js";
 import { Held, type HeldHost } from "./held.js";
 import { OwnPosition } from "./own-position.js";
@@ -38,6 +39,7 @@ export class File extends StreamedFile {
   readonly #offsetMask: number;
   readonly #directWrites: boolean;
   readonly #position: OwnPosition;
+  readonly #detours: Detours;
 
   /** Not for callers: `engine.openFile()` opens files. */
   constructor(host: FileHost, opened: OpenedFile) {
@@ -52,6 +54,7 @@ export class File extends StreamedFile {
     this.#directWrites = ways.directWrites;
     this.#memoryMask = opened.memoryAlign - 1;
     this.#offsetMask = opened.offsetAlign - 1;
+    this.#detours = ways.detours;
     const alone = !opened.traits.shared && this.#directFile >= 0 && !opened.append;
     this.#position = new OwnPosition(opened.calls, alone);
   }
@@ -73,9 +76,16 @@ export class File extends StreamedFile {
     return this.#directFile >= 0;
   }
 
+  /** The multiples, in bytes, that memory, and offsets and lengths, have to be of for I/O around the page cache; 1 where there is none. */
+  get alignment(): { readonly memory: number; readonly offset: number } {
+    const { memoryAlign, offsetAlign } = this.#opened;
+    return this.direct ? { memory: memoryAlign, offset: offsetAlign } : { memory: 1, offset: 1 };
+  }
+
   /**
    * The hot path: hands over one request without allocating. `done(errno, bytes, buffer)` is called once, never in here; `bytes` may be
-   * short, as with read(2). After `"busy"`, wait for `engine.drained()`. Aligned memory of an arena goes straight through; everything else,
+   * short, as with read(2), and then a read has also written what follows in the file's last block, zeros or what was there before it was
+   * cut off: so has a device, also by read() into an arena. After `"busy"`, wait for `engine.drained()`. Aligned memory of an arena goes straight through; everything else,
    * and what is read into a mapped file, takes the way of `read` and `write`.
    */
   submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "completed" | "queued" | "busy" {
@@ -102,7 +112,9 @@ export class File extends StreamedFile {
   }
 
   #accept(write: boolean, place: Place, position: number, done: Done): boolean {
-    return this.#dispatcher.accept(write, this.#directFile, this.#owner, true, place, position, done);
+    const accepted = this.#dispatcher.accept(write, this.#directFile, this.#owner, true, place, position, done);
+    if (accepted) this.#detours.direct++;
+    return accepted;
   }
 
   /** Where the buffer is, if a request can go straight to the device; null if it can't. */

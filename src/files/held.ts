@@ -3,10 +3,13 @@
 import type { Owner } from "../core/dispatcher.js";
 import type { NodeHandle, OpenedFile } from "../core/host.js";
 import type { Scheme } from "../core/ports.js";
+import { Detours, mostlyBuffered } from "./detours.js";
 import { type TransferHost, Transfers, type Ways } from "./transfers.js";
 
 export interface HeldHost extends TransferHost {
   readonly scheme: Scheme;
+  /** Says in the engine's statistics why something isn't as it was asked for; each sentence once. */
+  degraded(why: string): void;
   /** What is held and not given back yet. */
   readonly files: Set<Held>;
 }
@@ -39,7 +42,9 @@ export class Held {
     const direct = opened.directFd >= 0 ? host.scheme.attachFile(opened.directFd) : -1;
     const cached = opened.traits.waits ? (host.scheme.attachStream?.(fd) ?? fd) : fd;
     // The end of the file, where O_APPEND writes go, is aligned only by chance.
-    this.ways = { direct, cached, directWrites: direct >= 0 && !opened.append };
+    const say = (): void => host.degraded(mostlyBuffered(opened.offsetAlign));
+    const detours = new Detours(direct < 0 ? null : say);
+    this.ways = { direct, cached, directWrites: direct >= 0 && !opened.append, detours };
     this.transfers = new Transfers(host, opened, this.owner, this.ways);
     host.files.add(this);
   }

@@ -7,13 +7,17 @@ import type { Dispatcher, Owner } from "../core/dispatcher.js";
 import { type DescribeErrno, PinlessError, type SystemError, systemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
 import { EBADF, ECANCELED, EFAULT, type Scheme } from "../core/ports.js";
-import { contains } from "../core/ranges.js";
+import { alignUp, contains } from "../core/ranges.js";
 import { placeIn, rangeIn, type Segment, segmentOf } from "../segment.js";
+import type { Detours } from "./detours.js";
 import type { EndlessCall, EndlessPlaces } from "./endless.js";
 import { NodeCalls } from "./node-calls.js";
 import { PIECE_BYTES, type Staging } from "./staging.js";
 import { StreamTransfers } from "./stream-transfers.js";
 import type { Turns, TurnsOfFiles, Writer } from "./turns.js";
+
+/** From here on a read goes direct whatever its position and length are: below, the page cache has the rest of a block for the next one. */
+const DIRECT_FROM_BYTES = 32 << 10;
 
 /** Whether other code has unmapped memory of an arena: not even a copy may touch it. */
 function isGone(segment: Segment | null, view: ArrayBufferView): boolean {
@@ -41,6 +45,8 @@ export interface Ways {
   readonly direct: number;
   readonly cached: number;
   readonly directWrites: boolean;
+  /** Counts them. */
+  readonly detours: Detours;
 }
 
 /** Whether a store by JavaScript would end the process. */
@@ -81,7 +87,7 @@ export class Transfers implements Writer {
       calls: opened.calls,
       isRefused: (write, memory) => isRefused(write, memory, true),
       copy: (write, memory, ours) => this.#copy(write, memory, ours),
-      counted: (what) => host.counted(what),
+      counted: (what) => this.#counted(what),
       error: (write, errno) => this.error(write, errno),
     });
   }
@@ -97,6 +103,11 @@ export class Transfers implements Writer {
       cancel: (piece) => dispatcher.cancel(piece),
       error: (write, errno) => this.error(write, errno),
     });
+  }
+
+  #counted(what: "bounced" | "buffered"): void {
+    this.#host.counted(what);
+    if (what === "buffered") this.#ways.detours.buffered();
   }
 
   /** A call begins: `settled` waits for it. */
@@ -126,7 +137,9 @@ export class Transfers implements Writer {
     if (!traits.ends || (write && append)) return this.runByNode(write, [view], position);
     if (view.byteLength === 0 && !(write ? writable : readable)) throw this.error(write, -EBADF);
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
-    const direct = aligned && (write ? this.#ways.directWrites : this.#ways.direct >= 0);
+    // The blocks around what is asked for can be read, but not written.
+    const goesDirect = aligned || (!write && view.byteLength >= DIRECT_FROM_BYTES);
+    const direct = goesDirect && (write ? this.#ways.directWrites : this.#ways.direct >= 0);
     if (!write) return this.#pieces(write, view, position, direct);
     await this.turns.enter(!direct);
     try {
@@ -200,12 +213,16 @@ export class Transfers implements Writer {
   };
 
   async #pieces(write: boolean, view: ArrayBufferView, position: number, direct: boolean): Promise<number> {
-    if (!direct) this.#host.counted("buffered");
+    if (direct) this.#ways.detours.direct++;
+    else this.#counted("buffered");
     const segment = this.#host.segmentOf(view.buffer);
     if (segment?.closed === true || isGone(segment, view)) throw this.error(write, -EFAULT);
     const inArena = segment !== null && contains(segment.range, rangeIn(segment, view));
     // Of a mapped file only device reads may come.
-    const fits = !direct || (view.byteOffset & (this.#opened.memoryAlign - 1)) === 0;
+    const { memoryAlign, offsetAlign } = this.#opened;
+    const aligned =
+      ((position | view.byteLength) & (offsetAlign - 1)) === 0 && (view.byteOffset & (memoryAlign - 1)) === 0;
+    const fits = !direct || aligned;
     const usable = inArena && fits && (write || segment.copier === null);
     if (!usable && view.byteLength > 0) this.#host.counted("bounced");
     const { buffer, byteOffset, byteLength } = view;
@@ -213,7 +230,9 @@ export class Transfers implements Writer {
     try {
       do {
         const at = byteOffset + done;
-        const bytes = usable ? byteLength - done : Math.min(byteLength - done, PIECE_BYTES);
+        // Later pieces begin on a block.
+        const most = PIECE_BYTES - this.#before(position + done, direct);
+        const bytes = usable ? byteLength - done : Math.min(byteLength - done, most);
         const part = { buffer, byteOffset: at, byteLength: bytes };
         const moved = usable
           ? await this.#issue(write, new Uint8Array(buffer, at, bytes), position + done, direct)
@@ -233,17 +252,24 @@ export class Transfers implements Writer {
   async #staged(write: boolean, part: ArrayBufferView, position: number, direct: boolean): Promise<number> {
     if (part.byteLength === 0) return 0;
     if (!write && isReadOnly(part)) throw this.error(write, -EFAULT);
-    const piece = await this.#host.staging.acquire(part.byteLength);
+    const before = this.#before(position, direct);
+    const whole = direct ? alignUp(before + part.byteLength, this.#opened.offsetAlign) : part.byteLength;
+    const piece = await this.#host.staging.acquire(whole);
     try {
       if (write) await this.#copy(write, this.#present(write, part), piece);
-      const bytes = await this.#issue(write, piece, position, direct);
+      const bytes = Math.max(0, (await this.#issue(write, piece, position - before, direct)) - before);
       if (write || bytes === 0) return bytes;
       const memory = this.#present(write, part).subarray(0, bytes);
-      await this.#copy(write, memory, piece);
+      await this.#copy(write, memory, piece.subarray(before));
       return memory.byteLength;
     } finally {
       await this.#host.staging.release(piece);
     }
+  }
+
+  /** How many bytes before a position the block begins that goes direct. */
+  #before(position: number, direct: boolean): number {
+    return direct ? position % this.#opened.offsetAlign : 0;
   }
 
   /**
