@@ -38,13 +38,22 @@ import { Staging } from "./files/staging.js";
 import { TurnsOfFiles } from "./files/turns.js";
 import { Uses } from "./files/uses.js";
 import { LIFETIME_SLOTS, LifetimeRegistrations, lifetimeSlot, OTHER_USER } from "./lifetime.js";
+import { Losses, note } from "./losses.js";
 import { noteSegment, type Segment, segmentOf } from "./segment.js";
-
-/** When the monitor ends it lets everybody go who waits for it; their discards are done by then. Seen: 5 ms at worst. */
-const AFTER_LOSS_MS = 50;
 
 /** What is missing now and may be there later. */
 const PASSING: readonly string[] = ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"];
+
+/** Whether an arena's memory may have leases, and whether what other code does to it is followed: nobody but the engine knows of its own. */
+interface ArenaKind {
+  readonly leased: boolean;
+  readonly followed: boolean;
+}
+
+const ANONYMOUS: ArenaKind = { leased: true, followed: true };
+const MAPPED: ArenaKind = { leased: false, followed: true };
+const STAGING: ArenaKind = { leased: true, followed: false };
+const PIPES: ArenaKind = { leased: false, followed: false };
 
 /**
  * Memory of which other code has unmapped a part: kept for ever, on purpose. V8 would give its addresses back as a whole, whoever has mapped
@@ -134,10 +143,13 @@ export class PortableEngine {
     this.#watchdog =
       this.#leases === null
         ? null
-        : started.openWatchdog(() => {
-            this.#degraded.push("the monitor thread ended: leases go by the engine's own clock");
+        : started.openWatchdog((whenAgain) => {
             this.#leases?.mend(host.loop.nowMs());
             this.#dispatcher.nudge();
+            whenAgain((why) => {
+              if (why !== "")
+                note(this.#degraded, `the monitor thread ended: leases go by the engine's own clock (${why})`);
+            });
           });
     if (this.#leases !== null) this.#watchdog?.watch(this.#leases.table.words);
     this.#calls = new ForeignCalls({
@@ -148,17 +160,13 @@ export class PortableEngine {
       buried: (gone) => this.#bury(gone),
     });
     this.#follower = settings.userfaultfd
-      ? host.openFollower(this.#calls, () => {
-          this.#degraded.push("the monitor thread ended: what other code does to an arena's memory isn't followed");
-          this.#calls.ended();
-          const stop = host.loop.every(AFTER_LOSS_MS, () => {
-            stop();
-            this.#calls.lost();
-          });
-        })
+      ? host.openFollower(
+          this.#calls,
+          new Losses({ calls: this.#calls, loop: host.loop, degraded: this.#degraded }).ended,
+        )
       : null;
-    this.#staging = new Staging((bytes) => this.#newArena({ bytes }, true));
-    this.#pipeStaging = new Staging((bytes) => this.#newArena({ bytes, hugePages: false }, false), true);
+    this.#staging = new Staging((bytes) => this.#newArena({ bytes }, STAGING));
+    this.#pipeStaging = new Staging((bytes) => this.#newArena({ bytes, hugePages: false }, PIPES), true);
   }
 
   /**
@@ -182,7 +190,7 @@ export class PortableEngine {
     checkBoolean("inherit", options.inherit);
     if (!Number.isSafeInteger(options.bytes) || options.bytes < 1)
       throw argumentError("ERR_OUT_OF_RANGE", `an arena of ${String(options.bytes)} bytes can't be made`);
-    return this.#newArena(options, true);
+    return this.#newArena(options, ANONYMOUS);
   }
 
   async #fileArena(options: FileArenaOptions): Promise<Arena> {
@@ -192,7 +200,7 @@ export class PortableEngine {
       await backing.close();
       throw closedError();
     }
-    return this.#newArena({ ...options, bytes: backing.bytes }, false, backing, copier);
+    return this.#newArena({ ...options, bytes: backing.bytes }, MAPPED, backing, copier);
   }
 
   async #openSelfMemory(): Promise<Copier> {
@@ -217,11 +225,12 @@ export class PortableEngine {
 
   async #newArena(
     options: ArenaOptions,
-    leased: boolean,
+    kind: ArenaKind,
     backing: Backing | null = null,
     copier: Copier | null = null,
   ): Promise<Arena> {
-    const arena = new Arena({ ...this.#arenaHost(leased), copier }, options, backing);
+    if (kind.followed) this.#follower?.prepare?.();
+    const arena = new Arena({ ...this.#arenaHost(kind), copier }, options, backing);
     this.#arenas.add(arena);
     try {
       await arena.grow(options.bytes);
@@ -233,7 +242,7 @@ export class PortableEngine {
     return arena;
   }
 
-  #arenaHost(leased: boolean): ArenaHost {
+  #arenaHost({ leased, followed }: ArenaKind): ArenaHost {
     return {
       memory: this.#host.memory,
       loop: this.#host.loop,
@@ -245,7 +254,9 @@ export class PortableEngine {
       describe: this.#host.describe,
       adopt: (segment) => this.#adopt(segment, leased),
       abandon: (segment) => this.#abandon(segment),
-      follow: (segment) => this.#follow(segment),
+      follow: async (segment) => {
+        if (followed) await this.#follow(segment);
+      },
       unfollow: (segment) => this.#unfollow(segment),
       counted: (event, waitedMs) => this.#count(event, waitedMs),
       closed: (arena) => this.#arenas.delete(arena),
@@ -391,6 +402,8 @@ export class PortableEngine {
     await closing.step(() => this.#watchdog?.close());
     await closing.step(() => this.#follower?.close());
     await closing.step(() => this.#scheme.close());
+    // Node gives sockets back, and with them a ring's memory, only in a turn of the loop.
+    await new Promise<void>((resolve) => this.#host.loop.soon(resolve));
     this.#state = "closed";
     closing.end("the engine");
   }

@@ -7,13 +7,14 @@ import { Kept } from "./core/kept.js";
 import type { EngineOptions, EngineSettings } from "./core/options.js";
 import { settingsOf } from "./core/options.js";
 import { PortableEngine, startFirst } from "./engine.js";
-import { monitorStarted, openFollower, openWatchdog, ourTids, reading } from "./events/monitor.js";
+import { monitorEnded, monitorStarted, openFollower, openWatchdog, ourTids, reading } from "./events/monitor.js";
 import { openPressure } from "./events/pressure.js";
 import type { File } from "./files/file.js";
 import { loadLibc } from "./linux/libc.js";
 import { loop } from "./linux/loop.js";
 import { openFile } from "./linux/open-file.js";
 import { memlockBytes } from "./linux/probe.js";
+import { assertUnbundled } from "./linux/start-thread.js";
 import { waitHistogram } from "./linux/wait-histogram.js";
 import { MemoryThread } from "./memory/thread-host.js";
 import { addEngine, removeEngine } from "./operators/server.js";
@@ -49,6 +50,8 @@ const host: Host = {
 
 /** Direct I/O by one scheme, on arenas whose pages stay movable. */
 export class Engine extends PortableEngine {
+  #closed: Promise<void> | null = null;
+
   /** Not for callers: `Engine.open()` makes engines. Throws `ERR_PINLESS_UNSUPPORTED`. */
   constructor(host: Host, settings: EngineSettings, started: StartedScheme) {
     if (started === undefined)
@@ -61,9 +64,19 @@ export class Engine extends PortableEngine {
    * for isn't there. `engine.scheme` and `engine.pin` say what runs.
    */
   static async open(options: EngineOptions = {}): Promise<Engine> {
-    await loadLibc();
-    const settings = settingsOf(options, memlockBytes());
-    const started = startFirst(host, settings);
+    assertUnbundled(["./events/monitor-thread.js", "./memory/memory-thread.js"], import.meta.url);
+    opened++;
+    try {
+      await loadLibc();
+      const settings = settingsOf(options, memlockBytes());
+      return await Engine.#start(settings, startFirst(host, settings));
+    } catch (error) {
+      await oneLess();
+      throw error;
+    }
+  }
+
+  static async #start(settings: EngineSettings, started: StartedScheme): Promise<Engine> {
     let engine: Engine;
     try {
       engine = new Engine(host, settings, started);
@@ -71,19 +84,37 @@ export class Engine extends PortableEngine {
       started.scheme.close();
       throw error;
     }
-    await monitorStarted();
-    const unreachable = await addEngine(engine);
-    if (unreachable !== null) started.degraded.push(unreachable);
-    return engine;
+    try {
+      await monitorStarted();
+      const unreachable = await addEngine(engine);
+      if (unreachable !== null) started.degraded.push(unreachable);
+      return engine;
+    } catch (error) {
+      await engine.#end();
+      throw error;
+    }
   }
 
-  override async close(): Promise<void> {
+  override close(): Promise<void> {
+    this.#closed ??= this.#end().finally(oneLess);
+    return this.#closed;
+  }
+
+  async #end(): Promise<void> {
     try {
       await super.close();
     } finally {
       removeEngine(this);
     }
   }
+}
+
+/** Engines of this thread, from before they're open until they're closed. */
+let opened = 0;
+
+/** Without engines nothing is left of pinless: no thread, no descriptor. */
+async function oneLess(): Promise<void> {
+  if (--opened === 0) await monitorEnded();
 }
 
 const defaultEngine = new Kept(() => Engine.open());

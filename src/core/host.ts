@@ -15,8 +15,7 @@ export interface Host {
   memlockBytes(): number;
   /** A scheme, or one sentence that says why not and what to change. */
   startScheme(name: SchemeName, settings: EngineSettings, bufferSlots: number): StartedScheme | string;
-  /** `lost` is called if it ends by itself. */
-  openFollower(calls: ForeignCalls, lost: () => void): Follower;
+  openFollower(calls: ForeignCalls, ended: MonitorEnded): Follower;
   /** The word that followers raise (announcements.ts). */
   readonly reading?: Int32Array;
   /** Who says whether memory is short. `missing`: what is left out, and why, a sentence each. Absent: memory is never short. */
@@ -33,13 +32,19 @@ export interface WaitHistogram {
   summary(): { count: number; p50Ms: number; p99Ms: number; maxMs: number };
 }
 
+/**
+ * Called each time that the monitor has ended by itself. `whenAgain` calls back, now or later, with "" once it was started again and follows
+ * all that it did before, or with why it doesn't.
+ */
+export type MonitorEnded = (whenAgain: (run: (why: string) => void) => void) => void;
+
 /** A scheme that runs, and the pin mode that it can really give. */
 export interface StartedScheme {
   readonly scheme: Scheme;
   readonly pin: PinMode;
   readonly degraded: string[];
   onWoken(run: () => void): void;
-  openWatchdog(lost: () => void): Watchdog;
+  openWatchdog(ended: MonitorEnded): Watchdog;
 }
 
 /** What is used of Node's FileHandle: everything that isn't a transfer is its business. */

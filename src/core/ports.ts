@@ -207,6 +207,8 @@ export interface Watchdog {
 
 /** Who tells what other code of this process does to memory, by calls that aren't ours (see foreign-calls.ts). */
 export interface Follower {
+  /** Begins what takes its time: something is to be followed soon. */
+  prepare?(): void;
   /**
    * Follows a segment from now on; its leases are those that `watchdog` watches. Resolves with "", or with one sentence: why (some of)
    * what happens to it won't be seen.

@@ -23,7 +23,7 @@ export class Follower {
   readonly #parts: FollowerParts;
   readonly #userfaultfd: Userfaultfd;
   readonly #program: MonitorProgram;
-  readonly #arm: () => void;
+  #arm: () => void = () => {};
   #looking = false;
 
   private constructor(parts: FollowerParts, userfaultfd: Userfaultfd) {
@@ -41,16 +41,26 @@ export class Follower {
       next: () => userfaultfd.next(),
       post: (report) => parts.post(report),
     });
-    const arm = openReadiness(userfaultfd.fd, () => this.#readable());
-    if (typeof arm === "number") throw new Error(`a userfaultfd can't be polled: errno ${-arm}`);
-    this.#arm = arm;
-    arm();
   }
 
-  /** A follower, or -errno: no userfaultfd. */
+  /** A follower, or -errno: no userfaultfd, or nothing to poll it by. */
   static open(parts: FollowerParts): Follower | number {
     const userfaultfd = Userfaultfd.open(parts.data.reading.buffer as SharedArrayBuffer);
-    return typeof userfaultfd === "number" ? userfaultfd : new Follower(parts, userfaultfd);
+    if (typeof userfaultfd === "number") return userfaultfd;
+    const follower = new Follower(parts, userfaultfd);
+    const arm = openReadiness(userfaultfd.fd, () => follower.#readable());
+    if (typeof arm === "number") {
+      userfaultfd.close();
+      return arm;
+    }
+    follower.#arm = arm;
+    arm();
+    return follower;
+  }
+
+  /** Call it when nothing is followed any more: nobody waits, so nobody is let go by it. */
+  close(): void {
+    this.#userfaultfd.close();
   }
 
   /** 0, or -errno. */

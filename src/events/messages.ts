@@ -23,6 +23,8 @@ export type ToMonitor =
   /** A lease was taken while none was held. */
   | { readonly kind: "wake" }
   | FollowMessage
+  /** Nobody's memory is followed any more, and no lease is held. */
+  | { readonly kind: "end" }
   | { readonly kind: "unfollow"; readonly id: number; readonly pieces: readonly Range[] };
 
 export interface FollowMessage extends FollowedSegment {

@@ -9,13 +9,13 @@ import { loadLibc } from "../linux/libc.js";
 import { hasLoaded } from "../linux/loading.js";
 import { Follower } from "./follow.js";
 import { LeaseTimer } from "./lease-timer.js";
-import type { FromMonitor, MonitorData, ToMonitor } from "./messages.js";
+import type { FollowMessage, FromMonitor, MonitorData, ToMonitor } from "./messages.js";
 
 const port = parentPort!;
 const post = (message: FromMonitor): void => port.postMessage(message);
 const leases = new LeaseTimer();
-/** Opened with the first segment; or why it couldn't be. */
-let follower: Follower | number | undefined;
+/** Opened with the first segment. */
+let follower: Follower | undefined;
 
 await loadLibc();
 hasLoaded((workerData as MonitorData).loading);
@@ -34,26 +34,25 @@ function obey(message: ToMonitor): void {
       leases.tick();
       break;
     case "follow":
-      follower ??= Follower.open({
-        data: workerData as MonitorData,
-        leases: leases.clock,
-        post,
-        obey: obeyAll,
-      });
-      post({
-        kind: "answer",
-        id: message.id,
-        errno: typeof follower === "number" ? follower : follower.follow(message),
-      });
+      post({ kind: "answer", id: message.id, errno: follow(message) });
       break;
     case "unfollow":
-      post({
-        kind: "answer",
-        id: message.id,
-        errno: follower instanceof Follower ? follower.unfollow(message.id, message.pieces) : 0,
-      });
+      post({ kind: "answer", id: message.id, errno: follower?.unfollow(message.id, message.pieces) ?? 0 });
       break;
+    case "end":
+      follower?.close();
+      process.exit(0);
   }
+}
+
+/** 0, or -errno. */
+function follow(message: FollowMessage): number {
+  if (follower === undefined) {
+    const opened = Follower.open({ data: workerData as MonitorData, leases: leases.clock, post, obey: obeyAll });
+    if (typeof opened === "number") return opened;
+    follower = opened;
+  }
+  return follower.follow(message);
 }
 
 function obeyAll(): void {

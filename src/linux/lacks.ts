@@ -15,8 +15,9 @@ const CODE = new RegExp(`\\b(?:${Object.keys(REMEDIES).join("|")})\\b`);
 
 /** The name of what is missing; null where it's something else that's wrong. Node hides some in messages (ERR_WORKER_INIT_FAILED). */
 export function lackOf(error: unknown): string | null {
-  const { code = "", message = "" } = error as { code?: string; message?: string };
+  const { code = "", message = "", errno = 0 } = error as { code?: string; message?: string; errno?: number };
   if (code in REMEDIES) return code;
+  if (code === "") return Object.keys(REMEDIES).find((name) => constants.errno[name as "EMFILE"] === -errno) ?? null;
   return code.startsWith("ERR_WORKER") || code === "ERR_DLOPEN_FAILED" ? (CODE.exec(message)?.[0] ?? null) : null;
 }
 

@@ -428,10 +428,14 @@ export const SEMAPHORE_BYTES = 32;
 /**
  * Adds one to the first word of `memory`, of `SEMAPHORE_BYTES`, when this thread's environment is torn down; the last asked for comes first.
  * No JavaScript runs then: what it takes is a function of one argument that changes memory. To sem_post such memory is a semaphore, whose
- * count is that word, and that nobody waits for.
+ * count is that word, and that nobody waits for. Returns the function that takes it back.
  */
-export function raiseAtTeardown(memory: SharedArrayBuffer): void {
+export function raiseAtTeardown(memory: SharedArrayBuffer): () => void {
   const c = bound();
   const env = (c.koffi as unknown as { node: { env: bigint } }).node.env;
-  c.addHook(env, c.postSymbol, addressOf(memory));
+  const address = addressOf(memory);
+  c.addHook(env, c.postSymbol, address);
+  return () => {
+    c.removeHook(env, c.postSymbol, address);
+  };
 }

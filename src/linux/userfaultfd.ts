@@ -21,6 +21,7 @@ export class Userfaultfd {
   readonly #bytes = new Uint8Array(this.#memory);
   readonly #quads = new BigUint64Array(this.#memory);
   readonly #address = addressOf(this.#memory);
+  #forgetTeardown: () => void = () => {};
 
   private constructor(fd: number) {
     this.fd = fd;
@@ -36,10 +37,20 @@ export class Userfaultfd {
     const first = Userfaultfd.#open(FEATURES | UFFD.UFFD_FEATURE_WP_ASYNC);
     const opened = first === -ERRNO.EINVAL ? Userfaultfd.#open(FEATURES) : first;
     if (typeof opened === "number") return opened;
-    closeAtTeardown(opened.fd);
+    const forgetClose = closeAtTeardown(opened.fd);
     // After that one, to come before it.
-    raiseAtTeardown(raised);
+    const forgetRaise = raiseAtTeardown(raised);
+    opened.#forgetTeardown = () => {
+      forgetRaise();
+      forgetClose();
+    };
     return opened;
+  }
+
+  /** Whoever waits goes on, and nothing is raised. */
+  close(): void {
+    this.#forgetTeardown();
+    close(this.fd);
   }
 
   /** Features that the kernel doesn't know are EINVAL, and the descriptor is good for nothing more. */

@@ -1,7 +1,7 @@
 /** Starts a scheme on this kernel, or says in one sentence why that can't be and what to change. */
 
 import { ERRNO } from "../abi/numbers.js";
-import type { StartedScheme } from "../core/host.js";
+import type { MonitorEnded, StartedScheme } from "../core/host.js";
 import type { EngineSettings } from "../core/options.js";
 import type { SchemeName, Watchdog } from "../core/ports.js";
 import { monotonicMs } from "../linux/clock.js";
@@ -12,7 +12,7 @@ import { probeRevocation, type Revocation } from "./io-uring/revocation.js";
 import { IoUring } from "./io-uring/scheme.js";
 
 /** Who gives leases of a ring back while the engine's thread is busy. */
-export type OpenWatchdog = (ringFd: number, lost: () => void) => Watchdog;
+export type OpenWatchdog = (ringFd: number, ended: MonitorEnded) => Watchdog;
 
 let revocation: Revocation | undefined;
 
@@ -71,7 +71,7 @@ function startIoUring(
     throwIfNoDescriptor(scheme, "io_uring can't be set up");
     return explainNoRing(scheme);
   }
-  return { scheme, pin, degraded, onWoken, openWatchdog: (lost) => openWatchdog(scheme.fd, lost) };
+  return { scheme, pin, degraded, onWoken, openWatchdog: (ended) => openWatchdog(scheme.fd, ended) };
 }
 
 function explainNoLeases({ noMemory, errno, detail }: Revocation): string {

@@ -6,6 +6,7 @@
 import { beginReading } from "../core/announcements.js";
 import type { ChunkTable } from "../core/chunk-table.js";
 import type { ForeignCalls } from "../core/foreign-calls.js";
+import type { MonitorEnded } from "../core/host.js";
 import { LeaseClock } from "../core/lease-clock.js";
 import { type MonitorClient, MonitorClients } from "../core/monitor-clients.js";
 import type { MonitorReport } from "../core/monitor-messages.js";
@@ -36,6 +37,8 @@ export interface MonitorThreadParts {
   onceFree(run: () => void): void;
 }
 
+/** Engines that it served go on without. */
+const notAgain = (run: (why: string) => void): void => run("it isn't started again");
 const KEPT_RARELY = 1 / 32;
 /** Parts of a segment that are mappings of their own, as huge pages or locks in parts of it make them. */
 const MOST_EDGES = 2;
@@ -81,9 +84,9 @@ export class MonitorThread {
   }
 
   /** `empty` empties a slot of the ring's buffer table. */
-  openWatchdog(empty: (slot: number) => void, lost: () => void): Watchdog {
+  openWatchdog(empty: (slot: number) => void, ended: MonitorEnded): Watchdog {
     const id = this.#nextId++;
-    const client: MonitorClient = { calls: null, lost };
+    const client: MonitorClient = { calls: null, lost: () => ended(notAgain) };
     this.#clients.add(client);
     return {
       id,
@@ -96,8 +99,8 @@ export class MonitorThread {
     };
   }
 
-  openFollower(calls: ForeignCalls, lost: () => void): Follower {
-    const client: MonitorClient = { calls, lost };
+  openFollower(calls: ForeignCalls, ended: MonitorEnded): Follower {
+    const client: MonitorClient = { calls, lost: () => ended(notAgain) };
     this.#clients.add(client);
     const ids = new Map<ChunkTable, number>();
     return {

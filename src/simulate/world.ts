@@ -165,7 +165,7 @@ export class World {
       memlockBytes: () =>
         user === ROOT || memlock === undefined ? Number.POSITIVE_INFINITY : memlock.pages * PAGE_BYTES,
       startScheme: (name, settings, bufferSlots) => this.#startScheme(name, settings, bufferSlots, user),
-      openFollower: (calls, lost) => this.#runningMonitor().openFollower(calls, lost),
+      openFollower: (calls, ended) => this.#runningMonitor().openFollower(calls, ended),
       reading: this.#reading,
       openFile: async (path, flags) =>
         typeof path === "object" && "fd" in path
@@ -225,7 +225,7 @@ export class World {
       onWoken: (run) => {
         wake = run;
       },
-      openWatchdog: (lost) => this.#runningMonitor().openWatchdog((slot) => scheme.drop(slot), lost),
+      openWatchdog: (ended) => this.#runningMonitor().openWatchdog((slot) => scheme.drop(slot), ended),
     };
   }
 

@@ -50,6 +50,36 @@ for (const options of [{ lease: { idle: 5000, max: 20_000 } }, { scheme: "aio" }
   });
 }
 
+for (const options of [{ lease: { idle: 5000, max: 20_000 } }, { scheme: "aio" }]) {
+  test(`A monitor that ended by itself is started again, at once or once that can be, and no read is lost, ${JSON.stringify(options)}`, {
+    skip: needsCompiler,
+  }, async (t) => {
+    const { wrong, degraded } = await runMonitored(
+      t,
+      `${SEES_WORKERS} globalThis.options = ${JSON.stringify(options)}; ${BED} ${DISCARDS}
+      const setrlimit = koffi.load(null).func("int setrlimit(int resource, uint64_t *limits)");
+      setrlimit(${RLIMIT_NOFILE}, new BigUint64Array([100n, 100n]));
+      const monitors = () => workers.filter(({ name }) => name === "pinless-monitor");
+      const has = (sentence) => engine.stats().degraded.some((each) => sentence.test(each));
+      await rounds("before", 3);
+      await monitors().at(-1).worker.terminate();
+      await within("another", () => has(/started again, once/));
+      await rounds("after one", 10);
+      const taken = [];
+      for (;;) try { taken.push(openSync("/dev/null")); } catch { break; }
+      await monitors().at(-1).worker.terminate();
+      await within("its absence", () => has(/isn't followed .*EMFILE/));
+      for (const fd of taken) closeSync(fd);
+      await engine.arena({ bytes: 4096 });
+      await within("the third", () => has(/started again, 2 times/));
+      await rounds("after two", 10);
+      console.log(JSON.stringify({ wrong, degraded: engine.stats().degraded }));
+      process.exit(0);`,
+    );
+    assert.deepEqual(wrong, [], (degraded as string[]).join("\n"));
+  });
+}
+
 test("After chroot to where there is no /proc no read is lost", { skip: needsRoot || needsCompiler }, async (t) => {
   const { wrong, degraded } = await runMonitored(
     t,

@@ -94,7 +94,7 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
   {
     name: "loss-settles-at-once",
     leavesOut: "where the monitor ends, whoever it had let go has time to leave",
-    file: "engine.js",
+    file: "losses.js",
     from: "const AFTER_LOSS_MS = 50;",
     to: "const AFTER_LOSS_MS = 0.01;",
     seeds: 40,
