@@ -114,7 +114,7 @@ let opened = 0;
 
 /** Without engines nothing is left of pinless: no thread, no descriptor. */
 async function oneLess(): Promise<void> {
-  if (--opened === 0) await monitorEnded();
+  if (--opened === 0) await Promise.all([monitorEnded(), memory.end()]);
 }
 
 const defaultEngine = new Kept(() => Engine.open());

@@ -3,6 +3,8 @@
  * has nothing else to do. What waits for a device stands in front of nothing but what waits for the same one.
  */
 
+import { lackOf } from "../linux/lacks.js";
+
 /** One thread. */
 export interface Worker<Request, Result> {
   /** One at a time. Rejects where the thread couldn't start, or has ended. */
@@ -11,6 +13,8 @@ export interface Worker<Request, Result> {
   readonly alive: boolean;
   /** It has nothing to do, for now; or it has. */
   rest(resting: boolean): void;
+  /** Resolves once nothing is left of it. */
+  end(): Promise<void>;
 }
 
 interface Job<Request, Result> {
@@ -48,6 +52,11 @@ export class Lanes<Request, Result> {
     });
   }
 
+  /** Ends the threads that have nothing to do; resolves once nothing is left of them. */
+  async end(): Promise<void> {
+    await Promise.all(this.#idle.splice(0).map((worker) => worker.end()));
+  }
+
   #begin(job: Job<Request, Result>): void {
     const worker = this.#take();
     if (worker === null) this.#waiting.push(job);
@@ -69,7 +78,7 @@ export class Lanes<Request, Result> {
     } catch (error) {
       this.#busy.delete(worker);
       // There may be no room for one thread more: then those that are there have to do it.
-      if (isNoRoom(error) && this.#busy.size > 0) {
+      if (lackOf(error) !== null && this.#busy.size > 0) {
         this.#waiting.push(job);
         return;
       }
@@ -98,9 +107,4 @@ export class Lanes<Request, Result> {
       void this.#work(worker, job);
     }
   }
-}
-
-/** What Node says where a thread can't start (a limit of processes, memory). */
-function isNoRoom(error: unknown): boolean {
-  return (error as { code?: string }).code === "ERR_WORKER_INIT_FAILED";
 }

@@ -8,6 +8,7 @@ import { addressOf } from "../linux/libc.js";
 import { hasEnded, willLoad } from "../linux/loading.js";
 import { explainNoCollapse, explainNoMigration, memoryNodes } from "../linux/moving.js";
 import { availableBytes, hasSwap } from "../linux/probe.js";
+import { startThread, threadError } from "../linux/start-thread.js";
 import { Lanes, type Worker as Thread } from "./lanes.js";
 
 /** What a thread is given. */
@@ -51,6 +52,11 @@ export class MemoryThread implements Memory {
     return this.#lanes.run(laneOf(request), request);
   }
 
+  /** Ends the threads that have nothing to do; resolves once nothing is left of them. */
+  end(): Promise<void> {
+    return this.#lanes.end();
+  }
+
   availableBytes(): number {
     return availableBytes();
   }
@@ -91,8 +97,12 @@ function laneOf({ operation, device }: MemoryRequest): string {
   }
 }
 
+const NAME = "pinless-memory";
+
 class MemoryWorker implements Thread<MemoryRequest, MemoryResult> {
-  readonly #worker: Worker;
+  /** Or why it couldn't be started. */
+  readonly #worker: Worker | Error;
+  readonly #exit: Promise<void>;
   /** Forgets the thread's number, which may be another's from then on. */
   readonly #forget: () => void;
   #pending: Pending | null = null;
@@ -109,33 +119,49 @@ class MemoryWorker implements Thread<MemoryRequest, MemoryResult> {
       used.delete(at);
     };
     const loading = willLoad();
-    this.#worker = new Worker(new URL("./memory-thread.js", import.meta.url), {
-      name: "pinless-memory",
-      workerData: { tids, at, loading } satisfies MemoryThreadData,
-      execArgv: [],
-      env: {},
-    });
-    this.#worker.unref();
-    this.#worker.on("message", (answer: MemoryAnswer) => {
+    const gone = (why: unknown): void => {
+      hasEnded(loading);
+      this.#forget();
+      this.#take()?.reject(why);
+    };
+    try {
+      const workerData: MemoryThreadData = { tids, at, loading };
+      const worker = startThread(
+        NAME,
+        () =>
+          new Worker(new URL("./memory-thread.js", import.meta.url), { name: NAME, workerData, execArgv: [], env: {} }),
+      );
+      this.#worker = worker;
+      this.#exit = this.#follow(worker, gone);
+    } catch (error) {
+      gone(error);
+      this.#worker = error as Error;
+      this.#exit = Promise.resolve();
+    }
+  }
+
+  #follow(worker: Worker, gone: (why: unknown) => void): Promise<void> {
+    worker.unref();
+    worker.on("message", (answer: MemoryAnswer) => {
       if ("error" in answer) this.#take()?.reject(answer.error);
       else this.#take()?.resolve(answer.result);
     });
-    const ended = (error: Error): void => {
-      this.#forget();
-      this.#take()?.reject(error);
-    };
-    this.#worker.on("error", ended);
-    this.#worker.on("exit", (code) => {
-      hasEnded(loading);
-      ended(new Error(`a memory thread ended with code ${code}`));
-    });
+    worker.on("error", (error) => gone(threadError(NAME, error)));
+    return new Promise((resolve) =>
+      worker.once("exit", (code) => {
+        gone(new Error(`a memory thread ended with code ${code}`));
+        resolve();
+      }),
+    );
   }
 
   run(request: MemoryRequest): Promise<MemoryResult> {
+    const worker = this.#worker;
+    if (worker instanceof Error) return Promise.reject(worker);
     return new Promise((resolve, reject) => {
       this.#pending = { resolve, reject };
-      this.#worker.ref();
-      this.#worker.postMessage(request);
+      worker.ref();
+      worker.postMessage(request);
     });
   }
 
@@ -144,15 +170,22 @@ class MemoryWorker implements Thread<MemoryRequest, MemoryResult> {
     this.#ending = resting ? setTimeout(() => this.#end(), IDLE_MS).unref() : null;
   }
 
+  end(): Promise<void> {
+    this.rest(false);
+    if (!(this.#worker instanceof Error)) this.#worker.ref();
+    this.#end();
+    return this.#exit;
+  }
+
   #end(): void {
     this.#forget();
-    this.#worker.postMessage(null);
+    if (!(this.#worker instanceof Error)) this.#worker.postMessage(null);
   }
 
   #take(): Pending | null {
     const pending = this.#pending;
     this.#pending = null;
-    this.#worker.unref();
+    if (this.#worker !== undefined && !(this.#worker instanceof Error) && this.alive) this.#worker.unref();
     return pending;
   }
 }
