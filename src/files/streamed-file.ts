@@ -97,6 +97,7 @@ export abstract class StreamedFile extends NodeFile {
       events: this,
       // Not `this.fd`: whoever asks for that may move the file's own position.
       fd: this.isOpen ? this.held.handle.fd : -1,
+      share: () => void this.fd,
       read: async (buffer, offset, length, position, signal) => {
         if (!this.mayNotEnd) return (await this.read(buffer, offset, length, position)).bytesRead;
         return this.endless(false, [buffer.subarray(offset, offset + length)], { signal, ofStream, position });

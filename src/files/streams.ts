@@ -37,6 +37,8 @@ export interface Streamable {
   /** For "close". */
   readonly events: EventEmitter;
   readonly fd: number;
+  /** Somebody may be given the descriptor, and so move the file's own position. */
+  share(): void;
   /** Bytes transferred. `position` null or undefined: the file's own. `signal` ends what may never end, with ECANCELED. */
   read(buffer: Uint8Array, offset: number, length: number, position: Position, signal?: AbortSignal): Promise<number>;
   write(buffer: Uint8Array, offset: number, length: number, position: Position, signal?: AbortSignal): Promise<number>;
@@ -76,9 +78,40 @@ function openStream<S extends ReadStream | WriteStream>(
   };
   const operations = operationsOf(file, leaving.signal, closed);
   const stream = new Stream(undefined, { ...options, fd: file.fd, fs: operations });
+  shareWhenAsked(stream, file);
   file.keep();
   file.events.on("close", close);
   return leavingWith(stream, leaving);
+}
+
+/** Node's own code asks a stream for its `fd` at each step, and gives it to nobody: only who asks from outside may. */
+function shareWhenAsked(stream: ReadStream | WriteStream, file: Streamable): void {
+  let inside = 0;
+  const steps = stream as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
+  for (const name of ["_construct", "_read", "_write", "_writev", "_destroy"]) {
+    const step = steps[name];
+    if (step === undefined) continue;
+    steps[name] = (...args) => {
+      inside++;
+      try {
+        return step.apply(stream, args);
+      } finally {
+        inside--;
+      }
+    };
+  }
+  let { fd } = stream as unknown as { fd: number | null };
+  Object.defineProperty(stream, "fd", {
+    configurable: true,
+    enumerable: true,
+    get: () => {
+      if (inside === 0 && fd !== null) file.share();
+      return fd;
+    },
+    set: (value: number | null) => {
+      fd = value;
+    },
+  });
 }
 
 /** The functions of node:fs that a stream uses. */

@@ -1,6 +1,7 @@
 // The position that calls without one are at is the open description's: everybody's who has it.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from "node:fs";
 import { open as openByNode } from "node:fs/promises";
 import path from "node:path";
@@ -70,6 +71,21 @@ for (const scheme of SCHEMES) {
     await file.close();
     const as = "a".repeat(4096);
     assert.equal(readFileSync(at, "utf8"), `${as}header\nchild\n${as}again\nx${as}y\nthe end`);
+  });
+
+  test(`${scheme}: a stream's descriptor is shared with whoever is given it`, { skip }, async (t) => {
+    const { engine, at } = await start(t, scheme);
+    const file = await engine.openFile(at, "w");
+    const stream = file.createWriteStream();
+    const write = (text: string) => new Promise<void>((resolve) => stream.write(text, () => resolve()));
+    await write("a".repeat(8192));
+    const before = engine.stats().buffered;
+    if (file.direct) assert.equal(before, 0);
+    execFileSync("echo", ["child"], { stdio: ["ignore", stream as unknown as number, "inherit"] });
+    await write("b");
+    stream.end();
+    await once(stream, "close");
+    assert.equal(readFileSync(at, "utf8"), `${"a".repeat(8192)}child\nb`);
   });
 
   test(`${scheme}: a descriptor that is asked for under I/O stands where that will end`, { skip }, async (t) => {
