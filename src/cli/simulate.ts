@@ -6,7 +6,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import type { campaign } from "../simulate/campaign.js";
 import { changesOf } from "../simulate/changes.js";
 import { InputError } from "../simulate/input-error.js";
-import { type CampaignReport, merge, type Ran, type Shard } from "../simulate/report.js";
+import { type CampaignReport, MOST, merge, type Ran, runsOf, type Shard } from "../simulate/report.js";
 import type { simulate } from "../simulate/run.js";
 import type { Swarm } from "../simulate/swarm.js";
 import { calibration } from "./calibration.js";
@@ -52,20 +52,20 @@ export function simulateCommand(version: string): Command {
     .description(
       "The engine in a simulated machine, in virtual time, under random load and faults: the same seed is the same run",
     )
-    .option("--seed <n>", "the first seed", wholeNumber, 1)
+    .option("--seed <n>", "the first seed", from(0, 1e15), 1)
     .option(
       "--runs <n>",
       `how many seeds, one after the other (default: ${RUNS}; 1 with --trace or --change)`,
-      wholeNumber,
+      from(1, MOST.runs),
     )
-    .option("--requests <n>", "requests of a run", wholeNumber, 2000)
+    .option("--requests <n>", "requests of a run", from(1, MOST.requests), 2000)
     .option(
       "--shard <i/n>",
       "only every n-th seed, from the i-th (0 to n-1) on; just n: i is $JOB_COMPLETION_INDEX",
       shard,
     )
     .option("--change <json>", "what is to be otherwise than the seeds have it, as a failure says it", change)
-    .option("--trace", "with one run: everything that happens, line by line")
+    .addOption(new Option("--trace", "one run: everything that happens, line by line").conflicts(["shard", "json"]))
     .option("--mutant <name>", "with one protective step of the engine left out, as in check")
     .addOption(
       new Option("--merge <file...>", "run nothing, add up the JSON of shards").conflicts([...RUN_ONLY, "replay"]),
@@ -91,20 +91,35 @@ export function simulateCommand(version: string): Command {
     .option("--json <file>", 'write the report as JSON; "-" is the standard output')
     .showHelpAfterError("(try pinless simulate --help)")
     .exitOverride()
-    .action((flags: Flags) => run(flags, version));
+    .action((flags: Flags, command: Command) => {
+      const { trace, runs = RUNS, shard } = flags;
+      if (trace === true && flags.runs !== undefined && runs !== 1)
+        command.error(`error: --trace is of one run, not of ${runs}: --seed says which`);
+      if (shard !== undefined && runsOf(runs, shard) === 0)
+        command.error(
+          `error: of ${runs} runs none is in shard ${shard.index} of ${shard.of}: ask for more, or fewer shards`,
+        );
+      return run(flags, version);
+    });
 }
 
-function wholeNumber(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("It takes a whole number.");
-  return Number(text);
+function from(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d{1,16}$/.test(text) || value < least || value > most)
+      throw new InvalidArgumentError(`It takes a whole number from ${least} to ${most.toLocaleString("en-US")}.`);
+    return value;
+  };
 }
 
 function shard(text: string): Shard {
   const [, first, second] = /^(\d+)(?:\/(\d+))?$/.exec(text) ?? [];
   const of = Number(second ?? first);
   const index = Number(second === undefined ? process.env.JOB_COMPLETION_INDEX : first);
-  if (!(of >= 1) || !(index >= 0 && index < of))
-    throw new InvalidArgumentError("It takes i/n, with i from 0 to n-1; or n, with i in $JOB_COMPLETION_INDEX.");
+  if (!(of >= 1 && of <= MOST.shards) || !(index >= 0 && index < of))
+    throw new InvalidArgumentError(
+      `It takes i/n, with i from 0 to n-1, and n up to ${MOST.shards.toLocaleString("en-US")}; or n, with i in $JOB_COMPLETION_INDEX.`,
+    );
   return { index, of };
 }
 
@@ -178,7 +193,7 @@ async function oneRun({ simulate }: Simulation, flags: Flags, changes: Partial<S
   const { seed, requests, trace } = flags;
   const steps = trace === true ? (line: string): void => print(`${line}\n`) : undefined;
   const report = await simulate({ seed, requests, changes, ...(steps === undefined ? {} : { steps }) });
-  printJson(report);
+  if (writeJson("simulate", report, flags.json)) printJson(report);
   if (report.failure !== null) process.exitCode = FAILED;
 }
 
@@ -186,17 +201,24 @@ async function oneRun({ simulate }: Simulation, flags: Flags, changes: Partial<S
 async function replay(file: string, engine: string): Promise<void> {
   const { report, note } = toReplay(file, engine);
   if (note !== null) complain("simulate", note);
+  const interrupt = onInterrupt();
   await withSimulation(report.mutant, async ({ simulate }) => {
-    let failed = 0;
+    let [tried, failed] = [0, 0];
     for (const { seed, requests, changes, what } of report.failures) {
+      // Signals come between two runs.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (interrupt.signal.aborted) break;
       const { failure } = await simulate({ seed, requests, changes });
+      tried++;
       if (failure !== null) failed++;
       const now = failure === null ? "doesn't fail any more" : failure.message;
       print(`seed ${seed}: ${now}${failure !== null && failure.what !== what ? ` (was ${what})` : ""}\n`);
     }
-    print(`${failed} of ${report.failures.length} fail\n`);
+    print(`${failed} of ${tried} fail\n`);
     if (failed > 0) process.exitCode = FAILED;
   });
+  interrupt.stop();
+  if (interrupt.exitCode !== null) process.exitCode = interrupt.exitCode;
 }
 
 async function runAll(

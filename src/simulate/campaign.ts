@@ -1,7 +1,7 @@
 /** Many runs, on one machine or shared between any number of them; and what is left of a failure when everything beside the point is gone. */
 
 import { NO_FAULTS } from "../model/scheme.js";
-import { type CampaignReport, FORMAT, type FoundFailure, type Ran, type Shard, seedsOf } from "./report.js";
+import { type CampaignReport, FORMAT, type FoundFailure, type Ran, runsOf, type Shard, seedsOf } from "./report.js";
 import { type Failure, simulate } from "./run.js";
 import { type Swarm, swarmOf } from "./swarm.js";
 
@@ -20,10 +20,10 @@ export interface CampaignOptions extends Ran {
 export async function campaign(options: CampaignOptions): Promise<CampaignReport> {
   const { engine, mutant, shard, changes = {} } = options;
   const asked = { seed: options.seed, runs: options.runs, requests: options.requests, changes };
-  const seeds = seedsOf(asked.seed, asked.runs, shard);
+  const all = runsOf(asked.runs, shard);
   const failures: FoundFailure[] = [];
   let [runs, requests, operations, virtualMs] = [0, 0, 0, 0];
-  for (const seed of seeds) {
+  for (const seed of seedsOf(asked.seed, asked.runs, shard)) {
     if (options.signal?.aborted === true) break;
     const report = await simulate({ seed, requests: options.requests, changes });
     runs++;
@@ -31,7 +31,7 @@ export async function campaign(options: CampaignOptions): Promise<CampaignReport
     operations += report.operations;
     virtualMs += report.virtualMs;
     if (report.failure !== null) failures.push(await shrink(seed, asked, report.failure));
-    options.progress?.(runs, seeds.length, failures.length);
+    options.progress?.(runs, all, failures.length);
   }
   const shards = [{ ...shard, runs }];
   return { format: FORMAT, engine, mutant, asked, shards, runs, requests, operations, virtualMs, failures };

@@ -15,6 +15,7 @@ const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> =
   nodes: [1, 64],
   requestPages: [1, 8],
   stormTimes: [1, 1_000_000],
+  operationsPerRequest: [0, 1000],
   writeShare: [0, 1],
   "faults.fails": [0, 1],
   "faults.short": [0, 1],

@@ -44,21 +44,38 @@ export interface CampaignReport extends Ran {
   readonly failures: readonly FoundFailure[];
 }
 
+/** The most that can be meant: a report that asks for more would be worked on without an end. */
+export const MOST = { runs: 1e9, requests: 1e6, shards: 1e6, failures: 10_000 } as const;
+
 /** Seeds of a shard: every `of`-th. */
-export function seedsOf(seed: number, runs: number, { index, of }: Shard): number[] {
-  return Array.from({ length: runs }, (_, i) => seed + i).filter((_, i) => i % of === index);
+export function* seedsOf(seed: number, runs: number, { index, of }: Shard): Generator<number> {
+  for (let i = index; i < runs; i += of) yield seed + i;
+}
+
+/** How many seeds a shard has. */
+export function runsOf(runs: number, { index, of }: Shard): number {
+  return Math.max(0, Math.ceil((runs - index) / of));
 }
 
 /** What isn't there of what was asked for, a sentence each. */
 export function missingOf({ asked, shards }: CampaignReport): string[] {
   const of = shards[0]?.of ?? 1;
-  const there = new Map(shards.map((shard) => [shard.index, shard.runs]));
-  const absent = Array.from({ length: of }, (_, index) => index).filter((index) => !there.has(index));
   const short = shards.flatMap(({ index, runs }) => {
-    const all = seedsOf(asked.seed, asked.runs, { index, of }).length;
+    const all = runsOf(asked.runs, { index, of });
     return runs < all ? [`shard ${index} of ${of} was cut short: ${runs} of ${all} runs`] : [];
   });
-  return [...(absent.length === 0 ? [] : [`of ${of} shards these are missing: ${absent.join(", ")}`]), ...short];
+  return [...absentOf(shards, of), ...short];
+}
+
+function absentOf(shards: CampaignReport["shards"], of: number): string[] {
+  const NAMED = 20;
+  const there = new Set(shards.map(({ index }) => index));
+  const absent = of - there.size;
+  if (absent === 0) return [];
+  const named: number[] = [];
+  for (let index = 0; named.length < Math.min(NAMED, absent); index++) if (!there.has(index)) named.push(index);
+  const others = absent > NAMED ? ` and ${absent - NAMED} more` : "";
+  return [`of ${of} shards these are missing: ${named.join(", ")}${others}`];
 }
 
 /** JSON, by the name of its file; `lineOf` says where in it something stands. */
@@ -78,25 +95,87 @@ export function readReport(source: ReportSource): CampaignReport {
     const is = typeof report?.format === "string" ? `"${report.format}"` : "not there";
     refuse(["format"], `not a report of this pinless simulate: its "format" is ${is}, where "${FORMAT}" is read`);
   }
-  if (typeof report.engine !== "string") refuse(["engine"], '"engine" says what ran');
-  const whole = (path: readonly string[], value: unknown): void => {
-    if (!Number.isSafeInteger(value) || (value as number) < 0) refuse(path, `"${path.join(".")}" is a whole number`);
+  known([], report, REPORT_KEYS, refuse);
+  known(["asked"], report.asked, ASKED_KEYS, refuse);
+  const text = (path: readonly string[], value: unknown, most: number): void => {
+    if (typeof value !== "string" || value.length > most)
+      refuse(path, `"${path.join(".")}" is text of at most ${most} characters`);
   };
-  for (const key of ["seed", "runs", "requests"] as const) whole(["asked", key], report.asked?.[key]);
-  changesOf(report.asked.seed, report.asked.changes, (inside) => at(source, ["asked", "changes", ...inside]));
+  const whole = (path: readonly string[], value: unknown, most: number = Number.MAX_SAFE_INTEGER): void => {
+    if (!Number.isSafeInteger(value) || (value as number) < 0 || (value as number) > most)
+      refuse(path, `"${path.join(".")}" is a whole number${most < 2 ** 52 ? ` from 0 to ${most}` : ""}`);
+  };
+  const time = (path: readonly string[], value: unknown): void => {
+    if (!Number.isFinite(value) || (value as number) < 0) refuse(path, `"${path.join(".")}" is a number from 0 on`);
+  };
+  text(["engine"], report.engine, 200);
+  if (report.mutant !== null && !/^[a-z0-9-]{1,64}$/.test(String(report.mutant)))
+    refuse(["mutant"], '"mutant" is the name of one (pinless check --mutants), or null');
+  const { asked } = report;
+  whole(["asked", "seed"], asked.seed, 1e15);
+  whole(["asked", "runs"], asked.runs, MOST.runs);
+  whole(["asked", "requests"], asked.requests, MOST.requests);
+  changesOf(asked.seed, asked.changes, (inside) => at(source, ["asked", "changes", ...inside]));
   for (const key of ["runs", "requests", "operations"] as const) whole([key], report[key]);
-  if (!Array.isArray(report.shards) || report.shards.length === 0) refuse(["shards"], '"shards" says which these are');
-  report.shards.forEach((shard, i) => {
-    for (const key of ["index", "of", "runs"] as const) whole(["shards", String(i), key], shard?.[key]);
+  time(["virtualMs"], report.virtualMs);
+  list(["shards"], report.shards, 1, MOST.shards, refuse).forEach((shard, i) => {
+    const path = ["shards", String(i)];
+    known(path, shard, SHARD_KEYS, refuse);
+    whole([...path, "of"], shard.of, MOST.shards);
+    whole([...path, "index"], shard.index, shard.of - 1);
+    whole([...path, "runs"], shard.runs, runsOf(asked.runs, shard));
   });
-  if (!Array.isArray(report.failures)) refuse(["failures"], '"failures" is a list');
-  report.failures.forEach((failure, i) => {
+  list(["failures"], report.failures, 0, MOST.failures, refuse).forEach((failure, i) => {
     const path = ["failures", String(i)];
-    for (const key of ["seed", "requests"] as const) whole([...path, key], failure?.[key]);
-    if (typeof failure.what !== "string") refuse(path, "a failure says what it is");
+    known(path, failure, FAILURE_KEYS, refuse);
+    whole([...path, "seed"], failure.seed, 1e15 + MOST.runs);
+    // What's left of a failure is never more than the run that it was found in.
+    whole([...path, "requests"], failure.requests, asked.requests);
+    text([...path, "what"], failure.what, 200);
+    text([...path, "message"], failure.message, 10_000);
+    time([...path, "atMs"], failure.atMs);
     changesOf(failure.seed, failure.changes, (inside) => at(source, [...path, "changes", ...inside]));
   });
   return report;
+}
+
+const REPORT_KEYS = [
+  "format",
+  "engine",
+  "mutant",
+  "asked",
+  "shards",
+  "runs",
+  "requests",
+  "operations",
+  "virtualMs",
+  "failures",
+] as const satisfies readonly (keyof CampaignReport)[];
+const ASKED_KEYS = ["seed", "runs", "requests", "changes"] as const;
+const SHARD_KEYS = ["index", "of", "runs"] as const;
+const FAILURE_KEYS = ["seed", "requests", "changes", "what", "message", "atMs"] as const;
+
+type Refuse = (path: readonly string[], why: string) => never;
+
+/** An object, all of whose names are known. */
+function known(path: readonly string[], value: unknown, keys: readonly string[], refuse: Refuse): void {
+  const name = path.length === 0 ? "a report" : `"${path.join(".")}"`;
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    refuse(path, `${name} has ${keys.join(", ")}`);
+  const odd = Object.keys(value as object).find((key) => !keys.includes(key));
+  if (odd !== undefined) refuse([...path, odd], `${name} has no "${odd}"; it has ${keys.join(", ")}`);
+}
+
+function list<T>(
+  path: readonly string[],
+  value: readonly T[],
+  least: number,
+  most: number,
+  refuse: Refuse,
+): readonly T[] {
+  if (!Array.isArray(value) || value.length < least || value.length > most)
+    refuse(path, `"${path.join(".")}" is a list of ${least} to ${most}`);
+  return value;
 }
 
 /** `file:line: `, or of what's around it. */
