@@ -1,7 +1,5 @@
 /** `pinless bench`: what pins cost on this machine, and what leases save. */
 
-import { accessSync, constants, statSync } from "node:fs";
-import { dirname } from "node:path";
 import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError } from "commander";
 import { BenchError } from "../bench/error.js";
@@ -13,6 +11,7 @@ import { DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS } from "../bench/sizes.js";
 import { readReportFile } from "./bench-report-file.js";
 import { onInterrupt } from "./interrupt.js";
 import { complain, print } from "./output.js";
+import { whyUnwritable } from "./output-file.js";
 import { terminal, writeJson } from "./report-output.js";
 
 const FAILED = 1;
@@ -64,6 +63,8 @@ function compare({ compare: reports = [], json, file, quick }: Flags, version: s
   if (a === undefined || b === undefined || more.length > 0) command.error("error: --compare takes two reports");
   if (file !== undefined || quick !== undefined) command.error("error: --compare runs nothing: no --file, no --quick");
   try {
+    const unwritable = whyUnwritable(json, [a, b]);
+    if (unwritable !== null) throw new BenchError(unwritable);
     const comparison = compareReports(readReportFile(a), readReportFile(b), version);
     if (writeJson("bench", comparison, json)) print(renderComparison(comparison, terminal()));
   } catch (error) {
@@ -73,7 +74,7 @@ function compare({ compare: reports = [], json, file, quick }: Flags, version: s
 }
 
 async function bench(flags: Flags, version: string): Promise<void> {
-  const unwritable = flags.json === undefined || flags.json === "-" ? null : whyUnwritable(flags.json);
+  const unwritable = whyUnwritable(flags.json, [flags.file]);
   if (unwritable !== null) return fail(unwritable);
   const interrupt = onInterrupt();
   const bar = process.stderr.isTTY ? progressBar() : null;
@@ -102,16 +103,6 @@ async function bench(flags: Flags, version: string): Promise<void> {
 function show({ report, failures }: Outcome, json: string | undefined): void {
   if (writeJson("bench", report, json)) print(renderReport(report, terminal()));
   for (const failure of failures) complain("bench", failure);
-}
-
-/** Asked before the run: a minute later is too late. */
-function whyUnwritable(path: string): string | null {
-  try {
-    accessSync(dirname(path), constants.W_OK);
-    return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true ? `${path} is a directory` : null;
-  } catch (error) {
-    return (error as Error).message;
-  }
 }
 
 function fail(message: string): void {

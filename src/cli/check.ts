@@ -1,23 +1,28 @@
 /** `pinless check`: every order of what can happen in small scenarios, on the core that ships. */
 
-import { readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { SingleBar } from "cli-progress";
-import { Command } from "commander";
-import type { CaseReport, Violation } from "../simulate/check/run.js";
+import { Command, InvalidArgumentError, Option } from "commander";
+import type { CaseReport } from "../simulate/check/run.js";
 import { EXPLORED_MUTANTS, MUTANTS, mutantNamed } from "./check/mutants.js";
 import { CHECKED, type MutatedModules, mutate } from "./check/mutate.js";
 import { BUILT, runPool, type Work } from "./check/pool.js";
 import { parseScenario, ScenarioError, type ScenarioFile } from "./check/scenario-file.js";
 import { firstFailure, SIMULATED_MUTANTS } from "./check/simulated-mutants.js";
+import { checkLines, type FileReport, type MutantReport, mutantLines } from "./check-text.js";
 import { InputFileError, readInputFile } from "./input-file.js";
 import { onInterrupt } from "./interrupt.js";
-import { complain } from "./output.js";
+import { complain, print } from "./output.js";
+import { whyUnwritable } from "./output-file.js";
+import { printable } from "./printable.js";
+import { terminal, writeJson } from "./report-output.js";
 
 const FAILED = 1;
 const USAGE = 2;
 const MAX_SCENARIO_BYTES = 1 << 20;
+const MAX_THREADS = 1024;
 const DEFAULTS = fileURLToPath(new URL("../../scenarios/", import.meta.url));
 
 interface Flags {
@@ -25,26 +30,42 @@ interface Flags {
   readonly mutant?: string;
   readonly threads?: number;
   readonly json?: string | true;
-  readonly failure: string;
+  readonly failure?: string;
 }
 
 export function checkCommand(): Command {
   return new Command("check")
     .description("Explores small scenarios exhaustively, on the engine's core and a simulated machine")
     .argument("[scenario...]", "files, or names of those in scenarios/ (default: all of these)")
-    .option("--mutants", "leaves one protective step of the engine out at a time: each must be found out")
+    .addOption(
+      new Option("--mutants", "leaves one step that protects out at a time: each must be found out").conflicts(
+        "mutant",
+      ),
+    )
     .option("--mutant <name>", "with one of these steps left out: what is found then")
-    .option("--threads <n>", "how many explore at a time (default: one a core)", Number)
+    .option("--threads <n>", "how many explore at a time (default: one a core)", threads)
     .option("--json [file]", "the report as JSON, to the standard output or a file")
-    .option("--failure <file>", "where the first violation's trace goes, as JSON", "pinless-check.json")
+    .option("--failure <file>", "write the first violation's trace there, as JSON")
     .showHelpAfterError("(try pinless check --help)")
     .exitOverride()
     .action(run);
 }
 
+function threads(text: string): number {
+  const value = Number(text);
+  if (!/^\d{1,4}$/.test(text) || value < 1 || value > MAX_THREADS)
+    throw new InvalidArgumentError(`It takes a whole number from 1 to ${MAX_THREADS}.`);
+  return value;
+}
+
 async function run(names: readonly string[], flags: Flags): Promise<void> {
   try {
-    const files = readScenarios(names);
+    const { json, failure, mutant } = flags;
+    const asked = names.length > 0 ? names.map(fileOf) : filesFor(mutant);
+    const to = typeof json === "string" ? json : undefined;
+    const why = whyUnwritable(to, [...asked, failure]) ?? whyUnwritable(failure, asked);
+    if (why !== null) throw new ScenarioError(why);
+    const files = asked.map((file) => parseScenario(scenarioText(file), path.basename(file, path.extname(file)), file));
     if (flags.mutants === true) await checkMutants(files, flags, names.length === 0);
     else await check(files, flags, names.length > 0);
   } catch (error) {
@@ -54,17 +75,31 @@ async function run(names: readonly string[], flags: Flags): Promise<void> {
   }
 }
 
-function readScenarios(names: readonly string[]): ScenarioFile[] {
+/** Of the scenarios that come with pinless; with a step left out, the one that is made to show it comes first. */
+function filesFor(mutant: string | undefined): readonly string[] {
   const all = readdirSync(DEFAULTS)
     .filter((file) => file.endsWith(".yaml"))
     .sort();
-  const chosen =
-    names.length === 0
-      ? all.map((file) => path.join(DEFAULTS, file))
-      : names.map((name) => (all.includes(`${name}.yaml`) ? path.join(DEFAULTS, `${name}.yaml`) : name));
-  return chosen.map((file) => {
-    return parseScenario(scenarioText(file), path.basename(file, path.extname(file)), file);
-  });
+  const first = mutant === undefined ? null : `${mutantNamed(mutant).shows}.yaml`;
+  return [...all.filter((file) => file === first), ...all.filter((file) => file !== first)].map((file) =>
+    path.join(DEFAULTS, file),
+  );
+}
+
+/** A file, or one of those by its name. */
+function fileOf(name: string): string {
+  const shipped = path.join(DEFAULTS, `${name}.yaml`);
+  const isName = /^[\w-]+$/.test(name);
+  if (isName && existsSync(shipped)) return shipped;
+  // What can only be a path is said to be none when it's read.
+  if (!isName || existsSync(name)) return name;
+  throw new ScenarioError(`there's no file "${name}", and no scenario of that name; there are ${shippedNames()}`);
+}
+
+function shippedNames(): string {
+  return filesFor(undefined)
+    .map((file) => path.basename(file, ".yaml"))
+    .join(", ");
 }
 
 function scenarioText(file: string): string {
@@ -75,22 +110,6 @@ function scenarioText(file: string): string {
     throw error;
   }
 }
-
-/** What a report says of the cases of one file. */
-interface FileReport {
-  readonly name: string;
-  readonly about: string;
-  readonly cases: number;
-  states: number;
-  transitions: number;
-  depth: number;
-  seconds: number;
-  violations: FoundCase[];
-  /** What the scenario says doesn't hold there, and was found. */
-  expected: FoundCase[];
-}
-
-type FoundCase = Violation & { readonly case: string };
 
 /** A case that says what doesn't hold in it is as it should be only with that. */
 function judge(of: FileReport, { name, violation, expects }: CaseReport): void {
@@ -106,10 +125,10 @@ function judge(of: FileReport, { name, violation, expects }: CaseReport): void {
 async function check(files: readonly ScenarioFile[], flags: Flags, named: boolean): Promise<void> {
   const began = performance.now();
   const modules = flags.mutant === undefined ? null : mutate(mutantNamed(flags.mutant), CHECKED);
-  const reports: FileReport[] = files.map(({ name, about, cases }) => ({
+  const reports: FileReport[] = files.map(({ name, about }) => ({
     name,
     about,
-    cases: cases.length,
+    cases: 0,
     states: 0,
     transitions: 0,
     depth: 0,
@@ -122,6 +141,7 @@ async function check(files: readonly ScenarioFile[], flags: Flags, named: boolea
     const work = { modules: modules?.url ?? BUILT, orders, untilFound: modules !== null };
     const whole = await pool([work], flags, orders.length, (report, _, order) => {
       const of = reports[orders[order]!.file]!;
+      of.cases++;
       of.states += report.states;
       of.transitions += report.transitions;
       of.depth = Math.max(of.depth, report.depth);
@@ -134,64 +154,29 @@ async function check(files: readonly ScenarioFile[], flags: Flags, named: boolea
   }
 }
 
-function conclude(reports: readonly FileReport[], tookSeconds: number, flags: Flags, named: boolean): void {
-  const sum = (of: (report: FileReport) => number): number => reports.reduce((total, report) => total + of(report), 0);
+function conclude(all: readonly FileReport[], tookSeconds: number, flags: Flags, named: boolean): void {
+  // With a step left out it's over when that is found.
+  const scenarios = all.filter(({ cases }) => cases > 0);
+  const sum = (of: (report: FileReport) => number): number =>
+    scenarios.reduce((total, report) => total + of(report), 0);
   const states = sum((r) => r.states);
-  const seconds = sum((r) => r.seconds);
-  const violations = reports.flatMap((r) => r.violations);
-  const expected = reports.flatMap((r) => r.expected);
+  const cpuSeconds = sum((r) => r.seconds);
   const report = {
     format: "pinless-check/1",
     states,
     transitions: sum((r) => r.transitions),
     tookSeconds,
-    statesPerSecondAndCore: Math.round(states / seconds),
-    scenarios: reports,
+    cpuSeconds,
+    statesPerCpuSecond: Math.round(states / Math.max(cpuSeconds, 1e-6)),
+    scenarios,
   };
-  print(report, flags, () => {
-    const lines = reports.map(
-      (r) =>
-        `${r.name.padEnd(24)} ${count(r.cases).padStart(4)} cases ${count(r.states).padStart(11)} states  ${r.about}`,
-    );
-    const rate = `${count(report.statesPerSecondAndCore)} states a second and core, ${tookSeconds.toFixed(1)} s in all`;
-    return [
-      ...lines,
-      ...(named ? expected.flatMap(describe) : []),
-      ...violations.flatMap(describe),
-      `${count(states)} states: ${rate}`,
-      verdict(violations.length, expected.length),
-      "",
-    ];
-  });
-  const [first] = violations;
+  show(report, flags, (columns) => checkLines(report, named, columns));
+  const [first] = scenarios.flatMap((r) => r.violations);
   if (first === undefined) return;
-  writeFileSync(flags.failure, `${JSON.stringify(first, null, 2)}\n`);
-  process.stderr.write(`the trace is in ${flags.failure}\n`);
   process.exitCode = FAILED;
-}
-
-function verdict(violations: number, expected: number): string {
-  const harms = expected === 0 ? "" : ` but what ${count(expected)} cases expect, and it was found`;
-  return violations === 0 ? `nothing is violated${harms}` : `${count(violations)} cases are violated`;
-}
-
-function describe(violation: Violation & { readonly case: string }): string[] {
-  const steps = violation.trace.flatMap(({ what, then }, i) => [
-    `${String(i + 1).padStart(4)}  ${what}`,
-    ...then.map((line) => `        ${line}`),
-  ]);
-  return ["", violation.case, ...steps, `  ==  ${violation.message}`, ""];
-}
-
-interface MutantReport {
-  readonly name: string;
-  readonly leavesOut: string;
-  killed: boolean;
-  /** The invariant that was found broken, and where. */
-  invariant: string | null;
-  message: string | null;
-  case: string | null;
-  states: number;
+  if (flags.failure === undefined) return;
+  writeJson("check", first, flags.failure);
+  process.stderr.write(`the trace is in ${printable(flags.failure)}\n`);
 }
 
 /** `all`: also those that random runs show, not only what scenarios that were named do. */
@@ -222,13 +207,7 @@ async function checkMutants(files: readonly ScenarioFile[], flags: Flags, all: b
   }
   if (all) await simulateMutants(reports);
   const alive = reports.filter(({ killed }) => !killed);
-  print({ format: "pinless-check-mutants/1", mutants: reports }, flags, () => [
-    ...reports.map((m) => `${m.killed ? "killed" : "ALIVE "} ${m.name.padEnd(32)} ${m.message ?? m.leavesOut}`),
-    alive.length === 0
-      ? `all ${reports.length} are found out`
-      : `${alive.length} of ${reports.length} are not found out`,
-    "",
-  ]);
+  show({ format: "pinless-check-mutants/1", mutants: reports }, flags, (columns) => mutantLines(reports, columns));
   if (alive.length > 0) process.exitCode = FAILED;
 }
 
@@ -280,13 +259,7 @@ async function pool(
   return interrupt.exitCode === null;
 }
 
-function print(report: object, { json }: Flags, text: () => readonly string[]): void {
-  const asJson = `${JSON.stringify(report, null, 2)}\n`;
-  if (json === true || json === "-") process.stdout.write(asJson);
-  else process.stdout.write(text().join("\n"));
-  if (typeof json === "string" && json !== "-") writeFileSync(json, asJson);
-}
-
-function count(n: number): string {
-  return Math.round(n).toLocaleString("en");
+/** As JSON to the standard output, or as text, and as JSON to a file. */
+function show(report: object, { json }: Flags, lines: (columns: number) => readonly string[]): void {
+  if (writeJson("check", report, json === true ? "-" : json)) print(lines(terminal().columns).join("\n"));
 }

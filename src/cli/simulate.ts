@@ -18,6 +18,7 @@ import { engineName } from "./engine-name.js";
 import { onInterrupt } from "./interrupt.js";
 import { parseJson } from "./json-source.js";
 import { complain, print, printJson } from "./output.js";
+import { whyUnwritable } from "./output-file.js";
 import { writeJson } from "./report-output.js";
 import { renderCampaign, reportOf, toReplay } from "./simulate-report.js";
 import { whatIf } from "./what-if.js";
@@ -68,13 +69,17 @@ export function simulateCommand(version: string): Command {
     .addOption(new Option("--trace", "one run: everything that happens, line by line").conflicts(["shard", "json"]))
     .option("--mutant <name>", "with one protective step of the engine left out, as in check")
     .addOption(
-      new Option("--merge <file...>", "run nothing, add up the JSON of shards").conflicts([...RUN_ONLY, "replay"]),
+      new Option("--merge <file...>", "run nothing, add up the JSON of shards").conflicts([
+        ...RUN_ONLY,
+        "seed",
+        "replay",
+      ]),
     )
     .addOption(
       new Option(
         "--replay <file>",
         "has the failures of such a JSON once more; exits with 1 if there are any",
-      ).conflicts(RUN_ONLY),
+      ).conflicts([...RUN_ONLY, "seed", "json"]),
     )
     .addOption(
       new Option(
@@ -147,10 +152,12 @@ async function load(modules: URL): Promise<Simulation> {
 
 async function run(flags: Flags, version: string): Promise<void> {
   const engine = engineName(version);
-  if (flags.calibrate === true) return calibration(engine, flags.seed, flags.json);
   if (flags.whatIf !== undefined) return whatIf({ ...flags, whatIf: flags.whatIf }, engine);
   try {
-    if (flags.merge !== undefined) conclude(merge(flags.merge.map(reportOf)), flags);
+    const unwritable = whyUnwritable(flags.json, [...(flags.merge ?? []), flags.replay]);
+    if (unwritable !== null) throw new InputError(unwritable);
+    if (flags.calibrate === true) calibration(engine, flags.seed, flags.json);
+    else if (flags.merge !== undefined) conclude(merge(flags.merge.map(reportOf)), flags);
     else if (flags.replay !== undefined) await replay(flags.replay, engine);
     else {
       const { seed, change: changes = {}, mutant = null } = flags;

@@ -6,8 +6,9 @@ import { readStudy } from "../simulate/what-if/plan.js";
 import { runStudy } from "../simulate/what-if/study.js";
 import { onInterrupt } from "./interrupt.js";
 import { complain, print } from "./output.js";
+import { whyUnwritable } from "./output-file.js";
 import { terminal, writeJson } from "./report-output.js";
-import { readWhatIf } from "./what-if-file.js";
+import { readWhatIf, whatIfFile } from "./what-if-file.js";
 import { renderStudy } from "./what-if-text.js";
 
 const FAILED = 1;
@@ -24,7 +25,10 @@ export async function whatIf({ whatIf: path, seed, json }: WhatIfFlags, engine: 
   const interrupt = onInterrupt();
   const bar = progressBar();
   try {
-    const study = readStudy(readWhatIf(path));
+    const file = whatIfFile(path);
+    const unwritable = whyUnwritable(json, [file]);
+    if (unwritable !== null) throw new WhatIfError("ERR_WHAT_IF_UNWRITABLE", unwritable, null);
+    const study = readStudy(readWhatIf(file));
     const report = await runStudy(study, {
       engine,
       seed,

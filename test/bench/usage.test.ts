@@ -61,7 +61,7 @@ test("a file that isn't there, is a directory or is too small", async () => {
 });
 
 test("a place for the JSON that can't be written", async () => {
-  await fails(["--json", path.join(directory, "nowhere", "figures.json")], /ENOENT/);
+  await fails(["--json", path.join(directory, "nowhere", "figures.json")], /no directory for it \(ENOENT\)/);
   await fails(["--json", directory], /is a directory/);
 });
 

@@ -1,6 +1,6 @@
 // `pinless check` as a command: what it says of scenarios that hold, of those that can't be read, and of an engine with a step left out.
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { linkSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import ts from "typescript";
@@ -44,7 +44,7 @@ test("what Linux does without an engine is found as expected; and it's an error 
   assert.equal(found.code, 0, found.stderr);
   assert.match(
     found.stdout,
-    /^ +== {2}NO_STALE_IO: a goes to a frame that isn't page 0's any more \(its buffer is registered\)$/m,
+    /^ +== {2}NO_STALE_IO: a goes to a frame that isn't page 0's any more \(its buffer is\n +registered\)$/m,
   );
   assert.match(found.stdout, /^nothing is violated but what 3 cases expect, and it was found$/m);
   const directory = scratchDirectory(t);
@@ -189,4 +189,43 @@ test("a scenario of one request is explored by every scheme", async (t) => {
   const { code, stdout, stderr } = await check([file]);
   assert.deepEqual([code, stderr], [0, ""]);
   assert.match(stdout, /^one +4 cases +\d+ states {2}one$/m);
+});
+
+test("with a step left out only what ran is listed, what shows it first; nothing is written that wasn't asked for", async (t) => {
+  const cwd = scratchDirectory(t);
+  const url = MAIN;
+  const source = `process.chdir(${JSON.stringify(cwd)}); await import(${JSON.stringify(url)});`;
+  const ended = await runModule(source, { args: ["check", "--mutant", "no-populate", "--threads", "1"] });
+  assert.equal(ended.code, 1, ended.stderr);
+  assert.match(ended.stdout, /^clean-pages /);
+  assert.doesNotMatch(ended.stdout, / 0 states/);
+  for (const line of ended.stdout.split("\n")) assert.ok(line.length <= 80, line);
+  assert.deepEqual([readdirSync(cwd), ended.stderr], [[], ""]);
+});
+
+test("what is wrong with the command line is said before anything runs, with what to give", async (t) => {
+  const directory = scratchDirectory(t);
+  const scenario = path.join(directory, "mine.yaml");
+  writeFileSync(scenario, "about: one\nrequests: [read page 0]\n");
+  const link = path.join(directory, "link");
+  linkSync(scenario, link);
+  for (const [args, message] of [
+    [["--threads", "0"], /argument '0' is invalid. It takes a whole number from 1 to 1024/],
+    [["--threads", "NaN"], /It takes a whole number/],
+    [["--threads", "1e99"], /It takes a whole number/],
+    [["--thread", "1"], /Did you mean --threads/],
+    [["--mutant", "x", "--mutants"], /cannot be used with/],
+    [["--mutant", "x"], /there's no mutant "x"; there are /],
+    [["no-such"], /there's no file "no-such", and no scenario of that name; there are .*unmap/],
+    [[directory], /is a directory/],
+    [[scenario, "--json", scenario], /mine\.yaml would replace .*mine\.yaml, which is read/],
+    [[scenario, "--failure", link], /link would replace .*mine\.yaml, which is read/],
+    [[scenario, "--json", path.join(directory, "a", "b")], /can't be written: there's no directory for it/],
+    [[scenario, "--json", directory], /is a directory: give the name of a file/],
+  ] as const) {
+    const { code, stdout, stderr } = await check(args);
+    assert.deepEqual([code, stdout], [2, ""], args.join(" "));
+    assert.match(stderr, message, args.join(" "));
+  }
+  assert.equal(readFileSync(scenario, "utf8"), "about: one\nrequests: [read page 0]\n");
 });

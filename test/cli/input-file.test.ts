@@ -46,13 +46,14 @@ test("every command that reads files refuses those without an end, and those nes
     [deep, /^pinless \w+: .*deep.*it's nested too deeply.*\n$/],
     ["/nowhere/file", /^pinless \w+: .*\/nowhere\/file can't be read: there's no such file \(ENOENT\).*\n$/],
   ] as const) {
-    for (const args of [
+    const kinds = [
       ["check", file],
       ["simulate", "--what-if", file],
       ["simulate", "--merge", file],
       ["simulate", "--replay", file],
       ["bench", "--compare", file, file],
-    ]) {
+    ];
+    for (const args of kinds) {
       const { code, stdout, stderr } = await runCommand(args);
       assert.match(stderr, message, args.join(" "));
       assert.deepEqual([code === 1 || code === 2, stdout], [true, ""], args.join(" "));

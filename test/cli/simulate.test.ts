@@ -58,9 +58,25 @@ test("what can't be meant is said in a line, and nothing runs", async (t) => {
       /^pinless simulate: .*none\.json can't be read: there's no such file \(ENOENT\)$/m,
     ],
     [["--replay", broken, "--runs", "3"], /cannot be used with/],
+    [["--runs", "0"], /argument '0' is invalid. It takes a whole number from 1 to/],
+    [["--requests", "1e99"], /It takes a whole number from 1 to 1,000,000/],
+    [["--runs", "3", "--shard", "5/9"], /of 3 runs none is in shard 5 of 9/],
+    [["--trace", "--runs", "3"], /--trace is of one run, not of 3/],
+    [["--trace", "--json", "-"], /cannot be used with/],
+    [["--run", "3"], /unknown option '--run'/],
+    [["--merge", broken, "--json", broken], /would replace .*broken\.json, which is read/],
   ] as const) {
     const { code, stdout, stderr } = await simulate(args);
     assert.deepEqual([code, stdout], [2, ""], args.join(" "));
     assert.match(stderr, message);
   }
+});
+
+test("--what-if takes the name of a file that comes with pinless; of another it says which there are", async () => {
+  const named = await simulate(["--what-if", "one-machine", "--json", "-"]);
+  assert.equal(named.code, 0, named.stderr);
+  assert.ok(JSON.parse(named.stdout).points.length > 0);
+  const { code, stdout, stderr } = await simulate(["--what-if", "no-machine"]);
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.match(stderr, /^pinless simulate: no-machine: there's no such file: give .* or one of .*one-machine\.json/);
 });

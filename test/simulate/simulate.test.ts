@@ -179,7 +179,30 @@ test("a report of another format, engine or campaign is refused, with its line; 
   const line = 1 + lines.findIndex((text) => text.includes("writeShare"));
   refuses([{ ...report, failures: [failure] }], new RegExp(`^a:${line}: "writeShare" is a number from 0 to 1`));
   const whole: CampaignReport = { ...report, failures: [{ ...failure, changes: { writeShare: 0.5 } }] };
-  assert.deepEqual(readReport(sourceOf("a", whole)), whole);
+  assert.deepEqual(readReport(sourceOf("a", { ...whole, asked: { ...whole.asked, requests: 10 } })), whole);
+  // What would be worked on without an end, or printed as it is.
+  const right = { ...failure, changes: {} };
+  for (const [changed, message] of [
+    [{ shards: [{ index: 0, of: 4e9, runs: 1 }] }, /"shards.0.of" is a whole number from 0 to 1000000/],
+    [{ shards: [{ index: 3, of: 2, runs: 1 }] }, /"shards.0.index" is a whole number from 0 to 1/],
+    [{ shards: [{ index: 0, of: 2, runs: 5 }] }, /"shards.0.runs" is a whole number from 0 to 1/],
+    [{ shards: [null] }, /"shards.0" has index, of, runs/],
+    [{ asked: { ...report.asked, runs: 1e12 } }, /"asked.runs" is a whole number from 0 to 1000000000/],
+    [{ asked: { ...report.asked, requests: 1e9 } }, /"asked.requests" is a whole number from 0 to 1000000/],
+    [{ asked: null }, /"asked" has seed, runs, requests, changes/],
+    [{ failures: [{ ...right, requests: 1e12 }] }, /"failures.0.requests" is a whole number from 0 to 10/],
+    [{ failures: [{ ...right, message: 5 }] }, /"failures.0.message" is text/],
+    [{ failures: [{ ...right, atMs: "soon" }] }, /"failures.0.atMs" is a number/],
+    [{ failures: [null] }, /"failures.0" has seed/],
+    [{ mutant: "x; rm -rf" }, /"mutant" is the name of one/],
+    [{ engine: "x".repeat(1000) }, /"engine" is text of at most 200/],
+    [{ odd: 1 }, /a report has no "odd"; it has format, engine/],
+    [{ virtualMs: -1 }, /"virtualMs" is a number/],
+  ] as const)
+    refuses([{ ...report, ...changed }], message);
+  const many = { ...report, shards: [{ index: 5, of: 1e6, runs: 0 }] };
+  const [absent] = missingOf(merge([sourceOf("a", many)]));
+  assert.match(absent!, /^of 1000000 shards these are missing: 0, 1, 2, 3, 4, 6, .* and 999979 more$/);
 });
 
 test("changes that no run could have are refused", () => {

@@ -2,6 +2,7 @@
 
 export const WHAT_IF_CODES = {
   ERR_WHAT_IF_UNREADABLE: "the file can't be read",
+  ERR_WHAT_IF_UNWRITABLE: "the report can't go where it's to go",
   ERR_WHAT_IF_JSON: "the file isn't JSON",
   ERR_WHAT_IF_WORD: "a word that no what-if file has",
   ERR_WHAT_IF_VALUE: "a value that can't be meant",
