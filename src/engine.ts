@@ -185,11 +185,11 @@ export class PortableEngine {
       checkBoolean("inherit", options.inherit);
       return this.#fileArena(options);
     }
-    checkOptions("engine.arena", options, ["bytes", "hugePages", "inherit", "file"]);
-    checkBoolean("hugePages", options.hugePages);
-    checkBoolean("inherit", options.inherit);
-    if (!Number.isSafeInteger(options.bytes) || options.bytes < 1)
-      throw argumentError("ERR_OUT_OF_RANGE", `an arena of ${String(options.bytes)} bytes can't be made`);
+    checkOptions("engine.arena", options ?? {}, ["bytes", "hugePages", "inherit", "file"]);
+    checkBoolean("hugePages", options?.hugePages);
+    checkBoolean("inherit", options?.inherit);
+    if (!Number.isSafeInteger(options?.bytes) || options.bytes < 1)
+      throw argumentError("ERR_OUT_OF_RANGE", `bytes must be a positive integer. Received ${String(options?.bytes)}`);
     return this.#newArena(options, ANONYMOUS);
   }
 
