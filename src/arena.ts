@@ -189,7 +189,8 @@ export class Arena {
   }
 
   /**
-   * Makes huge pages of the range (whole huge pages around it). What couldn't be is in the report's `busy`; so is a huge page only a part
+   * Makes huge pages of the range (whole huge pages around it). Pages that are missing (discarded, or in swap) are brought back first, so
+   * all of the range is in memory then. What couldn't be is in the report's `busy`, and why is its `reason`; so is a huge page only a part
    * of which is read-only. Rejects with `ERR_PINLESS_NO_HUGE_PAGES` on a kernel that can't; of a file, whose page sizes are its filesystem's
    * business, with `ERR_PINLESS_UNSUPPORTED`.
    */
@@ -206,7 +207,8 @@ export class Arena {
 
   /**
    * Sends the range out, to swap, or to its file (with `writeback` first: rejects as that does); the next use brings it back. Anonymous
-   * memory without swap is `ERR_PINLESS_NO_SWAP`. Of a file, `busy` are also pages that somebody else has mapped.
+   * memory without swap is `ERR_PINLESS_NO_SWAP`. `busy` are also pages that somebody else has: a child, with `inherit`, or of a file
+   * whoever has mapped it.
    */
   async pageOut(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();

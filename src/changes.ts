@@ -69,6 +69,7 @@ export class Changes {
   ): Promise<OperationReport> {
     return this.during(parts, async () => {
       const total = { pages: 0, done: 0, busy: 0, waited: 0 };
+      let reason: string | undefined;
       for (const { segment, part } of parts) {
         const whole = alignOut(part, unit);
         const { result, waitedMs } = await this.invalidate(whole, event, async () => run(whole, segment));
@@ -77,8 +78,9 @@ export class Changes {
         total.done += result.done;
         total.busy += result.busy;
         total.waited = Math.max(total.waited, waitedMs);
+        reason ??= result.reason;
       }
-      return { event, ...total };
+      return reason === undefined ? { event, ...total } : { event, ...total, reason };
     });
   }
 
@@ -130,11 +132,13 @@ export class Changes {
 }
 
 function together(one: MemoryResult, other: MemoryResult): MemoryResult {
+  const reason = one.reason ?? other.reason;
   return {
     pages: one.pages + other.pages,
     done: one.done + other.done,
     busy: one.busy + other.busy,
     errno: one.errno !== 0 ? one.errno : other.errno,
     huge: one.huge === null ? other.huge : [...one.huge, ...(other.huge ?? [])],
+    ...(reason === undefined ? {} : { reason }),
   };
 }

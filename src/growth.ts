@@ -92,7 +92,12 @@ export class Growth {
     const whole = alignUp(bytes, HUGE_PAGE_BYTES);
     const { memory, describe } = this.#host;
     // All of it will be populated: more than there is would end some process, and most likely this one.
-    if (whole > memory.availableBytes()) throw systemError(describe, -ENOMEM, "mmap");
+    const noRoom = memory.explainNoRoom(whole);
+    if (noRoom !== null) {
+      const error = systemError(describe, -ENOMEM, "mmap");
+      error.message += `: ${noRoom}`;
+      throw error;
+    }
     const { inherit = false, hugePages = true } = this.#options;
     for (const room of this.#roomFor(whole)) {
       const at = { address: room.range.start, bytes: room.range.end - room.range.start };

@@ -7,6 +7,7 @@ import { Kept } from "./core/kept.js";
 import type { EngineOptions, EngineSettings } from "./core/options.js";
 import { settingsOf } from "./core/options.js";
 import { PortableEngine, startFirst } from "./engine.js";
+import { explainMemoryLimit } from "./events/memory-limits.js";
 import { monitorEnded, monitorStarted, openFollower, openWatchdog, ourTids, reading } from "./events/monitor.js";
 import { openPressure } from "./events/pressure.js";
 import type { File } from "./files/file.js";
@@ -33,7 +34,7 @@ export type { EngineStats, Released } from "./core/stats.js";
 export type { File } from "./files/file.js";
 export { type Probe, probe } from "./linux/probe.js";
 
-const memory = new MemoryThread(ourTids);
+const memory = new MemoryThread(ourTids, explainMemoryLimit);
 
 const host: Host = {
   memory,

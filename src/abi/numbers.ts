@@ -216,7 +216,9 @@ export const MAGIC = {
 
 export const RESOURCE = { RLIMIT_MEMLOCK: 8 } as const;
 
-export const PRCTL = { PR_SET_THP_DISABLE: 41 } as const;
+export const PRCTL = { PR_SET_THP_DISABLE: 41, PR_GET_THP_DISABLE: 42 } as const;
+
+export const FALLOC = { FALLOC_FL_KEEP_SIZE: 1 } as const;
 
 export const DLFCN = { RTLD_NOW: 2, RTLD_NOLOAD: 4, RTLD_NODELETE: 0x1000 } as const;
 
@@ -273,6 +275,7 @@ export const NUMBERS: readonly {
   { headers: ["linux/magic.h"], values: MAGIC },
   { headers: ["sys/resource.h"], values: RESOURCE },
   { headers: ["sys/prctl.h"], values: PRCTL },
+  { headers: ["linux/falloc.h"], values: FALLOC },
   { headers: ["dlfcn.h"], values: DLFCN },
   { headers: ["errno.h"], values: ERRNO },
 ];

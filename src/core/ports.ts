@@ -173,8 +173,8 @@ export interface Memory {
   explainNoMigration(): string | null;
   /** The nodes that have memory which this process may use. */
   nodes(): readonly number[];
-  /** Bytes that can be had without others being killed for them. */
-  availableBytes(): number;
+  /** One sentence: why so many bytes can't be had without somebody being killed for them, and whose limit that is. Null: they can. */
+  explainNoRoom(bytes: number): string | null;
 }
 
 /** Time and turns. */
@@ -248,6 +248,8 @@ export interface OperationReport {
   readonly busy: number;
   /** How long it waited for I/O and leases, in milliseconds. */
   readonly waited: number;
+  /** Where pages were refused (`busy`): why, and what to change. Of several reasons the first. */
+  readonly reason?: string;
   /** Why there was nothing to do. */
   readonly skipped?: string;
 }

@@ -125,10 +125,18 @@ export async function probe(path = "."): Promise<Probe> {
 
 /** Memory and swap that are there for the asking, by the kernel's own estimate. */
 export function availableBytes(): number {
+  return meminfoBytes("MemAvailable") + availableSwapBytes();
+}
+
+export function availableSwapBytes(): number {
+  return meminfoBytes("SwapFree");
+}
+
+/** Infinity where there's no such file. */
+function meminfoBytes(name: string): number {
   const text = readText("/proc/meminfo");
   if (text === null) return Number.POSITIVE_INFINITY;
-  const kib = (name: string): number => Number(new RegExp(`^${name}:\\s*(\\d+) kB`, "m").exec(text)?.[1] ?? 0);
-  return (kib("MemAvailable") + kib("SwapFree")) * 1024;
+  return Number(new RegExp(`^${name}:\\s*(\\d+) kB`, "m").exec(text)?.[1] ?? 0) * 1024;
 }
 
 export function hasSwap(): boolean {

@@ -1,7 +1,7 @@
 /** The operations on memory that is a mapping of a file. */
 
 import { fstatSync, ftruncateSync } from "node:fs";
-import { ERRNO, MMAN } from "../abi/numbers.js";
+import { ERRNO, FALLOC, MMAN } from "../abi/numbers.js";
 import type { MemoryRequest, MemoryResult } from "../core/ports.js";
 import type { Range } from "../core/ranges.js";
 import { fallocate, madvise, mapOver, msync } from "../linux/libc.js";
@@ -9,20 +9,31 @@ import { inOne } from "./pieces.js";
 
 const READ_WRITE = MMAN.PROT_READ | MMAN.PROT_WRITE;
 
-/** With room on the device, where the filesystem can promise that: a store that finds none ends the process. */
+/**
+ * With room on the device, where the filesystem can promise that: a store that finds none ends the process. Where there isn't room for all
+ * of it the file is as long as before, and what was found for it is free again.
+ */
 export function extendFile(range: Range, { file }: MemoryRequest): MemoryResult {
   const { fd, position } = file!;
   const { size } = fstatSync(fd);
   const end = position + range.end - range.start;
   if (size >= end) return inOne(range, 0);
-  const allocated = fallocate(fd, size, end - size);
-  if (allocated !== -ERRNO.EOPNOTSUPP) return inOne(range, allocated);
-  try {
-    ftruncateSync(fd, end);
-    return inOne(range, 0);
-  } catch (error) {
-    return inOne(range, (error as { errno: number }).errno);
-  }
+  // First the room and then the length, so that a file that somebody else makes longer meanwhile isn't taken for ours.
+  const allocated = fallocate(fd, FALLOC.FALLOC_FL_KEEP_SIZE, size, end - size);
+  if (allocated === 0) return inOne(range, fallocate(fd, 0, size, end - size));
+  if (allocated === -ERRNO.EOPNOTSUPP) return inOne(range, extendWithoutRoom(fd, size, end));
+  // Cutting it off where it ends frees what lies behind.
+  if (fstatSync(fd).size === size) ftruncateSync(fd, size);
+  return inOne(range, allocated);
+}
+
+/** Some filesystems promise room only with the length (NFS), others not at all. */
+function extendWithoutRoom(fd: number, size: number, end: number): number {
+  const allocated = fallocate(fd, 0, size, end - size);
+  if (allocated === 0) return 0;
+  if (allocated === -ERRNO.EOPNOTSUPP) ftruncateSync(fd, end);
+  else if (fstatSync(fd).size <= end) ftruncateSync(fd, size);
+  return allocated === -ERRNO.EOPNOTSUPP ? 0 : allocated;
 }
 
 /** Nothing of it is read before it's used. */

@@ -3,12 +3,15 @@
 import { ERRNO, MMAN } from "../abi/numbers.js";
 import type { MemoryRequest, MemoryResult } from "../core/ports.js";
 import type { Range } from "../core/ranges.js";
+import { explainRefusal } from "../core/refusals.js";
 import { madvise, movePages, mprotect } from "../linux/libc.js";
+import { collapse } from "./collapse.js";
 import { extendFile, mapFile, mapZeros, writeback } from "./mapped-file.js";
 import { migrate } from "./migrate.js";
-import { presentPages, residentPages } from "./pagemap.js";
+import { pageOut } from "./page-out.js";
+import { presentPages } from "./pagemap.js";
 import { persistently } from "./patience.js";
-import { hugePageBytes, inOne, PAGE_BYTES, pagesOf, pieces } from "./pieces.js";
+import { inOne, PAGE_BYTES, pagesOf, pieces } from "./pieces.js";
 
 export function runOperation(request: MemoryRequest): MemoryResult {
   const range = { start: request.address, end: request.address + request.bytes };
@@ -18,15 +21,18 @@ export function runOperation(request: MemoryRequest): MemoryResult {
     case "prepare":
       return prepare(range, request);
     case "discard":
-      return simple(range, (piece) => madvise(piece.start, piece.end - piece.start, MMAN.MADV_DONTNEED));
+      return explained(request, simple(range, discard));
     case "discardLazily":
-      return simple(range, (piece) => madvise(piece.start, piece.end - piece.start, MMAN.MADV_FREE));
+      return explained(
+        request,
+        simple(range, (piece) => madvise(piece.start, piece.end - piece.start, MMAN.MADV_FREE)),
+      );
     case "collapse":
       return collapse(range);
     case "pageOut":
       return pageOut(range);
     case "migrate":
-      return migrate(range, request.node!, { movePages, touch });
+      return explained(request, migrate(range, request.node!, { movePages, touch }));
     case "makeReadOnly":
       return protect(range, MMAN.PROT_READ);
     case "makeWritable":
@@ -58,6 +64,17 @@ function prepare(range: Range, { inherit, hugePages }: MemoryRequest): MemoryRes
   return { ...populated, huge: collapse(range).huge };
 }
 
+/** With what its errno means. */
+function explained({ operation }: MemoryRequest, result: MemoryResult): MemoryResult {
+  return result.busy === 0 ? result : { ...result, reason: explainRefusal(operation, result.errno) };
+}
+
+function discard({ start, end }: Range): number {
+  const errno = madvise(start, end - start, MMAN.MADV_DONTNEED);
+  // What is locked (mlock) has an advice of its own, from 5.18 on.
+  return errno === -ERRNO.EINVAL ? madvise(start, end - start, MMAN.MADV_DONTNEED_LOCKED) : errno;
+}
+
 /** An operation whose return value says it all. */
 function simple(range: Range, operate: (piece: Range) => number): MemoryResult {
   let done = 0;
@@ -70,23 +87,6 @@ function simple(range: Range, operate: (piece: Range) => number): MemoryResult {
   return { pages: pagesOf(range), done, busy: pagesOf(range) - done, errno, huge: [] };
 }
 
-function collapse(range: Range): MemoryResult {
-  const huge: Range[] = [];
-  let errno = 0;
-  let done = 0;
-  for (const piece of pieces(range)) {
-    const result =
-      piece.end - piece.start === hugePageBytes
-        ? persistently(() => madvise(piece.start, hugePageBytes, MMAN.MADV_COLLAPSE))
-        : -ERRNO.EINVAL;
-    if (result === 0) {
-      huge.push(piece);
-      done += pagesOf(piece);
-    } else errno = result;
-  }
-  return { pages: pagesOf(range), done, busy: pagesOf(range) - done, errno, huge };
-}
-
 /** In one call, so that it's done or not done: where the range was one mapping, what is refused has changed nothing. */
 function protect(range: Range, protection: number): MemoryResult {
   return inOne(range, mprotect(range.start, range.end - range.start, protection));
@@ -95,29 +95,4 @@ function protect(range: Range, protection: number): MemoryResult {
 /** Loads from pages that are in memory: what NUMA balancing has hidden is there again. */
 function touch(pages: readonly number[]): void {
   for (const page of presentPages(pages)) madvise(page, PAGE_BYTES, MMAN.MADV_POPULATE_READ);
-}
-
-/** The call says 0 whatever it did, so what left is counted in the page tables; one call leaves a page or two of 512. */
-function pageOut(range: Range): MemoryResult {
-  let busy = 0;
-  for (const piece of pieces(range)) {
-    let left = pagesOf(piece);
-    persistently((patience) => {
-      const result = madvise(piece.start, piece.end - piece.start, MMAN.MADV_PAGEOUT);
-      if (result < 0) return result;
-      const resident = residentPages(piece);
-      // Pages on their way to a slow disk aren't held by anybody: they have all the time they need, as long as they go.
-      if (resident < left) patience.renew();
-      left = resident;
-      return left === 0 ? 0 : -ERRNO.EAGAIN;
-    });
-    busy += left;
-  }
-  return {
-    pages: pagesOf(range),
-    done: pagesOf(range) - busy,
-    busy,
-    errno: busy === 0 ? 0 : -ERRNO.EAGAIN,
-    huge: [],
-  };
 }

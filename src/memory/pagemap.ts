@@ -1,7 +1,9 @@
-/** What the page tables say: /proc/self/pagemap, which everyone can read for their own memory. */
+/** What the page tables say: /proc/self/pagemap, which everyone can read for their own memory, unless they have become another user. */
 
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { ERRNO } from "../abi/numbers.js";
 import type { Range } from "../core/ranges.js";
+import { mincore, movePages } from "../linux/libc.js";
 import { PAGE_BYTES, pagesOf } from "./pieces.js";
 
 const ENTRY_BYTES = 8;
@@ -12,8 +14,13 @@ const EXCLUSIVE = 0x01;
 
 /** The highest byte of each page's entry. */
 function entries(range: Range): Uint8Array {
+  let fd: number;
+  try {
+    fd = openSync("/proc/self/pagemap", "r");
+  } catch {
+    return residency(range);
+  }
   const bytes = new Uint8Array(pagesOf(range) * ENTRY_BYTES);
-  const fd = openSync("/proc/self/pagemap", "r");
   try {
     readSync(fd, bytes, 0, bytes.length, (range.start / PAGE_BYTES) * ENTRY_BYTES);
   } finally {
@@ -22,15 +29,30 @@ function entries(range: Range): Uint8Array {
   return bytes.filter((_, i) => i % ENTRY_BYTES === ENTRY_BYTES - 1);
 }
 
+/** The same by a call that needs no file (after setuid, without /proc or descriptors): only whether pages are in memory. */
+function residency({ start, end }: Range): Uint8Array {
+  const pages = new Uint8Array((end - start) / PAGE_BYTES);
+  const errno = mincore(start, end - start, pages);
+  return pages.map((page) => (errno === 0 && (page & 1) === 0 ? 0 : PRESENT | EXCLUSIVE));
+}
+
 /**
- * Pages of the range that are in memory, and a file's or this process's alone. Others are the shared zero page, which a split huge page of
- * zeros maps, and which holds no memory.
+ * Pages of the range that are in memory: `held` are a file's or this process's alone, `shared` another process's too, or merged. Neither is
+ * the page of zeros, which a split huge page of zeros maps, and which holds no memory.
  */
-export function residentPages(range: Range): number {
-  return entries(range).reduce(
-    (sum, entry) => ((entry & PRESENT) !== 0 && (entry & (EXCLUSIVE | OF_FILE)) !== 0 ? sum + 1 : sum),
-    0,
-  );
+export function leftIn(range: Range): { held: number; shared: number } {
+  let held = 0;
+  const others: number[] = [];
+  for (const [i, entry] of entries(range).entries()) {
+    if ((entry & PRESENT) === 0) continue;
+    if ((entry & (EXCLUSIVE | OF_FILE)) !== 0) held++;
+    else others.push(range.start + i * PAGE_BYTES);
+  }
+  if (others.length === 0) return { held, shared: 0 };
+  // move_pages says where a page is, and EFAULT of the page of zeros.
+  const where = new Int32Array(others.length);
+  const refused = movePages(others, null, where) < 0;
+  return { held, shared: refused ? others.length : where.filter((node) => node !== -ERRNO.EFAULT).length };
 }
 
 /** Those of the pages that are in memory; they are of one piece. */
@@ -38,4 +60,21 @@ export function presentPages(pages: readonly number[]): readonly number[] {
   const start = Math.min(...pages);
   const found = entries({ start, end: Math.max(...pages) + PAGE_BYTES });
   return pages.filter((page) => (found[(page - start) / PAGE_BYTES]! & PRESENT) !== 0);
+}
+
+/** What smaps says of the mapping that the range begins in, two letters a flag (Documentation/filesystems/proc.rst); none where that can't be read. */
+export function mappingFlags({ start }: Range): readonly string[] {
+  let text: string;
+  try {
+    text = readFileSync("/proc/self/smaps", "latin1");
+  } catch {
+    return [];
+  }
+  let inside = false;
+  for (const line of text.split("\n")) {
+    const bounds = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line);
+    if (bounds !== null) inside = start >= Number(`0x${bounds[1]}`) && start < Number(`0x${bounds[2]}`);
+    else if (inside && line.startsWith("VmFlags:")) return line.slice("VmFlags:".length).trim().split(" ");
+  }
+  return [];
 }

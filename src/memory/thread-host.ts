@@ -36,9 +36,14 @@ const IDLE_MS = 2000;
  */
 export class MemoryThread implements Memory {
   readonly #lanes: Lanes<MemoryRequest, MemoryResult>;
+  readonly #explainLimit: (bytes: number) => string | null;
 
-  /** `tids`: shared words, where the threads note their numbers. There are as many threads at most. */
-  constructor(tids: Int32Array) {
+  /**
+   * `tids`: shared words, where the threads note their numbers. There are as many threads at most. `explainLimit`: which limit of the
+   * process so many bytes would go beyond, in one sentence; or null.
+   */
+  constructor(tids: Int32Array, explainLimit: (bytes: number) => string | null) {
+    this.#explainLimit = explainLimit;
     const used = new Set<number>();
     this.#lanes = new Lanes(() => new MemoryWorker(tids, used), tids.length);
   }
@@ -57,8 +62,10 @@ export class MemoryThread implements Memory {
     return this.#lanes.end();
   }
 
-  availableBytes(): number {
-    return availableBytes();
+  explainNoRoom(bytes: number): string | null {
+    const available = availableBytes();
+    if (bytes <= available) return this.#explainLimit(bytes);
+    return `an arena of ${bytes} bytes: this machine has ${available} of memory and swap left (MemAvailable and SwapFree in /proc/meminfo)`;
   }
 
   hasSwap(): boolean {

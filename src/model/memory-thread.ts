@@ -2,6 +2,7 @@
 
 import { EBADF, type Mapping, type Memory, type MemoryRequest, type MemoryResult } from "../core/ports.js";
 import { alignDown, intersect, type Range } from "../core/ranges.js";
+import { explainRefusal } from "../core/refusals.js";
 import { PAGE_BYTES } from "./contents.js";
 import type { Descriptor } from "./files.js";
 import type { Flusher } from "./flusher.js";
@@ -14,8 +15,9 @@ const EACCES = 13;
 const EINVAL = 22;
 const HUGE_PAGE_BYTES = 2 << 20;
 const HUGE_PAGES = HUGE_PAGE_BYTES / PAGE_BYTES;
-/** As the real one does: for 20 ms, from 0.2 ms on ever more rarely. */
+/** As the real one does: for 20 ms, from 0.2 ms on ever more rarely, and so many times at least. */
 const PATIENCE_MS = 20;
+const LEAST_TRIES = 7;
 const FIRST_WAIT_MS = 0.2;
 
 export class ModelMemory implements Memory {
@@ -50,7 +52,8 @@ export class ModelMemory implements Memory {
     if (isOfFile(request.operation)) {
       await this.#pause("memory operation ms", 0.05);
       const refused = await this.#ofFile(request, pages);
-      return { pages, done: refused === 0 ? pages : 0, busy: refused === 0 ? 0 : pages, errno: refused, huge: null };
+      const done = refused === 0 ? pages : 0;
+      return { pages, done, busy: pages - done, errno: refused, huge: null };
     }
     const huge: Range[] = [];
     let done = 0;
@@ -65,7 +68,8 @@ export class ModelMemory implements Memory {
       if (refused !== 0) errno = refused;
       if (isHuge) huge.push(piece);
     }
-    return { pages, done, busy: pages - done, errno, huge };
+    const result = { pages, done, busy: pages - done, errno, huge };
+    return result.busy === 0 ? result : { ...result, reason: explainRefusal(request.operation, errno) };
   }
 
   #pause(name: string, mostMs: number): Promise<unknown> {
@@ -102,7 +106,7 @@ export class ModelMemory implements Memory {
         return this.#each(first, count, (page) => machine.protect(page, true));
       case "collapse": {
         machine.contents.notice(first, count);
-        const errno = whole ? await this.#persistently(() => machine.collapse(first, count)) : -EINVAL;
+        const errno = whole ? await this.#persistently(() => this.#collapse(first, count)) : -EINVAL;
         machine.contents.show(first, count);
         return { pagesDone: errno === 0 ? count : 0, errno, isHuge: errno === 0 };
       }
@@ -144,6 +148,16 @@ export class ModelMemory implements Memory {
       machine.contents.overwrite(first + i);
     }
     return errno;
+  }
+
+  /** Memory that userfaultfd follows is refused while a page is missing: those are brought back first. */
+  #collapse(first: number, count: number): number {
+    const machine = this.#machine;
+    for (let page = first; page < first + count; page++) {
+      const errno = machine.frameOf(page) < 0 ? machine.populateWrite(page) : 0;
+      if (errno < 0) return errno;
+    }
+    return machine.collapse(first, count);
   }
 
   /** Of a file nothing is lost: what was stored is in the cache. */
@@ -192,16 +206,18 @@ export class ModelMemory implements Memory {
   async #persistently(operate: () => number): Promise<number> {
     const { clock } = this.#machine;
     const began = clock.nowMs;
-    for (let waitMs = FIRST_WAIT_MS; ; waitMs *= 2) {
+    let waitMs = FIRST_WAIT_MS;
+    for (let tries = 1; ; tries++, waitMs *= 2) {
       const result = operate();
       if (result !== -EAGAIN && result !== WAIT) return result;
-      if (result === -EAGAIN && clock.nowMs - began + waitMs > PATIENCE_MS) return result;
+      if (result === -EAGAIN && tries >= LEAST_TRIES && clock.nowMs - began + waitMs > PATIENCE_MS) return result;
       await new Promise<unknown>((resolve) => clock.after(Math.min(waitMs, 1), resolve));
     }
   }
 
-  availableBytes(): number {
-    return this.#machine.size.frames * PAGE_BYTES;
+  explainNoRoom(bytes: number): string | null {
+    const most = this.#machine.size.frames * PAGE_BYTES;
+    return bytes <= most ? null : `an arena of ${bytes} bytes: the machine has ${most}`;
   }
 
   explainNoCollapse(): null {

@@ -140,8 +140,7 @@ export function pairs(groundFor: () => Ground, most = Number.POSITIVE_INFINITY):
             for (let round = 0; round < most && left.length > 0; round++) {
               const [first, second] = left.shift() as [string, string];
               await together(ground, engine, first, second, ofFile).catch((error) => {
-                error.message = `${first} | ${second}: ${error.message}`;
-                throw error;
+                throw new Error(`${first} | ${second}`, { cause: error });
               });
               if (first === CLOSES || second === CLOSES) return;
             }

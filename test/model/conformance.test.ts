@@ -7,6 +7,7 @@ import { fileArenas } from "../conformance/file-arenas.js";
 import type { Ground } from "../conformance/ground.js";
 import { forks } from "../conformance/memory-management.js";
 import { pairs } from "../conformance/pairs.js";
+import { sequences } from "../conformance/sequences.js";
 import { modelAround } from "./around.js";
 
 const PAGES_PER_MIB = 256;
@@ -77,3 +78,5 @@ fileArenas(modelGround("io_uring", "lifetime", "notifier"));
 for (const scheme of ["aio", "direct"] as const) fileArenas(modelGround(scheme, "per-io"));
 
 pairs(() => modelGround("io_uring", "lease", "gup", false, 1 / 8), 8);
+
+sequences(modelGround("io_uring", "lease"));
