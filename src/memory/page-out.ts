@@ -14,13 +14,14 @@ export function pageOut(range: Range): MemoryResult {
   let reason: string | null = null;
   for (const piece of pieces(range)) {
     let left = { held: pagesOf(piece), shared: 0 };
+    let fewest = left.held;
     const errno = persistently((patience) => {
       const result = madvise(piece.start, piece.end - piece.start, MMAN.MADV_PAGEOUT);
       if (result < 0) return result;
-      const before = left.held;
       left = leftIn(piece);
       // Pages on their way to a slow disk aren't held by anybody: they have all the time they need, as long as they go.
-      if (left.held < before) patience.renew();
+      if (left.held < fewest) patience.renew();
+      fewest = Math.min(fewest, left.held);
       // What others have too stays for as long as they like. One call leaves a page or two of 512 of the rest.
       return left.held === 0 ? 0 : -ERRNO.EAGAIN;
     });
