@@ -1,28 +1,15 @@
 // Whether `file.direct` is true: what the page cache has of a file that was read "direct" says so.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { Engine } from "../../dist/index.js";
-import { disk, ext4, mounted, needsRoot, tmpfs } from "../support/disks.js";
+import { btrfsThat, disk, ext4, needsRoot, overlay, tmpfs } from "../support/disks.js";
 import { Random } from "../support/random.js";
 import { undoing } from "../support/undo.js";
 
 const MIB = 1 << 20;
-
-function btrfs(t: TestContext, options: string): string {
-  const { mount } = disk(t, "btrfs", 128 * MIB, "memory");
-  execFileSync("mount", ["-o", `remount,${options}`, mount]);
-  return mount;
-}
-
-function overlay(t: TestContext, below: string): string {
-  const parts = ["lower", "upper", "work"].map((name) => path.join(below, name));
-  for (const part of parts) mkdirSync(part);
-  const [lower, upper, work] = parts;
-  return mounted(t, "-t", "overlay", "-o", `lowerdir=${lower},upperdir=${upper},workdir=${work}`, "pinless-test");
-}
 
 /** Bytes of a file that the page cache has. */
 function cachedBytes(file: string): number {
@@ -36,7 +23,7 @@ const PLACES: readonly { what: string; at: (t: TestContext) => string; direct: b
   { what: "tmpfs", at: (t) => tmpfs(t, 32 * MIB), direct: false },
   { what: "an overlay on ext4", at: (t) => overlay(t, ext4(t, 32 * MIB)), direct: true },
   { what: "an overlay on tmpfs", at: (t) => overlay(t, tmpfs(t, 32 * MIB)), direct: false },
-  { what: "btrfs that compresses", at: (t) => btrfs(t, "compress=zstd"), direct: false, text: true },
+  { what: "btrfs that compresses", at: (t) => btrfsThat(t, "compress=zstd"), direct: false, text: true },
 ];
 
 for (const { what, at, direct, text = false } of PLACES) {
@@ -66,7 +53,7 @@ for (const { what, at, direct, text = false } of PLACES) {
 test("File.direct of what btrfs compresses on request, or is told not to", { skip: needsRoot }, async (t) => {
   const engine = await Engine.open({ depth: 8, pin: "per-io" });
   undoing(t, () => engine.close());
-  const compressing = btrfs(t, "compress=zstd");
+  const compressing = btrfsThat(t, "compress=zstd");
   const plain = disk(t, "btrfs", 128 * MIB, "memory").mount;
   for (const [mount, attribute, direct] of [
     [compressing, "+C", true],

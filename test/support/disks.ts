@@ -1,7 +1,7 @@
 /** Filesystems and swap of a test's own. Root only. */
 
 import { execFileSync } from "node:child_process";
-import { closeSync, ftruncateSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, ftruncateSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { scratchDirectory, undoingByShell } from "./undo.js";
@@ -22,7 +22,7 @@ function image(directory: string, bytes: number): string {
 }
 
 /** Mounts on a directory of its own, until the test ends. */
-export function mounted(t: TestContext, ...args: string[]): string {
+function mounted(t: TestContext, ...args: string[]): string {
   const at = path.join(scratchDirectory(t), "mount");
   mkdirSync(at);
   // Nothing is mounted if the mount itself fails. What still holds it is a failure, and can't keep it on the machine.
@@ -72,6 +72,32 @@ export function disk(
   const { device } = loopDevice(t, bytes, place === "memory" ? tmpfs(t, bytes) : undefined);
   run(`mkfs.${filesystem}`, "-q", ...options, device);
   return { device, mount: mounted(t, device) };
+}
+
+/** A btrfs with options of mount's. */
+export function btrfsThat(t: TestContext, options: string): string {
+  const { mount } = disk(t, "btrfs", 128 << 20, "memory");
+  run("mount", "-o", `remount,${options}`, mount);
+  return mount;
+}
+
+/** An overlay, all of whose layers are on a filesystem that is there. */
+export function overlay(t: TestContext, below: string): string {
+  const parts = ["lower", "upper", "work"].map((name) => path.join(below, name));
+  for (const part of parts) mkdirSync(part);
+  const [lower, upper, work] = parts;
+  return mounted(t, "-t", "overlay", "-o", `lowerdir=${lower},upperdir=${upper},workdir=${work}`, "pinless-test");
+}
+
+/** A squashfs of these files. */
+export function squashfs(t: TestContext, files: Readonly<Record<string, Uint8Array>>): string {
+  const directory = scratchDirectory(t);
+  const content = path.join(directory, "content");
+  mkdirSync(content);
+  for (const [name, bytes] of Object.entries(files)) writeFileSync(path.join(content, name), bytes);
+  const file = path.join(directory, "squashfs");
+  run("mksquashfs", content, file, "-quiet", "-no-progress");
+  return mounted(t, "-o", "loop", file);
 }
 
 /** An ext4 whose device fails once `roomBytes` of it are written. */
