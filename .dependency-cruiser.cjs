@@ -23,6 +23,7 @@ const layers = {
     "(arena|backing|backlog|changes|growth|lifetime|losses|segment)\\.ts$",
     ["engine\\.ts$", "(arena|backing|backlog|changes|growth|lifetime|losses|segment)\\.ts$", "files/", "core/"],
   ],
+  "default-engine": ["default-engine\\.ts$", ["engine\\.ts$", "files/", "core/"]],
   files: ["files/", ["engine\\.ts$", "(arena|segment)\\.ts$", "files/", "core/"], NODE],
   simulate: ["simulate/", ["simulate/", "engine\\.ts$", "model/", "core/"]],
   lab: ["lab/", ["lab/", "simulate/", "model/", "core/"], NODE],
@@ -33,7 +34,7 @@ const layers = {
   index: [
     "index\\.ts$",
     [
-      "engine\\.ts$",
+      "(default-)?engine\\.ts$",
       "(arena|backing)\\.ts$",
       "files/",
       "core/",

@@ -61,8 +61,17 @@ const PIPES: ArenaKind = { leased: false, followed: false };
  */
 const immortal = new Set<ArrayBufferLike>();
 
+/** Files that aren't closed. */
+let openFilesOf: (engine: PortableEngine) => number;
+
+export { openFilesOf };
+
 /** Made by `openEngine`, with the world handed over as `host`. */
 export class PortableEngine {
+  static {
+    openFilesOf = (engine) => engine.#files.size;
+  }
+
   readonly scheme: SchemeName;
   readonly pin: PinMode;
   readonly depth: number;

@@ -3,9 +3,9 @@
 import { getSystemErrorMap } from "node:util";
 import { PinlessError } from "./core/errors.js";
 import type { Host, StartedScheme } from "./core/host.js";
-import { Kept } from "./core/kept.js";
 import type { EngineOptions, EngineSettings } from "./core/options.js";
 import { settingsOf } from "./core/options.js";
+import { DefaultEngine } from "./default-engine.js";
 import { PortableEngine, startFirst } from "./engine.js";
 import { explainMemoryLimit } from "./events/memory-limits.js";
 import { monitorEnded, monitorStarted, openFollower, openWatchdog, ourTids, reading } from "./events/monitor.js";
@@ -118,10 +118,12 @@ async function oneLess(): Promise<void> {
   if (--opened === 0) await Promise.all([monitorEnded(), memory.end()]);
 }
 
-const defaultEngine = new Kept(() => Engine.open());
+const defaultEngine = new DefaultEngine(() => Engine.open(), loop);
 
-/** As `open` of node:fs/promises, on this thread's default engine, which opens with the first call and needs no closing. */
+/**
+ * As `open` of node:fs/promises, on this thread's default engine, which opens with the first call and needs no closing: a second after its
+ * last file was closed everything is given back.
+ */
 export async function open(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<File> {
-  const engine = await defaultEngine.get();
-  return engine.openFile(path, flags, mode);
+  return defaultEngine.openFile(path, flags, mode);
 }
