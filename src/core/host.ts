@@ -64,9 +64,10 @@ export interface NodeHandle {
 export interface DescriptorCalls {
   /**
    * One readv(2) or writev(2), or, with a position, preadv(2) or pwritev(2). Resolves to a byte count, which may be short, or a negative
-   * errno. Without a position it's at the open description's, and moves that, which nobody who shares it can come between.
+   * errno. Without a position it's at the open description's, and moves that, which nobody who shares it can come between. A bigint: a read
+   * into one view, farther than a number can say exactly.
    */
-  transfer(write: boolean, views: readonly Uint8Array[], position: number | null): Promise<number>;
+  transfer(write: boolean, views: readonly Uint8Array[], position: number | bigint | null): Promise<number>;
   /** The open description's position. */
   tell(): number;
   seek(position: number): void;

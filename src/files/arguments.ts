@@ -2,11 +2,20 @@
 
 import { argumentError, PinlessError } from "../core/errors.js";
 import { isFreed, PLACE, segmentOf } from "../segment.js";
+import { invalidType, invalidValue, NODE_MAJOR } from "./as-node.js";
+import { type Position, readPositionOf, writePositionOf } from "./positions.js";
 
-export interface TransferOptions {
+interface TransferOptions {
   offset?: number | null | undefined;
   length?: number | null | undefined;
+}
+
+export interface ReadOptions extends TransferOptions {
   position?: number | bigint | null | undefined;
+}
+
+export interface WriteOptions extends TransferOptions {
+  position?: number | null | undefined;
 }
 
 export interface Transfer<T extends ArrayBufferView = ArrayBufferView> {
@@ -15,17 +24,19 @@ export interface Transfer<T extends ArrayBufferView = ArrayBufferView> {
   /** The part of it that is meant. */
   readonly view: ArrayBufferView;
   /** Null: the file's own position. */
-  readonly position: number | null;
+  readonly position: Position;
 }
 
 const DEFAULT_READ_BYTES = 16 * 1024;
 
-type ReadOptions<T extends ArrayBufferView> = TransferOptions & { buffer?: T };
+export interface ReadOptionsWithBuffer<T extends ArrayBufferView> extends ReadOptions {
+  buffer?: T | undefined;
+}
 
 /** `read()`, `read(options)`, `read(buffer, options)`, `read(buffer, offset, length, position)`. */
 export function readArguments<T extends ArrayBufferView>(
-  first?: T | ReadOptions<T> | null,
-  second?: number | TransferOptions | null,
+  first?: T | ReadOptionsWithBuffer<T> | null,
+  second?: number | ReadOptions | null,
   length?: number | null,
   position?: number | bigint | null,
 ): Transfer<T> {
@@ -33,47 +44,44 @@ export function readArguments<T extends ArrayBufferView>(
     if (typeof second === "object" && second !== null) return readOf(first, second);
     return readOf(first, { offset: second, length, position });
   }
-  if (first !== undefined && typeof first !== "object") throw wrongType("options", "object", first);
+  if (first !== undefined && typeof first !== "object") throw invalidType("options", "of type object", first);
   const { buffer = Buffer.alloc(DEFAULT_READ_BYTES) as unknown as T, ...options } = first ?? {};
   if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
   return readOf(buffer, options);
 }
 
-function readOf<T extends ArrayBufferView>(buffer: T, options: TransferOptions): Transfer<T> {
+function readOf<T extends ArrayBufferView>(buffer: T, options: ReadOptions): Transfer<T> {
   const offset = offsetOf(options.offset);
   const length = options.length ?? buffer.byteLength - offset;
-  // Nothing to read: whatever else was asked for doesn't matter, as in Node.
+  if (NODE_MAJOR >= 24) readPositionOf(options.position, length);
+  // Nothing to read: whatever else was asked for doesn't matter, as in Node before 24.
   if (length === 0) return { buffer, view: new Uint8Array(0), position: 0 };
   if (buffer.byteLength === 0) {
-    throw argumentError("ERR_INVALID_ARG_VALUE", "The argument 'buffer' is empty and cannot be written.");
+    throw invalidValue("buffer", buffer, "is empty and cannot be written");
   }
-  return { buffer, view: partOf(buffer, offset, length), position: positionOf(options.position) };
+  return { buffer, view: partOf(buffer, offset, length), position: readPositionOf(options.position, length) };
 }
 
 /** `write(buffer, …)` as `read`, and `write(string, position, encoding)`. */
 export function writeArguments<T extends ArrayBufferView>(
   first: T | string,
-  second?: number | TransferOptions | null,
+  second?: number | WriteOptions | null,
   third?: number | string | null,
-  position?: number | bigint | null,
+  position?: number | null,
 ): Transfer<T> {
   if (typeof first === "string") {
     const buffer = encoded(first, third);
-    const at = typeof second === "number" || typeof second === "bigint" ? second : null;
-    return { buffer: buffer as unknown as T, view: buffer, position: positionOf(at) };
+    return { buffer: buffer as unknown as T, view: buffer, position: writePositionOf(second) };
   }
   if (!ArrayBuffer.isView(first)) throw notAView(first);
   if (typeof second === "object" && second !== null) return writeOf(first, second);
   return writeOf(first, { offset: second, length: typeof third === "number" ? third : null, position });
 }
 
-function writeOf<T extends ArrayBufferView>(buffer: T, options: TransferOptions): Transfer<T> {
+function writeOf<T extends ArrayBufferView>(buffer: T, options: WriteOptions): Transfer<T> {
   const offset = offsetOf(options.offset);
   const length = options.length ?? buffer.byteLength - offset;
-  // Node takes whatever isn't a number for the file's own position; bigints are positions here.
-  const { position } = options;
-  const at = typeof position === "number" || typeof position === "bigint" ? position : null;
-  return { buffer, view: partOf(buffer, offset, length), position: positionOf(at) };
+  return { buffer, view: partOf(buffer, offset, length), position: writePositionOf(options.position) };
 }
 
 /** An encoding that isn't one means UTF-8, as in Node. */
@@ -90,7 +98,7 @@ function encoded(text: string, encoding: unknown): Buffer {
 
 function offsetOf(offset: number | null | undefined): number {
   if (offset === undefined || offset === null) return 0;
-  if (typeof offset !== "number") throw wrongType("offset", "number", offset);
+  if (typeof offset !== "number") throw invalidType("offset", "of type number", offset);
   if (!Number.isSafeInteger(offset) || offset < 0) throw outOfRange("offset", ">= 0", offset);
   return offset;
 }
@@ -121,28 +129,8 @@ export function asOfNow(view: ArrayBufferView): ArrayBufferView {
   return { buffer, byteOffset, byteLength };
 }
 
-/** Null and -1 mean the file's own position, as in Node. */
-export function positionOf(position: number | bigint | null | undefined): number | null {
-  if (position === undefined || position === null || position === -1 || position === -1n) return null;
-  if (typeof position !== "number" && typeof position !== "bigint") throw wrongType("position", "integer", position);
-  const at = Number(position);
-  if (!Number.isSafeInteger(at) || at < 0)
-    throw outOfRange("position", `>= 0 && <= ${Number.MAX_SAFE_INTEGER}`, position);
-  return at;
-}
-
 export function notAView(value: unknown): Error {
-  return argumentError(
-    "ERR_INVALID_ARG_TYPE",
-    `The "buffer" argument must be an instance of Buffer, TypedArray, or DataView. Received ${typeof value}`,
-  );
-}
-
-function wrongType(name: string, expected: string, value: unknown): Error {
-  return argumentError(
-    "ERR_INVALID_ARG_TYPE",
-    `The "${name}" argument must be of type ${expected}. Received ${value === null ? "null" : typeof value}`,
-  );
+  return invalidType("buffer", "an instance of Buffer, TypedArray, or DataView", value);
 }
 
 function outOfRange(name: string, allowed: string, value: unknown): Error {
@@ -150,4 +138,17 @@ function outOfRange(name: string, allowed: string, value: unknown): Error {
     "ERR_OUT_OF_RANGE",
     `The value of "${name}" is out of range. It must be ${allowed}. Received ${String(value)}`,
   );
+}
+
+/** What `readv` and `writev` take. */
+export function vectorOf(buffers: unknown): ArrayBufferView[] {
+  if (Array.isArray(buffers) && buffers.every((each) => ArrayBuffer.isView(each))) return buffers.map(asOfNow);
+  throw invalidType("buffers", "an instance of ArrayBufferView[]", buffers);
+}
+
+/** What `submit` takes, beside a buffer. */
+export function checkSubmission(op: unknown, position: unknown, done: unknown): void {
+  if (op !== "read" && op !== "write") throw invalidValue("op", op, 'must be "read" or "write"');
+  if (!Number.isSafeInteger(position) || (position as number) < 0) throw outOfRange("position", ">= 0", position);
+  if (typeof done !== "function") throw invalidType("done", "of type function", done);
 }

@@ -20,7 +20,7 @@ export function invalidType(name: string, expected: string, value: unknown): Typ
   );
 }
 
-function invalidValue(name: string, value: unknown, why: string): TypeError {
+export function invalidValue(name: string, value: unknown, why: string): TypeError {
   const kind = name.includes(".") ? "property" : "argument";
   const shown = inspect(value).slice(0, 128);
   return codedError(new TypeError(`The ${kind} '${name}' ${why}. Received ${shown}`), "ERR_INVALID_ARG_VALUE");
@@ -52,7 +52,7 @@ export function throwIfAborted(signal: AbortSignal | null | undefined): void {
 export function optionsOf<T extends { encoding?: unknown; signal?: unknown }>(options: unknown): Partial<T> {
   if (options === null || options === undefined || typeof options === "function") return {};
   if (typeof options !== "string" && typeof options !== "object")
-    throw invalidType("options", "of type string or an instance of Object", options);
+    throw invalidType("options", "one of type string or object", options);
   const given = (typeof options === "string" ? { encoding: options } : options) as Partial<T>;
   const { encoding, signal } = given;
   if (encoding && encoding !== "buffer" && !Buffer.isEncoding(encoding as string))
@@ -60,4 +60,17 @@ export function optionsOf<T extends { encoding?: unknown; signal?: unknown }>(op
   if (signal !== undefined && (signal === null || typeof signal !== "object" || !("aborted" in signal)))
     throw invalidType("options.signal", "an instance of AbortSignal", signal);
   return given;
+}
+
+/**
+ * The same, but an I/O error's stack names whoever awaits this, as Node's do: it's made where a completion is reaped, of which no caller
+ * knows. Here, after an await, V8 knows who awaits.
+ */
+export async function naming<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof Error && "syscall" in error) Error.captureStackTrace(error, naming);
+    throw error;
+  }
 }

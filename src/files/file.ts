@@ -1,31 +1,31 @@
 /** A file: what Node's FileHandle has, around the page cache wherever that can be. */
 
+import type { NonSharedBuffer } from "node:buffer";
 import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
-import { argumentError, type SystemError } from "../core/errors.js";
+import type { SystemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
 import { ECANCELED, EFAULT, ESPIPE, type Operation } from "../core/ports.js";
 import { isFreed, PLACE, type Place, placeIn } from "../segment.js";
-import { asOfNow, notAView, positionOf, readArguments, type TransferOptions, writeArguments } from "./arguments.js";
+import {
+  asOfNow,
+  checkSubmission,
+  notAView,
+  type ReadOptions,
+  type ReadOptionsWithBuffer,
+  readArguments,
+  vectorOf,
+  type WriteOptions,
+  writeArguments,
+} from "./arguments.js";
+import { naming } from "./as-node.js";
 import type { Detours } from "./detours.js";
 import { EndlessCall } from "./endless.js";
-import { Held, type HeldHost } from "./held.js";
+import { type FileHost, Held } from "./held.js";
 import { OwnPosition } from "./own-position.js";
+import { type Position, writePositionOf } from "./positions.js";
 import { type EndlessEnd, StreamedFile } from "./streamed-file.js";
 import type { Transfers } from "./transfers.js";
-import type { Use, Uses } from "./uses.js";
-
-/** What a file needs of its engine. */
-export interface FileHost extends HeldHost {
-  /** Whether a request would be accepted now, without overtaking one that waits. */
-  hasRoom(): boolean;
-  /** The calls that use arena memory. */
-  readonly uses: Uses;
-  /** Accepts a submission that can't take the hot path, or answers false: busy. */
-  beginIndirect(): boolean;
-  endIndirect(): void;
-  /** Hands an error that nobody catches to the host. */
-  uncaught(error: unknown): void;
-}
+import type { Use } from "./uses.js";
 
 export class File extends StreamedFile {
   readonly #host: FileHost;
@@ -87,25 +87,14 @@ export class File extends StreamedFile {
    * short, as with read(2), and then a read has also written what follows in the file's last block, zeros or what was there before it was
    * cut off: so has a device, also by read() into an arena. After `"busy"`, wait for `engine.drained()`. Aligned memory of an arena goes straight through; everything else,
    * and what is read into a mapped file, takes the way of `read` and `write`.
+   *
+   * To save an allocation each, `done` is called in whatever asynchronous context the loop's turn has, often that of another submission: an
+   * AsyncLocalStorage has another caller's store there, or none. Where that matters, hand over `AsyncResource.bind(done)`.
    */
   submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "completed" | "queued" | "busy" {
     if (this.held.isClosing) throw this.closedError(op);
     const write = op === "write";
-    if (!write && op !== "read")
-      throw argumentError(
-        "ERR_INVALID_ARG_VALUE",
-        `The "op" argument must be "read" or "write". Received ${String(op)}`,
-      );
-    if (!Number.isSafeInteger(position) || position < 0)
-      throw argumentError(
-        "ERR_OUT_OF_RANGE",
-        `The value of "position" is out of range. It must be >= 0. Received ${String(position)}`,
-      );
-    if (typeof done !== "function")
-      throw argumentError(
-        "ERR_INVALID_ARG_TYPE",
-        `The "done" argument must be a function. Received ${done === null ? "null" : typeof done}`,
-      );
+    checkSubmission(op, position, done);
     const place = this.#straight(write, buffer, position);
     if (place === null) return this.#submitOtherwise(write, buffer, position, done);
     return this.#accept(write, place, position, done) ? "queued" : "busy";
@@ -231,11 +220,15 @@ export class File extends StreamedFile {
   }
 
   /** At the position given, or one after the other at the file's own, which it moves. */
-  #positioned(write: boolean, views: readonly ArrayBufferView[], position: number | null): Promise<number> {
+  #positioned(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
+    return naming(this.#transferAll(write, views, position));
+  }
+
+  #transferAll(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
     const { waits, ends } = this.#opened.traits;
     if (waits && position !== null) return Promise.reject(this.#transfers.error(write, -ESPIPE));
     if (waits) return this.#stream(write, views);
-    const byNode = (at: number | null): Promise<number> => this.#transfers.runByNode(write, views, at);
+    const byNode = (at: Position): Promise<number> => this.#transfers.runByNode(write, views, at);
     if (position === null) {
       const bytes = views.reduce((sum, { byteLength }) => sum + byteLength, 0);
       const here = (from: number): Promise<number> => this.#oneAfterTheOther(write, views, from);
@@ -243,7 +236,8 @@ export class File extends StreamedFile {
         this.#position.inTurn(() => this.#position.run({ write, bytes }, here, () => byNode(null))),
       );
     }
-    if (!ends || (write && this.#opened.append)) return this.#during(views, () => byNode(position));
+    if (!ends || (write && this.#opened.append) || typeof position === "bigint")
+      return this.#during(views, () => byNode(position));
     if (views.length === 1) return this.#transfer(write, views[0]!, position);
     return this.#during(views, () => this.#oneAfterTheOther(write, views, position));
   }
@@ -266,10 +260,10 @@ export class File extends StreamedFile {
     return total;
   }
 
-  read<T extends ArrayBufferView = Uint8Array>(
-    options?: TransferOptions & { buffer?: T },
+  read<T extends ArrayBufferView = NonSharedBuffer>(
+    options?: ReadOptionsWithBuffer<T>,
   ): Promise<{ bytesRead: number; buffer: T }>;
-  read<T extends ArrayBufferView>(buffer: T, options?: TransferOptions): Promise<{ bytesRead: number; buffer: T }>;
+  read<T extends ArrayBufferView>(buffer: T, options?: ReadOptions): Promise<{ bytesRead: number; buffer: T }>;
   read<T extends ArrayBufferView>(
     buffer: T,
     offset?: number | null,
@@ -277,12 +271,12 @@ export class File extends StreamedFile {
     position?: number | bigint | null,
   ): Promise<{ bytesRead: number; buffer: T }>;
   read<T extends ArrayBufferView>(
-    first?: T | (TransferOptions & { buffer?: T }),
-    second?: number | TransferOptions | null,
+    first?: T | ReadOptionsWithBuffer<T>,
+    second?: number | ReadOptions | null,
     length?: number | null,
     position?: number | bigint | null,
   ): Promise<{ bytesRead: number; buffer: T }> {
-    const options = second as TransferOptions | null | undefined;
+    const options = second as ReadOptions | null | undefined;
     if (
       this.isOpen &&
       typeof options?.position === "number" &&
@@ -290,7 +284,7 @@ export class File extends StreamedFile {
       options.length === undefined
     ) {
       const quick = this.#readQuickly<T>(first as T, options.position);
-      if (quick !== null) return quick;
+      if (quick !== null) return naming(quick);
     }
     return this.#read<T>(first, second, length, position);
   }
@@ -330,8 +324,8 @@ export class File extends StreamedFile {
   }
 
   async #read<T extends ArrayBufferView>(
-    first?: T | (TransferOptions & { buffer?: T }),
-    second?: number | TransferOptions | null,
+    first?: T | ReadOptionsWithBuffer<T>,
+    second?: number | ReadOptions | null,
     length?: number | null,
     position?: number | bigint | null,
   ): Promise<{ bytesRead: number; buffer: T }> {
@@ -341,20 +335,24 @@ export class File extends StreamedFile {
     return { bytesRead: await this.#positioned(false, [transfer.view], transfer.position), buffer: transfer.buffer };
   }
 
-  write<T extends ArrayBufferView>(buffer: T, options?: TransferOptions): Promise<{ bytesWritten: number; buffer: T }>;
+  write<T extends ArrayBufferView>(buffer: T, options?: WriteOptions): Promise<{ bytesWritten: number; buffer: T }>;
   write<T extends ArrayBufferView>(
     buffer: T,
     offset?: number | null,
     length?: number | null,
-    position?: number | bigint | null,
+    position?: number | null,
   ): Promise<{ bytesWritten: number; buffer: T }>;
-  write(text: string, position?: number | null, encoding?: string): Promise<{ bytesWritten: number; buffer: string }>;
+  write(
+    text: string,
+    position?: number | null,
+    encoding?: BufferEncoding | null,
+  ): Promise<{ bytesWritten: number; buffer: string }>;
   /** Rejects with what stopped it, and how many bytes had been written by then as `bytesWritten`. */
   async write(
     first: ArrayBufferView | string,
-    second?: number | TransferOptions | null,
+    second?: number | WriteOptions | null,
     third?: number | string | null,
-    position?: number | bigint | null,
+    position?: number | null,
   ): Promise<{ bytesWritten: number; buffer: unknown }> {
     if (!this.isOpen) throw this.closedError("write");
     if (ArrayBuffer.isView(first) && first.byteLength === 0) return { bytesWritten: 0, buffer: first };
@@ -362,17 +360,17 @@ export class File extends StreamedFile {
     return { bytesWritten: await this.#positioned(true, [transfer.view], transfer.position), buffer: first };
   }
 
-  async readv<T extends ArrayBufferView>(
-    buffers: readonly T[],
+  async readv<B extends readonly ArrayBufferView[]>(
+    buffers: B,
     position?: number | null,
-  ): Promise<{ bytesRead: number; buffers: readonly T[] }> {
+  ): Promise<{ bytesRead: number; buffers: B }> {
     return { bytesRead: await this.#vector(false, buffers, position), buffers };
   }
 
-  async writev<T extends ArrayBufferView>(
-    buffers: readonly T[],
+  async writev<B extends readonly ArrayBufferView[]>(
+    buffers: B,
     position?: number | null,
-  ): Promise<{ bytesWritten: number; buffers: readonly T[] }> {
+  ): Promise<{ bytesWritten: number; buffers: B }> {
     return { bytesWritten: await this.#vector(true, buffers, position), buffers };
   }
 
@@ -382,12 +380,9 @@ export class File extends StreamedFile {
     position: number | null | undefined,
   ): Promise<number> {
     if (!this.isOpen) throw this.closedError(write ? "writev" : "readv");
-    if (!Array.isArray(buffers) || !buffers.every((b) => ArrayBuffer.isView(b))) {
-      throw argumentError("ERR_INVALID_ARG_TYPE", 'The "buffers" argument must be an instance of ArrayBufferView[]');
-    }
-    const at = positionOf(typeof position === "number" ? position : null);
-    if (buffers.length === 0) return 0;
-    return this.#positioned(write, buffers.map(asOfNow), at);
+    const views = vectorOf(buffers);
+    if (views.length === 0) return 0;
+    return this.#positioned(write, views, writePositionOf(position));
   }
 
   protected override get mayNotEnd(): boolean {

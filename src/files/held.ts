@@ -5,13 +5,24 @@ import type { NodeHandle, OpenedFile } from "../core/host.js";
 import type { Scheme } from "../core/ports.js";
 import { Detours, mostlyBuffered } from "./detours.js";
 import { type TransferHost, Transfers, type Ways } from "./transfers.js";
+import type { Uses } from "./uses.js";
 
-export interface HeldHost extends TransferHost {
+/** What a file needs of its engine. */
+export interface FileHost extends TransferHost {
   readonly scheme: Scheme;
   /** Says in the engine's statistics why something isn't as it was asked for; each sentence once. */
   degraded(why: string): void;
-  /** What is held and not given back yet. */
+  /** Files that aren't closed. */
   readonly files: Set<Held>;
+  /** Whether a request would be accepted now, without overtaking one that waits. */
+  hasRoom(): boolean;
+  /** The calls that use arena memory. */
+  readonly uses: Uses;
+  /** Accepts a submission that can't take the hot path, or answers false: busy. */
+  beginIndirect(): boolean;
+  endIndirect(): void;
+  /** Hands an error that nobody catches to the host. */
+  uncaught(error: unknown): void;
 }
 
 /** Whoever holds it. */
@@ -22,7 +33,7 @@ interface Closable {
 const dropped = new FinalizationRegistry<Held>((held) => held.drop());
 
 export class Held {
-  readonly #host: HeldHost;
+  readonly #host: FileHost;
   readonly opened: OpenedFile;
   readonly owner: Owner = { active: 0, directWrites: 0, quiet: null };
   readonly ways: Ways;
@@ -35,7 +46,7 @@ export class Held {
   #closing: Promise<void> | null = null;
   #unused: (() => void) | null = null;
 
-  constructor(host: HeldHost, opened: OpenedFile) {
+  constructor(host: FileHost, opened: OpenedFile) {
     this.#host = host;
     this.opened = opened;
     const { fd } = opened.handle;

@@ -7,6 +7,7 @@ import type { SystemError } from "../core/errors.js";
 import type { DescriptorCalls } from "../core/host.js";
 import { EFAULT } from "../core/ports.js";
 import { segmentOf } from "../segment.js";
+import type { Position } from "./positions.js";
 
 interface NodeCallHost {
   readonly calls: DescriptorCalls;
@@ -32,7 +33,7 @@ export class NodeCalls {
   }
 
   /** Bytes transferred; a write is whole, or rejects with `bytesWritten`. `position` null: the open description's. */
-  async run(write: boolean, views: readonly ArrayBufferView[], position: number | null): Promise<number> {
+  async run(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
     const parts = views.map((view) => this.#part(write, view));
     this.#host.counted("buffered");
     if (parts.some(({ memory, given }) => memory !== given)) this.#host.counted("bounced");
@@ -47,7 +48,7 @@ export class NodeCalls {
     return { memory, given: new Uint8Array(byteLength) };
   }
 
-  async #read(parts: readonly Part[], position: number | null): Promise<number> {
+  async #read(parts: readonly Part[], position: Position): Promise<number> {
     const done = await this.#call(false, parts, position);
     let left = done;
     for (const { memory, given } of parts) {
@@ -59,13 +60,13 @@ export class NodeCalls {
     return done;
   }
 
-  async #write(parts: readonly Part[], position: number | null): Promise<number> {
+  async #write(parts: readonly Part[], position: Position): Promise<number> {
     for (const { memory, given } of parts) if (memory !== given) await this.#host.copy(true, memory, given);
     const bytes = parts.reduce((sum, { given }) => sum + given.byteLength, 0);
     let done = 0;
     try {
       do {
-        const at = position === null ? null : position + done;
+        const at = position === null ? null : Number(position) + done;
         const written = await this.#call(true, partsFrom(parts, done), at);
         done += written;
         if (written === 0) break;
@@ -77,7 +78,7 @@ export class NodeCalls {
     }
   }
 
-  async #call(write: boolean, parts: readonly Part[], position: number | null): Promise<number> {
+  async #call(write: boolean, parts: readonly Part[], position: Position): Promise<number> {
     const views = parts.map(({ given }) => given);
     const result = await this.#host.calls.transfer(write, views, position);
     if (result < 0) throw this.#host.error(write, result);

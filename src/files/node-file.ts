@@ -2,6 +2,8 @@
 
 import { EventEmitter } from "node:events";
 import type { BigIntStats, StatOptions, Stats } from "node:fs";
+import type { NodeHandle } from "../core/host.js";
+import { naming } from "./as-node.js";
 import type { Held } from "./held.js";
 
 /** Emits "close", as a FileHandle does, when `close()` is called. */
@@ -28,38 +30,31 @@ export class NodeFile extends EventEmitter {
   stat(options: StatOptions & { bigint: true }): Promise<BigIntStats>;
   stat(options?: StatOptions): Promise<Stats | BigIntStats>;
   async stat(options?: StatOptions): Promise<Stats | BigIntStats> {
-    this.assertOpen("fstat");
-    return (await this.held.handle.stat(options)) as Stats | BigIntStats;
+    return (await this.#call("fstat", (handle) => handle.stat(options))) as Stats | BigIntStats;
   }
 
   async truncate(length?: number): Promise<void> {
-    this.assertOpen("ftruncate");
-    await this.held.handle.truncate(length);
+    await this.#call("ftruncate", (handle) => handle.truncate(length));
   }
 
   async sync(): Promise<void> {
-    this.assertOpen("fsync");
-    await this.held.handle.sync();
+    await this.#call("fsync", (handle) => handle.sync());
   }
 
   async datasync(): Promise<void> {
-    this.assertOpen("fdatasync");
-    await this.held.handle.datasync();
+    await this.#call("fdatasync", (handle) => handle.datasync());
   }
 
   async chmod(mode: string | number): Promise<void> {
-    this.assertOpen("fchmod");
-    await this.held.handle.chmod(mode);
+    await this.#call("fchmod", (handle) => handle.chmod(mode));
   }
 
   async chown(uid: number, gid: number): Promise<void> {
-    this.assertOpen("fchown");
-    await this.held.handle.chown(uid, gid);
+    await this.#call("fchown", (handle) => handle.chown(uid, gid));
   }
 
   async utimes(atime: string | number | Date, mtime: string | number | Date): Promise<void> {
-    this.assertOpen("futimes");
-    await this.held.handle.utimes(atime, mtime);
+    await this.#call("futimes", (handle) => handle.utimes(atime, mtime));
   }
 
   /**
@@ -75,6 +70,11 @@ export class NodeFile extends EventEmitter {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #call<T>(name: string, call: (handle: NodeHandle) => Promise<T>): Promise<T> {
+    this.assertOpen(name);
+    return naming(call(this.held.handle));
   }
 
   protected assertOpen(syscall: string): void {

@@ -1,5 +1,6 @@
 /** What of a FileHandle is made of reads and writes: whole files, lines and streams. */
 
+import type { NonSharedBuffer } from "node:buffer";
 import type { ReadStream, WriteStream } from "node:fs";
 import { createInterface, type Interface } from "node:readline";
 import type { ReadableStream } from "node:stream/web";
@@ -53,10 +54,10 @@ export abstract class StreamedFile extends NodeFile {
   abstract writev(buffers: readonly Uint8Array[], position?: Position): Promise<{ bytesWritten: number }>;
 
   /** Everything from the file's own position to its end. A signal that is aborted leaves what was read of a pipe to the next read. */
-  readFile(options?: (ReadFileOptions & { encoding?: null | undefined }) | null): Promise<Buffer>;
+  readFile(options?: (ReadFileOptions & { encoding?: null | undefined }) | null): Promise<NonSharedBuffer>;
   readFile(options: (ReadFileOptions & { encoding: BufferEncoding }) | BufferEncoding): Promise<string>;
-  readFile(options?: ReadFileOptions | BufferEncoding | null): Promise<string | Buffer>;
-  async readFile(options?: ReadFileOptions | BufferEncoding | null): Promise<string | Buffer> {
+  readFile(options?: ReadFileOptions | BufferEncoding | null): Promise<string | NonSharedBuffer>;
+  async readFile(options?: ReadFileOptions | BufferEncoding | null): Promise<string | NonSharedBuffer> {
     this.assertOpen("readFile");
     return readWhole(this.#streamable(false), () => this.stat(), options);
   }

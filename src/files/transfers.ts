@@ -12,6 +12,7 @@ import { placeIn, rangeIn, type Segment, segmentOf } from "../segment.js";
 import type { Detours } from "./detours.js";
 import type { EndlessCall, EndlessPlaces } from "./endless.js";
 import { NodeCalls } from "./node-calls.js";
+import type { Position } from "./positions.js";
 import { PIECE_BYTES, type Staging } from "./staging.js";
 import { StreamTransfers } from "./stream-transfers.js";
 import type { Turns, TurnsOfFiles, Writer } from "./turns.js";
@@ -121,7 +122,7 @@ export class Transfers implements Writer {
   }
 
   /** The same by single calls of node:fs; `position` null: at the open description's own. */
-  async runByNode(write: boolean, views: readonly ArrayBufferView[], position: number | null): Promise<number> {
+  async runByNode(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
     if (!write) return this.#nodeCalls.run(false, views, position);
     await this.turns.enter(true);
     try {

@@ -1,5 +1,6 @@
 /** Files as a whole: readFile and writeFile, from the file's own position, as FileHandle's. */
 
+import type { NonSharedBuffer } from "node:buffer";
 import type { Stats } from "node:fs";
 import { codedError, invalidType, optionsOf, throwIfAborted } from "./as-node.js";
 import type { Streamable } from "./streams.js";
@@ -30,7 +31,7 @@ export async function readWhole(
   file: Streamable,
   stat: () => Promise<Stats>,
   options: unknown,
-): Promise<Buffer | string> {
+): Promise<NonSharedBuffer | string> {
   const { encoding, signal } = optionsOf<ReadFileOptions>(options);
   if (encoding && !Buffer.isEncoding(encoding))
     throw codedError(new TypeError(`Unknown encoding: ${encoding}`), "ERR_UNKNOWN_ENCODING");
@@ -46,7 +47,7 @@ export async function readWhole(
 }
 
 /** One buffer, for what says its size. What is added meanwhile isn't read, as in Node. */
-async function readSized(file: Streamable, size: number, signal: AbortSignal | undefined): Promise<Buffer> {
+async function readSized(file: Streamable, size: number, signal: AbortSignal | undefined): Promise<NonSharedBuffer> {
   const whole = Buffer.allocUnsafeSlow(size);
   const step = signal === undefined ? size : STEP_BYTES;
   let done = 0;
@@ -60,8 +61,8 @@ async function readSized(file: Streamable, size: number, signal: AbortSignal | u
 }
 
 /** Pipes and the like. What was read of one by the time of an abort is the next reader's. */
-async function readToEnd(file: Streamable, signal: AbortSignal | undefined): Promise<Buffer> {
-  const parts: Buffer[] = [];
+async function readToEnd(file: Streamable, signal: AbortSignal | undefined): Promise<NonSharedBuffer> {
+  const parts: NonSharedBuffer[] = [];
   for (;;) {
     const part = Buffer.allocUnsafeSlow(UNKNOWN_STEP_BYTES);
     try {

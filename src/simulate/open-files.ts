@@ -113,7 +113,7 @@ export class OpenFiles {
     const size = (): number => file?.bytes ?? 0;
     return {
       transfer: async (write, views, position) => {
-        const at = write && append ? size() : (position ?? own);
+        const at = write && append ? size() : Number(position ?? own);
         const done = await this.#transfer(file, write, views, at);
         if (position === null && done > 0) own = at + done;
         return done;

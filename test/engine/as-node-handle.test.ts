@@ -512,3 +512,39 @@ test("Files that nobody has any more are closed, with Node's warnings; those tha
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 60_000 });
   assert.equal(status, 0, stdout + stderr);
 });
+
+test("an I/O error's stack names who awaits the call", async (t) => {
+  const directory = scratchDirectory(t);
+  const [readable, writable] = [path.join(directory, "r"), path.join(directory, "w")];
+  for (const file of [readable, writable]) writeFileSync(file, TEXT);
+  const arena = await engine.arena({ bytes: 1 << 20 });
+  const aligned = arena.alloc(4096);
+  const reader = await engine.openFile(readable, "r");
+  const writer = await engine.openFile(writable, "r+");
+  const onlyWriter = await engine.openFile(writable, "a");
+  const duplicate = await engine.openFile({ fd: reader.fd });
+  const calls: Readonly<Record<string, () => Promise<unknown>>> = {
+    "read at a position": () => onlyWriter.read(Buffer.alloc(9), 0, 9, 1),
+    "read straight": () => onlyWriter.read(aligned, { position: 0 }),
+    "read at the own position": () => onlyWriter.read(),
+    readv: () => onlyWriter.readv([Buffer.alloc(9)]),
+    readFile: () => onlyWriter.readFile(),
+    write: () => reader.write("text", 1),
+    "write straight": () => reader.write(aligned, { position: 0 }),
+    writev: () => reader.writev([Buffer.alloc(9)]),
+    writeFile: () => reader.writeFile("text"),
+    truncate: () => reader.truncate(5),
+    "truncate of a descriptor": () => duplicate.truncate(5),
+    openFile: () => engine.openFile(path.join(directory, "none")),
+  };
+  for (const [what, call] of Object.entries(calls)) {
+    const whoAwaits = async (): Promise<unknown> => await call();
+    await assert.rejects(whoAwaits(), (error: NodeJS.ErrnoException) => {
+      assert.match(String(error.code), /^E[A-Z]+$/, what);
+      assert.match(error.stack ?? "", /\bwhoAwaits\b/, what);
+      return true;
+    });
+  }
+  for (const file of [reader, writer, onlyWriter, duplicate]) await file.close();
+  await arena.close();
+});

@@ -160,10 +160,18 @@ const others: fc.Arbitrary<Call> = fc
     },
   }));
 
-/**
- * Calls that can't be meant. Not among them: a length of 1.5, which ends Node 20 itself, and wrong positions, which Node 20
- * takes for the file's own; here they are refused as newer ones do.
- */
+/** Positions that can't be meant, or only just. What isn't one is the file's own for Node 20, and refused by newer ones. */
+const POSITIONS: readonly unknown[] = [
+  ...[0, -0, 1.5, -1, -2, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53 - 1, 2 ** 53, 2 ** 63],
+  ...["1", "x", "", true, false, {}, [], [1], () => 1, new Date(0), null, undefined],
+  ...[-1n, -2n, -(2n ** 63n)],
+  // Node 20 takes a bigint for the file's own position, against its documentation; here it's a position, as in newer ones.
+  ...(NODE_MAJOR < 22
+    ? []
+    : [0n, 5n, 2n ** 53n, 2n ** 53n + 1n, 2n ** 62n, 2n ** 63n - 11n, 2n ** 63n - 1n, 2n ** 64n]),
+];
+
+/** Calls that can't be meant. Not among them: a length of 1.5, which ends Node 20 itself. */
 const WRONG: readonly [string, (subject: Subject, buffer: ArrayBufferView) => Promise<unknown>][] = [
   ["offset behind the end", (s, b) => s.read!(b, b.byteLength + 1, 0, 0)],
   ["offset behind the end, a length", (s, b) => s.read!(b, b.byteLength + 1, 1, 0)],
@@ -186,6 +194,22 @@ const WRONG: readonly [string, (subject: Subject, buffer: ArrayBufferView) => Pr
   ["write: negative length", (s, b) => s.write!(b, 0, -1, 0)],
   ["write: half a byte in hex", (s) => s.write!("abc", 0, "hex")],
   ["write: an encoding that isn't one", (s) => s.write!("abc", 0, "klingon")],
+  ...POSITIONS.filter((p) => NODE_MAJOR >= 22 || typeof p !== "bigint").flatMap((p): typeof WRONG => {
+    const at = typeof p === "symbol" ? "a symbol" : `${typeof p} ${String(p)}`;
+    return [
+      [`read at ${at}`, (s, b) => s.read!(b, 0, 10, p)],
+      [`read with position ${at}`, (s, b) => s.read!(b, { length: 10, position: p })],
+      [`read of nothing at ${at}`, (s, b) => s.read!(b, 0, 0, p)],
+      [`readv at ${at}`, (s, b) => s.readv!([b], p)],
+    ];
+  }),
+  ...POSITIONS.filter((p) => typeof p !== "number" || Math.abs(p) < 2 ** 31).flatMap((p): typeof WRONG => [
+    [`write at ${typeof p} ${String(p)}`, (s, b) => s.write!(b, 0, 10, p)],
+    [`write with position ${typeof p} ${String(p)}`, (s, b) => s.write!(b, { length: 10, position: p })],
+    [`write of a text at ${typeof p} ${String(p)}`, (s) => s.write!("text", p)],
+    [`writev at ${typeof p} ${String(p)}`, (s, b) => s.writev!([b], p)],
+  ]),
+  ["read into nothing", (s) => s.read!(new Uint8Array(0), 0, 1, 0)],
   ["readv of a view", (s, b) => s.readv!(b)],
   ["readv of texts", (s) => s.readv!(["a"])],
   ["writev of texts", (s) => s.writev!(["a"])],
