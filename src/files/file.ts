@@ -85,10 +85,10 @@ export class File extends StreamedFile {
   /**
    * The hot path: hands over one request without allocating. `done(errno, bytes, buffer)` is called once, never in here; `bytes` may be
    * short, as with read(2), and then a read has also written what follows in the file's last block, zeros or what was there before it was
-   * cut off: so has a device, also by read() into an arena. After `"busy"`, wait for `engine.drained()`. Aligned memory of an arena goes straight through; everything else,
-   * and what is read into a mapped file, takes the way of `read` and `write`.
+   * cut off: so has a device, also by read() into an arena. After `"busy"`, wait for `engine.drained()`. Aligned memory of an arena goes
+   * straight through; everything else, and what is read into a mapped file, takes the way of `read` and `write`.
    *
-   * To save an allocation each, `done` is called in whatever asynchronous context the loop's turn has, often that of another submission: an
+   * To save an allocation each, `done` is called in whatever asynchronous context the loop's turn has, often another submission's: an
    * AsyncLocalStorage has another caller's store there, or none. Where that matters, hand over `AsyncResource.bind(done)`.
    */
   submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "completed" | "queued" | "busy" {
@@ -374,11 +374,7 @@ export class File extends StreamedFile {
     return { bytesWritten: await this.#vector(true, buffers, position), buffers };
   }
 
-  async #vector(
-    write: boolean,
-    buffers: readonly ArrayBufferView[],
-    position: number | null | undefined,
-  ): Promise<number> {
+  async #vector(write: boolean, buffers: readonly ArrayBufferView[], position?: number | null): Promise<number> {
     if (!this.isOpen) throw this.closedError(write ? "writev" : "readv");
     const views = vectorOf(buffers);
     if (views.length === 0) return 0;
