@@ -115,12 +115,12 @@ export interface RevalidationFigures {
   readonly invalidations: number;
   /** On account of those. */
   readonly leasesTaken: number;
-  /** By which the reads after one take longer: the difference of the medians. */
+  /** By which the reads after one take longer: the difference of the medians; 0 where it's within their noise. */
   readonly usPerInvalidation: number;
   /** The same for each lease taken; null: none was. */
   readonly usPerLease: number | null;
-  /** With `IN_FLIGHT` reads on their way all the time. */
-  readonly requestsLostPerInvalidation: number;
+  /** By so many fewer reads come to their end for one, with `IN_FLIGHT` on their way all the time; 0 where it's within the noise. */
+  readonly requestsFewerPerInvalidation: number;
   /** /proc/vmstat pgmigrate_success meanwhile, and while the invalidations were elsewhere: of the whole host, whoever it was. */
   readonly hostPagesMigrated: number;
   readonly hostPagesMigratedElsewhere: number;
@@ -222,7 +222,7 @@ export interface Machine {
 }
 
 /** Of the report's shape: another number, another meaning. */
-export const FORMAT = 1;
+export const FORMAT = 2;
 
 export interface Report {
   readonly pinless: string;

@@ -8,6 +8,7 @@ import { FORMAT, type HostHuge, isSkipped, type Maybe, type Report } from "./fig
 import { hostHugePages } from "./harms/host-huge-pages.js";
 import { availableMemoryBytes, describeMachine, usableNodes } from "./machine.js";
 import { IN_FLIGHT } from "./meter.js";
+import { Progress } from "./progress.js";
 import type { Answer, LoadTask, Target, Task } from "./protocol.js";
 import { verdict } from "./report/verdict.js";
 import { prepareScratch } from "./scratch.js";
@@ -94,6 +95,7 @@ class Run {
   readonly #target: Target;
   readonly #noSwap: string | null;
   readonly #began: number;
+  readonly #progress: Progress;
 
   constructor(options: Options, sizes: Sizes, target: Target, noSwap: string | null, began: number) {
     this.#options = options;
@@ -101,6 +103,7 @@ class Run {
     this.#target = target;
     this.#noSwap = noSwap;
     this.#began = began;
+    this.#progress = new Progress(sizes, options.seconds, this.rows, usableNodes().length);
     for (const row of this.rows) this.#workers.set(row, new Worker(row.configuration, target));
     // An abort ends whatever a worker is at: the next step sees the signal.
     options.signal.addEventListener("abort", () => void this.close(), { once: true });
@@ -139,8 +142,7 @@ class Run {
   #step(doing: string): boolean {
     this.#options.signal.throwIfAborted();
     const elapsedMs = performance.now() - this.#began;
-    const seconds = this.#sizes.seconds ?? this.#options.seconds;
-    this.#options.progress(Math.min(0.99, elapsedMs / 1000 / seconds), doing);
+    this.#options.progress(this.#progress.step(elapsedMs), doing);
     return this.#leftMs() > 1000;
   }
 

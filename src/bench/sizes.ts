@@ -22,8 +22,8 @@ export interface Sizes {
   /** One at a time: so many here, and as many elsewhere. */
   readonly revalidationPairs: number;
   readonly migrationMs: number;
-  /** As the progress bar expects it; null: what was asked for. */
-  readonly seconds: number | null;
+  /** Everything once, however long it takes; not as often as there's time for. */
+  readonly isOnce: boolean;
   /** However slow the machine is, nothing begins or goes on after that: the rest is for cleaning up. */
   readonly lastSecond: number;
   /** What is done once doesn't go on after that part of the time. */
@@ -46,7 +46,7 @@ export const FULL: Sizes = {
   revalidationSliceMs: 45,
   revalidationPairs: 600,
   migrationMs: 500,
-  seconds: null,
+  isOnce: false,
   lastSecond: MAX_SECONDS - 4,
   onceShare: 0.75,
 };
@@ -65,7 +65,7 @@ export const QUICK: Sizes = {
   revalidationSliceMs: 20,
   revalidationPairs: 20,
   migrationMs: 50,
-  seconds: 14,
+  isOnce: true,
   lastSecond: 56,
   onceShare: 1,
 };

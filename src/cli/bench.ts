@@ -30,7 +30,7 @@ export function benchCommand(version: string): Command {
     .option("--file <path>", "read this file of yours instead of a scratch file; it's never written")
     .option("--json <file>", 'write the figures as JSON; "-" is the standard output, instead of the tables')
     .option("--seconds <n>", `about how long, ${MIN_SECONDS} to ${MAX_SECONDS}`, seconds, DEFAULT_SECONDS)
-    .option("--quick", "everything once and with little memory: a few seconds, rough figures")
+    .option("--quick", "everything once and with little memory: rough figures, in 15 s to a minute")
     .option("--compare <reports...>", "no run: compare two files that --json wrote, A and B")
     .addHelpText("after", HELP)
     .showHelpAfterError("(try pinless bench --help)")
@@ -41,15 +41,19 @@ export function benchCommand(version: string): Command {
 }
 
 const HELP = `
-Runs every scheme and pin mode, and node:fs, in turn, each in a process of its own: throughput and latency, alone and under
-a storm of memory operations; reads that are lost; pins that stay; how long starting a child process takes; what it costs to
-take leases again; moving pages between NUMA nodes; and, as root, the huge pages that the host can still get: for less than a
-second at a time nearly all of its free memory is asked for and given back.
+Runs every scheme and pin mode, and node:fs, in turn, each in a process of its
+own: throughput and latency, alone and under a storm of memory operations; reads
+that are lost; pins that stay; how long starting a child process takes; what it
+costs to take leases again; moving pages between NUMA nodes; and, as root, the
+huge pages that the host can still get: for less than a second at a time nearly
+all of its free memory is asked for and given back.
 
-What can't run here says why, and isn't a failure; the exit code is 1 where something failed that should have worked.
+What can't run here says why, and isn't a failure; the exit code is 1 where
+something failed that should have worked.
 
-The scratch file (256 MiB) goes to $PINLESS_SCRATCH, or where temporary files go, and is deleted afterwards. Paging out
-needs swap: root gets a swap file beside it for the time of the run, where no swap is active.`;
+The scratch file (256 MiB) goes to $PINLESS_SCRATCH, or where temporary files
+go, and is deleted afterwards. Paging out needs swap: root gets a swap file
+beside it for the time of the run, where no swap is active.`;
 
 function seconds(text: string): number {
   const value = Number(text);

@@ -19,8 +19,9 @@ export function doctorCommand(version: string): Command {
 }
 
 const HELP = `
-Everything that can be tried is tried, and nothing stays: a file is only read; in a directory a scratch file without a
-name is written. Exits with 0 if pinless bench could run here, with 1 if it couldn't.`;
+Everything that can be tried is tried, and nothing stays: a file is only read;
+in a directory a scratch file without a name is written. Exits with 0 if pinless
+bench could run here, with 1 if it couldn't.`;
 
 async function doctor(path: string, json: boolean, version: string): Promise<void> {
   try {

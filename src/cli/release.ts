@@ -59,9 +59,10 @@ export function releaseCommand(): Command {
 }
 
 const HELP = `
-The processes are asked, over a socket that only their user and root can reach; no signal is sent. The answer comes once
-the kernel has let go of the pages. I/O goes on, and takes leases again when it's worth it. Registrations for life
-(pin "lifetime") are ended for good.
+The processes are asked, over a socket that only their user and root can reach;
+no signal is sent. The answer comes once the kernel has let go of the pages. I/O
+goes on, and takes leases again when it's worth it. Registrations for life (pin
+"lifetime") are ended for good.
 
 Exit codes: 0 all released; 1 something couldn't be reached; 2 wrong usage.`;
 

@@ -1,5 +1,6 @@
 /** Reports of `pinless simulate`: read from files, and put into words. */
 
+import { wrap } from "../bench/report/grid.js";
 import { InputError } from "../simulate/input-error.js";
 import {
   type CampaignReport,
@@ -41,29 +42,36 @@ export function toReplay(file: string, engine: string): { report: CampaignReport
   return { report, note };
 }
 
-export function renderCampaign(report: CampaignReport, cpuSeconds?: number): string {
+export function renderCampaign(report: CampaignReport, columns: number, cpuSeconds?: number): string {
   const { runs, requests, operations, virtualMs, failures } = report;
-  const count = (n: number): string => Math.round(n).toLocaleString("en");
+  const say = (text: string, indent = "  "): readonly string[] => wrap(text, columns, indent);
   return [
-    `${nameOf(report)}: ${count(runs)} runs, ${count(requests)} requests, ${count(operations)} memory operations in ${count(virtualMs / 1000)} s of virtual time`,
+    ...say(
+      `${nameOf(report)}: ${count(runs)} ${runs === 1 ? "run" : "runs"}, ${count(requests)} requests, ${count(operations)} memory operations in ${count(virtualMs / 1000)} s of virtual time`,
+    ),
     ...(cpuSeconds === undefined
       ? []
-      : [`${count(requests / cpuSeconds)} requests a second of CPU time, ${cpuSeconds.toFixed(1)} s of it`]),
+      : say(`${count(requests / cpuSeconds)} requests a second of CPU time, ${cpuSeconds.toFixed(1)} s of it`)),
     // A shard alone is meant to be one.
-    ...(report.shards.length > 1 ? missingOf(report) : []),
-    ...failures.flatMap((failure) => renderFailure(failure, report.mutant)),
+    ...(report.shards.length > 1 ? missingOf(report).flatMap((line) => say(line)) : []),
+    ...failures.flatMap((failure) => renderFailure(failure, report.mutant, columns)),
     failures.length === 0 ? "no failure" : `${count(failures.length)} failed`,
     "",
   ].join("\n");
 }
 
-function renderFailure(failure: FoundFailure, mutant: string | null): readonly string[] {
+function count(n: number): string {
+  return Math.round(n).toLocaleString("en");
+}
+
+/** The command is one line, however long, for it's to be copied. */
+function renderFailure(failure: FoundFailure, mutant: string | null, columns: number): readonly string[] {
   const { seed, requests, changes, what, message, atMs } = failure;
   const without = mutant === null ? "" : ` --mutant ${mutant}`;
   const change = Object.keys(changes).length === 0 ? "" : ` --change '${JSON.stringify(changes)}'`;
   return [
-    `seed ${seed}: ${what} after ${atMs.toFixed(3)} ms`,
-    `  ${message}`,
+    ...wrap(`seed ${seed}: ${what} after ${atMs.toFixed(3)} ms`, columns, "  "),
+    ...wrap(message, columns - 2, "  ").map((line) => `  ${line}`),
     `  again, with all steps: pinless simulate --seed ${seed} --requests ${requests}${change}${without} --trace`,
   ];
 }

@@ -19,7 +19,7 @@ import { onInterrupt } from "./interrupt.js";
 import { parseJson } from "./json-source.js";
 import { complain, print, printJson } from "./output.js";
 import { whyUnwritable } from "./output-file.js";
-import { writeJson } from "./report-output.js";
+import { terminal, writeJson } from "./report-output.js";
 import { renderCampaign, reportOf, toReplay } from "./simulate-report.js";
 import { whatIf } from "./what-if.js";
 
@@ -192,7 +192,7 @@ async function runOn(simulation: Simulation, flags: Flags, changes: Partial<Swar
 
 /** `cpuSeconds`: that it took; not part of the report, which is the same wherever it's made. */
 function conclude(report: CampaignReport, { json }: Flags, cpuSeconds?: number): void {
-  if (writeJson("simulate", report, json)) print(renderCampaign(report, cpuSeconds));
+  if (writeJson("simulate", report, json)) print(renderCampaign(report, terminal().columns, cpuSeconds));
   if (report.failures.length > 0) process.exitCode ??= FAILED;
 }
 

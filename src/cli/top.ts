@@ -38,9 +38,11 @@ export function topCommand(): Command {
 }
 
 const HELP = `
-Redrawn in place on a terminal; a line each time otherwise. It ends when the process does, or with Ctrl-C.
+Redrawn in place on a terminal; a line each time otherwise. It ends when the
+process does, or with Ctrl-C.
 
-Exit codes: 0 the process ended, or Ctrl-C; 1 it couldn't be reached; 2 wrong usage.`;
+Exit codes: 0 the process ended, or Ctrl-C; 1 it couldn't be reached; 2 wrong
+usage.`;
 
 function seconds(text: string): number {
   const number = Number(text);

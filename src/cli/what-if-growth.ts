@@ -1,6 +1,6 @@
 /** How figures grow along each list of a sweep, the other lists at their first value: a table each, and on a terminal charts. */
 
-import { type Color, plot } from "simple-ascii-chart";
+import { plot } from "simple-ascii-chart";
 import { bold, DASH, type Grid, renderGrid, type Style, TABLE_COLUMNS, wrap } from "../bench/report/grid.js";
 import type { Figures } from "../simulate/what-if/figures.js";
 import type { PointReport, StudyReport } from "../simulate/what-if/study.js";
@@ -24,8 +24,14 @@ const METRICS: readonly Metric[] = [
   { title: "looked up again, /s", of: (f, seconds) => (f.revalidations + f.leases.taken) / seconds },
 ];
 
-const COLORS: readonly Color[] = ["ansiRed", "ansiBlue", "ansiGreen"];
 const CHART_LINES = 8;
+
+/** Of a line: where it is in the picture, and the how-manieth. */
+interface Point {
+  readonly plotX: number;
+  readonly plotY: number;
+  readonly index: number;
+}
 
 function refusedPercent({ operations }: Figures): number {
   const all = Object.values(operations);
@@ -90,24 +96,24 @@ function charts(points: readonly PointReport[], field: string, style: Style): re
         height: CHART_LINES,
         formatter: (value, { axis }) => (axis === "x" ? (names[value] ?? "") : count(value)),
         customXAxisTicks: names.map((_, x) => x),
-        // Without colours each line is dots of its design's first letter.
-        ...(style.colors
-          ? { color: [...COLORS], legend: { position: "bottom", series } }
-          : { lineFormatter: ({ plotX, plotY, index: _i, input }) => markOf(lines, series, input, plotX, plotY) }),
+        lineFormatter: marks(series),
       },
     );
-    const legend = style.colors ? [] : wrap(series.map((name) => `${name[0]}: ${name}`).join(", "), style.columns);
+    const legend = wrap(series.map((name) => `${markOf(name)}: ${name}`).join(", "), style.columns);
     return [bold(metric.title, style), ...drawn.split("\n").filter((line) => line.trim() !== ""), ...legend, ""];
   });
 }
 
-function markOf(
-  lines: readonly (readonly number[])[],
-  series: readonly string[],
-  input: readonly (readonly number[])[],
-  x: number,
-  y: number,
-): { x: number; y: number; symbol: string } {
-  const which = lines.findIndex((values) => values.every((value, i) => input[i]?.[1] === value));
-  return { x, y, symbol: series[which]?.[0] ?? "*" };
+/** Each line is marks of its design's first letter, for those who see no colours too; where several meet, the last one's. */
+function marks(series: readonly string[]): (point: Point) => { x: number; y: number; symbol: string } {
+  let line = -1;
+  return ({ plotX, plotY, index }) => {
+    // Lines are drawn one after the other, each from its first point on; which one it is isn't told.
+    if (index === 0) line++;
+    return { x: plotX, y: plotY, symbol: markOf(series[line] ?? "*") };
+  };
+}
+
+function markOf(name: string): string {
+  return name[0]!;
 }

@@ -5,7 +5,15 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
-import type { HostHugeFigures, LossFigures, Maybe, OperationFigures, Report, Row } from "../../dist/bench/figures.js";
+import {
+  FORMAT,
+  type HostHugeFigures,
+  type LossFigures,
+  type Maybe,
+  type OperationFigures,
+  type Report,
+  type Row,
+} from "../../dist/bench/figures.js";
 import { renderReport } from "../../dist/bench/report/table.js";
 import { run } from "./run.js";
 
@@ -40,7 +48,7 @@ function noLifetime(): string | false {
 }
 
 test("every row says what ran, and has figures", () => {
-  assert.equal(report.format, 1);
+  assert.equal(report.format, FORMAT);
   assert.equal(report.rows.length, 10);
   for (const row of report.rows) {
     const ran = there(row.ran);

@@ -104,7 +104,7 @@ for (const [what, content, code, why] of [
   ["not JSON", "{", "ERR_BENCH_NOT_A_REPORT", /isn't JSON/],
   ["JSON of something else", [1, 2], "ERR_BENCH_NOT_A_REPORT", /isn't a report/],
   ["null", null, "ERR_BENCH_NOT_A_REPORT", /isn't a report/],
-  ["of another format", { ...sampleReport({}), format: 2 }, "ERR_BENCH_FORMAT", /format 2/],
+  ["of another format", { ...sampleReport({}), format: 1 }, "ERR_BENCH_FORMAT", /format 1/],
   ["of no format", { ...sampleReport({}), format: undefined }, "ERR_BENCH_FORMAT", /before formats/],
   ["half a report", { ...sampleReport({}), machine: undefined }, "ERR_BENCH_NOT_A_REPORT", /whole report/],
 ] as const) {

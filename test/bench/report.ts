@@ -1,6 +1,6 @@
 /** Reports to compare. */
 
-import type { LoadSummary, Report, Row } from "../../dist/bench/figures.js";
+import { FORMAT, type LoadSummary, type Report, type Row } from "../../dist/bench/figures.js";
 
 interface RowOptions {
   readonly readsPerSecond?: number;
@@ -55,7 +55,7 @@ export function sampleRow(name: string, options: RowOptions): Row {
 export function sampleReport({ rows = [sampleRow("one", {})] }: { readonly rows?: readonly Row[] }): Report {
   return {
     pinless: "0.1.0",
-    format: 1,
+    format: FORMAT,
     machine: {
       kernel: "6.18",
       arch: "x64",

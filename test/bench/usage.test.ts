@@ -1,6 +1,6 @@
 // What the command says to whoever uses it in another way than meant.
 import assert from "node:assert/strict";
-import { chmodSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, linkSync, mkdtempSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
@@ -63,6 +63,22 @@ test("a file that isn't there, is a directory or is too small", async () => {
 test("a place for the JSON that can't be written", async () => {
   await fails(["--json", path.join(directory, "nowhere", "figures.json")], /no directory for it \(ENOENT\)/);
   await fails(["--json", directory], /is a directory/);
+});
+
+test("the file that is never written isn't a place for the JSON, by whatever name", async () => {
+  const mine = path.join(directory, "mine");
+  writeFileSync(mine, "");
+  truncateSync(mine, 64 << 20);
+  symlinkSync(mine, `${mine}-symbolic`);
+  linkSync(mine, `${mine}-hard`);
+  for (const name of [
+    mine,
+    `${mine}-symbolic`,
+    `${mine}-hard`,
+    path.join(directory, "..", path.basename(directory), "mine"),
+  ])
+    await fails(["--file", mine, "--json", name], /would replace .*mine, which is read: give another name/);
+  assert.equal(statSync(mine).size, 64 << 20);
 });
 
 test("a scratch space that isn't there, is a file or has no room", async () => {

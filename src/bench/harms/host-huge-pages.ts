@@ -61,6 +61,9 @@ const WAYS: readonly Way[] = [
   way(LIFETIME, "the fair control: registered for ever in huge pages, which don't scatter"),
 ];
 
+/** How often it's measured. */
+export const HOST_WAYS = WAYS.length;
+
 function way({ name, label, reads }: typeof LIFETIME, note: string): Way {
   return { name, label, note, reads: reads as EngineReads };
 }

@@ -88,7 +88,7 @@ const OF_ROWS: readonly Kind<Row>[] = [
   ),
   kind("µs an invalidation", "lower", revalidation, (r) => r.usPerInvalidation),
   kind("µs a lease taken again", "lower", revalidation, (r) => r.usPerLease),
-  kind("reads lost an invalidation", "lower", revalidation, (r) => r.requestsLostPerInvalidation),
+  kind("reads fewer for an invalidation", "lower", revalidation, (r) => r.requestsFewerPerInvalidation),
   kind("pages moved on the host", "lower", revalidation, (r) => r.hostPagesMigrated),
   kind(
     "NUMA: share of pages moved",

@@ -21,11 +21,28 @@ export interface Grid {
 }
 
 export function renderGrid(grid: Grid, style: Style): readonly string[] {
-  const body = style.columns >= TABLE_COLUMNS ? table(grid) : list(grid, style.columns);
+  const body = style.columns >= TABLE_COLUMNS ? tables(grid, style.columns) : list(grid, style.columns);
   return [...wrap(grid.title, style.columns).map((line) => bold(line, style)), ...body];
 }
 
-function table({ columns, rows }: Grid): readonly string[] {
+/** As many columns beside the names as there's room for, and the others below, with the names again. */
+function tables(grid: Grid, width: number): readonly string[] {
+  const lines: string[] = [];
+  for (let first = 0; first < grid.columns.length; ) {
+    let last = grid.columns.length;
+    let drawn = table(grid, first, last);
+    while (last > first + 1 && drawn.some((line) => line.length > width)) drawn = table(grid, first, --last);
+    // A column alone that has no room is cut nowhere else.
+    if (drawn.some((line) => line.length > width)) return list(grid, width);
+    lines.push(...(first === 0 ? [] : [""]), ...drawn);
+    first = last;
+  }
+  return lines;
+}
+
+/** Columns from the first to the one before the last. */
+function table(grid: Grid, first: number, last: number): readonly string[] {
+  const columns = grid.columns.slice(first, last);
   const none = { top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "" };
   const drawn = new Table({
     head: ["", ...columns],
@@ -45,8 +62,11 @@ function table({ columns, rows }: Grid): readonly string[] {
     // Its own colours are for dark terminals only.
     style: { head: [], border: [], "padding-left": 0, "padding-right": 1 },
   });
-  for (const { name, cells } of rows) drawn.push([name, ...cells]);
-  return drawn.toString().split("\n");
+  for (const { name, cells } of grid.rows) drawn.push([name, ...cells.slice(first, last)]);
+  return drawn
+    .toString()
+    .split("\n")
+    .map((line) => line.trimEnd());
 }
 
 function list({ columns, rows }: Grid, width: number): readonly string[] {
