@@ -61,7 +61,7 @@ export async function openBacking(
     throw argumentError("ERR_OUT_OF_RANGE", `an arena of ${String(bytes)} bytes can't be made`);
   const open = async (...[path, flags]: Parameters<Host["openFile"]>): Promise<OpenedFile> => {
     const opened = await openFile(path, flags);
-    opened.closeDirect();
+    await opened.closeDirect();
     return opened;
   };
   if (typeof file === "object" && "fd" in file) {

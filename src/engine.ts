@@ -215,7 +215,7 @@ export class PortableEngine {
   async #openSelfMemory(): Promise<Copier> {
     try {
       const opened = await this.#host.openFile("/proc/self/mem", "r+");
-      opened.closeDirect();
+      await opened.closeDirect();
       if (this.#state !== "open") {
         await opened.handle.close();
         throw closedError();
@@ -283,7 +283,7 @@ export class PortableEngine {
     const { refusesSockets } = this.#scheme;
     const refused = opened.socket && refusesSockets !== undefined;
     if (this.#state !== "open" || refused) {
-      opened.closeDirect();
+      await opened.closeDirect();
       await opened.handle.close();
       throw refused ? new PinlessError("ERR_PINLESS_UNSUPPORTED", refusesSockets) : closedError();
     }

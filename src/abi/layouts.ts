@@ -78,6 +78,7 @@ export const IOCB = {
   size: 64,
   fields: {
     aio_data: 0,
+    aio_rw_flags: 12,
     aio_lio_opcode: 16,
     aio_fildes: 20,
     aio_buf: 24,
@@ -109,7 +110,14 @@ export const UCRED = {
 export const STATX_BUFFER = {
   headers: ["linux/stat.h"],
   size: 256,
-  fields: { stx_mask: 0, stx_attributes: 8, stx_mnt_id: 144, stx_dio_mem_align: 152, stx_dio_offset_align: 156 },
+  fields: {
+    stx_mask: 0,
+    stx_attributes: 8,
+    stx_size: 40,
+    stx_mnt_id: 144,
+    stx_dio_mem_align: 152,
+    stx_dio_offset_align: 156,
+  },
 } as const satisfies Layout;
 
 /** The extents follow. */
@@ -123,13 +131,6 @@ export const FIEMAP_EXTENT = {
   headers: ["linux/types.h", "linux/fiemap.h"],
   size: 56,
   fields: { fe_logical: 0, fe_flags: 40 },
-} as const satisfies Layout;
-
-/** On 64-bit architectures. */
-export const STATFS = {
-  headers: ["sys/vfs.h"],
-  size: 120,
-  fields: { f_type: 0 },
 } as const satisfies Layout;
 
 export const UFFDIO_API = {
@@ -180,7 +181,6 @@ export const LAYOUTS: Readonly<Record<string, Layout>> = {
   statx: STATX_BUFFER,
   fiemap: FIEMAP,
   fiemap_extent: FIEMAP_EXTENT,
-  statfs: STATFS,
   uffdio_api: UFFDIO_API,
   uffdio_register: UFFDIO_REGISTER,
   uffdio_range: UFFDIO_RANGE,

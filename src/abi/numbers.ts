@@ -119,7 +119,14 @@ export const MEMPOLICY = { MPOL_MF_MOVE: 1 << 1 } as const;
 /** The event mask of struct epoll_event. Its layout differs: packed on x86-64, aligned elsewhere; the mask comes first in both. */
 export const EPOLL = { EPOLL_CLOEXEC: 0o2000000, EPOLL_CTL_ADD: 1, EPOLLIN: 1 } as const;
 
-export const AIO = { IOCB_CMD_PREAD: 0, IOCB_CMD_PWRITE: 1, IOCB_CMD_POLL: 5, IOCB_FLAG_RESFD: 1 << 0 } as const;
+/** RWF_NOWAIT: rather EAGAIN than to keep the caller waiting. */
+export const AIO = {
+  IOCB_CMD_PREAD: 0,
+  IOCB_CMD_PWRITE: 1,
+  IOCB_CMD_POLL: 5,
+  IOCB_FLAG_RESFD: 1 << 0,
+  RWF_NOWAIT: 8,
+} as const;
 
 export const EVENTFD = { EFD_NONBLOCK: 0o4000, EFD_CLOEXEC: 0o2000000 } as const;
 
@@ -172,6 +179,7 @@ export const FCNTL = {
   F_GETFL: 3,
   F_DUPFD_CLOEXEC: 1030,
   AT_EMPTY_PATH: 0x1000,
+  AT_STATX_DONT_SYNC: 0x4000,
   SEEK_SET: 0,
   SEEK_CUR: 1,
 } as const;
@@ -193,7 +201,12 @@ export function temporaryFileFlag(arch: string): number {
   return isArm64(arch) ? O_TMPFILE_ARM64 : O_TMPFILE_X64;
 }
 
-export const STATX = { STATX_MNT_ID: 0x1000, STATX_DIOALIGN: 0x2000, STATX_ATTR_COMPRESSED: 4 } as const;
+export const STATX = {
+  STATX_SIZE: 0x200,
+  STATX_MNT_ID: 0x1000,
+  STATX_DIOALIGN: 0x2000,
+  STATX_ATTR_COMPRESSED: 4,
+} as const;
 
 /** The requests are _IOWR and _IOR numbers, which have the size of their argument in them. */
 export const FS_IOC = {
@@ -211,6 +224,9 @@ export const MAGIC = {
   RAMFS_MAGIC: 0x858458f6,
   HUGETLBFS_MAGIC: 0x958458f6,
   BTRFS_SUPER_MAGIC: 0x9123683e,
+  EXT4_SUPER_MAGIC: 0xef53,
+  XFS_SUPER_MAGIC: 0x58465342,
+  F2FS_SUPER_MAGIC: 0xf2f52010,
   OVERLAYFS_SUPER_MAGIC: 0x794c7630,
 } as const;
 

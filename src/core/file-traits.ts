@@ -11,4 +11,6 @@ export interface FileTraits {
   readonly ends: boolean;
   /** A transfer may wait for ever, for whoever is at the other end. */
   readonly waits: boolean;
+  /** The kernel takes direct I/O without keeping its caller waiting. Not on FUSE: it waits there for the filesystem's answer. */
+  readonly prompt: boolean;
 }

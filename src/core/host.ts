@@ -94,7 +94,7 @@ export interface OpenedFile {
   readonly append: boolean;
   readonly readable: boolean;
   readonly writable: boolean;
-  closeDirect(): void;
+  closeDirect(): Promise<void>;
   /** Nobody has the file any more, and nobody has closed it: `closed` says when that's made good. Absent: that isn't looked for. */
   dropped?(closed: Promise<void>): void;
 }

@@ -63,8 +63,13 @@ export interface Scheme {
   readonly refusesPipes?: string;
   /** Set where sockets can't be waited for, in either direction: why not. */
   readonly refusesSockets?: string;
-  /** A handle for `prepare`; the descriptors stay the caller's. */
-  attachFile(fd: number): number;
+  /**
+   * A handle for `prepare`, of a descriptor that goes around the page cache; the descriptors stay the caller's. `prompt` false: the kernel
+   * would keep whoever hands such a request over waiting for the filesystem.
+   */
+  attachFile(fd: number, prompt?: boolean): number;
+  /** The same for one that goes through the page cache, where the scheme needs a way of its own. */
+  attachCached?(fd: number): number;
   /** The same for what has no position and makes its callers wait (a pipe, a terminal, a socket), where the scheme needs a way of its own. */
   attachStream?(fd: number): number;
   detachFile(file: number): void;

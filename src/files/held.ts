@@ -50,8 +50,9 @@ export class Held {
     this.#host = host;
     this.opened = opened;
     const { fd } = opened.handle;
-    const direct = opened.directFd >= 0 ? host.scheme.attachFile(opened.directFd) : -1;
-    const cached = opened.traits.waits ? (host.scheme.attachStream?.(fd) ?? fd) : fd;
+    const direct = opened.directFd >= 0 ? host.scheme.attachFile(opened.directFd, opened.traits.prompt) : -1;
+    const { scheme } = host;
+    const cached = (opened.traits.waits ? scheme.attachStream?.(fd) : scheme.attachCached?.(fd)) ?? fd;
     // The end of the file, where O_APPEND writes go, is aligned only by chance.
     const say = (): void => host.degraded(mostlyBuffered(opened.offsetAlign));
     const detours = new Detours(direct < 0 ? null : say);
@@ -122,13 +123,11 @@ export class Held {
     const { direct, cached } = this.ways;
     this.transfers.leave();
     if (direct >= 0) this.#host.scheme.detachFile(direct);
-    if (this.opened.traits.waits) this.#host.scheme.detachFile(cached);
-    try {
-      this.opened.closeDirect();
-    } finally {
-      this.#host.files.delete(this);
-      await this.handle.close();
-    }
+    this.#host.scheme.detachFile(cached);
+    const directClosed = this.opened.closeDirect();
+    this.#host.files.delete(this);
+    const ends = await Promise.allSettled([directClosed, this.handle.close()]);
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
   }
 
   #look(): void {

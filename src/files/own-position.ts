@@ -51,11 +51,16 @@ export class OwnPosition {
       moved = (error as SystemError).bytesWritten ?? 0;
       throw error;
     } finally {
-      const promised = from + this.#reach(from);
+      const to = from + moved;
+      if (this.#kept !== null) this.#kept = to;
+      else this.#correct(from + this.#reach(from), to);
       this.#underWay = null;
-      if (this.#kept !== null) this.#kept = from + moved;
-      else if (from + moved !== promised && this.#calls.tell() === promised) this.#calls.seek(from + moved);
     }
+  }
+
+  /** It ended elsewhere than whoever came to share the position was told; unless that one has moved it since. */
+  #correct(promised: number, to: number): void {
+    if (to !== promised && this.#calls.tell() === promised) this.#calls.seek(to);
   }
 
   /** Somebody else may have the open description from now on, and go on where the transfer that's under way will end. */

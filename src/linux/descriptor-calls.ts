@@ -1,9 +1,10 @@
 /** Transfers by node:fs, a call of the kernel's each, so that they're at the descriptor's own position and atomic for everybody who shares it. */
 
-import { ERRNO, FCNTL } from "../abi/numbers.js";
+import { STATX_BUFFER } from "../abi/layouts.js";
+import { ERRNO, FCNTL, STATX } from "../abi/numbers.js";
 import type { DescriptorCalls } from "../core/host.js";
-import { lseek } from "./libc.js";
-import { fstatSync, read, readv, writev } from "./originals.js";
+import { lseek, statx } from "./libc.js";
+import { read, readv, writev } from "./originals.js";
 
 export function descriptorCalls(fd: number): DescriptorCalls {
   return {
@@ -17,6 +18,13 @@ export function descriptorCalls(fd: number): DescriptorCalls {
       }),
     tell: () => lseek(fd, 0, FCNTL.SEEK_CUR),
     seek: (position) => void lseek(fd, position, FCNTL.SEEK_SET),
-    size: () => fstatSync(fd).size,
+    size: () => sizeOf(fd),
   };
+}
+
+/** As the kernel knows it: a filesystem of the network, or of user space, isn't asked. */
+function sizeOf(fd: number): number {
+  const buffer = new Uint8Array(STATX_BUFFER.size);
+  statx(fd, FCNTL.AT_EMPTY_PATH | FCNTL.AT_STATX_DONT_SYNC, STATX.STATX_SIZE, buffer);
+  return Number(new BigUint64Array(buffer.buffer)[STATX_BUFFER.fields.stx_size / 8]);
 }

@@ -3,10 +3,10 @@
  * is nothing but page cache, and btrfs takes it of files that it compresses, which it reads and writes through the page cache all the same.
  */
 
-import { FIEMAP, FIEMAP_EXTENT, STATFS, STATX_BUFFER } from "../abi/layouts.js";
+import { FIEMAP, FIEMAP_EXTENT, STATX_BUFFER } from "../abi/layouts.js";
 import { FCNTL, FIEMAP_FLAGS, FS_IOC, MAGIC, STATX } from "../abi/numbers.js";
-import { addressOf, fstatfs, ioctl, statx } from "./libc.js";
-import { readFileSync } from "./originals.js";
+import { addressOf, ioctl, statx } from "./libc.js";
+import { readFileSync, statfs } from "./originals.js";
 
 /** What O_DIRECT asks for where the filesystem doesn't say (statx before 6.1, btrfs): a page suits every device in use. */
 const DEFAULT_ALIGN = 4096;
@@ -20,13 +20,26 @@ export interface Alignment {
 
 const MEMORY_ONLY: readonly number[] = [MAGIC.TMPFS_MAGIC, MAGIC.RAMFS_MAGIC, MAGIC.HUGETLBFS_MAGIC];
 
-/** Null: there's no way around the page cache. Asks the filesystem, of a regular file or a block device. */
-export function directAlignment(fd: number, writable: boolean): Alignment | null {
+/** Those whose direct I/O is known not to keep whoever hands it over waiting. All that report an alignment are of this kind. */
+const PROMPT: readonly number[] = [
+  MAGIC.EXT4_SUPER_MAGIC,
+  MAGIC.XFS_SUPER_MAGIC,
+  MAGIC.BTRFS_SUPER_MAGIC,
+  MAGIC.F2FS_SUPER_MAGIC,
+];
+
+export interface DirectWay extends Alignment {
+  readonly prompt: boolean;
+}
+
+/** Null: there's no way around the page cache. Asks the filesystem, of a regular file or a block device, without waiting for it here. */
+export async function directWay(fd: number, isDevice: boolean, writable: boolean): Promise<DirectWay | null> {
   const { words, reported } = statxOf(fd);
   if ((words[STATX_BUFFER.fields.stx_attributes / 4]! & STATX.STATX_ATTR_COMPRESSED) !== 0) return null;
-  if (reported !== null) return reported.offsetAlign > 0 ? reported : null;
-  const otherwise = { memoryAlign: DEFAULT_ALIGN, offsetAlign: DEFAULT_ALIGN };
-  const magic = filesystemOf(fd);
+  if (reported !== null) return reported.offsetAlign > 0 ? { ...reported, prompt: true } : null;
+  const magic = await filesystemOf(fd);
+  const prompt = isDevice || PROMPT.includes(magic);
+  const otherwise = { memoryAlign: DEFAULT_ALIGN, offsetAlign: DEFAULT_ALIGN, prompt };
   if (MEMORY_ONLY.includes(magic)) return null;
   const isBtrfs = magic === MAGIC.BTRFS_SUPER_MAGIC;
   if (!isBtrfs && magic !== MAGIC.OVERLAYFS_SUPER_MAGIC) return otherwise;
@@ -45,15 +58,19 @@ function statxOf(fd: number): { words: Uint32Array; reported: Alignment | null }
   const buffer = new Uint8Array(STATX_BUFFER.size);
   const words = new Uint32Array(buffer.buffer);
   const { stx_mask, stx_dio_mem_align, stx_dio_offset_align } = STATX_BUFFER.fields;
-  const failed = statx(fd, FCNTL.AT_EMPTY_PATH, STATX.STATX_DIOALIGN | STATX.STATX_MNT_ID, buffer) < 0;
+  // What is asked for is known without a question to whoever serves a filesystem of the network, or of user space.
+  const flags = FCNTL.AT_EMPTY_PATH | FCNTL.AT_STATX_DONT_SYNC;
+  const failed = statx(fd, flags, STATX.STATX_DIOALIGN | STATX.STATX_MNT_ID, buffer) < 0;
   const says = !failed && (words[stx_mask / 4]! & STATX.STATX_DIOALIGN) !== 0;
   const reported = { memoryAlign: words[stx_dio_mem_align / 4]!, offsetAlign: words[stx_dio_offset_align / 4]! };
   return { words, reported: says ? reported : null };
 }
 
-function filesystemOf(fd: number): number {
-  const buffer = new Uint8Array(STATFS.size);
-  return fstatfs(fd, buffer) < 0 ? 0 : new Uint32Array(buffer.buffer)[STATFS.fields.f_type / 4]!;
+/** 0: nobody says. */
+function filesystemOf(fd: number): Promise<number> {
+  return new Promise((resolve) => {
+    statfs(`/proc/self/fd/${fd}`, (error, stats) => resolve(error === null ? stats.type : 0));
+  });
 }
 
 /** Whether what is on the disk isn't the file's bytes as they are; null: the filesystem has no extents. */

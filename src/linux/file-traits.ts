@@ -5,12 +5,17 @@ import { EPOLL, ERRNO } from "../abi/numbers.js";
 import type { FileTraits } from "../core/file-traits.js";
 import { close, EPOLL_EVENT_BYTES, epollControl, epollCreate, pread0, pwrite0 } from "./libc.js";
 
-/** `shared`: whether it was open before. */
-export function traitsOf(fd: number, stat: Pick<Stats, "isFile" | "isBlockDevice">, shared: boolean): FileTraits {
+/** `shared`: whether it was open before. `prompt`: as in the traits. */
+export function traitsOf(
+  fd: number,
+  stat: Pick<Stats, "isFile" | "isBlockDevice">,
+  shared: boolean,
+  prompt: boolean,
+): FileTraits {
   const preads = pread0(fd) !== -ERRNO.ESPIPE;
   const pwrites = pwrite0(fd) !== -ERRNO.ESPIPE;
   const ends = preads && pwrites && (stat.isFile() || stat.isBlockDevice());
-  return { preads, pwrites, shared, ends, waits: !preads && canBePolled(fd) };
+  return { preads, pwrites, shared, ends, waits: !preads && canBePolled(fd), prompt };
 }
 
 /** Whether the kernel can tell when it's ready: what never keeps anybody waiting is refused with EPERM. */

@@ -62,7 +62,6 @@ interface Libc {
   socketpair(domain: number, type: number, protocol: number, fds: Int32Array): number;
   getsockopt(fd: number, level: number, name: number, value: Int32Array, bytes: Int32Array): number;
   statx(dirfd: number, path: string, flags: number, mask: number, buffer: Uint8Array): number;
-  fstatfs(fd: number, buffer: Uint8Array): number;
   getrlimit(resource: number, limits: BigUint64Array): number;
   geteuid(): number;
   read(fd: number, memory: number, bytes: number): number;
@@ -116,7 +115,6 @@ function bind(koffi: Koffi): Libc {
     socketpair: lib.func("int socketpair(int domain, int type, int protocol, int32_t *fds)"),
     getsockopt: lib.func("int getsockopt(int fd, int level, int name, int32_t *value, int32_t *bytes)"),
     statx: lib.func("int statx(int dirfd, const char *path, int flags, uint32_t mask, uint8_t *buffer)"),
-    fstatfs: lib.func("int fstatfs(int fd, uint8_t *buffer)"),
     getrlimit: lib.func("int getrlimit(int resource, uint64_t *limits)"),
     geteuid: lib.func("uint32_t geteuid()"),
     read: lib.func("intptr_t read(int fd, uintptr_t memory, size_t bytes)"),
@@ -330,12 +328,6 @@ export function peerOf(fd: number): { readonly pid: number; readonly uid: number
 export function statx(fd: number, flags: number, mask: number, buffer: Uint8Array): number {
   const c = bound();
   return orErrno(c, c.statx(fd, "", flags, mask, buffer));
-}
-
-/** `buffer`: a struct statfs. */
-export function fstatfs(fd: number, buffer: Uint8Array): number {
-  const c = bound();
-  return orErrno(c, c.fstatfs(fd, buffer));
 }
 
 /** The soft limit, Infinity where there is none; or -errno. */

@@ -8,10 +8,10 @@ import { argumentError, systemError } from "../core/errors.js";
 import type { FilePath, OpenedFile } from "../core/host.js";
 import { descriptorCalls } from "./descriptor-calls.js";
 import { DescriptorHandle } from "./descriptor-handle.js";
-import { directAlignment } from "./direct-alignment.js";
+import { directWay } from "./direct-alignment.js";
 import { traitsOf } from "./file-traits.js";
 import { fcntl } from "./libc.js";
-import { closeSync, fstatSync, openHandle, openSync } from "./originals.js";
+import { close, fstatSync, open, openHandle, openSync } from "./originals.js";
 
 export async function openFile(path: FilePath, flags: string | number = "r", mode?: number): Promise<OpenedFile> {
   const isDescriptor = typeof path === "object" && path !== null && "fd" in path;
@@ -21,22 +21,22 @@ export async function openFile(path: FilePath, flags: string | number = "r", mod
     const hasBlocks = stat.isFile() || stat.isBlockDevice();
     const status = fcntl(handle.fd, FCNTL.F_GETFL);
     const writable = (status & FCNTL.O_ACCMODE) !== FCNTL.O_RDONLY;
-    const alignment = hasBlocks && status >= 0 ? directAlignment(handle.fd, writable) : null;
-    const directFd = alignment === null ? -1 : openDirect(handle.fd, status);
+    const way = hasBlocks && status >= 0 ? await directWay(handle.fd, stat.isBlockDevice(), writable) : null;
+    const directFd = way === null ? -1 : await openDirect(handle.fd, status);
+    const { memoryAlign, offsetAlign, prompt } = way ?? { memoryAlign: 1, offsetAlign: 1, prompt: true };
     return {
       handle,
       calls: descriptorCalls(handle.fd),
-      traits: traitsOf(handle.fd, stat, isDescriptor),
+      traits: traitsOf(handle.fd, stat, isDescriptor, prompt),
       identity: `${stat.dev}:${stat.ino}`,
       directFd,
-      ...(alignment ?? { memoryAlign: 1, offsetAlign: 1 }),
+      memoryAlign,
+      offsetAlign,
       socket: stat.isSocket(),
       append: (status & FCNTL.O_APPEND) !== 0,
       readable: (status & FCNTL.O_ACCMODE) !== FCNTL.O_WRONLY,
       writable,
-      closeDirect: () => {
-        if (directFd >= 0) closeSync(directFd);
-      },
+      closeDirect: () => closeDirect(directFd),
       dropped: (closed) => warnOfDropped(handle.fd, closed),
     };
   } catch (error) {
@@ -71,13 +71,21 @@ function duplicate(fd: number): DescriptorHandle {
 }
 
 /** The same file again with O_DIRECT, or -1: no such thing on this filesystem, no /proc, or no permission any more (an owner's 0444). */
-function openDirect(fd: number, status: number): number {
+function openDirect(fd: number, status: number): Promise<number> {
   const kept = status & (FCNTL.O_ACCMODE | FCNTL.O_APPEND | FCNTL.O_SYNC | FCNTL.O_DSYNC);
-  try {
-    return openSync(`/proc/self/fd/${fd}`, kept | openDirectFlag(process.arch));
-  } catch {
-    return -1;
-  }
+  return new Promise((resolve) => {
+    open(`/proc/self/fd/${fd}`, kept | openDirectFlag(process.arch), (error, opened) =>
+      resolve(error === null ? opened : -1),
+    );
+  });
+}
+
+/** A filesystem may take its time also for that. */
+function closeDirect(fd: number): Promise<void> {
+  if (fd < 0) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    close(fd, (error) => (error == null ? resolve() : reject(error)));
+  });
 }
 
 /** The number of /dev/ptmx: whoever opens it again gets another terminal. */

@@ -7,7 +7,7 @@ import fs from "node:fs";
 import timers from "node:timers";
 
 export const { setImmediate, setInterval, clearInterval, setTimeout, clearTimeout } = timers;
-export const { closeSync, fstatSync, openSync, read, readFileSync, readv, write, writev } = fs;
+export const { close, closeSync, fstatSync, open, openSync, read, readFileSync, readv, statfs, write, writev } = fs;
 export const openHandle = fs.promises.open;
 export const queueMicrotask = globalThis.queueMicrotask;
 

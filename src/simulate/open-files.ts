@@ -89,7 +89,7 @@ export class OpenFiles {
     return {
       handle: file === null ? this.#handle(fd) : this.#handleOf(fd, file, writable),
       calls: this.#calls(descriptor),
-      traits: { preads: true, pwrites: true, shared: false, ends: true, waits: false },
+      traits: { preads: true, pwrites: true, shared: false, ends: true, waits: false, prompt: true },
       identity: file === null ? path : String(file.number),
       directFd,
       memoryAlign: 4096,
@@ -98,7 +98,7 @@ export class OpenFiles {
       append,
       readable,
       writable,
-      closeDirect: () => void this.#open.delete(directFd),
+      closeDirect: async () => void this.#open.delete(directFd),
     };
   }
 

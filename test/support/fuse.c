@@ -4,8 +4,8 @@
  *
  *   fuse MOUNTPOINT BACKING [refuse-direct] [async-dio]
  *
- * On its input: "hold read write" and so on holds such requests, "go" answers them and holds no more. Its end is the filesystem's. It
- * says "mounted" when it is, "held read" and so on for each request that it holds, and "impatient" when it answers them all the same
+ * On its input: "hold read write" and so on holds such requests from then on and no others, "go" answers what is held. Its end is the
+ * filesystem's. It says "mounted" when it is, "held read" and so on for each request that it holds, and "impatient" when it answers them all the same
  * since nobody has said anything for long: whoever should may wait for them.
  */
 #define _GNU_SOURCE
@@ -188,7 +188,6 @@ static void take(void) {
 }
 
 static void go(void) {
-  memset(held, 0, sizeof held);
   while (first_held != NULL) {
     struct request *request = first_held;
     first_held = request->next;
@@ -202,6 +201,7 @@ static void obey(char *line) {
   char *word = strtok(line, " \n");
   if (word != NULL && strcmp(word, "go") == 0) go();
   if (word == NULL || strcmp(word, "hold") != 0) return;
+  memset(held, 0, sizeof held);
   while ((word = strtok(NULL, " \n")) != NULL)
     for (size_t i = 0; i < NAMES; i++)
       if (strcmp(word, names[i].name) == 0) held[i] = 1;

@@ -36,14 +36,14 @@ export interface Fuse {
   readonly file: string;
   /** Where its bytes are. */
   readonly backing: string;
-  /** Such requests aren't answered from now on. */
+  /** Such requests aren't answered from now on, all others are. */
   hold(...requests: readonly FuseRequest[]): Promise<void>;
-  /** Answers what is held, and holds no more. */
+  /** Answers what is held now. */
   go(): void;
   /** Requests that were ever held. */
   readonly held: number;
-  /** Whether requests were answered without a word of the test for a long time: it stood still. */
-  readonly impatient: boolean;
+  /** What was asked before requests were answered since the test had said nothing for a long time: it stood still. Else null. */
+  readonly impatient: string | null;
 }
 
 /** `options`: "refuse-direct": O_DIRECT can be opened, and not used. "async-dio": the kernel may send direct I/O without waiting. */
@@ -86,7 +86,7 @@ export async function fuse(
       return count(/^held /gm);
     },
     get impatient() {
-      return count(/^impatient$/gm) > 0;
+      return /(?:^.*\n){0,9}^impatient$/m.exec(said)?.[0] ?? null;
     },
   };
 }

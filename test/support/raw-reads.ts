@@ -14,6 +14,7 @@ export class RawReads implements CompletionSink {
   readonly #fd: number;
   readonly #scheme: Aio;
   readonly #free = Array.from({ length: DEPTH }, (_, slot) => slot);
+  readonly #begun: (readonly [write: boolean, file: number, place: RequestPlace, position: number])[] = [];
   readonly #ended: ((result: number) => void)[] = [];
 
   private constructor(fd: number, scheme: Aio) {
@@ -41,7 +42,9 @@ export class RawReads implements CompletionSink {
       addressHigh: Math.floor(address / 2 ** 32),
       bytes: view.byteLength,
     } as unknown as RequestPlace;
-    this.#scheme.prepare(slot, false, this.#scheme.attachFile(this.#fd), place, position);
+    const begun = [false, this.#scheme.attachFile(this.#fd), place, position] as const;
+    this.#begun[slot] = begun;
+    this.#scheme.prepare(slot, ...begun);
     const answer = new Promise<void>((resolve, reject) => {
       this.#ended[slot] = (result) => {
         this.#free.push(slot);
@@ -63,8 +66,9 @@ export class RawReads implements CompletionSink {
     this.#ended[slot]!(result);
   }
 
-  refused(): void {
-    assert.fail("nothing goes aside");
+  /** The kernel would have waited, for the page cache's part of the file to be written, say. */
+  refused(slot: number): void {
+    this.#scheme.prepareAside(slot, ...this.#begun[slot]!);
   }
 
   released(): void {

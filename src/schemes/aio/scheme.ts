@@ -1,6 +1,7 @@
 /**
- * The aio scheme: Linux AIO for direct I/O, which is all that io_submit takes without blocking. What goes through the page cache goes by
- * node:fs. What has no position (a pipe, or a file that is appended to) is polled first, so that it doesn't wait on a thread of the pool.
+ * The aio scheme: Linux AIO for direct I/O, as far as io_submit takes it without waiting. What would have to wait (for a lock, an
+ * allocation, the end of a write that makes the file longer) comes back with EAGAIN and goes by node:fs, as what goes through the page
+ * cache does. What has no position (a pipe) is polled first, so that it doesn't wait on a thread of the pool.
  */
 
 import { IO_EVENT, IOCB } from "../../abi/layouts.js";
@@ -17,6 +18,7 @@ const DIRECT = 2 ** 30;
 
 const IOCB_WORDS = IOCB.size / 4;
 const DATA = IOCB.fields.aio_data / 4;
+const RW_FLAGS = IOCB.fields.aio_rw_flags / 4;
 const OPCODE = IOCB.fields.aio_lio_opcode / 4;
 const FD = IOCB.fields.aio_fildes / 4;
 const BUF = IOCB.fields.aio_buf / 4;
@@ -43,6 +45,10 @@ export class Aio implements Scheme {
   readonly #alarm: Alarm;
   readonly #pool: PoolRequests;
   readonly #streams: StreamRequests;
+  /** Requests that would have kept io_submit waiting. */
+  readonly #waiting: number[] = [];
+  /** Files whose requests always would. */
+  readonly #unaided = new Set<number>();
 
   private constructor(context: AioContext, wake: EventWake, alarm: Alarm, depth: number) {
     this.#context = context;
@@ -80,8 +86,8 @@ export class Aio implements Scheme {
     return new Aio(context, wake, alarm, depth);
   }
 
-  attachFile(fd: number): number {
-    return DIRECT + fd;
+  attachFile(fd: number, prompt = true): number {
+    return prompt ? DIRECT + fd : fd;
   }
 
   attachStream(fd: number): number {
@@ -89,12 +95,14 @@ export class Aio implements Scheme {
   }
 
   detachFile(file: number): void {
+    this.#unaided.delete(file);
     this.#streams.detach(file);
   }
 
   prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
-    if (file < DIRECT) {
-      if (position >= 0) this.#pool.start(slot, write, file, place, position);
+    if (file < DIRECT || (this.#unaided.size > 0 && this.#unaided.has(file))) {
+      if (file >= DIRECT) this.prepareAside(slot, write, file, place, position);
+      else if (position >= 0) this.#pool.start(slot, write, file, place, position);
       else {
         this.#streams.add(slot, write, file, place);
         this.#poll(slot, write, file);
@@ -103,6 +111,7 @@ export class Aio implements Scheme {
     }
     const { iocbs } = this.#context;
     const at = this.#context.next(slot);
+    iocbs[at + RW_FLAGS] = AIO.RWF_NOWAIT;
     iocbs[at + OPCODE] = write ? AIO.IOCB_CMD_PWRITE : AIO.IOCB_CMD_PREAD;
     iocbs[at + FD] = file - DIRECT;
     iocbs[at + BUF] = place.addressLow;
@@ -113,9 +122,15 @@ export class Aio implements Scheme {
     iocbs[at + OFFSET + 1] = (position / 2 ** 32) | 0;
   }
 
+  /** Where io_submit would have waited, a thread of the pool does. */
+  prepareAside(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
+    this.#pool.start(slot, write, file - DIRECT, place, position);
+  }
+
   #poll(slot: number, write: boolean, fd: number): void {
     const { iocbs } = this.#context;
     const at = this.#context.next(slot);
+    iocbs[at + RW_FLAGS] = 0;
     iocbs[at + OPCODE] = AIO.IOCB_CMD_POLL;
     iocbs[at + FD] = fd;
     iocbs[at + BUF] = write ? POLL.POLLOUT : POLL.POLLIN;
@@ -150,13 +165,20 @@ export class Aio implements Scheme {
   #refused(slot: number, errno: number): void {
     const stream = this.#streams.get(slot);
     if (stream === undefined) {
-      this.#pool.end(slot, errno);
+      if (errno !== -ERRNO.EOPNOTSUPP) this.#pool.end(slot, errno);
+      else this.#waits(slot, errno);
       return;
     }
     // AIO doesn't poll files that append, which are always ready, nor what has one queue for readers and one for writers: terminals, and a
     // pipe that is open for both.
     stream.unpollable = errno === -ERRNO.EINVAL;
     this.#streams.ready(slot, stream, stream.unpollable ? 0 : errno);
+  }
+
+  /** A request that goes aside. EOPNOTSUPP: its file, or its device, knows only how to wait, and isn't asked again. */
+  #waits(slot: number, errno: number): void {
+    if (errno === -ERRNO.EOPNOTSUPP) this.#unaided.add(DIRECT + this.#context.iocbs[slot * IOCB_WORDS + FD]!);
+    this.#waiting.push(slot);
   }
 
   reap(sink: CompletionSink, limit: number): number {
@@ -171,19 +193,23 @@ export class Aio implements Scheme {
       const stream = this.#streams.get(slot);
       if (stream !== undefined) {
         this.#streams.ready(slot, stream, result);
+      } else if (result === -ERRNO.EAGAIN || result === -ERRNO.EOPNOTSUPP) {
+        this.#waits(slot, result);
       } else {
         delivered++;
         sink.completed(slot, result);
       }
     }
     if (count > 0) context.consume(count);
+    if (this.#waiting.length > 0) for (const slot of this.#waiting.splice(0)) sink.refused(slot);
     return delivered;
   }
 
   arm(): boolean {
     const { completions, unsubmitted, inFlight } = this.#context;
     // What the kernel had no room for goes when something has ended, or, if nothing will, by asking again.
-    if (completions > 0 || this.#pool.results > 0 || (unsubmitted > 0 && inFlight === 0)) return false;
+    if (completions > 0 || this.#pool.results > 0 || this.#waiting.length > 0 || (unsubmitted > 0 && inFlight === 0))
+      return false;
     this.#alarm.arm();
     return true;
   }

@@ -12,8 +12,9 @@ export const REGISTERED = 2 ** 30;
 export class FileTable {
   readonly #ringFd: number;
   readonly #free: number[] = [];
-  /** The descriptor in each slot. */
+  /** The descriptor in each slot, and the flags of its submission entries. */
   readonly #fds = new Int32Array(SLOTS);
+  readonly flags = new Int32Array(SLOTS);
   readonly #scratch = new ArrayBuffer(128);
   readonly #address: number;
 
@@ -28,11 +29,13 @@ export class FileTable {
     if (made === 0) for (let slot = SLOTS - 1; slot >= 0; slot--) this.#free.push(slot);
   }
 
-  attach(fd: number): number {
+  /** `flags`: of its submission entries, in their place. */
+  attach(fd: number, flags: number): number {
     const slot = this.#free.pop();
     if (slot === undefined) return fd;
     if (this.#set(slot, fd) === 1) {
       this.#fds[slot] = fd;
+      this.flags[slot] = flags;
       return REGISTERED + slot;
     }
     this.#free.push(slot);

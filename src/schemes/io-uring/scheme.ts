@@ -53,7 +53,8 @@ export class IoUring implements Scheme {
   readonly #ring: Ring;
   readonly #wake: Wake;
   readonly #files: FileTable;
-  readonly #terminals = new Set<number>();
+  /** Descriptors whose requests a thread of the kernel's does from the start: this one would have to wait for them. */
+  readonly #waiting = new Set<number>();
   readonly #alarm: Alarm;
   readonly #aside: Aside;
 
@@ -92,17 +93,30 @@ export class IoUring implements Scheme {
     return this.#ring.fd;
   }
 
-  attachFile(fd: number): number {
-    return this.#files.attach(fd);
+  /**
+   * FUSE says of its files that they can be polled and are ready, which the kernel takes for a promise not to wait; then it waits for the
+   * filesystem's answer (6.18).
+   */
+  attachFile(fd: number, prompt = true): number {
+    const file = this.#files.attach(fd, prompt ? FIXED_FILE : FIXED_FILE | ASYNC);
+    if (file === fd && !prompt) this.#waiting.add(fd);
+    return file;
   }
 
+  /** What isn't in the page cache is read ahead by whoever asks, who waits for the disk where that needs something from there first. */
+  attachCached(fd: number): number {
+    this.#waiting.add(fd);
+    return fd;
+  }
+
+  /** A terminal says that it can be written without waiting, and then waits, in the thread that calls the kernel (6.18). */
   attachStream(fd: number): number {
-    if (isatty(fd)) this.#terminals.add(fd);
+    if (isatty(fd)) this.#waiting.add(fd);
     return fd;
   }
 
   detachFile(file: number): void {
-    this.#terminals.delete(file);
+    this.#waiting.delete(file);
     this.#files.detach(file);
   }
 
@@ -111,7 +125,7 @@ export class IoUring implements Scheme {
     const at = this.#ring.next();
     const leased = bufferSlot >= 0;
     const opcode = write ? (leased ? WRITE_FIXED : WRITE) : leased ? READ_FIXED : READ;
-    sqes[at] = file >= REGISTERED ? opcode | FIXED_FILE : opcode | this.#asyncFlag(file);
+    sqes[at] = opcode | (file >= REGISTERED ? this.#files.flags[file - REGISTERED]! : this.#asyncFlag(file));
     sqes[at + FD] = file >= REGISTERED ? file - REGISTERED : file;
     sqes[at + OFF] = position < 0 ? -1 : position | 0;
     sqes[at + OFF + 1] = position < 0 ? -1 : (position / 4294967296) | 0;
@@ -136,11 +150,8 @@ export class IoUring implements Scheme {
     return this.#aside.remarks();
   }
 
-  /**
-   * A terminal says that it can be written without waiting, and then waits, in the thread that calls the kernel (6.18): another has to do it.
-   */
   #asyncFlag(fd: number): number {
-    return this.#terminals.size > 0 && this.#terminals.has(fd) ? ASYNC : 0;
+    return this.#waiting.size > 0 && this.#waiting.has(fd) ? ASYNC : 0;
   }
 
   cancel(slot: number): void {
