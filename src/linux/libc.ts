@@ -42,7 +42,6 @@ interface Libc {
   msync(address: number, bytes: number, flags: number): number;
   fallocate(fd: number, mode: number, offset: number, bytes: number): number;
   madvise(address: number, bytes: number, advice: number): number;
-  mincore(address: number, bytes: number, pages: Uint8Array): number;
   mprotect(address: number, bytes: number, protection: number): number;
   movePages(
     nr: number,
@@ -103,7 +102,6 @@ function bind(koffi: Koffi): Libc {
     msync: lib.func("int msync(uintptr_t address, size_t bytes, int flags)"),
     fallocate: lib.func("int fallocate(int fd, int mode, int64_t offset, int64_t bytes)"),
     madvise: lib.func("int madvise(uintptr_t address, size_t bytes, int advice)"),
-    mincore: lib.func("int mincore(uintptr_t address, size_t bytes, _Out_ uint8_t *pages)"),
     mprotect: lib.func("int mprotect(uintptr_t address, size_t bytes, int protection)"),
     movePages: lib.func("syscall", "long", ["long", "int", "size_t", "uint64_t *", "int32_t *", "int32_t *", "int"]),
     fcntl: lib.func("int fcntl(int fd, int command, long argument)"),
@@ -238,12 +236,6 @@ export function msync(address: number, bytes: number, flags: number): number {
 export function fallocate(fd: number, mode: number, offset: number, bytes: number): number {
   const c = bound();
   return orErrno(c, c.fallocate(fd, mode, offset, bytes));
-}
-
-/** Which pages are in memory: the lowest bit of a byte each. */
-export function mincore(address: number, bytes: number, pages: Uint8Array): number {
-  const c = bound();
-  return orErrno(c, c.mincore(address, bytes, pages));
 }
 
 export function munmap(address: number, bytes: number): number {

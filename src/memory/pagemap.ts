@@ -3,7 +3,7 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { ERRNO } from "../abi/numbers.js";
 import type { Range } from "../core/ranges.js";
-import { mincore, movePages } from "../linux/libc.js";
+import { movePages } from "../linux/libc.js";
 import { PAGE_BYTES, pagesOf } from "./pieces.js";
 
 const ENTRY_BYTES = 8;
@@ -30,10 +30,16 @@ function entries(range: Range): Uint8Array {
 }
 
 /** The same by a call that needs no file (after setuid, without /proc or descriptors): only whether pages are in memory. */
-function residency({ start, end }: Range): Uint8Array {
-  const pages = new Uint8Array((end - start) / PAGE_BYTES);
-  const errno = mincore(start, end - start, pages);
-  return pages.map((page) => (errno === 0 && (page & 1) === 0 ? 0 : PRESENT | EXCLUSIVE));
+function residency(range: Range): Uint8Array {
+  const pages = Array.from({ length: pagesOf(range) }, (_, i) => range.start + i * PAGE_BYTES);
+  const where = nodesOf(pages);
+  return Uint8Array.from(pages, (_, i) => (where === null || where[i]! >= 0 ? PRESENT | EXCLUSIVE : 0));
+}
+
+/** Where pages are: a node, ENOENT of those that aren't in memory, EFAULT of the page of zeros; null where move_pages is forbidden. */
+function nodesOf(pages: readonly number[]): Int32Array | null {
+  const where = new Int32Array(pages.length);
+  return movePages(pages, null, where) < 0 ? null : where;
 }
 
 /**
@@ -49,10 +55,9 @@ export function leftIn(range: Range): { held: number; shared: number } {
     else others.push(range.start + i * PAGE_BYTES);
   }
   if (others.length === 0) return { held, shared: 0 };
-  // move_pages says where a page is, and EFAULT of the page of zeros.
-  const where = new Int32Array(others.length);
-  const refused = movePages(others, null, where) < 0;
-  return { held, shared: refused ? others.length : where.filter((node) => node !== -ERRNO.EFAULT).length };
+  const where = nodesOf(others);
+  const shared = where === null ? others.length : where.filter((node) => node !== -ERRNO.EFAULT).length;
+  return { held, shared };
 }
 
 /** Those of the pages that are in memory; they are of one piece. */
