@@ -72,7 +72,8 @@ export function examineUserfaultfd(): Found<UserfaultfdFacts> {
       ),
       ...facts,
     };
-  if (lacking.length === 0) return { ...ok(found), ...facts };
+  // No kernel tells of these, and leases go on over them.
+  if (lacking.length === 0) return { ...ok(`${found}; of guard pages (MADV_GUARD_INSTALL) nobody is told`), ...facts };
   return {
     ...degraded(`${found}; without ${lacking.join(", ")}`, "WP_ASYNC, the newest of them, needs Linux 6.7."),
     ...facts,
