@@ -12,6 +12,7 @@ import { placeIn, rangeIn, type Segment, segmentOf } from "../segment.js";
 import type { Detours } from "./detours.js";
 import type { EndlessCall, EndlessPlaces } from "./endless.js";
 import { NodeCalls } from "./node-calls.js";
+import { readPieces } from "./pieces.js";
 import type { Position } from "./positions.js";
 import { PIECE_BYTES, type Staging } from "./staging.js";
 import { StreamTransfers } from "./stream-transfers.js";
@@ -227,13 +228,18 @@ export class Transfers implements Writer {
     const usable = inArena && fits && (write || segment.copier === null);
     if (!usable && view.byteLength > 0) this.#host.counted("bounced");
     const { buffer, byteOffset, byteLength } = view;
+    const sizeOf = (at: number): number => PIECE_BYTES - this.#before(position + at, direct);
+    if (!write && segment === null && byteLength > PIECE_BYTES) {
+      const read = (at: number, size: number): Promise<number> =>
+        this.#staged(false, { buffer, byteOffset: byteOffset + at, byteLength: size }, position + at, direct);
+      return readPieces(byteLength, sizeOf, read);
+    }
     let done = 0;
     try {
       do {
         const at = byteOffset + done;
         // Later pieces begin on a block.
-        const most = PIECE_BYTES - this.#before(position + done, direct);
-        const bytes = usable ? byteLength - done : Math.min(byteLength - done, most);
+        const bytes = usable ? byteLength - done : Math.min(byteLength - done, sizeOf(done));
         const part = { buffer, byteOffset: at, byteLength: bytes };
         const moved = usable
           ? await this.#issue(write, new Uint8Array(buffer, at, bytes), position + done, direct)
