@@ -17,11 +17,21 @@ const layers = {
   model: ["model/", ["model/", "abi/", "core/"]],
   engine: [
     "engine\\.ts$",
-    ["engine\\.ts$", "(arena|backing|backlog|changes|growth|lifetime|losses|segment)\\.ts$", "files/", "core/"],
+    [
+      "engine\\.ts$",
+      "(arena|backing|backlog|changes|chunk-size|growth|lifetime|losses|segment)\\.ts$",
+      "files/",
+      "core/",
+    ],
   ],
   arena: [
-    "(arena|backing|backlog|changes|growth|lifetime|losses|segment)\\.ts$",
-    ["engine\\.ts$", "(arena|backing|backlog|changes|growth|lifetime|losses|segment)\\.ts$", "files/", "core/"],
+    "(arena|backing|backlog|changes|chunk-size|growth|lifetime|losses|segment)\\.ts$",
+    [
+      "engine\\.ts$",
+      "(arena|backing|backlog|changes|chunk-size|growth|lifetime|losses|segment)\\.ts$",
+      "files/",
+      "core/",
+    ],
   ],
   "default-engine": ["default-engine\\.ts$", ["engine\\.ts$", "files/", "core/"]],
   files: ["files/", ["engine\\.ts$", "(arena|segment)\\.ts$", "files/", "core/"], NODE],

@@ -295,7 +295,7 @@ export class Arena {
 
   /**
    * Has `fn` use the range with no I/O on it in flight: `bytes` is a view of it, and I/O waits until what `fn` returns has settled. The
-   * report's `result` is what that came to; what it throws rejects. It's tracked in chunks (2 MiB, or `lease.chunk`), so I/O beside the
+   * report's `result` is what that came to; what it throws rejects. It's tracked in chunks (2 MiB, in large arenas up to 16, or `lease.chunk`), so I/O beside the
    * range can wait too. Inside `fn`, awaiting I/O or another operation on the range waits for itself, for ever; so do freeing and closing.
    */
   async exclusive<T>(

@@ -127,7 +127,7 @@ export class Changes {
   /** What was found out about the size of its pages. */
   noteHuge(range: Range, { huge }: MemoryResult): void {
     if (huge === null) return;
-    this.#host.dispatcher.gate.notePages(range, (chunk) => huge.some((piece) => contains(piece, chunk)));
+    this.#host.dispatcher.gate.notePages(range, (area) => huge.some((piece) => contains(piece, area)));
   }
 }
 

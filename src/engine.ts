@@ -116,6 +116,7 @@ export class PortableEngine {
     this.#settings = settings;
     this.#scheme = started.scheme;
     this.#degraded = started.degraded;
+    if (started.pin === "lease") this.#degraded.push(...settings.remarks);
     this.scheme = started.scheme.name;
     this.pin = started.pin;
     this.depth = started.scheme.depth;
@@ -260,6 +261,7 @@ export class PortableEngine {
       copier: null,
       uses: this.#uses,
       chunkBytes: this.#settings.chunkBytes,
+      largestChunkBytes: leased && this.pin === "lease" ? this.#settings.largestChunkBytes : this.#settings.chunkBytes,
       describe: this.#host.describe,
       adopt: (segment) => this.#adopt(segment, leased),
       abandon: (segment) => this.#abandon(segment),
@@ -373,6 +375,7 @@ export class PortableEngine {
       leases: {
         live: this.#leases?.held ?? 0,
         bytes: header(PINNED_PAGES) * 4096,
+        budget: this.#leases?.table.budgetBytes ?? 0,
         taken: header(TAKEN),
         dropped: header(DROPPED),
         residencyMax: header(RESIDENCY_MAX_MS),

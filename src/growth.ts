@@ -1,6 +1,7 @@
 /** How an arena gets its segments: one growth after the other, each all there before the next one looks how large the arena is. */
 
 import { type Backing, type BackingFile, sizeOf } from "./backing.js";
+import { type ChunkSizes, chunkBytesOf, wantedChunkBytes } from "./chunk-size.js";
 import { ChunkTable } from "./core/chunk-table.js";
 import type { Dispatcher } from "./core/dispatcher.js";
 import { argumentError, type DescribeErrno, PinlessError, systemError } from "./core/errors.js";
@@ -18,13 +19,12 @@ const MAX_SEGMENT_BYTES = 4 * 2 ** 30;
 const WASM_PAGE_BYTES = 65536;
 
 /** What it needs of the engine. */
-export interface GrowthHost {
+export interface GrowthHost extends ChunkSizes {
   readonly memory: Memory;
   readonly dispatcher: Dispatcher;
   readonly notifier: MmuNotifier;
   /** Of a mapped file. */
   readonly copier: Copier | null;
-  readonly chunkBytes: number;
   readonly describe: DescribeErrno;
   adopt(segment: Segment): void;
   abandon(segment: Segment): void;
@@ -151,13 +151,14 @@ export class Growth {
   }
 
   #roomFor(bytes: number): Room[] {
-    const largest = MAX_SEGMENT_BYTES - HUGE_PAGE_BYTES;
+    const largest = MAX_SEGMENT_BYTES - Math.max(HUGE_PAGE_BYTES, this.#host.largestChunkBytes);
     const rooms: Room[] = [];
     for (let left = bytes; left > 0; left -= largest) {
       const length = Math.min(left, largest);
-      // Room to begin on a huge page; the rest of it is never touched.
-      const mapping = this.#host.memory.map(length + HUGE_PAGE_BYTES - WASM_PAGE_BYTES);
-      const start = alignUp(mapping.address, HUGE_PAGE_BYTES);
+      // Room to begin on a huge page and on a chunk; the rest of it is never touched.
+      const boundary = Math.max(HUGE_PAGE_BYTES, wantedChunkBytes(length, this.#host));
+      const mapping = this.#host.memory.map(length + boundary - WASM_PAGE_BYTES);
+      const start = alignUp(mapping.address, boundary);
       rooms.push({ mapping, range: { start, end: start + length } });
     }
     return rooms;
@@ -165,7 +166,8 @@ export class Growth {
 
   /** It becomes the arena's also if that is being closed: then it goes the way of the others. */
   async #add({ mapping, range }: Room, prepared: MemoryResult): Promise<void> {
-    const { chunkBytes, notifier, dispatcher, copier } = this.#host;
+    const { notifier, dispatcher, copier } = this.#host;
+    const chunkBytes = chunkBytesOf(range, prepared, this.#host, notifier);
     const segment: Segment = {
       buffer: mapping.buffer,
       bufferAddress: mapping.address,

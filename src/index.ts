@@ -7,6 +7,7 @@ import type { EngineOptions, EngineSettings } from "./core/options.js";
 import { settingsOf } from "./core/options.js";
 import { DefaultEngine } from "./default-engine.js";
 import { PortableEngine, startFirst } from "./engine.js";
+import { memoryBytes } from "./events/memory-limit.js";
 import { explainMemoryLimit } from "./events/memory-limits.js";
 import { monitorEnded, monitorStarted, openFollower, openWatchdog, ourTids, reading } from "./events/monitor.js";
 import { openPressure } from "./events/pressure.js";
@@ -69,7 +70,7 @@ export class Engine extends PortableEngine {
     opened++;
     try {
       await loadLibc();
-      const settings = settingsOf(options, memlockBytes());
+      const settings = settingsOf(options, memlockBytes(), memoryBytes());
       return await Engine.#start(settings, startFirst(host, settings));
     } catch (error) {
       await oneLess();

@@ -28,6 +28,11 @@ export const ANNOUNCED_ENDED = 9;
 /** Of these, unmappings; and those of them that the engine's thread has heard of. */
 export const UNMAPS_BEGUN = 10;
 export const UNMAPS_HEARD = 11;
+/** Pages of 4 KiB that went per-io since the chunk came into use, and when that began (see leases.ts). */
+export const MISSED = 12;
+export const MISSED_SINCE_MS = 13;
+/** Until when the chunk takes no lease, since its last one was held for `max`; 0: it may take one. */
+export const RESTS_UNTIL_MS = 14;
 /** A cache line: what another thread writes for one chunk doesn't slow down the next. */
 export const CHUNK_WORDS = 16;
 
@@ -65,6 +70,7 @@ export const REVALIDATE = -1;
 export const LOOK = 1 << 30;
 
 const PAGE_BYTES = 4096;
+const HUGE_PAGE_BYTES = 2 << 20;
 
 export class ChunkTable {
   /** The memory that is tracked; its start is on a chunk's boundary. */
@@ -74,6 +80,9 @@ export class ChunkTable {
   readonly words: Int32Array;
   /** What other code has unmapped: somebody else's memory may be there now. Known to the engine's own thread. */
   readonly gone: Range[] = [];
+  /** For each huge page, or each chunk that is only a part of one: 1 if it's known to be (in) a huge page. The engine's own thread knows. */
+  readonly #huge: Uint8Array;
+  readonly #areaBytes: number;
 
   /** `words` hands over the state that another thread made for the same range. */
   constructor(range: Range, chunkBytes: number, words?: Int32Array) {
@@ -92,7 +101,9 @@ export class ChunkTable {
       this.words.length === this.chunks * CHUNK_WORDS,
       `${this.words.length} words for ${this.chunks} chunks`,
     );
-    if (words === undefined) for (let c = 0; c < this.chunks; c++) this.setSegments(c, this.rangeOf(c));
+    this.#areaBytes = Math.min(chunkBytes, HUGE_PAGE_BYTES);
+    this.#huge = new Uint8Array(Math.ceil((range.end - range.start) / this.#areaBytes));
+    if (words === undefined) this.notePages(range, () => false);
   }
 
   /** The chunk that holds `address`. */
@@ -163,8 +174,23 @@ export class ChunkTable {
     return (sequence & 1) === 1 || Atomics.load(this.words, chunk * CHUNK_WORDS + SEQUENCE) !== sequence;
   }
 
-  /** What is known of the pages' size: a huge page is one segment. Without knowledge it's counted in small pages. */
-  setSegments(chunk: number, r: Range, huge = false): void {
-    this.store(chunk, SEGMENTS, huge ? 1 : Math.max(1, (r.end - r.start) / PAGE_BYTES));
+  /**
+   * Notes where in a range huge pages are, and where small ones: a huge page, or a part of one, is one segment. Without knowledge all is
+   * counted in small pages.
+   */
+  notePages(range: Range, isHuge: (area: Range) => boolean): void {
+    const chunks = this.chunksOf(range);
+    if (chunks === null) return;
+    for (let c = chunks.first; c <= chunks.last; c++) {
+      const chunk = this.rangeOf(c);
+      let segments = 0;
+      for (let start = chunk.start; start < chunk.end; start += this.#areaBytes) {
+        const area = { start, end: Math.min(start + this.#areaBytes, chunk.end) };
+        const number = (start - this.range.start) / this.#areaBytes;
+        if (overlaps(area, range)) this.#huge[number] = isHuge(area) ? 1 : 0;
+        segments += this.#huge[number] === 1 ? 1 : Math.max(1, (area.end - area.start) / PAGE_BYTES);
+      }
+      this.store(c, SEGMENTS, segments);
+    }
   }
 }

@@ -112,7 +112,7 @@ export class Gate implements Subscriber {
     const unused = this.#subscriptions.indexOf(undefined);
     const index = unused >= 0 ? unused : this.#tables.length;
     this.#tables[index] = table;
-    this.#subscriptions[index] = this.#notifier.insert(table.range, this);
+    this.#subscriptions[index] = this.#notifier.insert(table.range, this, table.chunkBytes);
     // An invalidation in progress holds for what comes to its range meanwhile: its end finds these chunks odd, like all others.
     for (const { range, event } of this.#notifier.on(table.range)) {
       const { first, last } = table.chunksOf(range)!;
@@ -171,7 +171,7 @@ export class Gate implements Subscriber {
 
   #acquire(leases: Leases, place: RequestPlace, deviceWrite: boolean, nowMs: number, announced: number): number {
     const { words, firstAt: at } = place;
-    const lease = leases.acquire(place.table, at / CHUNK_WORDS, deviceWrite, nowMs);
+    const lease = leases.acquire(place.table, at / CHUNK_WORDS, deviceWrite, nowMs, place.bytes);
     // Announced while it was taken: the monitor may have looked for a lease before there was one, so it's ours to drop.
     if (Atomics.load(words, at + ANNOUNCED_BEGUN) === announced) return lease;
     const taken = words[at + LEASE]! - 1;
@@ -420,12 +420,9 @@ export class Gate implements Subscriber {
   }
 
   /** Notes what a memory operation found out about, or did to, the pages of a range. */
-  notePages(range: Range, isHuge: (chunk: Range) => boolean): void {
-    this.#everyChunk(range, (table, c) => {
-      const chunk = table.rangeOf(c);
-      table.setSegments(c, chunk, isHuge(chunk));
-      return true;
-    });
+  notePages(range: Range, isHuge: (area: Range) => boolean): void {
+    for (let t = 0; t < this.#tables.length; t++)
+      if (this.#subscriptions[t] !== undefined) this.#tables[t]!.notePages(range, isHuge);
   }
 
   #everyChunk(range: Range, visit: (table: ChunkTable, chunk: number) => boolean): boolean {

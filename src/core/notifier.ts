@@ -11,7 +11,7 @@ import { argumentError } from "./errors.js";
 import { CONCERNS, type MmuEvent } from "./events.js";
 import { type Interval, IntervalTree } from "./interval-tree.js";
 import { checkProtections, checkRange, checkStart, checkSubscriber, inWords } from "./notifier-arguments.js";
-import { alignOut, overlaps, type Range } from "./ranges.js";
+import { alignDown, alignOut, alignUp, overlaps, type Range } from "./ranges.js";
 
 /** Somebody who uses memory in ways that an invalidation must wait for. All calls are synchronous. */
 export interface Subscriber {
@@ -88,6 +88,8 @@ export class MmuNotifier {
   readonly #granuleBytes: number;
   readonly #uncaught: (error: unknown) => void;
   readonly #subscribers = new IntervalTree<Subscriber>();
+  /** Ranges whose granules are larger than others', and how large. */
+  readonly #coarse = new Map<Subscription, number>();
   #active = new IntervalTree<Invalidation>();
   readonly #intervals = new Map<Invalidation, Interval>();
   #waiting: Invalidation[] = [];
@@ -122,14 +124,32 @@ export class MmuNotifier {
       this.#intervals.set(invalidation, this.#active.insert(invalidation.range, invalidation));
   }
 
-  insert(range: Range, subscriber: Subscriber): Subscription {
+  /**
+   * `granuleBytes`: that of the range itself, if it's larger; the range begins on such a boundary, and nothing is in progress on it, or waits
+   * for it, that could meet a part of a granule.
+   */
+  insert(range: Range, subscriber: Subscriber, granuleBytes = this.#granuleBytes): Subscription {
     checkRange(range);
     checkSubscriber(subscriber);
-    return this.#subscribers.insert(alignOut(range, this.#granuleBytes), subscriber);
+    const subscription = this.#subscribers.insert(alignOut(range, this.#granuleBytes), subscriber);
+    if (granuleBytes > this.#granuleBytes) this.#coarse.set(subscription, granuleBytes);
+    return subscription;
   }
 
   remove(subscription: Subscription): void {
     invariant("STATE", this.#subscribers.remove(subscription), "a subscription was removed twice");
+    this.#coarse.delete(subscription);
+  }
+
+  /** Rounded out to whole granules, of each range that has its own. */
+  #roundedOut(range: Range): Range {
+    let { start, end } = alignOut(range, this.#granuleBytes);
+    for (const [whole, granuleBytes] of this.#coarse) {
+      if (!overlaps(whole, { start, end })) continue;
+      if (start > whole.start) start = alignDown(start, granuleBytes);
+      if (end < whole.end) end = Math.min(whole.end, alignUp(end, granuleBytes));
+    }
+    return { start, end };
   }
 
   /**
@@ -145,7 +165,7 @@ export class MmuNotifier {
   invalidateRangeStart(range: Range, event: MmuEvent, options?: StartOptions): Invalidation;
   invalidateRangeStart(range: Range, event: MmuEvent, options: StartOptions = {}): Invalidation | "EAGAIN" {
     checkStart(range, event, options);
-    const invalidation = new Invalidation(alignOut(range, this.#granuleBytes), event, options.ready, this.#uncaught);
+    const invalidation = new Invalidation(this.#roundedOut(range), event, options.ready, this.#uncaught);
     if (options.blockable === false) {
       if (!this.#isFree(invalidation)) return "EAGAIN";
       // Past the queue, where nobody waits for this range: this may be inside the `ready` of another, with turns still to be given.

@@ -106,6 +106,11 @@ export interface Registrations {
   drop(slot: number): number;
   /** Makes the pages present and dirty. */
   populate(address: number, bytes: number): number;
+  /**
+   * What taking and dropping a lease of so many bytes in so many segments costs while others pin so many pages of 4 KiB, in pages that could
+   * go per-io for that. Below it a lease doesn't pay.
+   */
+  costPages(bytes: number, segments: number, pinnedPages: number): number;
 }
 
 export interface Mapping {

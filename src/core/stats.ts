@@ -26,7 +26,9 @@ export interface EngineStats {
   readonly waited: { readonly count: number; readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };
   readonly leases: {
     readonly live: number;
+    /** What they pin, and what they may pin at a time. */
     readonly bytes: number;
+    readonly budget: number;
     readonly taken: number;
     readonly dropped: number;
     /** The longest that one stayed taken, in milliseconds, of those that are given back. */

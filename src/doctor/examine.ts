@@ -4,7 +4,7 @@ import { release } from "node:os";
 import { resolve } from "node:path";
 import { settingsOf } from "../core/options.js";
 import { loadLibc } from "../linux/libc.js";
-import { memlockBytes } from "../linux/probe.js";
+import { machineBytes, memlockBytes } from "../linux/probe.js";
 import { directIoFacts, examineDirectIo } from "./direct-io.js";
 import { examineBench, examineEngine, NO_ENGINE_FACTS } from "./engine.js";
 import { type Finding, type Found, missing } from "./finding.js";
@@ -60,7 +60,9 @@ async function examineAll(path: string) {
   const node = examineNode(noAddOn);
   const trying = <Facts>(unknown: Facts, look: () => Found<Facts>): Found<Facts> =>
     noAddOn === null ? guarded(unknown, look) : { ...missing("not tried: koffi can't be loaded"), ...unknown };
-  const settings = settingsOf({}, noAddOn === null ? memlockBytes() : 0);
+  const cgroup = memoryCgroup();
+  const memoryBytes = Math.min(machineBytes(), cgroup.memoryLimitBytes ?? Number.POSITIVE_INFINITY);
+  const settings = settingsOf({}, noAddOn === null ? memlockBytes() : 0, memoryBytes);
 
   const ioUring = trying(NO_RING_FACTS, () => examineRing(settings));
   const revocation = trying(NO_REVOCATION_FACTS, () => examineRevocation(ioUring));
@@ -68,7 +70,7 @@ async function examineAll(path: string) {
   const directIo = trying(whereDirect, () => examineDirectIo(path, whereDirect));
   const memlock = trying(NO_MEMLOCK_FACTS, () => examineMemlock(settings, pins, revocation.works === true));
   const hugePages = trying(NO_HUGE_PAGE_FACTS, examineHugePages);
-  const swap = examineSwap(memoryCgroup().swapLimitBytes);
+  const swap = examineSwap(cgroup.swapLimitBytes);
   const numa = examineNuma();
   const pressure = examinePressure();
   const userfaultfd = trying(NO_USERFAULTFD_FACTS, examineUserfaultfd);

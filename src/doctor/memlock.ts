@@ -1,7 +1,7 @@
 /** RLIMIT_MEMLOCK: the limit, what the user's other processes have taken of it, and what's really left. */
 
 import { IO_URING } from "../abi/numbers.js";
-import { type EngineSettings, settingsOf } from "../core/options.js";
+import type { EngineSettings } from "../core/options.js";
 import { fixedMemory } from "../linux/fixed-memory.js";
 import { addressOf } from "../linux/libc.js";
 import { availableBytes, memlockBytes, readText } from "../linux/probe.js";
@@ -14,6 +14,8 @@ const MIB = 1 << 20;
 const STEP_BYTES = 65536;
 /** Of room: what's above isn't worth the memory that trying takes. */
 const TRIED_BYTES = 64 * MIB;
+/** Of budget, for all but the largest arenas. */
+const ENOUGH_BYTES = 512 * MIB;
 
 export interface MemlockFacts {
   /** The soft and the hard limit, as they are written; null: none. Whoever has CAP_IPC_LOCK isn't held to them. */
@@ -68,7 +70,7 @@ export function examineMemlock(
       ? `no lease of ${bytesText(chunkBytes)} fits`
       : `an engine's leases take ${bytesText(budgetBytes)} at most`,
   ].join("; ");
-  const enough = settingsOf({}, Number.POSITIVE_INFINITY).budgetBytes;
+  const enough = ENOUGH_BYTES;
   if (leftBytes >= chunkBytes && budgetBytes >= enough) return { ...ok(found), ...facts };
   const raise = `What doesn't fit goes per-io. Raise it to ${bytesText(2 * enough)}: ulimit -l ${(2 * enough) / 1024}, LimitMEMLOCK= of a systemd unit, --ulimit memlock= of a container.`;
   return { ...degraded(found, raise), ...facts };

@@ -139,6 +139,12 @@ function meminfoBytes(name: string): number {
   return Number(new RegExp(`^${name}:\\s*(\\d+) kB`, "m").exec(text)?.[1] ?? 0) * 1024;
 }
 
+/** The machine's memory; Infinity where nothing says it. */
+export function machineBytes(): number {
+  const kib = /^MemTotal:\s*(\d+) kB/m.exec(readText("/proc/meminfo") ?? "")?.[1];
+  return kib === undefined ? Number.POSITIVE_INFINITY : Number(kib) * 1024;
+}
+
 export function hasSwap(): boolean {
   return (readText("/proc/swaps") ?? "").trim().split("\n").length > 1;
 }

@@ -377,4 +377,9 @@ export class ModelScheme implements Scheme, Registrations {
     }
     return 0;
   }
+
+  /** Nothing: what leases cost isn't modelled here, and the more are taken the more can go wrong. */
+  costPages(): number {
+    return 0;
+  }
 }

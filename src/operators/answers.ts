@@ -71,6 +71,7 @@ function statsOf(of: Fields): EngineStats {
     leases: {
       live: count(leases, "live"),
       bytes: count(leases, "bytes"),
+      budget: count(leases, "budget"),
       taken: count(leases, "taken"),
       dropped: count(leases, "dropped"),
       residencyMax: amount(leases, "residencyMax"),

@@ -137,13 +137,36 @@ test("ChunkTable.readRetry is true once an invalidation began, and for what was 
   assert.equal(table.readRetry(0, table.readBegin(0)), false);
 });
 
-test("ChunkTable.setSegments counts a huge page as one, and small ones each", () => {
+test("ChunkTable.notePages counts a huge page as one, and small ones each", () => {
   const table = tableOf(24);
-  table.setSegments(0, table.rangeOf(0), true);
+  table.notePages(table.rangeOf(0), () => true);
   assert.equal(table.load(0, SEGMENTS), 1);
-  table.setSegments(0, table.rangeOf(0));
+  table.notePages(table.rangeOf(0), () => false);
   assert.equal(table.load(0, SEGMENTS), 16);
   assert.equal(table.load(1, SEGMENTS), 8);
+});
+
+test("ChunkTable.notePages keeps what it knows of the rest of a chunk of several huge pages", () => {
+  const AREA = 2 << 20;
+  const start = 1024 * AREA;
+  const table = new ChunkTable({ start, end: start + 5 * AREA }, 4 * AREA);
+  const part = (first: number, last: number) => ({ start: start + first * AREA, end: start + last * AREA });
+  assert.deepEqual(
+    [0, 1].map((c) => table.load(c, SEGMENTS)),
+    [4 * 512, 512],
+  );
+  table.notePages(part(0, 5), () => true);
+  assert.deepEqual(
+    [0, 1].map((c) => table.load(c, SEGMENTS)),
+    [4, 1],
+  );
+  table.notePages(part(1, 3), (area) => area.start === start + AREA);
+  assert.equal(table.load(0, SEGMENTS), 3 + 512);
+  table.notePages(part(3, 5), () => false);
+  assert.deepEqual(
+    [0, 1].map((c) => table.load(c, SEGMENTS)),
+    [2 + 2 * 512, 512],
+  );
 });
 
 test("ChunkTable's bits of an invalidation in progress and those that forbid a lease are disjoint", () => {

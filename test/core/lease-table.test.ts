@@ -260,3 +260,45 @@ test("forEachDue leaves a lease alone that another thread's clock says is of the
   assert.deepEqual(due(table, 1009), []);
   assert.deepEqual(due(table, 1010), [0]);
 });
+
+test("A default max is for each GiB that leases pin, and one that was asked for is not", () => {
+  const MIB = 1 << 20;
+  for (const [maxGrows, mib, maxMs] of [
+    [true, 512, 100],
+    [true, 1024, 100],
+    [true, 4096, 400],
+    [true, 8192, 800],
+    [false, 8192, 100],
+  ] as const) {
+    const table = new LeaseTable({ slots: MAX_SLOTS, budgetBytes: 8192 * MIB, idleMs: 10_000, maxMs: 100, maxGrows });
+    for (let slot = 0; slot < mib / 16; slot++)
+      table.taken(slot, { table: 0, chunk: slot, bytes: 16 * MIB, segments: 8 }, 0);
+    assert.deepEqual(due(table, maxMs - 1), [], `${mib} MiB`);
+    assert.equal(due(table, maxMs + 1).length, mib / 16, `${mib} MiB`);
+    assert.equal(table.restMs, maxMs >> 4);
+  }
+});
+
+test("LeaseTable.freeSlot is the lowest one, whatever was freed in between", () => {
+  fc.assert(
+    fc.property(fc.array(fc.nat(), { maxLength: 40 }), (picks) => {
+      const table = tableOf(6);
+      const held = new Set<number>();
+      for (const pick of picks) {
+        const lowest = [0, 1, 2, 3, 4, 5].find((slot) => !held.has(slot)) ?? -1;
+        assert.equal(table.freeSlot(), lowest);
+        if (pick % 3 > 0 && lowest >= 0) {
+          table.taken(lowest, target(1), 0);
+          held.add(lowest);
+        } else if (held.size > 0) {
+          const slot = [...held][pick % held.size]!;
+          claim(table.words, slot);
+          returned(table.words, slot);
+          table.tagged(slot);
+          table.free(slot, 0);
+          held.delete(slot);
+        }
+      }
+    }),
+  );
+});

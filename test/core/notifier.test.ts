@@ -50,6 +50,50 @@ function setUp(...ranges: [start: number, end: number][]) {
   return { notifier, log, told, subscriptions, start, said: () => log.splice(0) };
 }
 
+test("MmuNotifier rounds out to the granules of each range that has larger ones, and never beyond it", () => {
+  const { notifier } = setUp([0, 64]);
+  const coarse = notifier.insert({ start: 128, end: 272 }, new Told("coarse", []), 64);
+  const rounded = (start: number, end: number): Range => {
+    const invalidation = notifier.invalidateRangeStart({ start, end }, "CLEAR");
+    notifier.invalidateRangeEnd(invalidation);
+    return invalidation.range;
+  };
+  for (const [from, to] of [
+    [
+      [3, 4],
+      [0, 16],
+    ],
+    [
+      [130, 131],
+      [128, 192],
+    ],
+    [
+      [200, 201],
+      [192, 256],
+    ],
+    [
+      [257, 258],
+      [256, 272],
+    ],
+    [
+      [100, 193],
+      [96, 256],
+    ],
+    [
+      [191, 300],
+      [128, 304],
+    ],
+  ] as [[number, number], [number, number]][])
+    assert.deepEqual(rounded(...from), { start: to[0], end: to[1] }, `${from}`);
+  const first = notifier.invalidateRangeStart({ start: 130, end: 131 }, "CLEAR");
+  const second = notifier.invalidateRangeStart({ start: 180, end: 181 }, "CLEAR");
+  assert.deepEqual([first.state, second.state], ["begun", "waiting"]);
+  notifier.invalidateRangeEnd(first);
+  notifier.invalidateRangeEnd(second);
+  notifier.remove(coarse);
+  assert.deepEqual(rounded(130, 131), { start: 128, end: 144 });
+});
+
 test("MmuNotifier tells only subscribers on the range, all to stop before any has drained", () => {
   const { start, said, notifier } = setUp([0, 64], [64, 128], [128, 192]);
   const clear = start(60, 70, "CLEAR");

@@ -7,6 +7,7 @@ import { type EngineOptions, settingsOf } from "../../dist/core/options.js";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
 
 function refuses(options: unknown, option: string): void {
   assert.throws(
@@ -27,10 +28,13 @@ test("settingsOf without options gives the defaults", () => {
     pin: "lease",
     depth: 128,
     chunkBytes: 2 * MIB,
+    largestChunkBytes: 2 * MIB,
     idleMs: 50,
     maxMs: 1000,
+    maxGrows: true,
     budgetBytes: 4 * MIB,
-    slots: 64,
+    slots: 2,
+    remarks: [],
     userfaultfd: true,
     pressure: "default",
   });
@@ -80,14 +84,52 @@ test("settingsOf takes the ends of every range", () => {
   assert.equal(settingsOf({ lease: { budget: 2 * MIB } }, 0).budgetBytes, 2 * MIB);
 });
 
-test("settingsOf's budget is half of what may be locked, at least a chunk and at most 512 MiB", () => {
+test("settingsOf's budget is half of what may be locked and half of the memory, at least a chunk and at most 8 GiB", () => {
+  const lots = Number.POSITIVE_INFINITY;
   assert.equal(settingsOf({}, 0).budgetBytes, 2 * MIB);
   assert.equal(settingsOf({}, 64 * MIB).budgetBytes, 32 * MIB);
-  assert.equal(settingsOf({}, Number.POSITIVE_INFINITY).budgetBytes, 512 * MIB);
+  assert.equal(settingsOf({}, lots).budgetBytes, 8 * GIB);
+  assert.equal(settingsOf({}, lots, 100 * MIB).budgetBytes, 50 * MIB);
+  assert.equal(settingsOf({}, lots, 24 * GIB).budgetBytes, 8 * GIB);
+  assert.equal(settingsOf({}, lots, MIB).budgetBytes, 2 * MIB);
+  assert.equal(settingsOf({}, 8 * MIB, 100 * MIB).budgetBytes, 4 * MIB);
   assert.equal(settingsOf({ lease: { chunk: 64 * KIB } }, 64 * KIB).budgetBytes, 64 * KIB);
 });
 
-test("settingsOf's slots fit any lease of the budget, at most 256", () => {
+test("settingsOf refuses a budget that can't be, with the most that can be; what limits it otherwise is said", () => {
+  const lots = Number.POSITIVE_INFINITY;
+  const refused = (budget: number, memoryBytes: number, most: number): void =>
+    assert.throws(() => settingsOf({ lease: { budget } }, lots, memoryBytes), {
+      code: "ERR_PINLESS_OPTION",
+      message: new RegExp(`option lease.budget is ${budget}; .* at most ${most} `),
+    });
+  refused(2 ** 40, lots, 8 * GIB);
+  refused(8 * GIB + 1, 24 * GIB, 8 * GIB);
+  refused(2 * GIB, GIB, GIB);
+  assert.deepEqual(settingsOf({ lease: { budget: 8 * GIB } }, lots, 24 * GIB).remarks, []);
+  const [memlock, ...more] = settingsOf({ lease: { budget: 64 * MIB } }, 8 * MIB).remarks;
+  assert.match(memlock!, /lease.budget is 67108864 bytes, and RLIMIT_MEMLOCK allows 8388608/);
+  assert.deepEqual(more, []);
+  const [slots] = settingsOf({ lease: { budget: GIB, chunk: 64 * KIB } }, lots).remarks;
+  assert.match(slots!, /1024 leases of lease.chunk \(65536\) are 67108864/);
+});
+
+test("settingsOf has chunks be larger in large arenas as far as the budget has room for some, unless they were asked for", () => {
+  for (const [budget, largest] of [
+    [4 * MIB, 2 * MIB],
+    [31 * MIB, 2 * MIB],
+    [32 * MIB, 4 * MIB],
+    [128 * MIB, 16 * MIB],
+    [8 * GIB, 16 * MIB],
+  ] as const) {
+    const { chunkBytes, largestChunkBytes } = settingsOf({ lease: { budget } }, Number.POSITIVE_INFINITY);
+    assert.deepEqual([chunkBytes, largestChunkBytes], [2 * MIB, largest], `${budget}`);
+  }
+  const asked = settingsOf({ lease: { chunk: 2 * MIB } }, Number.POSITIVE_INFINITY);
+  assert.equal(asked.largestChunkBytes, 2 * MIB);
+});
+
+test("settingsOf's slots fit any lease of the budget, at most 1,024", () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 0, max: 2 ** 34 }),
@@ -95,8 +137,13 @@ test("settingsOf's slots fit any lease of the budget, at most 256", () => {
       (locked, chunk) => {
         const { slots, budgetBytes } = settingsOf({ lease: { chunk } }, locked);
         assert.ok(Number.isInteger(slots) && slots >= 1 && slots <= MAX_SLOTS);
-        assert.ok(slots === MAX_SLOTS || slots * chunk >= Math.floor(budgetBytes / chunk) * (64 * KIB));
+        assert.ok(slots === MAX_SLOTS || slots === Math.floor(budgetBytes / chunk));
       },
     ),
   );
+});
+
+test("settingsOf has max grow only where nobody asked for one", () => {
+  assert.equal(settingsOf({}, 0).maxGrows, true);
+  assert.equal(settingsOf({ lease: { max: 1000 } }, 0).maxGrows, false);
 });

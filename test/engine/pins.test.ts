@@ -216,11 +216,11 @@ for (const [pages, chunk, budget] of [
       let rounds = 0;
       let most = 0;
       const worker = async (): Promise<void> => {
-        while (++rounds < 1500) {
+        while (++rounds < 60) {
           const at = random.below(memory.byteLength / chunk) * chunk;
           const buffer = memory.subarray(at, at + BLOCK_BYTES);
-          // Two uses take a lease; some chunks are used for longer.
-          for (let use = 1 + random.below(6); use > 0; use--) {
+          // Beyond the budget a lease is another's once it would have paid for itself: some chunks are used for long enough.
+          for (let use = 1 + random.below(400); use > 0; use--) {
             await file.read(buffer, { position: random.below(BLOCKS) * BLOCK_BYTES });
             const { bytes } = engine.stats().leases;
             assert.ok(bytes <= budget, `${bytes} bytes are leased, of a budget of ${budget}`);
@@ -229,7 +229,7 @@ for (const [pages, chunk, budget] of [
         }
       };
       await Promise.all(Array.from({ length: 4 }, worker));
-      assert.ok(engine.stats().leases.taken > 10, "hardly a lease was taken");
+      assert.ok(engine.stats().leases.taken >= 3, "hardly a lease was taken");
       assert.ok(most > 0 && most <= budget, `${most} bytes were pinned with a budget of ${budget}`);
     }));
 }

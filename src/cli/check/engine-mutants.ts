@@ -245,8 +245,8 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     name: "over-budget",
     leavesOut: "leases fit the budget",
     file: LEASES,
-    from: "if (slot >= 0 && this.table.fits(bytes, segments)) return slot;",
-    to: "if (slot >= 0) return slot;",
+    from: "if (this.table.fits(bytes, segments)) {",
+    to: "{",
     shows: "budget",
   },
   {

@@ -7,6 +7,9 @@ import { BufferUpdate } from "../../linux/buffer-update.js";
 import { addressOf, ioUringRegister, madvise } from "../../linux/libc.js";
 import type { Ring } from "../../linux/ring.js";
 
+const PAGE_BYTES = 4096;
+const PAGES_OF_HUGE = 512;
+
 export class RegisteredBuffers implements Registrations {
   readonly slots: number;
   readonly #ring: Ring;
@@ -53,5 +56,15 @@ export class RegisteredBuffers implements Registrations {
 
   populate(address: number, bytes: number): number {
     return madvise(address, bytes, MMAN.MADV_POPULATE_WRITE);
+  }
+
+  /**
+   * Measured: a page that goes per-io costs 0.35 µs more than one by a lease. To take, populate and drop a lease costs 4 µs, 0.14 µs for each
+   * small page, and for each huge page 2 µs and 8 ns for each that is registered already, which the kernel looks at.
+   */
+  costPages(bytes: number, segments: number, pinnedPages: number): number {
+    const huge = (bytes / PAGE_BYTES - segments) / (PAGES_OF_HUGE - 1);
+    const small = segments - huge;
+    return Math.floor(11 + small * 0.4 + huge * (6 + (pinnedPages / PAGES_OF_HUGE) * 0.023));
   }
 }

@@ -24,7 +24,7 @@ const BLOCK_CONTENT = 20;
 const STORED_CONTENT = 80;
 
 /** What the dispatcher and the leases write of themselves. */
-const ENGINE_WORDS = 2 + 3 + 4;
+const ENGINE_WORDS = 2 + 3 + 6;
 const ENGINE_WORDS_A_REQUEST = 1 + 2 + 1 + 1;
 
 export class Ground {
@@ -97,7 +97,7 @@ export class Ground {
       scenario.chunkPages * PAGE_BYTES,
       table,
     );
-    for (let c = 0; c < scenario.chunks; c++) this.table.setSegments(c, this.table.rangeOf(c));
+    this.table.notePages(this.table.range, () => false);
     this.places = scenario.requests.map((request) => this.#place(request));
     this.#prepare(requestPages);
   }

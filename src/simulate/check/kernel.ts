@@ -274,6 +274,10 @@ export class CheckKernel implements Scheme, Registrations {
     return 0;
   }
 
+  costPages(): number {
+    return 0;
+  }
+
   /** On the engine's own thread: what was prepared goes first, since it may use this registration. */
   drop(slot: number): number {
     this.#handOver();

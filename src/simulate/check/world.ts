@@ -4,7 +4,7 @@
  */
 
 import { InvariantViolation, violated } from "../../core/assert.js";
-import { CHUNK_WORDS } from "../../core/chunk-table.js";
+import { MISSED, MISSED_SINCE_MS, USED_MS } from "../../core/chunk-table.js";
 import { Dispatcher, type Done, type Owner } from "../../core/dispatcher.js";
 import { ForeignCalls } from "../../core/foreign-calls.js";
 import {
@@ -128,7 +128,11 @@ export class World implements Subscriber, Loop, ProgramWorld {
     this.#engine = new StateWords(ground.engine);
     this.words = ground.state.length;
     // Used before: a lease is worth taking from the first request on.
-    for (let c = 0; c < scenario.chunks; c++) ground.table.words[c * CHUNK_WORDS + 6] = 1;
+    for (let c = 0; c < scenario.chunks; c++) {
+      ground.table.store(c, USED_MS, 1);
+      // Later than others are used at first, so that it's worth their lease.
+      ground.table.store(c, MISSED_SINCE_MS, 2);
+    }
   }
 
   #makeLeases(tables: (typeof Ground.prototype.table)[]): Leases | null {
@@ -316,7 +320,9 @@ export class World implements Subscriber, Loop, ProgramWorld {
     if (this.leases !== null) {
       this.leases.save(this.#engine);
       this.#forgetFigures(this.leases.table);
-    } else this.#engine.at += 4;
+      // A lease costs nothing here.
+      for (let c = 0; c < this.ground.scenario.chunks; c++) this.ground.table.store(c, MISSED, 0);
+    } else this.#engine.at += 6;
     return this.ground.state;
   }
 

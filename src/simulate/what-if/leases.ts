@@ -1,6 +1,7 @@
 /**
- * Leases as the engine takes and gives them back (core/leases.ts): on the second use of a chunk within `idle`, within a budget, and back
- * after `idle` without I/O or `max` in any case.
+ * Leases much as the engine takes and gives them back (core/leases.ts): on the second use of a chunk within `idle`, within a budget, and back
+ * after `idle` without I/O or `max` in any case. Beyond the budget the least recently used one goes, whether that pays or not, and no chunk
+ * rests.
  */
 
 import { MAX_SEGMENTS, MAX_SLOTS } from "../../core/lease-table.js";
@@ -9,7 +10,7 @@ import { COSTS, giveUs, HUGE_BYTES, HUGE_PAGES, takeUs } from "./costs.js";
 import type { Counters } from "./counters.js";
 import type { Plan } from "./plan.js";
 
-/** As often as the engine evicts at most. */
+/** As often as one is evicted at most. */
 const EVICTION_MS = 1;
 
 export class Leases {
@@ -108,7 +109,7 @@ export class Leases {
     return us;
   }
 
-  /** At most one a millisecond: memory used evenly and far beyond the budget would otherwise spend its time taking leases. */
+  /** At most one a millisecond. */
   #evict(nowMs: number): number {
     if (nowMs - this.#evictedAtMs < EVICTION_MS) return 0;
     let oldest = -1;

@@ -18,6 +18,7 @@ export const NOT_MODELLED = [
   "compaction never gives up; huge pages that can be had are those of one pass of its two scanners",
   "swap is as fast as the device; a range is swapped and comes back as a whole",
   "pinless gives leases back for its own clocks, its budget and announced operations only: not yet for pressure on memory, as the engine does",
+  "pinless's leases are of 2 MiB and 512 MiB at most, and beyond that the least recently used one goes, one a millisecond: the engine has larger ones in large arenas, up to 8 GiB, takes and evicts one beyond the budget only where that pays, and lets a chunk rest that was leased for max",
   "the proposal was never written for io_uring as it is today: what its checks and lookups cost is assumed, and says so",
   "starting a child waits for no I/O, and the child calls exec before the parent stores again: later copies on write aren't there",
 ] as const;

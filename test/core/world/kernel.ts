@@ -295,6 +295,10 @@ export class Kernel implements Scheme, Registrations {
     return 0;
   }
 
+  costPages(): number {
+    return 0;
+  }
+
   populate(address: number): number {
     this.#interrupt("populate");
     if (this.refusePopulates > 0) {
