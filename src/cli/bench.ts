@@ -1,7 +1,7 @@
 /** `pinless bench`: what pins cost on this machine, and what leases save. */
 
 import { SingleBar } from "cli-progress";
-import { Command, InvalidArgumentError } from "commander";
+import { Command, Option } from "commander";
 import { BenchError } from "../bench/error.js";
 import { compareReports } from "../bench/report/comparison.js";
 import { renderComparison } from "../bench/report/comparison-table.js";
@@ -10,6 +10,7 @@ import { type Outcome, runBench } from "../bench/run.js";
 import { DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS } from "../bench/sizes.js";
 import { readReportFile } from "./bench-report-file.js";
 import { onInterrupt } from "./interrupt.js";
+import { wholeNumber } from "./numbers.js";
 import { complain, print } from "./output.js";
 import { whyUnwritable } from "./output-file.js";
 import { terminal, writeJson } from "./report-output.js";
@@ -29,9 +30,24 @@ export function benchCommand(version: string): Command {
     .description("What pinned buffers cost on this machine, and what leases save: every way side by side")
     .option("--file <path>", "read this file of yours instead of a scratch file; it's never written")
     .option("--json <file>", 'write the figures as JSON; "-" is the standard output, instead of the tables')
-    .option("--seconds <n>", `about how long, ${MIN_SECONDS} to ${MAX_SECONDS}`, seconds, DEFAULT_SECONDS)
-    .option("--quick", "everything once and with little memory: rough figures, in 15 s to a minute")
-    .option("--compare <reports...>", "no run: compare two files that --json wrote, A and B")
+    .option(
+      "--seconds <n>",
+      `about how long, ${MIN_SECONDS} to ${MAX_SECONDS}`,
+      wholeNumber(MIN_SECONDS, MAX_SECONDS),
+      DEFAULT_SECONDS,
+    )
+    .addOption(
+      new Option("--quick", "everything once and with little memory: rough figures, in 15 s to a minute").conflicts(
+        "seconds",
+      ),
+    )
+    .addOption(
+      new Option("--compare <reports...>", "no run: compare two files that --json wrote, A and B").conflicts([
+        "file",
+        "quick",
+        "seconds",
+      ]),
+    )
     .addHelpText("after", HELP)
     .showHelpAfterError("(try pinless bench --help)")
     .exitOverride()
@@ -55,17 +71,9 @@ The scratch file (256 MiB) goes to $PINLESS_SCRATCH, or where temporary files
 go, and is deleted afterwards. Paging out needs swap: root gets a swap file
 beside it for the time of the run, where no swap is active.`;
 
-function seconds(text: string): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value < MIN_SECONDS || value > MAX_SECONDS)
-    throw new InvalidArgumentError(`It takes a whole number from ${MIN_SECONDS} to ${MAX_SECONDS}.`);
-  return value;
-}
-
-function compare({ compare: reports = [], json, file, quick }: Flags, version: string, command: Command): void {
+function compare({ compare: reports = [], json }: Flags, version: string, command: Command): void {
   const [a, b, ...more] = reports;
   if (a === undefined || b === undefined || more.length > 0) command.error("error: --compare takes two reports");
-  if (file !== undefined || quick !== undefined) command.error("error: --compare runs nothing: no --file, no --quick");
   try {
     const unwritable = whyUnwritable(json, [a, b]);
     if (unwritable !== null) throw new BenchError(unwritable);

@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { SingleBar } from "cli-progress";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import type { CaseReport } from "../simulate/check/run.js";
 import { EXPLORED_MUTANTS, MUTANTS, mutantNamed } from "./check/mutants.js";
 import { CHECKED, type MutatedModules, mutate } from "./check/mutate.js";
@@ -14,6 +14,7 @@ import { firstFailure, SIMULATED_MUTANTS } from "./check/simulated-mutants.js";
 import { checkLines, type FileReport, type MutantReport, mutantLines } from "./check-text.js";
 import { InputFileError, readInputFile } from "./input-file.js";
 import { onInterrupt } from "./interrupt.js";
+import { wholeNumber } from "./numbers.js";
 import { complain, print } from "./output.js";
 import { whyUnwritable } from "./output-file.js";
 import { printable } from "./printable.js";
@@ -43,19 +44,12 @@ export function checkCommand(): Command {
       ),
     )
     .option("--mutant <name>", "with one of these steps left out: what is found then")
-    .option("--threads <n>", "how many explore at a time (default: one a core)", threads)
+    .option("--threads <n>", "how many explore at a time (default: one a core)", wholeNumber(1, MAX_THREADS))
     .option("--json [file]", "the report as JSON, to the standard output or a file")
     .option("--failure <file>", "write the first violation's trace there, as JSON")
     .showHelpAfterError("(try pinless check --help)")
     .exitOverride()
     .action(run);
-}
-
-function threads(text: string): number {
-  const value = Number(text);
-  if (!/^\d{1,4}$/.test(text) || value < 1 || value > MAX_THREADS)
-    throw new InvalidArgumentError(`It takes a whole number from 1 to ${MAX_THREADS}.`);
-  return value;
 }
 
 async function run(names: readonly string[], flags: Flags): Promise<void> {

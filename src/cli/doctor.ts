@@ -33,7 +33,8 @@ async function doctor(path: string, json: boolean, version: string): Promise<voi
   } catch (error) {
     // What node:fs says of the path; anything else is a bug.
     if (!(error instanceof Error) || !("syscall" in error)) throw error;
-    complain("doctor", error.message);
+    const isNone = "code" in error && error.code === "ENOENT";
+    complain("doctor", isNone ? `${path}: there's no such file or directory (ENOENT)` : error.message);
     process.exitCode = CANNOT_RUN;
   }
 }

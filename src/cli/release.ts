@@ -1,7 +1,7 @@
 /** `pinless release`: takes the pins of running processes away. */
 
 import { statSync } from "node:fs";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import {
   Connection,
   type ReleaseAnswer,
@@ -11,10 +11,13 @@ import {
   Unreachable,
   within,
 } from "../operators/client.js";
+import { processNumber, seconds } from "./numbers.js";
 import { complain, print, printJson } from "./output.js";
 
 const FAILED = 1;
 const DEFAULT_SECONDS = 10;
+/** A timer of Node's takes no more. */
+const MAX_SECONDS = 2_000_000;
 /** Of each user. Descriptors are what limits it. */
 const PROCESSES_AT_ONCE = 8;
 /** Of each process. */
@@ -48,7 +51,7 @@ export function releaseCommand(): Command {
     .argument("[pid...]", "the processes", processNumbers)
     .option("--all", "every process of yours that has an engine; for root: everybody's")
     .option("--json", "write what was released, and what failed, as JSON")
-    .option("--timeout <seconds>", "how long to wait for each", seconds, DEFAULT_SECONDS)
+    .option("--timeout <seconds>", "how long to wait for each", seconds(0.001, MAX_SECONDS), DEFAULT_SECONDS)
     .addHelpText("after", HELP)
     .showHelpAfterError("(try pinless release --help)")
     .exitOverride()
@@ -69,21 +72,6 @@ Exit codes: 0 all released; 1 something couldn't be reached; 2 wrong usage.`;
 /** Commander hands over one at a time, and what there is so far. */
 function processNumbers(text: string, before: readonly number[] | undefined): readonly number[] {
   return [...(before ?? []), processNumber(text)];
-}
-
-export function processNumber(text: string): number {
-  const pid = Number(text);
-  if (!/^\d+$/.test(text) || pid < 1 || !Number.isSafeInteger(pid))
-    throw new InvalidArgumentError("It takes process numbers.");
-  return pid;
-}
-
-function seconds(text: string): number {
-  const value = Number(text);
-  // A timer of Node's takes no more.
-  if (!/^\d*\.?\d+$/.test(text) || value <= 0 || value > 2_000_000)
-    throw new InvalidArgumentError("It takes a number of seconds above 0.");
-  return value;
 }
 
 async function release(asked: readonly number[], { all, json, timeout }: Flags): Promise<void> {

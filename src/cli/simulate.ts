@@ -17,6 +17,7 @@ import { ScenarioError } from "./check/scenario-file.js";
 import { engineName } from "./engine-name.js";
 import { onInterrupt } from "./interrupt.js";
 import { parseJson } from "./json-source.js";
+import { wholeNumber } from "./numbers.js";
 import { complain, print, printJson } from "./output.js";
 import { whyUnwritable } from "./output-file.js";
 import { terminal, writeJson } from "./report-output.js";
@@ -53,13 +54,13 @@ export function simulateCommand(version: string): Command {
     .description(
       "The engine in a simulated machine, in virtual time, under random load and faults: the same seed is the same run",
     )
-    .option("--seed <n>", "the first seed", from(0, 1e15), 1)
+    .option("--seed <n>", "the first seed", wholeNumber(0, 1e15), 1)
     .option(
       "--runs <n>",
       `how many seeds, one after the other (default: ${RUNS}; 1 with --trace or --change)`,
-      from(1, MOST.runs),
+      wholeNumber(1, MOST.runs),
     )
-    .option("--requests <n>", "requests of a run", from(1, MOST.requests), 2000)
+    .option("--requests <n>", "requests of a run", wholeNumber(1, MOST.requests), 2000)
     .option(
       "--shard <i/n>",
       "only every n-th seed, from the i-th (0 to n-1) on; just n: i is $JOB_COMPLETION_INDEX",
@@ -106,15 +107,6 @@ export function simulateCommand(version: string): Command {
         );
       return run(flags, version);
     });
-}
-
-function from(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d{1,16}$/.test(text) || value < least || value > most)
-      throw new InvalidArgumentError(`It takes a whole number from ${least} to ${most.toLocaleString("en-US")}.`);
-    return value;
-  };
 }
 
 function shard(text: string): Shard {

@@ -1,17 +1,18 @@
 /** `pinless top`: what a running process's engines do, once a second, or as often as one likes. */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { Unreachable } from "../operators/client.js";
 import { Watched } from "../operators/watched.js";
 import { onInterrupt } from "./interrupt.js";
+import { processNumber, seconds } from "./numbers.js";
 import { complain, print, printJson } from "./output.js";
 import { printable } from "./printable.js";
-import { processNumber } from "./release.js";
 import { lineOf, linesOf, type Picture } from "./top-picture.js";
 
 const FAILED = 1;
 const MIN_DELAY_SECONDS = 0.1;
+const MAX_DELAY_SECONDS = 3600;
 /** Who hasn't answered by then is shown as busy. */
 const PATIENCE_MS = 500;
 /** With --once, there is no later look. */
@@ -28,7 +29,7 @@ export function topCommand(): Command {
   return new Command("top")
     .description("What the engines of a running process do, once a second")
     .argument("<pid>", "the process", processNumber)
-    .option("-d, --delay <seconds>", "from one look to the next", seconds, 1)
+    .option("-d, --delay <seconds>", "from one look to the next", seconds(MIN_DELAY_SECONDS, MAX_DELAY_SECONDS), 1)
     .option("--json", "a line of JSON each time")
     .option("--once", "one look, after watching for that long")
     .addHelpText("after", HELP)
@@ -43,12 +44,6 @@ process does, or with Ctrl-C.
 
 Exit codes: 0 the process ended, or Ctrl-C; 1 it couldn't be reached; 2 wrong
 usage.`;
-
-function seconds(text: string): number {
-  const number = Number(text);
-  if (!(number >= MIN_DELAY_SECONDS && number <= 3600)) throw new InvalidArgumentError("It takes 0.1 to 3600 seconds.");
-  return number;
-}
 
 async function top(pid: number, { json, once, delay }: Flags): Promise<void> {
   const interrupt = onInterrupt();

@@ -210,7 +210,7 @@ test("what is wrong with the command line is said before anything runs, with wha
   const link = path.join(directory, "link");
   linkSync(scenario, link);
   for (const [args, message] of [
-    [["--threads", "0"], /argument '0' is invalid. It takes a whole number from 1 to 1024/],
+    [["--threads", "0"], /argument '0' is invalid. It takes a whole number from 1 to 1,024/],
     [["--threads", "NaN"], /It takes a whole number/],
     [["--threads", "1e99"], /It takes a whole number/],
     [["--thread", "1"], /Did you mean --threads/],

@@ -1,0 +1,33 @@
+/** Numbers on a command line, digits only: what Number() makes of "", "0x10" or "1e99" isn't what anybody typed it for. */
+
+import { InvalidArgumentError } from "commander";
+
+/** The kernel gives no larger ones (PID_MAX_LIMIT). */
+const MAX_PID = 2 ** 22;
+
+export function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`It takes a whole number from ${shown(least)} to ${shown(most)}.`);
+  };
+}
+
+/** With or without a fraction. */
+export function seconds(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{0,16}\.?\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`It takes ${least} to ${shown(most)} seconds.`);
+  };
+}
+
+export function processNumber(text: string): number {
+  const pid = /^\d{1,16}$/.test(text) ? Number(text) : 0;
+  if (pid >= 1 && pid <= MAX_PID) return pid;
+  throw new InvalidArgumentError(`It takes process numbers, from 1 to ${shown(MAX_PID)}.`);
+}
+
+function shown(value: number): string {
+  return value.toLocaleString("en-US");
+}
