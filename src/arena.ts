@@ -375,8 +375,8 @@ export class Arena {
     this.#host.uses.endEndless(range, EFAULT);
     await this.#quiet(range, false);
     await this.#changes.quiet(range);
-    await this.#host.unfollow(segment);
     try {
+      await this.#host.unfollow(segment);
       await this.#changes.invalidate(range, "UNMAP", () => this.#empty(range));
     } finally {
       this.#host.abandon(segment);

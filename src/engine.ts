@@ -441,8 +441,11 @@ export class PortableEngine {
   }
 
   async #unfollow({ table }: Segment): Promise<void> {
-    await this.#follower?.unfollow(table);
-    this.#calls.unfollow(table);
+    try {
+      await this.#follower?.unfollow(table);
+    } finally {
+      this.#calls.unfollow(table);
+    }
   }
 
   #bury(gone: Range): void {

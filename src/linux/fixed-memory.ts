@@ -4,6 +4,7 @@
  */
 
 import { PinlessError } from "../core/errors.js";
+import { lack } from "./lacks.js";
 
 interface WasmNamespace {
   Memory: new (limits: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer };
@@ -24,9 +25,6 @@ export function fixedMemory(bytes: number): ArrayBuffer {
   try {
     return new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer;
   } catch (cause) {
-    throw Object.assign(new RangeError(`ENOMEM: not enough memory, mmap of ${bytes} bytes`, { cause }), {
-      code: "ENOMEM",
-      syscall: "mmap",
-    });
+    throw Object.assign(lack("ENOMEM", `mmap of ${bytes} bytes`, cause), { syscall: "mmap" });
   }
 }

@@ -61,11 +61,13 @@ export class Wake {
   static open(watched: number, woken: () => void): Wake | number {
     const pair = socketpair(SOCKET.AF_UNIX, SOCKET.SOCK_STREAM | SOCKET.SOCK_NONBLOCK | SOCKET.SOCK_CLOEXEC);
     if (typeof pair === "number") return pair;
-    const ring = Ring.open({ entries: 2, completions: 4 });
-    if (typeof ring === "number") {
-      for (const fd of pair) close(fd);
-      return ring;
+    let ring: Ring | number | null = null;
+    try {
+      ring = Ring.open({ entries: 2, completions: 4 });
+    } finally {
+      if (typeof ring === "number" || ring === null) for (const fd of pair) close(fd);
     }
+    if (typeof ring === "number") return ring;
     return new Wake(ring, watched, pair[0], pair[1], woken);
   }
 

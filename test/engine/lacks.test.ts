@@ -1,10 +1,12 @@
 // What is missing for a moment: the call that meets it says what to change, nothing stays behind, and the next one works.
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { chmodSync, cpSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { numberedBlocks } from "../support/blocks.js";
-import { runModule } from "../support/children.js";
+import { asOrdinaryUser, runModule } from "../support/children.js";
+import { needsRoot } from "../support/disks.js";
 import { scratchDirectory } from "../support/undo.js";
 
 const LIMIT = 120;
@@ -102,6 +104,117 @@ for (const scheme of ["io_uring", "aio", "direct"]) {
     );
   });
 }
+
+/** In a child: changes a limit of its own, and back. */
+const LIMITS = `
+  import koffi from "koffi";
+  const setrlimit = koffi.load(null).func("int setrlimit(int resource, uint64_t *limits)");
+  const getrlimit = koffi.load(null).func("int getrlimit(int resource, _Out_ uint64_t *limits)");
+  const limits = new BigUint64Array(2);
+  const limit = (resource, value) => {
+    getrlimit(resource, limits);
+    if (setrlimit(resource, new BigUint64Array([value ?? limits[1], limits[1]])) !== 0) throw new Error("setrlimit");
+  };
+`;
+const RLIMIT_AS = 9;
+const RLIMIT_NPROC = 6;
+
+test("A moment in which no thread can start says which limits, and arenas and memory operations work afterwards", {
+  skip: needsRoot,
+}, async (t) => {
+  const directory = scratchDirectory(t);
+  chmodSync(directory, 0o755);
+  const file = path.join(directory, "file");
+  writeFileSync(file, numberedBlocks(16));
+  const source = `${DESCRIPTORS} ${LIMITS}
+    const { Engine } = await import(PINLESS);
+    // Libuv's pool ends the process where it can't start its threads.
+    await Promise.all(Array.from({ length: 16 }, () => fs.promises.stat(file)));
+    const engine = await Engine.open({ scheme: "aio" });
+    const handle = await engine.openFile(file);
+    limit(${RLIMIT_NPROC}, 1n);
+    await refused("arena", () => engine.arena({ bytes: 4096 }));
+    await refused("read", () => handle.read(Buffer.alloc(100), 0, 100, 1));
+    limit(${RLIMIT_NPROC});
+    await refused("later", () => handle.read(Buffer.alloc(100), 0, 100, 1));
+    const arena = await engine.arena({ bytes: 4096 });
+    const busy = count("task");
+    said.push(["followed", engine.stats().degraded.join().includes("followed") ? "no" : "yes"]);
+    await within("threads at rest to end", () => count("task") < busy);
+    limit(${RLIMIT_NPROC}, 1n);
+    await refused("discard", () => arena.discard());
+    limit(${RLIMIT_NPROC});
+    await refused("later", () => arena.discard());
+    await refused("close", () => engine.close());
+    console.log(JSON.stringify(said));
+  `;
+  const { code, stdout, stderr } = await runModule(source, { args: [file], wrapper: asOrdinaryUser(8 << 20) });
+  assert.equal(code, 0, stderr);
+  const said = JSON.parse(stdout) as Said[];
+  assert.deepEqual(
+    said.map(([what, how]) => [what, how]),
+    [
+      ["arena", "EAGAIN"],
+      ["read", "EAGAIN"],
+      ["later", "worked"],
+      ["followed", "yes"],
+      ["discard", "EAGAIN"],
+      ["later", "worked"],
+      ["close", "worked"],
+    ],
+  );
+  assert.match(said[0]![2]!, /"pinless-\w+" can't be started: .*pids\.max of the cgroup.*RLIMIT_NPROC \(ulimit -u\)/);
+});
+
+test("A moment without address space at Engine.open says which limit, and leaves nothing behind", async (t) => {
+  const said = await withFewDescriptors(
+    t,
+    `
+    ${LIMITS}
+    const { Engine } = await import(PINLESS);
+    await (await Engine.open()).close();
+    const before = count("fd");
+    const usedKiB = () => BigInt(/VmSize:\\s*(\\d+)/.exec(fs.readFileSync("/proc/self/status", "utf8"))[1]);
+    limit(${RLIMIT_AS}, (usedKiB() << 10n) + (64n << 30n));
+    const engines = [];
+    while (engines.length < 20 && said.length === 0)
+      await Engine.open().then((engine) => engines.push(engine), (error) => refused("open", () => Promise.reject(error)));
+    await refused("arena", () => engines[0].arena({ bytes: 1 << 30 }));
+    for (const engine of engines) await engine.close();
+    limit(${RLIMIT_AS});
+    await refused("later", async () => (await Engine.open()).close());
+    await within("descriptors", () => count("fd") <= before);
+    `,
+  );
+  assert.deepEqual(said.at(-1), ["later", "worked"]);
+  const refusals = said.slice(0, -1);
+  assert.deepEqual(
+    refusals.map(([what]) => what),
+    ["open", "arena"],
+  );
+  for (const [, how, message] of refusals) {
+    assert.equal(how, "ENOMEM", message);
+    assert.match(message!, /RLIMIT_AS \(ulimit -v\)/);
+  }
+});
+
+test("Where the files that threads run aren't beside the engine's, as in a bundle, Engine.open says what to do", async (t) => {
+  const directory = scratchDirectory(t);
+  const root = path.resolve(import.meta.dirname, "../..");
+  cpSync(path.join(root, "dist"), path.join(directory, "dist"), { recursive: true });
+  for (const name of ["package.json", "node_modules"]) symlinkSync(path.join(root, name), path.join(directory, name));
+  rmSync(path.join(directory, "dist/events/monitor-thread.js"));
+  const { Engine, open } = (await import(pathToFileURL(path.join(directory, "dist/index.js")).href)) as {
+    Engine: { open(): Promise<unknown> };
+    open(path: string): Promise<unknown>;
+  };
+  const refused = {
+    code: "ERR_PINLESS_UNSUPPORTED",
+    message: /monitor-thread\.js, .* isn't beside .*esbuild: --external:pinless; rollup and vite: external/,
+  };
+  await assert.rejects(Engine.open(), refused);
+  await assert.rejects(open(directory), refused);
+});
 
 test("close() goes on to its end where a file can't be closed, and says what failed; so does the second", async (t) => {
   const said = await withFewDescriptors(

@@ -74,11 +74,13 @@ export class IoUring implements Scheme {
     const completions = 2 * options.depth + options.bufferSlots;
     const ring = Ring.open({ entries: 2 * options.depth, completions, flags: FLAGS });
     if (typeof ring === "number") return ring;
-    const wake = Wake.open(ring.fd, options.woken);
-    if (typeof wake === "number") {
-      ring.close();
-      return wake;
+    let wake: Wake | number = -ERRNO.ENOMEM;
+    try {
+      wake = Wake.open(ring.fd, options.woken);
+    } finally {
+      if (typeof wake === "number") ring.close();
     }
+    if (typeof wake === "number") return wake;
     const buffers = options.bufferSlots > 0 ? RegisteredBuffers.open(ring, options.bufferSlots, TAG) : null;
     if (typeof buffers === "number") {
       wake.close();
