@@ -178,8 +178,12 @@ export const FCNTL = {
   O_PATH: 0o10000000,
   F_GETFL: 3,
   F_DUPFD_CLOEXEC: 1030,
+  AT_FDCWD: -100,
+  AT_EACCESS: 0x200,
   AT_EMPTY_PATH: 0x1000,
   AT_STATX_DONT_SYNC: 0x4000,
+  R_OK: 4,
+  W_OK: 2,
   SEEK_SET: 0,
   SEEK_CUR: 1,
 } as const;

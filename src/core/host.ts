@@ -75,7 +75,7 @@ export interface DescriptorCalls {
   size(): number;
 }
 
-/** A file as the operating system opened it: twice, if it can be. */
+/** A file as the operating system opened it. */
 export interface OpenedFile {
   /** Through the page cache. */
   readonly handle: NodeHandle;
@@ -84,8 +84,8 @@ export interface OpenedFile {
   readonly traits: FileTraits;
   /** The same for every opening of the same file. */
   readonly identity: string;
-  /** Around the page cache; -1 where there is no such way. */
-  readonly directFd: number;
+  /** Whether there's a way around the page cache. */
+  readonly direct: boolean;
   /** What O_DIRECT asks of addresses, and of offsets and lengths, in bytes. */
   readonly memoryAlign: number;
   readonly offsetAlign: number;
@@ -94,6 +94,8 @@ export interface OpenedFile {
   readonly append: boolean;
   readonly readable: boolean;
   readonly writable: boolean;
+  /** Opens the file a second time, around the page cache, if it isn't: a descriptor, or a negative errno. */
+  openDirect(): number;
   closeDirect(): Promise<void>;
   /** Nobody has the file any more, and nobody has closed it: `closed` says when that's made good. Absent: that isn't looked for. */
   dropped?(closed: Promise<void>): void;

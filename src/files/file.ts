@@ -26,6 +26,7 @@ import { type Position, writePositionOf } from "./positions.js";
 import { type EndlessEnd, StreamedFile } from "./streamed-file.js";
 import type { Transfers } from "./transfers.js";
 import type { Use } from "./uses.js";
+import type { Ways } from "./ways.js";
 
 export class File extends StreamedFile {
   readonly #host: FileHost;
@@ -33,8 +34,9 @@ export class File extends StreamedFile {
   readonly #opened: OpenedFile;
   readonly #transfers: Transfers;
   readonly #owner: Owner;
-  /** The scheme's handle for the descriptor that goes around the page cache, or -1. */
-  readonly #directFile: number;
+  readonly #ways: Ways;
+  /** The scheme's handle for the descriptor that goes around the page cache, or -1: there is none, or it isn't open yet. */
+  #directFile = -1;
   readonly #memoryMask: number;
   readonly #offsetMask: number;
   readonly #directWrites: boolean;
@@ -50,12 +52,12 @@ export class File extends StreamedFile {
     this.#opened = opened;
     this.#transfers = transfers;
     this.#owner = owner;
-    this.#directFile = ways.direct;
-    this.#directWrites = ways.directWrites;
+    this.#ways = ways;
+    this.#directWrites = ways.hasDirectWrites;
     this.#memoryMask = opened.memoryAlign - 1;
     this.#offsetMask = opened.offsetAlign - 1;
     this.#detours = ways.detours;
-    const alone = !opened.traits.shared && this.#directFile >= 0 && !opened.append;
+    const alone = !opened.traits.shared && ways.hasDirectWrites;
     this.#position = new OwnPosition(opened.calls, alone);
   }
 
@@ -73,7 +75,7 @@ export class File extends StreamedFile {
    * it and goes through the page cache all the same (tmpfs, what btrfs compresses), and for what isn't a file.
    */
   get direct(): boolean {
-    return this.#directFile >= 0;
+    return this.#ways.hasDirect;
   }
 
   /** The multiples, in bytes, that memory, and offsets and lengths, have to be of for I/O around the page cache; 1 where there is none. */
@@ -108,13 +110,21 @@ export class File extends StreamedFile {
 
   /** Where the buffer is, if a request can go straight to the device; null if it can't. */
   #straight(write: boolean, buffer: ArrayBufferView, position: number): Place | null {
-    if (write ? !this.#directWrites || !this.#transfers.turns.direct : this.#directFile < 0) return null;
+    if (write && (!this.#directWrites || !this.#transfers.turns.direct)) return null;
+    if (this.#directFile < 0 && !this.#ways.hasDirect) return null;
     const place = (buffer as { [PLACE]?: Place })[PLACE] ?? this.#placeOf(buffer);
     if (place === null || place.segment.closed || place.segment.gate !== this.#dispatcher.gate) return null;
     if (!write && place.segment.copier !== null) return null;
     // Bitwise on doubles takes the low 32 bits, which is all that an alignment asks about.
     if (((position | place.bytes) & this.#offsetMask) !== 0 || (place.address & this.#memoryMask) !== 0) return null;
-    return place;
+    return this.#directFile >= 0 || this.#openDirect() ? place : null;
+  }
+
+  /** Before the first request that goes around the page cache. */
+  #openDirect(): boolean {
+    if (!this.#ways.openDirect()) return false;
+    this.#directFile = this.#ways.direct;
+    return true;
   }
 
   #placeOf(buffer: ArrayBufferView): Place | null {

@@ -3,9 +3,9 @@
 import type { Owner } from "../core/dispatcher.js";
 import type { NodeHandle, OpenedFile } from "../core/host.js";
 import type { Scheme } from "../core/ports.js";
-import { Detours, mostlyBuffered } from "./detours.js";
-import { type TransferHost, Transfers, type Ways } from "./transfers.js";
+import { type TransferHost, Transfers } from "./transfers.js";
 import type { Uses } from "./uses.js";
+import { Ways } from "./ways.js";
 
 /** What a file needs of its engine. */
 export interface FileHost extends TransferHost {
@@ -49,14 +49,7 @@ export class Held {
   constructor(host: FileHost, opened: OpenedFile) {
     this.#host = host;
     this.opened = opened;
-    const { fd } = opened.handle;
-    const direct = opened.directFd >= 0 ? host.scheme.attachFile(opened.directFd, opened.traits.prompt) : -1;
-    const { scheme } = host;
-    const cached = (opened.traits.waits ? scheme.attachStream?.(fd) : scheme.attachCached?.(fd)) ?? fd;
-    // The end of the file, where O_APPEND writes go, is aligned only by chance.
-    const say = (): void => host.degraded(mostlyBuffered(opened.offsetAlign));
-    const detours = new Detours(direct < 0 ? null : say);
-    this.ways = { direct, cached, directWrites: direct >= 0 && !opened.append, detours };
+    this.ways = new Ways(host, opened);
     this.transfers = new Transfers(host, opened, this.owner, this.ways);
     host.files.add(this);
   }
@@ -120,10 +113,8 @@ export class Held {
     });
     this.#look();
     await unused;
-    const { direct, cached } = this.ways;
     this.transfers.leave();
-    if (direct >= 0) this.#host.scheme.detachFile(direct);
-    this.#host.scheme.detachFile(cached);
+    this.ways.close();
     const directClosed = this.opened.closeDirect();
     this.#host.files.delete(this);
     const ends = await Promise.allSettled([directClosed, this.handle.close()]);

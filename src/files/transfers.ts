@@ -9,7 +9,6 @@ import type { OpenedFile } from "../core/host.js";
 import { EBADF, ECANCELED, EFAULT, type Scheme } from "../core/ports.js";
 import { alignUp, contains } from "../core/ranges.js";
 import { placeIn, rangeIn, type Segment, segmentOf } from "../segment.js";
-import type { Detours } from "./detours.js";
 import type { EndlessCall, EndlessPlaces } from "./endless.js";
 import { NodeCalls } from "./node-calls.js";
 import { readPieces } from "./pieces.js";
@@ -17,6 +16,7 @@ import type { Position } from "./positions.js";
 import { PIECE_BYTES, type Staging } from "./staging.js";
 import { StreamTransfers } from "./stream-transfers.js";
 import type { Turns, TurnsOfFiles, Writer } from "./turns.js";
+import type { Ways } from "./ways.js";
 
 /** From here on a read goes direct whatever its position and length are: below, the page cache has the rest of a block for the next one. */
 const DIRECT_FROM_BYTES = 32 << 10;
@@ -39,16 +39,6 @@ export interface TransferHost {
   /** Runs `attempt` until it answers true, in the order of calls, as requests end. */
   enqueue(attempt: () => boolean): void;
   counted(what: "bounced" | "buffered"): void;
-}
-
-/** The ways that a file's requests can go. */
-export interface Ways {
-  /** The scheme's handles: around the page cache, -1 where there is no such way; and through it. */
-  readonly direct: number;
-  readonly cached: number;
-  readonly directWrites: boolean;
-  /** Counts them. */
-  readonly detours: Detours;
 }
 
 /** Whether a store by JavaScript would end the process. */
@@ -141,7 +131,8 @@ export class Transfers implements Writer {
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
     // The blocks around what is asked for can be read, but not written.
     const goesDirect = aligned || (!write && view.byteLength >= DIRECT_FROM_BYTES);
-    const direct = goesDirect && (write ? this.#ways.directWrites : this.#ways.direct >= 0);
+    const may = write ? this.#ways.hasDirectWrites : this.#ways.hasDirect;
+    const direct = goesDirect && may && this.#ways.openDirect();
     if (!write) return this.#pieces(write, view, position, direct);
     await this.turns.enter(!direct);
     try {

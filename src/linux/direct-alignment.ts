@@ -30,16 +30,18 @@ const PROMPT: readonly number[] = [
 
 export interface DirectWay extends Alignment {
   readonly prompt: boolean;
+  /** The filesystem has said that it takes O_DIRECT; else only opening tells. */
+  readonly sure: boolean;
 }
 
 /** Null: there's no way around the page cache. Asks the filesystem, of a regular file or a block device, without waiting for it here. */
 export async function directWay(fd: number, isDevice: boolean, writable: boolean): Promise<DirectWay | null> {
   const { words, reported } = statxOf(fd);
   if ((words[STATX_BUFFER.fields.stx_attributes / 4]! & STATX.STATX_ATTR_COMPRESSED) !== 0) return null;
-  if (reported !== null) return reported.offsetAlign > 0 ? { ...reported, prompt: true } : null;
+  if (reported !== null) return reported.offsetAlign > 0 ? { ...reported, prompt: true, sure: true } : null;
   const magic = await filesystemOf(fd);
   const prompt = isDevice || PROMPT.includes(magic);
-  const otherwise = { memoryAlign: DEFAULT_ALIGN, offsetAlign: DEFAULT_ALIGN, prompt };
+  const otherwise = { memoryAlign: DEFAULT_ALIGN, offsetAlign: DEFAULT_ALIGN, prompt, sure: false };
   if (MEMORY_ONLY.includes(magic)) return null;
   const isBtrfs = magic === MAGIC.BTRFS_SUPER_MAGIC;
   if (!isBtrfs && magic !== MAGIC.OVERLAYFS_SUPER_MAGIC) return otherwise;

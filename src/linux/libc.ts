@@ -8,6 +8,7 @@ import { RLIMIT, TIMESPEC, UCRED } from "../abi/layouts.js";
 import {
   aioSyscalls,
   DLFCN,
+  FCNTL,
   MEMPOLICY,
   MMAN,
   memorySyscalls,
@@ -61,6 +62,7 @@ interface Libc {
   socketpair(domain: number, type: number, protocol: number, fds: Int32Array): number;
   getsockopt(fd: number, level: number, name: number, value: Int32Array, bytes: Int32Array): number;
   statx(dirfd: number, path: string, flags: number, mask: number, buffer: Uint8Array): number;
+  faccessat(dirfd: number, path: string, mode: number, flags: number): number;
   getrlimit(resource: number, limits: BigUint64Array): number;
   geteuid(): number;
   read(fd: number, memory: number, bytes: number): number;
@@ -113,6 +115,7 @@ function bind(koffi: Koffi): Libc {
     socketpair: lib.func("int socketpair(int domain, int type, int protocol, int32_t *fds)"),
     getsockopt: lib.func("int getsockopt(int fd, int level, int name, int32_t *value, int32_t *bytes)"),
     statx: lib.func("int statx(int dirfd, const char *path, int flags, uint32_t mask, uint8_t *buffer)"),
+    faccessat: lib.func("int faccessat(int dirfd, const char *path, int mode, int flags)"),
     getrlimit: lib.func("int getrlimit(int resource, uint64_t *limits)"),
     geteuid: lib.func("uint32_t geteuid()"),
     read: lib.func("intptr_t read(int fd, uintptr_t memory, size_t bytes)"),
@@ -320,6 +323,12 @@ export function peerOf(fd: number): { readonly pid: number; readonly uid: number
 export function statx(fd: number, flags: number, mask: number, buffer: Uint8Array): number {
   const c = bound();
   return orErrno(c, c.statx(fd, "", flags, mask, buffer));
+}
+
+/** 0, or -errno. */
+export function faccessat(path: string, mode: number, flags: number): number {
+  const c = bound();
+  return orErrno(c, c.faccessat(FCNTL.AT_FDCWD, path, mode, flags));
 }
 
 /** The soft limit, Infinity where there is none; or -errno. */

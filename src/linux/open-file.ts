@@ -1,16 +1,19 @@
-/** Opens a file twice: through the page cache by Node, whose errors and flags are what a caller expects, and around it. */
+/**
+ * Opens a file through the page cache by Node, whose errors and flags are what a caller expects, and a second time around it: where the
+ * filesystem has said that it can, when that is first needed.
+ */
 
 import type { BigIntStats } from "node:fs";
 import { isatty } from "node:tty";
 import { getSystemErrorMap } from "node:util";
-import { FCNTL, openDirectFlag } from "../abi/numbers.js";
+import { ERRNO, FCNTL, openDirectFlag } from "../abi/numbers.js";
 import { argumentError, systemError } from "../core/errors.js";
 import type { FilePath, OpenedFile } from "../core/host.js";
 import { descriptorCalls } from "./descriptor-calls.js";
 import { DescriptorHandle } from "./descriptor-handle.js";
 import { directWay } from "./direct-alignment.js";
 import { traitsOf } from "./file-traits.js";
-import { fcntl } from "./libc.js";
+import { faccessat, fcntl } from "./libc.js";
 import { close, fstatSync, open, openHandle, openSync } from "./originals.js";
 
 export async function openFile(path: FilePath, flags: string | number = "r", mode?: number): Promise<OpenedFile> {
@@ -21,21 +24,26 @@ export async function openFile(path: FilePath, flags: string | number = "r", mod
     const hasBlocks = stat.isFile() || stat.isBlockDevice();
     const status = fcntl(handle.fd, FCNTL.F_GETFL);
     const writable = (status & FCNTL.O_ACCMODE) !== FCNTL.O_RDONLY;
-    const way = hasBlocks && status >= 0 ? await directWay(handle.fd, stat.isBlockDevice(), writable) : null;
-    const directFd = way === null ? -1 : await openDirect(handle.fd, status);
+    const maybe = hasBlocks && status >= 0 ? await directWay(handle.fd, stat.isBlockDevice(), writable) : null;
+    let directFd = maybe?.sure === false ? await openDirect(handle.fd, status) : -1;
+    const way = directFd >= 0 || (maybe?.sure === true && mayReopen(handle.fd, status)) ? maybe : null;
     const { memoryAlign, offsetAlign, prompt } = way ?? { memoryAlign: 1, offsetAlign: 1, prompt: true };
     return {
       handle,
       calls: descriptorCalls(handle.fd),
       traits: traitsOf(handle.fd, stat, isDescriptor, prompt),
       identity: `${stat.dev}:${stat.ino}`,
-      directFd,
+      direct: way !== null,
       memoryAlign,
       offsetAlign,
       socket: stat.isSocket(),
       append: (status & FCNTL.O_APPEND) !== 0,
       readable: (status & FCNTL.O_ACCMODE) !== FCNTL.O_WRONLY,
       writable,
+      openDirect: () => {
+        if (directFd < 0) directFd = openDirectNow(handle.fd, status);
+        return directFd;
+      },
       closeDirect: () => closeDirect(directFd),
       dropped: (closed) => warnOfDropped(handle.fd, closed),
     };
@@ -70,14 +78,32 @@ function duplicate(fd: number): DescriptorHandle {
   return new DescriptorHandle(own);
 }
 
-/** The same file again with O_DIRECT, or -1: no such thing on this filesystem, no /proc, or no permission any more (an owner's 0444). */
-function openDirect(fd: number, status: number): Promise<number> {
+/** Whether the same file can be opened again: not without /proc, nor without permission any more (an owner's 0444). */
+function mayReopen(fd: number, status: number): boolean {
+  const access = status & FCNTL.O_ACCMODE;
+  const mode = (access === FCNTL.O_WRONLY ? 0 : FCNTL.R_OK) | (access === FCNTL.O_RDONLY ? 0 : FCNTL.W_OK);
+  return faccessat(`/proc/self/fd/${fd}`, mode, FCNTL.AT_EACCESS) === 0;
+}
+
+function directFlags(status: number): number {
   const kept = status & (FCNTL.O_ACCMODE | FCNTL.O_APPEND | FCNTL.O_SYNC | FCNTL.O_DSYNC);
+  return kept | openDirectFlag(process.arch);
+}
+
+/** The same file again with O_DIRECT, or -1: no such thing on this filesystem, no /proc, or no permission. */
+function openDirect(fd: number, status: number): Promise<number> {
   return new Promise((resolve) => {
-    open(`/proc/self/fd/${fd}`, kept | openDirectFlag(process.arch), (error, opened) =>
-      resolve(error === null ? opened : -1),
-    );
+    open(`/proc/self/fd/${fd}`, directFlags(status), (error, opened) => resolve(error === null ? opened : -1));
   });
+}
+
+/** The same where the filesystem keeps nobody waiting: a descriptor, or -errno. */
+function openDirectNow(fd: number, status: number): number {
+  try {
+    return openSync(`/proc/self/fd/${fd}`, directFlags(status));
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).errno ?? -ERRNO.EINVAL;
+  }
 }
 
 /** A filesystem may take its time also for that. */

@@ -1,0 +1,72 @@
+/** The ways that a file's requests go: through the page cache, and around it. */
+
+import type { DescribeErrno } from "../core/errors.js";
+import type { OpenedFile } from "../core/host.js";
+import { EMFILE, ENFILE, ENOMEM, type Scheme } from "../core/ports.js";
+import { Detours, mostlyBuffered } from "./detours.js";
+
+/** What passes: the next request asks again. */
+const PASSING: readonly number[] = [-EMFILE, -ENFILE, -ENOMEM];
+
+interface WaysHost {
+  readonly scheme: Scheme;
+  readonly describe: DescribeErrno;
+  /** Says in the engine's statistics why something isn't as it was asked for; each sentence once. */
+  degraded(why: string): void;
+}
+
+export class Ways {
+  readonly #host: WaysHost;
+  readonly #opened: OpenedFile;
+  readonly detours: Detours;
+  /** The scheme's handle for the descriptor that goes through the page cache. */
+  readonly cached: number;
+  /** The one for the other, -1 as long as that isn't open: it's opened when it's first needed, since many files never need it. */
+  direct = -1;
+  #hasDirect: boolean;
+
+  constructor(host: WaysHost, opened: OpenedFile) {
+    this.#host = host;
+    this.#opened = opened;
+    const { fd } = opened.handle;
+    const { scheme } = host;
+    this.cached = (opened.traits.waits ? scheme.attachStream?.(fd) : scheme.attachCached?.(fd)) ?? fd;
+    this.#hasDirect = opened.direct;
+    const say = (): void => host.degraded(mostlyBuffered(opened.offsetAlign));
+    this.detours = new Detours(opened.direct ? say : null);
+  }
+
+  /** Whether there's a way around the page cache. */
+  get hasDirect(): boolean {
+    return this.#hasDirect;
+  }
+
+  /** The end of the file, where O_APPEND writes go, is aligned only by chance. */
+  get hasDirectWrites(): boolean {
+    return this.#hasDirect && !this.#opened.append;
+  }
+
+  /** Opens the way around the page cache, if it isn't. False: there is none, or none now. */
+  openDirect(): boolean {
+    if (this.direct >= 0) return true;
+    if (!this.#hasDirect) return false;
+    const fd = this.#opened.openDirect();
+    if (fd >= 0) {
+      this.direct = this.#host.scheme.attachFile(fd, this.#opened.traits.prompt);
+      return true;
+    }
+    const passes = PASSING.includes(fd);
+    this.#hasDirect = passes;
+    const [name] = this.#host.describe(fd);
+    this.#host.degraded(
+      `a file couldn't be opened for direct I/O (${name}): its requests go through the page cache${passes ? " meanwhile" : ""}`,
+    );
+    return false;
+  }
+
+  /** The file is closed: no request of it is left. */
+  close(): void {
+    if (this.direct >= 0) this.#host.scheme.detachFile(this.direct);
+    this.#host.scheme.detachFile(this.cached);
+  }
+}
