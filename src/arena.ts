@@ -248,13 +248,12 @@ export class Arena {
   }
 
   /**
-   * Makes memory read-only, or writable again. Reads of files into read-only memory fail with EFAULT (where only a part of their memory is,
-   * they may have changed the bytes before that part); writes of files from it go on. A
-   * store by JavaScript ends the process with SIGSEGV, as it would in C: nothing can catch it. The range is of whole pages (4 KiB), or a
-   * buffer as `alloc` gave it, whose last page is nobody else's; others are `ERR_PINLESS_RANGE`, since they would protect their
-   * neighbours. Without a range: everything that the arena has now, also what `alloc` will give. Where read-only memory borders on other
-   * memory the kernel needs a mapping more (sysctl vm.max_map_count): rejects with ENOMEM where it has none, and then a part of the range
-   * may be changed.
+   * Makes memory read-only, or writable again. Reads of files into read-only memory fail with EFAULT (where only a part of it is, the bytes
+   * before that part may have changed); writes of files from it go on. A store by JavaScript ends the process with SIGSEGV, as it would in
+   * C: nothing can catch it. The range is of whole pages (4 KiB), or a buffer as `alloc` gave it, whose last page is nobody else's; others
+   * are `ERR_PINLESS_RANGE`, since they would protect their neighbours. Without a range: everything that the arena has now, also what
+   * `alloc` will give. Where read-only memory borders on other memory the kernel needs a mapping more (sysctl vm.max_map_count): rejects
+   * with ENOMEM where it has none, and then a part of the range may be changed.
    */
   async protect(access: "read" | "readwrite", range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();

@@ -180,7 +180,8 @@ export class PortableEngine {
   }
 
   /**
-   * Memory for I/O. Populated, and in huge pages where there are any. Rejects with ENOMEM, `ERR_PINLESS_CLOSED`.
+   * Memory for I/O. Populated, and in huge pages where there are any. Rejects with ENOMEM, which names the limit that there's no room
+   * within (the machine's, or a memory cgroup's), and `ERR_PINLESS_CLOSED`.
    *
    * With `file` it's a shared mapping of a regular file, as by mmap(2). What is read into it is copied (`stats().bounced`), since no device
    * may write into such a mapping; what is written from it goes straight, never by a lease. As with any mapping, where somebody cuts the

@@ -4,7 +4,7 @@ import { type Backing, type BackingFile, sizeOf } from "./backing.js";
 import { type ChunkSizes, chunkBytesOf, wantedChunkBytes } from "./chunk-size.js";
 import { ChunkTable } from "./core/chunk-table.js";
 import type { Dispatcher } from "./core/dispatcher.js";
-import { argumentError, type DescribeErrno, PinlessError, systemError } from "./core/errors.js";
+import { argumentError, type DescribeErrno, PinlessError, type SystemError, systemError } from "./core/errors.js";
 import { FreeList } from "./core/free-list.js";
 import type { MmuNotifier } from "./core/notifier.js";
 import { type Copier, ENOMEM, type Mapping, type Memory, type MemoryResult } from "./core/ports.js";
@@ -93,11 +93,7 @@ export class Growth {
     const { memory, describe } = this.#host;
     // All of it will be populated: more than there is would end some process, and most likely this one.
     const noRoom = memory.explainNoRoom(whole);
-    if (noRoom !== null) {
-      const error = systemError(describe, -ENOMEM, "mmap");
-      error.message += `: ${noRoom}`;
-      throw error;
-    }
+    if (noRoom !== null) throw becauseOf(systemError(describe, -ENOMEM, "mmap"), noRoom);
     const { inherit = false, hugePages = true } = this.#options;
     for (const room of this.#roomFor(whole)) {
       const at = { address: room.range.start, bytes: room.range.end - room.range.start };
@@ -105,7 +101,7 @@ export class Growth {
       if (prepared.errno !== 0 && prepared.done < prepared.pages) {
         // Its memory is the collector's to give back, and that may take long.
         await memory.run({ operation: "discard", ...at });
-        throw systemError(describe, prepared.errno, "madvise");
+        throw becauseOf(systemError(describe, prepared.errno, "madvise"), prepared.reason);
       }
       await this.#add(room, prepared);
     }
@@ -196,6 +192,11 @@ export class Growth {
   #assertOpen(): void {
     if (this.#closed) throw closedError();
   }
+}
+
+function becauseOf(error: SystemError, reason: string | undefined): SystemError {
+  if (reason !== undefined) error.message += `: ${reason}`;
+  return error;
 }
 
 /** Whole bytes, and some. */

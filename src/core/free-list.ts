@@ -29,10 +29,13 @@ export class FreeList {
       const edge = alignUp(start + 1, this.#boundary);
       if (bytes <= this.#boundary && start + bytes > edge) start = edge;
       if (start + bytes > piece.end) continue;
-      const rest: Piece[] = [];
-      if (start > piece.start) rest.push({ start: piece.start, end: start });
-      if (start + bytes < piece.end) rest.push({ start: start + bytes, end: piece.end });
-      this.#free.splice(i, 1, ...rest);
+      const { end } = piece;
+      // What is left before it stays the piece that it was, or else what is left behind it: nothing moves in the list then.
+      if (start > piece.start) {
+        piece.end = start;
+        if (start + bytes < end) this.#free.splice(i + 1, 0, { start: start + bytes, end });
+      } else if (start + bytes < end) piece.start = start + bytes;
+      else this.#free.splice(i, 1);
       this.#allocated.set(start, bytes);
       return start;
     }

@@ -13,7 +13,7 @@ export function explainRefusal(operation: MemoryOperation, errno: number): strin
     case EAGAIN:
     case EBUSY:
       return operation === "pageOut"
-        ? "somebody holds pages (a registration, other direct I/O), or swap has no room for them, or the memory cgroup's share of it hasn't"
+        ? "somebody holds pages (a registration, other direct I/O, of a file another mapping), or swap has no room for them, or the memory cgroup's share of it hasn't"
         : "somebody holds pages: a registration, other direct I/O, or another process";
     case EACCES:
       return SHARED;

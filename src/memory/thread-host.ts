@@ -1,7 +1,8 @@
 /** The engine's side of the memory threads: maps arenas and hands operations over. Threads start with what they're to do, and end when idle. */
 
 import { clearTimeout, setTimeout } from "node:timers";
-import { Worker } from "node:worker_threads";
+import { isMainThread, Worker } from "node:worker_threads";
+import { ERRNO } from "../abi/numbers.js";
 import type { Mapping, Memory, MemoryRequest, MemoryResult } from "../core/ports.js";
 import { fixedMemory } from "../linux/fixed-memory.js";
 import { addressOf } from "../linux/libc.js";
@@ -10,6 +11,7 @@ import { explainNoCollapse, explainNoMigration, memoryNodes } from "../linux/mov
 import { availableBytes, hasSwap } from "../linux/probe.js";
 import { startThread, threadError } from "../linux/start-thread.js";
 import { Lanes, type Worker as Thread } from "./lanes.js";
+import { inOne } from "./pieces.js";
 
 /** What a thread is given. */
 export interface MemoryThreadData {
@@ -45,7 +47,7 @@ export class MemoryThread implements Memory {
   constructor(tids: Int32Array, explainLimit: (bytes: number) => string | null) {
     this.#explainLimit = explainLimit;
     const used = new Set<number>();
-    this.#lanes = new Lanes(() => new MemoryWorker(tids, used), tids.length);
+    this.#lanes = new Lanes(() => new MemoryWorker(tids, used, (request) => this.#refuse(request)), tids.length);
   }
 
   map(bytes: number): Mapping {
@@ -60,6 +62,12 @@ export class MemoryThread implements Memory {
   /** Ends the threads that have nothing to do; resolves once nothing is left of them. */
   end(): Promise<void> {
     return this.#lanes.end();
+  }
+
+  /** Looked at again when its turn comes: others may have taken the room meanwhile. */
+  #refuse({ operation, address, bytes }: MemoryRequest): MemoryResult | null {
+    const reason = operation === "prepare" ? this.explainNoRoom(bytes) : null;
+    return reason === null ? null : { ...inOne({ start: address, end: address + bytes }, -ERRNO.ENOMEM), reason };
   }
 
   explainNoRoom(bytes: number): string | null {
@@ -112,11 +120,14 @@ class MemoryWorker implements Thread<MemoryRequest, MemoryResult> {
   readonly #exit: Promise<void>;
   /** Forgets the thread's number, which may be another's from then on. */
   readonly #forget: () => void;
+  readonly #refuse: (request: MemoryRequest) => MemoryResult | null;
   #pending: Pending | null = null;
   #ending: NodeJS.Timeout | null = null;
   alive = true;
 
-  constructor(tids: Int32Array, used: Set<number>) {
+  /** `refuse`: the answer to a request that isn't to be begun; null: it is. */
+  constructor(tids: Int32Array, used: Set<number>, refuse: (request: MemoryRequest) => MemoryResult | null) {
+    this.#refuse = refuse;
     const at = tids.findIndex((_, i) => !used.has(i));
     used.add(at);
     this.#forget = () => {
@@ -165,6 +176,8 @@ class MemoryWorker implements Thread<MemoryRequest, MemoryResult> {
   run(request: MemoryRequest): Promise<MemoryResult> {
     const worker = this.#worker;
     if (worker instanceof Error) return Promise.reject(worker);
+    const refused = this.#refuse(request);
+    if (refused !== null) return Promise.resolve(refused);
     return new Promise((resolve, reject) => {
       this.#pending = { resolve, reject };
       worker.ref();
@@ -174,7 +187,8 @@ class MemoryWorker implements Thread<MemoryRequest, MemoryResult> {
 
   rest(resting: boolean): void {
     if (this.#ending !== null) clearTimeout(this.#ending);
-    this.#ending = resting ? setTimeout(() => this.#end(), IDLE_MS).unref() : null;
+    // Whoever terminates a worker while a thread below it loads the FFI ends the process: there they stay until the last engine is closed.
+    this.#ending = resting && isMainThread ? setTimeout(() => this.#end(), IDLE_MS).unref() : null;
   }
 
   end(): Promise<void> {

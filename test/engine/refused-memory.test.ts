@@ -194,15 +194,18 @@ test("an arena larger than its memory cgroup's limit is refused, and the limit n
     const arena = await engine.arena({ bytes: 32 << 20 });
     await arena.grow(1 << 30).catch((error) => console.log(error.code, error.message));
     console.log(arena.bytes >> 20);
+    // Each alone would find room.
+    const both = await Promise.allSettled([engine.arena({ bytes: 160 << 20 }), engine.arena({ bytes: 160 << 20 })]);
+    console.log(both.map(({ status, reason }) => reason?.code ?? status).join(" "));
     await engine.close();
   `;
   const { stdout, stderr, signal } = await runModule(source, { wrapper });
   assert.equal(signal, null);
   const lines = stdout.trim().split("\n");
-  assert.equal(lines.length, 4, stdout + stderr);
+  assert.equal(lines.length, 5, stdout + stderr);
   for (const line of lines.slice(0, 3))
     assert.match(line, new RegExp(`^ENOMEM .*memory\\.(max|limit_in_bytes) is ${limit}`));
-  assert.equal(lines[3], "32");
+  assert.deepEqual(lines.slice(3), ["32", "fulfilled ENOMEM"]);
 });
 
 test("a writeback() to a device that stands still holds up nothing else", { skip: needsFuse }, async (t) => {
