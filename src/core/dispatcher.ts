@@ -9,7 +9,16 @@ import type { ChunkTable } from "./chunk-table.js";
 import { Gate, GO, UNTIL_SETTLED, WAIT } from "./gate.js";
 import type { Leases } from "./leases.js";
 import type { MmuNotifier } from "./notifier.js";
-import { type CompletionSink, ECANCELED, EFAULT, type Loop, type RequestPlace, type Scheme } from "./ports.js";
+import {
+  type CompletionSink,
+  ECANCELED,
+  EFAULT,
+  EINVAL,
+  EOPNOTSUPP,
+  type Loop,
+  type RequestPlace,
+  type Scheme,
+} from "./ports.js";
 import { overlaps, type Range } from "./ranges.js";
 import {
   FILE,
@@ -37,7 +46,22 @@ export interface Owner {
   directWrites: number;
   /** Called, if set, when one of the counts has come down to 0. */
   quiet: (() => void) | null;
+  /** Where requests go that are refused on their way around the page cache. */
+  readonly instead?: Instead;
 }
+
+/** A filesystem may take O_DIRECT when a file is opened, and refuse what is asked of it then. */
+export interface Instead {
+  /** The handle to go by instead of this one, or -1. */
+  handleFor(file: number): number;
+  /** A request has gone by it, and wasn't refused there. */
+  taken(errno: number): void;
+}
+
+/** In `#kinds`: writes around the page cache; and requests that were refused there, with EINVAL or with EOPNOTSUPP. */
+const DIRECT_WRITE = 1;
+const REFUSED_INVALID = 2;
+const REFUSED_UNSUPPORTED = 4;
 
 export interface DispatcherParts {
   readonly scheme: Scheme;
@@ -61,7 +85,7 @@ export class Dispatcher implements CompletionSink {
   readonly #leases: Leases | null;
   readonly #registered: DispatcherParts["registered"];
   readonly #owners: (Owner | undefined)[];
-  readonly #directWrite: Uint8Array;
+  readonly #kinds: Uint8Array;
   /** 1: ended by its owner. What the kernel hasn't begun by then never begins. */
   readonly #cancelled: Uint8Array;
   readonly #dones: (Done | undefined)[];
@@ -96,7 +120,7 @@ export class Dispatcher implements CompletionSink {
     const capacity = parts.scheme.depth + (parts.scheme.ahead ?? 0);
     this.requests = new RequestTable(capacity, parts.requestWords);
     this.#owners = new Array(capacity).fill(undefined);
-    this.#directWrite = new Uint8Array(capacity);
+    this.#kinds = new Uint8Array(capacity);
     this.#cancelled = new Uint8Array(capacity);
     this.#dones = new Array(capacity).fill(undefined);
     this.gate = new Gate(
@@ -135,7 +159,7 @@ export class Dispatcher implements CompletionSink {
     owner.active++;
     const directWrite = write && direct;
     if (directWrite) owner.directWrites++;
-    this.#directWrite[slot] = directWrite ? 1 : 0;
+    this.#kinds[slot] = directWrite ? DIRECT_WRITE : 0;
     this.#cancelled[slot] = 0;
     this.submitted++;
     if (!this.#inTurn) this.#wakeUp();
@@ -241,11 +265,25 @@ export class Dispatcher implements CompletionSink {
       }
       result = -ECANCELED;
     }
+    if ((result === -EINVAL || result === -EOPNOTSUPP) && this.#goesInstead(slot, place, result)) return;
     this.gate.complete(slot, place);
     if (result >= 0 && this.gate.isDoubtful(slot, place) && this.#mayGoAgain(slot)) {
       this.reissued++;
       this.#submit(slot, place, false);
     } else this.#finish(slot, place, result);
+  }
+
+  /** A request that the filesystem has refused goes through the page cache, if it came around it. */
+  #goesInstead(slot: number, place: RequestPlace, errno: number): boolean {
+    const { words, position } = this.requests;
+    const at = slot << REQUEST_SHIFT;
+    const file = this.#owners[slot]!.instead?.handleFor(words[at + FILE]!) ?? -1;
+    if (file === -1 || this.#cancelled[slot] === 1) return false;
+    words[at + FILE] = file;
+    this.#kinds[slot]! |= errno === -EINVAL ? REFUSED_INVALID : REFUSED_UNSUPPORTED;
+    if (!this.#admittedAgain(slot, place))
+      this.#scheme.prepare(slot, words[at + WRITE] === 1, file, place, position[slot]!, -1);
+    return true;
   }
 
   /** Only a device write with a position: the same bytes of the file come again. */
@@ -337,7 +375,10 @@ export class Dispatcher implements CompletionSink {
     this.requests.places[slot] = undefined;
     this.requests.release(slot);
     owner.active--;
-    if (this.#directWrite[slot] === 1) owner.directWrites--;
+    const kind = this.#kinds[slot]!;
+    if ((kind & DIRECT_WRITE) !== 0) owner.directWrites--;
+    if (kind > DIRECT_WRITE && result >= 0)
+      owner.instead?.taken((kind & REFUSED_INVALID) !== 0 ? -EINVAL : -EOPNOTSUPP);
     if (result < 0) this.failed++;
     else this.completedOk++;
     // Who asks from inside `done` doesn't mean this request any more: its slot may be another's by then.

@@ -16,6 +16,8 @@ export const ENFILE = 23;
 export const EMFILE = 24;
 export const EFAULT = 14;
 export const ESPIPE = 29;
+export const EINVAL = 22;
+export const EOPNOTSUPP = 95;
 export const ECANCELED = 125;
 
 /** Flags of open(2), which the architectures that Node knows agree on. */

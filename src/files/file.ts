@@ -72,7 +72,8 @@ export class File extends StreamedFile {
 
   /**
    * Whether aligned I/O goes around the page cache, found out when the file was opened. False where the filesystem has no O_DIRECT, or takes
-   * it and goes through the page cache all the same (tmpfs, what btrfs compresses), and for what isn't a file.
+   * it and goes through the page cache all the same (tmpfs, what btrfs compresses), and for what isn't a file; and from then on where it
+   * takes O_DIRECT and refuses the I/O.
    */
   get direct(): boolean {
     return this.#ways.hasDirect;
@@ -111,7 +112,7 @@ export class File extends StreamedFile {
   /** Where the buffer is, if a request can go straight to the device; null if it can't. */
   #straight(write: boolean, buffer: ArrayBufferView, position: number): Place | null {
     if (write && (!this.#directWrites || !this.#transfers.turns.direct)) return null;
-    if (this.#directFile < 0 && !this.#ways.hasDirect) return null;
+    if (!this.#ways.hasDirect) return null;
     const place = (buffer as { [PLACE]?: Place })[PLACE] ?? this.#placeOf(buffer);
     if (place === null || place.segment.closed || place.segment.gate !== this.#dispatcher.gate) return null;
     if (!write && place.segment.copier !== null) return null;

@@ -35,7 +35,7 @@ const dropped = new FinalizationRegistry<Held>((held) => held.drop());
 export class Held {
   readonly #host: FileHost;
   readonly opened: OpenedFile;
-  readonly owner: Owner = { active: 0, directWrites: 0, quiet: null };
+  readonly owner: Owner;
   readonly ways: Ways;
   readonly transfers: Transfers;
   #file: WeakRef<Closable> | null = null;
@@ -50,6 +50,7 @@ export class Held {
     this.#host = host;
     this.opened = opened;
     this.ways = new Ways(host, opened);
+    this.owner = { active: 0, directWrites: 0, quiet: null, instead: this.ways };
     this.transfers = new Transfers(host, opened, this.owner, this.ways);
     host.files.add(this);
   }

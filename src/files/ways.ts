@@ -1,5 +1,6 @@
 /** The ways that a file's requests go: through the page cache, and around it. */
 
+import type { Instead } from "../core/dispatcher.js";
 import type { DescribeErrno } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
 import { EMFILE, ENFILE, ENOMEM, type Scheme } from "../core/ports.js";
@@ -13,9 +14,10 @@ interface WaysHost {
   readonly describe: DescribeErrno;
   /** Says in the engine's statistics why something isn't as it was asked for; each sentence once. */
   degraded(why: string): void;
+  counted(what: "bounced" | "buffered"): void;
 }
 
-export class Ways {
+export class Ways implements Instead {
   readonly #host: WaysHost;
   readonly #opened: OpenedFile;
   readonly detours: Detours;
@@ -46,10 +48,24 @@ export class Ways {
     return this.#hasDirect && !this.#opened.append;
   }
 
+  handleFor(file: number): number {
+    return file === this.direct ? this.cached : -1;
+  }
+
+  /** A filesystem that takes O_DIRECT has refused what was asked for around the page cache; through it that went. */
+  taken(errno: number): void {
+    this.#hasDirect = false;
+    this.#host.counted("buffered");
+    const [name] = this.#host.describe(errno);
+    this.#host.degraded(
+      `a filesystem takes O_DIRECT and refuses direct I/O (${name}): such files go through the page cache`,
+    );
+  }
+
   /** Opens the way around the page cache, if it isn't. False: there is none, or none now. */
   openDirect(): boolean {
-    if (this.direct >= 0) return true;
     if (!this.#hasDirect) return false;
+    if (this.direct >= 0) return true;
     const fd = this.#opened.openDirect();
     if (fd >= 0) {
       this.direct = this.#host.scheme.attachFile(fd, this.#opened.traits.prompt);
