@@ -1,5 +1,6 @@
 /**
- * When leases are given up for want of memory, and when they may be taken again. Clocks and readings are handed in.
+ * When leases are given up, for want of memory or for the kernel's compaction, and when they may be taken again. Clocks and readings are
+ * handed in.
  *
  * The numbers are from a memory cgroup of 100 MiB on Linux 6.18: files streamed through the page cache met its limit 1,200 times a second
  * while tasks stood still for 2 to 4 % of the time, which is how a limit is meant to work; with no more than 8 % of it left for the page
@@ -21,6 +22,15 @@ const QUIET_MS = 1000;
 /** Leases are there for 1 % of the time then, if pressure comes with each one, and come back half a minute after it has gone for good. */
 const MAX_QUIET_MS = 32_000;
 
+/** Compaction goes past what is pinned when it gets there, and isn't told of it later: it's looked for often. */
+const COMPACTION_SAMPLE_MS = 50;
+/** Pages that it scanned since: more than somebody takes who looks for one huge page. */
+const COMPACTING_PAGES = 16_384;
+/** A reading from longer ago doesn't tell whether it's at work now. */
+const COMPACTION_STALE_MS = 1000;
+/** It comes in rounds, half a second apart where it's the kernel's own idea. */
+const COMPACTION_QUIET_MS = 750;
+
 export class Pressure {
   readonly #source: PressureSource;
   #reading: PressureReading | null = null;
@@ -28,6 +38,10 @@ export class Pressure {
   #quietMs = QUIET_MS;
   /** When leases were last allowed again; null: they were never given up. */
   #againAtMs: number | null = null;
+  #scanned: number | null = null;
+  #scannedAtMs = 0;
+  /** They're given up for compaction: since when it has been quiet; null: for want of memory. */
+  #quietSinceMs: number | null = null;
   /** Leases are given up: until a request wants one after memory was quiet. */
   active = false;
   /** How often they were given up. */
@@ -41,8 +55,14 @@ export class Pressure {
     return this.#source.name;
   }
 
-  /** Asked while leases are held; reads at most every 250 ms. True: give them up now. */
+  /** Asked while leases are held; reads at most every 250 ms, and what compaction does every 50 ms. True: give them up now. */
   rises(nowMs: number): boolean {
+    if (this.#isCompacting(nowMs)) {
+      this.#quietSinceMs = nowMs;
+      this.active = true;
+      this.givenUp++;
+      return true;
+    }
     if (this.#reading !== null && isWithin(SAMPLE_MS, this.#readAtMs, nowMs)) return false;
     if (!this.#isPressed(nowMs, STALLED)) return false;
     // They weren't even there for as long as they had been waited for: that's too little to wait.
@@ -55,12 +75,31 @@ export class Pressure {
 
   /** Asked while leases are given up and a request wants one; reads once in each quiet time. True: take them again. */
   isOver(nowMs: number): boolean {
+    if (this.#quietSinceMs !== null) {
+      if (this.#isCompacting(nowMs)) this.#quietSinceMs = nowMs;
+      if (isWithin(COMPACTION_QUIET_MS, this.#quietSinceMs, nowMs)) return false;
+      this.#quietSinceMs = null;
+      this.active = false;
+      return true;
+    }
     if (isWithin(this.#quietMs, this.#readAtMs, nowMs)) return false;
     // The counters only grow, so one reading at its end tells of the whole time.
     if (this.#isPressed(nowMs, UNQUIET)) return false;
     this.active = false;
     this.#againAtMs = nowMs;
     return true;
+  }
+
+  /** Whether the kernel's compaction has been at work since the last reading, if another one is due. */
+  #isCompacting(nowMs: number): boolean {
+    const before = this.#scanned;
+    const beforeMs = this.#scannedAtMs;
+    if (before !== null && isWithin(COMPACTION_SAMPLE_MS, beforeMs, nowMs)) return false;
+    this.#scanned = this.#source.scannedPages?.() ?? 0;
+    this.#scannedAtMs = nowMs;
+    return (
+      before !== null && isWithin(COMPACTION_STALE_MS, beforeMs, nowMs) && this.#scanned - before >= COMPACTING_PAGES
+    );
   }
 
   /** Reads, and compares with the reading before. */

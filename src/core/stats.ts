@@ -37,7 +37,7 @@ export interface EngineStats {
   readonly pressure: {
     /** The kernel's files that say whether memory is short; null: nobody looks. */
     readonly source: string | null;
-    /** How often leases were given up for it. */
+    /** How often leases were given up for it, or for the kernel's compaction. */
     readonly givenUp: number;
     /** They're given up now. The first request that wants one after memory has been quiet ends it. */
     readonly active: boolean;

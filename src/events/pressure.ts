@@ -16,6 +16,8 @@ const VMSTAT = "/proc/vmstat";
 /** What pins stand in the way of. */
 const FAILURES = /^(?:compact_fail|pgmigrate_fail|thp_fault_fallback) (\d+)$/gm;
 
+const COMPACTED = /^compact_migrate_scanned (\d+)$/m;
+
 export interface OpenedPressure {
   readonly source: PressureSource | null;
   /** What this kernel doesn't tell, a sentence each. */
@@ -73,6 +75,10 @@ class KernelPressure implements PressureSource {
     }
     const failures = sumOf(FAILURES, readAgain(VMSTAT));
     return { stallsUs: this.#stalls.map((file) => stalledUs(readAgain(file))), limitHits, oomKills, failures };
+  }
+
+  scannedPages(): number {
+    return Number(COMPACTED.exec(readText(VMSTAT) ?? "")?.[1] ?? 0);
   }
 
   cacheShare(): number {

@@ -40,6 +40,38 @@ function setUp(startMs = 1000) {
   return { counters, state, pressure, pass, rises, isOver, rise, wait };
 }
 
+test("Pressure gives leases up while the kernel compacts memory, until it hasn't for 750 ms", () => {
+  let scanned = 1_000_000;
+  let readings = 0;
+  const pressure = new Pressure({
+    name: "a kernel",
+    read: () => ({ stallsUs: [0], limitHits: 0, oomKills: 0, failures: 0 }),
+    scannedPages: () => {
+      readings++;
+      return scanned;
+    },
+    cacheShare: () => 1,
+  });
+  const rises = (nowMs: number, pages: number): boolean => {
+    scanned += pages;
+    return pressure.rises(nowMs);
+  };
+  assert.equal(rises(1000, 100_000), false, "there's nothing to compare with yet");
+  assert.equal(rises(1049, 0), false);
+  assert.equal(readings, 1, "another one isn't due");
+  assert.equal(rises(1050, 16_383), false, "somebody looks for a huge page");
+  assert.equal(rises(2050, 16_384), false, "nobody knows when in that second");
+  assert.equal(rises(2100, 16_384), true);
+  assert.deepEqual([pressure.active, pressure.givenUp], [true, 1]);
+  assert.equal(pressure.isOver(2200), false);
+  scanned += 20_000;
+  assert.equal(pressure.isOver(2500), false);
+  assert.equal(pressure.isOver(3249), false, "it went on at 2,500");
+  assert.equal(pressure.isOver(3250), true);
+  assert.equal(pressure.active, false);
+  assert.equal(rises(3260, 0), false);
+});
+
 test("Pressure.rises only compares: what was counted before the first reading is nothing", () => {
   const { pass, rises, pressure } = setUp();
   pass(250, 1);
