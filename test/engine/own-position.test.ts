@@ -1,6 +1,6 @@
 // The position that calls without one are at is the open description's: everybody's who has it.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from "node:fs";
 import { open as openByNode } from "node:fs/promises";
@@ -8,6 +8,7 @@ import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { type Arena, Engine, type File, type SchemeName } from "../../dist/index.js";
 import { runModule } from "../support/children.js";
+import { ext4, needsRoot } from "../support/disks.js";
 import { ioUringOff } from "../support/io-uring.js";
 import { Random } from "../support/random.js";
 import { scratchDirectory, undoing } from "../support/undo.js";
@@ -126,6 +127,68 @@ for (const scheme of SCHEMES) {
     await first.close();
     await second.close();
     closeSync(fd);
+  });
+
+  test(`${scheme}: beside others who write, or read, at the same time nothing is written over or read twice`, {
+    skip,
+  }, async (t) => {
+    const { engine, arena, at } = await start(t, scheme);
+    const file = await engine.openFile(at, "w");
+    const line = arena.alloc(4096).fill(0x70);
+    line[4095] = 0x0a;
+    const script = "i=0; while [ $i -lt 300 ]; do echo child; i=$((i+1)); done";
+    const child = spawn("sh", ["-c", script], { stdio: ["ignore", file.fd, "inherit"] });
+    const ended = once(child, "exit");
+    for (let i = 0; i < 300; i++) await (i % 2 === 0 ? file.write("parent\n") : file.write(line));
+    await ended;
+    await file.close();
+    const lines = readFileSync(at, "utf8").split("\n");
+    const count = (what: string): number => lines.filter((each) => each === what).length;
+    assert.deepEqual([count("child"), count("parent"), count("p".repeat(4095)), lines.length], [300, 150, 150, 601]);
+
+    const records = Array.from({ length: 2000 }, (_, i) => String(i).padStart(99, ".").concat("\n"));
+    writeFileSync(at, records.join(""));
+    const fd = openSync(at, "r");
+    undoing(t, () => closeSync(fd));
+    const readers = await Promise.all([engine.openFile({ fd }), engine.openFile({ fd }), engine.openFile({ fd })]);
+    const got: string[] = [];
+    const readAll = async (reader: File, memory: Uint8Array): Promise<void> => {
+      for (;;) {
+        const { bytesRead } = await reader.read(memory);
+        if (bytesRead === 0) return;
+        got.push(Buffer.from(memory.subarray(0, bytesRead)).toString());
+      }
+    };
+    await Promise.all(readers.map((reader, i) => readAll(reader, i === 0 ? arena.alloc(500) : Buffer.alloc(300))));
+    assert.deepEqual(
+      got
+        .join("")
+        .match(/.{99}\n/g)
+        ?.sort(),
+      [...records].sort(),
+    );
+    assert.equal(got.join("").length, 200_000);
+  });
+
+  test(`${scheme}: a disk that is full stops a write where it stands`, { skip: skip || needsRoot }, async (t) => {
+    const { engine, arena } = await start(t, scheme);
+    const at = path.join(ext4(t, 8 * MIB), "file");
+    const file = await engine.openFile(at, "w+");
+    let expected = 0;
+    for (const memory of [arena.alloc(3 * MIB).fill(1), Buffer.alloc(7 * MIB, 2)]) {
+      const written = await file.write(memory).then(
+        ({ bytesWritten }) => bytesWritten,
+        (error) => error.bytesWritten,
+      );
+      expected += written;
+    }
+    assert.ok(expected < 10 * MIB, "the disk wasn't full");
+    await file.truncate(MIB);
+    const { bytesWritten } = await file.write("tail");
+    assert.equal(bytesWritten, 4);
+    assert.equal((await file.stat()).size, expected + 4);
+    assert.equal(String((await file.read(Buffer.alloc(4), { position: expected })).buffer), "tail");
+    await file.close();
   });
 
   test(`${scheme}: as long as nobody else has the descriptor, calls at the own position go around the page cache`, {
