@@ -254,8 +254,9 @@ export class PortableEngine {
   }
 
   #arenaHost({ leased, followed }: ArenaKind): ArenaHost {
+    const { memory, ownMemory = memory } = this.#host;
     return {
-      memory: this.#host.memory,
+      memory: followed ? memory : ownMemory,
       loop: this.#host.loop,
       dispatcher: this.#dispatcher,
       notifier: this.notifier,

@@ -18,6 +18,7 @@ import { openFile } from "./linux/open-file.js";
 import { memlockBytes } from "./linux/probe.js";
 import { assertUnbundled } from "./linux/start-thread.js";
 import { waitHistogram } from "./linux/wait-histogram.js";
+import { atOnce } from "./memory/at-once.js";
 import { MemoryThread } from "./memory/thread-host.js";
 import { addEngine, removeEngine } from "./operators/server.js";
 import { startScheme } from "./schemes/start.js";
@@ -39,6 +40,7 @@ const memory = new MemoryThread(ourTids, explainMemoryLimit);
 
 const host: Host = {
   memory,
+  ownMemory: atOnce(memory),
   loop,
   memlockBytes,
   openFile,

@@ -8,6 +8,8 @@ import type { Follower, Loop, Memory, PinMode, PressureSource, Scheme, SchemeNam
 
 export interface Host {
   readonly memory: Memory;
+  /** For a few MiB of the engine's own, which nobody else knows of. Absent: as all memory. */
+  readonly ownMemory?: Memory;
   readonly loop: Loop;
   readonly describe: DescribeErrno;
   waitHistogram(): WaitHistogram;

@@ -11,7 +11,7 @@ import { migrate } from "./migrate.js";
 import { pageOut } from "./page-out.js";
 import { presentPages } from "./pagemap.js";
 import { persistently } from "./patience.js";
-import { inOne, PAGE_BYTES, pagesOf, pieces } from "./pieces.js";
+import { hugePageBytes, inOne, PAGE_BYTES, pagesOf, pieces } from "./pieces.js";
 
 export function runOperation(request: MemoryRequest): MemoryResult {
   const range = { start: request.address, end: request.address + request.bytes };
@@ -62,6 +62,18 @@ function prepare(range: Range, { inherit, hugePages }: MemoryRequest): MemoryRes
   const populated = simple(range, (piece) => madvise(piece.start, piece.end - piece.start, MMAN.MADV_POPULATE_WRITE));
   if (populated.errno !== 0 || hugePages === false) return populated;
   return { ...populated, huge: collapse(range).huge };
+}
+
+/** The same at once, for a few MiB: a huge page that can't be had now is none. */
+export function prepareAtOnce({ address, bytes, hugePages }: MemoryRequest): MemoryResult {
+  const range = { start: address, end: address + bytes };
+  if (hugePages !== false) madvise(address, bytes, MMAN.MADV_HUGEPAGE);
+  const prepared = prepare(range, { operation: "prepare", address, bytes, hugePages: false });
+  if (prepared.errno !== 0 || hugePages === false) return prepared;
+  const huge = [...pieces(range)].filter(
+    ({ start, end }) => end - start === hugePageBytes && madvise(start, hugePageBytes, MMAN.MADV_COLLAPSE) === 0,
+  );
+  return { ...prepared, huge };
 }
 
 /** With what its errno means. */
