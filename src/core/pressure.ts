@@ -23,7 +23,7 @@ const QUIET_MS = 1000;
 const MAX_QUIET_MS = 32_000;
 
 /** Compaction goes past what is pinned when it gets there, and isn't told of it later: it's looked for often. */
-const COMPACTION_SAMPLE_MS = 50;
+const COMPACTION_SAMPLE_MS = 25;
 /** Pages that it scanned since: more than somebody takes who looks for one huge page. */
 const COMPACTING_PAGES = 16_384;
 /** A reading from longer ago doesn't tell whether it's at work now. */
@@ -55,7 +55,7 @@ export class Pressure {
     return this.#source.name;
   }
 
-  /** Asked while leases are held; reads at most every 250 ms, and what compaction does every 50 ms. True: give them up now. */
+  /** Asked while leases are held; reads at most every 250 ms, and what compaction does every 25 ms. True: give them up now. */
   rises(nowMs: number): boolean {
     if (this.#isCompacting(nowMs)) {
       this.#quietSinceMs = nowMs;

@@ -57,13 +57,13 @@ test("Pressure gives leases up while the kernel compacts memory, until it hasn't
     return pressure.rises(nowMs);
   };
   assert.equal(rises(1000, 100_000), false, "there's nothing to compare with yet");
-  assert.equal(rises(1049, 0), false);
+  assert.equal(rises(1024, 0), false);
   assert.equal(readings, 1, "another one isn't due");
-  assert.equal(rises(1050, 16_383), false, "somebody looks for a huge page");
-  assert.equal(rises(2050, 16_384), false, "nobody knows when in that second");
-  assert.equal(rises(2100, 16_384), true);
+  assert.equal(rises(1025, 16_383), false, "somebody looks for a huge page");
+  assert.equal(rises(2025, 16_384), false, "nobody knows when in that second");
+  assert.equal(rises(2050, 16_384), true);
   assert.deepEqual([pressure.active, pressure.givenUp], [true, 1]);
-  assert.equal(pressure.isOver(2200), false);
+  assert.equal(pressure.isOver(2150), false);
   scanned += 20_000;
   assert.equal(pressure.isOver(2500), false);
   assert.equal(pressure.isOver(3249), false, "it went on at 2,500");
