@@ -147,7 +147,7 @@ export class PortableEngine {
       registered: this.pin === "lifetime" ? (place) => lifetimeSlot(this.#byTable[place.table], place) : null,
     });
     this.#lifetime = new LifetimeRegistrations(registrations, host.describe, this.#degraded);
-    this.#backlog = new Backlog(this.#dispatcher);
+    this.#backlog = new Backlog(this.#dispatcher, host.loop);
     started.onWoken(this.#dispatcher.turnOfLoop);
     this.#endless = new EndlessPlaces(this.#dispatcher.requests.capacity);
     this.#watchdog =
@@ -296,11 +296,12 @@ export class PortableEngine {
         dispatcher: this.#dispatcher,
         scheme: this.#scheme,
         staging: opened.traits.waits ? this.#pipeStaging : this.#staging,
+        spareStaging: this.#pipeStaging,
         turns: this.#turns,
         endless: this.#endless,
         describe: this.#host.describe,
         segmentOf: (buffer) => this.#segmentOf(buffer),
-        hasRoom: () => this.#backlog.isEmpty && this.#dispatcher.requests.hasRoom,
+        hasRoom: () => this.#backlog.hasRoom,
         enqueue: (attempt) => this.#backlog.enqueue(attempt),
         counted: (what) => {
           if (what === "bounced") this.#bounced++;
@@ -310,7 +311,9 @@ export class PortableEngine {
           if (!this.#degraded.includes(why)) this.#degraded.push(why);
         },
         uses: this.#uses,
-        beginIndirect: () => this.#backlog.beginIndirect(),
+        isBarred: () => this.#backlog.isBarred,
+        beginIndirect: (shut) => this.#backlog.beginIndirect(shut),
+        pause: this.#backlog.pause,
         endIndirect: () => this.#backlog.endIndirect(),
         uncaught: (error) => this.#host.loop.uncaught(error),
         files: this.#files,
@@ -410,7 +413,7 @@ export class PortableEngine {
     await closing.step(() => this.#selfMemoryHandle?.close());
     await closing.step(() => this.releasePins());
     await closing.step(() =>
-      invariant("EXACTLY_ONCE", this.#dispatcher.requests.active === 0, "requests were left behind by close()"),
+      invariant("EXACTLY_ONCE", this.#dispatcher.active === 0, "requests were left behind by close()"),
     );
     await closing.step(() => this.#stopClock?.());
     await closing.step(() => this.#watchdog?.close());

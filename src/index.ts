@@ -25,8 +25,8 @@ import { startScheme } from "./schemes/start.js";
 
 export type { Arena, ArenaOptions } from "./arena.js";
 export type { FileArenaOptions } from "./backing.js";
+export type { Done } from "./core/acceptance.js";
 export { InvariantViolation } from "./core/assert.js";
-export type { Done } from "./core/dispatcher.js";
 export { ERROR_CODES, PinlessError, type PinlessErrorCode, type SystemError } from "./core/errors.js";
 export type { MmuEvent } from "./core/events.js";
 export type { Invalidation, MmuNotifier, Protection } from "./core/notifier.js";

@@ -4,11 +4,27 @@
  * timers and sockets get their turn: without that limit a 1 ms timer ticked once in 2 s, with it 1,990 of 2,000 times.
  */
 
+import {
+  type Answer,
+  BUSY,
+  DIRECT_WRITE,
+  type Done,
+  FEW_WAIT,
+  NEVER_WAITS,
+  type Owner,
+  type Patience,
+  QUEUED,
+  REFUSED_INVALID,
+  REFUSED_UNSUPPORTED,
+  SHUT,
+  WAITS,
+} from "./acceptance.js";
 import { violated } from "./assert.js";
 import type { ChunkTable } from "./chunk-table.js";
-import { Gate, GO, UNTIL_SETTLED, WAIT } from "./gate.js";
+import { FAULT, Gate, GO, type Verdict, WAIT } from "./gate.js";
 import type { Leases } from "./leases.js";
 import type { MmuNotifier } from "./notifier.js";
+import { type Parked, putParked, takeParked } from "./parked.js";
 import {
   type CompletionSink,
   ECANCELED,
@@ -19,6 +35,7 @@ import {
   type RequestPlace,
   type Scheme,
 } from "./ports.js";
+import { type Accepted, QuietWaiters } from "./quiet.js";
 import { overlaps, type Range } from "./ranges.js";
 import {
   FILE,
@@ -34,34 +51,6 @@ import {
 import type { StateWords } from "./state-words.js";
 
 const TURN_COMPLETIONS = 256;
-
-/** `errno` is 0 or negative, `bytes` what was transferred. */
-export type Done = (errno: number, bytes: number, buffer: ArrayBufferView) => void;
-
-/** Who a request belongs to (a file); counts what is in flight. */
-export interface Owner {
-  /** Requests between acceptance and completion. */
-  active: number;
-  /** Of these, writes that go around the page cache. */
-  directWrites: number;
-  /** Called, if set, when one of the counts has come down to 0. */
-  quiet: (() => void) | null;
-  /** Where requests go that are refused on their way around the page cache. */
-  readonly instead?: Instead;
-}
-
-/** A filesystem may take O_DIRECT when a file is opened, and refuse what is asked of it then. */
-export interface Instead {
-  /** The handle to go by instead of this one, or -1. */
-  handleFor(file: number): number;
-  /** A request has gone by it, and wasn't refused there. */
-  taken(errno: number): void;
-}
-
-/** In `#kinds`: writes around the page cache; and requests that were refused there, with EINVAL or with EOPNOTSUPP. */
-const DIRECT_WRITE = 1;
-const REFUSED_INVALID = 2;
-const REFUSED_UNSUPPORTED = 4;
 
 export interface DispatcherParts {
   readonly scheme: Scheme;
@@ -89,19 +78,26 @@ export class Dispatcher implements CompletionSink {
   /** 1: ended by its owner. What the kernel hasn't begun by then never begins. */
   readonly #cancelled: Uint8Array;
   readonly #dones: (Done | undefined)[];
-  /** Requests that wait until what the monitor has announced on their range is over. */
-  #unsettled: number[] = [];
+  /** Requests that wait for memory, or for a slot after that. */
+  readonly #parked = new Set<Parked>();
+  /** Of these, those of which only so many may. */
+  #limited = 0;
+  /** Those that wait until what the monitor has announced on their range is over. */
+  #unsettled: Parked[] = [];
+  /** Those that have waited long enough, and need nothing but a slot: each that becomes free is theirs. */
+  readonly #ready: Parked[] = [];
   /** Operations that wait until it's known what of their range is unmapped. */
   readonly #unknown: { range: Range; run: () => void }[] = [];
   /** Those that failed before they began, and their results: each is answered by a microtask of its own. */
   #failing: number[] = [];
-  readonly #waiters: { slots: Set<number>; run: () => void }[] = [];
+  readonly #quiet = new QuietWaiters();
+  readonly #notifier: MmuNotifier;
   #nowMs = 0;
   #budget = TURN_COMPLETIONS;
   #scheduled = false;
   #inTurn = false;
   #alive = false;
-  /** Set while somebody waits for a free slot; called after each completion then. */
+  /** Set while somebody waits for a free slot; called with each one that becomes free, before whoever had it hears of its end. */
   room: (() => void) | null = null;
   submitted = 0;
   completedOk = 0;
@@ -114,6 +110,7 @@ export class Dispatcher implements CompletionSink {
 
   constructor(parts: DispatcherParts) {
     this.#scheme = parts.scheme;
+    this.#notifier = parts.notifier;
     this.#loop = parts.loop;
     this.#leases = parts.leases;
     this.#registered = parts.registered;
@@ -129,14 +126,33 @@ export class Dispatcher implements CompletionSink {
       parts.leases,
       parts.notifier,
       {
-        released: (slot) => this.#released(slot),
+        released: (parked) => this.#goOn(parked),
         dropping: () => this.nudge(),
       },
       parts.reading ?? new Int32Array(1),
     );
   }
 
-  /** Accepts a request, or answers false: busy. `done` is called once, never in here. */
+  /** Requests between acceptance and completion. */
+  get active(): number {
+    return this.requests.active + this.#parked.size;
+  }
+
+  /** Those that wait for memory, or for a slot after that. */
+  get parked(): ReadonlySet<Parked> {
+    return this.#parked;
+  }
+
+  /** As many wait for memory as may of FEW_WAIT. */
+  get isHeldFull(): boolean {
+    return this.#limited >= this.requests.capacity;
+  }
+
+  get isInTurn(): boolean {
+    return this.#inTurn;
+  }
+
+  /** Accepts a request, if the answer is QUEUED. `done` is called once, never in here. */
   accept(
     write: boolean,
     file: number,
@@ -145,9 +161,10 @@ export class Dispatcher implements CompletionSink {
     place: RequestPlace,
     position: number,
     done: Done,
-  ): boolean {
+    patience: Patience = WAITS,
+  ): Answer {
     const slot = this.requests.take();
-    if (slot < 0) return false;
+    if (slot < 0) return BUSY;
     const { words } = this.requests;
     const at = slot << REQUEST_SHIFT;
     words[at + WRITE] = write ? 1 : 0;
@@ -163,8 +180,11 @@ export class Dispatcher implements CompletionSink {
     this.#cancelled[slot] = 0;
     this.submitted++;
     if (!this.#inTurn) this.#wakeUp();
-    this.#submit(slot, place, write);
-    return true;
+    if (this.#submit(slot, place, write, patience)) return QUEUED;
+    this.#vacate(slot);
+    owner.active--;
+    this.submitted--;
+    return patience === NEVER_WAITS ? SHUT : BUSY;
   }
 
   /** A turn that another turn of the host's loop begins: a full budget. */
@@ -198,7 +218,7 @@ export class Dispatcher implements CompletionSink {
       if (reaped === 0) break;
     }
     this.#leases?.collect(this.#nowMs);
-    const waiting = this.requests.active > 0 || this.#leases?.uncollected === true || this.#unknown.length > 0;
+    const waiting = this.active > 0 || this.#leases?.uncollected === true || this.#unknown.length > 0;
     if (waiting && !this.#scheme.arm()) this.#soon();
     else this.#keepAlive(waiting);
   }
@@ -226,34 +246,118 @@ export class Dispatcher implements CompletionSink {
     this.#loop.microtask(this.turn);
   }
 
-  /** An invalidation that held it has ended. */
-  #released(slot: number): void {
-    // First: it looks at the clock, which may have gone on for as long as the invalidation took.
-    this.nudge();
-    this.#submit(slot, this.requests.places[slot]!, this.requests.get(slot, WRITE) === 1);
+  /** What it waited for is over: it goes once its file may be written, and a slot is free. */
+  #goOn(parked: Parked): void {
+    const { kind, cancelled, owner } = parked;
+    if ((kind & DIRECT_WRITE) !== 0 && !cancelled && owner.turn !== undefined) owner.turn(() => this.#queue(parked));
+    else this.#queue(parked);
   }
 
-  #submit(slot: number, place: RequestPlace, write: boolean): void {
+  #queue(parked: Parked): void {
+    // First: it looks at the clock, which may have gone on for as long as the invalidation took.
+    this.nudge();
+    if ((parked.kind & DIRECT_WRITE) !== 0) parked.owner.directWrites++;
+    this.#ready.push(parked);
+    this.#unpark();
+  }
+
+  /** Gives slots to those that have waited for memory, in their order, as far as there are any. */
+  #unpark(): void {
+    let letGo = false;
+    while (this.#ready.length > 0) {
+      const slot = this.requests.take(this.#ready[0]!.slot);
+      if (slot < 0) break;
+      const parked = this.#ready.shift()!;
+      this.#occupy(slot, parked);
+      this.#submit(slot, parked.place, parked.write, WAITS);
+      // Only now that it's counted in: the next invalidation waits for it either way.
+      if (!parked.held) continue;
+      this.gate.letGo(parked);
+      letGo = true;
+    }
+    if (letGo) this.#notifier.heldHaveGone();
+  }
+
+  #occupy(slot: number, parked: Parked): void {
+    const { write, file, owner, kind, place, position, done, cancelled, limited } = parked;
+    const at = slot << REQUEST_SHIFT;
+    this.requests.words[at + WRITE] = write ? 1 : 0;
+    this.requests.words[at + FILE] = file;
+    this.requests.position[slot] = position;
+    this.requests.places[slot] = place;
+    this.#owners[slot] = owner;
+    this.#dones[slot] = done;
+    this.#kinds[slot] = kind;
+    this.#cancelled[slot] = cancelled ? 1 : 0;
+    this.#parked.delete(parked);
+    if (limited) this.#limited--;
+    if (!this.#quiet.isEmpty) this.#quiet.renamed(parked, slot);
+  }
+
+  /** The request isn't in its slot any more, and doesn't count as a write of its file. */
+  #vacate(slot: number): void {
+    const owner = this.#owners[slot]!;
+    this.#dones[slot] = undefined;
+    this.#owners[slot] = undefined;
+    this.requests.places[slot] = undefined;
+    this.requests.release(slot);
+    if ((this.#kinds[slot]! & DIRECT_WRITE) !== 0) owner.directWrites--;
+  }
+
+  #park(slot: number, verdict: Verdict, limited: boolean): void {
+    const { words, position, places } = this.requests;
+    const at = slot << REQUEST_SHIFT;
+    const parked: Parked = {
+      write: words[at + WRITE] === 1,
+      file: words[at + FILE]!,
+      owner: this.#owners[slot]!,
+      kind: this.#kinds[slot]!,
+      place: places[slot]!,
+      position: position[slot]!,
+      done: this.#dones[slot]!,
+      slot,
+      limited,
+      cancelled: this.#cancelled[slot] === 1,
+      held: false,
+    };
+    this.#vacate(slot);
+    this.#parked.add(parked);
+    if (limited) this.#limited++;
+    if (!this.#quiet.isEmpty) this.#quiet.renamed(slot, parked);
+    if (verdict === WAIT) this.gate.hold(parked);
+    else this.#unsettled.push(parked);
+    const { owner } = parked;
+    if ((parked.kind & DIRECT_WRITE) !== 0 && owner.directWrites === 0) owner.quiet?.();
+  }
+
+  /** A slot is free: for whoever has waited longest. */
+  #slotIsFree(): void {
+    if (this.#ready.length > 0) this.#unpark();
+    if (this.room !== null) this.room();
+  }
+
+  /** Hands it to the kernel, or sees to it that it goes later, or fails. False: it would have to wait for memory, and mustn't. */
+  #submit(slot: number, place: RequestPlace, write: boolean, patience: Patience): boolean {
     if (this.#cancelled[slot] === 1) {
       this.#finishSoon(slot, -ECANCELED);
-      return;
+      return true;
     }
     const verdict = this.gate.admit(slot, place, write, this.#nowMs);
-    if (verdict === WAIT) return;
-    if (verdict === UNTIL_SETTLED) {
-      this.#unsettled.push(slot);
-      return;
-    }
-    if (verdict !== GO) {
-      this.#finishSoon(slot, -EFAULT);
-      return;
-    }
+    if (verdict !== GO) return this.#keptOut(slot, verdict, patience);
     const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
     const leased = words[at + LEASE]!;
     const lease = this.#registered !== null && leased !== UNREGISTERED ? this.#registered(place) : leased;
     if (lease < 0) this.perIo++;
     this.#scheme.prepare(slot, write, words[at + FILE]!, place, position[slot]!, lease);
+    return true;
+  }
+
+  #keptOut(slot: number, verdict: Verdict, patience: Patience): boolean {
+    if (verdict === FAULT) this.#finishSoon(slot, -EFAULT);
+    else if (patience === NEVER_WAITS || (patience === FEW_WAIT && this.isHeldFull)) return false;
+    else this.#park(slot, verdict, patience === FEW_WAIT);
+    return true;
   }
 
   completed(slot: number, result: number): void {
@@ -269,7 +373,7 @@ export class Dispatcher implements CompletionSink {
     this.gate.complete(slot, place);
     if (result >= 0 && this.gate.isDoubtful(slot, place) && this.#mayGoAgain(slot)) {
       this.reissued++;
-      this.#submit(slot, place, false);
+      this.#submitAgain(slot, place, false);
     } else this.#finish(slot, place, result);
   }
 
@@ -284,6 +388,11 @@ export class Dispatcher implements CompletionSink {
     if (!this.#admittedAgain(slot, place))
       this.#scheme.prepare(slot, words[at + WRITE] === 1, file, place, position[slot]!, -1);
     return true;
+  }
+
+  #submitAgain(slot: number, place: RequestPlace, write: boolean): void {
+    this.#submit(slot, place, write, WAITS);
+    if (this.requests.get(slot, STATE) === FREE) this.#slotIsFree();
   }
 
   /** Only a device write with a position: the same bytes of the file come again. */
@@ -301,10 +410,9 @@ export class Dispatcher implements CompletionSink {
   settled(): void {
     for (const { range, run } of this.#unknown.splice(0)) this.whenKnown(range, run);
     if (this.#unsettled.length === 0) return;
-    const slots = this.#unsettled;
+    const waiting = this.#unsettled;
     this.#unsettled = [];
-    this.nudge();
-    for (const slot of slots) this.#submit(slot, this.requests.places[slot]!, this.requests.get(slot, WRITE) === 1);
+    for (const parked of waiting) this.#goOn(parked);
   }
 
   /** Calls `run` once it's known what of a range other code has unmapped: at once if nothing is announced there. */
@@ -346,7 +454,7 @@ export class Dispatcher implements CompletionSink {
     // A lease was dropped since the pages go: where nothing may touch them any more, per-io would.
     if (!this.gate.isDoubtful(slot, place)) return false;
     this.gate.complete(slot, place);
-    this.#submit(slot, place, words[at + WRITE] === 1);
+    this.#submitAgain(slot, place, words[at + WRITE] === 1);
     return true;
   }
 
@@ -370,31 +478,29 @@ export class Dispatcher implements CompletionSink {
   #finish(slot: number, place: RequestPlace, result: number): void {
     const done = this.#dones[slot]!;
     const owner = this.#owners[slot]!;
-    this.#dones[slot] = undefined;
-    this.#owners[slot] = undefined;
-    this.requests.places[slot] = undefined;
-    this.requests.release(slot);
+    this.#vacate(slot);
     owner.active--;
     const kind = this.#kinds[slot]!;
-    if ((kind & DIRECT_WRITE) !== 0) owner.directWrites--;
     if (kind > DIRECT_WRITE && result >= 0)
       owner.instead?.taken((kind & REFUSED_INVALID) !== 0 ? -EINVAL : -EOPNOTSUPP);
     if (result < 0) this.failed++;
     else this.completedOk++;
-    // Who asks from inside `done` doesn't mean this request any more: its slot may be another's by then.
-    const asked = this.#waiters.length;
+    // Before the slot is another's. Who asks from inside `done` doesn't mean this request any more.
+    const quiet = this.#quiet.isEmpty ? null : this.#quiet.ended(slot);
+    // And before `done`, which may ask for the next: first come, first served.
+    this.#slotIsFree();
     try {
       done(result < 0 ? result : 0, result < 0 ? 0 : result, place.buffer);
     } catch (error) {
       this.#loop.uncaught(error);
     }
     if (owner.quiet !== null && (owner.active === 0 || owner.directWrites === 0)) owner.quiet();
-    if (asked > 0) this.#tellWaiters(slot, asked);
-    if (this.room !== null) this.room();
+    if (quiet !== null) for (const run of quiet) run();
   }
 
   /** Ends a request early if the kernel can; it completes in any case, with ECANCELED if it hadn't begun. */
   cancel(buffer: ArrayBufferView): void {
+    for (const parked of this.#parked) if (parked.place.buffer === buffer) parked.cancelled = true;
     const slot = this.requests.places.findIndex((place) => place?.buffer === buffer);
     if (slot < 0) return;
     this.#cancel(slot);
@@ -409,31 +515,35 @@ export class Dispatcher implements CompletionSink {
 
   /** Calls `run` once no request that is accepted now is left on the range: at once if there is none. */
   whenQuiet(range: Range, run: () => void): void {
-    const slots = new Set<number>();
-    for (let slot = 0; slot < this.requests.capacity; slot++) {
-      if (this.requests.get(slot, STATE) === FREE) continue;
-      const { address, bytes } = this.requests.places[slot]!;
-      if (overlaps(range, { start: address, end: address + bytes })) slots.add(slot);
-    }
-    if (slots.size === 0) run();
-    else this.#waiters.push({ slots, run });
+    const met = ({ address, bytes }: RequestPlace): boolean =>
+      overlaps(range, { start: address, end: address + bytes });
+    const left = new Set<Accepted>();
+    for (let slot = 0; slot < this.requests.capacity; slot++)
+      if (this.requests.get(slot, STATE) !== FREE && met(this.requests.places[slot]!)) left.add(slot);
+    for (const parked of this.#parked) if (met(parked.place)) left.add(parked);
+    this.#quiet.add(left, run);
   }
 
-  /** What isn't in the tables, between turns and with nobody waiting for quiet. */
-  save(to: StateWords): void {
-    const { capacity } = this.requests;
+  /** What isn't in the tables, between turns and with nobody waiting for quiet. `nameOf` is a small number for each of `names` places. */
+  save(to: StateWords, names: number, nameOf: (place: RequestPlace) => number): void {
+    const { capacity, places } = this.requests;
     to.put(this.#nowMs);
     to.put((this.#scheduled ? 1 : 0) | (this.#alive ? 2 : 0));
-    to.putList(this.#unsettled, capacity);
+    putParked(to, this.#unsettled, names, nameOf);
+    putParked(to, this.gate.held, names, nameOf);
+    putParked(to, this.#ready, names, nameOf);
     to.putList(this.#failing, 2 * capacity);
-    to.putList(this.gate.held, capacity);
-    for (let slot = 0; slot < capacity; slot++) to.put(this.#cancelled[slot]!);
+    for (let slot = 0; slot < capacity; slot++) {
+      to.put(this.#cancelled[slot]!);
+      to.put(places[slot] === undefined ? 0 : nameOf(places[slot]!));
+    }
   }
 
-  /** After the tables were put back. `of` says again what was accepted in a slot: all as `accept` was told. */
+  /** After the tables were put back. `of` says again what was accepted under a name: all as `accept` was told. */
   restore(
     from: StateWords,
-    of: (slot: number) => { owner: Owner; place: RequestPlace; position: number; done: Done },
+    names: number,
+    of: (name: number) => Omit<Parked, "slot" | "limited" | "cancelled" | "held">,
   ): void {
     const { capacity } = this.requests;
     this.#nowMs = from.take();
@@ -442,31 +552,28 @@ export class Dispatcher implements CompletionSink {
     this.#alive = (flags & 2) !== 0;
     this.#inTurn = false;
     this.#budget = TURN_COMPLETIONS;
-    from.takeList(this.#unsettled, capacity);
+    const lists = [this.#unsettled, this.gate.held, this.#ready];
+    this.#parked.clear();
+    for (const list of lists) {
+      takeParked(from, list, names, of);
+      for (const parked of list) this.#parked.add(parked);
+    }
+    this.#limited = 0;
+    for (const { limited } of this.#parked) if (limited) this.#limited++;
     from.takeList(this.#failing, 2 * capacity);
-    from.takeList(this.gate.held, capacity);
     for (let slot = 0; slot < capacity; slot++) {
       this.#cancelled[slot] = from.take();
-      if (this.requests.get(slot, STATE) === FREE) continue;
-      const { owner, place, position, done } = of(slot);
+      const name = from.take();
+      if (this.requests.get(slot, STATE) === FREE) {
+        this.requests.places[slot] = undefined;
+        continue;
+      }
+      const { owner, place, position, done, kind } = of(name);
       this.#owners[slot] = owner;
       this.#dones[slot] = done;
       this.requests.places[slot] = place;
       this.requests.position[slot] = position;
-    }
-  }
-
-  /** Tells the first `asked`, in their order. */
-  #tellWaiters(slot: number, asked: number): void {
-    for (let i = 0; i < asked; ) {
-      const waiter = this.#waiters[i]!;
-      if (!waiter.slots.delete(slot) || waiter.slots.size > 0) {
-        i++;
-        continue;
-      }
-      this.#waiters.splice(i, 1);
-      asked--;
-      waiter.run();
+      this.#kinds[slot] = kind;
     }
   }
 }

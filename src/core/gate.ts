@@ -35,12 +35,12 @@ import {
 import { CONCERNS, type MmuEvent } from "./events.js";
 import type { Leases } from "./leases.js";
 import type { Invalidation, MmuNotifier, Protection, Subscriber, Subscription } from "./notifier.js";
+import type { Parked } from "./parked.js";
 import type { RequestPlace } from "./ports.js";
 import { RangeSet } from "./range-set.js";
 import { contains, intersect, overlaps, type Range } from "./ranges.js";
 import {
   ACCEPTED,
-  HELD,
   ANNOUNCED as REQUEST_ANNOUNCED,
   LEASE as REQUEST_LEASE,
   SEQUENCE as REQUEST_SEQUENCE,
@@ -63,8 +63,8 @@ export const UNTIL_SETTLED = 3;
 export type Verdict = typeof GO | typeof WAIT | typeof FAULT | typeof UNTIL_SETTLED;
 
 export interface GateEvents {
-  /** A held request may go: ask `admit` again (it answers GO) and submit it. */
-  released(slot: number): void;
+  /** A held request may go, once it has a slot: then ask `admit` again, and call `letGo`. */
+  released(parked: Parked): void;
   /** Leases were asked to go: somebody has to look for their tags. */
   dropping(): void;
 }
@@ -79,11 +79,11 @@ export class Gate implements Subscriber {
   readonly #events: GateEvents;
   /** The monitor's word (announcements.ts). */
   readonly #reading: Int32Array;
-  #held: number[] = [];
+  readonly #held: Parked[] = [];
   readonly #unsettled: Range[] = [];
   /** What of the segments is read-only, to the page: the chunks' flags are made of it. Nobody else changes it. */
   readonly readOnly = new RangeSet();
-  /** Requests that were ever held. */
+  /** Requests, and copies, that were ever held. */
   heldTotal = 0;
 
   constructor(
@@ -103,7 +103,7 @@ export class Gate implements Subscriber {
   }
 
   /** Requests that wait for an invalidation's end, in their order: what of the gate's state isn't in the chunks. */
-  get held(): number[] {
+  get held(): Parked[] {
     return this.#held;
   }
 
@@ -124,9 +124,9 @@ export class Gate implements Subscriber {
   /** Forgets a segment that was unmapped: its addresses may be somebody else's now. */
   removeTable(index: number): void {
     const subscription = this.#subscriptions[index];
-    if (subscription !== undefined) this.#notifier.remove(subscription);
     this.#subscriptions[index] = undefined;
     this.readOnly.remove(this.#tables[index]!.range);
+    if (subscription !== undefined) this.#notifier.remove(subscription);
   }
 
   /**
@@ -142,7 +142,7 @@ export class Gate implements Subscriber {
     const verdict = look ? this.#verdictOn(place, gate, write) : GO;
     if (verdict !== GO) {
       this.#countOut(place, at, write);
-      return this.#keepOut(slot, place, verdict);
+      return verdict;
     }
     // Remembered before anything is prepared: if another begins from here on, what the request did is doubtful (see `isDoubtful`).
     const announced = words[at + ANNOUNCED_BEGUN]!;
@@ -193,7 +193,7 @@ export class Gate implements Subscriber {
       const verdict = this.#verdictOn(place, gate, write);
       if (verdict !== GO) {
         for (let back = firstAt; back <= at; back += CHUNK_WORDS) this.#countOut(place, back, write);
-        return this.#keepOut(slot, place, verdict);
+        return verdict;
       }
       sequence = (sequence + words[at + SEQUENCE]!) | 0;
       announced = (announced + words[at + ANNOUNCED_BEGUN]!) | 0;
@@ -250,15 +250,21 @@ export class Gate implements Subscriber {
     }
   }
 
-  #keepOut(slot: number, { words, firstAt, lastAt }: RequestPlace, verdict: Verdict): Verdict {
-    if (verdict === FAULT) return FAULT;
-    const state = (slot << REQUEST_SHIFT) + STATE;
-    if (this.#requests.words[state] === HELD) return WAIT;
-    this.#requests.words[state] = HELD;
+  /** Keeps a request that `admit` said WAIT to until what excludes it has ended. */
+  hold(parked: Parked): void {
+    const { words, firstAt, lastAt } = parked.place;
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) Atomics.add(words, at + HELD_COUNT, 1);
-    this.#held.push(slot);
+    parked.held = true;
+    this.#held.push(parked);
     this.heldTotal++;
-    return WAIT;
+  }
+
+  /** A held request has gone, or waits for something else than an invalidation. */
+  letGo(parked: Parked): void {
+    const { words, firstAt, lastAt } = parked.place;
+    for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS)
+      invariant("BOUNDED_HOLD", Atomics.sub(words, at + HELD_COUNT, 1) > 0, "a chunk holds fewer than none");
+    parked.held = false;
   }
 
   /** A submitted request has ended: counts it out, and lets an invalidation begin that waited for it. Doesn't free its slot. */
@@ -378,24 +384,13 @@ export class Gate implements Subscriber {
 
   /** Every held request that nothing keeps out any more goes; the others stay in their order. */
   #releaseHeld(): void {
-    const held = this.#held;
-    this.#held = [];
-    for (const slot of held) {
-      const { words, firstAt, lastAt } = this.#requests.places[slot]!;
-      const write = this.#requests.get(slot, WRITE) === 1;
+    for (const parked of this.#held.splice(0)) {
+      const { words, firstAt, lastAt } = parked.place;
       let verdict: Verdict = GO;
-      for (let at = firstAt; at <= lastAt && verdict === GO; at += CHUNK_WORDS) {
-        verdict = verdictOf(Atomics.load(words, at + GATE), write);
-      }
-      if (verdict === WAIT) {
-        this.#held.push(slot);
-        continue;
-      }
-      for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) {
-        invariant("BOUNDED_HOLD", Atomics.sub(words, at + HELD_COUNT, 1) > 0, "a chunk holds fewer than none");
-      }
-      this.#requests.words[(slot << REQUEST_SHIFT) + STATE] = ACCEPTED;
-      this.#events.released(slot);
+      for (let at = firstAt; at <= lastAt && verdict === GO; at += CHUNK_WORDS)
+        verdict = verdictOf(Atomics.load(words, at + GATE), parked.write);
+      if (verdict === WAIT) this.#held.push(parked);
+      else this.#events.released(parked);
     }
   }
 

@@ -21,7 +21,7 @@ export interface Subscriber {
   holds(range: Range): boolean;
   /** First pass: from here on no concerned use begins. Returns how many things must still end; each is then told by `drained()`. */
   stop(invalidation: Invalidation): number;
-  /** The invalidation has ended: everything it held goes ahead, before the call returns. */
+  /** The invalidation has ended: what it held goes ahead, as soon as there's room for it; what still hasn't is what `holds` says. */
   resume(invalidation: Invalidation): void;
 }
 
@@ -93,6 +93,8 @@ export class MmuNotifier {
   #active = new IntervalTree<Invalidation>();
   readonly #intervals = new Map<Invalidation, Interval>();
   #waiting: Invalidation[] = [];
+  /** Subscribers are being told of an end: whose turn is next is looked at when all of them were. */
+  #ending = false;
 
   /**
    * `granuleBytes`: ranges are rounded out to this (a power of two), so that two invalidations in progress never share a chunk. `uncaught`
@@ -139,6 +141,8 @@ export class MmuNotifier {
   remove(subscription: Subscription): void {
     invariant("STATE", this.#subscribers.remove(subscription), "a subscription was removed twice");
     this.#coarse.delete(subscription);
+    // It holds nothing any more.
+    this.heldHaveGone();
   }
 
   /** Rounded out to whole granules, of each range that has its own. */
@@ -193,8 +197,15 @@ export class MmuNotifier {
     this.#intervals.delete(invalidation);
     invalidation.state = "ended";
     if (invalidation.event === "PROTECTION_VMA") invalidation.protections = protections;
+    this.#ending = true;
     for (const subscriber of this.#subscribersOn(invalidation.range)) subscriber.resume(invalidation);
+    this.#ending = false;
     this.#takeTurns();
+  }
+
+  /** A subscriber that said it holds I/O holds less now: the next may have its turn. */
+  heldHaveGone(): void {
+    if (!this.#ending) this.#takeTurns();
   }
 
   #intervalOf(invalidation: Invalidation): Interval {
@@ -218,7 +229,7 @@ export class MmuNotifier {
    * once, or in a turn of its own.
    */
   whenOpen(range: Range, concerns: "deviceReads" | "deviceWrites", access: () => void): void {
-    if (!this.on(range).some(({ state, event }) => state === "begun" && CONCERNS[event][concerns])) {
+    if (this.isOpen(range, concerns)) {
       access();
       return;
     }
@@ -227,6 +238,16 @@ export class MmuNotifier {
       this.invalidateRangeEnd(turn);
     };
     const turn = this.invalidateRangeStart(range, "EXCLUSIVE", { ready });
+  }
+
+  /** Whether `whenOpen` would run an access at once. */
+  isOpen(range: Range, concerns: "deviceReads" | "deviceWrites"): boolean {
+    return !this.on(range).some(({ state, event }) => state === "begun" && CONCERNS[event][concerns]);
+  }
+
+  /** Whether a request would have to wait: the same, but also for an invalidation that has yet to begin. */
+  excludes(range: Range, concerns: "deviceReads" | "deviceWrites"): boolean {
+    return this.on(range).some(({ event }) => CONCERNS[event][concerns]);
   }
 
   /** The invalidation in progress at an address, if any. */

@@ -171,8 +171,11 @@ export interface MemoryResult {
 
 /** What copies between memory that can be pulled away and staging memory, and fails where a store would end the process. */
 export interface Copier {
-  /** Resolves to 0 or a negative errno. `toMemory`: from the staging memory at that address; else to it. */
-  copy(toMemory: boolean, place: RequestPlace, staging: number): Promise<number>;
+  /**
+   * Resolves to 0 or a negative errno. `toMemory`: from the staging memory at that address; else to it. `patient`: it waits for memory as
+   * long as it takes; if not, it resolves to "shut" instead.
+   */
+  copy(toMemory: boolean, place: RequestPlace, staging: number, patient: boolean): Promise<number | "shut">;
 }
 
 /** Memory and the operations on it. `run` works on threads of its own; what it's asked for meanwhile isn't held up by what waits for a device. */

@@ -1,6 +1,6 @@
 /**
  * The requests of one engine: made once, so that nothing is allocated for a request. A slot goes
- * FREE → ACCEPTED → SUBMITTED (counted in, with the kernel) → ACCEPTED → FREE, with HELD in between while an invalidation keeps it out.
+ * FREE → ACCEPTED → SUBMITTED (counted in, with the kernel) → ACCEPTED → FREE. What waits for memory has no slot: see parked.ts.
  */
 
 import { violated } from "./assert.js";
@@ -8,8 +8,7 @@ import type { RequestPlace } from "./ports.js";
 
 export const FREE = 0;
 export const ACCEPTED = 1;
-export const HELD = 2;
-export const SUBMITTED = 3;
+export const SUBMITTED = 2;
 
 /** Words of a request; a slot's first word is `slot << REQUEST_SHIFT`. */
 export const STATE = 0;
@@ -54,12 +53,20 @@ export class RequestTable {
     return this.#freeCount > 0;
   }
 
-  /** A slot in state ACCEPTED, or -1; the caller fills in the rest. */
-  take(): number {
+  /** A slot in state ACCEPTED, `rather` this one if it's free, or -1; the caller fills in the rest. */
+  take(rather = -1): number {
     if (this.#freeCount === 0) return -1;
+    if (rather >= 0) this.#putOnTop(rather);
     const slot = this.#free[--this.#freeCount]!;
     this.words[slot << REQUEST_SHIFT] = ACCEPTED;
     return slot;
+  }
+
+  #putOnTop(slot: number): void {
+    const at = this.#free.indexOf(slot);
+    if (at < 0 || at >= this.#freeCount) return;
+    this.#free[at] = this.#free[this.#freeCount - 1]!;
+    this.#free[this.#freeCount - 1] = slot;
   }
 
   /** Ends a request; from here on the slot may be another's. */

@@ -6,7 +6,8 @@
  * invalidations wait for.
  */
 
-import type { Dispatcher, Owner } from "../core/dispatcher.js";
+import { BUSY, NEVER_WAITS, type Owner, SHUT, WAITS } from "../core/acceptance.js";
+import type { Dispatcher } from "../core/dispatcher.js";
 import { type Copier, EFAULT, type RequestPlace } from "../core/ports.js";
 
 export class SelfMemory implements Copier {
@@ -23,13 +24,18 @@ export class SelfMemory implements Copier {
     this.#fd = fd;
   }
 
-  copy(toMemory: boolean, place: RequestPlace, staging: number): Promise<number> {
+  copy(toMemory: boolean, place: RequestPlace, staging: number, patient: boolean): Promise<number | "shut"> {
+    const patience = patient ? WAITS : NEVER_WAITS;
     return new Promise((resolve) => {
       // Less than all of it is an error too, though this kernel (6.18) has no such answer.
       const done = (errno: number, bytes: number): void => {
         resolve(errno === 0 && bytes < place.bytes ? -EFAULT : errno);
       };
-      this.#enqueue(() => this.#dispatcher.accept(!toMemory, this.#fd, this.#owner, false, place, staging, done));
+      this.#enqueue(() => {
+        const answer = this.#dispatcher.accept(!toMemory, this.#fd, this.#owner, false, place, staging, done, patience);
+        if (answer === SHUT) resolve("shut");
+        return answer !== BUSY;
+      });
     });
   }
 }

@@ -1,7 +1,8 @@
 /** A file: what Node's FileHandle has, around the page cache wherever that can be. */
 
 import type { NonSharedBuffer } from "node:buffer";
-import type { Dispatcher, Done, Owner } from "../core/dispatcher.js";
+import { BUSY, type Done, FEW_WAIT, type Owner, type Patience, WAITS } from "../core/acceptance.js";
+import type { Dispatcher } from "../core/dispatcher.js";
 import type { SystemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
 import { ECANCELED, EFAULT, ESPIPE, type Operation } from "../core/ports.js";
@@ -22,6 +23,7 @@ import type { Detours } from "./detours.js";
 import { EndlessCall } from "./endless.js";
 import { type FileHost, Held } from "./held.js";
 import { OwnPosition } from "./own-position.js";
+import type { Pause } from "./pause.js";
 import { type Position, writePositionOf } from "./positions.js";
 import { type EndlessEnd, StreamedFile } from "./streamed-file.js";
 import type { Transfers } from "./transfers.js";
@@ -100,13 +102,17 @@ export class File extends StreamedFile {
     checkSubmission(op, position, done);
     const place = this.#straight(write, buffer, position);
     if (place === null) return this.#submitOtherwise(write, buffer, position, done);
-    return this.#accept(write, place, position, done) ? "queued" : "busy";
+    if (this.#dispatcher.room !== null && this.#host.isBarred()) return "busy";
+    return this.#accept(write, place, position, done, FEW_WAIT) ? "queued" : "busy";
   }
 
-  #accept(write: boolean, place: Place, position: number, done: Done): boolean {
-    const accepted = this.#dispatcher.accept(write, this.#directFile, this.#owner, true, place, position, done);
-    if (accepted) this.#detours.direct++;
-    return accepted;
+  /** False: busy. */
+  #accept(write: boolean, place: Place, position: number, done: Done, patience: Patience): boolean {
+    const file = this.#directFile;
+    const answer = this.#dispatcher.accept(write, file, this.#owner, true, place, position, done, patience);
+    if (answer === BUSY) return false;
+    this.#detours.direct++;
+    return true;
   }
 
   /** Where the buffer is, if a request can go straight to the device; null if it can't. */
@@ -142,7 +148,7 @@ export class File extends StreamedFile {
   #submitOtherwise(write: boolean, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
     if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
     const view = asOfNow(buffer);
-    if (!this.#host.beginIndirect()) return "busy";
+    if (!this.#host.beginIndirect(this.#transfers.isShut(write, buffer))) return "busy";
     const answer = (errno: number, bytes: number): void => {
       this.#host.endIndirect();
       try {
@@ -151,7 +157,7 @@ export class File extends StreamedFile {
         this.#host.uncaught(error);
       }
     };
-    this.#transferOtherwise(write, view, position).then(
+    this.#transferOtherwise(write, view, position, this.#host.pause).then(
       (bytes) => answer(0, bytes),
       (error: { errno?: number; bytesWritten?: number }) => answer(error.errno ?? -EFAULT, error.bytesWritten ?? 0),
     );
@@ -173,7 +179,6 @@ export class File extends StreamedFile {
         this.#transfers.end();
       };
       const done: Done = (errno, transferred) => {
-        if (write) turns.leave(false);
         if (transferred !== place.bytes && errno >= 0) {
           this.#transfers.rest(write, view, position, transferred).finally(end).then(resolve, reject);
           return;
@@ -182,13 +187,18 @@ export class File extends StreamedFile {
         if (errno >= 0) resolve(transferred);
         else reject(this.#transfers.error(write, errno));
       };
-      this.#host.enqueue(() => this.#accept(write, place, position, done));
+      this.#host.enqueue(() => {
+        if (!this.#accept(write, place, position, done, WAITS)) return false;
+        // From here on it's one of its owner's, as long as it doesn't wait for memory.
+        if (write) turns.leave(false);
+        return true;
+      });
     });
   }
 
-  #transferOtherwise(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
+  #transferOtherwise(write: boolean, view: ArrayBufferView, position: number, pause?: Pause): Promise<number> {
     if (this.#opened.traits.waits) return this.#stream(write, [view]);
-    return this.#during([view], () => this.#transfers.run(write, view, position));
+    return this.#during([view], () => this.#transfers.run(write, view, position, pause));
   }
 
   /** What may never end by itself. */
@@ -309,11 +319,12 @@ export class File extends StreamedFile {
     const place = this.#straight(false, buffer, position);
     if (place === null) return null;
     return new Promise((resolve, reject) => {
-      this.#accept(false, place, position, (errno, bytes) => {
+      const done: Done = (errno, bytes) => {
         if (bytes === place.bytes) resolve({ bytesRead: bytes, buffer });
         else if (errno !== 0) reject(this.#transfers.error(false, errno));
         else this.#readRest(buffer, place, position, bytes).then(resolve, reject);
-      });
+      };
+      this.#accept(false, place, position, done, WAITS);
     });
   }
 

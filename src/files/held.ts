@@ -1,8 +1,9 @@
 /** What a File has of the system, and how long: until it's closed and nobody uses it any more, or until nobody has the File. */
 
-import type { Owner } from "../core/dispatcher.js";
+import type { Owner } from "../core/acceptance.js";
 import type { NodeHandle, OpenedFile } from "../core/host.js";
 import type { Scheme } from "../core/ports.js";
+import type { Pause } from "./pause.js";
 import { type TransferHost, Transfers } from "./transfers.js";
 import type { Uses } from "./uses.js";
 import { Ways } from "./ways.js";
@@ -18,9 +19,13 @@ export interface FileHost extends TransferHost {
   hasRoom(): boolean;
   /** The calls that use arena memory. */
   readonly uses: Uses;
-  /** Accepts a submission that can't take the hot path, or answers false: busy. */
-  beginIndirect(): boolean;
+  /** Whether a submission would overtake somebody who waits. */
+  isBarred(): boolean;
+  /** Accepts a submission that can't take the hot path, or answers false: busy. `shut`: it will have to wait for memory. */
+  beginIndirect(shut: boolean): boolean;
   endIndirect(): void;
+  /** Told while such a submission waits for memory. */
+  readonly pause: Pause;
   /** Hands an error that nobody catches to the host. */
   uncaught(error: unknown): void;
 }
@@ -50,7 +55,8 @@ export class Held {
     this.#host = host;
     this.opened = opened;
     this.ways = new Ways(host, opened);
-    this.owner = { active: 0, directWrites: 0, quiet: null, instead: this.ways };
+    const turn = (go: () => void): void => this.transfers.turn(go);
+    this.owner = { active: 0, directWrites: 0, quiet: null, instead: this.ways, turn };
     this.transfers = new Transfers(host, opened, this.owner, this.ways);
     host.files.add(this);
   }

@@ -7,14 +7,17 @@ import type { SystemError } from "../core/errors.js";
 import type { DescriptorCalls } from "../core/host.js";
 import { EFAULT } from "../core/ports.js";
 import { segmentOf } from "../segment.js";
+import { type Pause, paused } from "./pause.js";
 import type { Position } from "./positions.js";
 
 interface NodeCallHost {
   readonly calls: DescriptorCalls;
   /** Whether `copy` would be refused now: asked before anything is read. */
   isRefused(write: boolean, memory: Uint8Array): boolean;
-  /** Between arena memory and ours; rejects with EFAULT where it's refused by then. */
-  copy(write: boolean, memory: Uint8Array, ours: Uint8Array): Promise<void>;
+  /** Between arena memory and ours; rejects with EFAULT where it's refused by then. May wait for memory as long as that takes. */
+  copy(write: boolean, memory: Uint8Array, ours: Uint8Array): Promise<unknown>;
+  /** Writes when it's the file's turn for that. */
+  inTurn(write: () => Promise<number>): Promise<number>;
   counted(what: "bounced" | "buffered"): void;
   error(write: boolean, errno: number): SystemError;
 }
@@ -33,11 +36,13 @@ export class NodeCalls {
   }
 
   /** Bytes transferred; a write is whole, or rejects with `bytesWritten`. `position` null: the open description's. */
-  async run(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
+  async run(write: boolean, views: readonly ArrayBufferView[], position: Position, pause?: Pause): Promise<number> {
     const parts = views.map((view) => this.#part(write, view));
     this.#host.counted("buffered");
     if (parts.some(({ memory, given }) => memory !== given)) this.#host.counted("bounced");
-    return write ? this.#write(parts, position) : this.#read(parts, position);
+    if (!write) return this.#read(parts, position, pause);
+    await paused(pause, () => this.#take(parts));
+    return this.#host.inTurn(() => this.#write(parts, position));
   }
 
   #part(write: boolean, { buffer, byteOffset, byteLength }: ArrayBufferView): Part {
@@ -48,20 +53,23 @@ export class NodeCalls {
     return { memory, given: new Uint8Array(byteLength) };
   }
 
-  async #read(parts: readonly Part[], position: Position): Promise<number> {
+  async #read(parts: readonly Part[], position: Position, pause: Pause | undefined): Promise<number> {
     const done = await this.#call(false, parts, position);
     let left = done;
     for (const { memory, given } of parts) {
       const bytes = Math.min(left, given.byteLength);
       if (memory !== given && bytes > 0)
-        await this.#host.copy(false, memory.subarray(0, bytes), given.subarray(0, bytes));
+        await paused(pause, () => this.#host.copy(false, memory.subarray(0, bytes), given.subarray(0, bytes)));
       left -= bytes;
     }
     return done;
   }
 
-  async #write(parts: readonly Part[], position: Position): Promise<number> {
+  async #take(parts: readonly Part[]): Promise<void> {
     for (const { memory, given } of parts) if (memory !== given) await this.#host.copy(true, memory, given);
+  }
+
+  async #write(parts: readonly Part[], position: Position): Promise<number> {
     const bytes = parts.reduce((sum, { given }) => sum + given.byteLength, 0);
     let done = 0;
     try {

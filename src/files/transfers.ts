@@ -3,7 +3,8 @@
  * memory that isn't an arena's, or isn't aligned, is copied through staging memory.
  */
 
-import type { Dispatcher, Owner } from "../core/dispatcher.js";
+import { BUSY, NEVER_WAITS, type Owner, type Patience, SHUT, WAITS } from "../core/acceptance.js";
+import type { Dispatcher } from "../core/dispatcher.js";
 import { type DescribeErrno, PinlessError, type SystemError, systemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
 import { EBADF, ECANCELED, EFAULT, type Scheme } from "../core/ports.js";
@@ -11,6 +12,7 @@ import { alignUp, contains } from "../core/ranges.js";
 import { placeIn, rangeIn, type Segment, segmentOf } from "../segment.js";
 import type { EndlessCall, EndlessPlaces } from "./endless.js";
 import { NodeCalls } from "./node-calls.js";
+import { type Pause, paused } from "./pause.js";
 import { readPieces } from "./pieces.js";
 import type { Position } from "./positions.js";
 import { PIECE_BYTES, type Staging } from "./staging.js";
@@ -30,6 +32,8 @@ export interface TransferHost {
   readonly dispatcher: Dispatcher;
   readonly scheme: Scheme;
   readonly staging: Staging;
+  /** More of the same, that grows: what waits for memory waits in this, and nobody for it. */
+  readonly spareStaging: Staging;
   readonly turns: TurnsOfFiles;
   /** For what may never end. */
   readonly endless: EndlessPlaces;
@@ -39,6 +43,15 @@ export interface TransferHost {
   /** Runs `attempt` until it answers true, in the order of calls, as requests end. */
   enqueue(attempt: () => boolean): void;
   counted(what: "bounced" | "buffered"): void;
+}
+
+/** How a transfer goes. */
+interface Way {
+  readonly write: boolean;
+  /** Around the page cache. */
+  readonly direct: boolean;
+  /** Told while it waits for memory. */
+  readonly pause: Pause | undefined;
 }
 
 /** Whether a store by JavaScript would end the process. */
@@ -79,6 +92,7 @@ export class Transfers implements Writer {
       calls: opened.calls,
       isRefused: (write, memory) => isRefused(write, memory, true),
       copy: (write, memory, ours) => this.#copy(write, memory, ours),
+      inTurn: (writeNow) => this.#inTurn(true, writeNow),
       counted: (what) => this.#counted(what),
       error: (write, errno) => this.error(write, errno),
     });
@@ -90,8 +104,8 @@ export class Transfers implements Writer {
       staging,
       endless,
       isRefused: (write, memory) => isRefused(write, memory, false),
-      copy: (write, memory, piece) => this.#copy(write, memory, piece, false),
-      issue: (write, piece, ended) => this.#issue(write, piece, -1, false, ended),
+      copy: async (write, memory, piece) => void (await this.#copy(write, memory, piece, false)),
+      issue: (write, piece, ended) => this.#issue(write, piece, -1, false, WAITS, ended),
       cancel: (piece) => dispatcher.cancel(piece),
       error: (write, errno) => this.error(write, errno),
     });
@@ -113,33 +127,48 @@ export class Transfers implements Writer {
   }
 
   /** The same by single calls of node:fs; `position` null: at the open description's own. */
-  async runByNode(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
-    if (!write) return this.#nodeCalls.run(false, views, position);
-    await this.turns.enter(true);
+  runByNode(write: boolean, views: readonly ArrayBufferView[], position: Position, pause?: Pause): Promise<number> {
+    return this.#nodeCalls.run(write, views, position, pause);
+  }
+
+  async #inTurn(cached: boolean, write: () => Promise<number>): Promise<number> {
+    await this.turns.enter(cached);
     try {
-      return await this.#nodeCalls.run(true, views, position);
+      return await write();
     } finally {
-      this.turns.leave(true);
+      this.turns.leave(cached);
     }
   }
 
+  /** Of the owner: a direct write has waited for memory. */
+  turn(go: () => void): void {
+    if (this.turns.direct) go();
+    else
+      void this.turns.enter(false).then(() => {
+        go();
+        this.turns.leave(false);
+      });
+  }
+
+  /** Whether a transfer of this memory would have to wait for a memory operation now. */
+  isShut(write: boolean, view: ArrayBufferView): boolean {
+    const segment = this.#host.segmentOf(view.buffer);
+    return segment?.notifier.excludes(rangeIn(segment, view), write ? "deviceReads" : "deviceWrites") === true;
+  }
+
   /** Bytes transferred; a write is whole, or rejects with `bytesWritten`. */
-  async run(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
+  async run(write: boolean, view: ArrayBufferView, position: number, pause?: Pause): Promise<number> {
     const { readable, writable, traits, append } = this.#opened;
-    if (!traits.ends || (write && append)) return this.runByNode(write, [view], position);
+    if (!traits.ends || (write && append)) return this.runByNode(write, [view], position, pause);
     if (view.byteLength === 0 && !(write ? writable : readable)) throw this.error(write, -EBADF);
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
     // The blocks around what is asked for can be read, but not written.
     const goesDirect = aligned || (!write && view.byteLength >= DIRECT_FROM_BYTES);
     const may = write ? this.#ways.hasDirectWrites : this.#ways.hasDirect;
     const direct = goesDirect && may && this.#ways.openDirect();
-    if (!write) return this.#pieces(write, view, position, direct);
-    await this.turns.enter(!direct);
-    try {
-      return await this.#pieces(write, view, position, direct);
-    } finally {
-      this.turns.leave(!direct);
-    }
+    const way = { write, direct, pause };
+    if (!write) return this.#pieces(way, view, position);
+    return this.#inTurn(!direct, () => this.#pieces(way, view, position));
   }
 
   /** The same of a pipe, a terminal or a socket: a read gives what is there. Whoever has the call can end it. */
@@ -205,7 +234,8 @@ export class Transfers implements Writer {
     this.watch();
   };
 
-  async #pieces(write: boolean, view: ArrayBufferView, position: number, direct: boolean): Promise<number> {
+  async #pieces(way: Way, view: ArrayBufferView, position: number): Promise<number> {
+    const { write, direct } = way;
     if (direct) this.#ways.detours.direct++;
     else this.#counted("buffered");
     const segment = this.#host.segmentOf(view.buffer);
@@ -222,7 +252,7 @@ export class Transfers implements Writer {
     const sizeOf = (at: number): number => PIECE_BYTES - this.#before(position + at, direct);
     if (!write && segment === null && byteLength > PIECE_BYTES) {
       const read = (at: number, size: number): Promise<number> =>
-        this.#staged(false, { buffer, byteOffset: byteOffset + at, byteLength: size }, position + at, direct);
+        this.#staged(way, { buffer, byteOffset: byteOffset + at, byteLength: size }, position + at);
       return readPieces(byteLength, sizeOf, read);
     }
     let done = 0;
@@ -233,8 +263,8 @@ export class Transfers implements Writer {
         const bytes = usable ? byteLength - done : Math.min(byteLength - done, sizeOf(done));
         const part = { buffer, byteOffset: at, byteLength: bytes };
         const moved = usable
-          ? await this.#issue(write, new Uint8Array(buffer, at, bytes), position + done, direct)
-          : await this.#staged(write, part, position + done, direct);
+          ? await this.#straight(way, part, position + done)
+          : await this.#staged(way, part, position + done);
         done += moved;
         // A file that gives less than was asked for has ended. A write goes on until it's done or fails.
         if (moved === 0 || (!write && moved < bytes)) break;
@@ -247,22 +277,41 @@ export class Transfers implements Writer {
     return done;
   }
 
-  async #staged(write: boolean, part: ArrayBufferView, position: number, direct: boolean): Promise<number> {
+  /** From or to arena memory itself. */
+  async #straight(way: Way, part: ArrayBufferView, position: number): Promise<number> {
+    const { write, direct, pause } = way;
+    const memory = this.#present(write, part);
+    const moved = await this.#issue(write, memory, position, direct, NEVER_WAITS);
+    if (moved >= 0) return moved;
+    // Read by the device, memory that is shut is read when it's open: nothing is in the way of others until then.
+    if (!write) return paused(pause, () => this.#issue(false, memory, position, direct));
+    return this.#writeLate(way, part, position);
+  }
+
+  async #staged(way: Way, part: ArrayBufferView, position: number): Promise<number> {
+    const { write, direct } = way;
     if (part.byteLength === 0) return 0;
     if (!write && isReadOnly(part)) throw this.error(write, -EFAULT);
+    await this.#untilOpen(way, part);
     const before = this.#before(position, direct);
     const whole = direct ? alignUp(before + part.byteLength, this.#opened.offsetAlign) : part.byteLength;
     const piece = await this.#host.staging.acquire(whole);
+    let late: Uint8Array | null = null;
     try {
-      if (write) await this.#copy(write, this.#present(write, part), piece);
-      const bytes = Math.max(0, (await this.#issue(write, piece, position - before, direct)) - before);
-      if (write || bytes === 0) return bytes;
-      const memory = this.#present(write, part).subarray(0, bytes);
-      await this.#copy(write, memory, piece.subarray(before));
-      return memory.byteLength;
+      if (!write || (await this.#copy(write, this.#present(write, part), piece, true, false))) {
+        const bytes = Math.max(0, (await this.#issue(write, piece, position - before, direct)) - before);
+        if (write || bytes === 0) return bytes;
+        const memory = this.#present(write, part).subarray(0, bytes);
+        const read = piece.subarray(before);
+        if (await this.#copy(write, memory, read, true, false)) return memory.byteLength;
+        late = await this.#host.spareStaging.acquire(memory.byteLength);
+        late.set(read.subarray(0, memory.byteLength));
+      }
     } finally {
       await this.#host.staging.release(piece);
     }
+    if (late === null) return this.#writeLate(way, part, position);
+    return this.#deliverLate(way, part, late);
   }
 
   /** How many bytes before a position the block begins that goes direct. */
@@ -280,53 +329,122 @@ export class Transfers implements Writer {
     return new Uint8Array(buffer, byteOffset, left);
   }
 
-  /** To an arena's memory the copy is what a request is elsewhere: a memory operation keeps it out, and it can fail. */
-  #copy(write: boolean, memory: Uint8Array, piece: Uint8Array, awaited = true): Promise<void> {
+  /** Waits for memory without its turn to write the file. */
+  async #apart<T>({ write, direct, pause }: Way, wait: () => Promise<T>): Promise<T> {
+    if (!write) return paused(pause, wait);
+    this.turns.leave(!direct);
+    try {
+      return await paused(pause, wait);
+    } finally {
+      await this.turns.enter(!direct);
+    }
+  }
+
+  /** Before anything is taken for a copy: until no memory operation keeps it out. */
+  async #untilOpen(way: Way, part: ArrayBufferView): Promise<void> {
+    const segment = segmentOf(part.buffer);
+    if (segment === null) return;
+    const range = rangeIn(segment, part);
+    const concerns = way.write ? "deviceReads" : "deviceWrites";
+    if (segment.notifier.isOpen(range, concerns)) return;
+    segment.gate.heldTotal++;
+    await this.#apart(way, () => new Promise<void>((open) => segment.notifier.whenOpen(range, concerns, open)));
+  }
+
+  /** Writes memory that a memory operation has: a piece of it, as it is when that has ended. */
+  async #writeLate(way: Way, { buffer, byteOffset, byteLength }: ArrayBufferView, position: number): Promise<number> {
+    const part = { buffer, byteOffset, byteLength: Math.min(byteLength, PIECE_BYTES) };
+    const piece = await this.#host.spareStaging.acquire(part.byteLength);
+    try {
+      await this.#apart(way, () => this.#copy(true, this.#present(true, part), piece));
+      return await this.#issue(true, piece, position, way.direct);
+    } finally {
+      await this.#host.spareStaging.release(piece);
+    }
+  }
+
+  /** What was read into memory that a memory operation has, as soon as that has ended. */
+  async #deliverLate({ write, pause }: Way, part: ArrayBufferView, late: Uint8Array): Promise<number> {
+    try {
+      const memory = this.#present(write, part).subarray(0, late.byteLength);
+      await paused(pause, () => this.#copy(false, memory, late));
+      return memory.byteLength;
+    } finally {
+      await this.#host.spareStaging.release(late);
+    }
+  }
+
+  /**
+   * To an arena's memory the copy is what a request is elsewhere: a memory operation keeps it out, and it can fail. Resolves to false where
+   * it would have to wait for that, and isn't `patient`.
+   */
+  #copy(write: boolean, memory: Uint8Array, piece: Uint8Array, awaited = true, patient = true): Promise<boolean> {
     return new Promise((resolve, reject) => {
       const copy = (): void => {
-        if (isRefused(write, memory, awaited)) reject(this.error(write, -EFAULT));
-        else if (write) piece.set(memory);
-        else memory.set(piece.subarray(0, memory.byteLength));
-        resolve();
+        try {
+          if (isRefused(write, memory, awaited)) reject(this.error(write, -EFAULT));
+          else if (write) piece.set(memory);
+          else memory.set(piece.subarray(0, memory.byteLength));
+          resolve(true);
+        } catch (error) {
+          reject(error);
+        }
       };
       const segment = segmentOf(memory.buffer);
-      if (segment === null) copy();
-      else if (segment.copier !== null) this.#copyByKernel(write, memory, piece, segment).then(resolve, reject);
-      else segment.notifier.whenOpen(rangeIn(segment, memory), write ? "deviceReads" : "deviceWrites", copy);
+      if (segment === null) return copy();
+      if (segment.copier !== null)
+        return void this.#copyByKernel(write, memory, piece, segment, patient).then(resolve, reject);
+      const range = rangeIn(segment, memory);
+      const concerns = write ? "deviceReads" : "deviceWrites";
+      if (segment.notifier.isOpen(range, concerns)) return copy();
+      if (!patient) return resolve(false);
+      segment.gate.heldTotal++;
+      segment.notifier.whenOpen(range, concerns, copy);
     });
   }
 
-  async #copyByKernel(write: boolean, memory: Uint8Array, piece: Uint8Array, segment: Segment): Promise<void> {
-    if (memory.byteLength === 0) return;
+  async #copyByKernel(
+    write: boolean,
+    memory: Uint8Array,
+    piece: Uint8Array,
+    segment: Segment,
+    patient = true,
+  ): Promise<boolean> {
+    if (memory.byteLength === 0) return true;
     if (segmentOf(piece.buffer) === null) return this.#copyThroughStaging(write, memory, piece, segment);
     // While it closes, the gate says which copies were in time.
     const refused = segment.index < 0 || !contains(segment.range, rangeIn(segment, memory));
     const place = placeIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
     const staging = rangeIn(segmentOf(piece.buffer)!, piece).start;
-    const errno = refused ? -EFAULT : await segment.copier!.copy(!write, place, staging);
+    const errno = refused ? -EFAULT : await segment.copier!.copy(!write, place, staging, patient);
+    if (errno === "shut") return false;
     if (errno < 0) throw this.error(write, errno);
+    return true;
   }
 
   /** To or from memory of ours that isn't staging memory. */
-  async #copyThroughStaging(write: boolean, memory: Uint8Array, ours: Uint8Array, segment: Segment): Promise<void> {
+  async #copyThroughStaging(write: boolean, memory: Uint8Array, ours: Uint8Array, segment: Segment): Promise<true> {
     for (let at = 0; at < memory.byteLength; at += PIECE_BYTES) {
       const part = memory.subarray(at, at + PIECE_BYTES);
-      const piece = await this.#host.staging.acquire(part.byteLength);
+      const piece = await this.#host.spareStaging.acquire(part.byteLength);
       try {
         if (!write) piece.set(ours.subarray(at, at + part.byteLength));
         await this.#copyByKernel(write, part, piece, segment);
         if (write) ours.set(piece, at);
       } finally {
-        await this.#host.staging.release(piece);
+        await this.#host.spareStaging.release(piece);
       }
     }
+    return true;
   }
 
+  /** One request. Resolves to -1 where it would have to wait for memory, and isn't to. */
   #issue(
     write: boolean,
     memory: Uint8Array,
     position: number,
     direct: boolean,
+    patience: Patience = WAITS,
     ended: () => boolean = () => false,
   ): Promise<number> {
     const { dispatcher, segmentOf } = this.#host;
@@ -341,9 +459,13 @@ export class Transfers implements Writer {
       if (segment === null || segment.index < 0) return done(-EFAULT, 0);
       const place = placeIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
       this.#host.enqueue(() => {
-        if (!ended()) return dispatcher.accept(write, file, this.owner, direct, place, position, done);
-        done(-ECANCELED, 0);
-        return true;
+        if (ended()) {
+          done(-ECANCELED, 0);
+          return true;
+        }
+        const answer = dispatcher.accept(write, file, this.owner, direct, place, position, done, patience);
+        if (answer === SHUT) resolve(-1);
+        return answer !== BUSY;
       });
     });
   }

@@ -4,7 +4,7 @@
  * fsync with EIO. They take turns; nobody overtakes who waits. A file that is open more than once has one order for all.
  */
 
-import type { Owner } from "../core/dispatcher.js";
+import type { Owner } from "../core/acceptance.js";
 
 /** One opening of the file. */
 export interface Writer {

@@ -1,6 +1,6 @@
 /** The ways that a file's requests go: through the page cache, and around it. */
 
-import type { Instead } from "../core/dispatcher.js";
+import type { Instead } from "../core/acceptance.js";
 import type { DescribeErrno } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
 import { EMFILE, ENFILE, ENOMEM, type Scheme } from "../core/ports.js";

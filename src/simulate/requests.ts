@@ -1,7 +1,7 @@
 /** The program's requests: its buffers, what it asks for, and what it must find when it's answered. A buffer has one request at a time. */
 
+import type { Done } from "../core/acceptance.js";
 import { violated } from "../core/assert.js";
-import type { Done } from "../core/dispatcher.js";
 import type { PortableEngine } from "../engine.js";
 import { PAGE_BYTES } from "../model/contents.js";
 import type { ModelFile } from "../model/files.js";

@@ -11,10 +11,12 @@ import { operations } from "./operations.js";
 import { protection } from "./protection.js";
 import { submission } from "./submission.js";
 import { transfers } from "./transfers.js";
+import { waiting } from "./waiting.js";
 
 export function conformance(ground: Ground): void {
   transfers(ground);
   submission(ground);
+  waiting(ground);
   load(ground);
   arenas(ground);
   hazards(ground);

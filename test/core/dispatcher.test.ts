@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { QUEUED } from "../../dist/core/acceptance.js";
 import { claim, returned } from "../../dist/core/lease-table.js";
 import { EFAULT } from "../../dist/core/ports.js";
 import { CHUNK } from "./world/kernel.js";
@@ -35,7 +36,7 @@ test("Dispatcher never calls done inside accept, not for a request that fails at
     assert.equal(inside, false);
     answers.push(errno);
   };
-  assert.equal(plain.dispatcher.accept(false, 0, plain.owner, true, plain.place(0), 0, done), true);
+  assert.equal(plain.dispatcher.accept(false, 0, plain.owner, true, plain.place(0), 0, done), QUEUED);
   assert.equal(plain.dispatcher.requests.active, 1);
   inside = false;
   plain.loop.runAll();

@@ -98,7 +98,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     name: "unsettled-is-forgotten",
     leavesOut: "what waited until it was settled goes then",
     file: DISPATCHER,
-    from: "for (const slot of slots) this.#submit(slot, this.requests.places[slot], this.requests.get(slot, WRITE) === 1);",
+    from: "for (const parked of waiting) this.#goOn(parked);",
     to: "",
     shows: "discard",
   },

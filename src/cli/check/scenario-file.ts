@@ -26,6 +26,7 @@ const KEYS = [
   "schemes",
   "memory",
   "leases",
+  "room",
   "requests",
   "invalidations",
   "other code",
@@ -48,7 +49,7 @@ const MAY_HAPPEN = {
   signal: "cancels",
 } as const;
 /** What makes sense only with the engine in between, and only without it. */
-const ENGINES = ["leases", "other code"] as const;
+const ENGINES = ["leases", "room", "other code"] as const;
 const HAPPENS_TO_ENGINES = [
   "refused lease",
   "clock",
@@ -90,6 +91,7 @@ class Reader {
   #pages = 1;
   #chunkPages = 1;
   #engine = true;
+  #requests = 0;
 
   constructor(root: YAMLMap, refuse: (offset: number, why: string) => never) {
     this.#root = root;
@@ -112,6 +114,7 @@ class Reader {
     if (filled !== "dirty" && filled !== "clean")
       this.#refuse(this.#at(memory), `pages are filled "dirty" or "clean" (swapped in), not "${filled}"`);
     const requests = this.#list("requests").map((node) => this.#request(node));
+    this.#requests = requests.length;
     const invalidations = this.#list("invalidations").map((node) => this.#invalidation(node));
     const foreign = this.#list("other code").map((node) => this.#foreign(node));
     this.#neighbours(foreign);
@@ -132,6 +135,7 @@ class Reader {
       requests,
       foreign,
       leases: this.#number(this.#root, "leases", 1, 1, MOST.chunks),
+      room: this.#number(this.#root, "room", MOST.requests, 1, MOST.requests),
       ...(times as Record<(typeof MAY_HAPPEN)[keyof typeof MAY_HAPPEN], number>),
       lateRelease: this.#scalar(may, "late release") === true,
       withinCalls: this.#scalar(may, "within calls") === true,
@@ -253,12 +257,16 @@ class Reader {
   }
 
   #invalidation(line: Line): readonly ScenarioInvalidation[] {
-    const [, verb = "", pages, veto] = /^(\S+) (pages? [\d-]+)(, may not wait)?$/.exec(line.text) ?? [];
+    const [, verb = "", pages, veto, awaited] =
+      /^(\S+) (pages? [\d-]+)(, may not wait|, until ([a-f]) is answered)?$/.exec(line.text) ?? [];
+    const awaits = awaited === undefined ? -1 : awaited.charCodeAt(0) - 97;
+    if (awaits >= this.#requests || (awaits >= 0 && !this.#engine))
+      this.#refuse(line.offset, `"${line.text}": there's no request ${awaited}, or no engine that could answer it`);
     const known = EVENTS.find((event) => event === verb);
     if (known === undefined && verb !== "any")
       this.#refuse(
         line.offset,
-        `"${line.text}" doesn't read: EVENT page N[, may not wait], with an EVENT of ${EVENTS.join(", ")}, or any`,
+        `"${line.text}" doesn't read: EVENT page N[, may not wait | , until a is answered], with an EVENT of ${EVENTS.join(", ")}, or any`,
       );
     const range = this.#pagesOf(line, pages);
     const events = known === undefined ? EVENTS : [known];
@@ -266,7 +274,8 @@ class Reader {
     const partly = events.find((event) => event === "UNMAP" || event === "RELEASE");
     if (this.#engine && partly !== undefined && !whole)
       this.#refuse(line.offset, `"${line.text}": ${partly} is of whole chunks of ${this.#chunkPages} pages`);
-    return events.map((event) => ({ event, blockable: veto === undefined, ...range }));
+    const blockable = veto !== ", may not wait";
+    return events.map((event) => ({ event, blockable, awaits, ...range }));
   }
 
   /** Calls that are seen at once are drained as one range. */

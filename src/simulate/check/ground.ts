@@ -24,12 +24,16 @@ const BLOCK_CONTENT = 20;
 const STORED_CONTENT = 80;
 
 /** What the dispatcher and the leases write of themselves. */
-const ENGINE_WORDS = 2 + 3 + 6;
-const ENGINE_WORDS_A_REQUEST = 1 + 2 + 1 + 1;
+const ENGINE_WORDS = 2 + 4 + 6;
+/** Three lists of what waits; and of each slot two words, and twice as many in a list. */
+const ENGINE_WORDS_A_REQUEST = 3;
+const ENGINE_WORDS_A_SLOT = 2 + 2;
 
 export class Ground {
   readonly scenario: Scenario;
   readonly slots: number;
+  /** How many requests the engine has slots for. */
+  readonly requestSlots: number;
   readonly at: S.StateLayout;
   /** All of the state, in one piece: what follows are its parts, the engine's own in `engine`. */
   readonly state: Int32Array;
@@ -53,6 +57,7 @@ export class Ground {
     this.pages = scenario.chunks * scenario.chunkPages;
     // A slot more than the budget has room for.
     this.slots = scenario.scheme === "io_uring" ? scenario.leases + 1 : 0;
+    this.requestSlots = Math.min(scenario.room, scenario.requests.length);
     this.at = S.layoutOf(scenario, this.slots);
     const starts = Array.from({ length: S.startsOf(scenario) }, (_, start) => this.#pagesOfAll(callersIn(start + 1)));
     this.#pagesOf = [...scenario.invalidations.map(({ first, last }) => ({ first, last })), ...starts];
@@ -77,8 +82,8 @@ export class Ground {
       machineLayout(size).words,
       scenario.chunks * CHUNK_WORDS,
       leaseWords(this.slots),
-      requests << REQUEST_SHIFT,
-      ENGINE_WORDS + requests * ENGINE_WORDS_A_REQUEST,
+      this.requestSlots << REQUEST_SHIFT,
+      ENGINE_WORDS + requests * ENGINE_WORDS_A_REQUEST + this.requestSlots * ENGINE_WORDS_A_SLOT,
     ];
     this.state = new Int32Array(counts.reduce((sum, count) => sum + count));
     let end = 0;

@@ -60,10 +60,11 @@ export class CheckKernel implements Scheme, Registrations {
   constructor(ground: Ground, rules: Rules) {
     this.#ground = ground;
     this.#rules = rules;
-    const { scheme, requests } = ground.scenario;
+    const { scheme } = ground.scenario;
     this.name = scheme === "per-io" ? "io_uring" : scheme;
-    this.depth = scheme === "direct" ? Math.min(POOL, requests.length) : requests.length;
-    this.ahead = requests.length - this.depth;
+    const { requestSlots } = ground;
+    this.depth = scheme === "direct" ? Math.min(POOL, requestSlots) : requestSlots;
+    this.ahead = requestSlots - this.depth;
     this.slots = ground.slots;
     this.registrations = this.slots > 0 ? this : null;
   }
@@ -91,16 +92,18 @@ export class CheckKernel implements Scheme, Registrations {
     slot: number,
     _write: boolean,
     _file: number,
-    _place: RequestPlace,
+    place: RequestPlace,
     _position: number,
     bufferSlot: number,
   ): void {
-    this.#rules.prepared(slot, bufferSlot);
+    const request = this.#ground.places.indexOf(place);
+    this.#ground.setRequest(request, S.R_SLOT, slot + 1);
+    this.#rules.prepared(request, bufferSlot);
     const { w, at, tell } = this.#ground;
     tell?.(
-      `the engine prepares ${nameOfRequest(slot)}${bufferSlot < 0 ? ", by no registration" : ` by the lease in slot ${bufferSlot}`}`,
+      `the engine prepares ${nameOfRequest(request)}${bufferSlot < 0 ? ", by no registration" : ` by the lease in slot ${bufferSlot}`}`,
     );
-    S.push(w, at.prepared, slot + 16 * Math.max(0, bufferSlot + 1));
+    S.push(w, at.prepared, request + 16 * Math.max(0, bufferSlot + 1));
   }
 
   cancel(): void {}
@@ -215,7 +218,7 @@ export class CheckKernel implements Scheme, Registrations {
         sink.released(number);
       } else {
         tell?.(`the engine sees that ${nameOfRequest(number)} has ended`);
-        sink.completed(number, this.#resultOf(number, kind));
+        sink.completed(this.#ground.request(number, S.R_SLOT) - 1, this.#resultOf(number, kind));
       }
     }
     return reaped;

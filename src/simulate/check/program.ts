@@ -1,12 +1,12 @@
 /** The program, on the engine's own thread: what it asks for, and the turns of its loop. */
 
+import type { Done, Owner } from "../../core/acceptance.js";
 import { violated } from "../../core/assert.js";
 import { LEASE } from "../../core/chunk-table.js";
-import type { Dispatcher, Done, Owner } from "../../core/dispatcher.js";
+import type { Dispatcher } from "../../core/dispatcher.js";
 import { GONE } from "../../core/lease-table.js";
 import type { Leases } from "../../core/leases.js";
 import type { Invalidation, MmuNotifier } from "../../core/notifier.js";
-import { HELD } from "../../core/request-table.js";
 import { PTE_WRITE, VM_MAPPED, WRITEBACK } from "../../model/tables.js";
 import { type Ground, nameOfInvalidation } from "./ground.js";
 import type { CheckKernel } from "./kernel.js";
@@ -50,7 +50,12 @@ export class Program {
       invalidations
         .slice(0, j)
         .findLastIndex(
-          (o) => o.event === own.event && o.blockable === own.blockable && o.first === own.first && o.last === own.last,
+          (o) =>
+            o.event === own.event &&
+            o.blockable === own.blockable &&
+            o.first === own.first &&
+            o.last === own.last &&
+            o.awaits === own.awaits,
         ),
     );
     this.#readies = invalidations.map((_, j) => () => this.#ready(j));
@@ -61,15 +66,16 @@ export class Program {
     const ground = this.#ground;
     return (
       ground.request(request, S.R_STATUS) === S.NOT_YET &&
-      (before < 0 || ground.request(before, S.R_STATUS) !== S.NOT_YET)
+      (before < 0 || ground.request(before, S.R_STATUS) !== S.NOT_YET) &&
+      this.#world.dispatcher.requests.hasRoom
     );
   }
 
   submit(request: number): void {
     const ground = this.#ground;
     const { dispatcher } = this.#world;
-    // Slots are alike: a request's is the one of its own number.
-    dispatcher.requests.restore(request);
+    // Slots are alike: a request's is the one of its own number, if there are as many.
+    dispatcher.requests.restore(request < dispatcher.requests.capacity ? request : -1);
     ground.setRequest(request, S.R_STATUS, S.ACCEPTED);
     const { write } = ground.scenario.requests[request]!;
     const place = ground.places[request]!;
@@ -148,7 +154,7 @@ export class Program {
     const concern = CONCERNED[event];
     const inTheWay = requests.some((request, i) => {
       if (Math.floor(request.last / chunkPages) < first || last < Math.floor(request.first / chunkPages)) return false;
-      const held = this.#world.dispatcher.requests.get(i, 0) === HELD;
+      const held = this.#world.rules.isHeld(i);
       return held || (this.#world.rules.isSubmitted(i) && (request.write ? concern.deviceReads : concern.deviceWrites));
     });
     if (inTheWay) return false;
@@ -211,6 +217,8 @@ export class Program {
   mayFinish(invalidation: number): boolean {
     const ground = this.#ground;
     if (ground.invalidation(invalidation, S.I_STATE) !== S.BEGUN) return false;
+    const { awaits } = ground.scenario.invalidations[invalidation]!;
+    if (awaits >= 0 && ground.request(awaits, S.R_STATUS) !== S.ANSWERED) return false;
     if (this.#isFollowed(invalidation)) return ground.w[S.OPERATING] === -(invalidation + 1);
     return this.#knowsUnmaps(invalidation);
   }

@@ -7,7 +7,7 @@ import { type Invariant, violated } from "../../core/assert.js";
 import { ANNOUNCED_BEGUN, ANNOUNCED_ENDED, CHUNK_WORDS, LEASE } from "../../core/chunk-table.js";
 import type { MmuEvent } from "../../core/events.js";
 import { ECANCELED, EFAULT } from "../../core/ports.js";
-import { HELD, REQUEST_SHIFT, SUBMITTED } from "../../core/request-table.js";
+import { ACCEPTED, REQUEST_SHIFT, SUBMITTED } from "../../core/request-table.js";
 import {
   BLOCK_CONTENT,
   FOLIO_DIRTY,
@@ -53,6 +53,9 @@ export class Rules {
   readonly #concerns: Uint8Array;
   readonly #meetEachOther: Uint8Array;
   readonly #concern: readonly Concern[];
+  /** Whether the engine holds a request for an invalidation, and whether it has a slot left, once it's there. */
+  isHeld: (request: number) => boolean = () => false;
+  hasRoom: () => boolean = () => true;
   /** The engine's words of its requests, once they're there. */
   words: Int32Array = new Int32Array(0);
   /** Set while leases may go for the clock's sake. */
@@ -233,7 +236,8 @@ export class Rules {
   }
 
   isSubmitted(request: number): boolean {
-    return this.words[request << REQUEST_SHIFT] === SUBMITTED;
+    const slot = this.#ground.request(request, S.R_SLOT) - 1;
+    return slot >= 0 && this.words[slot << REQUEST_SHIFT] === SUBMITTED;
   }
 
   /** From here on the engine can know that they're gone. */
@@ -254,6 +258,7 @@ export class Rules {
     if (ground.request(request, S.R_STATUS) !== S.ACCEPTED)
       violated("EXACTLY_ONCE", `${name} is answered a second time`);
     ground.setRequest(request, S.R_STATUS, S.ANSWERED);
+    ground.setRequest(request, S.R_SLOT, 0);
     if (errno === 0) {
       if (ground.request(request, S.R_BEGUN) === 0) violated("EXACTLY_ONCE", `${name} succeeds, but never began`);
       if (!write && ground.request(request, S.R_LOST) === 1)
@@ -327,7 +332,7 @@ export class Rules {
   /** An invalidation gets its turn. */
   turn(invalidation: number): void {
     for (let i = 0; i < this.#requests; i++)
-      if (this.#meets[invalidation * this.#requests + i] === 1 && this.words[i << REQUEST_SHIFT] === HELD)
+      if (this.#meets[invalidation * this.#requests + i] === 1 && this.isHeld(i))
         violated(
           "BOUNDED_HOLD",
           `${this.#nameOf(invalidation)} gets its turn before ${nameOfRequest(i)}, which an earlier one held`,
@@ -415,7 +420,8 @@ export class Rules {
       else if (state === S.DRAINING) this.#drains(j);
       else this.#waits(j);
     }
-    for (let i = 0; i < this.#requests; i++) if (this.words[i << REQUEST_SHIFT] === HELD) this.#isHeldFor(i);
+    for (let i = 0; i < this.#requests; i++) if (this.isHeld(i)) this.#isHeldFor(i);
+    this.#nothingHoldsASlot();
     for (let page = 0; page < ground.pages; page++) {
       if ((ground.page(page, S.P_FLAGS) & S.GONE_NOW) !== 0) ground.flag(page, S.GONE_KNOWN, S.GONE_NOW);
       const content = ground.page(page, S.P_CONTENT);
@@ -468,7 +474,7 @@ export class Rules {
   #waits(invalidation: number): void {
     const { w, at } = this.#ground;
     for (let i = 0; i < this.#requests; i++)
-      if (this.#meets[invalidation * this.#requests + i] === 1 && this.words[i << REQUEST_SHIFT] === HELD) return;
+      if (this.#meets[invalidation * this.#requests + i] === 1 && this.isHeld(i)) return;
     for (let j = 0; j < this.#invalidations; j++) {
       const state = this.#state(j);
       if (j === invalidation || this.#meetEachOther[invalidation * this.#invalidations + j] === 0) continue;
@@ -489,6 +495,15 @@ export class Rules {
     }
     const name = nameOfRequest(request);
     if (met !== "") violated("FILTER", `${name} is held for ${met}, which doesn't concern it`);
-    violated("BOUNDED_HOLD", `${name} is held, but no invalidation keeps it`);
+    // It goes when there's a slot.
+    if (this.hasRoom()) violated("BOUNDED_HOLD", `${name} is held, but no invalidation keeps it`);
+  }
+
+  /** Who waits for memory keeps nobody else from a slot. Those that are about to be answered wait for nothing. */
+  #nothingHoldsASlot(): void {
+    let waiting = 0;
+    for (let at = 0; at < this.words.length; at += 1 << REQUEST_SHIFT) if (this.words[at] === ACCEPTED) waiting++;
+    if (waiting > this.#ground.w[this.#ground.at.microtasks]!)
+      violated("BOUNDED_WAIT", `a request that isn't with the kernel keeps its slot`);
   }
 }

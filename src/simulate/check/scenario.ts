@@ -29,6 +29,8 @@ export interface ScenarioRequest extends Pages {
 export interface ScenarioInvalidation extends Pages {
   readonly event: MmuEvent;
   readonly blockable: boolean;
+  /** It ends only once this request is answered; -1: it waits for none. */
+  readonly awaits: number;
 }
 
 /** A call by other code of the process. */
@@ -58,6 +60,8 @@ export interface Scenario {
   readonly requests: readonly ScenarioRequest[];
   readonly invalidations: readonly ScenarioInvalidation[];
   readonly foreign: readonly ForeignCall[];
+  /** How many requests there's room for at a time. */
+  readonly room: number;
   /** How many leases fit. */
   readonly leases: number;
   /** How often at most: kswapd takes a page, compaction moves one, */

@@ -58,7 +58,9 @@ export const R_LOST = 1;
 export const R_PREPARED = 2;
 export const R_BEGUN = 3;
 export const R_CANCELLED = 4;
-export const R_WORDS = 5;
+/** The engine's slot that it's in the kernel by, + 1. */
+export const R_SLOT = 5;
+export const R_WORDS = 6;
 
 /** R_STATUS. */
 export const NOT_YET = 0;

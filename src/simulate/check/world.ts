@@ -3,9 +3,10 @@
  * `apply`, and the whole is a row of words that `save` writes and `restore` reads.
  */
 
+import { DIRECT_WRITE, type Done, type Owner } from "../../core/acceptance.js";
 import { InvariantViolation, violated } from "../../core/assert.js";
 import { MISSED, MISSED_SINCE_MS, USED_MS } from "../../core/chunk-table.js";
-import { Dispatcher, type Done, type Owner } from "../../core/dispatcher.js";
+import { Dispatcher } from "../../core/dispatcher.js";
 import { ForeignCalls } from "../../core/foreign-calls.js";
 import {
   DROPPED,
@@ -38,6 +39,9 @@ const INVALIDATION_STATES = ["", "waiting", "draining", "begun", "ended"] as con
 
 /** A request as it's accepted again when a state is put back. */
 interface Accepted {
+  readonly write: boolean;
+  readonly file: number;
+  readonly kind: number;
   readonly owner: Owner;
   readonly place: RequestPlace;
   readonly position: number;
@@ -75,7 +79,10 @@ export class World implements Subscriber, Loop, ProgramWorld {
   readonly #engine: StateWords;
   readonly #waiting: Invalidation[] = [];
   readonly #active: Invalidation[] = [];
-  readonly #acceptedIn = (slot: number): Accepted => this.#accepted[slot]!;
+  readonly #acceptedAs = (request: number): Accepted => this.#accepted[request]!;
+  readonly #nameOf = (place: RequestPlace): number => this.ground.places.indexOf(place);
+  /** There are fewer slots than requests: which of them is whose has no meaning. */
+  readonly #isCrowded: boolean;
   /** Whether pages may become read-only, and unmapped by other code. */
   readonly #protects: boolean;
   readonly #unmaps: boolean;
@@ -118,13 +125,19 @@ export class World implements Subscriber, Loop, ProgramWorld {
     this.monitor = new Monitor(ground, this.kernel, this.rules, this.messages);
     this.leaseClock = new LeaseClock(ground, this.kernel);
     this.program = new Program(this, this.#owner, (request) => this.#accepted[request]!.done);
-    this.#accepted = scenario.requests.map((_, request) => ({
+    this.#isCrowded = ground.requestSlots < scenario.requests.length;
+    this.#accepted = scenario.requests.map(({ write }, request) => ({
+      write,
+      file: 0,
+      kind: write ? DIRECT_WRITE : 0,
       owner: this.#owner,
       place: ground.places[request]!,
       position: ground.blockOf(request) * 4096,
       done: (errno: number) => this.rules.answered(request, errno),
     }));
     this.rules.words = this.dispatcher.requests.words;
+    this.rules.isHeld = (request) => this.#isHeld(ground.places[request]!);
+    this.rules.hasRoom = () => this.dispatcher.requests.hasRoom;
     this.#engine = new StateWords(ground.engine);
     this.words = ground.state.length;
     // Used before: a lease is worth taking from the first request on.
@@ -218,6 +231,16 @@ export class World implements Subscriber, Loop, ProgramWorld {
     this.ground.setInvalidation(number, S.I_STATE, S.ENDED);
   }
 
+  #isHeld(place: RequestPlace): boolean {
+    const { parked } = this.dispatcher;
+    if (parked.size === 0) return false;
+    // With nobody to announce anything it's an invalidation that it waits for, whatever the engine says.
+    const { foreign, losses } = this.ground.scenario;
+    const surely = foreign.length === 0 && losses === 0;
+    for (const each of parked) if ((each.held || surely) && each.place === place) return true;
+    return false;
+  }
+
   /** The start that the monitor has asked for, if it has made an invalidation. */
   adopt(): void {
     const callers = this.starting - this.ground.scenario.invalidations.length + 1;
@@ -251,6 +274,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
   /** Something happens, and all that must hold is looked at. Returns what doesn't, or null. */
   perform(actions: { apply(action: number): boolean }, action: number): InvariantViolation | null {
     try {
+      if (this.#isCrowded) this.dispatcher.requests.restore(-1);
       this.happened = actions.apply(action);
       if (this.#thrown !== null) throw this.#thrown;
       this.#note();
@@ -316,7 +340,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
       if (requests.words[slot << REQUEST_SHIFT] === FREE) forget(requests.words, slot << REQUEST_SHIFT);
     this.ground.machine.words[this.ground.machine.layout.nextRequest] = 0;
     this.#engine.at = 0;
-    this.dispatcher.save(this.#engine);
+    this.dispatcher.save(this.#engine, this.#accepted.length, this.#nameOf);
     if (this.leases !== null) {
       this.leases.save(this.#engine);
       this.#forgetFigures(this.leases.table);
@@ -337,9 +361,10 @@ export class World implements Subscriber, Loop, ProgramWorld {
     this.ground.state.set(from);
     this.dispatcher.requests.restore(-1);
     this.#engine.at = 0;
-    this.dispatcher.restore(this.#engine, this.#acceptedIn);
+    this.dispatcher.restore(this.#engine, this.#accepted.length, this.#acceptedAs);
     this.leases?.restore(this.#engine);
-    this.#owner.active = this.#owner.directWrites = this.dispatcher.requests.active;
+    this.#owner.active = this.dispatcher.active;
+    this.#owner.directWrites = this.dispatcher.requests.active;
     this.#restoreInvalidations();
     this.#restorePages();
     this.#thrown = null;
@@ -404,6 +429,8 @@ export class World implements Subscriber, Loop, ProgramWorld {
         violated("BOUNDED_WAIT", `nothing can happen any more, and T${f + 1} is still waited for`);
     });
     ground.scenario.requests.forEach((_, i) => {
+      if (ground.request(i, S.R_STATUS) === S.NOT_YET)
+        violated("BOUNDED_WAIT", `nothing can happen any more, and there's no room for ${String.fromCharCode(97 + i)}`);
       if (ground.request(i, S.R_STATUS) !== S.ANSWERED)
         violated("EXACTLY_ONCE", `nothing can happen any more, and ${String.fromCharCode(97 + i)} isn't answered`);
     });
@@ -419,7 +446,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
     for (let start = 0; start < this.#starts; start++)
       if (this.calls.startOf(start + 1) !== undefined)
         violated("BOUNDED_WAIT", `nothing can happen any more, and ${namesOfThreads(start + 1)} is still drained for`);
-    if (dispatcher.requests.active !== 0) violated("EXACTLY_ONCE", "a request is left over");
+    if (dispatcher.active !== 0) violated("EXACTLY_ONCE", "a request is left over");
     this.#giveBack();
     if (ground.w[S.ALIVE] !== 0) violated("EXACTLY_ONCE", "an engine with nothing to do keeps the process alive");
   }

@@ -6,7 +6,14 @@ import { chunkOf, type Reference } from "./reference.js";
 import type { World } from "./world.js";
 
 export function agree(world: World): void {
-  const { reference, notifier, leases, kernel } = world;
+  const { reference, notifier, leases, kernel, dispatcher } = world;
+  reference.fill();
+  assert.equal(dispatcher.requests.active, reference.used, "slots in use: what waits for memory has none");
+  assert.ok(
+    reference.ready.length === 0 || reference.used === kernel.depth,
+    "BOUNDED_HOLD: there's a slot, and a request that waits for one",
+  );
+  assert.equal(dispatcher.active, reference.requests.size, "requests between acceptance and completion");
   for (const { handle, ref, begun } of world.invalidations.started) {
     const which = `${ref.event} on ${ref.first}–${ref.last}`;
     const invariant = ref.state === "begun" ? "BOUNDED_WAIT" : "EXCLUSION";
@@ -72,7 +79,7 @@ function agreeOnTable(table: ChunkTable, reference: Reference): void {
         sequence: chunk.sequence,
         deviceWrites: inKernel.filter(({ write }) => !write).length,
         deviceReads: inKernel.filter(({ write }) => write).length,
-        held: here.filter(({ state }) => state === "held").length,
+        held: here.filter((request) => reference.isHeldOn(request, number, number)).length,
         leased: reference.registrations.some((r) => r.chunk === number),
       },
       `chunk ${number}`,

@@ -39,10 +39,10 @@ export class Arenas {
   }
 
   remove(arena: Arena): void {
-    this.#gate.removeTable(arena.index);
     this.all[this.all.indexOf(arena)] = null;
     const first = chunkOf(arena.table.range.start);
     for (let c = 0; c < arena.table.chunks; c++) this.#reference.chunks.delete(first + c);
+    this.#gate.removeTable(arena.index);
   }
 
   at(place: number): Arena | null {

@@ -1,6 +1,8 @@
 // An engine's core over the deterministic kernel, without a reference: for tests that say themselves what is to happen.
+
+import type { Owner } from "../../../dist/core/acceptance.js";
 import { CHUNK_WORDS, ChunkTable } from "../../../dist/core/chunk-table.js";
-import { Dispatcher, type Owner } from "../../../dist/core/dispatcher.js";
+import { Dispatcher } from "../../../dist/core/dispatcher.js";
 import type { MmuEvent } from "../../../dist/core/events.js";
 import { LeaseTable } from "../../../dist/core/lease-table.js";
 import { Leases } from "../../../dist/core/leases.js";

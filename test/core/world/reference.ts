@@ -40,7 +40,8 @@ export interface RefRequest {
   readonly first: number;
   readonly last: number;
   readonly chunks: RefChunk[];
-  state: "new" | "held" | "kernel" | "ended";
+  /** ready: no invalidation keeps it any more, but it has no slot yet. */
+  state: "new" | "held" | "ready" | "kernel" | "ended";
   cancelled: boolean;
   issues: number;
   /** How often it took effect. */
@@ -62,6 +63,9 @@ export class Reference implements Watch {
   readonly chunks = new Map<number, RefChunk>();
   invalidations: RefInvalidation[] = [];
   readonly requests = new Map<number, RefRequest>();
+  /** Those in state ready, in their order. */
+  readonly ready: RefRequest[] = [];
+  readonly #withoutSlot: () => number;
   /** Leases whose books aren't done. */
   registrations: Registration[] = [];
   revalidated = 0;
@@ -75,11 +79,13 @@ export class Reference implements Watch {
 
   constructor(
     judge: Judge,
+    withoutSlot: () => number,
     nowMs: () => number,
     mayDrop: (registration: Registration) => boolean,
     mayTake: (chunk: RefChunk, bytes: number) => void,
   ) {
     this.#judge = judge;
+    this.#withoutSlot = withoutSlot;
     this.#nowMs = nowMs;
     this.#mayDrop = mayDrop;
     this.#mayTake = mayTake;
@@ -135,13 +141,24 @@ export class Reference implements Watch {
     }
   }
 
+  /** Requests that have slots. */
+  get used(): number {
+    return [...this.requests.values()].filter(({ state }) => state === "kernel" || state === "ended").length;
+  }
+
+  /** Whoever has waited longest gets the slots that are free: all but as many as the engine says have none. `agree` sees that it's right. */
+  fill(): void {
+    while (this.ready.length > this.#withoutSlot()) this.#decide(this.ready.shift()!);
+  }
+
   /** Whether an invalidation that may not wait succeeds. */
   isFree(event: MmuEvent, first: number, last: number): boolean {
+    this.fill();
     const met = (o: { first: number; last: number }): boolean => o.first <= last && first <= o.last;
     if (this.invalidations.some(met)) return false;
     for (const request of this.requests.values()) {
-      if (!met(request)) continue;
-      if (request.state === "held" || (request.state === "kernel" && concerns(event, request.write))) return false;
+      if (this.isHeldOn(request, first, last)) return false;
+      if (met(request) && request.state === "kernel" && concerns(event, request.write)) return false;
     }
     return CONCERNS[event].lease !== "drop" || !this.registrations.some(({ chunk }) => first <= chunk && chunk <= last);
   }
@@ -152,6 +169,12 @@ export class Reference implements Watch {
     return added;
   }
 
+  /** Whether these chunks hold a request: not what has waited on memory that was there before, and waits for a slot to fail in. */
+  isHeldOn({ state, chunks }: RefRequest, first: number, last: number): boolean {
+    if (state !== "held" && state !== "ready") return false;
+    return chunks.some((c) => first <= c.number && c.number <= last && this.chunks.get(c.number) === c);
+  }
+
   /** What keeps an invalidation from its turn, in words, or "". */
   blocked(next: RefInvalidation): string {
     const met = (o: { first: number; last: number }): boolean => o.first <= next.last && next.first <= o.last;
@@ -160,12 +183,13 @@ export class Reference implements Watch {
       if (met(other)) return `${other.event}, which came before`;
     }
     if (this.invalidations.some((o) => o.state !== "waiting" && met(o))) return "another in progress";
-    const held = [...this.requests.values()].find((r) => r.state === "held" && met(r));
+    const held = [...this.requests.values()].find((r) => this.isHeldOn(r, next.first, next.last));
     return held === undefined ? "" : `request ${held.id}, which is held`;
   }
 
   /** It gets its turn: what it has to wait for is what it finds now. */
   turn(next: RefInvalidation): void {
+    this.fill();
     const blocked = this.blocked(next);
     this.#judge.require("BOUNDED_HOLD", blocked === "", () => `${next.event} overtakes ${blocked}`);
     next.state = "draining";
@@ -219,7 +243,9 @@ export class Reference implements Watch {
   }
 
   #decideHeld(request: RefRequest): void {
-    if (this.#verdict(request) !== "wait") this.#decide(request);
+    if (this.#verdict(request) === "wait") return;
+    request.state = "ready";
+    this.ready.push(request);
   }
 
   answered(id: number): void {
@@ -244,6 +270,8 @@ export class Reference implements Watch {
     const request = this.requests.get(issue.request)!;
     const say = (what: string) => (): string =>
       `request ${request.id} on chunks ${request.first}–${request.last} ${what}`;
+    // Those that waited before it have had their slots.
+    while (request.state === "ready") this.#decide(this.ready.shift()!);
     this.#judge.require("EXCLUSION", request.state !== "held", say("goes, but may not"));
     this.#judge.require("EXACTLY_ONCE", request.state === "kernel", say(`goes in state ${request.state}`));
     for (const other of this.requests.values()) {

@@ -1,5 +1,6 @@
 // The engine's users: what they submit, what they're answered, and what they do then.
-import type { Dispatcher, Owner } from "../../../dist/core/dispatcher.js";
+import { BUSY, type Owner, QUEUED } from "../../../dist/core/acceptance.js";
+import type { Dispatcher } from "../../../dist/core/dispatcher.js";
 import type { RequestPlace } from "../../../dist/core/ports.js";
 import type { Range } from "../../../dist/core/ranges.js";
 import type { Arenas } from "./arenas.js";
@@ -58,7 +59,7 @@ export class Requests {
     const chunks = this.#arenas.chunksOf(first, last);
     const numbers = { issues: 0, effects: 0, result: 0 };
     const ref: RefRequest = { id, write, first, last, chunks, state: "new", cancelled: false, ...numbers };
-    const room = this.active.size < this.#kernel.depth;
+    const room = this.#dispatcher.requests.hasRoom;
     if (room) {
       this.accepted++;
       this.active.set(id, { ref, place, after });
@@ -69,7 +70,8 @@ export class Requests {
     const done = (errno: number, bytes: number, buffer: ArrayBufferView): void => this.#done(id, errno, bytes, buffer);
     const accepted = this.#dispatcher.accept(write, 0, this.owner, true, place, id, done);
     this.#accepting = false;
-    this.#judge.require("STATE", accepted === room, () => `accept says ${accepted} with ${this.active.size} requests`);
+    const says = (): string => `accept says ${accepted} with ${this.active.size} requests`;
+    this.#judge.require("STATE", accepted === (room ? QUEUED : BUSY), says);
   }
 
   #done(id: number, errno: number, bytes: number, buffer: ArrayBufferView): void {
@@ -77,6 +79,7 @@ export class Requests {
     const say = (what: string) => (): string => `request ${id} ${what}`;
     this.#judge.require("EXACTLY_ONCE", !this.#accepting, say("is answered within accept"));
     this.#judge.require("EXACTLY_ONCE", request !== undefined, say("is answered twice"));
+    this.#reference.fill();
     const { state, result, effects } = request.ref;
     this.#judge.require("EXACTLY_ONCE", state === "ended", say(`is answered in state ${state}`));
     const same = result < 0 ? errno === result && bytes === 0 : errno === 0 && bytes === result;
@@ -90,6 +93,7 @@ export class Requests {
   }
 
   cancel({ ref, place }: Request): void {
+    this.#reference.fill();
     ref.cancelled = true;
     this.#dispatcher.cancel(place.buffer);
   }

@@ -45,6 +45,7 @@ export class World {
     const now = (): number => loop.read;
     this.reference = new Reference(
       judge,
+      () => this.dispatcher.parked.size - this.dispatcher.gate.held.length,
       now,
       (r) => this.#mayDrop(r),
       (c, bytes) => this.#mayTake(c, bytes),
