@@ -44,7 +44,8 @@ export function readArguments<T extends ArrayBufferView>(
     if (typeof second === "object" && second !== null) return readOf(first, second);
     return readOf(first, { offset: second, length, position });
   }
-  if (first !== undefined && typeof first !== "object") throw invalidType("options", "of type object", first);
+  if (first !== undefined && (typeof first !== "object" || Array.isArray(first)))
+    throw invalidType("options", "of type object", first);
   const { buffer = Buffer.alloc(DEFAULT_READ_BYTES) as unknown as T, ...options } = first ?? {};
   if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
   return readOf(buffer, options);

@@ -5,7 +5,7 @@ import { BUSY, type Done, FEW_WAIT, type Owner, type Patience, WAITS } from "../
 import type { Dispatcher } from "../core/dispatcher.js";
 import type { SystemError } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
-import { ECANCELED, EFAULT, ESPIPE, type Operation } from "../core/ports.js";
+import { ECANCELED, EFAULT, EINVAL, ESPIPE, type Operation } from "../core/ports.js";
 import { isFreed, PLACE, type Place, placeIn } from "../segment.js";
 import {
   asOfNow,
@@ -399,6 +399,8 @@ export class File extends StreamedFile {
   async #vector(write: boolean, buffers: readonly ArrayBufferView[], position?: number | null): Promise<number> {
     if (!this.isOpen) throw this.closedError(write ? "writev" : "readv");
     const views = vectorOf(buffers);
+    // What Node answers to a read into no memory at all.
+    if (views.length === 0 && !write) throw this.#transfers.error(write, -EINVAL);
     if (views.length === 0) return 0;
     return this.#positioned(write, views, writePositionOf(position));
   }
