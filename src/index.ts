@@ -16,6 +16,7 @@ import { loadLibc } from "./linux/libc.js";
 import { loop } from "./linux/loop.js";
 import { openFile } from "./linux/open-file.js";
 import { memlockBytes } from "./linux/probe.js";
+import { assertRuntime } from "./linux/runtime.js";
 import { assertUnbundled } from "./linux/start-thread.js";
 import { waitHistogram } from "./linux/wait-histogram.js";
 import { atOnce } from "./memory/at-once.js";
@@ -68,6 +69,7 @@ export class Engine extends PortableEngine {
    * for isn't there. `engine.scheme` and `engine.pin` say what runs.
    */
   static async open(options: EngineOptions = {}): Promise<Engine> {
+    assertRuntime();
     assertUnbundled(["./events/monitor-thread.js", "./memory/memory-thread.js"], import.meta.url);
     opened++;
     try {

@@ -13,6 +13,7 @@ export const EINTR = 4;
 export const EBADF = 9;
 export const ENOMEM = 12;
 export const ENFILE = 23;
+export const EACCES = 13;
 export const EMFILE = 24;
 export const EFAULT = 14;
 export const ESPIPE = 29;

@@ -9,6 +9,7 @@
 import type { PressureReading, PressureSource } from "../core/ports.js";
 import { readFileSync } from "../linux/originals.js";
 import { readText } from "../linux/probe.js";
+import { whyHidden } from "../linux/runtime.js";
 import { type Cgroups, cgroupsOf } from "./cgroups.js";
 
 const HOST_STALLS = "/proc/pressure/memory";
@@ -40,7 +41,8 @@ function lookedUp(): OpenedPressure {
   const missing: string[] = [];
   if (!stalls.includes(HOST_STALLS))
     missing.push(
-      `the kernel says nothing of memory pressure: ${HOST_STALLS} needs CONFIG_PSI, and psi=1 where it's off by default`,
+      whyHidden(HOST_STALLS) ??
+        `the kernel says nothing of memory pressure: ${HOST_STALLS} needs CONFIG_PSI, and psi=1 where it's off by default`,
     );
   if (cgroups.limits.length === 0) missing.push("this process is in no memory cgroup whose limits it can see");
   const files = [...stalls, ...cgroups.limits.map(({ directory }) => directory)];

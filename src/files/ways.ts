@@ -3,11 +3,13 @@
 import type { Instead } from "../core/acceptance.js";
 import type { DescribeErrno } from "../core/errors.js";
 import type { OpenedFile } from "../core/host.js";
-import { EMFILE, ENFILE, ENOMEM, type Scheme } from "../core/ports.js";
+import { EACCES, EMFILE, ENFILE, ENOMEM, type Scheme } from "../core/ports.js";
 import { Detours, mostlyBuffered } from "./detours.js";
 
 /** What passes: the next request asks again. */
 const PASSING: readonly number[] = [-EMFILE, -ENFILE, -ENOMEM];
+
+const NO_ACCESS = ": that goes by /proc/self/fd, which node --allow-fs-read and --allow-fs-write have to let it";
 
 interface WaysHost {
   readonly scheme: Scheme;
@@ -75,7 +77,7 @@ export class Ways implements Instead {
     this.#hasDirect = passes;
     const [name] = this.#host.describe(fd);
     this.#host.degraded(
-      `a file couldn't be opened for direct I/O (${name}): its requests go through the page cache${passes ? " meanwhile" : ""}`,
+      `a file couldn't be opened for direct I/O (${name}): its requests go through the page cache${passes ? " meanwhile" : fd === -EACCES ? NO_ACCESS : ""}`,
     );
     return false;
   }

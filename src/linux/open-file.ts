@@ -102,7 +102,8 @@ function openDirectNow(fd: number, status: number): number {
   try {
     return openSync(`/proc/self/fd/${fd}`, directFlags(status));
   } catch (error) {
-    return (error as NodeJS.ErrnoException).errno ?? -ERRNO.EINVAL;
+    // Without an errno it's Node's permission model that forbids it.
+    return (error as NodeJS.ErrnoException).errno ?? -ERRNO.EACCES;
   }
 }
 

@@ -1,6 +1,7 @@
 // A filter that refuses one system call of those that a scheme needs: an engine opens all the same, works, and says which call it is.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { aioSyscalls, SYSCALLS } from "../../dist/abi/numbers.js";
 import { runModule } from "../support/children.js";
 import { ioUringOff } from "../support/io-uring.js";
@@ -126,3 +127,36 @@ for (const [scheme, warm] of [
       assert.doesNotMatch(said, /CONFIG_PSI|5\.19|6\.13|seccomp/);
     }
   });
+
+test("Engine.open in Bun is refused at once, with the reason", async () => {
+  const { code, stdout, stderr } = await runModule(`
+    Object.defineProperty(process, "versions", { value: { ...process.versions, bun: "1.4.5" } });
+    const { Engine } = await import(PINLESS);
+    await Engine.open().catch(({ code, message }) => console.log(code, message));
+  `);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^ERR_PINLESS_UNSUPPORTED .*Bun \(this is 1\.4\.5\).*Node or Deno/);
+});
+
+test("Node's permission model: what it hides is said, and what to start node with", async () => {
+  const flag = process.allowedNodeEnvironmentFlags.has("--permission") ? "--permission" : "--experimental-permission";
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  const { code, stdout, stderr } = await runModule(
+    `
+      import { Engine } from PINLESS;
+      const engine = await Engine.open({ events: { pressure: true } });
+      const arena = await engine.arena({ bytes: 2 << 20 });
+      const file = await engine.openFile(${JSON.stringify(`${root}package.json`)});
+      const { bytesRead } = await file.read(arena.alloc(4096), { position: 0 });
+      console.log(JSON.stringify({ bytesRead, degraded: engine.stats().degraded.join("\\n") }));
+      await engine.close();
+    `,
+    { node: [flag, "--allow-addons", "--allow-worker", `--allow-fs-read=${root}*`] },
+  );
+  assert.equal(code, 0, stderr);
+  const { bytesRead, degraded } = JSON.parse(stdout);
+  assert.ok(bytesRead > 0);
+  assert.match(degraded, /permission model hides \/proc\/pressure\/memory.*--allow-fs-read=\/proc/);
+  assert.match(degraded, /couldn't be opened for direct I\/O.*--allow-fs-read/);
+  assert.doesNotMatch(degraded, /CONFIG_PSI/);
+});
