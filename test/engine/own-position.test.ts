@@ -191,6 +191,24 @@ for (const scheme of SCHEMES) {
     await file.close();
   });
 
+  test(`${scheme}: memory of a mapped file is appended, and read into at a shared position`, { skip }, async (t) => {
+    const { engine, at } = await start(t, scheme);
+    const mapped = await engine.arena({ file: `${at}.mapped`, bytes: 8 * MIB });
+    const content = new Random(9).bytes(2 * MIB + 77);
+    const view = mapped.view(0, content.length);
+    view.set(content);
+    const file = await engine.openFile(at, "a");
+    await file.write(view);
+    await file.close();
+    assert.ok(readFileSync(at).equals(content));
+    const fd = openSync(at, "r");
+    undoing(t, () => closeSync(fd));
+    const other = mapped.view(4 * MIB + 5, content.length);
+    const { bytesRead } = await (await engine.openFile({ fd })).read(other);
+    assert.equal(bytesRead, content.length);
+    assert.ok(Buffer.from(content).equals(other));
+  });
+
   test(`${scheme}: as long as nobody else has the descriptor, calls at the own position go around the page cache`, {
     skip,
   }, async (t) => {
