@@ -77,6 +77,20 @@ for (const pin of ["lease", "lifetime", "per-io"] as const) fileArenas(modelGrou
 fileArenas(modelGround("io_uring", "lifetime", "notifier"));
 for (const scheme of ["aio", "direct"] as const) fileArenas(modelGround(scheme, "per-io"));
 
-pairs(() => modelGround("io_uring", "lease", "gup", false, 1 / 8), 8);
+// What is the engine's alone has been tried on the real kernel.
+const ENGINES_OWN = [
+  "buffered read",
+  "read elsewhere",
+  "close the file",
+  "open another",
+  "another arena",
+  "releasePins",
+];
+pairs(() => modelGround("io_uring", "lease", "gup", false, 1 / 8), 8, [
+  ...ENGINES_OWN,
+  "discard lazily",
+  "pageOut of all",
+  "writeback of all",
+]);
 
 sequences(modelGround("io_uring", "lease"));
