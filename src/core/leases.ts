@@ -39,7 +39,7 @@ import type { StateWords } from "./state-words.js";
 const REFUSAL_PAUSE_MS = 10;
 const HUGE_PAGE_BYTES = 2 << 20;
 const PAGE_BYTES = 4096;
-/** So few cost little, even if each of them is taken and dropped for want of use all the time. */
+/** So few, of a huge page at most, cost little, even if each of them is taken and dropped for want of use all the time. */
 const MANY_CHUNKS = 128;
 /** For so long after there was no room for a lease there isn't for all that want one. */
 const SCARCE_MS = 1000;
@@ -96,7 +96,7 @@ export class Leases {
    * A lease for a chunk that has none, or whose lease isn't fit for device writes yet. Returns its slot, or -1: go per-io.
    *
    * Worth taking on the second use within `idle`: a single use costs less per-io, and on movable memory a lease makes the kernel migrate.
-   * Where there are many chunks, or no room for all, what went per-io meanwhile must have paid for it as well: a lease that is dropped for
+   * Where there are many chunks, or large ones, or no room for all, what went per-io meanwhile must have paid for it as well: a lease that is dropped for
    * want of use has then cost at most as much again.
    */
   acquire(tableIndex: number, chunk: number, deviceWrite: boolean, nowMs: number, requestBytes: number): number {
@@ -144,7 +144,8 @@ export class Leases {
     // That is found out once a millisecond, not by every request.
     if (noRoomForMs === 0 && !this.#roomAgain) return false;
     const scarce = noRoomForMs >= 0 && noRoomForMs < SCARCE_MS;
-    if (!scarce && table.chunks <= MANY_CHUNKS) return !this.#rests(table, chunk, nowMs);
+    const cheap = table.chunks <= MANY_CHUNKS && table.chunkBytes <= HUGE_PAGE_BYTES;
+    if (!scarce && cheap) return !this.#rests(table, chunk, nowMs);
     const cost = this.#registrations.costPages(table.chunkBytes, segments, this.table.header(PINNED_PAGES));
     return missed >= cost && !this.#rests(table, chunk, nowMs);
   }

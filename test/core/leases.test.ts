@@ -27,6 +27,7 @@ function setUp({
   idleMs = 10,
   maxMs = 100,
   chunks = CHUNKS,
+  chunkBytes = CHUNK,
   pressure = null as Pressure | null,
 } = {}) {
   const calls: string[] = [];
@@ -55,7 +56,7 @@ function setUp({
     },
     costPages: () => answers.costPages,
   };
-  const table = new ChunkTable({ start: START, end: START + chunks * CHUNK }, CHUNK);
+  const table = new ChunkTable({ start: START, end: START + chunks * chunkBytes }, chunkBytes);
   const leases: Leases = new Leases(
     new LeaseTable({ slots, budgetBytes: budgetPages * PAGE, idleMs, maxMs }),
     registrations,
@@ -228,6 +229,13 @@ test("Leases.acquire of many chunks takes a lease once what went per-io, with no
   for (const ms of [1, 2, 3, 4]) assert.equal(use(1, ms, false, 5 * PAGE), -1);
   assert.equal(use(1, 5, false, PAGE), 1, "large requests sooner");
   for (let n = 0; n < 100; n++) assert.equal(use(2, 1 + 10 * n), -1, "a pause each");
+});
+
+test("Leases.acquire of a few large chunks takes a lease once it's paid for, as of many small ones", () => {
+  const { use, answers } = setUp({ idleMs: 10, chunks: 2, chunkBytes: 4 << 20 });
+  answers.costPages = 20;
+  for (let n = 0; n < 20; n++) assert.equal(use(0, 1 + n), -1);
+  assert.equal(use(0, 21), 0);
 });
 
 test("Leases.acquire of a few chunks asks for what a lease costs only for a second after there was no room", () => {
