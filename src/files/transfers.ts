@@ -296,22 +296,17 @@ export class Transfers implements Writer {
     const before = this.#before(position, direct);
     const whole = direct ? alignUp(before + part.byteLength, this.#opened.offsetAlign) : part.byteLength;
     const piece = await this.#host.staging.acquire(whole);
-    let late: Uint8Array | null = null;
     try {
       if (!write || (await this.#copy(write, this.#present(write, part), piece, true, false))) {
         const bytes = Math.max(0, (await this.#issue(write, piece, position - before, direct)) - before);
         if (write || bytes === 0) return bytes;
         const memory = this.#present(write, part).subarray(0, bytes);
-        const read = piece.subarray(before);
-        if (await this.#copy(write, memory, read, true, false)) return memory.byteLength;
-        late = await this.#host.spareStaging.acquire(memory.byteLength);
-        late.set(read.subarray(0, memory.byteLength));
+        if (await this.#copy(write, memory, piece.subarray(before), true, false)) return memory.byteLength;
       }
     } finally {
       await this.#host.staging.release(piece);
     }
-    if (late === null) return this.#writeLate(way, part, position);
-    return this.#deliverLate(way, part, late);
+    return write ? this.#writeLate(way, part, position) : this.#readLate(way, part, position - before, before, whole);
   }
 
   /** How many bytes before a position the block begins that goes direct. */
@@ -363,14 +358,23 @@ export class Transfers implements Writer {
     }
   }
 
-  /** What was read into memory that a memory operation has, as soon as that has ended. */
-  async #deliverLate({ write, pause }: Way, part: ArrayBufferView, late: Uint8Array): Promise<number> {
+  /** Reads once more what came for memory that a memory operation had taken meanwhile: it's delivered as soon as that has ended. */
+  async #readLate(
+    { write, direct, pause }: Way,
+    part: ArrayBufferView,
+    from: number,
+    before: number,
+    whole: number,
+  ): Promise<number> {
+    const piece = await this.#host.spareStaging.acquire(whole);
     try {
-      const memory = this.#present(write, part).subarray(0, late.byteLength);
-      await paused(pause, () => this.#copy(false, memory, late));
+      const bytes = Math.max(0, (await this.#issue(write, piece, from, direct)) - before);
+      if (bytes === 0) return bytes;
+      const memory = this.#present(write, part).subarray(0, bytes);
+      await paused(pause, () => this.#copy(write, memory, piece.subarray(before)));
       return memory.byteLength;
     } finally {
-      await this.#host.spareStaging.release(late);
+      await this.#host.spareStaging.release(piece);
     }
   }
 

@@ -17,10 +17,13 @@ import { Trace } from "./trace.js";
 import { World } from "./world.js";
 
 const PAGES_PER_MIB = 256;
-/** Beside the arena's: for it to begin on a huge page; for what comes in place of buffers that others unmap or move; and to map a file. */
+/**
+ * Beside the arena's: for it to begin on a huge page; for what comes in place of buffers that others unmap or move; and to map a file, with
+ * the memory that its copies go through.
+ */
 const ROOM_MIB = 4;
 const UNMAPPED_MIB = 20;
-const MAPPED_MIB = 12;
+const MAPPED_MIB = 20;
 /** Far more than any request takes: whatever waits that long waits for ever. */
 const STUCK_MS = 60_000;
 /** So many steps of the machine, and so many more for each millisecond: it goes round in a circle. */
