@@ -152,7 +152,8 @@ export function notifier(ground: Ground): void {
   }
 
   test(named("invalidateRangeStart doesn't wait for I/O that comes after it, however much (BOUNDED_WAIT)"), () =>
-    withBed(async ({ engine, file, chunk, range }) => {
+    withBed(async (bed) => {
+      const { engine, file, chunk, range } = bed;
       let running = true;
       const reader = async (i: number): Promise<void> => {
         while (running) {
@@ -164,7 +165,8 @@ export function notifier(ground: Ground): void {
       for (let round = 0; round < 300; round++) {
         await new Promise<void>((ready) => {
           const invalidation = engine.notifier.invalidateRangeStart(range, "CLEAR", {
-            ready: () => queueMicrotask(() => ready(engine.notifier.invalidateRangeEnd(invalidation))),
+            // Long enough that readers ask again, however many promises are between an answer and the next question.
+            ready: () => void letOthersRun(bed).then(() => ready(engine.notifier.invalidateRangeEnd(invalidation))),
           });
         });
       }
