@@ -1,9 +1,11 @@
 // The event loop goes on while a filesystem takes its time: FUSE here, which answers when the test says so, and the test runs on that loop.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, truncateSync } from "node:fs";
+import path from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Engine, type SchemeName } from "../../dist/index.js";
+import { diskOn } from "../support/disks.js";
 import { type Fuse, fuse, needsFuse } from "../support/fuse.js";
 import { ioUringOff } from "../support/io-uring.js";
 import { undoing } from "../support/undo.js";
@@ -95,4 +97,40 @@ for (const scheme of ["io_uring", "aio", "direct"] as const satisfies SchemeName
       assert.deepEqual([...written.subarray(0, 5)], [3, 3, 3, 3, 3]);
       assert.deepEqual(new Set(written.subarray(MIB, MIB + PIECE_BYTES)), new Set([4]));
       assert.deepEqual(new Set(written.subarray(2 * MIB + 7, 2 * MIB + 16_007)), new Set([2]));
+    });
+
+for (const kind of ["ext4", "xfs", "btrfs"] as const)
+  for (const scheme of ["io_uring", "aio"] as const)
+    test(`${scheme} on ${kind} on a device that answers late: the loop goes on`, {
+      skip: needsFuse || (scheme === "io_uring" && ioUringOff()),
+    }, async (t) => {
+      const filesystem = await fuse(t, new Uint8Array(0), "async-dio");
+      truncateSync(filesystem.backing, 300 * MIB);
+      const { mount } = diskOn(t, kind, filesystem.file);
+      const engine = await Engine.open({ scheme });
+      undoing(t, async () => {
+        await filesystem.hold();
+        filesystem.go();
+        await engine.close();
+      });
+      const arena = await engine.arena({ bytes: 4 * MIB });
+      const views = Array.from({ length: 16 }, (_, i) => arena.alloc(PIECE_BYTES).fill(i + 1));
+      const file = await engine.openFile(path.join(mount, "file"), "w+");
+      assert.equal(file.direct, true);
+      await filesystem.hold("read", "write");
+      const inPieces = <T>(call: (view: Uint8Array, position: number) => Promise<T>): Promise<unknown> =>
+        inTurns(filesystem, Promise.all(views.map((view, i) => call(view, i * PIECE_BYTES))));
+      // Where there are no blocks yet, then where there are.
+      await inPieces((view, position) => file.write(view, { position }));
+      await inPieces((view, position) => file.write(view, { position }));
+      await inTurns(filesystem, file.sync());
+      await inPieces(async (view, position) => {
+        await file.read(view.fill(0), { position });
+        assert.deepEqual(new Set(view), new Set([position / PIECE_BYTES + 1]));
+      });
+      await inPieces((_, position) => file.read(new Uint8Array(1000), { position: position + 7 }));
+      await inPieces((_, position) => file.write(new Uint8Array(1000), { position: position + 7 }));
+      await inTurns(filesystem, file.sync());
+      await inTurns(filesystem, file.close());
+      assert.ok(filesystem.held > 32, `${filesystem.held} requests were held`);
     });

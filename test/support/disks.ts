@@ -100,6 +100,15 @@ export function squashfs(t: TestContext, files: Readonly<Record<string, Uint8Arr
   return mounted(t, "-o", "loop", file);
 }
 
+/** A filesystem on a loop device over this file, which is read and written around its page cache. */
+export function diskOn(t: TestContext, filesystem: "btrfs" | "ext4" | "xfs", file: string): { mount: string } {
+  const args = ["--find", "--show", "--direct-io=on", file];
+  const device = execFileSync("losetup", args, { encoding: "utf8" }).trim();
+  undoingByShell(t, `losetup -d '${device}'`);
+  run(`mkfs.${filesystem}`, "-q", device);
+  return { mount: mounted(t, device) };
+}
+
 /** An ext4 whose device fails once `roomBytes` of it are written. */
 export function failingDisk(t: TestContext, bytes: number, roomBytes: number): string {
   const { device } = loopDevice(t, bytes, tmpfs(t, roomBytes));
