@@ -57,7 +57,7 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
     file: "files/transfers.js",
     from: "const usable = inArena && fits && (write || segment.copier === null);",
     to: "const usable = inArena && fits;",
-    seeds: 40,
+    seeds: 130,
     requests: 600,
     changes: MAPPED_FILE,
   },
