@@ -22,9 +22,17 @@ export function extendFile(range: Range, { file }: MemoryRequest): MemoryResult 
   const allocated = fallocate(fd, FALLOC.FALLOC_FL_KEEP_SIZE, size, end - size);
   if (allocated === 0) return inOne(range, fallocate(fd, 0, size, end - size));
   if (allocated === -ERRNO.EOPNOTSUPP) return inOne(range, extendWithoutRoom(fd, size, end));
-  // Cutting it off where it ends frees what lies behind.
-  if (fstatSync(fd).size === size) ftruncateSync(fd, size);
+  if (fstatSync(fd).size === size) cutOff(fd, size);
   return inOne(range, allocated);
+}
+
+/** Cuts a file off at a size, which frees what lies behind. Its caller has an error already, and that's the one that counts. */
+function cutOff(fd: number, size: number): void {
+  try {
+    ftruncateSync(fd, size);
+  } catch {
+    // Read-only descriptors and sealed files refuse this as they refused the room: nothing lies behind their end.
+  }
 }
 
 /** Some filesystems promise room only with the length (NFS), others not at all. */
@@ -32,7 +40,7 @@ function extendWithoutRoom(fd: number, size: number, end: number): number {
   const allocated = fallocate(fd, 0, size, end - size);
   if (allocated === 0) return 0;
   if (allocated === -ERRNO.EOPNOTSUPP) ftruncateSync(fd, end);
-  else if (fstatSync(fd).size <= end) ftruncateSync(fd, size);
+  else if (fstatSync(fd).size <= end) cutOff(fd, size);
   return allocated === -ERRNO.EOPNOTSUPP ? 0 : allocated;
 }
 
