@@ -96,7 +96,7 @@ export class File extends StreamedFile {
    * To save an allocation each, `done` is called in whatever asynchronous context the loop's turn has, often another submission's: an
    * AsyncLocalStorage has another caller's store there, or none. Where that matters, hand over `AsyncResource.bind(done)`.
    */
-  submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "completed" | "queued" | "busy" {
+  submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
     if (this.held.isClosing) throw this.closedError(op);
     const write = op === "write";
     checkSubmission(op, position, done);
