@@ -254,7 +254,7 @@ export interface PressureSource {
   /** The files that are read, as `stats()` says it. */
   readonly name: string;
   read(): PressureReading;
-  /** Pages that the host's compaction looked at since it was booted, to move them. Absent: nobody can tell. */
+  /** Pages that the host's compaction looked at since it was booted, to move them; NaN where that can't be read now. Absent: nobody can tell. */
   scannedPages?(): number;
   /** Of the memory of the cgroup that met its limit last, the part that is page cache, 0 to 1. */
   cacheShare(): number;

@@ -80,7 +80,8 @@ class KernelPressure implements PressureSource {
   }
 
   scannedPages(): number {
-    return Number(COMPACTED.exec(readText(VMSTAT) ?? "")?.[1] ?? 0);
+    const text = readAgain(VMSTAT);
+    return text === null ? Number.NaN : Number(COMPACTED.exec(text)?.[1] ?? 0);
   }
 
   cacheShare(): number {

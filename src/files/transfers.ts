@@ -320,7 +320,7 @@ export class Transfers implements Writer {
    */
   #present(write: boolean, { buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
     const left = Math.min(byteLength, buffer.byteLength - byteOffset);
-    if (left <= 0 || (write && left < byteLength)) throw this.error(write, -EFAULT);
+    if (left < byteLength && (left <= 0 || write)) throw this.error(write, -EFAULT);
     return new Uint8Array(buffer, byteOffset, left);
   }
 
