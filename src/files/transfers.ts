@@ -467,7 +467,8 @@ export class Transfers implements Writer {
           done(-ECANCELED, 0);
           return true;
         }
-        const answer = dispatcher.accept(write, file, this.owner, direct, place, position, done, patience);
+        // Its caller has the file's turn, and keeps it: a write that came to wait for it again would wait for itself.
+        const answer = dispatcher.accept(write, file, this.owner, false, place, position, done, patience);
         if (answer === SHUT) resolve(-1);
         return answer !== BUSY;
       });

@@ -211,6 +211,8 @@ async function ownOperations({ arena, memory, opened, random, tally, goOn }: Bed
       () => "",
       (error) => {
         if (/_NO_SWAP|_NO_HUGE_PAGES|_UNSUPPORTED/.test(String(error.code))) return " (not here)";
+        // A worker may be giving back a buffer that the range touches.
+        if (error.code === "ERR_PINLESS_NOT_ALLOCATED") return " (being freed)";
         throw error;
       },
     );

@@ -23,10 +23,13 @@ export class Memory {
   readonly #words: Int32Array;
   readonly #started: number[];
 
-  /** A fresh arena. */
+  /** A fresh arena, of which all is free but the last chunk. */
   static async of(arena: Arena): Promise<Memory> {
     const all = arena.alloc(arena.bytes);
     await arena.free(all);
+    const others = arena.alloc(arena.bytes - CHUNK_BYTES);
+    arena.alloc(CHUNK_BYTES);
+    await arena.free(others);
     return new Memory(all);
   }
 
