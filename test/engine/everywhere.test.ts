@@ -254,6 +254,8 @@ async function outcomes(
     all.set(what, kind.random === true ? outcome.replace(/ [0-9a-f]{40}/g, "") : outcome);
     for (const buffer of used) await arena?.free(buffer);
   }
+  // Some tables end with close(): closed twice is an error, by node:fs too. A descriptor has no close() here.
+  await (handle as Partial<FileHandle>).close?.().catch(() => undefined);
   if (
     typeof target === "string" &&
     fs.statSync(target).isFile() &&
