@@ -1,70 +1,58 @@
-// The arrows between the layers of src/. Every layer has a list of what it may import; anything else is an error.
+// The arrows between the rooms of the packages. Every room has a list of what it may import; anything else is an error.
 // An import that is only for types counts like any other.
 
 const NODE = "node"; // node's own modules
-const NPM = "npm"; // packages, koffi excepted
+const NPM = "npm"; // packages, koffi and this workspace's own excepted
 const KOFFI = "koffi";
 
-/** Layer: [where it is, what of src/ it may import (itself included), what else it may import]. */
-const layers = {
-  core: ["core/", ["core/"]],
-  abi: ["abi/", ["abi/"]],
-  linux: ["linux/", ["linux/", "abi/", "core/"], NODE, KOFFI],
-  schemes: ["schemes/", ["schemes/", "linux/", "abi/", "core/"], NODE],
-  memory: ["memory/", ["memory/", "linux/", "abi/", "core/"], NODE],
-  events: ["events/", ["events/", "linux/", "abi/", "core/"], NODE],
-  operators: ["operators/", ["operators/", "linux/", "abi/", "core/"], NODE],
-  model: ["model/", ["model/", "abi/", "core/"]],
-  engine: [
-    "engine\\.ts$",
-    [
-      "engine\\.ts$",
-      "(arena|backing|backlog|changes|chunk-size|growth|lifetime|losses|segment)\\.ts$",
-      "files/",
-      "core/",
-    ],
+const PINLESS = "pinless/src";
+const ROOT = `${PINLESS}/(ports|host|errors|options|option-checks|stats|file-traits)\\.ts$`;
+const PROTOCOL = `${PINLESS}/protocol/`;
+const ABI = `${PINLESS}/abi/`;
+const LINUX = `${PINLESS}/linux/`;
+
+/** Room: [where it is, what of packages/ it may import (itself included), what else it may import]. */
+const rooms = {
+  protocol: [PROTOCOL, [PROTOCOL, ROOT]],
+  seam: [ROOT, [ROOT, PROTOCOL]],
+  abi: [ABI, [ABI]],
+  linux: [LINUX, [LINUX, ABI, PROTOCOL, ROOT], NODE, KOFFI],
+  schemes: [`${PINLESS}/schemes/`, [`${PINLESS}/schemes/`, LINUX, ABI, PROTOCOL, ROOT], NODE],
+  memory: [`${PINLESS}/memory/`, [`${PINLESS}/memory/`, LINUX, ABI, PROTOCOL, ROOT], NODE],
+  events: [`${PINLESS}/events/`, [`${PINLESS}/events/`, LINUX, ABI, PROTOCOL, ROOT], NODE],
+  control: [`${PINLESS}/control/`, [`${PINLESS}/control/`, LINUX, ABI, PROTOCOL, ROOT], NODE],
+  files: [`${PINLESS}/files/`, [`${PINLESS}/files/`, PROTOCOL, ROOT], NODE],
+  engine: [`${PINLESS}/engine/`, [`${PINLESS}/engine/`, `${PINLESS}/files/`, PROTOCOL, ROOT]],
+  index: [`${PINLESS}/index\\.ts$`, [`${PINLESS}/`], NODE, NPM],
+  portable: [
+    `${PINLESS}/portable\\.ts$`,
+    [`${PINLESS}/(engine|files)/`, `${PINLESS}/memory/refusals\\.ts$`, PROTOCOL, ROOT],
   ],
-  arena: [
-    "(arena|backing|backlog|changes|chunk-size|growth|lifetime|losses|segment)\\.ts$",
-    [
-      "engine\\.ts$",
-      "(arena|backing|backlog|changes|chunk-size|growth|lifetime|losses|segment)\\.ts$",
-      "files/",
-      "core/",
-    ],
-  ],
-  "default-engine": ["default-engine\\.ts$", ["engine\\.ts$", "files/", "core/"]],
-  files: ["files/", ["engine\\.ts$", "(arena|segment)\\.ts$", "files/", "core/"], NODE],
-  simulate: ["simulate/", ["simulate/", "engine\\.ts$", "model/", "core/"]],
-  lab: ["lab/", ["lab/", "simulate/", "model/", "core/"], NODE],
-  // One file of linux/ beside the index: laying memory out badly is nothing that the package offers.
-  bench: ["bench/", ["bench/", "index\\.ts$", "linux/placement\\.ts$"], NODE, NPM],
-  doctor: ["doctor/", ["doctor/", "index\\.ts$", "bench/", "schemes/", "linux/", "abi/", "core/"], NODE],
-  cli: ["cli/", ["cli/", "index\\.ts$", "bench/", "doctor/", "operators/", "simulate/", "lab/"], NODE, NPM],
-  index: [
-    "index\\.ts$",
-    [
-      "(default-)?engine\\.ts$",
-      "(arena|backing)\\.ts$",
-      "files/",
-      "core/",
-      "abi/",
-      "linux/",
-      "schemes/",
-      "memory/",
-      "events/",
-      "operators/",
-    ],
+  internal: [`${PINLESS}/internal\\.ts$`, [`${PINLESS}/(control|schemes)/`, LINUX, ABI, PROTOCOL, ROOT]],
+  command: ["cli/src/command/", ["cli/src/command/"], NODE, NPM],
+  bench: ["cli/src/bench/", ["cli/src/(bench|command)/", "pinless/dist/(index|internal)\\."], NODE, NPM],
+  doctor: ["cli/src/doctor/", ["cli/src/(doctor|bench)/", "pinless/dist/(index|internal)\\."], NODE],
+  "cli-control": ["cli/src/control/", ["cli/src/control/", "pinless/dist/(index|internal)\\."], NODE],
+  cli: ["cli/src/(commands/|main\\.ts$)", ["cli/src/", "pinless/dist/(index|internal)\\."], NODE, NPM],
+  model: ["lab/src/model/", ["lab/src/model/", "pinless/dist/portable\\."]],
+  simulate: ["lab/src/simulate/", ["lab/src/(simulate|model)/", "pinless/dist/portable\\."]],
+  check: ["lab/src/check/", ["lab/src/(check|proposal|model)/", "pinless/dist/portable\\."]],
+  proposal: ["lab/src/proposal/", ["lab/src/(check|proposal|model)/", "pinless/dist/portable\\."]],
+  "what-if": ["lab/src/what-if/", ["lab/src/(what-if|simulate|model)/", "pinless/dist/portable\\."]],
+  mutants: ["lab/src/mutants/", ["lab/src/", "pinless/dist/portable\\."], NODE],
+  "lab-commands": [
+    "lab/src/(commands/|main\\.ts$)",
+    ["lab/src/", "pinless/dist/portable\\.", "cli/dist/command/index\\."],
     NODE,
     NPM,
   ],
 };
 
-const anyOf = (paths) => `^src/(${paths.join("|")})`;
+const anyOf = (paths) => `^packages/(${paths.join("|")})`;
 const PACKAGE = "(^|/)node_modules/";
 const KOFFI_PACKAGE = "(^|/)node_modules/(koffi|@koromix)/";
 
-const arrows = Object.entries(layers).flatMap(([name, [path, inside, ...others]]) => {
+const arrows = Object.entries(rooms).flatMap(([name, [path, inside, ...others]]) => {
   const from = { path: anyOf([path]) };
   const rules = [
     {
@@ -92,7 +80,7 @@ const arrows = Object.entries(layers).flatMap(([name, [path, inside, ...others]]
   return rules;
 });
 
-const everyLayer = anyOf(Object.values(layers).map(([path]) => path));
+const everyRoom = anyOf(Object.values(rooms).map(([path]) => path));
 
 module.exports = {
   forbidden: [
@@ -100,9 +88,19 @@ module.exports = {
     { name: "no-cycles", severity: "error", from: {}, to: { circular: true } },
     { name: "no-orphans", severity: "error", from: { orphan: true }, to: {} },
     { name: "no-unresolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
-    // A file outside every layer would have no rules at all. It imports something or is imported, or it is an orphan.
-    { name: "file-without-a-layer", severity: "error", from: { path: "^src/", pathNot: everyLayer }, to: {} },
-    { name: "file-without-a-layer", severity: "error", from: {}, to: { path: "^src/", pathNot: everyLayer } },
+    // A file outside every room would have no rules at all. It imports something or is imported, or it is an orphan.
+    {
+      name: "file-without-a-room",
+      severity: "error",
+      from: { path: "^packages/[a-z]+/src/", pathNot: everyRoom },
+      to: {},
+    },
+    {
+      name: "file-without-a-room",
+      severity: "error",
+      from: {},
+      to: { path: "^packages/[a-z]+/src/", pathNot: everyRoom },
+    },
   ],
   options: {
     doNotFollow: { path: "(^|/)node_modules/" },

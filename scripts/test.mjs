@@ -46,12 +46,13 @@ console.log();
 const options = process.argv.slice(2).filter((arg) => arg.startsWith("-"));
 const filters = process.argv.slice(2).filter((arg) => !/^[-!]/.test(arg));
 // Node 20 takes no globs, so the files are listed here.
-const files = readdirSync(path.join(root, "dist-test"), { recursive: true })
+const files = ["pinless", "cli", "lab"]
+  .map((name) => path.join("packages", name, "dist-test"))
+  .flatMap((folder) => readdirSync(path.join(root, folder), { recursive: true }).map((file) => path.join(folder, file)))
   .filter((file) => file.endsWith(".test.js"))
   .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
   .filter((file) => !leftOut.some((filter) => file.includes(filter.slice(1))))
-  .sort()
-  .map((file) => path.join("dist-test", file));
+  .sort();
 if (files.length === 0) {
   console.error(`no test file matches ${filters.join(" ")}`);
   process.exit(1);
@@ -82,7 +83,7 @@ function run(name, of, stdout) {
 
 // What only computes, or runs in a machine of its own, goes beside the rest, on another core; it's shown afterwards.
 const computes = (file) =>
-  /^dist-test\/(core\/|memory\/|model\/|simulate\/|cli\/(check|simulate)|hazards\/(huge-pages|numa))/.test(file);
+  /^packages\/(lab\/|pinless\/dist-test\/(protocol\/|memory\/|hazards\/(huge-pages|numa)))/.test(file);
 const groups = [files.filter((file) => !computes(file)), files.filter(computes)].filter((group) => group.length > 0);
 const said = path.join(temporary, "said");
 const output = openSync(said, "w");

@@ -1,0 +1,147 @@
+// Leases beside registrations for life and requests that pin for themselves, with all of an arena in use: random reads into random buffers.
+//
+//   npm run bench:leases -- [--gib 0.25,2,8] [--pages huge|small] [--block 4096] [--depth 64] [--seconds 3] [--rounds 5] [--file FILE]
+//
+// A process a run, one after the other, in turns: medians, and the ratios of each round. As root on a zram disk with ext4, as bench:engine;
+// otherwise give it a file. --lease JSON has options of the leases.
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { zramFile } from "./zram.mjs";
+
+const PINS = ["lease", "lifetime", "per-io"];
+const WARM_UP_MS = 2000;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    gib: { type: "string", default: "0.25,2,8" },
+    pages: { type: "string", default: "huge" },
+    block: { type: "string", default: "4096" },
+    depth: { type: "string", default: "64" },
+    seconds: { type: "string", default: "3" },
+    rounds: { type: "string", default: "5" },
+    file: { type: "string" },
+    lease: { type: "string", default: "{}" },
+    uid: { type: "string" },
+  },
+});
+
+if (positionals[0] === "run") await run(JSON.parse(positionals[1]));
+else compare();
+
+/** One load in a process of its own; its figures go to standard output. */
+async function run({ path, pin, bytes, pages, block, depth, ms, lease }) {
+  const { Engine } = await import("../packages/pinless/dist/index.js");
+  const engine = await Engine.open({ scheme: "io_uring", pin, depth, lease });
+  const arena = await engine.arena({ bytes, hugePages: pages === "huge" });
+  const file = await engine.openFile(path, "r");
+  const slabs = Array.from({ length: Math.floor(bytes / (2 << 20)) }, () => arena.alloc(2 << 20));
+  const blocks = Math.floor(statSync(path).size / block);
+  let random = 12345;
+  const below = (n) => {
+    random = (Math.imul(random, 1664525) + 1013904223) >>> 0;
+    return Math.floor((random / 2 ** 32) * n);
+  };
+  // As many buffers as there are requests would be a few chunks only: these are all over the arena.
+  const perSlab = Math.min(16, (2 << 20) / block);
+  const buffers = slabs.flatMap((slab) =>
+    Array.from({ length: perSlab }, (_, i) => slab.subarray((i * slab.length) / perSlab).subarray(0, block)),
+  );
+  let running = true;
+  let done = 0;
+  let flying = 0;
+  const ended = (errno, got) => {
+    if (errno !== 0 || got !== block) throw new Error(`errno ${errno}, ${got} bytes`);
+    done++;
+    flying--;
+    if (running) submit();
+  };
+  const submit = () => {
+    flying++;
+    if (file.submit("read", buffers[below(buffers.length)], below(blocks) * block, ended) !== "queued")
+      throw new Error("the engine has no room for its own depth");
+  };
+  const sleep = (time) => new Promise((resolve) => setTimeout(resolve, time));
+  for (let i = 0; i < depth; i++) submit();
+  await sleep(WARM_UP_MS);
+  const before = engine.stats().leases;
+  const perIoBefore = engine.stats().perIo;
+  done = 0;
+  const cpu = process.cpuUsage();
+  const began = performance.now();
+  await sleep(ms);
+  const wall = performance.now() - began;
+  const reads = done;
+  const used = process.cpuUsage(cpu);
+  const { leases, perIo, degraded } = engine.stats();
+  running = false;
+  while (flying > 0) await sleep(1);
+  await engine.close();
+  const figures = {
+    reads: reads / (wall / 1000),
+    cpuUs: (used.user + used.system) / reads,
+    leased: 1 - (perIo - perIoBefore) / reads,
+    taken: (leases.taken - before.taken) / (wall / 1000),
+    gib: leases.bytes / 2 ** 30,
+    degraded,
+  };
+  process.stdout.write(JSON.stringify(figures));
+}
+
+function compare() {
+  const folder = mkdtempSync(join(tmpdir(), "pinless-bench-"));
+  const scratch = values.file === undefined ? zramFile(folder) : { path: values.file, remove: () => {} };
+  process.once("exit", () => {
+    scratch.remove();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(130));
+  for (const gib of values.gib.split(",").map(Number)) console.table(rowsOf(gib, scratch.path));
+}
+
+function rowsOf(gib, path) {
+  const found = Object.fromEntries(PINS.map((pin) => [pin, []]));
+  for (let round = 0; round < Number(values.rounds); round++) {
+    for (const pin of PINS) {
+      const load = {
+        path,
+        pin,
+        bytes: gib * 2 ** 30,
+        pages: values.pages,
+        block: Number(values.block),
+        depth: Number(values.depth),
+        ms: Number(values.seconds) * 1000,
+        lease: pin === "lease" ? JSON.parse(values.lease) : {},
+      };
+      const args = [fileURLToPath(import.meta.url), "run", JSON.stringify(load)];
+      const as = values.uid === undefined ? {} : { uid: Number(values.uid) };
+      found[pin].push(JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8", ...as })));
+    }
+  }
+  const of = (pin, field) => found[pin].map((each) => each[field]);
+  const ratio = (pin, other, field) => median(of(pin, field).map((value, i) => value / of(other, field)[i])).toFixed(3);
+  return Object.fromEntries(
+    PINS.map((pin) => [
+      `${gib} GiB, ${values.pages} pages, ${pin}`,
+      {
+        "reads/s": Math.round(median(of(pin, "reads"))),
+        "of lifetime": ratio(pin, "lifetime", "reads"),
+        "of per-io": ratio(pin, "per-io", "reads"),
+        "CPU of lifetime": ratio(pin, "lifetime", "cpuUs"),
+        "CPU of per-io": ratio(pin, "per-io", "cpuUs"),
+        "by a lease": median(of(pin, "leased")).toFixed(2),
+        "taken/s": Math.round(median(of(pin, "taken"))),
+        "GiB leased": median(of(pin, "gib")).toFixed(2),
+      },
+    ]),
+  );
+}
+
+function median(list) {
+  return [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
+}

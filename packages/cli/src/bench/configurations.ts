@@ -1,0 +1,88 @@
+/** What runs side by side. */
+
+import type { ArenaOptions, PinMode, SchemeName } from "pinless";
+
+/** One row: a way to read a file, in a process of its own. */
+export interface Configuration {
+  readonly name: string;
+  /** As a table has room for it. */
+  readonly label: string;
+  /** What about it isn't obvious. */
+  readonly note: string;
+  readonly reads: EngineReads | NodeReads;
+}
+
+export type Pages = "huge" | "small";
+
+export interface EngineReads {
+  readonly by: "engine";
+  readonly scheme: SchemeName;
+  readonly pin: PinMode;
+  /** What the arena is made of, as far as the machine has it. */
+  readonly pages: Pages;
+}
+
+export interface NodeReads {
+  readonly by: "node:fs";
+  /** O_DIRECT, or through the page cache. */
+  readonly direct: boolean;
+}
+
+/** Huge pages that aren't inherited are the engine's own way; small ones that are, what a program gets that just maps memory. */
+export function arenaOptions({ pages }: EngineReads): Omit<ArenaOptions, "bytes"> {
+  return pages === "huge" ? {} : { hugePages: false, inherit: true };
+}
+
+function uring(pin: PinMode, pages: Pages, note: string): Configuration {
+  const small = pages === "small";
+  return {
+    name: `io_uring × ${pin}${small ? ", small pages" : ""}`,
+    label: `${pin}${small ? ", small" : ""}`,
+    note: `io_uring: ${note}; ${small ? "small pages, inherited on fork" : "huge pages, MADV_DONTFORK"}`,
+    reads: { by: "engine", scheme: "io_uring", pin, pages },
+  };
+}
+
+export const LEASE = uring("lease", "huge", "registered while I/O needs it");
+export const LEASE_SMALL = uring("lease", "small", "the same");
+/** The same arena as the lease's: only the pin is another, so this is the one that speed is compared with. */
+export const LIFETIME = uring("lifetime", "huge", "registered for ever");
+export const LIFETIME_SMALL = uring("lifetime", "small", "registered for ever, as programs do");
+export const PER_IO = uring("per-io", "huge", "never registered: pages looked up for each request");
+const PER_IO_SMALL = uring("per-io", "small", "the same");
+
+export const CONFIGURATIONS: readonly Configuration[] = [
+  LEASE,
+  LEASE_SMALL,
+  LIFETIME,
+  LIFETIME_SMALL,
+  PER_IO,
+  PER_IO_SMALL,
+  {
+    name: "aio × per-io",
+    label: "aio",
+    note: "Linux AIO; huge pages, MADV_DONTFORK",
+    reads: { by: "engine", scheme: "aio", pin: "per-io", pages: "huge" },
+  },
+  {
+    name: "direct × per-io",
+    label: "direct",
+    note: "O_DIRECT calls on libuv's threads; huge pages, MADV_DONTFORK",
+    reads: { by: "engine", scheme: "direct", pin: "per-io", pages: "huge" },
+  },
+  {
+    name: "node:fs, page cache",
+    label: "node:fs, cached",
+    note: "FileHandle.read from the page cache: no disk is asked",
+    reads: { by: "node:fs", direct: false },
+  },
+  {
+    name: "node:fs, O_DIRECT",
+    label: "node:fs, O_DIRECT",
+    note: "FileHandle.read around the page cache, by libuv's threads",
+    reads: { by: "node:fs", direct: true },
+  },
+];
+
+/** Why a matrix of schemes and pin modes has holes. */
+export const NO_OTHER_PINS = "aio and direct register nothing: per-io is the only pin mode that they have";

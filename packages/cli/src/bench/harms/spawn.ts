@@ -1,0 +1,63 @@
+/** What buffers cost whoever starts a child process. */
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { probe } from "pinless";
+import type { Configuration } from "../configurations.js";
+import type { SpawnFigures } from "../report-schema.js";
+import { cut, openEngine, spread } from "../subject.js";
+import type { SpawnTask, Target } from "../worker-protocol.js";
+
+/** Where one takes half a second, a few say enough. */
+const MIN_SPAWNS = 3;
+const SPAWNS_LAST_MS = 1500;
+const REQUEST_BYTES = 128 << 10;
+
+/** How long starting a child process stops the event loop when there are so many buffers, which were read into just before. */
+export async function timeSpawn(configuration: Configuration, target: Target, task: SpawnTask): Promise<SpawnFigures> {
+  const { reads } = configuration;
+  if (reads.by === "node:fs") {
+    const PIECE_BYTES = 64 << 20;
+    const kept = Array.from({ length: task.bytes / PIECE_BYTES }, () => Buffer.alloc(PIECE_BYTES, 1));
+    const samplesMs = await spawnTimes(task.times, async () => {});
+    const bufferBytes = kept.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return { ...spawnFigures(samplesMs), bufferBytes, pinnedBytes: 0, degraded: [] };
+  }
+  const subject = await openEngine(reads, target, task.bytes);
+  try {
+    const buffers = cut(subject.arena, REQUEST_BYTES);
+    let pinnedBytes = 0;
+    const samplesMs = await spawnTimes(task.times, async (turn) => {
+      // Another part of the arena each time; twice, since a chunk gets its lease with the second use.
+      const some = spread(buffers.slice(turn).concat(buffers.slice(0, turn)), 256);
+      for (let i = 0; i < 2; i++)
+        await Promise.all(some.map((buffer, n) => subject.file.read(buffer, { position: n * REQUEST_BYTES })));
+      pinnedBytes = Math.max(pinnedBytes, (await probe()).pinnedBytes);
+    });
+    const { degraded } = subject.engine.stats();
+    return { ...spawnFigures(samplesMs), bufferBytes: task.bytes, pinnedBytes, degraded };
+  } finally {
+    await subject.close();
+  }
+}
+
+async function spawnTimes(times: number, before: (turn: number) => Promise<void>): Promise<readonly number[]> {
+  const samplesMs: number[] = [];
+  const began = performance.now();
+  for (let turn = 0; turn <= times; turn++) {
+    if (turn > MIN_SPAWNS && performance.now() - began > SPAWNS_LAST_MS) break;
+    await before(turn);
+    const spawned = performance.now();
+    const child = spawn("true", { stdio: "ignore" });
+    const ms = performance.now() - spawned;
+    await once(child, "exit");
+    // The first one loads what Node needs for it.
+    if (turn > 0) samplesMs.push(Math.round(ms * 1000) / 1000);
+  }
+  return samplesMs;
+}
+
+function spawnFigures(samplesMs: readonly number[]): Pick<SpawnFigures, "medianMs" | "samplesMs"> {
+  const sorted = [...samplesMs].sort((a, b) => a - b);
+  return { medianMs: sorted[Math.floor(sorted.length / 2)]!, samplesMs };
+}

@@ -1,0 +1,52 @@
+/**
+ * Where the kernel takes this process's memory from. For the bench only, which has to lay memory out badly on purpose: an engine has no use
+ * for any of it.
+ */
+
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { addressOf, loadLibc, PRCTL, prctl, setAffinity } from "pinless/internal";
+
+/**
+ * While it's on, nothing that this process touches becomes a huge page, also where transparent_hugepage/enabled is "always". What is there
+ * already stays as it is. False: the kernel refused.
+ */
+export async function smallPagesOnly(on: boolean): Promise<boolean> {
+  await loadLibc();
+  return prctl(PRCTL.PR_SET_THP_DISABLE, on ? 1 : 0) === 0;
+}
+
+/**
+ * This thread, and those that it starts from now on, stay on one processor. Every processor keeps what was freed on it for itself (up to an
+ * eighth of a zone), so pages that are freed on one aren't the next ones on another. False: the kernel refused.
+ */
+export async function stayOnOneProcessor(): Promise<boolean> {
+  await loadLibc();
+  const allowed = /^Cpus_allowed_list:\s*(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+  return setAffinity(Number(allowed)) === 0;
+}
+
+const PAGE_BYTES = 4096;
+const PAGEMAP_ENTRY_BYTES = 8;
+const BLOCK_PAGES = (2 << 20) / PAGE_BYTES;
+
+/** In how many areas of 2 MiB of the machine's memory the pages of a view lie. 0 without root: only it sees where pages are. */
+export function blocksOf(view: Uint8Array): number {
+  const firstPage = Math.floor((addressOf(view.buffer) + view.byteOffset) / PAGE_BYTES);
+  const bytes = new Uint8Array(Math.ceil(view.byteLength / PAGE_BYTES) * PAGEMAP_ENTRY_BYTES);
+  const fd = openSync("/proc/self/pagemap", "r");
+  try {
+    let at = 0;
+    for (let got = -1; got !== 0 && at < bytes.length; at += got)
+      got = readSync(fd, bytes, at, bytes.length - at, firstPage * PAGEMAP_ENTRY_BYTES + at);
+  } finally {
+    closeSync(fd);
+  }
+  const words = new Uint32Array(bytes.buffer);
+  const blocks = new Set<number>();
+  for (let i = 0; i < words.length; i += 2) {
+    // Bits 0 to 54 are the frame's number, bit 63 says that there is one.
+    const frame = (words[i + 1]! & 0x7fffff) * 2 ** 32 + words[i]!;
+    if (words[i + 1]! >>> 31 === 1 && frame !== 0) blocks.add(Math.floor(frame / BLOCK_PAGES));
+  }
+  return blocks.size;
+}

@@ -1,0 +1,138 @@
+/** The file that is read, and the swap that memory can go to; both made where they are missing. */
+
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { accessSync, closeSync, constants, openSync, readSync, statfsSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { BenchError } from "./bench-error.js";
+import { MIN_FILE_BYTES } from "./harms/losses.js";
+import type { Target } from "./worker-protocol.js";
+
+const MIB = 1 << 20;
+const SWAP_BYTES = 96 * MIB;
+
+/** What is asked of the scratch process. */
+export interface ScratchOrder {
+  readonly directory: string;
+  /** 0: none is wanted. */
+  readonly fileBytes: number;
+  readonly swapBytes: number;
+}
+
+export interface ScratchMade {
+  readonly path: string;
+  /** Why there is no swap, or null. */
+  readonly noSwap: string | null;
+}
+
+export interface Scratch {
+  readonly target: Omit<Target, "filesystem">;
+  readonly swap: "active" | "temporary" | "none";
+  readonly noSwap: string | null;
+  /** Undoes all of it; resolves once that's done. */
+  close(): Promise<void>;
+}
+
+/** `file`: an existing one to read instead of a scratch file. Throws `BenchError`. */
+export async function prepareScratch(
+  file: string | null,
+  wantedBytes: number,
+  swapActive: boolean,
+  signal: AbortSignal,
+): Promise<Scratch> {
+  const given = file === null ? null : existing(file);
+  const root = process.geteuid?.() === 0;
+  const wantsSwap = !swapActive && root;
+  const noSwap = swapActive || root ? null : "no swap: run as root, or swapon one";
+  const swap = swapActive ? "active" : "none";
+  if (given !== null && !wantsSwap) return { target: given, swap, noSwap, close: async () => {} };
+  const directory = scratchDirectory();
+  let order: ScratchOrder;
+  try {
+    order = orderFor(directory, given === null ? wantedBytes : 0, wantsSwap ? SWAP_BYTES : 0);
+  } catch (error) {
+    // Without a scratch file only the swap file needs the space, and there's a run without one.
+    if (given === null || !(error instanceof BenchError)) throw error;
+    return { target: given, swap, noSwap: `no swap: ${error.message}`, close: async () => {} };
+  }
+  const keeper = fork(new URL("./scratch-process.js", import.meta.url), [], {
+    detached: true,
+    execArgv: [],
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  const close = async (): Promise<void> => {
+    if (keeper.exitCode !== null || keeper.signalCode !== null) return;
+    const gone = once(keeper, "exit");
+    if (keeper.connected) keeper.disconnect();
+    await gone;
+  };
+  try {
+    const gone = once(keeper, "exit", { signal }).then(() => ({ error: "the process that makes it ended" }));
+    keeper.send(order);
+    const answer = once(keeper, "message", { signal }).then(([message]) => message as ScratchMade | { error: string });
+    const made = await Promise.race([answer, gone]);
+    if ("error" in made) throw new BenchError(`a scratch file can't be made in ${directory}: ${made.error}`);
+    const temporary = order.swapBytes > 0 && made.noSwap === null;
+    const noRoom = wantsSwap && order.swapBytes === 0 ? `no swap: no room for it in ${directory}` : null;
+    return {
+      target: given ?? { path: made.path, bytes: order.fileBytes, numbered: true },
+      swap: temporary ? "temporary" : swap,
+      noSwap: made.noSwap ?? noRoom ?? noSwap,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function scratchDirectory(): string {
+  return process.env.PINLESS_SCRATCH ?? tmpdir();
+}
+
+/** Why there can't be a scratch file, or null; nothing is written. */
+export function whyNoScratch(): { readonly directory: string; readonly why: string | null } {
+  const directory = scratchDirectory();
+  try {
+    orderFor(directory, MIN_FILE_BYTES, 0);
+    return { directory, why: null };
+  } catch (error) {
+    if (error instanceof BenchError) return { directory, why: error.message };
+    throw error;
+  }
+}
+
+/** As large as wanted, or what the disk has room for. */
+function orderFor(directory: string, wantedBytes: number, swapBytes: number): ScratchOrder {
+  try {
+    if (!statSync(directory).isDirectory()) throw new BenchError(`the scratch space ${directory} isn't a directory`);
+    accessSync(directory, constants.W_OK | constants.X_OK);
+    const { bavail, bsize } = statfsSync(directory);
+    const roomBytes = Math.floor((bavail * bsize) / 2 / (4 * MIB)) * 4 * MIB;
+    if (roomBytes < MIN_FILE_BYTES)
+      throw new BenchError(`the scratch space ${directory} is full: set PINLESS_SCRATCH to a directory with room`);
+    const fileBytes = Math.min(wantedBytes, roomBytes);
+    return { directory, fileBytes, swapBytes: fileBytes + swapBytes > roomBytes * 2 - 4 * MIB ? 0 : swapBytes };
+  } catch (error) {
+    if (error instanceof BenchError) throw error;
+    throw new BenchError(
+      `the scratch space can't be used: ${(error as Error).message}; set PINLESS_SCRATCH to a directory you can write`,
+    );
+  }
+}
+
+function existing(path: string): Scratch["target"] {
+  try {
+    const stat = statSync(path);
+    if (stat.isDirectory()) throw new BenchError(`${path} is a directory: --file takes a file`);
+    if (!stat.isFile()) throw new BenchError(`${path} isn't a regular file`);
+    if (stat.size < MIN_FILE_BYTES)
+      throw new BenchError(`${path} is too small: ${stat.size} bytes, where ${MIN_FILE_BYTES} are needed`);
+    const fd = openSync(path, "r");
+    readSync(fd, new Uint8Array(1));
+    closeSync(fd);
+    return { path, bytes: stat.size, numbered: false };
+  } catch (error) {
+    throw error instanceof BenchError ? error : new BenchError((error as Error).message);
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * The slices of a load. What they read by stays open from one to the next: opening is as long as a slice, and a program that has just opened
+ * its files isn't what is to be measured. Storms have an engine of their own, since they leave broken registrations behind.
+ */
+
+import type { RecordableHistogram } from "node:perf_hooks";
+import { measure, readByEngine, readByNode } from "./bench-load.js";
+import type { Configuration, EngineReads, NodeReads } from "./configurations.js";
+import { newTallies, startStorm, stormFigures } from "./harms/storm.js";
+import { latencyFigures, Meter, newLatency } from "./meter.js";
+import type { LoadFigures } from "./report-schema.js";
+import { type EngineSubject, type Layout, layOut, type NodeSubject, openEngine, openNode } from "./subject.js";
+import type { LoadTask, Target } from "./worker-protocol.js";
+
+/** Something to read by, with an arena that is laid out for it. */
+interface Opened {
+  readonly subject: EngineSubject;
+  readonly layout: Layout;
+}
+
+const engines = new Map<"quiet" | "storm", Promise<Opened>>();
+const nodes = new Map<number, Promise<NodeSubject>>();
+const latencies = new Map<string, RecordableHistogram>();
+const tallies = newTallies();
+
+export async function slice(reads: Configuration["reads"], target: Target, task: LoadTask): Promise<LoadFigures> {
+  const key = `${task.requestBytes} ${task.storm !== null}`;
+  const first = !latencies.has(key);
+  const latency = latencies.get(key) ?? newLatency();
+  latencies.set(key, latency);
+  const warmMs = first ? task.firstWarmMs : task.warmMs;
+  const warmed = { ...task, warmMs };
+  return reads.by === "engine"
+    ? sliceByEngine(reads, target, warmed, latency)
+    : sliceByNode(reads, target, warmed, latency);
+}
+
+async function sliceByEngine(
+  reads: EngineReads,
+  target: Target,
+  { requestBytes, warmMs, ms, storm }: LoadTask,
+  latency: RecordableHistogram,
+): Promise<LoadFigures> {
+  const { subject, layout } = await openedEngine(reads, target, storm === null ? "quiet" : "storm");
+  const { arena, file } = subject;
+  const buffers = layout.buffers.get(requestBytes);
+  if (buffers === undefined) throw new Error(`there are no buffers of ${requestBytes} bytes`);
+  const meter = new Meter(target, requestBytes, buffers, latency);
+  const reading = readByEngine(subject.engine, file, buffers, meter);
+  const blowing = storm === null ? null : startStorm(arena, layout.chunks, storm.everyMs, storm.noSwap, tallies);
+  const measured = await measure(reading, meter, warmMs, ms).finally(() => blowing?.stop());
+  return {
+    ...measured,
+    readsChecked: meter.readsChecked,
+    readsLost: meter.readsLost,
+    latency: latencyFigures(latency),
+    storm: storm === null ? null : stormFigures(tallies, storm.noSwap),
+    waits: storm === null ? null : tallies.waits.figures(),
+    ran: subject.ran(),
+  };
+}
+
+function openedEngine(reads: EngineReads, target: Target, forWhat: "quiet" | "storm"): Promise<Opened> {
+  const opened =
+    engines.get(forWhat) ?? openEngine(reads, target).then((subject) => ({ subject, layout: layOut(subject.arena) }));
+  engines.set(forWhat, opened);
+  return opened;
+}
+
+async function sliceByNode(
+  reads: NodeReads,
+  target: Target,
+  { requestBytes, warmMs, ms }: LoadTask,
+  latency: RecordableHistogram,
+): Promise<LoadFigures> {
+  const opening = nodes.get(requestBytes) ?? openNode(reads, target, requestBytes);
+  nodes.set(requestBytes, opening);
+  const subject = await opening;
+  const meter = new Meter(target, requestBytes, subject.buffers, latency);
+  const measured = await measure(readByNode(subject.handle, subject.buffers, meter), meter, warmMs, ms);
+  return {
+    ...measured,
+    readsChecked: meter.readsChecked,
+    readsLost: meter.readsLost,
+    latency: latencyFigures(latency),
+    storm: null,
+    waits: null,
+    ran: subject.ran(),
+  };
+}

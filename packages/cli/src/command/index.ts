@@ -1,0 +1,13 @@
+/** What commands are made of, for `pinless` and `pinless-lab`. */
+
+export { engineName } from "./engine-name.js";
+export { bold, DASH, type Grid, renderGrid, type Style, TABLE_COLUMNS, textOf, wrap } from "./grid.js";
+export { InputFileError, readInputFile } from "./input-file.js";
+export { onInterrupt } from "./interrupt.js";
+export { JsonError, parseJson } from "./json-source.js";
+export { wholeNumber } from "./number-arguments.js";
+export { complain, print, printJson } from "./output.js";
+export { whyUnwritable } from "./output-file.js";
+export { printable, printableValue } from "./printable.js";
+export { terminal, writeJson } from "./report-output.js";
+export { type Program, runProgram } from "./run-program.js";

@@ -1,0 +1,23 @@
+/** Reports of `pinless bench --json`, read from files. */
+
+import { ReportError } from "../bench/bench-error.js";
+import type { ReportFile } from "../bench/report/comparison.js";
+import { InputFileError, readInputFile } from "../command/input-file.js";
+import { JsonError, parseJson } from "../command/json-source.js";
+import { printableValue } from "../command/printable.js";
+
+const MAX_BYTES = 16 << 20;
+
+/** Throws `ReportError` for a file that can't be read, or isn't JSON. */
+export function readReportFile(path: string): ReportFile {
+  try {
+    return { path, value: printableValue(parseJson(readInputFile(path, MAX_BYTES)).value) };
+  } catch (error) {
+    if (error instanceof InputFileError) throw new ReportError("ERR_BENCH_UNREADABLE", error.message);
+    if (!(error instanceof JsonError)) throw error;
+    throw new ReportError(
+      "ERR_BENCH_NOT_A_REPORT",
+      `${path}:${error.line ?? 1}: isn't JSON: ${error.message}; pinless bench --json writes what can be compared`,
+    );
+  }
+}

@@ -1,0 +1,141 @@
+/** `pinless bench`: what pins cost on this machine, and what leases save. */
+
+import { SingleBar } from "cli-progress";
+import { Command, Option } from "commander";
+import { BenchError } from "../bench/bench-error.js";
+import { compareReports } from "../bench/report/comparison.js";
+import { renderComparison } from "../bench/report/comparison-table.js";
+import { renderReport } from "../bench/report/table.js";
+import { type Outcome, runBench } from "../bench/run-bench.js";
+import { DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS } from "../bench/sizes.js";
+import { onInterrupt } from "../command/interrupt.js";
+import { wholeNumber } from "../command/number-arguments.js";
+import { complain, print } from "../command/output.js";
+import { whyUnwritable } from "../command/output-file.js";
+import { terminal, writeJson } from "../command/report-output.js";
+import { readReportFile } from "./bench-report-file.js";
+
+const FAILED = 1;
+
+interface Flags {
+  readonly file?: string;
+  readonly json?: string;
+  readonly seconds: number;
+  readonly quick?: true;
+  readonly compare?: readonly string[];
+}
+
+export function benchCommand(version: string): Command {
+  return new Command("bench")
+    .description("What pinned buffers cost on this machine, and what leases save: every way side by side")
+    .option("--file <path>", "read this file of yours instead of a scratch file; it's never written")
+    .option("--json <file>", 'write the figures as JSON; "-" is the standard output, instead of the tables')
+    .option(
+      "--seconds <n>",
+      `about how long, ${MIN_SECONDS} to ${MAX_SECONDS}`,
+      wholeNumber(MIN_SECONDS, MAX_SECONDS),
+      DEFAULT_SECONDS,
+    )
+    .addOption(
+      new Option("--quick", "everything once and with little memory: rough figures, in 15 s to a minute").conflicts(
+        "seconds",
+      ),
+    )
+    .addOption(
+      new Option("--compare <reports...>", "no run: compare two files that --json wrote, A and B").conflicts([
+        "file",
+        "quick",
+        "seconds",
+      ]),
+    )
+    .addHelpText("after", HELP)
+    .showHelpAfterError("(try pinless bench --help)")
+    .exitOverride()
+    .action((flags: Flags, command: Command) =>
+      flags.compare === undefined ? bench(flags, version) : compare(flags, version, command),
+    );
+}
+
+const HELP = `
+Runs every scheme and pin mode, and node:fs, in turn, each in a process of its
+own: throughput and latency, alone and under a storm of memory operations; reads
+that are lost; pins that stay; how long starting a child process takes; what it
+costs to take leases again; moving pages between NUMA nodes; and, as root, the
+huge pages that the host can still get: for less than a second at a time nearly
+all of its free memory is asked for and given back.
+
+What can't run here says why, and isn't a failure; the exit code is 1 where
+something failed that should have worked.
+
+The scratch file (256 MiB) goes to $PINLESS_SCRATCH, or where temporary files
+go, and is deleted afterwards. Paging out needs swap: root gets a swap file
+beside it for the time of the run, where no swap is active.`;
+
+function compare({ compare: reports = [], json }: Flags, version: string, command: Command): void {
+  const [a, b, ...more] = reports;
+  if (a === undefined || b === undefined || more.length > 0) command.error("error: --compare takes two reports");
+  try {
+    const unwritable = whyUnwritable(json, [a, b]);
+    if (unwritable !== null) throw new BenchError(unwritable);
+    const comparison = compareReports(readReportFile(a), readReportFile(b), version);
+    if (writeJson("pinless bench", comparison, json)) print(renderComparison(comparison, terminal()));
+  } catch (error) {
+    if (error instanceof BenchError) fail(error.message);
+    else throw error;
+  }
+}
+
+async function bench(flags: Flags, version: string): Promise<void> {
+  const unwritable = whyUnwritable(flags.json, [flags.file]);
+  if (unwritable !== null) return fail(unwritable);
+  const interrupt = onInterrupt();
+  const bar = process.stderr.isTTY ? progressBar() : null;
+  try {
+    const outcome = await runBench({
+      file: flags.file ?? null,
+      seconds: flags.seconds,
+      quick: flags.quick === true,
+      version,
+      signal: interrupt.signal,
+      progress: (part, doing) => bar?.update(Math.round(part * 100), { doing }),
+    });
+    bar?.stop();
+    show(outcome, flags.json);
+    if (outcome.failures.length > 0) process.exitCode = FAILED;
+  } catch (error) {
+    bar?.stop();
+    if (interrupt.exitCode !== null) process.exitCode = interrupt.exitCode;
+    else if (error instanceof BenchError) fail(error.message);
+    else throw error;
+  } finally {
+    interrupt.stop();
+  }
+}
+
+function show({ report, failures }: Outcome, json: string | undefined): void {
+  if (writeJson("pinless bench", report, json)) print(renderReport(report, terminal()));
+  for (const failure of failures) complain("pinless bench", failure);
+}
+
+function fail(message: string): void {
+  complain("pinless bench", message);
+  process.exitCode = FAILED;
+}
+
+function progressBar(): SingleBar {
+  // A narrow terminal would wrap it into many lines.
+  const barsize = Math.max(5, Math.min(30, (process.stderr.columns ?? 80) - 36));
+  const bar = new SingleBar({
+    stream: process.stderr,
+    format: "{bar} {percentage} % {doing}",
+    barCompleteChar: "█",
+    barIncompleteChar: "░",
+    barsize,
+    hideCursor: true,
+    clearOnComplete: true,
+    // A signal is ours to handle: the bar would restore the cursor and leave the rest running.
+    gracefulExit: false,
+  });
+  bar.start(100, 0, { doing: "" });
+  return bar;
+}

@@ -1,0 +1,99 @@
+/** Findings for people: a line each with a mark, and under it what to change. */
+
+import { printable } from "../command/printable.js";
+import type { Examination, Findings } from "../doctor/examine.js";
+import { bytesText, type Finding, type Verdict } from "../doctor/finding.js";
+
+const LABELS: Readonly<Record<keyof Findings, string>> = {
+  node: "Node",
+  ioUring: "io_uring",
+  revocation: "revocation",
+  aio: "Linux AIO",
+  directIo: "O_DIRECT",
+  memlock: "memlock",
+  hugePages: "huge pages",
+  swap: "swap",
+  numa: "NUMA",
+  pressure: "pressure",
+  userfaultfd: "userfaultfd",
+  container: "container",
+  pins: "pins",
+  engine: "engine",
+  bench: "bench",
+};
+
+const MARKS: Readonly<Record<Verdict, string>> = { ok: "✓", degraded: "!", missing: "✗" };
+/** Green, yellow, red. */
+const COLORS: Readonly<Record<Verdict, number>> = { ok: 32, degraded: 33, missing: 31 };
+const LABEL_COLUMNS = Math.max(...Object.values(LABELS).map((label) => label.length));
+/** Below that what is found has a line of its own under its name. */
+const WIDE_COLUMNS = 64;
+/** A narrower terminal wraps by itself. */
+const MIN_COLUMNS = 24;
+
+export interface Style {
+  readonly columns: number;
+  readonly colors: boolean;
+}
+
+/** Text that ends with a newline; without control characters unless there are colours. */
+export function renderExamination({ path, kernel, uid, findings, canRun }: Examination, wanted: Style): string {
+  const style = { ...wanted, columns: Math.max(MIN_COLUMNS, wanted.columns) };
+  const lines = wrap(`Linux ${kernel}, uid ${uid}, direct I/O at ${path}`, style.columns, "", "  ");
+  lines.push("");
+  const said = new Set<string>();
+  for (const [name, finding] of Object.entries(findings) as [keyof Findings, Finding][]) {
+    lines.push(...findingLines(LABELS[name], finding, said, style));
+    if (name === "pins") lines.push(...processLines(findings, style));
+  }
+  const verdicts = Object.values(findings).map(({ verdict }) => verdict);
+  const lacking = verdicts.filter((verdict) => verdict !== "ok").length;
+  const end = canRun ? "pinless runs here" : "pinless bench can't run here";
+  lines.push("", ...wrap(`${end}; ${lacking} of ${verdicts.length} findings could be better`, style.columns, "", "  "));
+  return `${lines.map((line) => line.trimEnd()).join("\n")}\n`;
+}
+
+/** A remedy that was said already isn't said again. */
+function findingLines(label: string, { verdict, found, remedies }: Finding, said: Set<string>, style: Style): string[] {
+  const wide = style.columns >= WIDE_COLUMNS;
+  const mark = style.colors ? `\x1b[${COLORS[verdict]}m${MARKS[verdict]}\x1b[39m` : MARKS[verdict];
+  const indent = " ".repeat(wide ? LABEL_COLUMNS + 3 : 2);
+  const [first = "", ...rest] = wrap(found, style.columns, indent, indent);
+  const head = wide ? `${mark} ${label.padEnd(LABEL_COLUMNS)} ${first.trimStart()}` : `${mark} ${label}`;
+  const lines = wide ? [head, ...rest] : [head, first, ...rest];
+  for (const remedy of remedies) {
+    if (said.has(remedy)) continue;
+    said.add(remedy);
+    lines.push(...wrap(remedy, style.columns, `${indent}→ `, `${indent}  `));
+  }
+  return lines;
+}
+
+function processLines({ pins }: Findings, { columns }: Style): string[] {
+  const indent = " ".repeat(columns >= WIDE_COLUMNS ? LABEL_COLUMNS + 3 : 2);
+  return pins.processes.flatMap(({ pid, name, uid, user, pinnedBytes }) =>
+    wrap(`${bytesText(pinnedBytes)} by ${name}, pid ${pid}, ${user ?? `uid ${uid}`}`, columns, indent, `${indent}  `),
+  );
+}
+
+/** Names of processes and paths may have anything in them; a word that's longer than a line is cut into pieces. */
+function wrap(text: string, columns: number, first: string, indent: string): string[] {
+  const lines: string[] = [];
+  let line = first;
+  let empty = true;
+  for (const word of printable(text).split(" ")) {
+    if (!empty && line.length + 1 + word.length > columns) {
+      lines.push(line);
+      line = indent;
+      empty = true;
+    }
+    line += empty ? word : ` ${word}`;
+    empty = false;
+    while (line.length > columns) {
+      lines.push(line.slice(0, columns));
+      line = indent + line.slice(columns);
+    }
+  }
+  lines.push(line);
+  return lines;
+}

@@ -1,0 +1,163 @@
+/** `pinless release`: takes the pins of running processes away. */
+
+import { statSync } from "node:fs";
+import { Command } from "commander";
+import { processNumber, seconds } from "../command/number-arguments.js";
+import { complain, print, printJson } from "../command/output.js";
+import {
+  Connection,
+  type ReleaseAnswer,
+  reachableProcesses,
+  type SocketPlace,
+  socketsOf,
+  Unreachable,
+  within,
+} from "../control/client.js";
+
+const FAILED = 1;
+const DEFAULT_SECONDS = 10;
+/** A timer of Node's takes no more. */
+const MAX_SECONDS = 2_000_000;
+/** Of each user. Descriptors are what limits it. */
+const PROCESSES_AT_ONCE = 8;
+/** Of each process. */
+const THREADS_AT_ONCE = 4;
+
+interface Flags {
+  readonly all?: true;
+  readonly json?: true;
+  readonly timeout: number;
+}
+
+interface ReleasedEngine {
+  readonly pid: number;
+  readonly thread: number;
+  readonly engine: number;
+  readonly scheme: string;
+  readonly pin: string;
+  readonly leases: number;
+  readonly bytes: number;
+}
+
+interface Failure {
+  readonly pid: number;
+  readonly code: string;
+  readonly message: string;
+}
+
+export function releaseCommand(): Command {
+  return new Command("release")
+    .description("Have running processes give their leases back, now")
+    .argument("[pid...]", "the processes", processNumbers)
+    .option("--all", "every process of yours that has an engine; for root: everybody's")
+    .option("--json", "write what was released, and what failed, as JSON")
+    .option("--timeout <seconds>", "how long to wait for each", seconds(0.001, MAX_SECONDS), DEFAULT_SECONDS)
+    .addHelpText("after", HELP)
+    .showHelpAfterError("(try pinless release --help)")
+    .exitOverride()
+    .action((pids: readonly number[], flags: Flags, command: Command) => {
+      if ((flags.all === true) === pids.length > 0) command.error("error: it takes either process numbers or --all");
+      return release(pids, flags);
+    });
+}
+
+const HELP = `
+The processes are asked, over a socket that only their user and root can reach;
+no signal is sent. The answer comes once the kernel has let go of the pages. I/O
+goes on, and takes leases again when it's worth it. Registrations for life (pin
+"lifetime") are ended for good.
+
+Exit codes: 0 all released; 1 something couldn't be reached; 2 wrong usage.`;
+
+/** Commander hands over one at a time, and what there is so far. */
+function processNumbers(text: string, before: readonly number[] | undefined): readonly number[] {
+  return [...(before ?? []), processNumber(text)];
+}
+
+async function release(asked: readonly number[], { all, json, timeout }: Flags): Promise<void> {
+  const released: ReleasedEngine[] = [];
+  const failed: Failure[] = [];
+  const pids = all === true ? reachableProcesses() : [...new Set(asked)];
+  const ask = async (pid: number): Promise<void> => {
+    for (const outcome of await releaseProcess(pid, timeout)) {
+      if (!(outcome instanceof Unreachable)) released.push(...outcome);
+      // It has ended meanwhile, or only somebody's socket is named like it.
+      else if (all !== true || !["ESRCH", "ENOENT"].includes(outcome.code))
+        failed.push({ pid, code: outcome.code, message: outcome.message });
+    }
+  };
+  // A user whose processes never answer keeps only their own waiting.
+  const users = new Map<number, number[]>();
+  for (const pid of pids) users.set(userOf(pid), [...(users.get(userOf(pid)) ?? []), pid]);
+  await Promise.all([...users.values()].map((theirs) => eachOf(theirs, PROCESSES_AT_ONCE, ask)));
+  released.sort((a, b) => a.pid - b.pid || a.thread - b.thread || a.engine - b.engine);
+  failed.sort((a, b) => a.pid - b.pid);
+  if (json === true) printJson({ released, failed }, 2);
+  else {
+    for (const engine of released) print(`${lineOf(engine)}\n`);
+    for (const { pid, message } of failed) complain("pinless release", `${pid}: ${message}`);
+    if (pids.length === 0) print("no process with an engine\n");
+  }
+  if (failed.length > 0) process.exitCode = FAILED;
+}
+
+function userOf(pid: number): number {
+  return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? -1;
+}
+
+/** Works on so many at a time. */
+async function eachOf<T>(items: readonly T[], atOnce: number, act: (item: T) => Promise<void>): Promise<void> {
+  const rest = items.values();
+  const lane = async (): Promise<void> => {
+    for (const item of rest) await act(item);
+  };
+  await Promise.all(Array.from({ length: atOnce }, lane));
+}
+
+/** What each of its threads released, or why it couldn't be asked; all of them together have so many seconds. */
+async function releaseProcess(pid: number, timeout: number): Promise<(ReleasedEngine[] | Unreachable)[]> {
+  const endMs = performance.now() + timeout * 1000;
+  const outcomes: (ReleasedEngine[] | Unreachable)[] = [];
+  try {
+    await eachOf(socketsOf(pid), THREADS_AT_ONCE, async (place) => {
+      const leftMs = endMs - performance.now();
+      // The others kept it waiting for too long.
+      if (leftMs > 0) outcomes.push(await releaseThread(pid, place, leftMs, timeout));
+      else outcomes.push(new Unreachable("ETIMEDOUT", `thread ${place.thread} wasn't asked within ${timeout} s`));
+    });
+  } catch (error) {
+    outcomes.push(asUnreachable(error));
+  }
+  return outcomes;
+}
+
+async function releaseThread(
+  pid: number,
+  place: SocketPlace,
+  leftMs: number,
+  timeout: number,
+): Promise<ReleasedEngine[] | Unreachable> {
+  let connection: Connection | undefined;
+  try {
+    connection = await Connection.open(place, pid);
+    const { engines }: ReleaseAnswer = await within(leftMs, timeout, connection.release());
+    return engines.map(({ engine, scheme, pin, leases, bytes }) => {
+      return { pid, thread: place.thread, engine, scheme, pin, leases, bytes };
+    });
+  } catch (error) {
+    return asUnreachable(error);
+  } finally {
+    connection?.close();
+  }
+}
+
+/** Whatever it is, it's about one process, and the others have their turn. */
+function asUnreachable(error: unknown): Unreachable {
+  return error instanceof Unreachable ? error : new Unreachable("EPROTO", (error as Error).message);
+}
+
+function lineOf({ pid, thread, engine, scheme, pin, leases, bytes }: ReleasedEngine): string {
+  const which = `${pid}${thread === 0 ? "" : ` thread ${thread}`}${engine === 0 ? "" : ` engine ${engine}`}`;
+  const what = pin === "lifetime" ? "registrations" : "leases";
+  return `${which}: ${leases} ${what}, ${(bytes / 2 ** 20).toFixed(1)} MiB given back (${scheme}, ${pin})`;
+}

@@ -1,0 +1,106 @@
+/** `pinless top`: what a running process's engines do, once a second, or as often as one likes. */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { Command } from "commander";
+import { onInterrupt } from "../command/interrupt.js";
+import { processNumber, seconds } from "../command/number-arguments.js";
+import { complain, print, printJson } from "../command/output.js";
+import { printable } from "../command/printable.js";
+import { Unreachable } from "../control/client.js";
+import { Watched } from "../control/watched-process.js";
+import { lineOf, linesOf, type Picture } from "./top-picture.js";
+
+const FAILED = 1;
+const MIN_DELAY_SECONDS = 0.1;
+const MAX_DELAY_SECONDS = 3600;
+/** Who hasn't answered by then is shown as busy. */
+const PATIENCE_MS = 500;
+/** With --once, there is no later look. */
+const ONCE_PATIENCE_MS = 10_000;
+
+interface Flags {
+  readonly json?: true;
+  readonly once?: true;
+  /** In seconds. */
+  readonly delay: number;
+}
+
+export function topCommand(): Command {
+  return new Command("top")
+    .description("What the engines of a running process do, once a second")
+    .argument("<pid>", "the process", processNumber)
+    .option("-d, --delay <seconds>", "from one look to the next", seconds(MIN_DELAY_SECONDS, MAX_DELAY_SECONDS), 1)
+    .option("--json", "a line of JSON each time")
+    .option("--once", "one look, after watching for that long")
+    .addHelpText("after", HELP)
+    .showHelpAfterError("(try pinless top --help)")
+    .exitOverride()
+    .action(top);
+}
+
+const HELP = `
+Redrawn in place on a terminal; a line each time otherwise. It ends when the
+process does, or with Ctrl-C.
+
+Exit codes: 0 the process ended, or Ctrl-C; 1 it couldn't be reached; 2 wrong
+usage.`;
+
+async function top(pid: number, { json, once, delay }: Flags): Promise<void> {
+  const interrupt = onInterrupt();
+  const watched = new Watched(pid);
+  const screen = json !== true && once !== true && process.stdout.isTTY ? new Screen() : null;
+  const show = (picture: Picture): void => {
+    if (screen !== null) screen.draw(picture);
+    else if (json === true) printJson(picture);
+    else if (once === true) print(`${linesOf(picture, process.stdout.columns ?? 80).join("\n")}\n`);
+    else print(`${lineOf(picture)}\n`);
+  };
+  const periodMs = 1000 * delay;
+  const patienceMs = once === true ? ONCE_PATIENCE_MS : PATIENCE_MS;
+  try {
+    await watched.look(patienceMs);
+    // Looks that had to wait for a busy thread aren't made up for.
+    for (let nextMs = performance.now() + periodMs; ; nextMs = Math.max(nextMs + periodMs, performance.now())) {
+      await sleep(Math.max(0, nextMs - performance.now()), undefined, { signal: interrupt.signal });
+      const threads = await watched.look(patienceMs);
+      if (once === true && threads.some(({ silentSeconds }) => silentSeconds > 0))
+        throw new Unreachable("ETIMEDOUT", `no answer within ${ONCE_PATIENCE_MS / 1000} s: its event loop is busy`);
+      show({ time: new Date().toISOString(), pid, threads });
+      if (once === true) return;
+    }
+  } catch (error) {
+    // Ctrl-C is how one leaves.
+    if (interrupt.exitCode !== null) process.exitCode = interrupt.exitCode === INTERRUPTED ? 0 : interrupt.exitCode;
+    else if (error instanceof Unreachable) {
+      const hasEnded = error.code === "ESRCH" && watched.hasAnswered;
+      complain("pinless top", `${pid}: ${hasEnded ? "has ended" : error.message}`);
+      process.exitCode = hasEnded && once !== true ? 0 : FAILED;
+    } else throw error;
+  } finally {
+    screen?.end();
+    watched.close();
+    interrupt.stop();
+  }
+}
+
+const INTERRUPTED = 130;
+
+/** A part of the terminal that is drawn over and over, without a flicker. */
+class Screen {
+  #lines = 0;
+
+  draw(picture: Picture): void {
+    const { columns, rows } = process.stdout;
+    const lines = linesOf(picture, columns).slice(0, Math.max(1, rows - 1));
+    // What the process said of itself may have anything in it.
+    const drawn = lines.map((line) => `${printable(line)}\x1b[K\n`).join("");
+    // Up to where it began, the rest of each line cleared, and what's below.
+    const up = this.#lines > 0 ? `\x1b[${this.#lines}A` : "\x1b[?25l";
+    process.stdout.write(`${up}\r${drawn}\x1b[J`);
+    this.#lines = lines.length;
+  }
+
+  end(): void {
+    if (this.#lines > 0) process.stdout.write("\x1b[?25h");
+  }
+}

@@ -1,0 +1,223 @@
+/** The operator's side: finds a process's sockets, makes sure whose they are, and asks. */
+
+import { closeSync, constants, existsSync, lstatSync, openSync, readFileSync, readlinkSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import path from "node:path";
+import {
+  boundSockets,
+  fitsSocketName,
+  loadLibc,
+  peerOfSocket,
+  type Question,
+  type ReleaseAnswer,
+  runtimeDirectory,
+  type SocketPlace,
+  type StatsAnswer,
+  splitLines,
+  whyUntrusted,
+} from "pinless/internal";
+import { BadAnswer, readReleased, readStats, refusalOf } from "./answers.js";
+
+export type { ReleaseAnswer, SocketPlace, StatsAnswer } from "pinless/internal";
+
+/** More than the figures of all the engines of a thread. */
+const MAX_ANSWER = 1 << 20;
+
+/** Why a process can't be reached. */
+export class Unreachable extends Error {
+  override readonly name = "Unreachable";
+  readonly code: "ESRCH" | "EACCES" | "ENOENT" | "ETIMEDOUT" | "EPROTO";
+
+  constructor(code: Unreachable["code"], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+interface ProcessFacts {
+  readonly uid: number;
+  /** Its number as it counts itself, in its own namespace. */
+  readonly ownPid: number;
+}
+
+/** Null: no such process; one that has ended and isn't waited for yet is none. */
+function factsOf(pid: number): ProcessFacts | null {
+  let status: string;
+  try {
+    status = readFileSync(`/proc/${pid}/status`, "utf8");
+  } catch {
+    return null;
+  }
+  const field = (name: string): string[] => new RegExp(`^${name}:\\s*(.*)$`, "m").exec(status)?.[1]?.split(/\s+/) ?? [];
+  if (field("State")[0] === "Z" || Number(field("Tgid")[0]) !== pid) return null;
+  return { uid: Number(field("Uid")[1]), ownPid: Number(field("NSpid").at(-1) ?? pid) };
+}
+
+/** The sockets of a process, one for each thread with engines. Throws `Unreachable`. */
+export function socketsOf(pid: number): SocketPlace[] {
+  const facts = factsOf(pid);
+  if (facts === null) throw new Unreachable("ESRCH", "no such process");
+  const { uid, ownPid } = facts;
+  const me = process.geteuid!();
+  if (me !== 0 && uid !== me) throw new Unreachable("EACCES", `belongs to user ${uid}, and you're ${me}`);
+  // Anybody may bind a socket with such a name: its own are in a directory of its user's, or of ours where it has dropped its rights.
+  const places = boundSockets(pid)
+    .filter((place) => place.pid === ownPid)
+    .map((place) => ({ ...place, path: fromHere(pid, place.path) }))
+    .filter((place) => [uid, me].includes(ownerOf(path.dirname(place.path))));
+  for (const place of places) {
+    const why = whyUntrusted(path.dirname(place.path), [uid, me]);
+    if (why !== null) throw new Unreachable("EACCES", why);
+  }
+  if (places.length > 0) return places;
+  // The process itself may have found that it can't be trusted.
+  const own = uid === me && existsSync(runtimeDirectory()) ? whyUntrusted(runtimeDirectory(), [me]) : null;
+  if (own !== null) throw new Unreachable("EACCES", own);
+  throw new Unreachable("ENOENT", "isn't a pinless process, or has no engine open");
+}
+
+function ownerOf(directory: string): number {
+  try {
+    return lstatSync(directory).uid;
+  } catch {
+    // Not there any more, or behind somebody else's directory.
+    return -1;
+  }
+}
+
+/** A path of a process in another mount namespace: a container's, or a service's with a /tmp of its own. */
+function fromHere(pid: number, at: string): string {
+  try {
+    const elsewhere = readlinkSync(`/proc/${pid}/ns/mnt`) !== readlinkSync("/proc/self/ns/mnt");
+    return elsewhere ? `/proc/${pid}/root${at}` : at;
+  } catch {
+    return at;
+  }
+}
+
+/** Every process that has a socket and that this user may reach. */
+export function reachableProcesses(): number[] {
+  const me = process.geteuid!();
+  const pids = [...new Set(boundSockets("self").map(({ pid }) => pid))];
+  return pids.filter((pid) => {
+    const uid = factsOf(pid)?.uid;
+    return uid !== undefined && (me === 0 || uid === me);
+  });
+}
+
+export class Connection {
+  readonly place: SocketPlace;
+  readonly #socket: Socket;
+  readonly #waiting: { resolve: (answer: unknown) => void; reject: (error: Error) => void }[] = [];
+  #ended: Unreachable | null = null;
+
+  private constructor(place: SocketPlace, socket: Socket) {
+    this.place = place;
+    this.#socket = socket;
+    const take = splitLines(MAX_ANSWER, (line) => {
+      const answer: unknown = JSON.parse(line);
+      if (this.#waiting.length === 0) throw new BadAnswer("nobody asked");
+      this.#waiting.shift()!.resolve(answer);
+    });
+    socket.setEncoding("utf8").on("data", (text: string) => {
+      try {
+        take(text);
+      } catch (error) {
+        this.#misunderstood(error as Error);
+      }
+    });
+    socket.on("error", () => {});
+    socket.on("close", () => this.#end(new Unreachable("ESRCH", "closed its last engine, or ended")));
+  }
+
+  /** `pid`: whose the socket has to be, as the kernel says. Rejects with `Unreachable`. */
+  static async open(place: SocketPlace, pid: number): Promise<Connection> {
+    await loadLibc();
+    const socket = await connected(place.path);
+    const peer = peerOfSocket(socket);
+    if (peer?.pid !== pid) {
+      socket.destroy();
+      throw new Unreachable("EACCES", `${place.path} is process ${peer?.pid}'s`);
+    }
+    return new Connection(place, socket);
+  }
+
+  get isOpen(): boolean {
+    return this.#ended === null;
+  }
+
+  stats(): Promise<StatsAnswer> {
+    return this.#ask({ ask: "stats" }, readStats);
+  }
+
+  release(): Promise<ReleaseAnswer> {
+    return this.#ask({ ask: "release" }, readReleased);
+  }
+
+  async #ask<T>(question: Question, read: (answer: unknown) => T): Promise<T> {
+    if (this.#ended !== null) throw this.#ended;
+    this.#socket.write(`${JSON.stringify(question)}\n`);
+    const answer = await new Promise<unknown>((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    try {
+      const refusal = refusalOf(answer);
+      if (refusal === null) return read(answer);
+      throw new Unreachable("EPROTO", refusal);
+    } catch (error) {
+      if (error instanceof BadAnswer) throw this.#misunderstood(error);
+      throw error;
+    }
+  }
+
+  /** Whoever is there doesn't speak as pinless does: nothing more is asked. */
+  #misunderstood({ message }: Error): Unreachable {
+    const why = new Unreachable("EPROTO", `answered what can't be understood: ${message}`);
+    this.#end(why);
+    return why;
+  }
+
+  #end(why: Unreachable): void {
+    this.#ended ??= why;
+    this.#socket.destroy();
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#ended);
+  }
+
+  close(): void {
+    this.#end(new Unreachable("ESRCH", "the connection was closed"));
+  }
+}
+
+/** A socket of that path. Where it's longer than a socket's name may be (another mount namespace's has its root before it), by its directory. */
+async function connected(at: string): Promise<Socket> {
+  const directory = fitsSocketName(at) ? null : openSync(path.dirname(at), constants.O_RDONLY | constants.O_DIRECTORY);
+  const name = directory === null ? at : `/proc/self/fd/${directory}/${path.basename(at)}`;
+  try {
+    return await new Promise<Socket>((resolve, reject) => {
+      const connecting = connect(name, () => {
+        connecting.off("error", reject);
+        resolve(connecting);
+      });
+      connecting.once("error", reject);
+    });
+  } catch (error) {
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    if (code === "EACCES") throw new Unreachable("EACCES", message);
+    if (["ENOENT", "ECONNREFUSED"].includes(code)) throw new Unreachable("ENOENT", message);
+    throw new Unreachable("ETIMEDOUT", `its socket can't be connected to now: ${message}`);
+  } finally {
+    if (directory !== null) closeSync(directory);
+  }
+}
+
+/** Rejects after so long: the process goes on, and does what it was asked when its event loop is free. `seconds`: how long it had in all. */
+export async function within<T>(ms: number, seconds: number, answer: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const message = `no answer within ${seconds} s: its event loop is busy, and it will answer when that's free`;
+    timer = setTimeout(() => reject(new Unreachable("ETIMEDOUT", message)), ms);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,141 @@
+/** What lies around the process: Node, and the container that it may be in. */
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { readText } from "pinless/internal";
+import { bytesText, degraded, type Found, missing, ok } from "./finding.js";
+import { field, type Mount, mounts } from "./kernel-files.js";
+import type { AioFacts, RingFacts } from "./schemes.js";
+
+export interface NodeFacts {
+  readonly version: string;
+  readonly arch: string;
+  /** Whether Node's permission model is on. */
+  readonly permissionModel: boolean;
+  /** Whether koffi, the add-on that system calls go through, could be loaded. */
+  readonly addOn: boolean;
+  readonly webAssembly: boolean;
+}
+
+/** `noAddOn`: why koffi couldn't be loaded, or null. */
+export function examineNode(noAddOn: Error | null): Found<NodeFacts> {
+  const permissionModel = "permission" in process;
+  const webAssembly = "WebAssembly" in globalThis;
+  const facts = { version: process.version, arch: process.arch, permissionModel, addOn: noAddOn === null, webAssembly };
+  const said = `${process.version} ${process.arch}${permissionModel ? ", permission model on" : ""}`;
+  const lacks: string[] = [];
+  const remedies: string[] = [];
+  if (noAddOn !== null) {
+    const cause = noAddOn.cause instanceof Error ? noAddOn.cause : noAddOn;
+    lacks.push(`koffi can't be loaded: ${cause.message.split("\n")[0]}`);
+    remedies.push(
+      permissionModel
+        ? "Start node with --allow-addons and --allow-worker."
+        : "Install pinless again on this machine (npm ci): koffi's binary is a package of its own.",
+    );
+  }
+  if (!webAssembly) {
+    lacks.push("no WebAssembly, whose memory arenas are");
+    remedies.push("Start node without --jitless.");
+  }
+  if (lacks.length === 0) return { ...ok(`${said}, add-on loaded`), ...facts };
+  return { ...missing(`${said}; ${lacks.join("; ")}`, ...remedies), ...facts };
+}
+
+export interface ContainerFacts {
+  /** What points to a container, e.g. "/.dockerenv". */
+  readonly hints: readonly string[];
+  readonly seccomp: "off" | "strict" | "filter" | null;
+  readonly noNewPrivileges: boolean;
+  /** Of this process's memory cgroup and those above it; null: no limit. */
+  readonly memoryLimitBytes: number | null;
+  readonly memoryUsedBytes: number | null;
+  readonly swapLimitBytes: number | null;
+}
+
+const SECCOMP = ["off", "strict", "filter"] as const;
+
+export function examineContainer(ring: RingFacts, aio: AioFacts): Found<ContainerFacts> {
+  const status = readText("/proc/self/status") ?? "";
+  const seccomp = SECCOMP[Number(field(status, "Seccomp") ?? -1)] ?? null;
+  const hints = containerHints();
+  const cgroup = memoryCgroup();
+  const facts = { hints, seccomp, noNewPrivileges: field(status, "NoNewPrivs") === "1", ...cgroup };
+  const parts = [hints.length === 0 ? "no sign of one" : `looks like one (${hints.join(", ")})`];
+  parts.push(seccomp === "filter" ? "a seccomp filter is set" : `seccomp ${seccomp ?? "unknown"}`);
+  const { memoryLimitBytes, memoryUsedBytes } = cgroup;
+  if (memoryLimitBytes === null) parts.push("no memory limit");
+  else
+    parts.push(
+      `memory limited to ${bytesText(memoryLimitBytes)}${memoryUsedBytes === null ? "" : `, ${bytesText(memoryUsedBytes)} used`}`,
+    );
+  const found = parts.join("; ");
+  const hidden = [ring.errno, aio.errno].some((errno) => errno === "EPERM" || errno === "ENOSYS");
+  if (seccomp !== "filter" || !hidden) return { ...ok(found), ...facts };
+  const remedy =
+    "The filter may be what refuses io_uring or AIO: docker and podman take another by --security-opt seccomp=FILE, Kubernetes by securityContext.seccompProfile.";
+  return { ...degraded(found, remedy), ...facts };
+}
+
+function containerHints(): readonly string[] {
+  const hints = ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"].filter((path) => existsSync(path));
+  // Only root may read it.
+  const named = /(?:^|\0)container=([^\0]*)/.exec(readText("/proc/1/environ") ?? "")?.[1];
+  if (named !== undefined) hints.push(`container=${named}`);
+  const manager = /docker|kubepods|containerd|libpod|lxc|crio/.exec(readText("/proc/self/cgroup") ?? "")?.[0];
+  if (manager !== undefined) hints.push(`cgroup ${manager}`);
+  // A process of a PID namespace of its own has a number in each.
+  const numbers = field(readText("/proc/self/status") ?? "", "NStgid")?.split(/\s+/).length ?? 1;
+  if (numbers > 1) hints.push("PID namespace");
+  return hints;
+}
+
+type CgroupFacts = Pick<ContainerFacts, "memoryLimitBytes" | "memoryUsedBytes" | "swapLimitBytes">;
+
+const NO_CGROUP: CgroupFacts = { memoryLimitBytes: null, memoryUsedBytes: null, swapLimitBytes: null };
+
+export function memoryCgroup(): CgroupFacts {
+  // number:controllers:path; version 2 has number 0 and no controllers.
+  const lines = (readText("/proc/self/cgroup") ?? "").split("\n").map((line) => line.split(":"));
+  const old = lines.find(([, controllers = ""]) => controllers.split(",").includes("memory"));
+  const [, , path] = old ?? lines.find(([number]) => number === "0") ?? [];
+  const mount = mounts().find(({ type, options }) =>
+    old === undefined ? type === "cgroup2" : type === "cgroup" && options.includes("memory"),
+  );
+  if (path === undefined || mount === undefined) return NO_CGROUP;
+  const levels = levelsOf(mount, path);
+  const least = (of: (directory: string) => number | null): number | null => {
+    const found = levels.map(of).filter((bytes) => bytes !== null);
+    return found.length === 0 ? null : Math.min(...found);
+  };
+  const file = (name: string) => (directory: string) => limitIn(join(directory, name));
+  if (old === undefined)
+    return {
+      memoryLimitBytes: least(file("memory.max")),
+      memoryUsedBytes: file("memory.current")(levels[0]!),
+      swapLimitBytes: least(file("memory.swap.max")),
+    };
+  return {
+    memoryLimitBytes: least(file("memory.limit_in_bytes")),
+    memoryUsedBytes: file("memory.usage_in_bytes")(levels[0]!),
+    // Its limit is one for memory and swap together.
+    swapLimitBytes: least((directory) => {
+      const both = limitIn(join(directory, "memory.memsw.limit_in_bytes"));
+      return both === null ? null : both - (limitIn(join(directory, "memory.limit_in_bytes")) ?? both);
+    }),
+  };
+}
+
+/** The cgroup's directory and those above it, as far as they are mounted here. */
+function levelsOf({ root, at }: Mount, path: string): readonly string[] {
+  const below = root === "/" ? path : path.startsWith(root) ? path.slice(root.length) : "";
+  const names = below.includes("..") ? [] : below.split("/").filter((name) => name !== "");
+  return [...names.map((_, i) => join(at, ...names.slice(0, names.length - i))), at];
+}
+
+/** Bytes; null: "max", what version 1 writes for it (the largest number of pages), or no such file. */
+function limitIn(path: string): number | null {
+  const NO_LIMIT = 2 ** 62;
+  const text = readText(path)?.trim() ?? "";
+  return /^\d+$/.test(text) && Number(text) < NO_LIMIT ? Number(text) : null;
+}

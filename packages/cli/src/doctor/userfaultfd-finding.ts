@@ -1,0 +1,81 @@
+/** Whether other code's discards and unmaps can be noticed. */
+
+import { UFFD } from "pinless/internal";
+import { degraded, errnoName, type Found, missing, ok } from "./finding.js";
+import { readNumber } from "./kernel-files.js";
+import { tryUserfaultfd } from "./try-userfaultfd.js";
+
+export interface UserfaultfdFacts {
+  /** How one can be had: by the system call, by /dev/userfaultfd; null: not. */
+  readonly by: "syscall" | "device" | null;
+  /** Why the system call was refused, e.g. "EPERM". */
+  readonly errno: string | null;
+  /** sysctl vm.unprivileged_userfaultfd: 1 lets ordinary users handle the kernel's own faults too, which pinless doesn't. */
+  readonly unprivileged: number | null;
+  readonly writeProtect: boolean | null;
+  readonly writeProtectAsync: boolean | null;
+  readonly removeEvents: boolean | null;
+  readonly unmapEvents: boolean | null;
+  readonly remapEvents: boolean | null;
+  /** Whether memory could be registered for all that. */
+  readonly registers: boolean | null;
+}
+
+export const NO_USERFAULTFD_FACTS: UserfaultfdFacts = {
+  by: null,
+  errno: null,
+  unprivileged: null,
+  writeProtect: null,
+  writeProtectAsync: null,
+  removeEvents: null,
+  unmapEvents: null,
+  remapEvents: null,
+  registers: null,
+};
+
+export function examineUserfaultfd(): Found<UserfaultfdFacts> {
+  const { by, errno, features, registers } = tryUserfaultfd();
+  const has = (feature: number): boolean => (features & feature) !== 0;
+  const facts = {
+    by,
+    errno: errno === 0 ? null : errnoName(errno),
+    unprivileged: readNumber("/proc/sys/vm/unprivileged_userfaultfd"),
+    writeProtect: has(UFFD.UFFD_FEATURE_PAGEFAULT_FLAG_WP),
+    writeProtectAsync: has(UFFD.UFFD_FEATURE_WP_ASYNC),
+    removeEvents: has(UFFD.UFFD_FEATURE_EVENT_REMOVE),
+    unmapEvents: has(UFFD.UFFD_FEATURE_EVENT_UNMAP),
+    remapEvents: has(UFFD.UFFD_FEATURE_EVENT_REMAP),
+    registers: registers === 0,
+  };
+  if (by === null)
+    return {
+      ...missing(
+        `refused with ${facts.errno}`,
+        facts.errno === "ENOSYS"
+          ? "It needs a kernel with CONFIG_USERFAULTFD, or a seccomp filter that allows userfaultfd."
+          : "Allow userfaultfd in the container's seccomp filter, or let this user open /dev/userfaultfd.",
+      ),
+      ...facts,
+    };
+  const door = by === "syscall" ? "by its system call" : "by /dev/userfaultfd";
+  const names = { WP: facts.writeProtect, WP_ASYNC: facts.writeProtectAsync, REMOVE: facts.removeEvents };
+  const more = { UNMAP: facts.unmapEvents, REMAP: facts.remapEvents };
+  const all = Object.entries({ ...names, ...more });
+  const there = all.filter(([, yes]) => yes).map(([name]) => name);
+  const lacking = all.filter(([, yes]) => !yes).map(([name]) => name);
+  const found = `${door}: ${there.join(", ")}`;
+  if (registers !== 0)
+    return {
+      ...degraded(
+        `${found}; memory can't be registered (${errnoName(registers)})`,
+        "Linux 5.7 or later watches memory for writes.",
+      ),
+      ...facts,
+    };
+  // No kernel tells of these, and leases go on over them.
+  if (lacking.length === 0) return { ...ok(`${found}; of guard pages (MADV_GUARD_INSTALL) nobody is told`), ...facts };
+  return {
+    ...degraded(`${found}; without ${lacking.join(", ")}`, "WP_ASYNC, the newest of them, needs Linux 6.7."),
+    ...facts,
+  };
+}

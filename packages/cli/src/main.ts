@@ -1,0 +1,20 @@
+#!/usr/bin/env node
+/** `pinless`: what pins cost on this machine, what it allows, and what running engines do. */
+
+import { readFileSync } from "node:fs";
+import { runProgram } from "./command/run-program.js";
+import { benchCommand } from "./commands/bench.js";
+import { doctorCommand } from "./commands/doctor.js";
+import { releaseCommand } from "./commands/release.js";
+import { topCommand } from "./commands/top.js";
+
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+
+await runProgram({
+  name: "pinless",
+  description: "Direct I/O whose buffers stay ordinary memory",
+  version,
+  commands: [benchCommand(version), doctorCommand(version), releaseCommand(), topCommand()],
+});

@@ -1,0 +1,364 @@
+/** What can happen, one number each: its kind, whom it is about, and what happens in the middle of it. */
+
+import * as K from "./action-codes.js";
+import { inWords } from "./describe.js";
+import type { World } from "./explored-world.js";
+import { ARM, POPULATE, SUBMIT as SUBMISSION, TAKE } from "./kernel.js";
+import type { Scenario } from "./scenario.js";
+import * as S from "./state.js";
+
+/**
+ * Which kinds of actions can be done in either order, with the same state after both and neither in the other's way. What the program asks
+ * for and what the device does: the one works on the engine, the other on the ring and the frames in flight. A test explores
+ * scenarios with and without.
+ */
+function independence({ scheme, foreign, stalls, lateRelease }: Scenario): Uint8Array {
+  const table = new Uint8Array(K.KINDS * K.KINDS);
+  const both = (a: number, b: number): void => {
+    table[a * K.KINDS + b] = table[b * K.KINDS + a] = 1;
+  };
+  const program = [K.SUBMIT, K.START, K.CANCEL];
+  // With other threads at work a lease may be gone by then, or a frame be freed by the one and taken by the other.
+  if (foreign.length > 0 || stalls > 0) return table;
+  if (scheme !== "direct" && !lateRelease) program.push(K.FINISH);
+  for (const a of program) for (const b of [K.COMPLETE, K.FAIL, K.SHORTEN, K.TAG]) both(a, b);
+  return table;
+}
+
+export class Actions {
+  readonly #world: World;
+  /** That other threads must still take in the middle of this action. */
+  #steps = 0;
+
+  readonly #independent: Uint8Array;
+  /** Whether the engine's thread can be come between in a call. */
+  readonly #interrupts: boolean;
+
+  constructor(world: World) {
+    this.#world = world;
+    const { scenario } = world.ground;
+    this.#independent = independence(scenario);
+    const { foreign, stalls, refusals, lateEnds, withinCalls, refusedSubmissions } = scenario;
+    this.#interrupts =
+      foreign.length > 0 || stalls > 0 || refusals > 0 || lateEnds > 0 || withinCalls || refusedSubmissions > 0;
+  }
+
+  /**
+   * Whether another order than `second` after `first` need not be tried: an action with something in its middle is like no other, and
+   * without having been done it isn't known what can be in its middle.
+   */
+  maySleep(action: number): boolean {
+    return action < K.ONE_HOOK && !(this.#interrupts && action % K.KINDS <= K.LOOK_AT_CLOCK);
+  }
+
+  areIndependent(first: number, second: number): boolean {
+    if (first >= K.ONE_HOOK || second >= K.ONE_HOOK) return false;
+    return this.#independent[(first % K.KINDS) * K.KINDS + (second % K.KINDS)] === 1;
+  }
+
+  /** Puts all that can happen now into `into`; returns how many. */
+  list(into: Int32Array): number {
+    const { program, ground, monitor, leaseClock } = this.#world;
+    const { scenario, w } = ground;
+    const { requests, invalidations, foreign } = scenario;
+    let count = 0;
+    count = this.#machine(into, count);
+    if (w[S.BLOCKED] === 0) {
+      if (program.mayRunMicrotasks) into[count++] = K.MICROTASKS;
+      if (program.mayWake) into[count++] = K.WAKE;
+      if (program.mayRunSoon) into[count++] = K.SOON;
+      if (program.isFree && w[ground.at.messages]! > 0) into[count++] = K.MESSAGE;
+      for (let j = 0; j < invalidations.length; j++) if (program.mayFinish(j)) into[count++] = K.FINISH + K.KINDS * j;
+      for (let i = 0; i < requests.length; i++) if (program.maySubmit(i)) into[count++] = K.SUBMIT + K.KINDS * i;
+      for (let j = 0; j < invalidations.length; j++) if (program.mayStart(j)) into[count++] = K.START + K.KINDS * j;
+      if (w[S.CANCELS]! > 0)
+        for (let i = 0; i < requests.length; i++) if (program.mayCancel(i)) into[count++] = K.CANCEL + K.KINDS * i;
+      if (program.mayTick) into[count++] = K.LOOK_AT_CLOCK;
+      if (program.isFree && w[S.TICKS]! > 0 && w[S.STALLED] === 0) into[count++] = K.TICK;
+      for (let f = 0; f < foreign.length; f++)
+        if (foreign[f]!.own && program.isFree && monitor.mayCall(f)) into[count++] = K.CALL + K.KINDS * f;
+    }
+    for (let j = 0; j < invalidations.length; j++) if (program.mayOperate(j)) into[count++] = K.OPERATE + K.KINDS * j;
+    for (let f = 0; f < foreign.length; f++)
+      if (!foreign[f]!.own && monitor.mayCall(f)) into[count++] = K.CALL + K.KINDS * f;
+    if (foreign.length > 0) count = this.#monitor(into, count);
+    if (w[S.LOSSES]! > 0 && monitor.mayEnd) into[count++] = K.LOSE;
+    if (w[S.BLOCKED] === 0 && program.isFree && monitor.mayHearLoss) into[count++] = K.HEAR_LOSS;
+    if (scenario.stalls > 0) {
+      if (w[S.STALLS]! > 0) into[count++] = K.STALL;
+      if (leaseClock.mayStep) into[count++] = K.CLOCK;
+    }
+    return count;
+  }
+
+  #machine(into: Int32Array, from: number): number {
+    const { kernel, ground } = this.#world;
+    const { scenario, w } = ground;
+    let count = from;
+    for (let i = 0; i < scenario.requests.length; i++) {
+      if (kernel.isInFlight(i)) {
+        into[count++] = K.COMPLETE + K.KINDS * i;
+        if (w[S.EIOS]! > 0) into[count++] = K.FAIL + K.KINDS * i;
+        const { first, last } = scenario.requests[i]!;
+        if (w[S.SHORTS]! > 0 && last > first) into[count++] = K.SHORTEN + K.KINDS * i;
+      } else if (kernel.isReleasing(i)) into[count++] = K.LET_GO + K.KINDS * i;
+    }
+    for (let slot = 0; slot < ground.slots; slot++)
+      if (ground.slot(slot, S.S_TAG) === 1) into[count++] = K.TAG + K.KINDS * slot;
+    for (let page = 0; page < ground.pages; page++) {
+      if (ground.machine.frameOf(page) < 0) continue;
+      if (w[S.RECLAIMS]! > 0) into[count++] = K.RECLAIM + K.KINDS * page;
+      if (w[S.MIGRATIONS]! > 0) into[count++] = K.COMPACT + K.KINDS * page;
+    }
+    return count;
+  }
+
+  #monitor(into: Int32Array, from: number): number {
+    const { monitor, ground } = this.#world;
+    let count = from;
+    for (let f = 0; f < ground.scenario.foreign.length; f++) {
+      if (monitor.maySleep(f)) into[count++] = K.SLEEP + K.KINDS * f;
+      if (monitor.mayGoOn(f)) into[count++] = K.GO_ON + K.KINDS * f;
+      if (monitor.mayLook(f)) into[count++] = K.LOOK + K.KINDS * f;
+    }
+    if (monitor.maySee) into[count++] = K.SEE;
+    if (monitor.maySeeNobody) into[count++] = K.SEE_NOBODY;
+    if (monitor.maySeeOurs) into[count++] = K.SEE_OURS;
+    if (monitor.mayStep) into[count++] = K.MONITOR;
+    if (monitor.mayGiveUp) into[count++] = K.GIVE_UP;
+    return count;
+  }
+
+  /**
+   * What an action that has just been done, and came to something, can be once more with something in the middle: known only now that it's
+   * seen which calls it makes. `others`: whether other threads could take a step before it.
+   */
+  again(action: number, others: boolean, into: Int32Array, from: number): number {
+    const { scenario } = this.#world.ground;
+    let count = from;
+    const hook = Math.floor(action / K.ONE_HOOK);
+    if (hook >= K.FIRST_KSWAPD) return count;
+    if (hook >= K.FIRST_MEANWHILE) {
+      // One step more.
+      if ((hook - K.FIRST_MEANWHILE) % K.MOST_STEPS < K.MOST_STEPS - 1) into[count++] = action + K.ONE_HOOK;
+      return count;
+    }
+    if (hook > 0) return count;
+    const { calls } = this.#world.kernel;
+    if (scenario.refusals > 0 && (calls & TAKE) !== 0) into[count++] = action + K.ONE_HOOK * K.REFUSE_TAKE;
+    if (scenario.refusals > 0 && (calls & POPULATE) !== 0) into[count++] = action + K.ONE_HOOK * K.REFUSE_POPULATE;
+    if ((calls & SUBMISSION) !== 0 && this.#world.ground.w[S.REFUSED_SUBMISSIONS]! > 0)
+      into[count++] = action + K.ONE_HOOK * K.REFUSE_SUBMISSION;
+    if ((calls & ARM) !== 0 && this.#world.ground.w[S.LATE_ENDS]! > 0) into[count++] = action + K.ONE_HOOK * K.LATE_END;
+    for (let i = 0; scenario.withinCalls && i < K.KSWAPD_COMES.length * this.#world.ground.pages; i++) {
+      const { call } = K.KSWAPD_COMES[i % K.KSWAPD_COMES.length]!;
+      if (this.#world.ground.w[S.RECLAIMS]! > 0 && (calls & call) !== 0)
+        into[count++] = action + K.ONE_HOOK * (K.FIRST_KSWAPD + i);
+    }
+    for (let i = 0; others && i < K.MEANWHILE.length; i++)
+      if ((calls & K.MEANWHILE[i]!.call) !== 0)
+        into[count++] = action + K.ONE_HOOK * (K.FIRST_MEANWHILE + i * K.MOST_STEPS);
+    return count;
+  }
+
+  /** Whether the monitor or other code's threads can go on. */
+  get othersCanStep(): boolean {
+    const { monitor, leaseClock, ground } = this.#world;
+    if (ground.scenario.foreign.length === 0 && ground.scenario.stalls === 0) return false;
+    if (monitor.mayStep || monitor.maySee || monitor.maySeeOurs || (ground.scenario.stalls > 0 && leaseClock.mayStep))
+      return true;
+    return ground.scenario.foreign.some(
+      ({ own }, f) => monitor.maySleep(f) || monitor.mayGoOn(f) || (!own && monitor.mayCall(f)),
+    );
+  }
+
+  /** One step of the monitor or of other code's threads; false: none of them can. */
+  #othersStep(): boolean {
+    const { monitor, leaseClock, ground } = this.#world;
+    if (monitor.mayStep) monitor.step();
+    else if (ground.scenario.stalls > 0 && leaseClock.mayStep) leaseClock.step();
+    else {
+      const { foreign } = ground.scenario;
+      const going = foreign.findIndex((_, f) => monitor.mayGoOn(f));
+      const sleeping = foreign.findIndex((_, f) => monitor.maySleep(f));
+      const calling = foreign.findIndex(({ own }, f) => !own && monitor.mayCall(f));
+      if (going >= 0) monitor.goOn(going);
+      else if (monitor.maySee) monitor.see();
+      else if (sleeping >= 0) monitor.sleep(sleeping);
+      else if (calling >= 0) monitor.call(calling);
+      else return false;
+    }
+    return true;
+  }
+
+  /** Does one. False: it comes to nothing, or what was to happen in the middle never got there. */
+  apply(action: number): boolean {
+    const { kernel } = this.#world;
+    const hook = Math.floor(action / K.ONE_HOOK);
+    kernel.calls = 0;
+    this.#steps = 0;
+    kernel.during = 0;
+    kernel.refuse = 0;
+    if (hook >= K.FIRST_KSWAPD) {
+      this.#steps = 1;
+      kernel.during = K.KSWAPD_COMES[(hook - K.FIRST_KSWAPD) % K.KSWAPD_COMES.length]!.call;
+      kernel.meanwhile = () => this.#kswapd(Math.floor((hook - K.FIRST_KSWAPD) / K.KSWAPD_COMES.length));
+    } else if (hook >= K.FIRST_MEANWHILE) {
+      this.#steps = ((hook - K.FIRST_MEANWHILE) % K.MOST_STEPS) + 1;
+      kernel.during = K.MEANWHILE[Math.floor((hook - K.FIRST_MEANWHILE) / K.MOST_STEPS)]!.call;
+      kernel.meanwhile = this.#meanwhile;
+    } else if (hook === K.LATE_END) {
+      if (this.#world.ground.w[S.LATE_ENDS] === 0) return false;
+      this.#world.ground.w[S.LATE_ENDS]!--;
+      this.#steps = 1;
+      kernel.during = ARM;
+      kernel.meanwhile = this.#lateEnd;
+    } else if (hook === K.REFUSE_SUBMISSION) {
+      if (this.#world.ground.w[S.REFUSED_SUBMISSIONS] === 0) return false;
+      this.#world.ground.w[S.REFUSED_SUBMISSIONS]!--;
+      kernel.refuse = SUBMISSION;
+    } else if (hook > 0) {
+      if (this.#world.ground.w[S.REFUSALS] === 0) return false;
+      kernel.refuse = hook === K.REFUSE_TAKE ? TAKE : POPULATE;
+      this.#world.ground.w[S.REFUSALS]!--;
+    }
+    const done = this.#act(action % K.KINDS, Math.floor(action / K.KINDS) % K.OBJECTS);
+    return done && this.#steps === 0 && kernel.refuse === 0;
+  }
+
+  readonly #meanwhile = (): void => {
+    while (this.#steps > 0 && this.#othersStep()) this.#steps--;
+  };
+
+  #kswapd(page: number): void {
+    const { machine, w } = this.#world.ground;
+    if (w[S.RECLAIMS] === 0 || machine.frameOf(page) < 0 || machine.reclaim(page) !== 0) return;
+    w[S.RECLAIMS]!--;
+    machine.load(page);
+    this.#steps = 0;
+  }
+
+  /** The first of what's in flight ends, or the first tag that is due comes. */
+  readonly #lateEnd = (): void => {
+    const { kernel, ground } = this.#world;
+    const request = ground.scenario.requests.findIndex((_, i) => kernel.isInFlight(i));
+    if (request >= 0) kernel.complete(request, "whole");
+    for (let slot = 0; request < 0 && slot < ground.slots; slot++)
+      if (ground.slot(slot, S.S_TAG) === 1) kernel.postTag(slot);
+    this.#steps = 0;
+  };
+
+  #act(kind: number, object: number): boolean {
+    const world = this.#world;
+    const { program, kernel, monitor, messages, leaseClock, ground } = world;
+    const { w, machine } = ground;
+    switch (kind) {
+      case K.SUBMIT:
+        program.submit(object);
+        break;
+      case K.START:
+        program.start(object);
+        break;
+      case K.OPERATE:
+        program.operate(object);
+        break;
+      case K.FINISH:
+        program.finish(object);
+        break;
+      case K.CANCEL:
+        program.cancel(object);
+        break;
+      case K.MICROTASKS:
+        world.runMicrotasks();
+        break;
+      case K.SOON:
+        world.runSoon();
+        break;
+      case K.WAKE:
+        program.wake();
+        break;
+      case K.MESSAGE:
+        world.starting = ground.scenario.invalidations.length + messages.startOfNextMessage;
+        messages.deliver();
+        world.adopt();
+        world.runMicrotasks();
+        break;
+      case K.TICK:
+      case K.STALL:
+        w[S.TIME_MS]! += 8;
+        w[kind === K.TICK ? S.TICKS : S.STALLS]!--;
+        if (kind === K.TICK) program.tick();
+        else w[S.STALLED] = 1;
+        break;
+      case K.LOOK_AT_CLOCK:
+        program.tick();
+        break;
+      case K.COMPLETE:
+        kernel.complete(object, "whole");
+        break;
+      case K.FAIL:
+        w[S.EIOS]!--;
+        kernel.complete(object, "EIO");
+        break;
+      case K.SHORTEN:
+        w[S.SHORTS]!--;
+        kernel.complete(object, "short");
+        break;
+      case K.LET_GO:
+        kernel.release(object);
+        break;
+      case K.TAG:
+        kernel.postTag(object);
+        break;
+      case K.RECLAIM:
+        w[S.RECLAIMS]!--;
+        return machine.reclaim(object) === 0;
+      case K.COMPACT:
+        w[S.MIGRATIONS]!--;
+        return machine.migrate(object) === 0;
+      case K.CALL:
+        monitor.call(object);
+        break;
+      case K.GO_ON:
+        monitor.goOn(object);
+        break;
+      case K.SEE:
+        monitor.see();
+        break;
+      case K.SLEEP:
+        monitor.sleep(object);
+        break;
+      case K.SEE_NOBODY:
+        monitor.seeNobody();
+        break;
+      case K.SEE_OURS:
+        monitor.seeOurs();
+        break;
+      case K.MONITOR:
+        monitor.step();
+        break;
+      case K.GIVE_UP:
+        monitor.giveUp();
+        break;
+      case K.LOOK:
+        monitor.look(object);
+        break;
+      case K.CLOCK:
+        leaseClock.step();
+        break;
+      case K.LOSE:
+        w[S.LOSSES]!--;
+        monitor.end();
+        break;
+      case K.HEAR_LOSS:
+        world.hearLoss();
+        break;
+    }
+    return true;
+  }
+
+  /** Who does what, in words. */
+  describe(action: number): string {
+    return inWords(this.#world, action);
+  }
+}

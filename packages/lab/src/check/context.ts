@@ -1,0 +1,263 @@
+/** What all actors of an exploration stand on: the scenario, the state, the machine. */
+
+import { CHUNK_WORDS, ChunkTable, leaseWords, type Range, REQUEST_SHIFT, type RequestPlace } from "pinless/portable";
+import { MachineIo } from "../model/block-device-io.js";
+import { type MachineSize, layoutOf as machineLayout } from "../model/tables.js";
+import type { Pages, Scenario } from "./scenario.js";
+import * as S from "./state.js";
+
+export const PAGE_BYTES = 4096;
+/** Beyond 32 bits, as addresses are. */
+const FIRST_ADDRESS = 2 ** 33;
+
+/** Milliseconds that make a lease idle, and the longest that one may be held; time goes on by so much at once. */
+export const IDLE_MS = 8;
+export const MAX_MS = 64;
+
+/** Contents: of a page at first, of a block that is read (the block after it is page 1's, and so on), and of what `exclusive` stores. */
+const FIRST_CONTENT = 1;
+const BLOCK_CONTENT = 20;
+const STORED_CONTENT = 80;
+
+/** What the dispatcher and the leases write of themselves. */
+const ENGINE_WORDS = 2 + 4 + 6;
+/** Three lists of what waits; and of each slot two words, and twice as many in a list. */
+const ENGINE_WORDS_A_REQUEST = 3;
+const ENGINE_WORDS_A_SLOT = 2 + 2;
+
+export class Ground {
+  readonly scenario: Scenario;
+  readonly slots: number;
+  /** How many requests the engine has slots for. */
+  readonly requestSlots: number;
+  readonly at: S.StateLayout;
+  /** All of the state, in one piece: what follows are its parts, the engine's own in `engine`. */
+  readonly state: Int32Array;
+  /** What isn't the engine's or the machine's. */
+  readonly w: Int32Array;
+  readonly engine: Int32Array;
+  readonly leaseWords: Int32Array;
+  readonly requestWords: Int32Array;
+  readonly machine: MachineIo;
+  readonly table: ChunkTable;
+  readonly places: readonly RequestPlace[];
+  readonly pages: number;
+  /** What the program's invalidations, and then the monitor's starts, are about: to the page, and in whole chunks. */
+  readonly #pagesOf: readonly Pages[];
+  readonly #chunksOf: readonly Pages[];
+  /** Set while a trace is told: gets everything that is worth a line. */
+  tell: ((line: string) => void) | null = null;
+
+  constructor(scenario: Scenario) {
+    this.scenario = scenario;
+    this.pages = scenario.chunks * scenario.chunkPages;
+    // A slot more than the budget has room for.
+    this.slots = scenario.scheme === "io_uring" ? scenario.leases + 1 : 0;
+    this.requestSlots = Math.min(scenario.room, scenario.requests.length);
+    this.at = S.layoutOf(scenario, this.slots);
+    const starts = Array.from({ length: S.startsOf(scenario) }, (_, start) => this.#pagesOfAll(callersIn(start + 1)));
+    this.#pagesOf = [...scenario.invalidations.map(({ first, last }) => ({ first, last })), ...starts];
+    this.#chunksOf = this.#pagesOf.map(({ first, last }) => ({
+      first: Math.floor(first / scenario.chunkPages),
+      last: Math.floor(last / scenario.chunkPages),
+    }));
+    const requests = scenario.requests.length;
+    const requestPages = Math.max(1, ...scenario.requests.map((r) => r.last - r.first + 1));
+    const size: MachineSize = {
+      frames: this.pages + 3,
+      pages: this.pages,
+      swapSlots: this.pages + 1,
+      blocks: requests * requestPages,
+      bufferSlots: this.slots,
+      bufferPages: scenario.chunkPages,
+      requests,
+      requestPages,
+    };
+    const counts = [
+      this.at.words,
+      machineLayout(size).words,
+      scenario.chunks * CHUNK_WORDS,
+      leaseWords(this.slots),
+      this.requestSlots << REQUEST_SHIFT,
+      ENGINE_WORDS + requests * ENGINE_WORDS_A_REQUEST + this.requestSlots * ENGINE_WORDS_A_SLOT,
+    ];
+    this.state = new Int32Array(counts.reduce((sum, count) => sum + count));
+    let end = 0;
+    const [w, machine, table, leases, requestWords, engine] = counts.map((count) => {
+      end += count;
+      return this.state.subarray(end - count, end);
+    }) as [Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array];
+    this.w = w;
+    this.engine = engine;
+    this.requestWords = requestWords;
+    this.leaseWords = leases;
+    this.machine = new MachineIo(size, "gup", machine);
+    const bytes = this.pages * PAGE_BYTES;
+    this.table = new ChunkTable(
+      { start: FIRST_ADDRESS, end: FIRST_ADDRESS + bytes },
+      scenario.chunkPages * PAGE_BYTES,
+      table,
+    );
+    this.table.notePages(this.table.range, () => false);
+    this.places = scenario.requests.map((request) => this.#place(request));
+    this.#prepare(requestPages);
+  }
+
+  #place(pages: Pages): RequestPlace {
+    const { start, end } = this.range(pages);
+    return {
+      buffer: new Uint8Array(1),
+      address: start,
+      addressLow: start | 0,
+      addressHigh: Math.floor(start / 2 ** 32),
+      bytes: end - start,
+      table: 0,
+      words: this.table.words,
+      firstAt: this.table.chunkAt(start) * CHUNK_WORDS,
+      lastAt: this.table.chunkAt(end - 1) * CHUNK_WORDS,
+    };
+  }
+
+  #prepare(requestPages: number): void {
+    const { machine, scenario, w, at } = this;
+    for (let page = 0; page < this.pages; page++) {
+      machine.mmap(page);
+      machine.store(page, FIRST_CONTENT + page);
+      w[at.pages + page * S.P_WORDS + S.P_CONTENT] = FIRST_CONTENT + page;
+      if (scenario.pages === "dirty") continue;
+      machine.reclaim(page);
+      machine.load(page);
+    }
+    for (let block = 0; block < scenario.requests.length * requestPages; block++) {
+      if (!scenario.requests[Math.floor(block / requestPages)]!.write)
+        machine.setBlock(block, 0, BLOCK_CONTENT + block);
+    }
+    w[S.RECLAIMS] = scenario.reclaims;
+    w[S.MIGRATIONS] = scenario.migrations;
+    w[S.EIOS] = scenario.eio;
+    w[S.SHORTS] = scenario.short;
+    w[S.REFUSALS] = scenario.refusals;
+    w[S.TICKS] = scenario.ticks;
+    w[S.STALLS] = scenario.stalls;
+    w[S.CANCELS] = scenario.cancels;
+    w[S.LATE_ENDS] = scenario.lateEnds;
+    w[S.REFUSED_SUBMISSIONS] = scenario.refusedSubmissions;
+    w[S.LOSSES] = scenario.losses;
+    w[S.TIME_MS] = 1;
+  }
+
+  /** The monitor's thread has ended. */
+  get hasLostMonitor(): boolean {
+    return this.w[S.LOSSES]! < this.scenario.losses;
+  }
+
+  /** The first block of a request's file. */
+  blockOf(request: number): number {
+    return request * this.machine.size.requestPages;
+  }
+
+  storedBy(invalidation: number): number {
+    return STORED_CONTENT + invalidation;
+  }
+
+  range({ first, last }: Pages): Range {
+    return { start: FIRST_ADDRESS + first * PAGE_BYTES, end: FIRST_ADDRESS + (last + 1) * PAGE_BYTES };
+  }
+
+  pageAt(address: number): number {
+    return (address - FIRST_ADDRESS) / PAGE_BYTES;
+  }
+
+  /** What the program's invalidation, or the monitor's start, is about, in whole chunks. */
+  chunksOf(invalidation: number): Pages {
+    return this.#chunksOf[invalidation]!;
+  }
+
+  /** What a foreign call is about, the same. */
+  chunksOfCall(call: number): Pages {
+    return this.chunksOf(this.scenario.invalidations.length + 2 ** call - 1);
+  }
+
+  /** What an invalidation is about, to the page. */
+  pagesOf(invalidation: number): Pages {
+    return this.#pagesOf[invalidation]!;
+  }
+
+  /** Starts of the monitor's are numbered by their callers' bits, less 1. */
+  #pagesOfAll(callers: readonly number[]): Pages {
+    const calls = callers.map((call) => this.scenario.foreign[call]!);
+    return { first: Math.min(...calls.map(({ first }) => first)), last: Math.max(...calls.map(({ last }) => last)) };
+  }
+
+  page(page: number, word: number): number {
+    return this.w[this.at.pages + page * S.P_WORDS + word]!;
+  }
+
+  setContent(page: number, content: number): void {
+    this.w[this.at.pages + page * S.P_WORDS + S.P_CONTENT] = content;
+  }
+
+  flag(page: number, on: number, off = 0): void {
+    const at = this.at.pages + page * S.P_WORDS + S.P_FLAGS;
+    this.w[at] = (this.w[at]! | on) & ~off;
+  }
+
+  request(request: number, word: number): number {
+    return this.w[this.at.requests + request * S.R_WORDS + word]!;
+  }
+
+  setRequest(request: number, word: number, value: number): void {
+    this.w[this.at.requests + request * S.R_WORDS + word] = value;
+  }
+
+  invalidation(invalidation: number, word: number): number {
+    return this.w[this.at.invalidations + invalidation * S.I_WORDS + word]!;
+  }
+
+  setInvalidation(invalidation: number, word: number, value: number): void {
+    this.w[this.at.invalidations + invalidation * S.I_WORDS + word] = value;
+  }
+
+  foreign(call: number, word: number): number {
+    return this.w[this.at.foreign + call * S.F_WORDS + word]!;
+  }
+
+  setForeign(call: number, word: number, value: number): void {
+    this.w[this.at.foreign + call * S.F_WORDS + word] = value;
+  }
+
+  slot(slot: number, word: number): number {
+    return this.w[this.at.slots + slot * S.S_WORDS + word]!;
+  }
+
+  setSlot(slot: number, word: number, value: number): void {
+    this.w[this.at.slots + slot * S.S_WORDS + word] = value;
+  }
+}
+
+export function callersIn(bits: number): number[] {
+  const callers: number[] = [];
+  for (let call = 0; bits >> call !== 0; call++) if ((bits & (1 << call)) !== 0) callers.push(call);
+  return callers;
+}
+
+/** Names for a person: requests are a, b, c …, the program's invalidations X, Y …, threads of other code T1, T2 … */
+export function nameOfRequest(request: number): string {
+  return String.fromCharCode(97 + request);
+}
+
+export function nameOfInvalidation(invalidation: number): string {
+  return String.fromCharCode(88 + (invalidation % 3)) + (invalidation < 3 ? "" : String(Math.floor(invalidation / 3)));
+}
+
+export function nameOfThread(call: number): string {
+  return `T${call + 1}`;
+}
+
+export function namesOfThreads(bits: number): string {
+  return callersIn(bits).map(nameOfThread).join(" and ");
+}
+
+export function inWords({ first, last }: Pages): string {
+  return first === last ? `page ${first}` : `pages ${first}-${last}`;
+}

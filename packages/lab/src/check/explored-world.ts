@@ -1,0 +1,486 @@
+/**
+ * The shipped core on the model's machine, with every actor a step at a time: what can happen next is `list`, one of them is done by
+ * `apply`, and the whole is a row of words that `save` writes and `restore` reads.
+ */
+
+import {
+  DIRECT_WRITE,
+  Dispatcher,
+  type Done,
+  DROPPED,
+  ForeignCalls,
+  HELD_SLOTS,
+  IDLE_MS as IDLE_WORD,
+  type Invalidation,
+  InvariantViolation,
+  Leases,
+  LeaseTable,
+  LIVE,
+  LIVE_CLEAN,
+  type Loop,
+  leaseWords,
+  MISSED,
+  MISSED_SINCE_MS,
+  MmuNotifier,
+  FREE as NO_LEASE,
+  type Owner,
+  REQUEST_FREE,
+  REQUEST_SHIFT,
+  RESIDENCY_MAX_MS,
+  type RequestPlace,
+  StateWords,
+  type Subscriber,
+  TAKEN,
+  USED_MS,
+  violated,
+} from "pinless/portable";
+import { Ground, IDLE_MS, MAX_MS, namesOfThreads } from "./context.js";
+import { Rules } from "./invariants.js";
+import { CheckKernel } from "./kernel.js";
+import { LeaseClock } from "./lease-clock-copy.js";
+import { Monitor } from "./monitor-copy.js";
+import { Messages } from "./monitor-messages-copy.js";
+import type { Scenario } from "./scenario.js";
+import * as S from "./state.js";
+import { Program, type ProgramWorld } from "./user-program.js";
+
+const INVALIDATION_STATES = ["", "waiting", "draining", "begun", "ended"] as const;
+
+/** A request as it's accepted again when a state is put back. */
+interface Accepted {
+  readonly write: boolean;
+  readonly file: number;
+  readonly kind: number;
+  readonly owner: Owner;
+  readonly place: RequestPlace;
+  readonly position: number;
+  readonly done: Done;
+}
+
+export class World implements Subscriber, Loop, ProgramWorld {
+  readonly ground: Ground;
+  readonly rules: Rules;
+  readonly kernel: CheckKernel;
+  readonly monitor: Monitor;
+  readonly messages: Messages;
+  readonly leaseClock: LeaseClock;
+  readonly program: Program;
+  readonly notifier: MmuNotifier;
+  readonly leases: Leases | null;
+  readonly dispatcher: Dispatcher;
+  readonly calls: ForeignCalls;
+  /** Of the program's invalidations and then of the monitor's starts: what the notifier knows them by. */
+  readonly handles: (Invalidation | undefined)[] = [];
+  /** Whose invalidation begins to exist now. */
+  starting = -1;
+  /** Words of a whole state. */
+  readonly words: number;
+  /** That the monitor may ask for. */
+  readonly #starts: number;
+  /** Whether the last action came to anything. */
+  happened = false;
+  /** What a callback threw. */
+  #thrown: unknown = null;
+  /** Functions that the core hands to the loop are few, and always the same. */
+  readonly #functions: (() => void)[] = [];
+  readonly #owner: Owner = { active: 0, directWrites: 0, quiet: null };
+  readonly #accepted: readonly Accepted[];
+  readonly #engine: StateWords;
+  readonly #waiting: Invalidation[] = [];
+  readonly #active: Invalidation[] = [];
+  readonly #acceptedAs = (request: number): Accepted => this.#accepted[request]!;
+  readonly #nameOf = (place: RequestPlace): number => this.ground.places.indexOf(place);
+  /** There are fewer slots than requests: which of them is whose has no meaning. */
+  readonly #isCrowded: boolean;
+  /** Whether pages may become read-only, and unmapped by other code. */
+  readonly #protects: boolean;
+  readonly #unmaps: boolean;
+
+  constructor(scenario: Scenario) {
+    const ground = new Ground(scenario);
+    this.ground = ground;
+    this.#starts = S.startsOf(scenario);
+    this.#protects = scenario.invalidations.some(({ event }) => event === "PROTECTION_VMA");
+    this.#unmaps = scenario.foreign.some(({ call }) => call === "unmap");
+    this.rules = new Rules(ground);
+    this.kernel = new CheckKernel(ground, this.rules);
+    const chunkBytes = ground.table.chunkBytes;
+    this.notifier = new MmuNotifier(chunkBytes, (error) => this.uncaught(error));
+    this.notifier.insert({ start: 0, end: 2 ** 46 }, this);
+    const tables = [ground.table];
+    this.leases = this.#makeLeases(tables);
+    this.dispatcher = new Dispatcher({
+      scheme: this.kernel,
+      loop: this,
+      notifier: this.notifier,
+      tables,
+      leases: this.leases,
+      registered: null,
+      requestWords: ground.requestWords,
+      reading: ground.w.subarray(S.READING, S.READING + 1),
+    });
+    // The gate finds the table in its list, and must be the one to number it.
+    tables.length = 0;
+    this.dispatcher.gate.addTable(ground.table);
+    this.calls = new ForeignCalls({
+      notifier: this.notifier,
+      dispatcher: this.dispatcher,
+      loop: this,
+      counted: () => {},
+      buried: (gone) => this.dispatcher.gate.bury(gone),
+    });
+    if (scenario.foreign.length > 0) this.calls.follow(ground.table);
+    this.messages = new Messages(ground, () => this.calls);
+    this.monitor = new Monitor(ground, this.kernel, this.rules, this.messages);
+    this.leaseClock = new LeaseClock(ground, this.kernel);
+    this.program = new Program(this, this.#owner, (request) => this.#accepted[request]!.done);
+    this.#isCrowded = ground.requestSlots < scenario.requests.length;
+    this.#accepted = scenario.requests.map(({ write }, request) => ({
+      write,
+      file: 0,
+      kind: write ? DIRECT_WRITE : 0,
+      owner: this.#owner,
+      place: ground.places[request]!,
+      position: ground.blockOf(request) * 4096,
+      done: (errno: number) => this.rules.answered(request, errno),
+    }));
+    this.rules.words = this.dispatcher.requests.words;
+    this.rules.isHeld = (request) => this.#isHeld(ground.places[request]!);
+    this.rules.hasRoom = () => this.dispatcher.requests.hasRoom;
+    this.#engine = new StateWords(ground.engine);
+    this.words = ground.state.length;
+    // Used before: a lease is worth taking from the first request on.
+    for (let c = 0; c < scenario.chunks; c++) {
+      ground.table.store(c, USED_MS, 1);
+      // Later than others are used at first, so that it's worth their lease.
+      ground.table.store(c, MISSED_SINCE_MS, 2);
+    }
+  }
+
+  #makeLeases(tables: (typeof Ground.prototype.table)[]): Leases | null {
+    if (this.ground.slots === 0) return null;
+    // A chunk of one page counts as a huge page: it can't be known to be none.
+    const { leases, chunkPages } = this.ground.scenario;
+    const leaseBytes = chunkPages === 1 ? 2 << 20 : chunkPages * 4096;
+    const limits = { slots: this.ground.slots, budgetBytes: leases * leaseBytes, idleMs: IDLE_MS, maxMs: MAX_MS };
+    const table = new LeaseTable(limits, this.ground.leaseWords);
+    this.kernel.leases = table.words;
+    this.rules.leaseChunk = (slot) => (table.state(slot) === NO_LEASE ? -1 : table.target(slot).chunk);
+    this.rules.leaseIsLive = (slot) => table.state(slot) === LIVE || table.state(slot) === LIVE_CLEAN;
+    return new Leases(table, this.kernel, tables, {
+      firstTaken: () => {},
+      gone: (index, chunk) => this.dispatcher.gate.leaseGone(index, chunk),
+    });
+  }
+
+  // The loop, as the core sees it: what it wants done later is in the state.
+
+  nowMs(): number {
+    return this.ground.w[S.TIME_MS]!;
+  }
+
+  preciseMs(): number {
+    return 0;
+  }
+
+  microtask(run: () => void): void {
+    S.push(this.ground.w, this.ground.at.microtasks, this.#numberOf(run));
+  }
+
+  soon(run: () => void): void {
+    S.push(this.ground.w, this.ground.at.soon, this.#numberOf(run));
+  }
+
+  every(): never {
+    throw new Error("core has no timers");
+  }
+
+  uncaught(error: unknown): void {
+    this.#thrown ??= error;
+  }
+
+  #numberOf(run: () => void): number {
+    const known = this.#functions.indexOf(run);
+    return known >= 0 ? known : this.#functions.push(run) - 1;
+  }
+
+  runMicrotasks(): void {
+    const { w, at } = this.ground;
+    while (w[at.microtasks]! > 0) this.#functions[S.shift(w, at.microtasks)]!();
+  }
+
+  runSoon(): void {
+    const { w, at } = this.ground;
+    this.#functions[S.shift(w, at.soon)]!();
+    this.runMicrotasks();
+  }
+
+  // The notifier tells it of turns and ends before anybody else.
+
+  isQuiet(): boolean {
+    return true;
+  }
+
+  holds(): boolean {
+    return false;
+  }
+
+  stop(invalidation: Invalidation): number {
+    const known = this.handles.indexOf(invalidation);
+    const number = known >= 0 ? known : this.starting;
+    this.handles[number] = invalidation;
+    this.rules.turn(number);
+    this.ground.setInvalidation(number, S.I_STATE, S.DRAINING);
+    return 0;
+  }
+
+  resume(invalidation: Invalidation): void {
+    const number = this.handles.indexOf(invalidation);
+    this.rules.ended(number);
+    this.ground.setInvalidation(number, S.I_STATE, S.ENDED);
+  }
+
+  #isHeld(place: RequestPlace): boolean {
+    const { parked } = this.dispatcher;
+    if (parked.size === 0) return false;
+    // With nobody to announce anything it's an invalidation that it waits for, whatever the engine says.
+    const { foreign, losses } = this.ground.scenario;
+    const surely = foreign.length === 0 && losses === 0;
+    for (const each of parked) if ((each.held || surely) && each.place === place) return true;
+    return false;
+  }
+
+  /** The start that the monitor has asked for, if it has made an invalidation. */
+  adopt(): void {
+    const callers = this.starting - this.ground.scenario.invalidations.length + 1;
+    const [made] = this.calls.startOf(callers)?.invalidations ?? [];
+    if (made === undefined || this.handles[this.starting] === made) return;
+    this.handles[this.starting] = made;
+    this.ground.setInvalidation(this.starting, S.I_STATE, S.WAITING);
+  }
+
+  /** As the engine does when the monitor's thread has ended. */
+  hearLoss(): void {
+    this.rules.clock = true;
+    if (this.monitor.heardLoss()) this.calls.lost();
+    else {
+      this.leases?.mend(this.nowMs());
+      this.calls.ended();
+    }
+    this.rules.clock = false;
+    this.dispatcher.nudge();
+    this.runMicrotasks();
+  }
+
+  /** All of the state, once more: to see whether something has changed. */
+  snapshot(): Int32Array {
+    this.#note();
+    const words = new Int32Array(this.words);
+    this.save(words);
+    return words;
+  }
+
+  /** Something happens, and all that must hold is looked at. Returns what doesn't, or null. */
+  perform(actions: { apply(action: number): boolean }, action: number): InvariantViolation | null {
+    try {
+      if (this.#isCrowded) this.dispatcher.requests.restore(-1);
+      this.happened = actions.apply(action);
+      if (this.#thrown !== null) throw this.#thrown;
+      this.#note();
+      this.rules.check();
+      return null;
+    } catch (error) {
+      return this.#asViolation(error);
+    }
+  }
+
+  /** The same where nothing can happen any more. */
+  rest(): InvariantViolation | null {
+    try {
+      this.#atRest();
+      return null;
+    } catch (error) {
+      return this.#asViolation(error);
+    }
+  }
+
+  /** What somebody else threw first is the cause. */
+  #asViolation(last: unknown): InvariantViolation {
+    const error = this.#thrown ?? last;
+    this.#thrown = null;
+    if (error instanceof InvariantViolation) return error;
+    const said = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    return new InvariantViolation("STATE", said);
+  }
+
+  /** Writes down what the notifier knows. */
+  #note(): void {
+    const { w, at } = this.ground;
+    for (let j = 0; j < this.handles.length; j++) {
+      const handle = this.handles[j];
+      const state = this.ground.invalidation(j, S.I_STATE);
+      if (handle === undefined || state === S.NOT_STARTED || state === S.REFUSED) continue;
+      if (INVALIDATION_STATES[state] !== handle.state)
+        this.ground.setInvalidation(j, S.I_STATE, INVALIDATION_STATES.indexOf(handle.state));
+      this.ground.setInvalidation(j, S.I_DRAINING, handle.state === "draining" ? handle.draining : 0);
+    }
+    const { waiting } = this.notifier;
+    w[at.waiting] = waiting.length;
+    for (let i = 1; i <= this.handles.length; i++) {
+      const next = waiting[i - 1];
+      w[at.waiting + i] = next === undefined ? 0 : this.handles.indexOf(next);
+    }
+    const { late } = this.calls;
+    w[at.late] = late.length;
+    for (let i = 0; i < late.length; i++) w[at.late + 1 + i] = this.handles.indexOf(late[i]);
+    for (let start = 0; start < this.#starts; start++)
+      w[at.left + start] = (this.calls.startOf(start + 1)?.left ?? -1) + 1;
+  }
+
+  /** Writes the whole state. */
+  save(to: Int32Array): void {
+    to.set(this.state());
+  }
+
+  /** The whole state, as it is now. What nobody will look at any more isn't part of it. */
+  state(): Int32Array {
+    const { requests } = this.dispatcher;
+    for (let slot = 0; slot < requests.capacity; slot++)
+      if (requests.words[slot << REQUEST_SHIFT] === REQUEST_FREE) forget(requests.words, slot << REQUEST_SHIFT);
+    this.ground.machine.words[this.ground.machine.layout.nextRequest] = 0;
+    this.#engine.at = 0;
+    this.dispatcher.save(this.#engine, this.#accepted.length, this.#nameOf);
+    if (this.leases !== null) {
+      this.leases.save(this.#engine);
+      this.#forgetFigures(this.leases.table);
+      // A lease costs nothing here.
+      for (let c = 0; c < this.ground.scenario.chunks; c++) this.ground.table.store(c, MISSED, 0);
+    } else this.#engine.at += 6;
+    return this.ground.state;
+  }
+
+  #forgetFigures({ words, slots }: LeaseTable): void {
+    words[TAKEN] = 0;
+    words[DROPPED] = 0;
+    words[RESIDENCY_MAX_MS] = 0;
+    for (let slot = 0; slot < slots; slot++) if (words[leaseWords(slot)] === NO_LEASE) forget(words, leaseWords(slot));
+  }
+
+  restore(from: Int32Array): void {
+    this.ground.state.set(from);
+    this.dispatcher.requests.restore(-1);
+    this.#engine.at = 0;
+    this.dispatcher.restore(this.#engine, this.#accepted.length, this.#acceptedAs);
+    this.leases?.restore(this.#engine);
+    this.#owner.active = this.dispatcher.active;
+    this.#owner.directWrites = this.dispatcher.requests.active;
+    this.#restoreInvalidations();
+    this.#restorePages();
+    this.#thrown = null;
+  }
+
+  #restoreInvalidations(): void {
+    const { ground, handles } = this;
+    const { w, at } = ground;
+    const active = this.#active;
+    while (active.length > 0) active.pop();
+    for (let j = 0; j < handles.length; j++) {
+      const handle = handles[j];
+      if (handle === undefined) continue;
+      const state = ground.invalidation(j, S.I_STATE);
+      handle.state =
+        state === S.NOT_STARTED || state === S.REFUSED
+          ? "ended"
+          : (INVALIDATION_STATES[state] as Invalidation["state"]);
+      handle.draining = ground.invalidation(j, S.I_DRAINING);
+      if (state === S.DRAINING || state === S.BEGUN) active.push(handle);
+    }
+    const waiting = this.#waiting;
+    while (waiting.length > 0) waiting.pop();
+    for (let i = 1; i <= w[at.waiting]!; i++) waiting.push(handles[w[at.waiting + i]!]!);
+    this.notifier.restore(waiting, active);
+    if (this.#starts === 0) return;
+    const starts = [];
+    for (let start = 0; start < this.#starts; start++) {
+      const left = w[at.left + start]! - 1;
+      if (left < 0) continue;
+      const number = ground.scenario.invalidations.length + start;
+      const handle = handles[number];
+      const asked = handle === undefined || ground.invalidation(number, S.I_STATE) === S.NOT_STARTED;
+      starts.push({ id: start + 1, left, ready: this.messages.readies[start]!, invalidations: asked ? [] : [handle] });
+    }
+    const late: Invalidation[] = [];
+    for (let i = 1; i <= w[at.late]!; i++) late.push(handles[w[at.late + i]!]!);
+    this.calls.restore(starts, late);
+  }
+
+  /** What the gate and the table know of pages is in ranges. */
+  #restorePages(): void {
+    const { ground, dispatcher } = this;
+    const { readOnly } = dispatcher.gate;
+    const { gone, range } = ground.table;
+    if (this.#protects) readOnly.remove(range);
+    if (this.#unmaps) gone.length = 0;
+    if (!this.#protects && !this.#unmaps) return;
+    for (let page = 0; page < ground.pages; page++) {
+      const flags = ground.page(page, S.P_FLAGS);
+      if ((flags & S.IS_READ_ONLY) !== 0) readOnly.add(ground.range({ first: page, last: page }));
+      if ((flags & S.BURIED) !== 0) gone.push(ground.range({ first: page, last: page }));
+    }
+  }
+
+  /** Nothing can happen any more: everything must have ended, and nothing be left over. */
+  #atRest(): void {
+    const { ground, dispatcher } = this;
+    ground.scenario.foreign.forEach((_, f) => {
+      const never = ground.hasLostMonitor && ground.foreign(f, S.F_STATE) === S.IDLE;
+      if ((ground.foreign(f, S.F_STATE) !== S.LEFT && !never) || ground.foreign(f, S.F_SETTLES) !== 0)
+        violated("BOUNDED_WAIT", `nothing can happen any more, and T${f + 1} is still waited for`);
+    });
+    ground.scenario.requests.forEach((_, i) => {
+      if (ground.request(i, S.R_STATUS) === S.NOT_YET)
+        violated("BOUNDED_WAIT", `nothing can happen any more, and there's no room for ${String.fromCharCode(97 + i)}`);
+      if (ground.request(i, S.R_STATUS) !== S.ANSWERED)
+        violated("EXACTLY_ONCE", `nothing can happen any more, and ${String.fromCharCode(97 + i)} isn't answered`);
+    });
+    for (let j = 0; j < this.handles.length; j++) {
+      const state = ground.invalidation(j, S.I_STATE);
+      if (state >= S.WAITING && state <= S.BEGUN)
+        violated("BOUNDED_WAIT", `nothing can happen any more, and an invalidation is ${INVALIDATION_STATES[state]}`);
+    }
+    ground.scenario.invalidations.forEach(({ blockable }, j) => {
+      if (blockable && ground.invalidation(j, S.I_STATE) !== S.ENDED)
+        violated("BOUNDED_WAIT", `nothing can happen any more, and ${j} never ended`);
+    });
+    for (let start = 0; start < this.#starts; start++)
+      if (this.calls.startOf(start + 1) !== undefined)
+        violated("BOUNDED_WAIT", `nothing can happen any more, and ${namesOfThreads(start + 1)} is still drained for`);
+    if (dispatcher.active !== 0) violated("EXACTLY_ONCE", "a request is left over");
+    this.#giveBack();
+    if (ground.w[S.ALIVE] !== 0) violated("EXACTLY_ONCE", "an engine with nothing to do keeps the process alive");
+  }
+
+  /** The clock goes on: no pin is left. */
+  #giveBack(): void {
+    const { leases, ground } = this;
+    if (leases === null) return;
+    for (let i = 0; i < 3; i++) {
+      ground.w[S.TIME_MS]! += leases.table.header(IDLE_WORD);
+      this.program.tick();
+      this.runMicrotasks();
+      for (let slot = 0; slot < ground.slots; slot++) if (ground.slot(slot, S.S_TAG) === 1) this.kernel.postTag(slot);
+      if (ground.w[S.WAKE] === 1) this.program.wake();
+      while (ground.w[ground.at.soon]! > 0) this.runSoon();
+    }
+    if (leases.table.header(HELD_SLOTS) !== 0 || ground.machine.pins !== 0)
+      violated(
+        "NO_IDLE_PIN",
+        `${leases.table.header(HELD_SLOTS)} leases and ${ground.machine.pins} pins are left over`,
+      );
+  }
+}
+
+/** Eight words, as a request and a lease have. */
+function forget(words: Int32Array, from: number): void {
+  for (let i = from; i < from + 8; i++) words[i] = 0;
+}

@@ -1,0 +1,335 @@
+/** The program, on the engine's own thread: what it asks for, and the turns of its loop. */
+
+import {
+  type Dispatcher,
+  type Done,
+  GONE,
+  type Invalidation,
+  LEASE,
+  type Leases,
+  type MmuNotifier,
+  type Owner,
+  violated,
+} from "pinless/portable";
+import { PTE_WRITE, VM_MAPPED, WRITEBACK } from "../model/tables.js";
+import { type Ground, nameOfInvalidation } from "./context.js";
+import { CONCERNED, type Rules } from "./invariants.js";
+import type { CheckKernel } from "./kernel.js";
+import { areAlike } from "./scenario.js";
+import * as S from "./state.js";
+
+/** What it acts on. */
+export interface ProgramWorld {
+  readonly ground: Ground;
+  readonly rules: Rules;
+  readonly kernel: CheckKernel;
+  readonly notifier: MmuNotifier;
+  readonly leases: Leases | null;
+  readonly dispatcher: Dispatcher;
+  readonly handles: (Invalidation | undefined)[];
+  starting: number;
+  snapshot(): Int32Array;
+  runMicrotasks(): void;
+  nowMs(): number;
+}
+
+export class Program {
+  readonly #world: ProgramWorld;
+  readonly #ground: Ground;
+  readonly #owner: Owner;
+  readonly #done: (request: number) => Done;
+  /** For the order of what is alike: the one that goes before, or -1. */
+  readonly #requestBefore: readonly number[];
+  readonly #invalidationBefore: readonly number[];
+  readonly #readies: readonly (() => void)[];
+
+  constructor(world: ProgramWorld, owner: Owner, done: (request: number) => Done) {
+    this.#world = world;
+    this.#ground = world.ground;
+    this.#owner = owner;
+    this.#done = done;
+    const { requests, invalidations } = world.ground.scenario;
+    this.#requestBefore = requests.map((request, i) => requests.slice(0, i).findLastIndex((r) => areAlike(r, request)));
+    this.#invalidationBefore = invalidations.map((own, j) =>
+      invalidations
+        .slice(0, j)
+        .findLastIndex(
+          (o) =>
+            o.event === own.event &&
+            o.blockable === own.blockable &&
+            o.first === own.first &&
+            o.last === own.last &&
+            o.awaits === own.awaits,
+        ),
+    );
+    this.#readies = invalidations.map((_, j) => () => this.#ready(j));
+  }
+
+  maySubmit(request: number): boolean {
+    const before = this.#requestBefore[request]!;
+    const ground = this.#ground;
+    return (
+      ground.request(request, S.R_STATUS) === S.NOT_YET &&
+      (before < 0 || ground.request(before, S.R_STATUS) !== S.NOT_YET) &&
+      this.#world.dispatcher.requests.hasRoom
+    );
+  }
+
+  submit(request: number): void {
+    const ground = this.#ground;
+    const { dispatcher } = this.#world;
+    // Slots are alike: a request's is the one of its own number, if there are as many.
+    dispatcher.requests.restore(request < dispatcher.requests.capacity ? request : -1);
+    ground.setRequest(request, S.R_STATUS, S.ACCEPTED);
+    const { write } = ground.scenario.requests[request]!;
+    const place = ground.places[request]!;
+    if (!dispatcher.accept(write, 0, this.#owner, true, place, ground.blockOf(request) * 4096, this.#done(request)))
+      violated("STATE", "there's no room for a request");
+  }
+
+  mayCancel(request: number): boolean {
+    const ground = this.#ground;
+    const accepted = ground.request(request, S.R_STATUS) === S.ACCEPTED;
+    return ground.w[S.CANCELS]! > 0 && accepted && ground.request(request, S.R_CANCELLED) === 0;
+  }
+
+  cancel(request: number): void {
+    this.#ground.w[S.CANCELS]!--;
+    this.#ground.setRequest(request, S.R_CANCELLED, 1);
+    this.#world.dispatcher.cancel(this.#ground.places[request]!.buffer);
+  }
+
+  mayStart(invalidation: number): boolean {
+    const before = this.#invalidationBefore[invalidation]!;
+    const ground = this.#ground;
+    return (
+      ground.invalidation(invalidation, S.I_STATE) === S.NOT_STARTED &&
+      (before < 0 || ground.invalidation(before, S.I_STATE) !== S.NOT_STARTED)
+    );
+  }
+
+  start(invalidation: number): void {
+    const ground = this.#ground;
+    const world = this.#world;
+    const { event, blockable } = ground.scenario.invalidations[invalidation]!;
+    const range = ground.range(ground.pagesOf(invalidation));
+    const ready = this.#readies[invalidation]!;
+    world.starting = invalidation;
+    if (blockable) {
+      const handle = world.notifier.invalidateRangeStart(range, event, { ready });
+      world.handles[invalidation] = handle;
+      ground.setInvalidation(invalidation, S.I_STATE, S.WAITING);
+    } else {
+      const free = this.#isFree(invalidation);
+      const before = world.snapshot();
+      const handle = world.notifier.invalidateRangeStart(range, event, { ready, blockable: false });
+      if (handle === "EAGAIN") {
+        this.#vetoed(invalidation, free, before);
+        return;
+      }
+      world.handles[invalidation] = handle;
+      ground.setInvalidation(invalidation, S.I_STATE, S.BEGUN);
+      if (!free)
+        violated("BALANCED_VETO", `${nameOfInvalidation(invalidation)} may not wait, and begins over what is in use`);
+    }
+    world.dispatcher.nudge();
+  }
+
+  #vetoed(invalidation: number, free: boolean, before: Int32Array): void {
+    const name = nameOfInvalidation(invalidation);
+    this.#ground.tell?.(`${name} is refused`);
+    if (free) violated("BALANCED_VETO", `${name} is refused, though nothing is in its way`);
+    const after = this.#world.snapshot();
+    if (before.some((word, i) => word !== after[i]))
+      violated("BALANCED_VETO", `the refusal of ${name} has changed something`);
+    this.#ground.setInvalidation(invalidation, S.I_STATE, S.REFUSED);
+  }
+
+  #isFree(invalidation: number): boolean {
+    const ground = this.#ground;
+    const { event } = ground.scenario.invalidations[invalidation]!;
+    const { first, last } = ground.chunksOf(invalidation);
+    for (let j = 0; j < this.#world.handles.length; j++) {
+      const state = ground.invalidation(j, S.I_STATE);
+      const other = ground.chunksOf(j);
+      if (state >= S.WAITING && state <= S.BEGUN && other.first <= last && first <= other.last) return false;
+    }
+    const { chunkPages, requests } = ground.scenario;
+    const concern = CONCERNED[event];
+    const inTheWay = requests.some((request, i) => {
+      if (Math.floor(request.last / chunkPages) < first || last < Math.floor(request.first / chunkPages)) return false;
+      const held = this.#world.rules.isHeld(i);
+      return held || (this.#world.rules.isSubmitted(i) && (request.write ? concern.deviceReads : concern.deviceWrites));
+    });
+    if (inTheWay) return false;
+    for (let c = first; c <= last && concern.lease === "drop"; c++) if (ground.table.load(c, LEASE) > 0) return false;
+    return true;
+  }
+
+  #ready(invalidation: number): void {
+    const ground = this.#ground;
+    this.#world.rules.ready(invalidation);
+    ground.setInvalidation(invalidation, S.I_STATE, S.BEGUN);
+    const { event, first, last } = ground.scenario.invalidations[invalidation]!;
+    for (let page = first; page <= last; page++) {
+      if (!this.#isMapped(page)) continue;
+      const { machine } = ground;
+      if (event === "PROTECTION_PAGE" && machine.frameOf(page) >= 0) {
+        // Writeback begins: write-protected, and nobody may change it until it ends.
+        machine.setFlags(page, 0, PTE_WRITE);
+        machine.setFrameFlags(machine.frameOf(page), WRITEBACK);
+      }
+      if (event === "EXCLUSIVE" && (ground.page(page, S.P_FLAGS) & S.IS_READ_ONLY) === 0) {
+        machine.store(page, ground.storedBy(invalidation));
+        ground.setContent(page, ground.storedBy(invalidation));
+      }
+    }
+  }
+
+  #isMapped(page: number): boolean {
+    return this.#ground.machine.is(page, VM_MAPPED);
+  }
+
+  /** With a monitor, a discard of our own waits for it too. */
+  #isFollowed(invalidation: number): boolean {
+    const { foreign, invalidations } = this.#ground.scenario;
+    return foreign.length > 0 && invalidations[invalidation]!.event === "CLEAR";
+  }
+
+  mayOperate(invalidation: number): boolean {
+    const ground = this.#ground;
+    const begun = ground.invalidation(invalidation, S.I_STATE) === S.BEGUN;
+    const mayCall = begun && this.#isFollowed(invalidation) && ground.w[S.OPERATING] === 0;
+    return mayCall && this.#knowsUnmaps(invalidation);
+  }
+
+  operate(invalidation: number): void {
+    this.#world.rules.operating(invalidation);
+    this.#ground.w[S.OPERATING] = invalidation + 1;
+  }
+
+  /** Before every operation on memory changes.ts asks what of it is unmapped, and waits until that's known. */
+  #knowsUnmaps(invalidation: number): boolean {
+    const { scenario, w } = this.#ground;
+    if (scenario.foreign.length === 0) return true;
+    const reading = w[S.READING]!;
+    const knows = this.#world.dispatcher.gate.knowsUnmaps(this.#ground.range(this.#ground.pagesOf(invalidation)));
+    w[S.READING] = reading;
+    return knows;
+  }
+
+  mayFinish(invalidation: number): boolean {
+    const ground = this.#ground;
+    if (ground.invalidation(invalidation, S.I_STATE) !== S.BEGUN) return false;
+    const { awaits } = ground.scenario.invalidations[invalidation]!;
+    if (awaits >= 0 && ground.request(awaits, S.R_STATUS) !== S.ANSWERED) return false;
+    if (this.#isFollowed(invalidation)) return ground.w[S.OPERATING] === -(invalidation + 1);
+    return this.#knowsUnmaps(invalidation);
+  }
+
+  /** Does what the invalidation is for, and ends it. */
+  finish(invalidation: number): void {
+    const ground = this.#ground;
+    const { first, last, event } = ground.scenario.invalidations[invalidation]!;
+    if (this.#isFollowed(invalidation)) ground.w[S.OPERATING] = 0;
+    else this.#world.rules.operating(invalidation);
+    for (let page = first; page <= last; page++) if (this.#isMapped(page)) this.#operateOn(invalidation, page);
+    const handle = this.#world.handles[invalidation]!;
+    if (event === "PROTECTION_VMA")
+      this.#world.notifier.invalidateRangeEnd(handle, [{ range: ground.range({ first, last }), readOnly: true }]);
+    else this.#world.notifier.invalidateRangeEnd(handle);
+  }
+
+  #operateOn(invalidation: number, page: number): void {
+    const ground = this.#ground;
+    const { machine } = ground;
+    switch (ground.scenario.invalidations[invalidation]!.event) {
+      case "UNMAP":
+        machine.munmap(page);
+        this.#world.rules.taken(page, page, true);
+        ground.flag(page, S.GONE_KNOWN);
+        break;
+      case "CLEAR":
+        machine.discard(page);
+        this.#world.rules.taken(page, page, true);
+        break;
+      case "MIGRATE":
+        this.#migrate(invalidation, page);
+        break;
+      case "PROTECTION_VMA":
+        machine.protect(page, false);
+        ground.flag(page, S.IS_READ_ONLY);
+        break;
+      case "PROTECTION_PAGE":
+        if (machine.frameOf(page) >= 0) machine.setFrameFlags(machine.frameOf(page), 0, WRITEBACK);
+        break;
+      case "SOFT_DIRTY":
+        machine.clearSoftDirty(page);
+        ground.flag(page, S.TRACKED);
+        break;
+      case "RELEASE":
+        ground.flag(page, S.IS_REFUSED);
+        break;
+      case "EXCLUSIVE":
+        break;
+    }
+  }
+
+  /** Refused only for what has no tag to be awaited. */
+  #migrate(invalidation: number, page: number): void {
+    const { machine, scenario } = this.#ground;
+    if (machine.migrate(page) === 0) return;
+    const releasing = scenario.requests.some(
+      (r, i) => r.first <= page && page <= r.last && this.#world.kernel.isReleasing(i),
+    );
+    if (!releasing)
+      violated("REVOKED_MEANS_REVOKED", `${nameOfInvalidation(invalidation)} can't move page ${page}: it's pinned`);
+  }
+
+  get mayRunMicrotasks(): boolean {
+    return this.#ground.w[this.#ground.at.microtasks]! > 0;
+  }
+
+  /** Whether the loop can go on to something else than what is due at once. */
+  get isFree(): boolean {
+    return !this.mayRunMicrotasks;
+  }
+
+  get mayRunSoon(): boolean {
+    return this.isFree && this.#ground.w[this.#ground.at.soon]! > 0;
+  }
+
+  get mayWake(): boolean {
+    return this.isFree && this.#ground.w[S.WAKE] === 1;
+  }
+
+  wake(): void {
+    this.#ground.w[S.WAKE] = 0;
+    this.#world.dispatcher.turnOfLoop();
+    this.#world.runMicrotasks();
+  }
+
+  /** Whether the engine's clock would find a lease whose books are due, or is late. */
+  get mayTick(): boolean {
+    if (!this.isFree) return false;
+    const { leases } = this.#world;
+    if (this.#ground.w[S.STALLED] === 1) return true;
+    for (let slot = 0; slot < this.#ground.slots; slot++) if (leases?.table.state(slot) === GONE) return true;
+    return false;
+  }
+
+  /** The engine's clock, which runs while a lease is held. */
+  tick(): void {
+    const { leases, dispatcher, rules } = this.#world;
+    this.#ground.w[S.STALLED] = 0;
+    if (leases === null || leases.held === 0) return;
+    rules.clock = true;
+    try {
+      leases.tick(this.#world.nowMs());
+    } finally {
+      rules.clock = false;
+    }
+    dispatcher.nudge();
+    this.#world.runMicrotasks();
+  }
+}

@@ -1,0 +1,264 @@
+/** `pinless-lab check`: every order of what can happen in small scenarios, on the core that ships. */
+
+import { existsSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  complain,
+  InputFileError,
+  onInterrupt,
+  print,
+  printable,
+  readInputFile,
+  terminal,
+  wholeNumber,
+  whyUnwritable,
+  writeJson,
+} from "@pinless/cli/command";
+import { SingleBar } from "cli-progress";
+import { Command, Option } from "commander";
+import type { CaseReport } from "../check/run-case.js";
+import { EXPLORED_MUTANTS, MUTANTS, mutantNamed } from "../mutants/mutants.js";
+import { CHECKED, type MutatedModules, mutate } from "../mutants/mutate.js";
+import { firstFailure, SIMULATED_MUTANTS } from "../mutants/simulated-mutants.js";
+import { BUILT, runPool, type Work } from "./check/pool.js";
+import { parseScenario, ScenarioError, type ScenarioFile } from "./check/scenario-file.js";
+import { checkLines, type FileReport, type MutantReport, mutantLines } from "./check-text.js";
+
+const FAILED = 1;
+const USAGE = 2;
+const MAX_SCENARIO_BYTES = 1 << 20;
+const MAX_THREADS = 1024;
+const DEFAULTS = fileURLToPath(new URL("../../scenarios/", import.meta.url));
+
+interface Flags {
+  readonly mutants?: true;
+  readonly mutant?: string;
+  readonly threads?: number;
+  readonly json?: string | true;
+  readonly failure?: string;
+}
+
+export function checkCommand(): Command {
+  return new Command("check")
+    .description("Explores small scenarios exhaustively, on the engine's core and a simulated machine")
+    .argument("[scenario...]", "files, or names of those in scenarios/ (default: all of these)")
+    .addOption(
+      new Option("--mutants", "leaves one step that protects out at a time: each must be found out").conflicts(
+        "mutant",
+      ),
+    )
+    .option("--mutant <name>", "with one of these steps left out: what is found then")
+    .option("--threads <n>", "how many explore at a time (default: one a core)", wholeNumber(1, MAX_THREADS))
+    .option("--json [file]", "the report as JSON, to the standard output or a file")
+    .option("--failure <file>", "write the first violation's trace there, as JSON")
+    .showHelpAfterError("(try pinless-lab check --help)")
+    .exitOverride()
+    .action(run);
+}
+
+async function run(names: readonly string[], flags: Flags): Promise<void> {
+  try {
+    const { json, failure, mutant } = flags;
+    const asked = names.length > 0 ? names.map(fileOf) : filesFor(mutant);
+    const to = typeof json === "string" ? json : undefined;
+    const why = whyUnwritable(to, [...asked, failure]) ?? whyUnwritable(failure, asked);
+    if (why !== null) throw new ScenarioError(why);
+    const files = asked.map((file) => parseScenario(scenarioText(file), path.basename(file, path.extname(file)), file));
+    if (flags.mutants === true) await checkMutants(files, flags, names.length === 0);
+    else await check(files, flags, names.length > 0);
+  } catch (error) {
+    if (!(error instanceof ScenarioError)) throw error;
+    complain("pinless-lab check", error.message);
+    process.exitCode = USAGE;
+  }
+}
+
+/** Of the scenarios that come with pinless; with a step left out, the one that is made to show it comes first. */
+function filesFor(mutant: string | undefined): readonly string[] {
+  const all = readdirSync(DEFAULTS)
+    .filter((file) => file.endsWith(".yaml"))
+    .sort();
+  const first = mutant === undefined ? null : `${mutantNamed(mutant).shows}.yaml`;
+  return [...all.filter((file) => file === first), ...all.filter((file) => file !== first)].map((file) =>
+    path.join(DEFAULTS, file),
+  );
+}
+
+/** A file, or one of those by its name. */
+function fileOf(name: string): string {
+  const shipped = path.join(DEFAULTS, `${name}.yaml`);
+  const isName = /^[\w-]+$/.test(name);
+  if (isName && existsSync(shipped)) return shipped;
+  // What can only be a path is said to be none when it's read.
+  if (!isName || existsSync(name)) return name;
+  throw new ScenarioError(`there's no file "${name}", and no scenario of that name; there are ${shippedNames()}`);
+}
+
+function shippedNames(): string {
+  return filesFor(undefined)
+    .map((file) => path.basename(file, ".yaml"))
+    .join(", ");
+}
+
+function scenarioText(file: string): string {
+  try {
+    return readInputFile(file, MAX_SCENARIO_BYTES);
+  } catch (error) {
+    if (error instanceof InputFileError) throw new ScenarioError(error.message);
+    throw error;
+  }
+}
+
+/** A case that says what doesn't hold in it is as it should be only with that. */
+function judge(of: FileReport, { name, violation, expects }: CaseReport): void {
+  if (violation !== null) {
+    (violation.invariant === expects ? of.expected : of.violations).push({ case: name, ...violation });
+  } else if (expects !== null) {
+    const message = `${expects}: the scenario expects that it doesn't hold, and it does`;
+    of.violations.push({ case: name, invariant: expects, message, trace: [] });
+  }
+}
+
+/** `named`: somebody asks about these scenarios, and is told also what they are known to show. */
+async function check(files: readonly ScenarioFile[], flags: Flags, named: boolean): Promise<void> {
+  const began = performance.now();
+  const modules = flags.mutant === undefined ? null : mutate(mutantNamed(flags.mutant), CHECKED);
+  const reports: FileReport[] = files.map(({ name, about }) => ({
+    name,
+    about,
+    cases: 0,
+    states: 0,
+    transitions: 0,
+    depth: 0,
+    seconds: 0,
+    violations: [],
+    expected: [],
+  }));
+  const orders = files.flatMap(({ cases }, file) => cases.map((scenario) => ({ scenario, brief: false, file })));
+  try {
+    const work = { modules: modules?.url ?? BUILT, orders, untilFound: modules !== null };
+    const whole = await pool([work], flags, orders.length, (report, _, order) => {
+      const of = reports[orders[order]!.file]!;
+      of.cases++;
+      of.states += report.states;
+      of.transitions += report.transitions;
+      of.depth = Math.max(of.depth, report.depth);
+      of.seconds += report.seconds;
+      judge(of, report);
+    });
+    if (whole) conclude(reports, (performance.now() - began) / 1000, flags, named);
+  } finally {
+    modules?.remove();
+  }
+}
+
+function conclude(all: readonly FileReport[], tookSeconds: number, flags: Flags, named: boolean): void {
+  // With a step left out it's over when that is found.
+  const scenarios = all.filter(({ cases }) => cases > 0);
+  const sum = (of: (report: FileReport) => number): number =>
+    scenarios.reduce((total, report) => total + of(report), 0);
+  const states = sum((r) => r.states);
+  const cpuSeconds = sum((r) => r.seconds);
+  const report = {
+    format: "pinless-check/1",
+    states,
+    transitions: sum((r) => r.transitions),
+    tookSeconds,
+    cpuSeconds,
+    statesPerCpuSecond: Math.round(states / Math.max(cpuSeconds, 1e-6)),
+    scenarios,
+  };
+  show(report, flags, (columns) => checkLines(report, named, columns));
+  const [first] = scenarios.flatMap((r) => r.violations);
+  if (first === undefined) return;
+  process.exitCode = FAILED;
+  if (flags.failure === undefined) return;
+  writeJson("pinless-lab check", first, flags.failure);
+  process.stderr.write(`the trace is in ${printable(flags.failure)}\n`);
+}
+
+/** `all`: also those that random runs show, not only what scenarios that were named do. */
+async function checkMutants(files: readonly ScenarioFile[], flags: Flags, all: boolean): Promise<void> {
+  const modules: MutatedModules[] = [];
+  const reports: MutantReport[] = MUTANTS.map(({ name, leavesOut }) => {
+    return { name, leavesOut, killed: false, invariant: null, message: null, case: null, states: 0 };
+  });
+  try {
+    for (const mutant of EXPLORED_MUTANTS) modules.push(mutate(mutant, CHECKED));
+    const works: Work[] = EXPLORED_MUTANTS.map((mutant, m) => ({
+      modules: modules[m]!.url,
+      untilFound: true,
+      orders: files
+        .filter(({ name }) => name === mutant.shows)
+        .flatMap(({ cases }) => cases.map((scenario) => ({ scenario, brief: true }))),
+    }));
+    const whole = await pool(works, flags, works.length, (report, m) => {
+      const mutant = reports[m]!;
+      mutant.states += report.states;
+      if (report.violation === null || mutant.killed) return;
+      const { invariant, message } = report.violation;
+      Object.assign(mutant, { killed: true, invariant, message, case: report.name });
+    });
+    if (!whole) return;
+  } finally {
+    for (const each of modules) each.remove();
+  }
+  if (all) await simulateMutants(reports);
+  const alive = reports.filter(({ killed }) => !killed);
+  show({ format: "pinless-check-mutants/1", mutants: reports }, flags, (columns) => mutantLines(reports, columns));
+  if (alive.length > 0) process.exitCode = FAILED;
+}
+
+async function simulateMutants(reports: readonly MutantReport[]): Promise<void> {
+  for (const mutant of SIMULATED_MUTANTS) {
+    const found = await firstFailure(mutant);
+    if (found?.failure == null) continue;
+    const { what: invariant, message } = found.failure;
+    const seen = { killed: true, invariant, message, case: `simulate: seed ${found.seed}` };
+    Object.assign(reports.find(({ name }) => name === mutant.name)!, seen);
+  }
+}
+
+/** Explores with progress on a terminal. False: it was interrupted. */
+async function pool(
+  works: readonly Work[],
+  flags: Flags,
+  total: number,
+  reported: (report: CaseReport, work: number, order: number) => void,
+): Promise<boolean> {
+  const interrupt = onInterrupt();
+  const bar = process.stderr.isTTY
+    ? new SingleBar({
+        stream: process.stderr,
+        format: "{bar} {value}/{total}",
+        clearOnComplete: true,
+        gracefulExit: false,
+      })
+    : null;
+  bar?.start(total, 0);
+  const done = new Set<number>();
+  let cases = 0;
+  try {
+    await runPool(works, {
+      ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+      signal: interrupt.signal,
+      reported: (report, work, order) => {
+        cases++;
+        if (report.violation !== null) done.add(work);
+        bar?.update(works.length === 1 ? cases : done.size);
+        reported(report, work, order);
+      },
+    });
+  } finally {
+    bar?.stop();
+    interrupt.stop();
+  }
+  if (interrupt.exitCode !== null) process.exitCode = interrupt.exitCode;
+  return interrupt.exitCode === null;
+}
+
+/** As JSON to the standard output, or as text, and as JSON to a file. */
+function show(report: object, { json }: Flags, lines: (columns: number) => readonly string[]): void {
+  if (writeJson("pinless-lab check", report, json === true ? "-" : json)) print(lines(terminal().columns).join("\n"));
+}

@@ -1,0 +1,74 @@
+/** Reports of `pinless-lab simulate`: read from files, and put into words. */
+
+import { InputFileError, JsonError, parseJson, printableValue, readInputFile, wrap } from "@pinless/cli/command";
+import { InputError } from "../simulate/input-error.js";
+import {
+  type CampaignReport,
+  type FoundFailure,
+  missingOf,
+  nameOf,
+  type ReportSource,
+  readReport,
+} from "../simulate/report.js";
+
+/** Of a report with thousands of failures. */
+const MAX_BYTES = 16 << 20;
+
+/** Throws ERR_SIMULATE_INPUT with the file and line. */
+export function reportOf(file: string): ReportSource {
+  try {
+    const { value, lineOf } = parseJson(readInputFile(file, MAX_BYTES));
+    return { name: file, value: printableValue(value), lineOf };
+  } catch (error) {
+    if (error instanceof InputFileError) throw new InputError(error.message);
+    if (!(error instanceof JsonError)) throw error;
+    throw new InputError(`${file}:${error.line ?? 1}: ${error.message}`);
+  }
+}
+
+/** A report whose failures are to be had again by `engine`: of the same version, or its seeds mean something else. */
+export function toReplay(file: string, engine: string): { report: CampaignReport; note: string | null } {
+  const source = reportOf(file);
+  const report = readReport(source);
+  const versionOf = (name: string): string => name.split(" ").slice(0, 2).join(" ");
+  if (versionOf(report.engine) !== versionOf(engine))
+    throw new InputError(
+      `${file}:${source.lineOf(["engine"])}: these seeds are of ${report.engine}; this is ${engine}`,
+    );
+  const note = report.engine === engine ? null : `found with ${report.engine}; this is ${engine}`;
+  return { report, note };
+}
+
+export function renderCampaign(report: CampaignReport, columns: number, cpuSeconds?: number): string {
+  const { runs, requests, operations, virtualMs, failures } = report;
+  const say = (text: string, indent = "  "): readonly string[] => wrap(text, columns, indent);
+  return [
+    ...say(
+      `${nameOf(report)}: ${count(runs)} ${runs === 1 ? "run" : "runs"}, ${count(requests)} requests, ${count(operations)} memory operations in ${count(virtualMs / 1000)} s of virtual time`,
+    ),
+    ...(cpuSeconds === undefined
+      ? []
+      : say(`${count(requests / cpuSeconds)} requests a second of CPU time, ${cpuSeconds.toFixed(1)} s of it`)),
+    // A shard alone is meant to be one.
+    ...(report.shards.length > 1 ? missingOf(report).flatMap((line) => say(line)) : []),
+    ...failures.flatMap((failure) => renderFailure(failure, report.mutant, columns)),
+    failures.length === 0 ? "no failure" : `${count(failures.length)} failed`,
+    "",
+  ].join("\n");
+}
+
+function count(n: number): string {
+  return Math.round(n).toLocaleString("en");
+}
+
+/** The command is one line, however long, for it's to be copied. */
+function renderFailure(failure: FoundFailure, mutant: string | null, columns: number): readonly string[] {
+  const { seed, requests, changes, what, message, atMs } = failure;
+  const without = mutant === null ? "" : ` --mutant ${mutant}`;
+  const change = Object.keys(changes).length === 0 ? "" : ` --change '${JSON.stringify(changes)}'`;
+  return [
+    ...wrap(`seed ${seed}: ${what} after ${atMs.toFixed(3)} ms`, columns, "  "),
+    ...wrap(message, columns - 2, "  ").map((line) => `  ${line}`),
+    `  again, with all steps: pinless-lab simulate --seed ${seed} --requests ${requests}${change}${without} --trace`,
+  ];
+}

@@ -1,0 +1,86 @@
+/**
+ * fork and exit. A child gets what its parent has, entry by entry: what is in memory both have from then on, write-protected, until one of
+ * them stores; what is pinned the child gets a copy of at once, so that device and parent go on with the same frame (copy_present_page).
+ *
+ * What isn't modelled: threads, exec, vfork (nothing is copied there), MADV_WIPEONFORK, the child's I/O by what it inherited of a ring.
+ */
+
+import { ENOMEM, violated } from "pinless/portable";
+import { WAIT } from "./address-space.js";
+import type { MachinePageCache } from "./page-cache.js";
+import {
+  CONTENT,
+  INODE_PAGE,
+  PINS,
+  PTE_DIRTY,
+  PTE_FLAGS,
+  PTE_WRITE,
+  SWAP_USERS,
+  TARGET,
+  VM_DONTCOPY,
+  VM_MAPPED,
+} from "./tables.js";
+
+/**
+ * `child` becomes what `parent` is. Returns how many pages had to be copied now, since they're pinned: that is what makes fork slow. Or
+ * -ENOMEM, and there is no child; or WAIT (the proposal: to write-protect the parent is an invalidation), and nothing has happened yet.
+ */
+export function fork(machine: MachinePageCache, parent: number, child: number): number {
+  const { pages } = machine.size;
+  const [from, to] = [parent * pages, child * pages];
+  for (let i = 0; i < machine.topPage; i++) {
+    if (machine.is(to + i, VM_MAPPED)) violated("STATE", `process ${child} is there already`);
+    if (machine.mustWait(from + i) && isInherited(machine, from + i)) return WAIT;
+  }
+  let copied = 0;
+  for (let i = 0; i < machine.topPage; i++) {
+    if (!isInherited(machine, from + i)) continue;
+    const answer = inherit(machine, from + i, to + i);
+    if (answer < 0) {
+      exit(machine, child);
+      return answer;
+    }
+    copied += answer;
+  }
+  return copied;
+}
+
+function isInherited(machine: MachinePageCache, page: number): boolean {
+  return machine.is(page, VM_MAPPED) && !machine.is(page, VM_DONTCOPY);
+}
+
+/** One entry. Returns how many pages were copied, or -ENOMEM. */
+function inherit(machine: MachinePageCache, page: number, childs: number): number {
+  const target = machine.pte(page, TARGET);
+  const flags = machine.pte(page, PTE_FLAGS);
+  const inodePage = machine.pte(page, INODE_PAGE) - 1;
+  const isFile = inodePage >= 0;
+  machine.setPte(childs, PTE_FLAGS, flags & ~(isFile ? PTE_WRITE | PTE_DIRTY : PTE_WRITE));
+  // Pages of a file the child finds in the page cache.
+  if (isFile) machine.becomeMapping(childs, inodePage);
+  if (target === 0 || isFile) return 0;
+  if (target < 0) {
+    machine.setPte(childs, TARGET, target);
+    machine.setSwap(-target - 1, SWAP_USERS, machine.swap(-target - 1, SWAP_USERS) + 1);
+    return 0;
+  }
+  const frame = target - 1;
+  if (machine.frame(frame, PINS) > 0 && machine.size.sharesPinned !== true) {
+    const copy = machine.allocate(machine.frame(frame, CONTENT), machine.homeOf(childs));
+    if (copy < 0) return -ENOMEM;
+    machine.map(childs, copy);
+    return 1;
+  }
+  machine.map(childs, frame);
+  machine.setFlags(page, 0, PTE_WRITE);
+  return 0;
+}
+
+/** The process ends: whatever it had is unmapped. WAIT (the proposal), while I/O is in flight on memory of its own: ask again. */
+export function exit(machine: MachinePageCache, process: number): number {
+  const { pages } = machine.size;
+  const first = process * pages;
+  for (let page = first; page < first + machine.topPage; page++) if (machine.mustWait(page)) return WAIT;
+  for (let page = first; page < first + machine.topPage; page++) if (machine.is(page, VM_MAPPED)) machine.munmap(page);
+  return 0;
+}

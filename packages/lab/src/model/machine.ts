@@ -1,0 +1,76 @@
+/** A machine: its state, the bytes behind it, its time and its chance. Everything that a kernel is made of here has one of these. */
+
+import { invariant } from "pinless/portable";
+import { MachineIo } from "./block-device-io.js";
+import { Contents, PAGE_BYTES } from "./contents.js";
+import { fork } from "./fork.js";
+import { NamedRandom } from "./random.js";
+import type { Design, MachineSize } from "./tables.js";
+import { VirtualClock } from "./virtual-clock.js";
+
+/** Where its address space begins: anywhere but at 0. */
+const FIRST_ADDRESS = 2 ** 32;
+/** Mappings begin on a multiple of 64 KiB, as the memory port promises, and not always on a huge page. */
+const GRANULE_PAGES = 16;
+
+export class Machine extends MachineIo {
+  readonly clock = new VirtualClock();
+  readonly random: NamedRandom;
+  readonly contents: Contents;
+  readonly #addresses = new WeakMap<ArrayBufferLike, number>();
+  #nextPage = GRANULE_PAGES;
+
+  readonly #withBytes: boolean;
+
+  constructor(size: MachineSize, design: Design, seed: number, withBytes: boolean) {
+    super(size, design);
+    this.#withBytes = withBytes;
+    this.random = new NamedRandom(seed);
+    this.contents = new Contents(this);
+  }
+
+  pageAt(address: number): number {
+    return Math.floor((address - FIRST_ADDRESS) / PAGE_BYTES);
+  }
+
+  addressOf(page: number): number {
+    return FIRST_ADDRESS + page * PAGE_BYTES;
+  }
+
+  /** What a program's views of new memory are of. Where nobody sees bytes it's the kind that is neither cleared nor there before it's touched. */
+  newMemory(bytes: number): ArrayBufferLike {
+    return this.#withBytes ? new ArrayBuffer(bytes) : new SharedArrayBuffer(bytes, { maxByteLength: bytes });
+  }
+
+  /** New anonymous memory of the process; its address. Addresses aren't used twice. */
+  mapMemory(memory: ArrayBufferLike): number {
+    const first = this.#nextPage;
+    const pages = memory.byteLength / PAGE_BYTES;
+    invariant("STATE", first + pages <= this.size.pages, "the machine's address space is used up");
+    this.#nextPage = Math.ceil((first + pages + 1) / GRANULE_PAGES) * GRANULE_PAGES;
+    for (let page = first; page < first + pages; page++) this.mmap(page);
+    if (this.#withBytes) this.contents.attach(first, memory);
+    this.#addresses.set(memory, this.addressOf(first));
+    return this.addressOf(first);
+  }
+
+  /** Whether a child has any of these pages too. */
+  anyShared(firstPage: number, pages: number): boolean {
+    for (let page = firstPage; this.size.processes !== undefined && page < firstPage + pages; page++)
+      if (this.isShared(page)) return true;
+    return false;
+  }
+
+  /** The program forks (see fork.ts): the child is this process. */
+  fork(child: number): number {
+    if (this.#withBytes) this.contents.noticeAll();
+    return fork(this, 0, child);
+  }
+
+  /** Where a view of mapped memory is. */
+  addressOfView(view: ArrayBufferView): number {
+    const address = this.#addresses.get(view.buffer);
+    invariant("STATE", address !== undefined, "the view isn't of the machine's memory");
+    return address + view.byteOffset;
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * What threads of the process do to memory by calls of their own, in the kernel's order: a discard tells before the pages go, mapping by
+ * mapping, and they go some time after that was read; an unmapping takes them first, and tells then. Each stage takes its time.
+ */
+
+import { intersect, type MemoryEvent, type Range } from "pinless/portable";
+import { PAGE_BYTES } from "./contents.js";
+import type { Machine } from "./machine.js";
+import type { ModelUserfaultfd } from "./model-userfaultfd.js";
+import type { ModelThread } from "./threads.js";
+
+export interface CallTiming {
+  /** From an event to the moment that its thread sleeps, and can be seen to: now and then up to this; else a hundredth of it. */
+  readonly unseenMs: number;
+  /** From the reading of an event to the pages' going: now and then up to this; else a hundredth of it. Real ones: 5 ms at worst. */
+  readonly zapMs: number;
+}
+
+const MADVISE = 28;
+const MUNMAP = 11;
+const MMAP = 9;
+const MREMAP = 25;
+const DONTNEED = 4;
+const FREE = 8;
+const ENTER_MS = 0.02;
+const WAKE_MS = 0.1;
+/** How often a stage takes long, and how often a page does. */
+const RARELY = 1 / 8;
+const PAGE_RARELY = 1 / 32;
+
+export class MemoryCalls {
+  readonly #machine: Machine;
+  readonly #timing: CallTiming;
+  /** Null: nobody follows what is done. */
+  readonly #userfaultfd: () => ModelUserfaultfd | null;
+
+  constructor(machine: Machine, timing: CallTiming, userfaultfd: () => ModelUserfaultfd | null) {
+    this.#machine = machine;
+    this.#timing = timing;
+    this.#userfaultfd = userfaultfd;
+  }
+
+  /** madvise(MADV_DONTNEED), or MADV_FREE. */
+  discard(thread: ModelThread, range: Range, lazily: boolean, done: () => void): void {
+    const call = lineOf(MADVISE, range, lazily ? FREE : DONTNEED);
+    const mappings = this.#userfaultfd()?.mappingsOn(range) ?? [];
+    const pieces = mappings.length === 0 ? [range] : mappings.map((mapping) => intersect(mapping, range));
+    const next = (i: number): void => {
+      const piece = pieces[i];
+      if (piece === undefined) {
+        this.#leave(thread, done);
+        return;
+      }
+      this.#tell(thread, call, range, { kind: "remove", ...piece }, mappings.length > 0, () =>
+        this.#sometimes(thread, "pages go ms", this.#timing.zapMs, () =>
+          this.#zap(thread, piece, lazily, () => next(i + 1)),
+        ),
+      );
+    };
+    this.#enter(thread, () => next(0));
+  }
+
+  /** munmap. */
+  unmap(thread: ModelThread, range: Range, done: () => void): void {
+    this.#enter(thread, () => {
+      this.#take(range);
+      this.#gone(thread, lineOf(MUNMAP, range), range, () => this.#leave(thread, done));
+    });
+  }
+
+  /** mmap(MAP_FIXED) of new memory in its place. */
+  mapOver(thread: ModelThread, range: Range, done: () => void): void {
+    this.#enter(thread, () => {
+      this.#take(range);
+      this.map(range);
+      this.#gone(thread, lineOf(MMAP, range), range, () => this.#leave(thread, done));
+    });
+  }
+
+  /** mremap(MREMAP_FIXED) to memory that is mapped elsewhere. What is moved stays registered. Two events, one after the other. */
+  moveAway(thread: ModelThread, range: Range, to: number, done: () => void): void {
+    const machine = this.#machine;
+    const call = lineOf(MREMAP, range, to);
+    this.#enter(thread, () => {
+      const moved = this.#userfaultfd()?.mappingsOn(range) ?? [];
+      for (const { start, end } of moved.map((mapping) => intersect(mapping, range)))
+        this.#userfaultfd()?.register({ start: to + start - range.start, end: to + end - range.start });
+      const first = machine.pageAt(range.start);
+      for (let i = 0; i < pagesIn(range); i++) machine.mremap(first + i, machine.pageAt(to) + i);
+      if (moved.length === 0) {
+        this.#leave(thread, done);
+        return;
+      }
+      this.#userfaultfd()?.unregister(range);
+      this.#tell(thread, call, range, { kind: "unmap", ...range }, true, () =>
+        this.#tell(thread, call, range, { kind: "unmap", ...range }, true, () => this.#leave(thread, done)),
+      );
+    });
+  }
+
+  /** mmap where nothing is (any more). */
+  map(range: Range): void {
+    const first = this.#machine.pageAt(range.start);
+    for (let i = 0; i < pagesIn(range); i++) this.#machine.mmap(first + i);
+  }
+
+  /** Our own memory operations raise events as anybody's; resolves when this one's was read. Null: nobody follows this memory. */
+  removal(thread: ModelThread, range: Range): Promise<void> | null {
+    const mappings = this.#userfaultfd()?.mappingsOn(range) ?? [];
+    if (mappings.length === 0) return null;
+    return new Promise((resolve) =>
+      this.#tell(thread, lineOf(MADVISE, range, DONTNEED), range, { kind: "remove", ...range }, true, resolve),
+    );
+  }
+
+  #take(range: Range): void {
+    const machine = this.#machine;
+    const first = machine.pageAt(range.start);
+    for (let page = first; page < first + pagesIn(range); page++) {
+      machine.munmap(page);
+      machine.contents.overwrite(page);
+    }
+  }
+
+  #gone(thread: ModelThread, call: string, range: Range, then: () => void): void {
+    const followed = (this.#userfaultfd()?.mappingsOn(range).length ?? 0) > 0;
+    this.#userfaultfd()?.unregister(range);
+    this.#tell(thread, call, range, { kind: "unmap", ...range }, followed, then);
+  }
+
+  #zap(thread: ModelThread, range: Range, lazily: boolean, then: () => void): void {
+    const machine = this.#machine;
+    const last = machine.pageAt(range.start) + pagesIn(range);
+    const random = machine.random.stream("a page takes long");
+    const from = (first: number): void => {
+      for (let page = first; page < last; page++) {
+        if (page > first && random.chance(PAGE_RARELY)) {
+          this.#sometimes(thread, "next page ms", this.#timing.zapMs, () => from(page));
+          return;
+        }
+        if (lazily) {
+          machine.contents.notice(page, 1);
+          machine.freeLazily(page);
+        } else {
+          machine.discard(page);
+          machine.contents.overwrite(page);
+        }
+      }
+      then();
+    };
+    from(machine.pageAt(range.start));
+  }
+
+  /** Raises the event; goes on some time after it was read. */
+  #tell(
+    thread: ModelThread,
+    call: string,
+    range: Range,
+    event: MemoryEvent,
+    followed: boolean,
+    then: () => void,
+  ): void {
+    const { clock } = this.#machine;
+    const userfaultfd = this.#userfaultfd();
+    if (!followed || userfaultfd === null) {
+      then();
+      return;
+    }
+    let asleep = false;
+    let read = false;
+    userfaultfd.raise(event, () => {
+      read = true;
+      // From here on it can't be seen to wait, though it goes on a moment later, unless it hadn't even gone to sleep.
+      if (asleep) thread.isKeptFromRunning();
+      clock.after(asleep ? this.#upTo("wakes ms", WAKE_MS) : 0, () => {
+        thread.runs();
+        then();
+      });
+    });
+    if (read) return;
+    const meant = { kind: event.kind, ranges: [range] };
+    const unseenMs = this.#long("unseen", this.#timing.unseenMs);
+    clock.after(unseenMs, () => {
+      if (read) return;
+      asleep = true;
+      thread.blocks({ call, meant, reader: true });
+    });
+  }
+
+  #enter(thread: ModelThread, then: () => void): void {
+    thread.runs();
+    this.#machine.clock.after(this.#upTo("enters ms", ENTER_MS), then);
+  }
+
+  #leave(thread: ModelThread, done: () => void): void {
+    this.#machine.clock.after(this.#upTo("leaves ms", ENTER_MS), () => {
+      thread.runs();
+      done();
+    });
+  }
+
+  /** A stage in which others may have the processor meanwhile. */
+  #sometimes(thread: ModelThread, name: string, mostMs: number, then: () => void): void {
+    const ms = this.#long(name, mostMs);
+    if (this.#machine.random.stream("is kept from running").chance(RARELY)) thread.isKeptFromRunning();
+    this.#machine.clock.after(ms, () => {
+      thread.runs();
+      then();
+    });
+  }
+
+  #long(name: string, mostMs: number): number {
+    return this.#upTo(name, this.#machine.random.stream(`${name}, rarely`).chance(RARELY) ? mostMs : mostMs / 100);
+  }
+
+  #upTo(name: string, ms: number): number {
+    return this.#machine.random.stream(`other threads: ${name}`).upTo(ms);
+  }
+}
+
+function pagesIn({ start, end }: Range): number {
+  return (end - start) / PAGE_BYTES;
+}
+
+/** As /proc shows a call and its arguments. */
+function lineOf(number: number, { start, end }: Range, ...more: readonly number[]): string {
+  return [number, ...[start, end - start, ...more].map((word) => `0x${word.toString(16)}`)].join(" ");
+}

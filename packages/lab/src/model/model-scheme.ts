@@ -1,0 +1,385 @@
+/**
+ * The three schemes on the machine: what is submitted is served after some time, in any order, page by page; and each has its own life of
+ * a pin. io_uring: registrations with tags. aio, direct and what isn't registered: the pages are let go some time after the completion.
+ */
+
+import {
+  type CompletionSink,
+  EBADF,
+  ENOMEM,
+  invariant,
+  type Registrations,
+  type RequestPlace,
+  type Scheme,
+  type SchemeName,
+} from "pinless/portable";
+import { WAIT } from "./address-space.js";
+import { PAGE_BYTES } from "./contents.js";
+import type { Descriptor, ModelFile } from "./files.js";
+import type { Flusher } from "./flusher.js";
+import type { Machine } from "./machine.js";
+import {
+  inFile,
+  REQUEST_FIRST_PAGE,
+  REQUEST_PAGES,
+  REQUEST_SERVED,
+  REQUEST_WRITE,
+  SLOT_LIVE,
+  SLOT_STATE,
+} from "./tables.js";
+import { Tags, type TagWay } from "./tags.js";
+
+const EINTR = 4;
+const EIO = 5;
+const EAGAIN = 11;
+/** How requests fail that nothing is wrong with. */
+export const FAILURES: readonly number[] = [EIO, EAGAIN, EINTR];
+/** A device that stands still: longer than the monitor waits for it, shorter than anybody's patience. */
+const STALL_MS = 3000;
+/** For a result: the request wasn't begun. */
+const REFUSED = "refused";
+/** Handles of descriptors that go around the page cache begin here. */
+const DIRECT = 2 ** 30;
+/** libuv's pool, and the calls that the real scheme hands to it at a time. */
+const POOL_THREADS = 4;
+const POOL_CALLS = 8 * POOL_THREADS;
+
+export interface ModelTiming {
+  /** A request takes from this to that, evenly distributed. */
+  readonly deviceMs: readonly [least: number, most: number];
+  /** How long after its completion the kernel may hold an unregistered request's pages. Real ones: up to 9.4 ms. */
+  readonly releaseMs: number;
+  /** How long after the last use the tag of a dropped registration comes: at once since Linux 6.13, a second on 6.1; and which use that is. */
+  readonly tagMs: number;
+  readonly tags: TagWay;
+  /** From a completion to the wake of a loop that sleeps. */
+  readonly wakeMs: number;
+}
+
+/** How probable it is that a request or a call fails although nothing is wrong with it. */
+export interface ModelFaults {
+  /** It ends with EIO, EAGAIN or EINTR: its caller's business, all three. */
+  readonly fails: number;
+  /** The transfer ends early. */
+  readonly short: number;
+  /** The kernel doesn't begin it, as where it can start no thread of its own. */
+  readonly refuses: number;
+  /** A registration is refused with ENOMEM. */
+  readonly noLease: number;
+  /** The device stands still for some seconds before it serves the request. */
+  readonly stalls: number;
+  /** The completion comes some time after the data. */
+  readonly late: number;
+}
+
+export const NO_FAULTS: ModelFaults = { fails: 0, short: 0, refuses: 0, noLease: 0, stalls: 0, late: 0 };
+
+export interface ModelSchemeOptions {
+  readonly name: SchemeName;
+  readonly depth: number;
+  /** 0: nothing can be registered. */
+  readonly bufferSlots: number;
+  /** Where its buffer table begins among the machine's slots. */
+  readonly firstSlot: number;
+  /** Whom what it registers is charged to, and what is done when it's closed. */
+  readonly user?: number;
+  readonly closed?: () => void;
+  readonly timing: ModelTiming;
+  readonly faults: ModelFaults;
+  readonly flusher: Flusher;
+  readonly woken: () => void;
+  readonly descriptorOf: (fd: number) => Descriptor | undefined;
+}
+
+interface Prepared {
+  readonly slot: number;
+  readonly write: boolean;
+  readonly file: number;
+  readonly place: RequestPlace;
+  readonly position: number;
+  readonly bufferSlot: number;
+  /** In a way that isn't refused. */
+  readonly aside: boolean;
+}
+
+export class ModelScheme implements Scheme, Registrations {
+  readonly name: SchemeName;
+  readonly depth: number;
+  readonly ahead: number;
+  readonly slots: number;
+  readonly registrations: Registrations | null;
+  readonly outlived = false;
+  readonly #machine: Machine;
+  readonly #options: ModelSchemeOptions;
+  #prepared: Prepared[] = [];
+  /** What has ended: a request's slot and result, or that it was refused; or a buffer slot, with no result. */
+  readonly #completions: { slot: number; result: number | typeof REFUSED | null }[] = [];
+  readonly #tags: Tags;
+  /** Requests that have completed, and whose pages the kernel holds on to. */
+  #held = 0;
+  #armed = false;
+
+  constructor(machine: Machine, options: ModelSchemeOptions) {
+    this.#machine = machine;
+    this.#options = options;
+    this.name = options.name;
+    this.depth = options.name === "direct" ? Math.min(options.depth, POOL_THREADS) : options.depth;
+    this.ahead = options.name === "direct" ? Math.min(options.depth, POOL_CALLS) - this.depth : 0;
+    this.slots = options.bufferSlots;
+    this.registrations = options.name === "io_uring" && options.bufferSlots > 0 ? this : null;
+    const { tags, tagMs } = options.timing;
+    this.#tags = new Tags(machine, tags, tagMs, (slot) => this.#end(slot - options.firstSlot, null));
+  }
+
+  attachFile(fd: number): number {
+    return DIRECT + fd;
+  }
+
+  detachFile(): void {}
+
+  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number, bufferSlot: number): void {
+    this.#prepared.push({ slot, write, file, place, position, bufferSlot, aside: false });
+  }
+
+  prepareAside(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
+    this.#prepared.push({ slot, write, file, place, position, bufferSlot: -1, aside: true });
+  }
+
+  /** File I/O can't be ended early. */
+  cancel(): void {}
+
+  enter(): number {
+    const prepared = this.#prepared;
+    this.#prepared = [];
+    for (const request of prepared) this.#begin(request);
+    return 0;
+  }
+
+  #begin(request: Prepared): void {
+    const { refuses } = this.#options.faults;
+    if (refuses > 0 && !request.aside && this.#machine.random.stream("refused").chance(refuses)) {
+      this.#end(request.slot, REFUSED);
+      return;
+    }
+    const direct = request.file >= DIRECT;
+    const opened = this.#options.descriptorOf(direct ? request.file - DIRECT : request.file);
+    const allowed = request.write ? opened?.writable : opened?.readable;
+    if (opened === undefined || allowed !== true) this.#end(request.slot, -EBADF);
+    else if (direct) this.#beginDirect(request, opened.file!);
+    else this.#soon("page cache ms", () => this.#copy(request, opened));
+  }
+
+  /** What the page cache has of it goes to the disk first; a buffer under writeback is waited for. */
+  #beginDirect(prepared: Prepared, file: ModelFile): void {
+    const { slot, write, place, position, bufferSlot } = prepared;
+    const machine = this.#machine;
+    const bytes = write ? place.bytes : Math.max(0, Math.min(place.bytes, file.bytes - position));
+    const pages = Math.ceil(bytes / PAGE_BYTES);
+    if (pages === 0) {
+      this.#end(slot, 0);
+      return;
+    }
+    const firstPage = machine.pageAt(place.address);
+    // Of what a child has too a store makes another page: also where it's read into, that comes first.
+    if (write || machine.anyShared(firstPage, pages)) machine.contents.notice(firstPage, pages);
+    const first = file.inodePageAt(position);
+    for (let i = 0; i < pages; i++) machine.contents.noticeFile(first + i);
+    const transfer = { write, firstPage, pages, block: inFile(first), bufferSlot: this.#slotOf(bufferSlot) };
+    const errno = write ? file.grow(position + bytes) : 0;
+    const request = errno < 0 ? errno : machine.submit(transfer);
+    if (request === WAIT) {
+      this.#options.flusher.begin(first, pages);
+      this.#soon("device ms", () => this.#beginDirect(prepared, file));
+    } else if (request < 0) this.#end(slot, request);
+    else {
+      if (bufferSlot >= 0) this.#tags.begun(request);
+      this.#reach(request, slot, bytes);
+    }
+  }
+
+  /** The device gets to it. */
+  #reach(request: number, slot: number, bytes: number): void {
+    const { clock, random } = this.#machine;
+    const { stalls } = this.#options.faults;
+    if (stalls > 0 && random.stream("device stands still").chance(stalls))
+      clock.after(random.stream("stall ms").upTo(STALL_MS), () => this.#serve(request, slot, bytes));
+    else this.#soon("device ms", () => this.#serve(request, slot, bytes));
+  }
+
+  #slotOf(bufferSlot: number): number {
+    return bufferSlot < 0 ? -1 : this.#options.firstSlot + bufferSlot;
+  }
+
+  #soon(name: string, run: () => void): void {
+    const [least, most] = this.#options.timing.deviceMs;
+    this.#machine.clock.after(least + this.#machine.random.stream(name).upTo(most - least), run);
+  }
+
+  /** Mostly in one go; sometimes a page now and the next ones later. */
+  #serve(request: number, slot: number, bytes: number): void {
+    const machine = this.#machine;
+    const firstPage = machine.request(request, REQUEST_FIRST_PAGE);
+    const pages = machine.request(request, REQUEST_PAGES);
+    const write = machine.request(request, REQUEST_WRITE) === 1;
+    const { fails, short, late } = this.#options.faults;
+    if (fails > 0 && machine.random.stream("failures").chance(fails)) {
+      this.#complete(request, slot, -machine.random.pick("failure", FAILURES));
+      return;
+    }
+    if (write) machine.contents.notice(firstPage, pages);
+    for (let last = false; !last; ) {
+      const i = machine.request(request, REQUEST_SERVED);
+      if (machine.failsChecksum(request)) {
+        this.#complete(request, slot, i === 0 ? -EIO : i * PAGE_BYTES);
+        return;
+      }
+      last = machine.serve(request);
+      // Where the page is somewhere else by now, the program sees nothing of it.
+      if (!write && machine.frameOf(firstPage + i) === machine.requestFrame(request, i))
+        machine.contents.overwrite(firstPage + i);
+      if (!last && short > 0 && machine.random.stream("short transfer").chance(short)) {
+        this.#complete(request, slot, (i + 1) * PAGE_BYTES);
+        return;
+      }
+      if (!last && machine.random.stream("device pauses").chance(1 / 16)) {
+        this.#soon("device goes on ms", () => this.#serve(request, slot, bytes));
+        return;
+      }
+    }
+    if (late > 0 && machine.random.stream("late").chance(late))
+      this.#soon("late ms", () => this.#complete(request, slot, bytes));
+    else this.#complete(request, slot, bytes);
+  }
+
+  #complete(request: number, slot: number, result: number): void {
+    const machine = this.#machine;
+    const inodePages = machine.inodePagesOf(request);
+    for (const inodePage of inodePages) machine.contents.noticeFile(inodePage);
+    machine.complete(request);
+    for (const inodePage of inodePages) machine.contents.showFile(inodePage);
+    this.#end(slot, result);
+    // What isn't registered is held for a moment more.
+    const registered = this.registrations !== null && machine.isRegistered(request);
+    const holds = !registered && machine.random.stream("pages are let go late").chance(1 / 8);
+    const { releaseMs } = this.#options.timing;
+    // So many at a time as leave room for others.
+    if (!holds || this.#held >= machine.size.requests / 2) {
+      this.#let(request);
+      return;
+    }
+    this.#held++;
+    machine.clock.after(machine.random.stream("release ms").upTo(releaseMs), () => {
+      this.#held--;
+      this.#let(request);
+    });
+  }
+
+  #let(request: number): void {
+    this.#tags.ended(request, this.#machine.release(request));
+  }
+
+  /** Through the page cache, or to and from memory by its address: the processor copies, and faults as a program's own access would. */
+  #copy(request: Prepared, opened: Descriptor): void {
+    const { slot, write, place, position } = request;
+    const { buffer, bytes } = place;
+    const { file, append } = opened;
+    let result = this.#faultIn(place, !write);
+    if (result === 0 && file === null) result = this.#copyMemory(write, place, position);
+    else if (result === 0 && file !== null) {
+      const view = new Uint8Array(buffer.buffer, buffer.byteOffset, bytes);
+      if (write) result = file.write(append || position < 0 ? file.bytes : position, view) || bytes;
+      else {
+        const found = file.read(position, bytes);
+        view.set(found);
+        result = found.length === 0 && position < file.bytes ? -EIO : found.length;
+      }
+    }
+    if (result === WAIT) this.#soon("page cache ms", () => this.#copy(request, opened));
+    else this.#end(slot, result);
+  }
+
+  #faultIn({ address, bytes }: RequestPlace, write: boolean): number {
+    const machine = this.#machine;
+    for (let page = machine.pageAt(address); page <= machine.pageAt(address + bytes - 1); page++) {
+      const errno = machine.fault(page, write);
+      if (errno < 0) return errno;
+    }
+    return 0;
+  }
+
+  /** /proc/self/mem: to the memory of a request, or from it, at an address. */
+  #copyMemory(write: boolean, { buffer, address, bytes }: RequestPlace, other: number): number {
+    const machine = this.#machine;
+    const [from, to] = write ? [address, other] : [other, address];
+    const there = machine.contents.memoryAt(machine.pageAt(other), other % PAGE_BYTES, bytes);
+    const pages = Math.ceil(((to % PAGE_BYTES) + bytes) / PAGE_BYTES);
+    if (there !== undefined) {
+      const here = new Uint8Array(buffer.buffer, buffer.byteOffset, bytes);
+      if (write) there.set(here);
+      else here.set(there);
+      machine.contents.notice(machine.pageAt(to), pages);
+    } else {
+      // Where there are no bytes there are whole pages only.
+      for (let i = 0; i < pages; i++) machine.store(machine.pageAt(to) + i, machine.peek(machine.pageAt(from) + i));
+    }
+    return bytes;
+  }
+
+  #end(slot: number, result: number | typeof REFUSED | null): void {
+    this.#completions.push({ slot, result });
+    if (!this.#armed) return;
+    this.#armed = false;
+    this.#machine.clock.after(this.#options.timing.wakeMs, this.#options.woken);
+  }
+
+  reap(sink: CompletionSink, limit: number): number {
+    const ended = this.#completions.splice(0, limit);
+    for (const { slot, result } of ended) {
+      if (result === null) sink.released(slot);
+      else if (result === REFUSED) sink.refused(slot);
+      else sink.completed(slot, result);
+    }
+    return ended.length;
+  }
+
+  arm(): boolean {
+    if (this.#completions.length > 0) return false;
+    this.#armed = true;
+    return true;
+  }
+
+  keepAlive(): void {}
+
+  close(): void {
+    invariant("STATE", this.#prepared.length === 0, "a ring is closed before its requests were submitted");
+    this.#options.closed?.();
+  }
+
+  take(slot: number, address: number, bytes: number): number {
+    const { noLease } = this.#options.faults;
+    if (noLease > 0 && this.#machine.random.stream("no lease").chance(noLease)) return -ENOMEM;
+    const firstPage = this.#machine.pageAt(address);
+    return this.#machine.register(this.#slotOf(slot), firstPage, bytes / PAGE_BYTES, this.#options.user);
+  }
+
+  drop(slot: number): number {
+    // To empty a slot that's empty is nothing, and posts no tag: whoever finds a monitor's drop half done does that.
+    if (this.#machine.slot(this.#slotOf(slot), SLOT_STATE) === SLOT_LIVE) this.#tags.drop(this.#slotOf(slot));
+    return 0;
+  }
+
+  populate(address: number, bytes: number): number {
+    const machine = this.#machine;
+    const first = machine.pageAt(address);
+    for (let page = first; page < first + bytes / PAGE_BYTES; page++) {
+      const errno = machine.populateWrite(page);
+      if (errno < 0) return errno;
+    }
+    return 0;
+  }
+
+  /** Nothing: what leases cost isn't modelled here, and the more are taken the more can go wrong. */
+  costPages(): number {
+    return 0;
+  }
+}

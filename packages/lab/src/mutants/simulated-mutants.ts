@@ -1,0 +1,121 @@
+/**
+ * Protective steps of what no exploration has: of `files`, and of the monitor's own program. A few runs of the whole engine show them, each
+ * with a load that is about nothing else.
+ */
+
+import type { RunReport, simulate } from "../simulate/run-simulation.js";
+import { CALM, type Swarm } from "../simulate/swarm.js";
+import type { Mutant } from "./mutant.js";
+import { mutate, SIMULATED } from "./mutate.js";
+
+export interface SimulatedMutant extends Mutant {
+  /** One of so many seeds, from the first on, fails. */
+  readonly seeds: number;
+  readonly requests: number;
+  readonly changes: Partial<Swarm>;
+}
+
+const PROGRAM = "protocol/monitor/program.js";
+const SETTLINGS = "protocol/monitor/pending-discards.js";
+
+/** A file that is mapped, and read into, and written back. */
+const MAPPED_FILE: Partial<Swarm> = {
+  ...CALM,
+  timing: { deviceMs: [0.01, 0.2], releaseMs: 1, tagMs: 0, tags: "own", wakeMs: 0.005 },
+  inFlight: 1,
+  mappedFile: "btrfs",
+  mappedMs: 0.3,
+  operationsPerRequest: 2,
+  stormTimes: 1000,
+};
+
+/** Discards by other threads, a fast device, a slow monitor, and pages that go late. */
+const STORM: Partial<Swarm> = {
+  ...CALM,
+  engine: {
+    scheme: "io_uring",
+    pin: "lease",
+    depth: 8,
+    lease: { chunk: 65536, idle: 5, max: 20, budget: 4 << 20 },
+    events: { userfaultfd: true },
+  },
+  timing: { deviceMs: [0.001, 0.002], releaseMs: 1, tagMs: 0, tags: "own", wakeMs: 0.005 },
+  inFlight: 4,
+  requestPages: 1,
+  writeShare: 0,
+  operationsPerRequest: 2,
+  stormTimes: 1000,
+  foreignDiscardMs: 0.1,
+  monitorTiming: { stepMs: 1, keptMs: 20 },
+  callTiming: { unseenMs: 4, zapMs: 5 },
+};
+
+export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
+  {
+    name: "bounce-for-files",
+    leavesOut: "a device never writes into a mapped file: what is read there is copied",
+    file: "files/transfers.js",
+    from: "const usable = inArena && fits && (write || segment.copier === null);",
+    to: "const usable = inArena && fits;",
+    seeds: 130,
+    requests: 600,
+    changes: MAPPED_FILE,
+  },
+  {
+    name: "program-settles-at-once",
+    leavesOut: "a range is unsettled until its callers have left their calls",
+    file: SETTLINGS,
+    from: "departures.filter((departure) => !departure.hasLeft(nowMs))",
+    to: "departures.filter(() => false)",
+    seeds: 40,
+    requests: 1500,
+    changes: STORM,
+  },
+  {
+    name: "unseen-settles-at-once",
+    leavesOut: "who can't be looked at has time to leave its call",
+    file: "protocol/monitor/caller-tracking.js",
+    from: "export const UNSEEN_MS = 50;",
+    to: "export const UNSEEN_MS = -1;",
+    seeds: 40,
+    requests: 1500,
+    changes: { ...STORM, blindMs: 2 },
+  },
+  {
+    name: "program-gives-up-in-silence",
+    leavesOut: "what can't be drained is announced",
+    file: PROGRAM,
+    from: "const removed = start > 0 ? [] : yield* this.#announce(rangesOf(removing));",
+    to: "const removed = [];",
+    seeds: 40,
+    requests: 1500,
+    changes: STORM,
+  },
+  {
+    name: "loss-settles-at-once",
+    leavesOut: "where the monitor ends, whoever it had let go has time to leave",
+    file: "engine/monitor-loss.js",
+    from: "const AFTER_LOSS_MS = 50;",
+    to: "const AFTER_LOSS_MS = 0.01;",
+    seeds: 40,
+    requests: 600,
+    changes: { ...STORM, monitorDiesMs: 10 },
+  },
+].map((mutant) => ({ ...mutant, shows: "simulate" }));
+
+/** The first of its seeds that fails with the step left out; null: none does. */
+export async function firstFailure(mutant: SimulatedMutant): Promise<RunReport | null> {
+  const modules = mutate(mutant, SIMULATED);
+  try {
+    const broken = (await import(new URL("simulate/run-simulation.js", modules.url).href)) as {
+      simulate: typeof simulate;
+    };
+    for (let seed = 1; seed <= mutant.seeds; seed++) {
+      const report = await broken.simulate({ seed, requests: mutant.requests, changes: mutant.changes });
+      if (report.failure !== null) return report;
+    }
+    return null;
+  } finally {
+    modules.remove();
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * Whoever changes memory, in steps that anything may come between: says so, waits until it has the range, does it, says that it's over. Linux
+ * (`gup`) has nobody to wait for: what I/O uses is pinned, and stays where it is.
+ */
+
+import {
+  CONTENT,
+  MAPS,
+  PINS,
+  PTE_DIRTY,
+  PTE_SOFT_DIRTY,
+  PTE_WRITE,
+  VM_MAPPED,
+  VM_WRITE,
+  WRITEBACK,
+} from "../model/tables.js";
+import { BEGUN, NONE, RAISED, REFUSED } from "./mmu-notifier.js";
+import type { ProposalGround } from "./proposal-context.js";
+import * as G from "./proposal-context.js";
+import type { ProposalRules } from "./proposal-invariants.js";
+
+/** What an invalidation is for, beyond its event (V_OPERATION, else 0). */
+export const RECLAIM = 1;
+export const COMPACT = 2;
+export const FORK = 3;
+export const BREAK = 4;
+
+export class Changes {
+  readonly #ground: ProposalGround;
+  readonly #rules: ProposalRules;
+
+  constructor(ground: ProposalGround, rules: ProposalRules) {
+    this.#ground = ground;
+    this.#rules = rules;
+  }
+
+  /** Whether it can begin to exist. */
+  mayStart(invalidation: number): boolean {
+    const ground = this.#ground;
+    if (ground.invalidation(invalidation, G.V_STEP) !== G.NOT_STARTED) return false;
+    const may = ground.scenario.invalidations[invalidation]!;
+    return !ground.notifies || !may.blockable || ground.notifier.mayRaise(invalidation);
+  }
+
+  start(invalidation: number): void {
+    const ground = this.#ground;
+    const { blockable } = ground.scenario.invalidations[invalidation]!;
+    if (ground.notifies && !blockable && ground.notifier.mustRefuse(invalidation)) {
+      ground.notifier.refuse(invalidation);
+      this.#refused(invalidation);
+      return;
+    }
+    ground.setInvalidation(invalidation, G.V_STEP, G.STARTED);
+    if (ground.notifies) this.#rules.turn(invalidation);
+    // One that may not wait has only looked so far: what comes in before it's raised is seen by its second look.
+    if (ground.notifies && blockable) ground.notifier.raise(invalidation);
+  }
+
+  #refused(invalidation: number): void {
+    this.#ground.tell?.("it's refused");
+    this.#ground.setInvalidation(invalidation, G.V_STEP, G.OVER);
+    this.#rules.refused(invalidation);
+  }
+
+  /** One of the kernel's own threads takes to a page; or the program forks. */
+  mayCome(page: number): boolean {
+    const { notifier, notifies } = this.#ground;
+    return !notifies || !notifier.holds(page);
+  }
+
+  come(invalidation: number, operation: number, first: number, last: number): void {
+    const ground = this.#ground;
+    ground.setInvalidation(invalidation, G.V_OPERATION, operation);
+    ground.setInvalidation(invalidation, G.V_STEP, G.STARTED);
+    ground.notifier.ask(invalidation, operation === FORK ? "PROTECTION_PAGE" : "CLEAR", first, last);
+    if (!ground.notifies) return;
+    this.#rules.turn(invalidation);
+    ground.notifier.raise(invalidation);
+  }
+
+  mayAdvance(invalidation: number): boolean {
+    const ground = this.#ground;
+    const step = ground.invalidation(invalidation, G.V_STEP);
+    if (step === G.NOT_STARTED || step === G.OVER) return false;
+    if (step === G.OPERATED || !ground.notifies) return step === G.OPERATED || !this.#waitsForDisk(invalidation);
+    const state = ground.notifier.state(invalidation);
+    return state === NONE || state === RAISED || (state === BEGUN && !this.#waitsForDisk(invalidation));
+  }
+
+  /** Whoever writes a page back, or stores to it, waits until it isn't written back any more. */
+  #waitsForDisk(invalidation: number): boolean {
+    const { machine, notifier } = this.#ground;
+    const event = this.#ground.scenario.invalidations[invalidation]?.event;
+    if (event !== "PROTECTION_PAGE" && event !== "EXCLUSIVE") return false;
+    const { first, last } = notifier.rangeOf(invalidation);
+    for (let page = first; page <= last; page++)
+      if (machine.frameOf(page) >= 0 && machine.frameIs(machine.frameOf(page), WRITEBACK)) return true;
+    return false;
+  }
+
+  advance(invalidation: number): void {
+    const { first, last } = this.#ground.notifier.rangeOf(invalidation);
+    this.advanceOn(invalidation, first, last);
+  }
+
+  /** One step more of what is done to these pages. */
+  advanceOn(invalidation: number, first: number, last = first): void {
+    const ground = this.#ground;
+    const { notifier, notifies } = ground;
+    if (ground.invalidation(invalidation, G.V_STEP) === G.OPERATED) {
+      ground.setInvalidation(invalidation, G.V_STEP, G.OVER);
+      if (notifies) notifier.end(invalidation);
+      return;
+    }
+    if (notifies && notifier.state(invalidation) === NONE) {
+      notifier.raise(invalidation);
+      return;
+    }
+    if (notifies && notifier.state(invalidation) !== BEGUN) {
+      if (ground.scenario.invalidations[invalidation]?.blockable === false) notifier.lookOnce(invalidation);
+      else notifier.look(invalidation);
+      if (notifier.state(invalidation) === BEGUN) this.#rules.hasBegun(invalidation);
+      if (notifier.state(invalidation) === REFUSED) this.#refused(invalidation);
+      return;
+    }
+    ground.setInvalidation(invalidation, G.V_STEP, G.OPERATED);
+    for (let page = first; page <= last; page++)
+      if (ground.machine.is(page, VM_MAPPED)) this.#operateOn(invalidation, page);
+  }
+
+  #operateOn(invalidation: number, page: number): void {
+    const ground = this.#ground;
+    const { machine } = ground;
+    const operation = ground.invalidation(invalidation, G.V_OPERATION);
+    if (operation === RECLAIM) machine.reclaim(page);
+    else if (operation === COMPACT) machine.migrate(page);
+    else if (operation === FORK) this.#fork(page);
+    else if (operation === BREAK) this.#copy(page);
+    else this.#byEvent(invalidation, page);
+  }
+
+  #byEvent(invalidation: number, page: number): void {
+    const ground = this.#ground;
+    const { machine } = ground;
+    switch (ground.scenario.invalidations[invalidation]!.event) {
+      case "UNMAP":
+      case "RELEASE":
+        machine.munmap(page);
+        ground.flag(page, G.UNMAPPED);
+        ground.setPage(page, G.P_CONTENT, 0);
+        break;
+      case "CLEAR":
+        machine.discard(page);
+        ground.setPage(page, G.P_CONTENT, 0);
+        break;
+      case "MIGRATE":
+        if (machine.migrate(page) !== 0) this.#rules.notMoved(page);
+        break;
+      case "PROTECTION_VMA":
+        machine.protect(page, false);
+        ground.flag(page, G.READ_ONLY);
+        break;
+      case "PROTECTION_PAGE":
+        this.#writeBack(invalidation, page);
+        break;
+      case "SOFT_DIRTY":
+        machine.clearSoftDirty(page);
+        ground.flag(page, G.TRACKED);
+        break;
+      case "EXCLUSIVE":
+        if (!machine.is(page, VM_WRITE)) break;
+        this.#copy(page);
+        machine.store(page, ground.storedBy(invalidation));
+        ground.setPage(page, G.P_CONTENT, ground.storedBy(invalidation));
+        break;
+    }
+  }
+
+  /** Write-protected, so that the next write to it faults; and nobody may change it until the disk has it. */
+  #writeBack(invalidation: number, page: number): void {
+    const ground = this.#ground;
+    const { machine } = ground;
+    const frame = machine.frameOf(page);
+    if (frame < 0) return;
+    machine.setFlags(page, 0, PTE_WRITE);
+    machine.setFrameFlags(frame, WRITEBACK);
+    machine.setFrame(frame, PINS, machine.frame(frame, PINS) + 1);
+    ground.setInvalidation(invalidation, G.V_FRAMES + page, frame + 1);
+  }
+
+  /** Whether pages are being written back, after the invalidation. */
+  mayEndWriteback(invalidation: number): boolean {
+    const ground = this.#ground;
+    if (ground.invalidation(invalidation, G.V_STEP) !== G.OVER) return false;
+    for (let page = 0; page < ground.pages; page++)
+      if (ground.invalidation(invalidation, G.V_FRAMES + page) > 0) return true;
+    return false;
+  }
+
+  endWriteback(invalidation: number): void {
+    const ground = this.#ground;
+    for (let page = 0; page < ground.pages; page++) {
+      const frame = ground.invalidation(invalidation, G.V_FRAMES + page) - 1;
+      if (frame < 0) continue;
+      ground.setInvalidation(invalidation, G.V_FRAMES + page, 0);
+      ground.machine.setFrameFlags(frame, 0, WRITEBACK);
+      this.pin(frame, -1);
+    }
+  }
+
+  /** Parent and child share the frame, and neither may write to it any more. Linux copies what is pinned. */
+  #fork(page: number): void {
+    const ground = this.#ground;
+    const { machine } = ground;
+    const frame = machine.frameOf(page);
+    if (frame < 0 || (!ground.notifies && machine.frame(frame, PINS) > 0)) return;
+    machine.setFlags(page, 0, PTE_WRITE);
+    machine.setFrame(frame, MAPS, machine.frame(frame, MAPS) + 1);
+    ground.setPage(page, G.P_CHILD, frame + 1);
+    ground.setPage(page, G.P_CHILD_CONTENT, machine.frame(frame, CONTENT));
+  }
+
+  isShared(page: number): boolean {
+    const { machine } = this.#ground;
+    return machine.frame(machine.frameOf(page), MAPS) > 1;
+  }
+
+  /** Breaks a copy-on-write: the page has a frame of its own from here on. */
+  #copy(page: number): void {
+    const { machine } = this.#ground;
+    if (machine.frameOf(page) < 0 || !this.isShared(page)) return;
+    const frame = machine.allocate(machine.frame(machine.frameOf(page), CONTENT));
+    machine.unmap(page);
+    machine.map(page, frame);
+    machine.setFlags(page, PTE_WRITE | PTE_DIRTY | PTE_SOFT_DIRTY);
+  }
+
+  pin(frame: number, by: number): void {
+    const { machine } = this.#ground;
+    machine.setFrame(frame, PINS, machine.frame(frame, PINS) + by);
+    machine.putFrame(frame);
+  }
+}

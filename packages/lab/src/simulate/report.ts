@@ -1,0 +1,230 @@
+/** What a campaign says, as JSON: written by one shard, added up from many, and read again to have its failures once more. */
+
+import { InputError } from "./input-error.js";
+import { changesOf } from "./overrides.js";
+import type { Failure } from "./run-simulation.js";
+import type { Swarm } from "./swarm.js";
+
+/** Of the JSON below: another format can't be added up or replayed. */
+export const FORMAT = "pinless-simulate-2";
+
+export interface Shard {
+  readonly index: number;
+  readonly of: number;
+}
+
+/** A failure as small as it got: with the engine that it's of, enough to have it again. */
+export interface FoundFailure extends Failure {
+  readonly seed: number;
+  readonly requests: number;
+  readonly changes: Partial<Swarm>;
+}
+
+/** What ran: a version and a commit; and the protective step that was left out of it. */
+export interface Ran {
+  readonly engine: string;
+  readonly mutant: string | null;
+}
+
+export interface CampaignReport extends Ran {
+  readonly format: typeof FORMAT;
+  /** What was asked for of all shards together: seeds from the first on, requests of each run, and what is otherwise in it. */
+  readonly asked: {
+    readonly seed: number;
+    readonly runs: number;
+    readonly requests: number;
+    readonly changes: Partial<Swarm>;
+  };
+  /** Those that are in here, and runs that they came to. */
+  readonly shards: readonly (Shard & { readonly runs: number })[];
+  readonly runs: number;
+  readonly requests: number;
+  readonly operations: number;
+  readonly virtualMs: number;
+  readonly failures: readonly FoundFailure[];
+}
+
+/** The most that can be meant: a report that asks for more would be worked on without an end. */
+export const MOST = { runs: 1e9, requests: 1e6, shards: 1e6, failures: 10_000 } as const;
+
+/** Seeds of a shard: every `of`-th. */
+export function* seedsOf(seed: number, runs: number, { index, of }: Shard): Generator<number> {
+  for (let i = index; i < runs; i += of) yield seed + i;
+}
+
+/** How many seeds a shard has. */
+export function runsOf(runs: number, { index, of }: Shard): number {
+  return Math.max(0, Math.ceil((runs - index) / of));
+}
+
+/** What isn't there of what was asked for, a sentence each. */
+export function missingOf({ asked, shards }: CampaignReport): string[] {
+  const of = shards[0]?.of ?? 1;
+  const short = shards.flatMap(({ index, runs }) => {
+    const all = runsOf(asked.runs, { index, of });
+    return runs < all ? [`shard ${index} of ${of} was cut short: ${runs} of ${all} runs`] : [];
+  });
+  return [...absentOf(shards, of), ...short];
+}
+
+function absentOf(shards: CampaignReport["shards"], of: number): string[] {
+  const NAMED = 20;
+  const there = new Set(shards.map(({ index }) => index));
+  const absent = of - there.size;
+  if (absent === 0) return [];
+  const named: number[] = [];
+  for (let index = 0; named.length < Math.min(NAMED, absent); index++) if (!there.has(index)) named.push(index);
+  const others = absent > NAMED ? ` and ${absent - NAMED} more` : "";
+  return [`of ${of} shards these are missing: ${named.join(", ")}${others}`];
+}
+
+/** JSON, by the name of its file; `lineOf` says where in it something stands. */
+export interface ReportSource {
+  readonly name: string;
+  readonly value: unknown;
+  lineOf(path: readonly string[]): number | null;
+}
+
+/** Throws ERR_SIMULATE_INPUT for what isn't a report in this format, with its line. */
+export function readReport(source: ReportSource): CampaignReport {
+  const report = source.value as CampaignReport;
+  const refuse = (path: readonly string[], why: string): never => {
+    throw new InputError(`${at(source, path)}${why}`);
+  };
+  if (report?.format !== FORMAT) {
+    const is = typeof report?.format === "string" ? `"${report.format}"` : "not there";
+    refuse(["format"], `not a report of this pinless-lab simulate: its "format" is ${is}, where "${FORMAT}" is read`);
+  }
+  known([], report, REPORT_KEYS, refuse);
+  known(["asked"], report.asked, ASKED_KEYS, refuse);
+  const text = (path: readonly string[], value: unknown, most: number): void => {
+    if (typeof value !== "string" || value.length > most)
+      refuse(path, `"${path.join(".")}" is text of at most ${most} characters`);
+  };
+  const whole = (path: readonly string[], value: unknown, most: number = Number.MAX_SAFE_INTEGER): void => {
+    if (!Number.isSafeInteger(value) || (value as number) < 0 || (value as number) > most)
+      refuse(path, `"${path.join(".")}" is a whole number${most < 2 ** 52 ? ` from 0 to ${most}` : ""}`);
+  };
+  const time = (path: readonly string[], value: unknown): void => {
+    if (!Number.isFinite(value) || (value as number) < 0) refuse(path, `"${path.join(".")}" is a number from 0 on`);
+  };
+  text(["engine"], report.engine, 200);
+  if (report.mutant !== null && !/^[a-z0-9-]{1,64}$/.test(String(report.mutant)))
+    refuse(["mutant"], '"mutant" is the name of one (pinless-lab check --mutants), or null');
+  const { asked } = report;
+  whole(["asked", "seed"], asked.seed, 1e15);
+  whole(["asked", "runs"], asked.runs, MOST.runs);
+  whole(["asked", "requests"], asked.requests, MOST.requests);
+  changesOf(asked.seed, asked.changes, (inside) => at(source, ["asked", "changes", ...inside]));
+  for (const key of ["runs", "requests", "operations"] as const) whole([key], report[key]);
+  time(["virtualMs"], report.virtualMs);
+  list(["shards"], report.shards, 1, MOST.shards, refuse).forEach((shard, i) => {
+    const path = ["shards", String(i)];
+    known(path, shard, SHARD_KEYS, refuse);
+    whole([...path, "of"], shard.of, MOST.shards);
+    whole([...path, "index"], shard.index, shard.of - 1);
+    whole([...path, "runs"], shard.runs, runsOf(asked.runs, shard));
+  });
+  list(["failures"], report.failures, 0, MOST.failures, refuse).forEach((failure, i) => {
+    const path = ["failures", String(i)];
+    known(path, failure, FAILURE_KEYS, refuse);
+    whole([...path, "seed"], failure.seed, 1e15 + MOST.runs);
+    // What's left of a failure is never more than the run that it was found in.
+    whole([...path, "requests"], failure.requests, asked.requests);
+    text([...path, "what"], failure.what, 200);
+    text([...path, "message"], failure.message, 10_000);
+    time([...path, "atMs"], failure.atMs);
+    changesOf(failure.seed, failure.changes, (inside) => at(source, [...path, "changes", ...inside]));
+  });
+  return report;
+}
+
+const REPORT_KEYS = [
+  "format",
+  "engine",
+  "mutant",
+  "asked",
+  "shards",
+  "runs",
+  "requests",
+  "operations",
+  "virtualMs",
+  "failures",
+] as const satisfies readonly (keyof CampaignReport)[];
+const ASKED_KEYS = ["seed", "runs", "requests", "changes"] as const;
+const SHARD_KEYS = ["index", "of", "runs"] as const;
+const FAILURE_KEYS = ["seed", "requests", "changes", "what", "message", "atMs"] as const;
+
+type Refuse = (path: readonly string[], why: string) => never;
+
+/** An object, all of whose names are known. */
+function known(path: readonly string[], value: unknown, keys: readonly string[], refuse: Refuse): void {
+  const name = path.length === 0 ? "a report" : `"${path.join(".")}"`;
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    refuse(path, `${name} has ${keys.join(", ")}`);
+  const odd = Object.keys(value as object).find((key) => !keys.includes(key));
+  if (odd !== undefined) refuse([...path, odd], `${name} has no "${odd}"; it has ${keys.join(", ")}`);
+}
+
+function list<T>(
+  path: readonly string[],
+  value: readonly T[],
+  least: number,
+  most: number,
+  refuse: Refuse,
+): readonly T[] {
+  if (!Array.isArray(value) || value.length < least || value.length > most)
+    refuse(path, `"${path.join(".")}" is a list of ${least} to ${most}`);
+  return value;
+}
+
+/** `file:line: `, or of what's around it. */
+function at(source: ReportSource, path: readonly string[]): string {
+  for (let length = path.length; length >= 0; length--) {
+    const line = source.lineOf(path.slice(0, length));
+    if (line !== null) return `${source.name}:${line}: `;
+  }
+  return `${source.name}: `;
+}
+
+/** Adds up what shards of one campaign found. Throws for those of another engine or campaign, and for one that is there twice. */
+export function merge(sources: readonly ReportSource[]): CampaignReport {
+  const reports = sources.map(readReport);
+  const [first] = reports;
+  if (first === undefined) throw new InputError("there is nothing to merge");
+  const whose = new Map<number, string>();
+  reports.forEach((report, i) => {
+    const source = sources[i]!;
+    const refuse = (path: readonly string[], why: string): never => {
+      throw new InputError(`${at(source, path)}${why}`);
+    };
+    if (report.engine !== first.engine || report.mutant !== first.mutant)
+      refuse(["engine"], `it's of ${nameOf(report)}, ${sources[0]!.name} of ${nameOf(first)}`);
+    for (const key of ["seed", "runs", "requests", "changes"] as const) {
+      const [its, theirs] = [report, first].map(({ asked }) => JSON.stringify(asked[key]));
+      if (its !== theirs) refuse(["asked", key], `another campaign: ${key} ${its}, not ${theirs}`);
+    }
+    for (const [j, { index, of }] of report.shards.entries()) {
+      if (of !== first.shards[0]!.of) refuse(["shards", String(j)], `of ${of} shards, not of ${first.shards[0]!.of}`);
+      if (whose.has(index)) refuse(["shards", String(j)], `shard ${index} is in ${whose.get(index)} too`);
+      whose.set(index, source.name);
+    }
+  });
+  const sum = (of: (report: CampaignReport) => number): number => reports.reduce((total, r) => total + of(r), 0);
+  return {
+    format: FORMAT,
+    engine: first.engine,
+    mutant: first.mutant,
+    asked: first.asked,
+    shards: reports.flatMap(({ shards }) => shards).sort((a, b) => a.index - b.index),
+    runs: sum((r) => r.runs),
+    requests: sum((r) => r.requests),
+    operations: sum((r) => r.operations),
+    virtualMs: sum((r) => r.virtualMs),
+    failures: reports.flatMap(({ failures }) => failures).sort((a, b) => a.seed - b.seed),
+  };
+}
+
+export function nameOf({ engine, mutant }: Ran): string {
+  return mutant === null ? engine : `${engine} without "${mutant}"`;
+}

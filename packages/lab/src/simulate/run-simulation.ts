@@ -1,0 +1,407 @@
+/** One simulated run: the engine that ships, on the machine, under the load and the faults of its seed. The same seed is the same run. */
+
+import { InvariantViolation, type OperationReport, type PortableEngine, violated } from "pinless/portable";
+import { PAGE_BYTES } from "../model/contents.js";
+import { ROOT } from "../model/memlock-account.js";
+import { CHILDREN } from "./children.js";
+import { startDaemons } from "./daemons.js";
+import { MappedFile } from "./mapped-file-load.js";
+import { Oracle } from "./oracle.js";
+import { OtherThreads } from "./other-threads.js";
+import { Pace } from "./pace.js";
+import { type Arena, fillFile, Requests } from "./requests.js";
+import { World } from "./simulated-world.js";
+import { type Swarm, swarmOf } from "./swarm.js";
+import { Trace } from "./trace.js";
+
+const PAGES_PER_MIB = 256;
+/**
+ * Beside the arena's: for it to begin on a huge page; for what comes in place of buffers that others unmap or move; and to map a file, with
+ * the memory that its copies go through.
+ */
+const ROOM_MIB = 4;
+const UNMAPPED_MIB = 20;
+const MAPPED_MIB = 20;
+/** Far more than any request takes: whatever waits that long waits for ever. */
+const STUCK_MS = 60_000;
+/** So many steps of the machine, and so many more for each millisecond: it goes round in a circle. */
+const STUCK_STEPS = 20_000;
+const STUCK_STEPS_A_MS = 1000;
+/** Requests, operations and what else happens to pages, between two looks at all of them. */
+const LOOK_EVERY = 32;
+
+const OPERATIONS = ["discard", "lazily", "collapse", "pageOut"] as const;
+
+export interface Failure {
+  /** The name of the invariant, or of the error. */
+  readonly what: string;
+  readonly message: string;
+  readonly atMs: number;
+}
+
+export interface RunReport {
+  readonly seed: number;
+  readonly requests: number;
+  readonly operations: number;
+  readonly virtualMs: number;
+  /** Of everything that happened, in its order. */
+  readonly trace: string;
+  readonly failure: Failure | null;
+}
+
+export interface RunOptions {
+  readonly seed: number;
+  /** How many requests are submitted. */
+  readonly requests: number;
+  /** What is to be otherwise than the seed has it. */
+  readonly changes?: Partial<Swarm>;
+  /** Where what happens is written to, line by line. */
+  readonly steps?: (line: string) => void;
+}
+
+export async function simulate(options: RunOptions): Promise<RunReport> {
+  const run = new Run(options);
+  let failure: Failure | null = null;
+  try {
+    await run.all();
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const what = error instanceof InvariantViolation ? error.invariant : error.name;
+    failure = { what, message: error.message, atMs: run.nowMs };
+  }
+  const { submitted, operations, nowMs, trace } = run;
+  return { seed: options.seed, requests: submitted, operations, virtualMs: nowMs, trace: trace.digest, failure };
+}
+
+class Run {
+  readonly trace: Trace;
+  operations = 0;
+  readonly #swarm: Swarm;
+  readonly #most: number;
+  readonly #world: World;
+  readonly #oracle: Oracle;
+  readonly #engine: PortableEngine;
+  #arena!: Arena;
+  #requests: Requests | null = null;
+  #mapped: MappedFile | null = null;
+  #operating = 0;
+  /** Until the next look at all pages. */
+  #lookAfter = LOOK_EVERY;
+  #progressAtMs = 0;
+  #stepsWithout = 0;
+  #awaiting = false;
+  #error: unknown = null;
+  readonly #pace: Pace;
+  /** Memory operations in progress, by number. */
+  readonly #operations = new Set<number>();
+  /** Null: nobody else does anything to memory. */
+  readonly #others: OtherThreads | null;
+
+  constructor({ seed, requests, changes, steps }: RunOptions) {
+    this.trace = new Trace(steps ?? null, () => this.nowMs);
+    this.#swarm = { ...swarmOf(seed), ...changes };
+    this.#most = requests;
+    const { monitorTiming, callTiming, foreignUnmapMs, mappedFile } = this.#swarm;
+    const { design, timing, faults, arenaMiB, engine, nodes, memlockPages, forkMs, sharesPinned } = this.#swarm;
+    const processes = forkMs > 0 ? 1 + CHILDREN : 1;
+    const room = ROOM_MIB + (foreignUnmapMs > 0 ? UNMAPPED_MIB : 0) + (mappedFile === "none" ? 0 : MAPPED_MIB);
+    const pages = (arenaMiB + room) * PAGES_PER_MIB;
+    this.#world = new World({
+      seed,
+      design,
+      size: {
+        frames: (1 + processes) * pages,
+        nodes,
+        pages,
+        processes,
+        sharesPinned,
+        swapSlots: processes * pages,
+        blocks: mappedFile === "none" ? 4096 : 4 * 4096,
+        bufferSlots: 256,
+        bufferPages: (engine.lease?.chunk ?? 2 << 20) / PAGE_BYTES,
+        requests: 16 * 128,
+        requestPages: 8,
+        ...(memlockPages > 0 ? { memlock: { users: 1, pages: memlockPages } } : {}),
+      },
+      timing,
+      faults,
+      monitorTiming,
+      callTiming,
+      bytes: false,
+      later: () => {},
+      uncaught: (error) => {
+        this.#error ??= error;
+      },
+    });
+    this.#oracle = new Oracle(this.#world.machine.size.pages);
+    this.#engine = this.#world.openEngine(engine, memlockPages > 0 ? 0 : ROOT);
+    this.#others = this.#otherThreads();
+    this.#pace = new Pace({
+      machine: this.#world.machine,
+      stormTimes: this.#swarm.stormTimes,
+      submitted: () => this.submitted,
+      isOver: () => this.submitted >= this.#most,
+      inCall: () => this.#world.inCall,
+    });
+  }
+
+  /** Only where what they do is followed: reads would be lost. */
+  #otherThreads(): OtherThreads | null {
+    const { design, engine, foreignDiscardMs, foreignUnmapMs, ownDiscardMs, requestPages } = this.#swarm;
+    // In the proposal's kernel the calls themselves wait.
+    if (engine.events?.userfaultfd === false || design !== "gup") return null;
+    if (foreignDiscardMs + foreignUnmapMs + ownDiscardMs === 0) return null;
+    return new OtherThreads({
+      world: this.#world,
+      oracle: this.#oracle,
+      bufferPages: requestPages,
+      moves: this.#swarm.forkMs === 0,
+      operations: () => this.#operations,
+      note: (what, numbers) => this.trace.note(what, numbers),
+    });
+  }
+
+  get nowMs(): number {
+    return this.#world.machine.clock.nowMs;
+  }
+
+  get submitted(): number {
+    return this.#requests?.submitted ?? 0;
+  }
+
+  async all(): Promise<void> {
+    const requests = await this.#until(this.#open());
+    this.#requests = requests;
+    this.#daemons(requests);
+    await this.#goOn(() => this.#isOver(requests));
+    this.trace.note("all % requests have ended", [this.submitted]);
+    requests.checkAll();
+    await this.#until(this.#engine.close());
+    this.#others?.check();
+    const { machine } = this.#world;
+    // What the kernel holds for a moment after a completion goes by itself.
+    for (let i = 0; machine.clock.busy && i < 10_000; i++) machine.clock.step();
+    if (machine.pins > 0) violated("NO_IDLE_PIN", `${machine.pins} pins are left after close()`);
+    const { submitted, completed, failed } = this.#engine.stats();
+    if (submitted !== completed + failed)
+      violated("EXACTLY_ONCE", `${submitted} accepted, ${completed + failed} answered`);
+  }
+
+  #isOver({ submitted, inFlight }: Requests): boolean {
+    return submitted >= this.#most && inFlight === 0 && this.#operating === 0 && (this.#others?.inProgress ?? 0) === 0;
+  }
+
+  async #open(): Promise<Requests> {
+    const { machine, files } = this.#world;
+    const modelFile = files.create("file");
+    fillFile(machine, modelFile);
+    const file = await this.#engine.openFile("file", "r+");
+    this.#arena = await this.#engine.arena({ bytes: this.#swarm.arenaMiB << 20, inherit: this.#swarm.inherit });
+    const { trace } = this;
+    if (this.#swarm.mappedFile !== "none")
+      this.#mapped = await MappedFile.open(
+        { world: this.#world, swarm: this.#swarm, trace, source: file },
+        this.#engine,
+      );
+    const requests = new Requests({
+      swarm: this.#swarm,
+      machine,
+      oracle: this.#oracle,
+      trace: this.trace,
+      arena: this.#arena,
+      file,
+      modelFile,
+      others: this.#others,
+      lost: (buffer) => void this.#replace(buffer),
+      progressed: () => {
+        this.#progress();
+        this.#touched();
+      },
+    });
+    for (const buffer of requests.buffers.keys()) this.#others?.has(buffer, requests.firstPage(buffer));
+    return requests;
+  }
+
+  /** Somebody has unmapped a buffer. */
+  async #replace(buffer: number): Promise<void> {
+    const bytes = this.#swarm.requestPages * PAGE_BYTES;
+    const requests = this.#requests!;
+    this.#operating++;
+    try {
+      let by: Uint8Array;
+      try {
+        by = this.#arena.alloc(bytes);
+      } catch (error) {
+        if ((error as { code?: string }).code !== "ERR_PINLESS_ARENA_FULL") throw error;
+        await this.#arena.grow(bytes);
+        by = this.#arena.alloc(bytes);
+      }
+      requests.replace(buffer, by);
+      this.#others?.has(buffer, requests.firstPage(buffer));
+    } catch (error) {
+      this.#error ??= error;
+    } finally {
+      this.#operating--;
+    }
+  }
+
+  /** Steps until it's over. Nobody awaits anything for a request alone, so promises have a say only where somebody waits for one. */
+  async #goOn(isOver: () => boolean): Promise<void> {
+    while (!isOver()) {
+      this.#requests?.fill(this.#most);
+      this.#pace.rouse();
+      const stepped = this.#step();
+      if (!stepped) await this.#patience();
+      if (this.#operating > 0 || this.#awaiting) {
+        for (let i = 0; i < 3; i++) await null;
+        this.#world.runMicrotasks();
+      }
+    }
+  }
+
+  /** One event of the machine, and all that the program does about it. False: none is to come. */
+  #step(): boolean {
+    if (this.#error !== null) throw this.#error;
+    const { clock } = this.#world.machine;
+    const stepped = clock.step();
+    const withoutMs = clock.nowMs - this.#progressAtMs;
+    const stuck = withoutMs > STUCK_MS || ++this.#stepsWithout > STUCK_STEPS + STUCK_STEPS_A_MS * withoutMs;
+    if (stuck) violated("BOUNDED_WAIT", "nothing ends any more");
+    this.#world.runMicrotasks();
+    return stepped;
+  }
+
+  /** Nothing of the machine's is to come: promises may still have something to say to each other. */
+  async #patience(): Promise<void> {
+    for (let i = 0; i < 100; i++) {
+      await null;
+      this.#world.runMicrotasks();
+      const waited = (this.#requests?.inFlight ?? 0) > 0 || this.#operating > 0 || this.#awaiting;
+      if (this.#world.machine.clock.busy || !waited) return;
+    }
+    violated("BOUNDED_WAIT", "nothing is to come any more, but not everything has ended");
+  }
+
+  async #until<T>(promise: Promise<T>): Promise<T> {
+    this.#awaiting = true;
+    const done = (): void => {
+      this.#awaiting = false;
+    };
+    promise.then(done, done);
+    this.#progress();
+    await this.#goOn(() => !this.#awaiting);
+    return promise;
+  }
+
+  #progress(): void {
+    this.#progressAtMs = this.nowMs;
+    this.#stepsWithout = 0;
+  }
+
+  /** Something may have changed, if only on this page: once in a while all of them are looked at. */
+  #touched(page?: number): void {
+    if (page !== undefined) this.#requests?.check(page);
+    if (--this.#lookAfter > 0) return;
+    this.#lookAfter = LOOK_EVERY;
+    this.#requests?.checkAll();
+    this.#others?.check();
+  }
+
+  /** What goes on beside the requests, each with its own mean time between two. */
+  #daemons(requests: Requests): void {
+    const { operationMs, mappedMs, busyMs, operationsPerRequest } = this.#swarm;
+    const { machine } = this.#world;
+    const busy = machine.random.stream("busy ms");
+    this.#pace.storms("operation", operationMs, () => void this.#operate(requests), operationsPerRequest);
+    startDaemons({
+      swarm: this.#swarm,
+      machine,
+      oracle: this.#oracle,
+      requests,
+      trace: this.trace,
+      pace: this.#pace,
+      touched: (page) => this.#touched(page),
+    });
+    const mapped = this.#mapped;
+    if (mapped !== null) {
+      this.#pace.storms("mapped file", mappedMs, () => void this.#operateOn(mapped), operationsPerRequest);
+      this.#pace.storms("mapped file's kernel", mappedMs, () => mapped.happen(), operationsPerRequest);
+    }
+    this.#pace.often("busy", busyMs, () => this.#world.busyFor(busy.below(busyMs)));
+    if (this.#others !== null) this.#foreign(this.#others);
+  }
+
+  #foreign(others: OtherThreads): void {
+    const { foreignDiscardMs, foreignUnmapMs, ownDiscardMs, monitorDiesMs, blindMs, operationsPerRequest } =
+      this.#swarm;
+    this.#pace.storms("foreign discard", foreignDiscardMs, () => others.discards(), operationsPerRequest);
+    this.#pace.storms("foreign unmap", foreignUnmapMs, () => others.unmap(), operationsPerRequest);
+    this.#pace.storms("own discard", ownDiscardMs, () => others.discardHere(), operationsPerRequest);
+    const { threads } = this.#world;
+    this.#pace.often("monitor is blind", blindMs, () => {
+      threads.isBlind = !threads.isBlind;
+    });
+    if (monitorDiesMs === 0) return;
+    this.#world.machine.clock.after(monitorDiesMs, () => {
+      this.trace.note("the monitor dies", []);
+      others.stop();
+      this.#world.killMonitor();
+    });
+  }
+
+  async #operateOn(mapped: MappedFile): Promise<void> {
+    if (this.#operating >= 4) return;
+    this.#operating++;
+    this.operations++;
+    try {
+      await mapped.act();
+      this.#progress();
+    } catch (error) {
+      this.#error ??= error;
+    } finally {
+      this.#operating--;
+    }
+  }
+
+  async #operate(requests: Requests): Promise<void> {
+    // More than a few on one another say nothing new.
+    if (this.#operating >= 4) return;
+    this.#operating++;
+    const number = this.operations++;
+    this.#operations.add(number);
+    const { random } = this.#world.machine;
+    const name = random.pick("which operation", this.#swarm.nodes > 1 ? [...OPERATIONS, "migrate"] : OPERATIONS);
+    const buffer = random.stream("operand").below(requests.buffers.length);
+    this.trace.tell(`${name} of buffer %, page %`, [buffer, requests.firstPage(buffer)]);
+    try {
+      const report = await this.#perform(name, requests.buffers[buffer]!, requests.firstPage(buffer));
+      this.#progress();
+      this.#touched();
+      this.trace.note(`${name} of buffer % ends: % pages, % done, % busy`, [
+        buffer,
+        report.pages,
+        report.done,
+        report.busy,
+      ]);
+      if (report.done + report.busy !== report.pages) violated("STATE", `${name} says ${JSON.stringify(report)}`);
+    } catch (error) {
+      this.#error ??= error;
+    } finally {
+      this.#operating--;
+      this.#operations.delete(number);
+    }
+  }
+
+  async #perform(name: string, view: Uint8Array, first: number): Promise<OperationReport> {
+    const { random, nodes } = this.#world.machine;
+    if (name === "migrate") return this.#arena.migrate({ node: random.stream("to node").below(nodes) }, view);
+    if (name === "collapse") return this.#arena.collapse(view);
+    if (name === "pageOut") return this.#arena.pageOut(view);
+    const lazily = name === "lazily";
+    const { requestPages } = this.#swarm;
+    const begun = Array.from({ length: requestPages }, (_, i) => this.#oracle.discardBegins(first + i));
+    const report = await this.#arena.discard(view, { lazily });
+    for (const [i, since] of begun.entries()) this.#oracle.discardEnds(first + i, lazily, since);
+    return report;
+  }
+}

@@ -1,0 +1,281 @@
+/** The engine that ships, on the machine: every port has its part of the model behind it. */
+
+import {
+  type EngineOptions,
+  type EngineSettings,
+  type Host,
+  invariant,
+  type Loop,
+  PortableEngine,
+  type Range,
+  type SchemeName,
+  type StartedScheme,
+  settingsOf,
+  startFirst,
+  type WaitHistogram,
+} from "pinless/portable";
+import { PAGE_BYTES } from "../model/contents.js";
+import { ModelFiles } from "../model/files.js";
+import { Flusher } from "../model/flusher.js";
+import { Machine } from "../model/machine.js";
+import { lock, ROOT, ringPages, unlock } from "../model/memlock-account.js";
+import { type CallTiming, MemoryCalls } from "../model/memory-calls.js";
+import { ModelMemory } from "../model/model-memory-thread.js";
+import { type ModelFaults, ModelScheme, type ModelTiming, NO_FAULTS } from "../model/model-scheme.js";
+import type { Design, MachineSize } from "../model/tables.js";
+import { type ModelThread, ModelThreads } from "../model/threads.js";
+import { describe, OpenFiles } from "./open-files.js";
+import { MonitorThread, type MonitorTiming } from "./simulated-monitor.js";
+
+/** What the real start-up test of leases has locked: its ring, and two registrations of 64 KiB. */
+const LEASE_TEST_PAGES = 2 + 2 * 16;
+const MONITOR_TIMING: MonitorTiming = { stepMs: 0.005, keptMs: 0 };
+const CALL_TIMING: CallTiming = { unseenMs: 0.05, zapMs: 0.15 };
+
+export interface WorldOptions {
+  readonly seed: number;
+  readonly design: Design;
+  readonly size: MachineSize;
+  readonly timing: ModelTiming;
+  readonly faults?: ModelFaults;
+  /** Of the monitor's thread, and of other threads' calls on memory. */
+  readonly monitorTiming?: MonitorTiming;
+  readonly callTiming?: CallTiming;
+  /** Whether programs see bytes in their memory. Without, contents are tags only, which is a lot faster. Default true. */
+  readonly bytes?: boolean;
+  /** Runs a step of the machine after all that the program has to do now: setImmediate, or what there is like it. */
+  readonly later: (step: () => void) => void;
+  /** Where errors go that nobody catches. */
+  readonly uncaught: (error: unknown) => void;
+}
+
+/** One machine with its files, and engines on it. Time goes on for as long as there is something to come. */
+export class World {
+  readonly machine: Machine;
+  readonly files: ModelFiles;
+  readonly flusher: Flusher;
+  readonly #options: WorldOptions;
+  readonly #memory: ModelMemory;
+  readonly #opened: OpenFiles;
+  readonly #microtasks: (() => void)[] = [];
+  readonly threads: ModelThreads;
+  /** What threads of the program do to memory, whose calls aren't ours. */
+  readonly calls: MemoryCalls;
+  readonly #mainThread: ModelThread;
+  readonly #ourTids: Int32Array;
+  readonly #reading = new Int32Array(1);
+  #monitor: MonitorThread | null = null;
+  #busyUntilMs = 0;
+  #stepping = false;
+  /** The engine's own thread is in a call that hasn't returned. */
+  #inCall = false;
+  #afterCall: (() => void)[] = [];
+  #nextSlot = 0;
+
+  constructor(options: WorldOptions) {
+    this.#options = options;
+    const size = { inodePages: options.size.blocks, ...options.size };
+    this.machine = new Machine(size, options.design, options.seed, options.bytes ?? true);
+    this.files = new ModelFiles(this.machine);
+    this.flusher = new Flusher(this.machine);
+    this.#opened = new OpenFiles(this.machine, this.files, this.flusher);
+    this.threads = new ModelThreads(this.machine);
+    this.calls = new MemoryCalls(
+      this.machine,
+      options.callTiming ?? CALL_TIMING,
+      () => this.#monitor?.userfaultfd ?? null,
+    );
+    this.#mainThread = this.threads.start();
+    this.#mainThread.runs();
+    const memoryThread = this.threads.start();
+    this.#ourTids = Int32Array.of(memoryThread.tid);
+    this.#memory = new ModelMemory(this.machine, this.flusher, this.#opened.descriptorOf, (range) =>
+      this.calls.removal(memoryThread, range),
+    );
+    this.machine.clock.awake = () => this.#stepLater();
+  }
+
+  /** Once, however many ask for it: a step that makes the only event of the next one asks too. */
+  #stepLater(): void {
+    if (this.#stepping) return;
+    this.#stepping = true;
+    this.#options.later(this.#step);
+  }
+
+  readonly #step = (): void => {
+    this.#stepping = false;
+    try {
+      this.machine.clock.step();
+    } finally {
+      if (this.machine.clock.busy) this.#stepLater();
+    }
+  };
+
+  /** The program computes for so long: nothing of the engine's own runs meanwhile but what is called by the program. */
+  busyFor(ms: number): void {
+    this.#busyUntilMs = Math.max(this.#busyUntilMs, this.machine.clock.nowMs + ms);
+  }
+
+  #onceFree(run: () => void): void {
+    if (this.#inCall) {
+      this.#afterCall.push(run);
+      return;
+    }
+    const leftMs = this.#busyUntilMs - this.machine.clock.nowMs;
+    if (leftMs <= 0) run();
+    else this.machine.clock.after(leftMs, () => this.#onceFree(run));
+  }
+
+  /** Whether the engine's own thread is in a call: its program does nothing then. */
+  get inCall(): boolean {
+    return this.#inCall;
+  }
+
+  /** The engine's own thread discards by a call of its own, and does nothing else until that has returned: time goes on in here. */
+  discardHere(range: Range, lazily: boolean): void {
+    this.#inCall = true;
+    this.calls.discard(this.#mainThread, range, lazily, () => {
+      this.#inCall = false;
+    });
+    while (this.#inCall) invariant("BOUNDED_WAIT", this.machine.clock.step(), "a call of the program's never returns");
+    for (const run of this.#afterCall.splice(0)) this.machine.clock.after(0, () => this.#onceFree(run));
+  }
+
+  /** Whether the monitor has told the engine that other code has unmapped a range. */
+  hasToldOf(range: Range): boolean {
+    return this.#monitor?.hasToldOf(range) === true;
+  }
+
+  /** The monitor's thread ends, in the middle of whatever it does. */
+  killMonitor(): void {
+    this.#monitor?.die();
+  }
+
+  /** What the engine wanted to run before anything else (`bytes: false` only). */
+  runMicrotasks(): void {
+    for (let run = this.#microtasks.shift(); run !== undefined; run = this.#microtasks.shift()) run();
+  }
+
+  /** As `Engine.open`, in a process of that user. Default: root, who has no limit (`size.memlock`). */
+  openEngine(options: EngineOptions, user = ROOT): PortableEngine {
+    const host = this.#host(user);
+    const settings = settingsOf(options, host.memlockBytes());
+    return new PortableEngine(host, settings, startFirst(host, settings));
+  }
+
+  #host(user: number): Host {
+    const { memlock } = this.machine.size;
+    return {
+      memory: this.#memory,
+      loop: this.#loop(),
+      describe,
+      waitHistogram,
+      memlockBytes: () =>
+        user === ROOT || memlock === undefined ? Number.POSITIVE_INFINITY : memlock.pages * PAGE_BYTES,
+      startScheme: (name, settings, bufferSlots) => this.#startScheme(name, settings, bufferSlots, user),
+      openFollower: (calls, ended) => this.#runningMonitor().openFollower(calls, ended),
+      reading: this.#reading,
+      openFile: async (path, flags) =>
+        typeof path === "object" && "fd" in path
+          ? this.#opened.duplicate(path.fd)
+          : this.#opened.open(String(path), flags ?? "r"),
+    };
+  }
+
+  #loop(): Loop {
+    const { clock } = this.machine;
+    return {
+      nowMs: () => clock.nowMs | 0,
+      preciseMs: () => clock.nowMs,
+      microtask: (run) => {
+        // In bytes there's a program that has promises of its own: theirs and ours are one queue.
+        if (this.#options.bytes ?? true) void Promise.resolve().then(run);
+        else this.#microtasks.push(run);
+      },
+      soon: (run) => clock.after(0, () => this.#onceFree(run)),
+      every: (ms, run) => clock.every(ms, () => this.#onceFree(run)),
+      uncaught: this.#options.uncaught,
+    };
+  }
+
+  #startScheme(name: SchemeName, settings: EngineSettings, slots: number, user: number): StartedScheme | string {
+    const { depth } = settings;
+    let wake = (): void => {};
+    let { pin } = settings;
+    const degraded: string[] = [];
+    if (name === "io_uring" && pin === "lease" && !this.#hasRoom(user, LEASE_TEST_PAGES)) {
+      pin = "per-io";
+      degraded.push("RLIMIT_MEMLOCK leaves no room for a lease: raise it (ulimit -l). I/O goes per-io");
+    }
+    const bufferSlots = pin === "per-io" ? 0 : slots;
+    // The ring, and the one that wakes the loop.
+    const locked = name === "io_uring" ? ringPages(2 * depth, 2 * depth + bufferSlots) + ringPages(2, 4) : 0;
+    if (lock(this.machine, user, locked) < 0)
+      return "RLIMIT_MEMLOCK leaves no room for a ring: raise it (ulimit -l), or take a smaller depth.";
+    const scheme = new ModelScheme(this.machine, {
+      name,
+      depth,
+      bufferSlots,
+      firstSlot: this.#takeSlots(bufferSlots),
+      timing: this.#options.timing,
+      faults: this.#options.faults ?? NO_FAULTS,
+      user,
+      closed: () => unlock(this.machine, user, locked),
+      woken: () => this.#onceFree(wake),
+      flusher: this.flusher,
+      descriptorOf: this.#opened.descriptorOf,
+    });
+    if (scheme.registrations === null && pin !== "per-io") degraded.push(`the scheme ${name} registers nothing`);
+    return {
+      scheme,
+      pin: scheme.registrations === null ? "per-io" : pin,
+      degraded,
+      onWoken: (run) => {
+        wake = run;
+      },
+      openWatchdog: (ended) => this.#runningMonitor().openWatchdog((slot) => scheme.drop(slot), ended),
+    };
+  }
+
+  /** Whether so much could be locked now. */
+  #hasRoom(user: number, pages: number): boolean {
+    if (lock(this.machine, user, pages) < 0) return false;
+    unlock(this.machine, user, pages);
+    return true;
+  }
+
+  /** A buffer table for a new ring: the first of so many slots in a row. Rings are few: they're handed out in turn. */
+  #takeSlots(slots: number): number {
+    if (this.#nextSlot + slots > this.machine.size.bufferSlots) this.#nextSlot = 0;
+    const first = this.#nextSlot;
+    this.#nextSlot += slots;
+    return first;
+  }
+
+  /** One for all engines. */
+  #runningMonitor(): MonitorThread {
+    if (this.#monitor === null || this.#monitor.dead)
+      this.#monitor = new MonitorThread({
+        machine: this.machine,
+        timing: this.#options.monitorTiming ?? MONITOR_TIMING,
+        threads: this.threads,
+        ownTid: this.#mainThread.tid,
+        ourTids: this.#ourTids,
+        reading: this.#reading,
+        onceFree: (run) => this.#onceFree(run),
+      });
+    return this.#monitor;
+  }
+}
+
+function waitHistogram(): WaitHistogram {
+  const samples: number[] = [];
+  return {
+    record: (ms) => void samples.push(ms),
+    summary: () => {
+      const sorted = [...samples].sort((a, b) => a - b);
+      const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+      return { count: sorted.length, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
+    },
+  };
+}

@@ -1,0 +1,159 @@
+/** What one simulated run is made of: drawn from its seed, so that runs differ in kind and not only in order (swarm testing). */
+
+import type { EngineOptions } from "pinless/portable";
+import type { CallTiming } from "../model/memory-calls.js";
+import { type ModelFaults, type ModelTiming, NO_FAULTS } from "../model/model-scheme.js";
+import { NamedRandom } from "../model/random.js";
+import type { Design } from "../model/tables.js";
+import type { MonitorTiming } from "./simulated-monitor.js";
+
+export interface Swarm {
+  readonly engine: EngineOptions & Required<Pick<EngineOptions, "scheme" | "pin" | "depth">>;
+  readonly timing: ModelTiming;
+  readonly faults: ModelFaults;
+  readonly arenaMiB: number;
+  /** Requests that are kept in flight, and pages of one at most. */
+  readonly inFlight: number;
+  readonly requestPages: number;
+  readonly writeShare: number;
+  /** Milliseconds between two of them on average; 0: none. */
+  readonly operationMs: number;
+  readonly reclaimMs: number;
+  readonly compactionMs: number;
+  readonly nodes: number;
+  readonly balancingMs: number;
+  readonly khugepagedMs: number;
+  /** Between two forks; and whether children inherit the arena. */
+  readonly forkMs: number;
+  readonly inherit: boolean;
+  /** The kernel's: never drawn otherwise than Linux has it. */
+  readonly design: Design;
+  /** Fork as it was before Linux 5.12, which loses reads: never drawn. */
+  readonly sharesPinned: boolean;
+  /** RLIMIT_MEMLOCK in pages, 0: root; and how often somebody else of the user takes another part of it. */
+  readonly memlockPages: number;
+  readonly neighbourMs: number;
+  /** On which filesystem a file is mapped by an arena; and between two things that happen to it. */
+  readonly mappedFile: (typeof MAPPED_FILES)[number];
+  readonly mappedMs: number;
+  readonly busyMs: number;
+  /** At most, in storms (pace.ts): one costs as much as ten requests. */
+  readonly operationsPerRequest: number;
+  /** How often each thing happens in a storm. */
+  readonly stormTimes: number;
+  /** What other threads do to the program's memory, and the engine's own by calls of the program's; none where nobody follows it. */
+  readonly foreignDiscardMs: number;
+  readonly foreignUnmapMs: number;
+  readonly ownDiscardMs: number;
+  /** When the monitor's thread dies; 0: never. */
+  readonly monitorDiesMs: number;
+  /** How long, on average, until the monitor can't look at threads any more, and how long until it can again; 0: it always can. */
+  readonly blindMs: number;
+  readonly monitorTiming: MonitorTiming;
+  readonly callTiming: CallTiming;
+}
+
+export const MAPPED_FILES = ["none", "ext4", "xfs", "btrfs"] as const;
+/** Of a program in which other code does nothing to memory, which costs nothing. */
+const NONE = { foreignDiscardMs: 0, foreignUnmapMs: 0, ownDiscardMs: 0, monitorDiesMs: 0, blindMs: 0 };
+/** A run in which nothing happens but requests: what it's to be about is put beside it. */
+export const CALM: Partial<Swarm> = {
+  ...NONE,
+  ...{ operationMs: 0, neighbourMs: 0, busyMs: 0, forkMs: 0, memlockPages: 0 },
+  ...{ khugepagedMs: 0, balancingMs: 0, compactionMs: 0, reclaimMs: 0 },
+  mappedFile: "none",
+  faults: NO_FAULTS,
+};
+const SOME = [0, 0.02, 0.1] as const;
+/**
+ * However slow the device is, for every request on average an operation, and so often something of the kernel's own: what else happens
+ * while all wait for the device says nothing new.
+ */
+const PER_REQUEST = { operations: 1, kernel: 1, foreign: 4, rare: 1 / 50 } as const;
+
+export function swarmOf(seed: number): Swarm {
+  const random = new NamedRandom(seed);
+  const pick = <T>(name: string, of: readonly T[]): T => random.pick(`swarm ${name}`, of);
+  const depth = pick("depth", [1, 2, 8, 32, 128]);
+  const chunk = pick("chunk", [65536, 262144, 2 << 20]);
+  const idle = pick("idle", [1, 5, 50]);
+  const deviceMs = pick("device", [
+    [0.001, 0.002],
+    [0.01, 0.2],
+    [0.05, 5],
+    [0.01, 50],
+  ] as const);
+  const nodes = pick("nodes", [1, 1, 2]);
+  const inFlight = Math.max(1, Math.min(pick("in flight", [1, 4, 16, 64]), depth));
+  const requestMs = (deviceMs[0] + deviceMs[1]) / 2 / inFlight;
+  const atMost = (meanMs: number, perRequest: number): number =>
+    meanMs === 0 ? 0 : Math.max(meanMs, requestMs / perRequest);
+  const followed = pick("followed", [true, true, true, false]);
+  return {
+    engine: {
+      scheme: pick("scheme", ["io_uring", "io_uring", "io_uring", "aio", "direct"] as const),
+      pin: pick("pin", ["lease", "lease", "lease", "per-io"] as const),
+      depth,
+      lease: {
+        chunk,
+        idle,
+        max: pick("max", [2, 20, 1000]),
+        budget: pick("budget", [2 << 20, 4 << 20, 64 << 20]),
+      },
+      events: { userfaultfd: followed },
+    },
+    timing: {
+      deviceMs,
+      releaseMs: pick("release", [0.01, 1, 9.4]),
+      tagMs: pick("tag", [0, 0, 0.05, 3]),
+      tags: pick("tags", ["own", "own", "in order"] as const),
+      wakeMs: pick("wake", [0.005, 0.05]),
+    },
+    faults: {
+      fails: pick("failures", SOME),
+      short: pick("short", SOME),
+      refuses: pick("refused", SOME),
+      noLease: pick("no lease", SOME),
+      stalls: pick("stalls", [0, 0, 0, 0.001]),
+      late: pick("late", [0, 0, 0.1]),
+    },
+    arenaMiB: pick("arena", [2, 4, 8]),
+    inFlight,
+    requestPages: pick("request pages", [1, 1, 2, 8]),
+    writeShare: pick("writes", [0, 0.1, 0.5]),
+    operationMs: atMost(pick("operations", [0, 0.3, 2, 10]), PER_REQUEST.operations),
+    reclaimMs: atMost(pick("reclaim", [0, 0.5, 5]), PER_REQUEST.kernel),
+    compactionMs: atMost(pick("compaction", [0, 0.5, 5]), PER_REQUEST.kernel),
+    nodes,
+    balancingMs: nodes === 1 ? 0 : atMost(pick("balancing", [0, 0.2, 2]), PER_REQUEST.kernel),
+    khugepagedMs: atMost(pick("khugepaged", [0, 0, 2, 10]), PER_REQUEST.rare),
+    forkMs: atMost(pick("fork", [0, 0, 1, 10]), PER_REQUEST.rare),
+    inherit: pick("inherit", [false, true, true]),
+    design: "gup",
+    sharesPinned: false,
+    // With the default of 8 MiB there's room for three leases of 2 MiB; with 1 MiB for none.
+    memlockPages: pick("memlock", [0, 0, 256, 2048]),
+    neighbourMs: atMost(pick("neighbour", [0, 0.5, 5]), PER_REQUEST.operations),
+    mappedFile: pick("mapped file", ["none", ...MAPPED_FILES] as const),
+    mappedMs: atMost(pick("mapped", [0.3, 2]), PER_REQUEST.operations),
+    busyMs: pick("busy", [0, 0, 20, 300]),
+    operationsPerRequest: pick("operations per request", [0.02, 0.02, 0.02, 0.05, 0.05, 0.2, 0.2, 2]),
+    stormTimes: pick("storm", [4, 8, 8, 16]),
+    ...(followed && pick("others act", [true, false]) ? foreignOf(pick, atMost) : NONE),
+    monitorTiming: { stepMs: pick("monitor's step", [0.002, 0.05, 1]), keptMs: pick("monitor is kept", [0, 2, 20]) },
+    callTiming: { unseenMs: pick("callers unseen", [0.02, 1, 4]), zapMs: pick("pages go", [0.1, 1, 5]) },
+  };
+}
+
+function foreignOf(
+  pick: <T>(name: string, of: readonly T[]) => T,
+  atMost: (meanMs: number, perRequest: number) => number,
+): typeof NONE {
+  return {
+    foreignDiscardMs: atMost(pick("foreign discards", [0, 0.1, 0.3, 2, 10]), PER_REQUEST.foreign),
+    foreignUnmapMs: atMost(pick("foreign unmaps", [0, 0, 0.5, 5, 50]), PER_REQUEST.foreign),
+    ownDiscardMs: atMost(pick("own discards", [0, 0, 2, 20]), PER_REQUEST.foreign),
+    monitorDiesMs: pick("monitor dies", [0, 0, 0, 0, 0, 5, 50]),
+    blindMs: pick("monitor is blind", [0, 0, 0, 2, 20]),
+  };
+}

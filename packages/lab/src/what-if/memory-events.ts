@@ -1,0 +1,333 @@
+/** Memory management: each kind of operation comes at random moments; whoever does it does one at a time. */
+
+import type { NamedRandom } from "../model/random.js";
+import type { VirtualClock } from "../model/virtual-clock.js";
+import type { Blocks } from "./blocks.js";
+import { type Chunks, HUGE, SWAPPED, TAKEN, UNDER_WRITEBACK } from "./chunks.js";
+import { BUSY_SHARE, COSTS, HUGE_PAGES, PAGE_BYTES } from "./costs.js";
+import type { Design } from "./designs.js";
+import { exponential } from "./distributions.js";
+import { concernsDeviceReads, type EventKind, RATES, type Rated } from "./event-rates.js";
+import { Times } from "./latency-histogram.js";
+import type { Load } from "./machine-load.js";
+import type { Plan } from "./plan.js";
+import type { OperationFigures } from "./what-if-figures.js";
+
+const ATTEMPTS = 64;
+const GIB = 2 ** 30;
+
+type Counts = { -readonly [K in keyof OperationFigures]: number };
+
+export interface World {
+  readonly plan: Plan;
+  readonly chunks: Chunks;
+  readonly blocks: Blocks;
+  readonly design: Design;
+  readonly load: Load;
+  readonly clock: VirtualClock;
+  readonly random: NamedRandom;
+}
+
+/** How long the pages of one range can't be used. */
+const RANGE_US: Readonly<Partial<Record<Rated, number>>> = {
+  numaBalancing: COSTS.movePage.us * HUGE_PAGES,
+  khugepaged: COSTS.collapsePage.us * HUGE_PAGES,
+  reclaim: COSTS.reclaimPage.us * HUGE_PAGES,
+  discard: COSTS.zapPage.us * HUGE_PAGES,
+  move: COSTS.movePage.us * HUGE_PAGES,
+  writeback: 0,
+};
+
+export class Operations {
+  readonly blocked = new Times();
+  readonly forks = new Times();
+  readonly #counts = new Map<Rated, Counts>();
+  readonly #world: World;
+  readonly #endMs: number;
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#endMs = world.plan.run.seconds * 1000;
+  }
+
+  get figures(): Partial<Record<Rated, OperationFigures>> {
+    return Object.fromEntries(this.#counts);
+  }
+
+  begin(): void {
+    for (const kind of RATES) {
+      const perSecond = rateOf(this.#world.plan, kind);
+      if (perSecond === 0) continue;
+      this.#counts.set(kind, { asked: 0, done: 0, refused: 0, pagesRefused: 0 });
+      const lanes = atATime(this.#world.plan, kind);
+      for (let i = 0; i < lanes; i++) this.#schedule(kind, (1000 * lanes) / perSecond);
+    }
+  }
+
+  #schedule(kind: Rated, meanMs: number): void {
+    const { clock, random } = this.#world;
+    clock.after(meanMs * exponential(random.stream(`${kind} ms`)), () => {
+      if (clock.nowMs < this.#endMs) this.#run(kind, () => this.#schedule(kind, meanMs));
+    });
+  }
+
+  #run(kind: Rated, then: () => void): void {
+    if (kind === "compaction") this.#compact(then);
+    else if (kind === "fork") this.#fork(then);
+    else if (kind === "revoke") this.#revoke(then);
+    else this.#range(kind, then);
+  }
+
+  #draw(kind: Rated, bound: number): number {
+    return this.#world.random.stream(`${kind} place`).below(bound);
+  }
+
+  #fork(then: () => void): void {
+    const { design, load, clock } = this.#world;
+    const counts = this.#counts.get("fork")!;
+    counts.asked++;
+    const beganMs = clock.nowMs;
+    // The thread that starts a child stands still for it, once it's free.
+    const endedMs = load.work(0, design.fork());
+    clock.after(endedMs - beganMs, () => {
+      this.forks.record(clock.nowMs - beganMs);
+      counts.done++;
+      then();
+    });
+  }
+
+  /** All pins are asked back: I/O on what is pinned is stopped, and goes on once the pin has gone. */
+  #revoke(then: () => void): void {
+    const { design, chunks } = this.#world;
+    const counts = this.#counts.get("revoke")!;
+    counts.asked++;
+    const revocable = design.revocable();
+    if (revocable === null) {
+      counts.refused++;
+      counts.pagesRefused += design.pinnedPages();
+      then();
+      return;
+    }
+    const held = [...revocable].filter((chunk) => !chunks.is(chunk, TAKEN));
+    let left = held.length;
+    const gone = (): void => {
+      if (left > 0) return;
+      counts.done++;
+      then();
+    };
+    for (const chunk of held) {
+      chunks.set(chunk, TAKEN);
+      const give = (): void => {
+        this.#invalidate("revoke", chunk);
+        this.#let(chunk);
+        left--;
+        gone();
+      };
+      if (chunks.inFlight(chunk) > 0) this.#wait("revoke", chunk, false, give);
+      else give();
+    }
+    if (held.length === 0) gone();
+  }
+
+  /** One area of 2 MiB of the machine's memory is to be emptied: its pages are moved, piece by piece. */
+  #compact(then: () => void): void {
+    const { blocks, plan } = this.#world;
+    let block = this.#draw("compaction", blocks.count);
+    for (let i = 0; i < ATTEMPTS && !blocks.worthCompacting(block); i++) block = this.#draw("compaction", blocks.count);
+    if (!blocks.worthCompacting(block)) {
+      then();
+      return;
+    }
+    this.#counts.get("compaction")!.asked++;
+    const piecePages = plan.buffers.pieceBytes / PAGE_BYTES;
+    this.#movePieces(piecePages, blocks.bufferPages(block), 0, 0, (moved, stuck) =>
+      this.#emptied(block, moved, stuck, then),
+    );
+  }
+
+  /** The pieces of buffers that lie in an area; those that nobody uses right now take no turn of their own. */
+  #movePieces(
+    piecePages: number,
+    left: number,
+    moved: number,
+    stuck: number,
+    then: (moved: number, stuck: number) => void,
+  ): void {
+    while (left > 0) {
+      const pages = Math.min(left, piecePages);
+      left -= pages;
+      const chunk = this.#draw("compaction", this.#world.chunks.count);
+      const verdict = this.#meet(chunk, pages);
+      if (verdict === "refused") stuck += pages;
+      else moved += pages;
+      if (verdict === "goes") this.#invalidate("compaction", chunk);
+      if (verdict !== "waits") continue;
+      this.#wait("compaction", chunk, true, () => {
+        this.#invalidate("compaction", chunk);
+        this.#movePieces(piecePages, left, moved, stuck, then);
+      });
+      return;
+    }
+    then(moved, stuck);
+  }
+
+  #emptied(block: number, moved: number, stuck: number, then: () => void): void {
+    const { blocks, clock, random } = this.#world;
+    const counts = this.#counts.get("compaction")!;
+    const pages = moved + blocks.otherPages(block);
+    clock.after((COSTS.movePage.us * pages) / 1000, () => {
+      blocks.evacuate(block, moved, pages - moved, random.stream("compaction finds room"));
+      counts.pagesRefused += stuck;
+      if (stuck > 0) counts.refused++;
+      else if (!this.#anyBusy(pages)) counts.done++;
+      then();
+    });
+  }
+
+  #anyBusy(pages: number): boolean {
+    const stream = this.#world.random.stream("a page is busy");
+    for (let i = 0; i < pages; i++) if (stream.chance(BUSY_SHARE.share)) return true;
+    return false;
+  }
+
+  /** A piece of a chunk: it overlaps a request in flight there as often as their sizes make it. */
+  #meet(chunk: number, pages: number): "goes" | "waits" | "refused" {
+    const { chunks, design, plan, random } = this.#world;
+    const touched = plan.io.requestBytes / PAGE_BYTES + pages - 1;
+    const share = (chunks.inFlight(chunk) * touched) / HUGE_PAGES;
+    return design.meets("compaction", chunk, share > 0 && random.stream("overlap").chance(share));
+  }
+
+  /** A whole range of the buffers. */
+  #range(kind: Rated, then: () => void): void {
+    const chunk = this.#draw(kind, this.#world.chunks.count);
+    const counts = this.#counts.get(kind)!;
+    if (!this.#concerns(kind, chunk)) {
+      then();
+      return;
+    }
+    counts.asked++;
+    const refused = (): void => {
+      counts.refused++;
+      counts.pagesRefused += HUGE_PAGES;
+      then();
+    };
+    const take = (): void => this.#ask(kind, chunk, () => this.#take(kind, chunk, counts, then), refused);
+    if (kind === "numaBalancing") this.#hint(chunk, take, refused, counts, then);
+    else take();
+  }
+
+  /** NUMA balancing first makes a range fault, which moves nothing; then it's moved, if it isn't where it belongs. */
+  #hint(chunk: number, move: () => void, refused: () => void, counts: Counts, then: () => void): void {
+    const { nodes } = this.#world.plan.machine;
+    const misplaced = this.#world.random.stream("on the wrong node").chance((nodes - 1) / nodes);
+    const hinted = (): void => {
+      this.#invalidate("numaHint", chunk);
+      this.#let(chunk);
+      if (misplaced) move();
+      else {
+        counts.done++;
+        then();
+      }
+    };
+    this.#ask("numaHint", chunk, hinted, refused);
+  }
+
+  /** Whether there is anything to do. */
+  #concerns(kind: Rated, chunk: number): boolean {
+    const { chunks, plan, clock } = this.#world;
+    if (chunks.is(chunk, TAKEN)) return false;
+    if (kind === "numaBalancing") return plan.machine.nodes > 1 && !chunks.is(chunk, SWAPPED);
+    if (kind === "khugepaged") return !chunks.is(chunk, HUGE | SWAPPED);
+    if (kind === "reclaim")
+      return !chunks.is(chunk, SWAPPED) && clock.nowMs - chunks.usedMs[chunk]! >= plan.events.coldMs;
+    if (kind === "writeback") return plan.buffers.backing === "file" && !chunks.is(chunk, UNDER_WRITEBACK);
+    return !chunks.is(chunk, SWAPPED);
+  }
+
+  #overlaps(kind: EventKind, chunk: number): boolean {
+    const { chunks } = this.#world;
+    return (concernsDeviceReads(kind) ? chunks.inFlight(chunk) : chunks.deviceWrites[chunk]!) > 0;
+  }
+
+  /** The range is ours once I/O on it has ended: what comes then waits until `#let`. Or it's refused. */
+  #ask(kind: EventKind, chunk: number, go: () => void, refused: () => void): void {
+    const { design, chunks } = this.#world;
+    const verdict = chunks.is(chunk, TAKEN) ? "refused" : design.meets(kind, chunk, this.#overlaps(kind, chunk));
+    if (verdict === "refused") {
+      refused();
+      return;
+    }
+    chunks.set(chunk, TAKEN);
+    if (verdict === "goes") go();
+    else this.#wait(kind, chunk, false, go);
+  }
+
+  #let(chunk: number): void {
+    this.#world.chunks.clear(chunk, TAKEN);
+    this.#world.load.resume(chunk);
+  }
+
+  /** `one`: only one of the requests there is in the way. */
+  #wait(kind: EventKind, chunk: number, one: boolean, then: () => void): void {
+    const { load, clock } = this.#world;
+    const beganMs = clock.nowMs;
+    load.whenEnded(chunk, concernsDeviceReads(kind), one, () => {
+      this.blocked.record(clock.nowMs - beganMs);
+      then();
+    });
+  }
+
+  #invalidate(kind: EventKind, chunk: number): void {
+    const { design, load } = this.#world;
+    load.notePins();
+    const us = design.invalidate(kind, chunk);
+    if (us > 0) load.work(0, us);
+  }
+
+  #take(kind: Rated, chunk: number, counts: Counts, then: () => void): void {
+    const { clock, design } = this.#world;
+    this.#invalidate(kind, chunk);
+    const notifyUs = design.name === "notifier" ? COSTS.notify.us : 0;
+    clock.after((RANGE_US[kind]! + notifyUs) / 1000, () => {
+      if (this.#effect(kind, chunk)) counts.done++;
+      this.#let(chunk);
+      then();
+    });
+  }
+
+  /** False: nothing came of it. */
+  #effect(kind: Rated, chunk: number): boolean {
+    const { chunks, blocks, random, plan, clock, load } = this.#world;
+    const place = random.stream("where pages go");
+    const huge = chunks.is(chunk, HUGE);
+    if (kind === "khugepaged") {
+      if (!blocks.takeFree()) return false;
+      blocks.removeBuffers(HUGE_PAGES, false, place);
+      chunks.set(chunk, HUGE);
+    } else if (kind === "reclaim") {
+      blocks.removeBuffers(HUGE_PAGES, huge, place);
+      chunks.set(chunk, SWAPPED);
+      chunks.clear(chunk, HUGE);
+    } else if (kind === "writeback") {
+      chunks.set(chunk, UNDER_WRITEBACK);
+      clock.after(plan.events.writebackUs / 1000, () => {
+        chunks.clear(chunk, UNDER_WRITEBACK);
+        load.resume(chunk);
+        load.resumeCopies(chunk);
+      });
+    }
+    return true;
+  }
+}
+
+/** Who is at work: kcompactd and kswapd are a thread for each node, khugepaged is one; the rest is the program's own threads. */
+function atATime({ machine, io }: Plan, kind: Rated): number {
+  if (kind === "compaction" || kind === "reclaim") return machine.nodes;
+  return kind === "khugepaged" || kind === "revoke" ? 1 : io.threads;
+}
+
+/** Operations a second, on the whole machine. */
+function rateOf({ events, machine }: Plan, kind: Rated): number {
+  return events[kind] * events.times * (events.per === "GiB" ? machine.bytes / GIB : 1);
+}

@@ -1,0 +1,92 @@
+// `pinless simulate` as a command: failures that are written down are had again, and what can't be meant is refused.
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { type Ended, runLab, runModule } from "../../../pinless/dist-test/support/children.js";
+import { scratchDirectory } from "../../../pinless/dist-test/support/undo.js";
+
+const MAIN = new URL("../../dist/main.js", import.meta.url).href;
+
+function simulate(args: readonly string[]): Promise<Ended> {
+  return runModule(`await import(${JSON.stringify(MAIN)});`, { args: ["simulate", ...args] });
+}
+
+test("--replay has the failures of a report again; those of another version are refused, with the line", async (t) => {
+  const file = path.join(scratchDirectory(t), "report.json");
+  const runs = ["--runs", "6", "--requests", "300"];
+  const found = await simulate([...runs, "--mutant", "no-hold", "--json", file]);
+  assert.equal(found.code, 1, found.stderr);
+  const again = await simulate(["--replay", file]);
+  assert.equal(again.code, 1, again.stderr);
+  const seeds = JSON.parse(readFileSync(file, "utf8")).failures.map(({ seed }: { seed: number }) => seed);
+  for (const seed of seeds) assert.match(again.stdout, new RegExp(`^seed ${seed}: [A-Z_]+: `, "m"));
+  assert.match(again.stdout, new RegExp(`^${seeds.length} of ${seeds.length} fail$`, "m"));
+  const text = readFileSync(file, "utf8");
+  writeFileSync(file, text.replace('"mutant": "no-hold"', '"mutant": null'));
+  const mended = await simulate(["--replay", file]);
+  assert.equal(mended.code, 0, mended.stderr);
+  assert.equal(mended.stdout.match(/^seed \d+: doesn't fail any more$/gm)?.length, seeds.length);
+  writeFileSync(file, text.replace(/"pinless \S+/, '"pinless 0.0.1'));
+  const other = await simulate(["--replay", file]);
+  assert.deepEqual([other.code, other.stdout], [2, ""]);
+  assert.match(other.stderr, /report\.json:3: these seeds are of pinless 0\.0\.1 .*; this is pinless /);
+});
+
+test("--change alone is one run, with --runs it's of all of them, and of what a failure of theirs needs", async () => {
+  const change = ["--requests", "200", "--change", '{"design":"notifier"}'];
+  const one = await simulate(change);
+  assert.deepEqual([one.code, JSON.parse(one.stdout).failure], [0, null], one.stderr);
+  const broken = ["--runs", "4", "--json", "-", "--mutant", "no-hold"];
+  const { failures, ...report } = JSON.parse((await simulate([...change, ...broken])).stdout);
+  assert.deepEqual([report.runs, report.asked.changes], [4, { design: "notifier" }]);
+  assert.ok(failures.length > 0);
+  for (const { changes } of failures) assert.equal(changes.design, "notifier");
+});
+
+test("what can't be meant is said in a line, and nothing runs", async (t) => {
+  const directory = scratchDirectory(t);
+  const broken = path.join(directory, "broken.json");
+  writeFileSync(broken, '{\n "format": oops }');
+  for (const [args, message] of [
+    [["--change", '{"odd":1}'], /^pinless simulate: a run has no "odd"; it has engine, /],
+    [["--change", '{"arenaMiB":-5}'], /^pinless simulate: "arenaMiB" is a whole number from 1 to /],
+    [["--change", "{"], /It takes JSON/],
+    [["--merge", broken], /broken\.json:2: /],
+    [
+      ["--merge", path.join(directory, "none.json")],
+      /^pinless simulate: .*none\.json can't be read: there's no such file \(ENOENT\)$/m,
+    ],
+    [["--replay", broken, "--runs", "3"], /cannot be used with/],
+    [["--runs", "0"], /argument '0' is invalid. It takes a whole number from 1 to/],
+    [["--requests", "1e99"], /It takes a whole number from 1 to 1,000,000/],
+    [["--runs", "3", "--shard", "5/9"], /of 3 runs none is in shard 5 of 9/],
+    [["--trace", "--runs", "3"], /--trace is of one run, not of 3/],
+    [["--trace", "--json", "-"], /cannot be used with/],
+    [["--run", "3"], /unknown option '--run'/],
+    [["--merge", broken, "--json", broken], /would replace .*broken\.json, which is read/],
+  ] as const) {
+    const { code, stdout, stderr } = await simulate(args);
+    assert.deepEqual([code, stdout], [2, ""], args.join(" "));
+    assert.match(stderr, message);
+  }
+});
+
+test("--what-if takes the name of a file that comes with pinless; of another it says which there are", async () => {
+  const named = await simulate(["--what-if", "one-machine", "--json", "-"]);
+  assert.equal(named.code, 0, named.stderr);
+  assert.ok(JSON.parse(named.stdout).points.length > 0);
+  const { code, stdout, stderr } = await simulate(["--what-if", "no-machine"]);
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.match(stderr, /^pinless simulate: no-machine: there's no such file: give .* or one of .*one-machine\.json/);
+});
+
+test("an output that takes nothing is one line, and exit code 1", async () => {
+  const args = ["simulate", "--runs", "1", "--requests", "9"];
+  const full = await runLab(args, { wrapper: ["sh", "-c", '"$@" > /dev/full', "sh"] });
+  assert.equal(full.code, 1);
+  assert.match(full.stderr, /^pinless-lab[^\n]*: the output can't be written: ENOSPC[^\n]*\n$/);
+  const file = await runLab([...args, "--json", "/dev/full"]);
+  assert.equal(file.code, 1);
+  assert.match(file.stderr, /^pinless-lab simulate: the report can't be written: ENOSPC[^\n]*\n$/);
+});

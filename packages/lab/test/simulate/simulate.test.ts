@@ -1,0 +1,237 @@
+// The whole engine in the machine, under the load and faults of a seed: it holds, it's repeatable, and what is broken is found.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { parse } from "yaml";
+import { parseJson } from "../../../cli/dist/command/json-source.js";
+import { Gate } from "../../../pinless/dist/protocol/gate.js";
+import { Leases } from "../../../pinless/dist/protocol/leases.js";
+import { ModelScheme, NO_FAULTS } from "../../dist/model/model-scheme.js";
+import { campaign } from "../../dist/simulate/campaign.js";
+import { changesOf } from "../../dist/simulate/overrides.js";
+import { type CampaignReport, merge, missingOf, type ReportSource, readReport } from "../../dist/simulate/report.js";
+import { type RunReport, simulate } from "../../dist/simulate/run-simulation.js";
+import { type Swarm, swarmOf } from "../../dist/simulate/swarm.js";
+
+const ALL = { index: 0, of: 1 };
+const runs = Number(process.env.PINLESS_RUNS ?? 40);
+
+test(`${runs} seeds: nothing is lost, stale or left over, whatever the load and the faults`, async () => {
+  const report = await campaign({ seed: 1, runs, requests: 2000, shard: ALL, engine: "this one", mutant: null });
+  assert.deepEqual(report.failures, []);
+  assert.equal(report.runs, runs);
+  assert.equal(report.requests, runs * 2000);
+  assert.ok(report.operations > runs * 20);
+});
+
+test("the same seed is the same run, step by step; another one isn't", async () => {
+  const traced = async (seed: number): Promise<string[]> => {
+    const lines: string[] = [];
+    const report = await simulate({ seed, requests: 300, steps: (line) => lines.push(line) });
+    return [...lines, report.trace];
+  };
+  for (const seed of [1, 2, 3, 20201104]) assert.deepEqual(await traced(seed), await traced(seed));
+  assert.notEqual((await traced(1)).at(-1), (await traced(2)).at(-1));
+});
+
+/** Replaces a method for the time of `body`: an engine with a mistake in it. */
+async function broken<T extends object>(of: T, method: keyof T, by: unknown, body: () => Promise<void>): Promise<void> {
+  const right = of[method];
+  of[method] = by as T[keyof T];
+  try {
+    await body();
+  } finally {
+    of[method] = right;
+  }
+}
+
+const MISTAKES = [
+  ["populates nothing (DEVICE_WRITES_DIRTY)", ModelScheme.prototype, "populate", () => 0],
+  ["doesn't ask leases to go, nor for their tags", Leases.prototype, "drop", () => {}],
+  ["begins an invalidation over I/O in flight", Gate.prototype, "stop", () => 0],
+  ["takes leases that are no registrations", ModelScheme.prototype, "take", () => 0],
+] as const;
+
+// Seeds that find each of them.
+for (const [mistake, of, method, by] of MISTAKES)
+  test(`an engine that ${mistake} is found out`, () =>
+    broken(of as object, method as never, by, async () => {
+      const found: RunReport[] = [];
+      for (const seed of [11, 69, 206]) {
+        const report = await simulate({ seed, requests: 2000 });
+        if (report.failure !== null) found.push(report);
+      }
+      assert.ok(found.length > 0);
+      // A failure is a seed: it replays exactly.
+      for (const report of found) assert.deepEqual(await simulate({ seed: report.seed, requests: 2000 }), report);
+    }));
+
+test("children see what was there at the fork, whatever is read later; where fork leaves pinned pages to both (before Linux 5.12) they don't", async () => {
+  for (const sharesPinned of [false, true])
+    for (const seed of [1, 3, 6, 8]) {
+      const changes = { sharesPinned, inherit: true, forkMs: 3 };
+      const { failure } = await simulate({ seed, requests: 1000, changes });
+      assert.equal(failure?.what, sharesPinned ? "LINEAR" : undefined, `seed ${seed}: ${failure?.message}`);
+    }
+});
+
+test("the engine holds on the proposal's kernel too, where invalidations wait for I/O in flight", async () => {
+  for (const seed of [1, 2, 3, 4, 5, 6]) {
+    const { failure, requests } = await simulate({ seed, requests: 300, changes: { design: "notifier" } });
+    assert.deepEqual([failure, requests], [null, 300], `seed ${seed}`);
+  }
+});
+
+test("pages that the kernel lets go of late don't fill it up, however fast the device is", async () => {
+  const { timing, engine } = swarmOf(80);
+  const changes: Partial<Swarm> = {
+    engine: { ...engine, scheme: "io_uring", pin: "per-io", depth: 32 },
+    timing: { ...timing, deviceMs: [0.001, 0.002], releaseMs: 9.4 },
+    inFlight: 32,
+  };
+  const { failure, virtualMs } = await simulate({ seed: 80, requests: 40_000, changes });
+  assert.equal(failure, null);
+  assert.ok(virtualMs < 200);
+});
+
+test("what failed is made smaller, and fails the same way", () =>
+  broken(
+    ModelScheme.prototype,
+    "populate",
+    () => 0,
+    async () => {
+      const report = await campaign({
+        seed: 206,
+        runs: 1,
+        requests: 2000,
+        shard: ALL,
+        engine: "a broken one",
+        mutant: null,
+      });
+      assert.equal(report.failures.length, 1);
+      for (const { requests, changes, what } of report.failures) {
+        assert.equal(what, "LINEAR");
+        assert.ok(requests <= 1000, `${requests} requests of 2,000 are left`);
+        assert.ok(Object.keys(changes).length > 0);
+      }
+    },
+  ));
+
+test("shards share the seeds between them, and their reports add up to the whole", async () => {
+  const part = (index: number, of: number): ReturnType<typeof campaign> =>
+    campaign({ seed: 5, runs: 7, requests: 200, shard: { index, of }, engine: "this one", mutant: null });
+  const whole = await part(0, 1);
+  const shards = [await part(0, 3), await part(1, 3), await part(2, 3)];
+  assert.deepEqual(
+    shards.map((s) => s.runs),
+    [3, 2, 2],
+  );
+  const merged = merge(shards.map((report, i) => sourceOf(`shard ${i}`, report)));
+  assert.deepEqual(missingOf(merged), []);
+  const alone = { virtualMs: 0, shards: [] };
+  assert.deepEqual({ ...merged, ...alone }, { ...whole, ...alone });
+  assert.ok(Math.abs(merged.virtualMs - whole.virtualMs) < 1e-6);
+  const two = merge([
+    sourceOf("a", shards[0]!),
+    sourceOf("b", { ...shards[2]!, shards: [{ index: 2, of: 3, runs: 1 }] }),
+  ]);
+  assert.deepEqual(missingOf(two), ["of 3 shards these are missing: 1", "shard 2 of 3 was cut short: 1 of 2 runs"]);
+});
+
+test("deploy/simulate.yaml: as many shards as pods, of the version that this is", () => {
+  const job = parse(readFileSync("deploy/simulate.yaml", "utf8"));
+  assert.deepEqual([job.kind, job.spec.completionMode], ["Job", "Indexed"]);
+  const [container] = job.spec.template.spec.containers;
+  const { args, command } = container as { args: string[]; command: string[] };
+  assert.equal(args[args.indexOf("--shard") + 1], String(job.spec.completions));
+  const { version } = JSON.parse(readFileSync("packages/lab/package.json", "utf8"));
+  assert.ok(command.includes(`@pinless/lab@${version}`));
+});
+
+function sourceOf(name: string, report: unknown): ReportSource {
+  return { name, ...parseJson(JSON.stringify(report, null, 1)) };
+}
+
+test("a report of another format, engine or campaign is refused, with its line; a shard that is there twice too", async () => {
+  const options = { seed: 1, runs: 2, requests: 10, shard: { index: 0, of: 2 }, engine: "this one", mutant: null };
+  const report = await campaign(options);
+  const other = await campaign({ ...options, shard: { index: 1, of: 2 } });
+  const refuses = (reports: readonly unknown[], message: RegExp): void =>
+    assert.throws(() => merge(reports.map((each, i) => sourceOf("ab"[i]!, each))), {
+      code: "ERR_SIMULATE_INPUT",
+      message,
+    });
+  refuses([], /nothing to merge/);
+  refuses([null], /^a:1: not a report/);
+  refuses([{ ...report, format: "pinless-simulate-1" }], /^a:2: .*"pinless-simulate-1"/);
+  refuses([{ ...report, requests: -1 }], /^a:\d+: "requests" is a whole number/);
+  refuses([{ ...report, shards: [] }], /"shards"/);
+  refuses([report, { ...other, engine: "another" }], /^b:3: it's of another, a of this one/);
+  refuses([report, { ...other, mutant: "no-hold" }], /^b:3: it's of this one without "no-hold", a of this one/);
+  refuses([report, { ...other, asked: { ...other.asked, seed: 7 } }], /^b:6: another campaign: seed 7, not 1/);
+  const changed = { ...other.asked, changes: { inFlight: 1 } };
+  refuses([report, { ...other, asked: changed }], /^b:\d+: another campaign: changes {"inFlight":1}, not {}/);
+  refuses([{ ...report, asked: { ...report.asked, changes: { odd: 1 } } }], /^a:\d+: a run has no "odd"/);
+  refuses([report, report], /^b:\d+: shard 0 is in a too/);
+  refuses([report, { ...other, shards: [{ index: 1, of: 3, runs: 1 }] }], /^b:\d+: of 3 shards, not of 2/);
+  const failure = { seed: 1, requests: 5, changes: { writeShare: 2 }, what: "LINEAR", message: "", atMs: 0 };
+  const lines = JSON.stringify({ ...report, failures: [failure] }, null, 1).split("\n");
+  const line = 1 + lines.findIndex((text) => text.includes("writeShare"));
+  refuses([{ ...report, failures: [failure] }], new RegExp(`^a:${line}: "writeShare" is a number from 0 to 1`));
+  const whole: CampaignReport = { ...report, failures: [{ ...failure, changes: { writeShare: 0.5 } }] };
+  assert.deepEqual(readReport(sourceOf("a", { ...whole, asked: { ...whole.asked, requests: 10 } })), whole);
+  // What would be worked on without an end, or printed as it is.
+  const right = { ...failure, changes: {} };
+  for (const [changed, message] of [
+    [{ shards: [{ index: 0, of: 4e9, runs: 1 }] }, /"shards.0.of" is a whole number from 0 to 1000000/],
+    [{ shards: [{ index: 3, of: 2, runs: 1 }] }, /"shards.0.index" is a whole number from 0 to 1/],
+    [{ shards: [{ index: 0, of: 2, runs: 5 }] }, /"shards.0.runs" is a whole number from 0 to 1/],
+    [{ shards: [null] }, /"shards.0" has index, of, runs/],
+    [{ asked: { ...report.asked, runs: 1e12 } }, /"asked.runs" is a whole number from 0 to 1000000000/],
+    [{ asked: { ...report.asked, requests: 1e9 } }, /"asked.requests" is a whole number from 0 to 1000000/],
+    [{ asked: null }, /"asked" has seed, runs, requests, changes/],
+    [{ failures: [{ ...right, requests: 1e12 }] }, /"failures.0.requests" is a whole number from 0 to 10/],
+    [{ failures: [{ ...right, message: 5 }] }, /"failures.0.message" is text/],
+    [{ failures: [{ ...right, atMs: "soon" }] }, /"failures.0.atMs" is a number/],
+    [{ failures: [null] }, /"failures.0" has seed/],
+    [{ mutant: "x; rm -rf" }, /"mutant" is the name of one/],
+    [{ engine: "x".repeat(1000) }, /"engine" is text of at most 200/],
+    [{ odd: 1 }, /a report has no "odd"; it has format, engine/],
+    [{ virtualMs: -1 }, /"virtualMs" is a number/],
+  ] as const)
+    refuses([{ ...report, ...changed }], message);
+  const many = { ...report, shards: [{ index: 5, of: 1e6, runs: 0 }] };
+  const [absent] = missingOf(merge([sourceOf("a", many)]));
+  assert.match(absent!, /^of 1000000 shards these are missing: 0, 1, 2, 3, 4, 6, .* and 999979 more$/);
+});
+
+test("changes that no run could have are refused", () => {
+  const { engine, timing } = swarmOf(1);
+  for (let seed = 1; seed <= 200; seed++) assert.deepEqual(changesOf(seed, swarmOf(seed)), swarmOf(seed));
+  const right = { inFlight: 2, engine, timing, faults: { ...NO_FAULTS, short: 1 } };
+  assert.deepEqual(changesOf(1, right), right);
+  const wrong: readonly [unknown, RegExp][] = [
+    [3, /names with values/],
+    [null, /names with values/],
+    [{ odd: 1 }, /a run has no "odd"; it has engine/],
+    [{ inFlight: "x" }, /"inFlight" is a whole number from 1 to 1024/],
+    [{ inFlight: 0 }, /"inFlight"/],
+    [{ arenaMiB: -5 }, /"arenaMiB"/],
+    [{ nodes: 1.5 }, /"nodes" is a whole number from 1 to 64/],
+    [{ requestPages: 2.5 }, /"requestPages" is a whole number/],
+    [{ memlockPages: 3 }, /"memlockPages" is a whole number from 64 to \d+, or 0/],
+    [{ reclaimMs: 1e-9 }, /"reclaimMs"/],
+    [{ timing: { ...timing, deviceMs: [0, 1e9] } }, /"timing.deviceMs.1" is a number from 0.0001 to 10000, or 0/],
+    [{ busyMs: Number.NaN }, /"busyMs" is a number from 0.0001 to 10000, or 0/],
+    [{ faults: { fails: 0 } }, /"short" is missing/],
+    [{ faults: 1 }, /"faults" has fails/],
+    [{ timing: { ...timing, deviceMs: [1] } }, /"timing.deviceMs" is 2 values/],
+    [{ timing: { ...timing, deviceMs: [2, 1] } }, /from its least time to its most/],
+    [{ timing: { ...timing, tags: "late" } }, /"timing.tags" is own or in order/],
+    [{ design: "other" }, /"design" is gup or notifier/],
+    [{ timing: { ...timing, odd: 1 } }, /"timing" has no "odd"/],
+    [{ engine: { ...engine, depth: 1.5 } }, /depth/],
+  ];
+  for (const [value, message] of wrong)
+    assert.throws(() => changesOf(1, value), { code: "ERR_SIMULATE_INPUT", message });
+});

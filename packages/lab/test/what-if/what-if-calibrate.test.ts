@@ -1,0 +1,91 @@
+// The what-if's model against what was measured: the same is better in every row; a model with a mistake is found out.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { test } from "node:test";
+import { type CalibratedRow, calibrate, calibrated } from "../../dist/what-if/calibrate/calibrate.js";
+import { type Row, side } from "../../dist/what-if/calibrate/row.js";
+
+const DIST = path.resolve(import.meta.dirname, "../../dist");
+const { rows, disagreeing, notModelled } = calibrate("this one", 1);
+
+test("in every row the same is better as was measured", () => {
+  assert.equal(disagreeing, 0);
+  assert.ok(rows.filter(({ winner }) => winner !== null).length >= 25);
+  assert.ok(
+    rows.some(({ winner }) => winner?.model === "first") && rows.some(({ winner }) => winner?.model === "second"),
+  );
+  assert.ok(notModelled.length > 0);
+});
+
+test("what pins cost is a mechanism's figure, not one that was put in: no row of it is from its own measurement", () => {
+  const costs = /^taking|^giving|DONTFORK|POPULATE|loop in C|right after the last|on ext4$|wrong checksums/;
+  const ofPins = rows.filter(({ title }) => !costs.test(title));
+  assert.ok(ofPins.length >= 15, `${ofPins.length}`);
+  for (const { title, sides } of ofPins) assert.ok(!sides.some(({ isInput }) => isInput), title);
+});
+
+test("figures that no input is from are within a factor of 2.5 of what was measured", () => {
+  const ratios = rows.flatMap(({ sides }) => sides.flatMap(({ ratio, isInput }) => (isInput ? [] : [ratio])));
+  assert.ok(ratios.length > 30);
+  for (const ratio of ratios) assert.ok(ratio !== null && ratio > 0.4 && ratio < 2.5, `${ratio}`);
+});
+
+test("a row whose winner is another one disagrees, and so does one that makes a tie of a difference", () => {
+  const row = (a: number, b: number): CalibratedRow => {
+    const made: Row = {
+      title: "",
+      unit: "",
+      better: "less",
+      sides: [side("a", [9, 11], a), side("b", 100, b)],
+      mechanism: "",
+      inputs: [],
+    };
+    return calibrated(made);
+  };
+  assert.deepEqual([row(10, 50).agrees, row(50, 10).agrees, row(50, 50.1).agrees], [true, false, false]);
+  assert.deepEqual(row(50, 10).winner, { measured: "first", model: "second" });
+  assert.deepEqual(
+    row(5, 10).sides.map(({ ratio }) => ratio),
+    [0.5, 0.1],
+  );
+});
+
+/** `pinless-lab` in a process of its own, after `first`. */
+function pinless(args: readonly string[], first = ""): { status: number | null; stdout: string; stderr: string } {
+  const main = JSON.stringify(path.join(DIST, "main.js"));
+  // Without the script's name: --eval has none.
+  const source = `${first}; process.argv = ["node", ...${JSON.stringify(args)}]; await import(${main})`;
+  return spawnSync(process.execPath, ["--input-type=module", "--eval", source], { encoding: "utf8", timeout: 60_000 });
+}
+
+test("simulate --calibrate exits with 0, and with 1 where a mistake in the machine makes something else better", () => {
+  const directory = mkdtempSync(path.join(os.tmpdir(), "pinless-calibration-"));
+  try {
+    const file = path.join(directory, "report.json");
+    const right = pinless(["simulate", "--calibrate", "--seed", "1", "--json", file]);
+    assert.equal(right.status, 0, right.stderr);
+    assert.match(right.stdout, /The same is better in (\d+) of \1 rows/);
+    assert.match(right.stdout, /What the model does not model/);
+    // The same seed is the same calibration, wherever it runs.
+    assert.deepEqual(JSON.parse(readFileSync(file, "utf8")).rows, JSON.parse(JSON.stringify(rows)));
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+  const machine = JSON.stringify(path.join(DIST, "model/address-space.js"));
+  const mistake = `const { MachineMemory } = await import(${machine}); MachineMemory.prototype.migrate = () => 0`;
+  const wrong = pinless(["simulate", "--calibrate", "--json", "-"], mistake);
+  assert.equal(wrong.status, 1, wrong.stderr);
+  assert.ok(JSON.parse(wrong.stdout).disagreeing > 0);
+});
+
+test("simulate --what-if says what is wrong with a file and exits with 1, and with 2 beside what only an engine needs", () => {
+  const file = path.join(DIST, "../package.json");
+  const wrong = pinless(["simulate", "--what-if", file]);
+  assert.equal(wrong.status, 1);
+  assert.match(wrong.stderr, /^pinless-lab simulate: .*package\.json: line 2: "name" isn't known; there are machine/);
+  assert.equal(wrong.stdout, "");
+  assert.equal(pinless(["simulate", "--what-if", file, "--runs", "3"]).status, 2);
+});

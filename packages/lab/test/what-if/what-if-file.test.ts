@@ -1,0 +1,154 @@
+// What-if files: everything wrong is said with its line; the examples run; the format's description is what is read.
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { test } from "node:test";
+import { readWhatIf } from "../../dist/commands/what-if-file.js";
+import { renderStudy } from "../../dist/commands/what-if-text.js";
+import { FIELDS, readStudy, type Study } from "../../dist/what-if/plan.js";
+import { runStudy } from "../../dist/what-if/study.js";
+import type { WHAT_IF_CODES, WhatIfError } from "../../dist/what-if/what-if-error.js";
+
+const EXAMPLES = path.resolve(import.meta.dirname, "../../plans");
+const PLAIN = { columns: 100, colors: false, charts: false };
+
+function read(text: string): Study {
+  const directory = mkdtempSync(path.join(os.tmpdir(), "pinless-what-if-"));
+  try {
+    writeFileSync(path.join(directory, "file.json"), text);
+    return readStudy(readWhatIf(path.join(directory, "file.json")));
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+type Wrong = readonly [text: string, code: keyof typeof WHAT_IF_CODES, line: number | null, message: RegExp];
+
+const WRONG: readonly Wrong[] = [
+  ["", "ERR_WHAT_IF_JSON", 1, /end of input/],
+  ['{\n "machine": {\n  "bytes": \n }\n}', "ERR_WHAT_IF_JSON", 4, /Unexpected/],
+  ["[]", "ERR_WHAT_IF_VALUE", 1, /takes an object/],
+  ['{\n "machin": {}\n}', "ERR_WHAT_IF_WORD", 2, /"machin" isn't known; there are machine, buffers/],
+  ['{ "toString": {} }', "ERR_WHAT_IF_WORD", 1, /toString/],
+  ['{ "io": { "__proto__": 1 } }', "ERR_WHAT_IF_WORD", 1, /__proto__/],
+  ['{\n "machine": {\n  "bytes": "64 GiB",\n  "node": 2\n }\n}', "ERR_WHAT_IF_WORD", 4, /"machine.node" isn't known/],
+  ['{ "machine": {},\n "machine": {} }', "ERR_WHAT_IF_WORD", 2, /"machine" is there twice/],
+  ['{ "title": 7 }', "ERR_WHAT_IF_VALUE", 1, /takes a text/],
+  ['{\n "machine": 64\n}', "ERR_WHAT_IF_VALUE", 2, /machine takes an object/],
+  ['{ "machine": { "bytes": "64 GB" } }', "ERR_WHAT_IF_VALUE", 1, /takes bytes/],
+  ['{ "machine": {\n "bytes": "2 TiB" } }', "ERR_WHAT_IF_VALUE", 2, /is from 256 MiB to 1 TiB, not 2 TiB/],
+  ['{ "machine": { "bytes": 1000000001 } }', "ERR_WHAT_IF_VALUE", 1, /multiple of 2 MiB/],
+  ['{ "machine": { "nodes": 1.5 } }', "ERR_WHAT_IF_VALUE", 1, /a whole number from 1 to 64, not 1.5/],
+  ['{ "io": {\n\n "scheme": "sync" } }', "ERR_WHAT_IF_VALUE", 3, /one of "io_uring", "aio", "direct", not "sync"/],
+  ['{ "notifier": { "filter": "yes" } }', "ERR_WHAT_IF_VALUE", 1, /true or false/],
+  ['{ "device": { "latencyUs": {} } }', "ERR_WHAT_IF_VALUE", 1, /percentiles/],
+  ['{ "device": { "latencyUs": { "median": 4 } } }', "ERR_WHAT_IF_VALUE", 1, /not "median"/],
+  ['{ "device": { "latencyUs": { "p50": -4 } } }', "ERR_WHAT_IF_VALUE", 1, /p50 takes microseconds/],
+  ['{ "device": { "latencyUs": { "p50": 9, "p99": 4 } } }', "ERR_WHAT_IF_VALUE", 1, /falls/],
+  ['{ "sweep": [] }', "ERR_WHAT_IF_VALUE", 1, /sweep takes an object/],
+  ['{ "sweep": { "bytes": [1] } }', "ERR_WHAT_IF_WORD", 1, /"bytes" isn't known/],
+  ['{ "sweep": { "machine.bytes": 7 } }', "ERR_WHAT_IF_VALUE", 1, /takes a list/],
+  ['{ "sweep": {\n "io.depth": [1,\n 0] } }', "ERR_WHAT_IF_VALUE", 3, /io.depth takes a whole number/],
+  [`{ "sweep": { "io.depth": [${Array(65).fill(1)}] } }`, "ERR_WHAT_IF_VALUE", 1, /65 combinations, 64 are the most/],
+  [
+    '{\n "buffers": {\n "bytes": "60 GiB" } }',
+    "ERR_WHAT_IF_IMPOSSIBLE",
+    3,
+    /60 GiB don't fit into a machine of 64 GiB/,
+  ],
+  ['{ "sweep": { "machine.bytes":\n ["64 GiB",\n "8 GiB"] } }', "ERR_WHAT_IF_IMPOSSIBLE", 3, /of 8 GiB/],
+  ['{ "buffers": {\n "activeBytes": "9 GiB" } }', "ERR_WHAT_IF_IMPOSSIBLE", 2, /activeBytes is more/],
+  ['{ "buffers": {\n "spreadBytes": "4 GiB" } }', "ERR_WHAT_IF_IMPOSSIBLE", 2, /can't lie scattered over 4 GiB/],
+  [
+    '{ "buffers": { "activeBytes": "2 MiB" },\n "io": {\n "requestBytes": "1 MiB" } }',
+    "ERR_WHAT_IF_IMPOSSIBLE",
+    3,
+    /need 32 MiB/,
+  ],
+];
+
+for (const [text, code, line, message] of WRONG)
+  test(`${code}, line ${line}: ${text.replaceAll("\n", "⏎").slice(0, 70)}`, () => {
+    assert.throws(
+      () => read(text),
+      (error: WhatIfError) => {
+        assert.deepEqual([error.name, error.code, error.line], ["WhatIfError", code, line]);
+        assert.match(error.message, message);
+        return true;
+      },
+    );
+  });
+
+test("a file that isn't there", () => {
+  assert.throws(() => readWhatIf(path.join(os.tmpdir(), "pinless-no-such-file")), {
+    code: "ERR_WHAT_IF_UNREADABLE",
+    message: /ENOENT/,
+  });
+});
+
+test("an empty file is one machine with all defaults; lists are gone through in every combination, the last one fastest", () => {
+  assert.equal(read("{}").points.length, 1);
+  const { points, swept } = read('{ "sweep": { "io.depth": [1, 2], "machine.bytes": ["64 GiB", 1099511627776] } }');
+  assert.deepEqual(swept, ["io.depth", "machine.bytes"]);
+  assert.deepEqual(
+    points.map(({ plan }) => [plan.io.depth, plan.machine.bytes / 2 ** 30]),
+    [
+      [1, 64],
+      [1, 1024],
+      [2, 64],
+      [2, 1024],
+    ],
+  );
+  assert.deepEqual(points[1]!.values, { "io.depth": 1, "machine.bytes": 2 ** 40 });
+});
+
+test("buffers may be a share of whatever machine it is", () => {
+  const { points } = read('{ "buffers": { "machineShare": 0.25 }, "sweep": { "machine.bytes": ["8 GiB", "1 TiB"] } }');
+  assert.deepEqual(
+    points.map(({ plan: { buffers } }) =>
+      [buffers.bytes, buffers.activeBytes, buffers.spreadBytes].map((b) => b / 2 ** 30),
+    ),
+    [
+      [2, 2, 4],
+      [256, 256, 512],
+    ],
+  );
+});
+
+test("README.md of the examples has every word of the format, and no other", () => {
+  const readme = readFileSync(path.join(EXAMPLES, "README.md"), "utf8");
+  const described = [...readme.matchAll(/^\| `(.+?)` \| (.+?) \|/gm)].map(([, word, says]) => [word, says]);
+  const words = Object.entries(FIELDS).flatMap(([section, fields]) =>
+    Object.entries(fields).map(([name, { says }]) => [`${section}.${name}`, says]),
+  );
+  assert.deepEqual(described, words);
+});
+
+for (const name of readdirSync(EXAMPLES).filter((file) => file.endsWith(".json")))
+  test(`${name} runs, and its report is the same again, has every design at every point, and says what isn't modelled`, async () => {
+    const study = readStudy(readWhatIf(path.join(EXAMPLES, name)));
+    assert.ok(study.title.length > 0);
+    // Fractions of its points and time: what it says isn't looked at here.
+    const some = study.points.slice(0, study.swept.length === 0 ? 1 : 3);
+    const short = some.map(({ values, plan }) => ({ values, plan: { ...plan, run: { seconds: 0.02 } } }));
+    const report = (await runStudy({ ...study, points: short }, { engine: "this one", seed: 1 }))!;
+    const again = await runStudy({ ...study, points: short.slice(-1) }, { engine: "this one", seed: 1 });
+    assert.deepEqual(again!.points, report.points.slice(-1));
+    assert.ok(report.points.every(({ designs }) => designs.length === 3));
+    const text = renderStudy(report, PLAIN);
+    assert.match(text, /What the model does not model/);
+    for (const design of ["gup", "notifier", "pinless"]) assert.ok(text.includes(design));
+    if (study.swept.length > 0) assert.match(text, /Growth with events.times/);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: there are none
+    assert.doesNotMatch(text, /[\x00-\x09\x0b-\x1f]/);
+    assert.ok(
+      renderStudy(report, { ...PLAIN, columns: 40 })
+        .split("\n")
+        .every((line) => line.length <= 40),
+    );
+    assert.match(
+      renderStudy(report, { columns: 100, colors: false, charts: true }),
+      study.swept.length > 0 ? /┤/ : /./,
+    );
+  });

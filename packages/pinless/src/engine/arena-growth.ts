@@ -1,0 +1,210 @@
+/** How an arena gets its segments: one growth after the other, each all there before the next one looks how large the arena is. */
+
+import { argumentError, type DescribeErrno, PinlessError, type SystemError, systemError } from "../errors.js";
+import { type Copier, ENOMEM, type Mapping, type Memory, type MemoryResult } from "../ports.js";
+import { ChunkTable } from "../protocol/chunk-table.js";
+import type { Dispatcher } from "../protocol/dispatcher.js";
+import type { MmuNotifier } from "../protocol/notifier.js";
+import { FreeList } from "../protocol/ranges/free-list.js";
+import { alignUp, type Range } from "../protocol/ranges/ranges.js";
+import { PAGE_BYTES, type Segment } from "../protocol/segment.js";
+import { type ChunkSizes, chunkBytesOf, wantedChunkBytes } from "./chunk-size.js";
+import { type Backing, type BackingFile, sizeOf } from "./file-backing.js";
+
+/** Segments begin and end on huge pages, whatever the chunk, so that a chunk can be (part of) one. */
+export const HUGE_PAGE_BYTES = 2 << 20;
+/** WebAssembly's limit for one memory. */
+const MAX_SEGMENT_BYTES = 4 * 2 ** 30;
+/** WebAssembly memory starts on a page of its own, of 64 KiB. */
+const WASM_PAGE_BYTES = 65536;
+
+/** What it needs of the engine. */
+export interface GrowthHost extends ChunkSizes {
+  readonly memory: Memory;
+  readonly dispatcher: Dispatcher;
+  readonly notifier: MmuNotifier;
+  /** Of a mapped file. */
+  readonly copier: Copier | null;
+  readonly describe: DescribeErrno;
+  adopt(segment: Segment): void;
+  abandon(segment: Segment): void;
+  /** What other code does to it is followed from now on, and until `unfollow`. */
+  follow(segment: Segment): Promise<void>;
+}
+
+export interface ArenaOptions {
+  /** Rounded up to whole huge pages (2 MiB). */
+  bytes: number;
+  /** Ask for huge pages. Default true. */
+  hugePages?: boolean;
+  /** Let child processes inherit the memory, as they do with memory in general. Default false: fork is then as fast as without the arena. */
+  inherit?: boolean;
+}
+
+/** Address space for a segment, and the part of it that is the segment's. */
+interface Room {
+  readonly mapping: Mapping;
+  readonly range: Range;
+}
+
+/** Whom a growth tells of a segment that is ready. */
+type Grown = (segment: Segment, prepared: MemoryResult) => void;
+
+export class Growth {
+  readonly #host: GrowthHost;
+  readonly #options: ArenaOptions;
+  readonly #file: Backing | null;
+  readonly #grown: Grown;
+  #bytes = 0;
+  #closed = false;
+  /** Settles with the last growth that was asked for. */
+  #last: Promise<void> = Promise.resolve();
+
+  /** `file`: null for anonymous memory. */
+  constructor(host: GrowthHost, options: ArenaOptions, file: Backing | null, grown: Grown) {
+    this.#host = host;
+    this.#options = options;
+    this.#file = file;
+    this.#grown = grown;
+  }
+
+  /** Bytes in all segments. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  grow(bytes: number): Promise<void> {
+    const growth = this.#last.then(() => this.#grow(bytes));
+    this.#last = growth.catch(() => {});
+    return growth;
+  }
+
+  /** Resolves once nothing grows any more; what was still to come is rejected. */
+  close(): Promise<void> {
+    this.#closed = true;
+    return this.#last;
+  }
+
+  async #grow(bytes: number): Promise<void> {
+    this.#assertOpen();
+    const file = this.#file;
+    if (file !== null) return file.with((opened) => this.#growFile(file, opened, alignUp(bytes, PAGE_BYTES)));
+    const whole = alignUp(bytes, HUGE_PAGE_BYTES);
+    const { memory, describe } = this.#host;
+    // All of it will be populated: more than there is would end some process, and most likely this one.
+    const noRoom = memory.explainNoRoom(whole);
+    if (noRoom !== null) throw becauseOf(systemError(describe, -ENOMEM, "mmap"), noRoom);
+    const { inherit = false, hugePages = true } = this.#options;
+    for (const room of this.#roomFor(whole)) {
+      const at = { address: room.range.start, bytes: room.range.end - room.range.start };
+      const prepared = await memory.run({ operation: "prepare", ...at, inherit, hugePages });
+      if (prepared.errno !== 0 && prepared.done < prepared.pages) {
+        // Its memory is the collector's to give back, and that may take long.
+        await memory.run({ operation: "discard", ...at });
+        throw becauseOf(systemError(describe, prepared.errno, "madvise"), prepared.reason);
+      }
+      await this.#add(room, prepared);
+    }
+  }
+
+  async #growFile(backing: Backing, opened: BackingFile, bytes: number): Promise<void> {
+    const { memory, describe } = this.#host;
+    const { path, device } = backing;
+    const position = this.#bytes;
+    const extend = backing.extend || position > 0;
+    const before = extend ? await sizeOf(opened) : 0;
+    if (extend) {
+      const file = { fd: opened.fd, position };
+      const { errno } = await memory.run({ operation: "extendFile", address: 0, bytes, file, device });
+      if (errno !== 0) throw systemError(describe, errno, "fallocate", path);
+    }
+    try {
+      for (const room of this.#roomFor(bytes)) await this.#mapFile(backing, opened.fd, room);
+    } catch (error) {
+      // Nothing was mapped of what it was made longer by: it's as long as before, unless somebody else has written there meanwhile.
+      if (
+        extend &&
+        this.#bytes === position &&
+        before < position + bytes &&
+        (await sizeOf(opened)) === position + bytes
+      )
+        await opened.truncate(before);
+      throw error;
+    }
+  }
+
+  async #mapFile({ path, device }: Backing, fd: number, room: Room): Promise<void> {
+    const { memory, describe } = this.#host;
+    const { inherit = false } = this.#options;
+    const at = { address: room.range.start, bytes: room.range.end - room.range.start };
+    const file = { fd, position: this.#bytes };
+    const mapped = await memory.run({ operation: "mapFile", ...at, inherit, file, device });
+    if (mapped.errno !== 0) {
+      await memory.run({ operation: "mapZeros", ...at });
+      throw systemError(describe, mapped.errno, "mmap", path);
+    }
+    await this.#add(room, mapped);
+  }
+
+  #roomFor(bytes: number): Room[] {
+    const largest = MAX_SEGMENT_BYTES - Math.max(HUGE_PAGE_BYTES, this.#host.largestChunkBytes);
+    const rooms: Room[] = [];
+    for (let left = bytes; left > 0; left -= largest) {
+      const length = Math.min(left, largest);
+      // Room to begin on a huge page and on a chunk; the rest of it is never touched.
+      const boundary = Math.max(HUGE_PAGE_BYTES, wantedChunkBytes(length, this.#host));
+      const mapping = this.#host.memory.map(length + boundary - WASM_PAGE_BYTES);
+      const start = alignUp(mapping.address, boundary);
+      rooms.push({ mapping, range: { start, end: start + length } });
+    }
+    return rooms;
+  }
+
+  /** It becomes the arena's also if that is being closed: then it goes the way of the others. */
+  async #add({ mapping, range }: Room, prepared: MemoryResult): Promise<void> {
+    const { notifier, dispatcher, copier } = this.#host;
+    const chunkBytes = chunkBytesOf(range, prepared, this.#host, notifier);
+    const segment: Segment = {
+      buffer: mapping.buffer,
+      bufferAddress: mapping.address,
+      range,
+      table: new ChunkTable(range, chunkBytes),
+      free: new FreeList(range.end - range.start, chunkBytes),
+      gate: dispatcher.gate,
+      notifier,
+      copier,
+      index: -1,
+      closed: false,
+      registeredSlot: -1,
+    };
+    this.#host.adopt(segment);
+    try {
+      await this.#host.follow(segment);
+    } catch (error) {
+      this.#host.abandon(segment);
+      throw error;
+    }
+    this.#bytes += range.end - range.start;
+    this.#grown(segment, prepared);
+    this.#assertOpen();
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw closedError();
+  }
+}
+
+function becauseOf(error: SystemError, reason: string | undefined): SystemError {
+  if (reason !== undefined) error.message += `: ${reason}`;
+  return error;
+}
+
+/** Whole bytes, and some. */
+export function assertGrowth(bytes: number): void {
+  if (!Number.isSafeInteger(bytes) || bytes < 1)
+    throw argumentError("ERR_OUT_OF_RANGE", `an arena can't grow by ${bytes} bytes`);
+}
+
+export function closedError(): PinlessError {
+  return new PinlessError("ERR_PINLESS_CLOSED", "the arena was closed");
+}

@@ -1,0 +1,547 @@
+/** The engine: one scheme, the notifier and the leases, arenas and files. Only it decides when. */
+
+import { argumentError, PinlessError, type SystemError } from "../errors.js";
+import { Uses } from "../files/calls-in-flight.js";
+import { File } from "../files/file.js";
+import type { Held } from "../files/file-lifetime.js";
+import { SelfMemory } from "../files/proc-self-mem.js";
+import { EndlessPlaces } from "../files/stream-call-limits.js";
+import { TurnsOfFiles } from "../files/write-ordering.js";
+import type { FilePath, Host, NodeHandle, StartedScheme, WaitHistogram } from "../host.js";
+import { checkBoolean, checkOptions } from "../option-checks.js";
+import { type EngineSettings, SCHEMES } from "../options.js";
+import {
+  type Copier,
+  EFAULT,
+  EPERM,
+  type Follower,
+  type PinMode,
+  type Scheme,
+  type SchemeName,
+  type Watchdog,
+} from "../ports.js";
+import { invariant } from "../protocol/assert.js";
+import type { ChunkTable } from "../protocol/chunk-table.js";
+import { Dispatcher } from "../protocol/dispatcher.js";
+import { MMU_EVENTS, type MmuEvent } from "../protocol/events.js";
+import { ForeignCalls } from "../protocol/foreign-calls.js";
+import { DROPPED, LeaseTable, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "../protocol/lease-table.js";
+import { Leases } from "../protocol/leases.js";
+import { MmuNotifier } from "../protocol/notifier.js";
+import { Pressure, SAMPLE_MS } from "../protocol/pressure.js";
+import { overlaps, type Range } from "../protocol/ranges/ranges.js";
+import { noteSegment, type Segment, segmentOf } from "../protocol/segment.js";
+import type { EngineStats, Released } from "../stats.js";
+import { Arena, type ArenaHost, type ArenaOptions } from "./arena.js";
+import { Closing } from "./closing.js";
+import { type Backing, type FileArenaOptions, openBacking } from "./file-backing.js";
+import { Kept } from "./kept.js";
+import { LIFETIME_SLOTS, LifetimeRegistrations, lifetimeSlot, OTHER_USER } from "./lifetime-registrations.js";
+import { Losses, note } from "./monitor-loss.js";
+import { Staging } from "./staging.js";
+import { Backlog } from "./submission-queue.js";
+
+/** What is missing now and may be there later. */
+const PASSING: readonly string[] = ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"];
+
+/** Whether an arena's memory may have leases, and whether what other code does to it is followed: nobody but the engine knows of its own. */
+interface ArenaKind {
+  readonly leased: boolean;
+  readonly followed: boolean;
+}
+
+const ANONYMOUS: ArenaKind = { leased: true, followed: true };
+const MAPPED: ArenaKind = { leased: false, followed: true };
+const STAGING: ArenaKind = { leased: true, followed: false };
+const PIPES: ArenaKind = { leased: false, followed: false };
+
+/**
+ * Memory of which other code has unmapped a part: kept for ever, on purpose. V8 would give its addresses back as a whole, whoever has mapped
+ * something there since.
+ */
+const immortal = new Set<ArrayBufferLike>();
+
+/** Files that aren't closed. */
+let openFilesOf: (engine: PortableEngine) => number;
+
+export { openFilesOf };
+
+/** Made by `openEngine`, with the world handed over as `host`. */
+export class PortableEngine {
+  static {
+    openFilesOf = (engine) => engine.#files.size;
+  }
+
+  readonly scheme: SchemeName;
+  readonly pin: PinMode;
+  readonly depth: number;
+  /** Whoever changes an arena's memory by other means than ours can announce it here. */
+  readonly notifier: MmuNotifier;
+  readonly #host: Host;
+  readonly #settings: EngineSettings;
+  readonly #scheme: Scheme;
+  readonly #dispatcher: Dispatcher;
+  readonly #tables: ChunkTable[] = [];
+  readonly #byTable: (Segment | undefined)[] = [];
+  readonly #arenas = new Set<Arena>();
+  readonly #files = new Set<Held>();
+  readonly #leases: Leases | null;
+  readonly #watchdog: Watchdog | null;
+  readonly #calls: ForeignCalls;
+  /** Null: what other code does isn't followed. */
+  readonly #follower: Follower | null;
+  readonly #staging: Staging;
+  readonly #pipeStaging: Staging;
+  readonly #degraded: string[];
+  readonly #invalidations = Object.fromEntries(MMU_EVENTS.map((event) => [event, 0])) as Record<MmuEvent, number>;
+  readonly #waited: WaitHistogram;
+  readonly #backlog: Backlog;
+  readonly #uses = new Uses();
+  readonly #turns = new TurnsOfFiles();
+  readonly #endless: EndlessPlaces;
+  #stopClock: (() => void) | null = null;
+  readonly #lifetime: LifetimeRegistrations;
+  #lastSegment: Segment | null = null;
+  #state: "open" | "closing" | "closed" = "open";
+  #closing: Promise<void> | null = null;
+  /** What copies into mapped files, opened with the first arena of one. */
+  readonly #selfMemory = new Kept(() => this.#openSelfMemory());
+  #selfMemoryHandle: NodeHandle | null = null;
+  #bounced = 0;
+  #buffered = 0;
+
+  constructor(host: Host, settings: EngineSettings, started: StartedScheme) {
+    this.#host = host;
+    this.#waited = host.waitHistogram();
+    this.#settings = settings;
+    this.#scheme = started.scheme;
+    this.#degraded = started.degraded;
+    if (started.pin === "lease") this.#degraded.push(...settings.remarks);
+    this.scheme = started.scheme.name;
+    this.pin = started.pin;
+    this.depth = started.scheme.depth;
+    this.notifier = new MmuNotifier(settings.chunkBytes, (error) => host.loop.uncaught(error));
+    const registrations = started.scheme.registrations;
+    const events = {
+      firstTaken: (nowMs: number): void => this.#startClock(nowMs),
+      gone: (table: number, chunk: number): void => this.#dispatcher.gate.leaseGone(table, chunk),
+    };
+    this.#leases =
+      this.pin === "lease" && registrations !== null
+        ? new Leases(
+            new LeaseTable({ ...settings, slots: registrations.slots }),
+            registrations,
+            this.#tables,
+            events,
+            this.#openPressure(),
+          )
+        : null;
+    this.#dispatcher = new Dispatcher({
+      scheme: this.#scheme,
+      loop: host.loop,
+      notifier: this.notifier,
+      tables: this.#tables,
+      leases: this.#leases,
+      // Who follows nobody isn't told when it's over.
+      ...(settings.userfaultfd && host.reading !== undefined ? { reading: host.reading } : {}),
+      registered: this.pin === "lifetime" ? (place) => lifetimeSlot(this.#byTable[place.table], place) : null,
+    });
+    this.#lifetime = new LifetimeRegistrations(registrations, host.describe, this.#degraded);
+    this.#backlog = new Backlog(this.#dispatcher, host.loop);
+    started.onWoken(this.#dispatcher.turnOfLoop);
+    this.#endless = new EndlessPlaces(this.#dispatcher.requests.capacity);
+    this.#watchdog =
+      this.#leases === null
+        ? null
+        : started.openWatchdog((whenAgain) => {
+            this.#leases?.mend(host.loop.nowMs());
+            this.#dispatcher.nudge();
+            whenAgain((why) => {
+              if (why !== "")
+                note(this.#degraded, `the monitor thread ended: leases go by the engine's own clock (${why})`);
+            });
+          });
+    if (this.#leases !== null) this.#watchdog?.watch(this.#leases.table.words);
+    this.#calls = new ForeignCalls({
+      notifier: this.notifier,
+      dispatcher: this.#dispatcher,
+      loop: host.loop,
+      counted: (waitedMs) => this.#count("CLEAR", waitedMs),
+      buried: (gone) => this.#bury(gone),
+    });
+    this.#follower = settings.userfaultfd
+      ? host.openFollower(
+          this.#calls,
+          new Losses({ calls: this.#calls, loop: host.loop, degraded: this.#degraded }).ended,
+        )
+      : null;
+    this.#staging = new Staging((bytes) => this.#newArena({ bytes }, STAGING));
+    this.#pipeStaging = new Staging((bytes) => this.#newArena({ bytes, hugePages: false }, PIPES), true);
+  }
+
+  /**
+   * Memory for I/O. Populated, and in huge pages where there are any. Rejects with ENOMEM, which names the limit that there's no room
+   * within (the machine's, or a memory cgroup's), and `ERR_PINLESS_CLOSED`.
+   *
+   * With `file` it's a shared mapping of a regular file, as by mmap(2). What is read into it is copied (`stats().bounced`), since no device
+   * may write into such a mapping; what is written from it goes straight, never by a lease. As with any mapping, where somebody cuts the
+   * file short, or its filesystem finds no room, a load or store by JavaScript ends the process with SIGBUS, which nothing can catch; I/O
+   * fails with EFAULT there. Rejects as node:fs does where the file can't be opened, with `ERR_PINLESS_UNSUPPORTED` if it isn't a regular
+   * file or there's no /proc/self/mem to copy by.
+   */
+  async arena(options: ArenaOptions | FileArenaOptions): Promise<Arena> {
+    this.#assertOpen();
+    if (isOfFile(options)) {
+      checkOptions("engine.arena of a file", options, ["file", "bytes", "inherit"]);
+      checkBoolean("inherit", options.inherit);
+      return this.#fileArena(options);
+    }
+    checkOptions("engine.arena", options ?? {}, ["bytes", "hugePages", "inherit", "file"]);
+    checkBoolean("hugePages", options?.hugePages);
+    checkBoolean("inherit", options?.inherit);
+    if (!Number.isSafeInteger(options?.bytes) || options.bytes < 1)
+      throw argumentError("ERR_OUT_OF_RANGE", `bytes must be a positive integer. Received ${String(options?.bytes)}`);
+    return this.#newArena(options, ANONYMOUS);
+  }
+
+  async #fileArena(options: FileArenaOptions): Promise<Arena> {
+    const copier = await this.#selfMemory.get();
+    const backing = await openBacking(options, this.#host);
+    if (this.#state !== "open") {
+      await backing.close();
+      throw closedError();
+    }
+    return this.#newArena({ ...options, bytes: backing.bytes }, MAPPED, backing, copier);
+  }
+
+  async #openSelfMemory(): Promise<Copier> {
+    try {
+      const opened = await this.#host.openFile("/proc/self/mem", "r+");
+      await opened.closeDirect();
+      if (this.#state !== "open") {
+        await opened.handle.close();
+        throw closedError();
+      }
+      this.#selfMemoryHandle = opened.handle;
+      return new SelfMemory(this.#dispatcher, (attempt) => this.#backlog.enqueue(attempt), opened.handle.fd);
+    } catch (cause) {
+      const { code } = cause as SystemError;
+      if (this.#state !== "open" || PASSING.includes(code)) throw cause;
+      throw new PinlessError(
+        "ERR_PINLESS_UNSUPPORTED",
+        `copies into a mapped file go by /proc/self/mem, which can't be opened here: ${(cause as Error).message}`,
+      );
+    }
+  }
+
+  async #newArena(
+    options: ArenaOptions,
+    kind: ArenaKind,
+    backing: Backing | null = null,
+    copier: Copier | null = null,
+  ): Promise<Arena> {
+    if (kind.followed) this.#follower?.prepare?.();
+    const arena = new Arena({ ...this.#arenaHost(kind), copier }, options, backing);
+    this.#arenas.add(arena);
+    try {
+      await arena.grow(options.bytes);
+    } catch (error) {
+      // What can't be given back either isn't what was asked.
+      await arena.close().catch(() => {});
+      throw error;
+    }
+    return arena;
+  }
+
+  #arenaHost({ leased, followed }: ArenaKind): ArenaHost {
+    const { memory, ownMemory = memory } = this.#host;
+    return {
+      memory: followed ? memory : ownMemory,
+      loop: this.#host.loop,
+      dispatcher: this.#dispatcher,
+      notifier: this.notifier,
+      copier: null,
+      uses: this.#uses,
+      chunkBytes: this.#settings.chunkBytes,
+      largestChunkBytes: leased && this.pin === "lease" ? this.#settings.largestChunkBytes : this.#settings.chunkBytes,
+      describe: this.#host.describe,
+      adopt: (segment) => this.#adopt(segment, leased),
+      abandon: (segment) => this.#abandon(segment),
+      follow: async (segment) => {
+        if (followed) await this.#follow(segment);
+      },
+      unfollow: (segment) => this.#unfollow(segment),
+      counted: (event, waitedMs) => this.#count(event, waitedMs),
+      closed: (arena) => this.#arenas.delete(arena),
+    };
+  }
+
+  /**
+   * node:fs flags and modes; its errors too. As there, a pipe waits for its other end, on a thread of libuv's pool, unless it's opened for
+   * both. `{ fd }`, also anything that has a descriptor there, is what's open already, and the only way to a socket: it gets a duplicate of
+   * the descriptor, so each side closes its own. Sockets need io_uring: `ERR_PINLESS_UNSUPPORTED` elsewhere.
+   */
+  async openFile(path: FilePath, flags?: string | number, mode?: number): Promise<File> {
+    this.#assertOpen();
+    const opened = await this.#host.openFile(path, flags, mode);
+    const { refusesSockets } = this.#scheme;
+    const refused = opened.socket && refusesSockets !== undefined;
+    if (this.#state !== "open" || refused) {
+      await opened.closeDirect();
+      await opened.handle.close();
+      throw refused ? new PinlessError("ERR_PINLESS_UNSUPPORTED", refusesSockets) : closedError();
+    }
+    return new File(
+      {
+        dispatcher: this.#dispatcher,
+        scheme: this.#scheme,
+        staging: opened.traits.waits ? this.#pipeStaging : this.#staging,
+        spareStaging: this.#pipeStaging,
+        turns: this.#turns,
+        endless: this.#endless,
+        describe: this.#host.describe,
+        segmentOf: (buffer) => this.#segmentOf(buffer),
+        hasRoom: () => this.#backlog.hasRoom,
+        enqueue: (attempt) => this.#backlog.enqueue(attempt),
+        counted: (what) => {
+          if (what === "bounced") this.#bounced++;
+          else this.#buffered++;
+        },
+        degraded: (why) => {
+          if (!this.#degraded.includes(why)) this.#degraded.push(why);
+        },
+        uses: this.#uses,
+        isBarred: () => this.#backlog.isBarred,
+        beginIndirect: (shut) => this.#backlog.beginIndirect(shut),
+        pause: this.#backlog.pause,
+        endIndirect: () => this.#backlog.endIndirect(),
+        uncaught: (error) => this.#host.loop.uncaught(error),
+        files: this.#files,
+      },
+      opened,
+    );
+  }
+
+  /** Resolves once `submit` has room again after it answered `"busy"`. */
+  drained(): Promise<void> {
+    return this.#backlog.drained();
+  }
+
+  /**
+   * Gives every lease back; resolves, with how many, once the kernel has let go of all their pages. I/O goes on, and takes leases again when it's worth it.
+   * With `pin: "lifetime"` it ends the registrations, for good: I/O goes per-io from then on.
+   */
+  async releasePins(): Promise<Released> {
+    if (this.#leases === null) {
+      const registered = this.#byTable.filter((segment) => segment !== undefined && segment.registeredSlot >= 0);
+      let bytes = 0;
+      for (const segment of registered as Segment[]) {
+        bytes += segment.range.end - segment.range.start;
+        this.#lifetime.unregister(segment);
+      }
+      return { leases: registered.length, bytes };
+    }
+    const leases = this.#leases;
+    const released = { leases: leases.held, bytes: leases.table.header(PINNED_PAGES) * 4096 };
+    leases.dropAll();
+    // Those that are held now: under load others are taken meanwhile.
+    for (let left = leases.onTheirWay(); left.length > 0; left = left.filter((slot) => leases.isOnItsWay(slot))) {
+      this.#dispatcher.nudge();
+      await new Promise<void>((resolve) => this.#host.loop.soon(resolve));
+    }
+    return released;
+  }
+
+  stats(): EngineStats {
+    const { submitted, completedOk, failed, gate, perIo, refusedAtImport, reissued } = this.#dispatcher;
+    const header = (word: number): number => this.#leases?.table.header(word) ?? 0;
+    const degraded = [...this.#degraded, ...(this.#scheme.remarks?.() ?? [])];
+    if (this.#leases !== null && this.#leases.lastRefusal !== 0) {
+      const [name] = this.#host.describe(this.#leases.lastRefusal);
+      degraded.push(
+        this.#leases.lastRefusal === -EPERM
+          ? `${OTHER_USER}: that I/O went per-io`
+          : `the kernel refused a lease with ${name} (RLIMIT_MEMLOCK is one limit for all of a user's processes): that I/O went per-io`,
+      );
+    }
+    return {
+      scheme: this.scheme,
+      pin: this.pin,
+      submitted,
+      completed: completedOk,
+      failed,
+      held: gate.heldTotal,
+      reissued,
+      perIo,
+      refusedAtImport,
+      revalidated: this.#leases?.revalidated ?? 0,
+      invalidations: { ...this.#invalidations },
+      waited: this.#waited.summary(),
+      leases: {
+        live: this.#leases?.held ?? 0,
+        bytes: header(PINNED_PAGES) * 4096,
+        budget: this.#leases?.table.budgetBytes ?? 0,
+        taken: header(TAKEN),
+        dropped: header(DROPPED),
+        residencyMax: header(RESIDENCY_MAX_MS),
+      },
+      pressure: {
+        source: this.#leases?.pressure?.source ?? null,
+        givenUp: this.#leases?.pressure?.givenUp ?? 0,
+        active: this.#leases?.pressure?.active ?? false,
+      },
+      bounced: this.#bounced,
+      buffered: this.#buffered,
+      degraded,
+    };
+  }
+
+  /**
+   * Waits for everything in flight, closes files and arenas, and gives every pin back. Reads without an end (pipes) are cancelled. Where
+   * something can't be closed all the rest is, and then it rejects with that error, or with all of them in an AggregateError.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#state = "closing";
+    const closing = new Closing();
+    await closing.each(this.#files, (held) => held.end());
+    await closing.each(this.#arenas, (arena) => arena.close());
+    await closing.step(() => this.#selfMemoryHandle?.close());
+    await closing.step(() => this.releasePins());
+    await closing.step(() =>
+      invariant("EXACTLY_ONCE", this.#dispatcher.active === 0, "requests were left behind by close()"),
+    );
+    await closing.step(() => this.#stopClock?.());
+    await closing.step(() => this.#watchdog?.close());
+    await closing.step(() => this.#follower?.close());
+    await closing.step(() => this.#scheme.close());
+    // Node gives sockets back, and with them a ring's memory, only in a turn of the loop.
+    await new Promise<void>((resolve) => this.#host.loop.soon(resolve));
+    this.#state = "closed";
+    closing.end("the engine");
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #adopt(segment: Segment, leased: boolean): void {
+    segment.index = this.#dispatcher.gate.addTable(segment.table);
+    // Memory that waits for a pipe may do so for ever: a lease on it would pin it for as long. A mapped file can't be registered at all.
+    if (!leased) this.#dispatcher.gate.unsettle(segment.range);
+    noteSegment(segment);
+    this.#byTable[segment.index] = segment;
+    if (this.pin === "lifetime" && leased) this.#lifetime.register(segment);
+  }
+
+  async #follow({ table }: Segment): Promise<void> {
+    if (this.#follower === null) return;
+    this.#calls.follow(table);
+    const unseen = await this.#follower.follow(table, this.#watchdog);
+    if (unseen !== "" && !this.#degraded.includes(unseen)) this.#degraded.push(unseen);
+  }
+
+  async #unfollow({ table }: Segment): Promise<void> {
+    try {
+      await this.#follower?.unfollow(table);
+    } finally {
+      this.#calls.unfollow(table);
+    }
+  }
+
+  #bury(gone: Range): void {
+    this.#dispatcher.gate.bury(gone);
+    this.#uses.endEndless(gone, EFAULT);
+    for (const segment of this.#byTable) {
+      if (segment === undefined || !overlaps(segment.range, gone)) continue;
+      immortal.add(segment.buffer);
+      segment.free.withdraw(gone.start - segment.range.start, gone.end - segment.range.start);
+    }
+  }
+
+  #abandon(segment: Segment): void {
+    this.#lifetime.unregister(segment);
+    if (segment.copier !== null) this.#dispatcher.gate.settle(segment.range);
+    this.#dispatcher.gate.removeTable(segment.index);
+    this.#byTable[segment.index] = undefined;
+    // The buffer stays known, as closed memory: I/O on its views fails with EFAULT instead of being copied to nowhere.
+    segment.index = -1;
+    if (this.#lastSegment === segment) this.#lastSegment = null;
+  }
+
+  #segmentOf(buffer: ArrayBufferLike): Segment | null {
+    const last = this.#lastSegment;
+    if (last !== null && last.buffer === buffer) return last;
+    const segment = segmentOf(buffer);
+    // Memory of another engine is memory like any other.
+    if (segment === null || segment.gate !== this.#dispatcher.gate) return null;
+    this.#lastSegment = segment;
+    return segment;
+  }
+
+  #openPressure(): Pressure | null {
+    const { pressure } = this.#settings;
+    if (pressure === "off" || this.#host.openPressure === undefined) return null;
+    const { source, missing } = this.#host.openPressure();
+    if (source === null || pressure === "asked") this.#degraded.push(...missing);
+    return source === null ? null : new Pressure(source);
+  }
+
+  #startClock(nowMs: number): void {
+    const leases = this.#leases!;
+    leases.tick(nowMs);
+    this.#watchdog?.wake();
+    if (this.#stopClock !== null) return;
+    const clocksMs = Math.max(1, Math.min(this.#settings.idleMs, this.#settings.maxMs) / 4);
+    const periodMs = leases.pressure === null ? clocksMs : Math.min(clocksMs, SAMPLE_MS);
+    this.#stopClock = this.#host.loop.every(periodMs, () => {
+      const now = this.#host.loop.nowMs();
+      leases.tick(now);
+      leases.checkPressure(now);
+      this.#dispatcher.nudge();
+      if (leases.held > 0) return;
+      this.#stopClock?.();
+      this.#stopClock = null;
+    });
+  }
+
+  #count(event: MmuEvent, waitedMs: number): void {
+    this.#invalidations[event]++;
+    this.#waited.record(waitedMs);
+  }
+
+  #assertOpen(): void {
+    if (this.#state !== "open") throw closedError();
+  }
+}
+
+/** Starts the first scheme that is there, or throws `ERR_PINLESS_UNSUPPORTED` with what to change. */
+export function startFirst(host: Host, settings: EngineSettings): StartedScheme {
+  const wanted = settings.scheme === "auto" ? SCHEMES : [settings.scheme];
+  const refusals: string[] = [];
+  for (const name of wanted) {
+    const started = host.startScheme(
+      name,
+      settings,
+      settings.pin === "lease" ? settings.slots : settings.pin === "lifetime" ? LIFETIME_SLOTS : 0,
+    );
+    if (typeof started !== "string") {
+      if (refusals.length > 0) started.degraded.push(...refusals);
+      return started;
+    }
+    refusals.push(started);
+  }
+  throw new PinlessError("ERR_PINLESS_UNSUPPORTED", refusals.join(" "));
+}
+
+function closedError(): PinlessError {
+  return new PinlessError("ERR_PINLESS_CLOSED", "the engine was closed");
+}
+
+function isOfFile(options: ArenaOptions | FileArenaOptions | undefined): options is FileArenaOptions {
+  return (options as FileArenaOptions | undefined)?.file !== undefined;
+}

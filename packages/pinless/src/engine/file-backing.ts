@@ -1,0 +1,114 @@
+/** The file that an arena is a mapping of. */
+
+import { argumentError, PinlessError, systemError } from "../errors.js";
+import type { Host, NodeHandle, OpenedFile } from "../host.js";
+import { EBADF, O_CREAT, O_RDWR } from "../ports.js";
+import { alignUp } from "../protocol/ranges/ranges.js";
+import { PAGE_BYTES } from "../protocol/segment.js";
+
+export interface FileArenaOptions {
+  /**
+   * A path, or a file that was opened for reading and writing (an engine's or node:fs's), which stays the caller's. A path that isn't there
+   * is created if `bytes` are given.
+   */
+  file: string | Uint8Array | URL | { readonly fd: number; stat(): Promise<unknown> };
+  /**
+   * How much of the file, from its start on, rounded up to pages (4 KiB); a shorter file is made so long, with room on the device where the
+   * filesystem can promise it. Default: all of the file, whose last page may reach beyond its end: what is stored there goes nowhere.
+   */
+  bytes?: number;
+  /** Let child processes inherit the mapping. Default false. */
+  inherit?: boolean;
+}
+
+/** An open file that memory can be mapped from. */
+export interface Backing {
+  /** For errors. */
+  readonly path: string | undefined;
+  /** The device that it's on: what waits for that one doesn't stand in front of anything else. */
+  readonly device: string;
+  /** What to map of it at first, in whole pages. */
+  readonly bytes: number;
+  /** Whether the file may have to be made so long. */
+  readonly extend: boolean;
+  /** Runs `use` with the file open all along. Rejects with EBADF where whoever opened it has closed it. */
+  with<T>(use: (file: BackingFile) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+export interface BackingFile {
+  readonly fd: number;
+  /** What is used of the answer is in `sizeOf`. */
+  stat(): Promise<unknown>;
+  truncate(length: number): Promise<void>;
+}
+
+export async function sizeOf(file: BackingFile): Promise<number> {
+  return ((await file.stat()) as Stat).size;
+}
+
+interface Stat {
+  readonly size: number;
+  isFile(): boolean;
+}
+
+/** As node:fs rejects where it can't be opened; with `ERR_PINLESS_UNSUPPORTED` for what isn't a regular file. */
+export async function openBacking(
+  { file, bytes }: FileArenaOptions,
+  { openFile, describe }: Pick<Host, "openFile" | "describe">,
+): Promise<Backing> {
+  if (bytes !== undefined && (!Number.isSafeInteger(bytes) || bytes < 1))
+    throw argumentError("ERR_OUT_OF_RANGE", `an arena of ${String(bytes)} bytes can't be made`);
+  const open = async (...[path, flags]: Parameters<Host["openFile"]>): Promise<OpenedFile> => {
+    const opened = await openFile(path, flags);
+    await opened.closeDirect();
+    return opened;
+  };
+  if (typeof file === "object" && "fd" in file) {
+    const { identity, handle } = await open({ fd: file.fd });
+    const extent = await extentOf(handle, bytes).finally(() => handle.close());
+    return {
+      path: undefined,
+      device: deviceOf(identity),
+      ...extent,
+      async with(use) {
+        // Its owner may have closed it meanwhile, and another file may have its number now.
+        const again = await open({ fd: file.fd });
+        try {
+          if (again.identity !== identity) throw systemError(describe, -EBADF, "dup");
+          return await use(again.handle);
+        } finally {
+          await again.handle.close();
+        }
+      },
+      close: async () => {},
+    };
+  }
+  const { identity, handle } = await open(file, bytes === undefined ? "r+" : O_RDWR | O_CREAT);
+  try {
+    return {
+      path: String(file),
+      device: deviceOf(identity),
+      ...(await extentOf(handle, bytes)),
+      with: (use) => use(handle),
+      close: () => handle.close(),
+    };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+function deviceOf(identity: string): string {
+  return identity.split(":")[0]!;
+}
+
+async function extentOf(handle: NodeHandle, asked: number | undefined): Promise<{ bytes: number; extend: boolean }> {
+  const stat = (await handle.stat()) as Stat;
+  if (!stat.isFile())
+    throw new PinlessError("ERR_PINLESS_UNSUPPORTED", "an arena can only be a mapping of a regular file");
+  const bytes = alignUp(asked ?? stat.size, PAGE_BYTES);
+  if (bytes === 0)
+    throw argumentError("ERR_OUT_OF_RANGE", "nothing of an empty file can be mapped: say how many bytes");
+  return { bytes, extend: asked !== undefined };
+}

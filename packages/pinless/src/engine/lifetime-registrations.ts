@@ -1,0 +1,79 @@
+/** The baseline `pin: "lifetime"`: an arena's memory is registered when it's made, and pinned from then on. */
+
+import type { DescribeErrno } from "../errors.js";
+import type { Registrations, RequestPlace } from "../ports.js";
+import type { Segment } from "../protocol/segment.js";
+
+/** The largest registration that the kernel takes (io_uring/rsrc.c). */
+const MAX_REGISTRATION_BYTES = 2 ** 30;
+/** Of the ring's buffer table. */
+export const LIFETIME_SLOTS = 64;
+export const OTHER_USER =
+  "the process has become another user since the engine was opened (open it afterwards), who wouldn't be charged for what it registers";
+
+export class LifetimeRegistrations {
+  readonly #registrations: Registrations | null;
+  readonly #describe: DescribeErrno;
+  readonly #degraded: string[];
+  /** Which buffer slots are taken. */
+  readonly #taken = new Array<boolean>(LIFETIME_SLOTS).fill(false);
+
+  /** `degraded`: what goes per-io instead is added to it, with the reason. */
+  constructor(registrations: Registrations | null, describe: DescribeErrno, degraded: string[]) {
+    this.#registrations = registrations;
+    this.#describe = describe;
+    this.#degraded = degraded;
+  }
+
+  register(segment: Segment): void {
+    const { start, end } = segment.range;
+    const pieces = piecesOf(segment);
+    const first = this.#taken.findIndex((_, i) => this.#taken.slice(i, i + pieces).every((used) => !used));
+    const registrations = this.#registrations;
+    if (registrations?.outlived === true) {
+      this.#degraded.push(`${OTHER_USER}: that arena goes per-io`);
+      return;
+    }
+    if (registrations === null || first < 0 || first + pieces > LIFETIME_SLOTS) {
+      this.#degraded.push("no buffer slot is left for a lifetime registration: that arena goes per-io");
+      return;
+    }
+    for (let i = 0; i < pieces; i++) {
+      const from = start + i * MAX_REGISTRATION_BYTES;
+      const errno = registrations.take(first + i, from, Math.min(MAX_REGISTRATION_BYTES, end - from));
+      if (errno < 0) {
+        for (let back = 0; back < i; back++) this.#drop(first + back);
+        this.#degraded.push(
+          `a lifetime registration was refused with ${this.#describe(errno)[0]}: that arena goes per-io`,
+        );
+        return;
+      }
+      this.#taken[first + i] = true;
+    }
+    segment.registeredSlot = first;
+  }
+
+  unregister(segment: Segment): void {
+    if (segment.registeredSlot < 0) return;
+    for (let i = 0; i < piecesOf(segment); i++) this.#drop(segment.registeredSlot + i);
+    segment.registeredSlot = -1;
+  }
+
+  #drop(slot: number): void {
+    this.#registrations?.drop(slot);
+    this.#taken[slot] = false;
+  }
+}
+
+/** The buffer slot that a request's memory was registered in for good, or -1. */
+export function lifetimeSlot(segment: Segment | undefined, { address, bytes }: RequestPlace): number {
+  if (segment === undefined || segment.registeredSlot < 0) return -1;
+  const offset = address - segment.range.start;
+  const piece = Math.floor(offset / MAX_REGISTRATION_BYTES);
+  return Math.floor((offset + bytes - 1) / MAX_REGISTRATION_BYTES) === piece ? segment.registeredSlot + piece : -1;
+}
+
+/** Buffer slots that a segment takes. */
+function piecesOf({ range }: Segment): number {
+  return Math.ceil((range.end - range.start) / MAX_REGISTRATION_BYTES);
+}

@@ -1,0 +1,61 @@
+/** What an engine does when the monitor has ended by itself: keeps everything away until nothing unheard can be under way any more. */
+
+import type { MonitorEnded } from "../host.js";
+import type { Loop } from "../ports.js";
+import type { ForeignCalls } from "../protocol/foreign-calls.js";
+
+/** When the monitor ends it lets everybody go who waits for it; their discards are done by then. Seen: 5 ms at worst. */
+const AFTER_LOSS_MS = 50;
+const STARTED_AGAIN = "the monitor thread ended and was started again";
+
+export interface LossesParts {
+  readonly calls: ForeignCalls;
+  readonly loop: Loop;
+  /** What is degraded from then on is added to it, a sentence each. */
+  readonly degraded: string[];
+}
+
+export class Losses {
+  readonly #parts: LossesParts;
+  /** Of several in a row, the last one settles. */
+  #count = 0;
+  #timesAgain = 0;
+
+  constructor(parts: LossesParts) {
+    this.#parts = parts;
+  }
+
+  /** All is announced until those whom its end has let go have left their calls, and others are followed again or can't be. */
+  readonly ended: MonitorEnded = (whenAgain) => {
+    const { calls, loop, degraded } = this.#parts;
+    const count = ++this.#count;
+    calls.ended();
+    let awaited = 2;
+    const one = (): void => {
+      if (--awaited === 0 && count === this.#count) calls.lost();
+    };
+    const stop = loop.every(AFTER_LOSS_MS, () => {
+      stop();
+      one();
+    });
+    whenAgain((why) => {
+      if (why === "") this.#startedAgain();
+      else
+        note(degraded, `the monitor thread ended: what other code does to an arena's memory isn't followed (${why})`);
+      one();
+    });
+  };
+
+  /** In one sentence, however often. */
+  #startedAgain(): void {
+    const { degraded } = this.#parts;
+    const times = ++this.#timesAgain === 1 ? "once" : `${this.#timesAgain} times`;
+    const at = degraded.findIndex((sentence) => sentence.startsWith(STARTED_AGAIN));
+    degraded[at < 0 ? degraded.length : at] = `${STARTED_AGAIN}, ${times}: I/O waited for that`;
+  }
+}
+
+/** Says it once. */
+export function note(degraded: string[], sentence: string): void {
+  if (!degraded.includes(sentence)) degraded.push(sentence);
+}

@@ -1,0 +1,37 @@
+/** A small arena that I/O goes through when its memory can't be used directly: not an arena's, not aligned, or a string's. */
+
+import type { StagingMemory } from "../files/staging-memory.js";
+import type { Arena } from "./arena.js";
+import { Kept } from "./kept.js";
+
+const ARENA_BYTES = 4 << 20;
+
+export class Staging implements StagingMemory {
+  readonly #arena: Kept<Arena>;
+  readonly #grows: boolean;
+  readonly #waiting: (() => void)[] = [];
+
+  /** `grows`: for pieces that nobody knows the end of; with others, whoever finds no room waits. */
+  constructor(make: (bytes: number) => Promise<Arena>, grows = false) {
+    this.#arena = new Kept(() => make(ARENA_BYTES));
+    this.#grows = grows;
+  }
+
+  async acquire(bytes: number): Promise<Uint8Array> {
+    const arena = await this.#arena.get();
+    for (;;) {
+      try {
+        return arena.alloc(bytes);
+      } catch (error) {
+        if ((error as { code?: string }).code !== "ERR_PINLESS_ARENA_FULL") throw error;
+      }
+      if (this.#grows) await arena.grow(ARENA_BYTES);
+      else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  async release(piece: Uint8Array): Promise<void> {
+    await (await this.#arena.get()).free(piece);
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+}

@@ -1,0 +1,155 @@
+/** The arguments that FileHandle's read and write take, in all their forms. */
+
+import { argumentError, PinlessError } from "../errors.js";
+import { isFreed, PLACE, segmentOf } from "../protocol/segment.js";
+import { invalidType, invalidValue, NODE_MAJOR } from "./node-errors.js";
+import { type Position, readPositionOf, writePositionOf } from "./position-arguments.js";
+
+interface TransferOptions {
+  offset?: number | null | undefined;
+  length?: number | null | undefined;
+}
+
+export interface ReadOptions extends TransferOptions {
+  position?: number | bigint | null | undefined;
+}
+
+export interface WriteOptions extends TransferOptions {
+  position?: number | null | undefined;
+}
+
+export interface Transfer<T extends ArrayBufferView = ArrayBufferView> {
+  /** The caller's own. */
+  readonly buffer: T;
+  /** The part of it that is meant. */
+  readonly view: ArrayBufferView;
+  /** Null: the file's own position. */
+  readonly position: Position;
+}
+
+const DEFAULT_READ_BYTES = 16 * 1024;
+
+export interface ReadOptionsWithBuffer<T extends ArrayBufferView> extends ReadOptions {
+  buffer?: T | undefined;
+}
+
+/** `read()`, `read(options)`, `read(buffer, options)`, `read(buffer, offset, length, position)`. */
+export function readArguments<T extends ArrayBufferView>(
+  first?: T | ReadOptionsWithBuffer<T> | null,
+  second?: number | ReadOptions | null,
+  length?: number | null,
+  position?: number | bigint | null,
+): Transfer<T> {
+  if (ArrayBuffer.isView(first)) {
+    if (typeof second === "object" && second !== null) return readOf(first, second);
+    return readOf(first, { offset: second, length, position });
+  }
+  if (first !== undefined && (typeof first !== "object" || Array.isArray(first)))
+    throw invalidType("options", "of type object", first);
+  const { buffer = Buffer.alloc(DEFAULT_READ_BYTES) as unknown as T, ...options } = first ?? {};
+  if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
+  return readOf(buffer, options);
+}
+
+function readOf<T extends ArrayBufferView>(buffer: T, options: ReadOptions): Transfer<T> {
+  const offset = offsetOf(options.offset);
+  const length = options.length ?? buffer.byteLength - offset;
+  if (NODE_MAJOR >= 24) readPositionOf(options.position, length);
+  // Nothing to read: whatever else was asked for doesn't matter, as in Node before 24.
+  if (length === 0) return { buffer, view: new Uint8Array(0), position: 0 };
+  if (buffer.byteLength === 0) {
+    throw invalidValue("buffer", buffer, "is empty and cannot be written");
+  }
+  return { buffer, view: partOf(buffer, offset, length), position: readPositionOf(options.position, length) };
+}
+
+/** `write(buffer, …)` as `read`, and `write(string, position, encoding)`. */
+export function writeArguments<T extends ArrayBufferView>(
+  first: T | string,
+  second?: number | WriteOptions | null,
+  third?: number | string | null,
+  position?: number | null,
+): Transfer<T> {
+  if (typeof first === "string") {
+    const buffer = encoded(first, third);
+    return { buffer: buffer as unknown as T, view: buffer, position: writePositionOf(second) };
+  }
+  if (!ArrayBuffer.isView(first)) throw notAView(first);
+  if (typeof second === "object" && second !== null) return writeOf(first, second);
+  return writeOf(first, { offset: second, length: typeof third === "number" ? third : null, position });
+}
+
+function writeOf<T extends ArrayBufferView>(buffer: T, options: WriteOptions): Transfer<T> {
+  const offset = offsetOf(options.offset);
+  const length = options.length ?? buffer.byteLength - offset;
+  return { buffer, view: partOf(buffer, offset, length), position: writePositionOf(options.position) };
+}
+
+/** An encoding that isn't one means UTF-8, as in Node. */
+function encoded(text: string, encoding: unknown): Buffer {
+  const known = typeof encoding === "string" && Buffer.isEncoding(encoding) ? encoding : "utf8";
+  if (known.toLowerCase() === "hex" && text.length % 2 !== 0) {
+    throw argumentError(
+      "ERR_INVALID_ARG_VALUE",
+      `The argument 'encoding' is invalid for data of length ${text.length}. Received 'hex'`,
+    );
+  }
+  return Buffer.from(text, known);
+}
+
+function offsetOf(offset: number | null | undefined): number {
+  if (offset === undefined || offset === null) return 0;
+  if (typeof offset !== "number") throw invalidType("offset", "of type number", offset);
+  if (!Number.isSafeInteger(offset) || offset < 0) throw outOfRange("offset", ">= 0", offset);
+  return offset;
+}
+
+/** The whole buffer as it is, so that the arena's own mark on it stays. */
+function partOf(buffer: ArrayBufferView, offset: number, length: number): ArrayBufferView {
+  if (offset > buffer.byteLength) throw outOfRange("offset", `<= ${buffer.byteLength}`, offset);
+  if (!Number.isInteger(length) || length < 0 || length > buffer.byteLength - offset)
+    throw outOfRange("length", `0 to ${buffer.byteLength - offset}`, length);
+  const whole = asOfNow(buffer);
+  if (length === buffer.byteLength) return whole;
+  return asOfNow({ buffer: buffer.buffer, byteOffset: buffer.byteOffset + offset, byteLength: length });
+}
+
+/**
+ * Where the memory is when the call is made: a buffer can be cut shorter or transferred later, and a view's length with it. An arena's can't.
+ * Throws `ERR_PINLESS_NOT_ALLOCATED` for what was freed.
+ */
+export function asOfNow(view: ArrayBufferView): ArrayBufferView {
+  if (isFreed(view))
+    throw new PinlessError(
+      "ERR_PINLESS_NOT_ALLOCATED",
+      `the ${view.byteLength} bytes of the arena were freed, and may be somebody else's: allocate a buffer`,
+    );
+  if (PLACE in view) return view;
+  const { buffer, byteOffset, byteLength } = view;
+  if (segmentOf(buffer) !== null) return new Uint8Array(buffer, byteOffset, byteLength);
+  return { buffer, byteOffset, byteLength };
+}
+
+export function notAView(value: unknown): Error {
+  return invalidType("buffer", "an instance of Buffer, TypedArray, or DataView", value);
+}
+
+function outOfRange(name: string, allowed: string, value: unknown): Error {
+  return argumentError(
+    "ERR_OUT_OF_RANGE",
+    `The value of "${name}" is out of range. It must be ${allowed}. Received ${String(value)}`,
+  );
+}
+
+/** What `readv` and `writev` take. */
+export function vectorOf(buffers: unknown): ArrayBufferView[] {
+  if (Array.isArray(buffers) && buffers.every((each) => ArrayBuffer.isView(each))) return buffers.map(asOfNow);
+  throw invalidType("buffers", "an instance of ArrayBufferView[]", buffers);
+}
+
+/** What `submit` takes, beside a buffer. */
+export function checkSubmission(op: unknown, position: unknown, done: unknown): void {
+  if (op !== "read" && op !== "write") throw invalidValue("op", op, 'must be "read" or "write"');
+  if (!Number.isSafeInteger(position) || (position as number) < 0) throw outOfRange("position", ">= 0", position);
+  if (typeof done !== "function") throw invalidType("done", "of type function", done);
+}

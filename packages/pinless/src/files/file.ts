@@ -1,0 +1,421 @@
+/** A file: what Node's FileHandle has, around the page cache wherever that can be. */
+
+import type { NonSharedBuffer } from "node:buffer";
+import type { SystemError } from "../errors.js";
+import type { OpenedFile } from "../host.js";
+import { ECANCELED, EFAULT, EINVAL, ESPIPE, type Operation } from "../ports.js";
+import { BUSY, type Done, FEW_WAIT, type Owner, type Patience, WAITS } from "../protocol/acceptance.js";
+import type { Dispatcher } from "../protocol/dispatcher.js";
+import { isFreed, PLACE, type Place, placeIn } from "../protocol/segment.js";
+import {
+  asOfNow,
+  checkSubmission,
+  notAView,
+  type ReadOptions,
+  type ReadOptionsWithBuffer,
+  readArguments,
+  vectorOf,
+  type WriteOptions,
+  writeArguments,
+} from "./arguments.js";
+import type { Detours } from "./buffered-share.js";
+import type { Use } from "./calls-in-flight.js";
+import { type FileHost, Held } from "./file-lifetime.js";
+import type { Ways } from "./io-paths.js";
+import { naming } from "./node-errors.js";
+import { OwnPosition } from "./own-position.js";
+import type { Pause } from "./pause.js";
+import { type Position, writePositionOf } from "./position-arguments.js";
+import { EndlessCall } from "./stream-call-limits.js";
+import { type EndlessEnd, StreamedFile } from "./streamed-file.js";
+import type { Transfers } from "./transfers.js";
+
+export class File extends StreamedFile {
+  readonly #host: FileHost;
+  readonly #dispatcher: Dispatcher;
+  readonly #opened: OpenedFile;
+  readonly #transfers: Transfers;
+  readonly #owner: Owner;
+  readonly #ways: Ways;
+  /** The scheme's handle for the descriptor that goes around the page cache, or -1: there is none, or it isn't open yet. */
+  #directFile = -1;
+  readonly #memoryMask: number;
+  readonly #offsetMask: number;
+  readonly #directWrites: boolean;
+  readonly #position: OwnPosition;
+  readonly #detours: Detours;
+
+  /** Not for callers: `engine.openFile()` opens files. */
+  constructor(host: FileHost, opened: OpenedFile) {
+    super(new Held(host, opened));
+    const { transfers, owner, ways } = this.held;
+    this.#host = host;
+    this.#dispatcher = host.dispatcher;
+    this.#opened = opened;
+    this.#transfers = transfers;
+    this.#owner = owner;
+    this.#ways = ways;
+    this.#directWrites = ways.hasDirectWrites;
+    this.#memoryMask = opened.memoryAlign - 1;
+    this.#offsetMask = opened.offsetAlign - 1;
+    this.#detours = ways.detours;
+    const alone = !opened.traits.shared && ways.hasDirectWrites;
+    this.#position = new OwnPosition(opened.calls, alone);
+  }
+
+  /**
+   * The descriptor that goes through the page cache, for APIs that take one. -1 once it's closed. Whoever has it may move the file's own
+   * position, as of a FileHandle: from then on calls at that position go through the page cache, where the kernel keeps it.
+   */
+  override get fd(): number {
+    if (this.isOpen) this.#position.share();
+    return super.fd;
+  }
+
+  /**
+   * Whether aligned I/O goes around the page cache, found out when the file was opened. False where the filesystem has no O_DIRECT, or takes
+   * it and goes through the page cache all the same (tmpfs, what btrfs compresses), and for what isn't a file; and from then on where it
+   * takes O_DIRECT and refuses the I/O.
+   */
+  get direct(): boolean {
+    return this.#ways.hasDirect;
+  }
+
+  /** The multiples, in bytes, that memory, and offsets and lengths, have to be of for I/O around the page cache; 1 where there is none. */
+  get alignment(): { readonly memory: number; readonly offset: number } {
+    const { memoryAlign, offsetAlign } = this.#opened;
+    return this.direct ? { memory: memoryAlign, offset: offsetAlign } : { memory: 1, offset: 1 };
+  }
+
+  /**
+   * The hot path: hands over one request without allocating. `done(errno, bytes, buffer)` is called once, never in here; `bytes` may be
+   * short, as with read(2), and then a read has also written what follows in the file's last block, zeros or what was there before it was
+   * cut off: so has a device, also by read() into an arena. After `"busy"`, wait for `engine.drained()`. Aligned memory of an arena goes
+   * straight through; everything else, and what is read into a mapped file, takes the way of `read` and `write`.
+   *
+   * To save an allocation each, `done` is called in whatever asynchronous context the loop's turn has, often another submission's: an
+   * AsyncLocalStorage has another caller's store there, or none. Where that matters, hand over `AsyncResource.bind(done)`.
+   */
+  submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
+    if (this.held.isClosing) throw this.closedError(op);
+    const write = op === "write";
+    checkSubmission(op, position, done);
+    const place = this.#straight(write, buffer, position);
+    if (place === null) return this.#submitOtherwise(write, buffer, position, done);
+    if (this.#dispatcher.room !== null && this.#host.isBarred()) return "busy";
+    return this.#accept(write, place, position, done, FEW_WAIT) ? "queued" : "busy";
+  }
+
+  /** False: busy. */
+  #accept(write: boolean, place: Place, position: number, done: Done, patience: Patience): boolean {
+    const file = this.#directFile;
+    const answer = this.#dispatcher.accept(write, file, this.#owner, true, place, position, done, patience);
+    if (answer === BUSY) return false;
+    this.#detours.direct++;
+    return true;
+  }
+
+  /** Where the buffer is, if a request can go straight to the device; null if it can't. */
+  #straight(write: boolean, buffer: ArrayBufferView, position: number): Place | null {
+    if (write && (!this.#directWrites || !this.#transfers.turns.direct)) return null;
+    if (!this.#ways.hasDirect) return null;
+    const place = (buffer as { [PLACE]?: Place })[PLACE] ?? this.#placeOf(buffer);
+    if (place === null || place.segment.closed || place.segment.gate !== this.#dispatcher.gate) return null;
+    if (!write && place.segment.copier !== null) return null;
+    // Bitwise on doubles takes the low 32 bits, which is all that an alignment asks about.
+    if (((position | place.bytes) & this.#offsetMask) !== 0 || (place.address & this.#memoryMask) !== 0) return null;
+    return this.#directFile >= 0 || this.#openDirect() ? place : null;
+  }
+
+  /** Before the first request that goes around the page cache. */
+  #openDirect(): boolean {
+    if (!this.#ways.openDirect()) return false;
+    this.#directFile = this.#ways.direct;
+    return true;
+  }
+
+  #placeOf(buffer: ArrayBufferView): Place | null {
+    if (!ArrayBuffer.isView(buffer) || buffer.byteLength === 0) return null;
+    const segment = this.#host.segmentOf(buffer.buffer);
+    if (segment === null || isFreed(buffer)) return null;
+    const address = segment.bufferAddress + buffer.byteOffset;
+    const bytes = buffer.byteLength;
+    // A view of the mapping that reaches outside of the arena is memory like any other.
+    const inside = address >= segment.range.start && address + bytes <= segment.range.end;
+    return inside ? placeIn(segment, buffer, address, bytes) : null;
+  }
+
+  #submitOtherwise(write: boolean, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
+    if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
+    const view = asOfNow(buffer);
+    if (!this.#host.beginIndirect(this.#transfers.isShut(write, buffer))) return "busy";
+    const answer = (errno: number, bytes: number): void => {
+      this.#host.endIndirect();
+      try {
+        done(errno, bytes, buffer);
+      } catch (error) {
+        this.#host.uncaught(error);
+      }
+    };
+    this.#transferOtherwise(write, view, position, this.#host.pause).then(
+      (bytes) => answer(0, bytes),
+      (error: { errno?: number; bytesWritten?: number }) => answer(error.errno ?? -EFAULT, error.bytesWritten ?? 0),
+    );
+    return "queued";
+  }
+
+  /** As FileHandle's. The promise path of the same request. */
+  #transfer(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
+    const place = this.#straight(write, view, position);
+    if (place === null) return this.#transferOtherwise(write, view, position);
+    const use = { start: place.address, end: place.address + place.bytes, endless: null };
+    const { turns } = this.#transfers;
+    this.#transfers.begin();
+    this.#host.uses.begin(use);
+    if (write) turns.enterDirect();
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        this.#host.uses.end(use);
+        this.#transfers.end();
+      };
+      const done: Done = (errno, transferred) => {
+        if (transferred !== place.bytes && errno >= 0) {
+          this.#transfers.rest(write, view, position, transferred).finally(end).then(resolve, reject);
+          return;
+        }
+        end();
+        if (errno >= 0) resolve(transferred);
+        else reject(this.#transfers.error(write, errno));
+      };
+      this.#host.enqueue(() => {
+        if (!this.#accept(write, place, position, done, WAITS)) return false;
+        // From here on it's one of its owner's, as long as it doesn't wait for memory.
+        if (write) turns.leave(false);
+        return true;
+      });
+    });
+  }
+
+  #transferOtherwise(write: boolean, view: ArrayBufferView, position: number, pause?: Pause): Promise<number> {
+    if (this.#opened.traits.waits) return this.#stream(write, [view]);
+    return this.#during([view], () => this.#transfers.run(write, view, position, pause));
+  }
+
+  /** What may never end by itself. */
+  async #stream(
+    write: boolean,
+    views: readonly ArrayBufferView[],
+    { signal, ofStream = false }: EndlessEnd = {},
+  ): Promise<number> {
+    if (ofStream ? this.held.isEnding : this.held.isClosing) throw this.closedError(write ? "write" : "read");
+    const call = new EndlessCall(ofStream);
+    const abort = (): void => call.end(ECANCELED);
+    signal?.addEventListener("abort", abort);
+    if (signal?.aborted === true) abort();
+    try {
+      return await this.#during(views, () => this.#transfers.runStream(write, views, call), call);
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** Runs a call that close() waits for, and whoever frees arena memory that it uses. */
+  async #during<T>(
+    views: readonly ArrayBufferView[],
+    run: () => Promise<T>,
+    endless: EndlessCall | null = null,
+  ): Promise<T> {
+    const uses: Use[] = [];
+    for (const view of views) {
+      const place = this.#placeOf(view);
+      if (place !== null) uses.push({ start: place.address, end: place.address + place.bytes, endless });
+    }
+    this.#transfers.begin();
+    for (const use of uses) this.#host.uses.begin(use);
+    try {
+      return await run();
+    } finally {
+      for (const use of uses) this.#host.uses.end(use);
+      this.#transfers.end();
+    }
+  }
+
+  /** At the position given, or one after the other at the file's own, which it moves. */
+  #positioned(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
+    return naming(this.#transferAll(write, views, position));
+  }
+
+  #transferAll(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
+    const { waits, ends } = this.#opened.traits;
+    if (waits && position !== null) return Promise.reject(this.#transfers.error(write, -ESPIPE));
+    if (waits) return this.#stream(write, views);
+    const byNode = (at: Position): Promise<number> => this.#transfers.runByNode(write, views, at);
+    if (position === null) {
+      const bytes = views.reduce((sum, { byteLength }) => sum + byteLength, 0);
+      const here = (from: number): Promise<number> => this.#oneAfterTheOther(write, views, from);
+      return this.#during(views, () =>
+        this.#position.inTurn(() => this.#position.run({ write, bytes }, here, () => byNode(null))),
+      );
+    }
+    if (!ends || (write && this.#opened.append) || typeof position === "bigint")
+      return this.#during(views, () => byNode(position));
+    if (views.length === 1) return this.#transfer(write, views[0]!, position);
+    return this.#during(views, () => this.#oneAfterTheOther(write, views, position));
+  }
+
+  /** Ends at the first buffer that comes back short, or, with something read by then, that fails. */
+  async #oneAfterTheOther(write: boolean, views: readonly ArrayBufferView[], position: number): Promise<number> {
+    let total = 0;
+    for (const view of views) {
+      let bytes: number;
+      try {
+        bytes = await this.#transfer(write, view, position + total);
+      } catch (error) {
+        if (!write && total > 0) return total;
+        if (write) (error as SystemError).bytesWritten = total + ((error as SystemError).bytesWritten ?? 0);
+        throw error;
+      }
+      total += bytes;
+      if (bytes < view.byteLength) break;
+    }
+    return total;
+  }
+
+  read<T extends ArrayBufferView = NonSharedBuffer>(
+    options?: ReadOptionsWithBuffer<T>,
+  ): Promise<{ bytesRead: number; buffer: T }>;
+  read<T extends ArrayBufferView>(buffer: T, options?: ReadOptions): Promise<{ bytesRead: number; buffer: T }>;
+  read<T extends ArrayBufferView>(
+    buffer: T,
+    offset?: number | null,
+    length?: number | null,
+    position?: number | bigint | null,
+  ): Promise<{ bytesRead: number; buffer: T }>;
+  read<T extends ArrayBufferView>(
+    first?: T | ReadOptionsWithBuffer<T>,
+    second?: number | ReadOptions | null,
+    length?: number | null,
+    position?: number | bigint | null,
+  ): Promise<{ bytesRead: number; buffer: T }> {
+    const options = second as ReadOptions | null | undefined;
+    if (
+      this.isOpen &&
+      typeof options?.position === "number" &&
+      options.offset === undefined &&
+      options.length === undefined
+    ) {
+      const quick = this.#readQuickly<T>(first as T, options.position);
+      if (quick !== null) return naming(quick);
+    }
+    return this.#read<T>(first, second, length, position);
+  }
+
+  /** The common case, `read(buffer, { position })` straight into an arena with room in the ring, at the price of one promise. */
+  #readQuickly<T extends ArrayBufferView>(
+    buffer: T,
+    position: number,
+  ): Promise<{ bytesRead: number; buffer: T }> | null {
+    if (!Number.isSafeInteger(position) || position < 0 || !this.#host.hasRoom()) return null;
+    const place = this.#straight(false, buffer, position);
+    if (place === null) return null;
+    return new Promise((resolve, reject) => {
+      const done: Done = (errno, bytes) => {
+        if (bytes === place.bytes) resolve({ bytesRead: bytes, buffer });
+        else if (errno !== 0) reject(this.#transfers.error(false, errno));
+        else this.#readRest(buffer, place, position, bytes).then(resolve, reject);
+      };
+      this.#accept(false, place, position, done, WAITS);
+    });
+  }
+
+  async #readRest<T extends ArrayBufferView>(
+    buffer: T,
+    place: Place,
+    position: number,
+    done: number,
+  ): Promise<{ bytesRead: number; buffer: T }> {
+    const use = { start: place.address, end: place.address + place.bytes, endless: null };
+    this.#transfers.begin();
+    this.#host.uses.begin(use);
+    try {
+      return { bytesRead: await this.#transfers.rest(false, buffer, position, done), buffer };
+    } finally {
+      this.#host.uses.end(use);
+      this.#transfers.end();
+    }
+  }
+
+  async #read<T extends ArrayBufferView>(
+    first?: T | ReadOptionsWithBuffer<T>,
+    second?: number | ReadOptions | null,
+    length?: number | null,
+    position?: number | bigint | null,
+  ): Promise<{ bytesRead: number; buffer: T }> {
+    if (!this.isOpen) throw this.closedError("read");
+    const transfer = readArguments<T>(first, second, length, position);
+    if (transfer.view.byteLength === 0) return { bytesRead: 0, buffer: transfer.buffer };
+    return { bytesRead: await this.#positioned(false, [transfer.view], transfer.position), buffer: transfer.buffer };
+  }
+
+  write<T extends ArrayBufferView>(buffer: T, options?: WriteOptions): Promise<{ bytesWritten: number; buffer: T }>;
+  write<T extends ArrayBufferView>(
+    buffer: T,
+    offset?: number | null,
+    length?: number | null,
+    position?: number | null,
+  ): Promise<{ bytesWritten: number; buffer: T }>;
+  write(
+    text: string,
+    position?: number | null,
+    encoding?: BufferEncoding | null,
+  ): Promise<{ bytesWritten: number; buffer: string }>;
+  /** Rejects with what stopped it, and how many bytes had been written by then as `bytesWritten`. */
+  async write(
+    first: ArrayBufferView | string,
+    second?: number | WriteOptions | null,
+    third?: number | string | null,
+    position?: number | null,
+  ): Promise<{ bytesWritten: number; buffer: unknown }> {
+    if (!this.isOpen) throw this.closedError("write");
+    if (ArrayBuffer.isView(first) && first.byteLength === 0) return { bytesWritten: 0, buffer: first };
+    const transfer = writeArguments(first, second, third, position);
+    return { bytesWritten: await this.#positioned(true, [transfer.view], transfer.position), buffer: first };
+  }
+
+  async readv<B extends readonly ArrayBufferView[]>(
+    buffers: B,
+    position?: number | null,
+  ): Promise<{ bytesRead: number; buffers: B }> {
+    return { bytesRead: await this.#vector(false, buffers, position), buffers };
+  }
+
+  async writev<B extends readonly ArrayBufferView[]>(
+    buffers: B,
+    position?: number | null,
+  ): Promise<{ bytesWritten: number; buffers: B }> {
+    return { bytesWritten: await this.#vector(true, buffers, position), buffers };
+  }
+
+  async #vector(write: boolean, buffers: readonly ArrayBufferView[], position?: number | null): Promise<number> {
+    if (!this.isOpen) throw this.closedError(write ? "writev" : "readv");
+    const views = vectorOf(buffers);
+    // What Node answers to a read into no memory at all.
+    if (views.length === 0 && !write) throw this.#transfers.error(write, -EINVAL);
+    if (views.length === 0) return 0;
+    return this.#positioned(write, views, writePositionOf(position));
+  }
+
+  protected override get mayNotEnd(): boolean {
+    return this.#opened.traits.waits;
+  }
+
+  protected override endless(write: boolean, views: readonly Uint8Array[], end: EndlessEnd): Promise<number> {
+    if (end.position !== null && end.position !== undefined)
+      return Promise.reject(this.#transfers.error(write, -ESPIPE));
+    return this.#stream(write, views, end);
+  }
+
+  protected override giveBack(parts: readonly Uint8Array[]): void {
+    this.#transfers.giveBack(parts);
+  }
+}

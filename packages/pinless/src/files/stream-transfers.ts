@@ -1,0 +1,162 @@
+/**
+ * Transfers of pipes, terminals and sockets. They may wait for ever, so they wait in memory of ours and not in the caller's: no memory
+ * operation ever waits for one. A read is copied to where it was asked for when it has come, outside of every invalidation there; what can't
+ * be delivered any more is the next read's, since a pipe gives it only once. A write has all of its bytes copied at one moment.
+ */
+
+import type { SystemError } from "../errors.js";
+import { ECANCELED, EFAULT, EINTR } from "../ports.js";
+import { segmentOf } from "../protocol/segment.js";
+import { PIPE_PIECE_BYTES, type StagingMemory } from "./staging-memory.js";
+import type { EndlessCall, EndlessPlaces } from "./stream-call-limits.js";
+
+export interface StreamTransferHost {
+  readonly staging: StagingMemory;
+  readonly endless: EndlessPlaces;
+  /** Whether `copy` would be refused now: asked before anything is read. */
+  isRefused(write: boolean, memory: Uint8Array): boolean;
+  /** Between a caller's memory and a piece of ours; rejects with EFAULT where it's refused by then. */
+  copy(write: boolean, memory: Uint8Array, piece: Uint8Array): Promise<void>;
+  /** One request. While it isn't accepted yet, `ended` can still take it back. */
+  issue(write: boolean, piece: Uint8Array, ended: () => boolean): Promise<number>;
+  cancel(piece: Uint8Array): void;
+  error(write: boolean, errno: number): SystemError;
+}
+
+export class StreamTransfers {
+  readonly #host: StreamTransferHost;
+  /** Each in the order of the calls, one at a time: what waits to be read doesn't hold up a write, as of a socket. */
+  #reads: Promise<unknown> = Promise.resolve();
+  #writes: Promise<unknown> = Promise.resolve();
+  /** Was read, and delivered to nobody. */
+  #left: Uint8Array = new Uint8Array(0);
+  readonly #calls = new Set<EndlessCall>();
+
+  constructor(host: StreamTransferHost) {
+    this.#host = host;
+  }
+
+  /** Bytes transferred: for a read what was there, for a write everything, or it rejects with `bytesWritten`. No view is empty. */
+  async run(write: boolean, views: readonly Uint8Array[], call: EndlessCall): Promise<number> {
+    this.#calls.add(call);
+    const begin = (): Promise<number> => (write ? this.#write(views, call) : this.#read(views, call));
+    const turn = (write ? this.#writes : this.#reads).then(begin);
+    const over = turn.catch(() => {}).then(() => this.#calls.delete(call));
+    if (write) this.#writes = over;
+    else this.#reads = over;
+    return turn;
+  }
+
+  /** Ends every call, also those whose turn is still to come; those of streams only if it's `forced`. */
+  end(errno: number, forced: boolean): void {
+    for (const call of this.#calls) if (forced || !call.ofStream) call.end(errno);
+  }
+
+  /** These come again, before everything else. */
+  giveBack(parts: readonly Uint8Array[]): void {
+    const all = [...parts, this.#left];
+    const left = new Uint8Array(total(all));
+    let at = 0;
+    for (const part of all) {
+      left.set(part, at);
+      at += part.byteLength;
+    }
+    this.#left = left;
+  }
+
+  async #read(views: readonly Uint8Array[], call: EndlessCall): Promise<number> {
+    if (this.#host.isRefused(false, views[0]!)) throw this.#host.error(false, -EFAULT);
+    if (this.#left.byteLength > 0) {
+      const left = this.#left;
+      this.#left = new Uint8Array(0);
+      return this.#deliver(views, left);
+    }
+    const piece = await this.#host.staging.acquire(Math.min(total(views), PIPE_PIECE_BYTES));
+    try {
+      const bytes = await this.#wait(false, piece, call);
+      return await this.#deliver(views, piece.subarray(0, bytes));
+    } finally {
+      await this.#host.staging.release(piece);
+    }
+  }
+
+  /** As far as there's room, and memory that takes it. */
+  async #deliver(views: readonly Uint8Array[], bytes: Uint8Array): Promise<number> {
+    let done = 0;
+    try {
+      for (const view of views) {
+        const part = bytes.subarray(done, done + view.byteLength);
+        if (part.byteLength > 0) await this.#host.copy(false, view.subarray(0, part.byteLength), part);
+        done += part.byteLength;
+      }
+    } catch (error) {
+      if (done === 0) throw error;
+    } finally {
+      if (done < bytes.byteLength) this.giveBack([bytes.subarray(done)]);
+    }
+    return done;
+  }
+
+  async #write(views: readonly Uint8Array[], call: EndlessCall): Promise<number> {
+    let done = 0;
+    try {
+      const all = [];
+      for (const view of views) all.push(await this.#asOfNow(view));
+      for (const view of all) {
+        for (let at = 0; at < view.byteLength; at += PIPE_PIECE_BYTES)
+          done += await this.#writePiece(view.subarray(at, at + PIPE_PIECE_BYTES), call);
+      }
+      return done;
+    } catch (error) {
+      (error as SystemError).bytesWritten = done + ((error as SystemError).bytesWritten ?? 0);
+      throw error;
+    }
+  }
+
+  /** Of more than a piece of an arena, a discard must not get in between. */
+  async #asOfNow(view: Uint8Array): Promise<Uint8Array> {
+    if (view.byteLength <= PIPE_PIECE_BYTES || segmentOf(view.buffer) === null) return view;
+    const copy = new Uint8Array(view.byteLength);
+    await this.#host.copy(true, view, copy);
+    return copy;
+  }
+
+  /** All of it, by as many requests as it takes: there may be room for a part only. */
+  async #writePiece(part: Uint8Array, call: EndlessCall): Promise<number> {
+    const piece = await this.#host.staging.acquire(part.byteLength);
+    let done = 0;
+    try {
+      await this.#host.copy(true, part, piece);
+      while (done < piece.byteLength) {
+        done += await this.#wait(true, done === 0 ? piece : piece.subarray(done), call);
+      }
+      return done;
+    } catch (error) {
+      (error as SystemError).bytesWritten = done;
+      throw error;
+    } finally {
+      await this.#host.staging.release(piece);
+    }
+  }
+
+  /** One request, for as long as it takes. */
+  async #wait(write: boolean, piece: Uint8Array, call: EndlessCall): Promise<number> {
+    const { endless } = this.#host;
+    if (!(await endless.take(write, call))) throw this.#host.error(write, -call.errno);
+    try {
+      const issue = (): Promise<number> => this.#host.issue(write, piece, () => call.errno !== 0);
+      return await call.during(() => this.#host.cancel(piece), issue);
+    } catch (error) {
+      const { errno } = error as SystemError;
+      // Who ended it says why; whatever else went wrong is what it is.
+      if (call.errno !== 0 && (errno === -ECANCELED || errno === -EINTR)) throw this.#host.error(write, -call.errno);
+      throw error;
+    } finally {
+      endless.give(write);
+    }
+  }
+}
+
+function total(views: readonly Uint8Array[]): number {
+  return views.reduce((sum, { byteLength }) => sum + byteLength, 0);
+}

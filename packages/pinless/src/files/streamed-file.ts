@@ -1,0 +1,121 @@
+/** What of a FileHandle is made of reads and writes: whole files, lines and streams. */
+
+import type { NonSharedBuffer } from "node:buffer";
+import type { ReadStream, WriteStream } from "node:fs";
+import { createInterface, type Interface } from "node:readline";
+import type { ReadableStream } from "node:stream/web";
+import { NodeFile } from "./node-file.js";
+import {
+  type ReadStreamOptions,
+  readStream,
+  type Streamable,
+  type WriteStreamOptions,
+  writeStream,
+} from "./streams.js";
+import { type WebStreamOptions, webStream } from "./web-stream.js";
+import { type Data, type ReadFileOptions, readWhole, type WriteFileOptions, writeWhole } from "./whole-files.js";
+
+type Position = number | null | undefined;
+
+/** Whoever ends a call that may never end by itself. */
+export interface EndlessEnd {
+  readonly signal?: AbortSignal | undefined;
+  /** The call goes on while the file is closing: its stream says when it ends. */
+  readonly ofStream?: boolean;
+  /** Only to be refused. */
+  readonly position?: Position;
+}
+
+export abstract class StreamedFile extends NodeFile {
+  #locked = false;
+
+  /** Whether it's a pipe, a terminal or a socket. */
+  protected abstract get mayNotEnd(): boolean;
+
+  /** A read or a write of what may never end: bytes transferred. */
+  protected abstract endless(write: boolean, views: readonly Uint8Array[], end: EndlessEnd): Promise<number>;
+
+  protected abstract giveBack(parts: readonly Uint8Array[]): void;
+
+  abstract read(
+    buffer: Uint8Array,
+    offset?: number | null,
+    length?: number | null,
+    position?: Position,
+  ): Promise<{ bytesRead: number }>;
+
+  abstract write(
+    buffer: Uint8Array,
+    offset?: number | null,
+    length?: number | null,
+    position?: Position,
+  ): Promise<{ bytesWritten: number }>;
+
+  abstract writev(buffers: readonly Uint8Array[], position?: Position): Promise<{ bytesWritten: number }>;
+
+  /** Everything from the file's own position to its end. A signal that is aborted leaves what was read of a pipe to the next read. */
+  readFile(options?: (ReadFileOptions & { encoding?: null | undefined }) | null): Promise<NonSharedBuffer>;
+  readFile(options: (ReadFileOptions & { encoding: BufferEncoding }) | BufferEncoding): Promise<string>;
+  readFile(options?: ReadFileOptions | BufferEncoding | null): Promise<string | NonSharedBuffer>;
+  async readFile(options?: ReadFileOptions | BufferEncoding | null): Promise<string | NonSharedBuffer> {
+    this.assertOpen("readFile");
+    return readWhole(this.#streamable(false), () => this.stat(), options);
+  }
+
+  /** Writes all of `data` at the file's own position. */
+  async writeFile(data: Data, options?: WriteFileOptions | BufferEncoding | null): Promise<void> {
+    this.assertOpen("writeFile");
+    await writeWhole(this.#streamable(false), data, options);
+  }
+
+  /** As `writeFile`: it's opening with "a" that makes a file be written at its end. */
+  appendFile(data: Data, options?: WriteFileOptions | BufferEncoding | null): Promise<void> {
+    return this.writeFile(data, options);
+  }
+
+  createReadStream(options?: ReadStreamOptions): ReadStream {
+    return readStream(this.#streamable(true), options);
+  }
+
+  createWriteStream(options?: WriteStreamOptions): WriteStream {
+    return writeStream(this.#streamable(true), options);
+  }
+
+  readLines(options?: ReadStreamOptions): Interface {
+    return createInterface({ input: this.createReadStream(options), crlfDelay: Number.POSITIVE_INFINITY });
+  }
+
+  /** One for each File, as with a FileHandle. Until Node 24 its chunks are ArrayBuffers unless `type` is "bytes". */
+  readableWebStream(options?: WebStreamOptions): ReadableStream {
+    const stream = webStream(this.#streamable(true), this.#locked, this.held.isClosing, options);
+    this.#locked = true;
+    return stream;
+  }
+
+  /** By the public methods where that can be, as Node does: others may have put theirs there. */
+  #streamable(ofStream: boolean): Streamable {
+    return {
+      events: this,
+      // Not `this.fd`: whoever asks for that may move the file's own position.
+      fd: this.isOpen ? this.held.handle.fd : -1,
+      share: () => void this.fd,
+      read: async (buffer, offset, length, position, signal) => {
+        if (!this.mayNotEnd) return (await this.read(buffer, offset, length, position)).bytesRead;
+        return this.endless(false, [buffer.subarray(offset, offset + length)], { signal, ofStream, position });
+      },
+      write: async (buffer, offset, length, position, signal) => {
+        if (!this.mayNotEnd) return (await this.write(buffer, offset, length, position)).bytesWritten;
+        return this.endless(true, [buffer.subarray(offset, offset + length)], { signal, ofStream, position });
+      },
+      writev: async (buffers, position, signal) => {
+        if (!this.mayNotEnd) return (await this.writev(buffers, position)).bytesWritten;
+        return this.endless(true, buffers, { signal, ofStream, position });
+      },
+      giveBack: (parts) => this.giveBack(parts),
+      sync: () => this.sync(),
+      keep: () => this.held.keep(),
+      leave: () => this.held.leave(),
+      close: () => this.close(),
+    };
+  }
+}

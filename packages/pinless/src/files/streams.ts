@@ -1,0 +1,156 @@
+/** Node's own streams, with their reads and writes by a file of ours: options, events and errors are fs.ReadStream's and fs.WriteStream's. */
+
+import type { EventEmitter } from "node:events";
+import fs, { type ReadStream, type WriteStream } from "node:fs";
+import type { Readable, Writable } from "node:stream";
+import { codedError } from "./node-errors.js";
+
+/** As they were when this module was loaded: other code may put its own into node:fs. Node's types have no constructors for them. */
+const { ReadStream: Reader, WriteStream: Writer } = fs as unknown as {
+  ReadStream: new (path: undefined, options: object) => ReadStream;
+  WriteStream: new (path: undefined, options: object) => WriteStream;
+};
+
+interface StreamOptions {
+  encoding?: BufferEncoding | null | undefined;
+  autoClose?: boolean | undefined;
+  emitClose?: boolean | undefined;
+  start?: number | undefined;
+  highWaterMark?: number | undefined;
+  /** Destroys the stream when it's aborted. */
+  signal?: AbortSignal | null | undefined;
+}
+
+export interface ReadStreamOptions extends StreamOptions {
+  /** Included. */
+  end?: number | undefined;
+}
+
+export interface WriteStreamOptions extends StreamOptions {
+  flush?: boolean | undefined;
+}
+
+type Position = number | null | undefined;
+
+/** What of a File its streams and `readFile` and `writeFile` use. */
+export interface Streamable {
+  /** For "close". */
+  readonly events: EventEmitter;
+  readonly fd: number;
+  /** Somebody may be given the descriptor, and so move the file's own position. */
+  share(): void;
+  /** Bytes transferred. `position` null or undefined: the file's own. `signal` ends what may never end, with ECANCELED. */
+  read(buffer: Uint8Array, offset: number, length: number, position: Position, signal?: AbortSignal): Promise<number>;
+  write(buffer: Uint8Array, offset: number, length: number, position: Position, signal?: AbortSignal): Promise<number>;
+  writev(buffers: readonly Uint8Array[], position: Position, signal?: AbortSignal): Promise<number>;
+  /** What was read of a pipe or the like, and can't be given to anybody now, is for the next read. */
+  giveBack(parts: readonly Uint8Array[]): void;
+  sync(): Promise<void>;
+  /** The file stays open until whoever keeps it leaves. */
+  keep(): void;
+  leave(): void;
+  close(): Promise<void>;
+}
+
+type Callback = (error: Error | null, count?: number, buffers?: unknown) => void;
+
+export function readStream(file: Streamable, options: ReadStreamOptions | undefined): ReadStream {
+  return openStream(Reader, file, options);
+}
+
+export function writeStream(file: Streamable, options: WriteStreamOptions | undefined): WriteStream {
+  return openStream(Writer, file, options);
+}
+
+/** As Node's streams on a FileHandle: the stream keeps the file open until it has closed, and closes when the file is closed. */
+function openStream<S extends ReadStream | WriteStream>(
+  Stream: new (path: undefined, options: object) => S,
+  file: Streamable,
+  options: StreamOptions | undefined,
+): S {
+  if ((options as { fs?: unknown } | undefined)?.fs)
+    throw codedError(new Error("The FileHandle with fs method is not implemented"), "ERR_METHOD_NOT_IMPLEMENTED");
+  const leaving = new AbortController();
+  const close = (): void => stream.close();
+  const closed = (): void => {
+    file.events.off("close", close);
+    file.leave();
+  };
+  const operations = operationsOf(file, leaving.signal, closed);
+  const stream = new Stream(undefined, { ...options, fd: file.fd, fs: operations });
+  shareWhenAsked(stream, file);
+  file.keep();
+  file.events.on("close", close);
+  return leavingWith(stream, leaving);
+}
+
+/** Node's own code asks a stream for its `fd` at each step, and gives it to nobody: only who asks from outside may. */
+function shareWhenAsked(stream: ReadStream | WriteStream, file: Streamable): void {
+  let inside = 0;
+  const steps = stream as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
+  for (const name of ["_construct", "_read", "_write", "_writev", "_destroy"]) {
+    const step = steps[name];
+    if (step === undefined) continue;
+    steps[name] = (...args) => {
+      inside++;
+      try {
+        return step.apply(stream, args);
+      } finally {
+        inside--;
+      }
+    };
+  }
+  let { fd } = stream as unknown as { fd: number | null };
+  Object.defineProperty(stream, "fd", {
+    configurable: true,
+    enumerable: true,
+    get: () => {
+      if (inside === 0 && fd !== null) file.share();
+      return fd;
+    },
+    set: (value: number | null) => {
+      fd = value;
+    },
+  });
+}
+
+/** The functions of node:fs that a stream uses. */
+function operationsOf(file: Streamable, signal: AbortSignal, closed: () => void): object {
+  /** What a stream that is being destroyed ended by itself isn't an error of the stream's. */
+  const answer = (count: Promise<number>, buffers: unknown, done: Callback): void => {
+    count.then(
+      (bytes) => done(null, bytes, buffers),
+      (error) => done(signal.aborted && error.code === "ECANCELED" ? null : error, 0, buffers),
+    );
+  };
+  return {
+    open: () => {
+      throw new Error("a stream on a descriptor opens nothing");
+    },
+    read: (_: number, buffer: Uint8Array, offset: number, length: number, position: Position, done: Callback) =>
+      answer(file.read(buffer, offset, length, position, signal), buffer, done),
+    write: (_: number, buffer: Uint8Array, offset: number, length: number, position: Position, done: Callback) =>
+      answer(file.write(buffer, offset, length, position, signal), buffer, done),
+    writev: (_: number, buffers: Uint8Array[], position: Position, done: Callback) =>
+      answer(file.writev(buffers, position, signal), buffers, done),
+    fsync: (_: number, done: Callback) => settle(file.sync(), done),
+    close: (_: number, done: Callback) => {
+      closed();
+      settle(file.close(), done);
+    },
+  };
+}
+
+/** Node's streams wait for what is in flight before they're destroyed: on a pipe that may be for ever, so it's ended. */
+function leavingWith<T extends Readable | Writable>(stream: T, leaving: AbortController): T {
+  const destroy = stream._destroy;
+  stream._destroy = (error, done) => {
+    leaving.abort();
+    destroy.call(stream, error, done);
+  };
+  return stream;
+}
+
+function settle(promise: Promise<void>, done: Callback): void {
+  promise.then(() => done(null), done);
+}

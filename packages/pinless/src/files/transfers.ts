@@ -1,0 +1,483 @@
+/**
+ * Transfers that can't go straight from arena memory to the device. Unaligned ones go through the page cache, on the second descriptor;
+ * memory that isn't an arena's, or isn't aligned, is copied through staging memory.
+ */
+
+import { type DescribeErrno, PinlessError, type SystemError, systemError } from "../errors.js";
+import type { OpenedFile } from "../host.js";
+import { EBADF, ECANCELED, EFAULT, type Scheme } from "../ports.js";
+import { BUSY, NEVER_WAITS, type Owner, type Patience, SHUT, WAITS } from "../protocol/acceptance.js";
+import type { Dispatcher } from "../protocol/dispatcher.js";
+import { alignUp, contains } from "../protocol/ranges/ranges.js";
+import { placeIn, rangeIn, type Segment, segmentOf } from "../protocol/segment.js";
+import type { Ways } from "./io-paths.js";
+import { NodeCalls } from "./node-calls.js";
+import { type Pause, paused } from "./pause.js";
+import type { Position } from "./position-arguments.js";
+import { readPieces } from "./read-pieces.js";
+import { PIECE_BYTES, type StagingMemory } from "./staging-memory.js";
+import type { EndlessCall, EndlessPlaces } from "./stream-call-limits.js";
+import { StreamTransfers } from "./stream-transfers.js";
+import type { Turns, TurnsOfFiles, Writer } from "./write-ordering.js";
+
+/** From here on a read goes direct whatever its position and length are: below, the page cache has the rest of a block for the next one. */
+const DIRECT_FROM_BYTES = 32 << 10;
+
+/** Whether other code has unmapped memory of an arena: not even a copy may touch it. */
+function isGone(segment: Segment | null, view: ArrayBufferView): boolean {
+  return segment !== null && segment.table.gone.length > 0 && segment.table.isGone(rangeIn(segment, view));
+}
+
+export interface TransferHost {
+  readonly dispatcher: Dispatcher;
+  readonly scheme: Scheme;
+  readonly staging: StagingMemory;
+  /** More of the same, that grows: what waits for memory waits in this, and nobody for it. */
+  readonly spareStaging: StagingMemory;
+  readonly turns: TurnsOfFiles;
+  /** For what may never end. */
+  readonly endless: EndlessPlaces;
+  readonly describe: DescribeErrno;
+  /** The arena memory that a buffer is, or null. */
+  segmentOf(buffer: ArrayBufferLike): Segment | null;
+  /** Runs `attempt` until it answers true, in the order of calls, as requests end. */
+  enqueue(attempt: () => boolean): void;
+  counted(what: "bounced" | "buffered"): void;
+}
+
+/** How a transfer goes. */
+interface Way {
+  readonly write: boolean;
+  /** Around the page cache. */
+  readonly direct: boolean;
+  /** Told while it waits for memory. */
+  readonly pause: Pause | undefined;
+}
+
+/** Whether a store by JavaScript would end the process. */
+function isReadOnly(view: ArrayBufferView): boolean {
+  const segment = segmentOf(view.buffer);
+  return segment?.gate.readOnly.meets(rangeIn(segment, view)) === true;
+}
+
+/** Whether a copy between that memory and ours fails as a request would. `awaited`: an arena that closes waits for what began before. */
+function isRefused(write: boolean, memory: Uint8Array, awaited: boolean): boolean {
+  const segment = segmentOf(memory.buffer);
+  const closed = segment?.closed === true && !(write && awaited);
+  return closed || isGone(segment, memory) || (!write && isReadOnly(memory));
+}
+
+export class Transfers implements Writer {
+  readonly #host: TransferHost;
+  readonly #opened: OpenedFile;
+  readonly owner: Owner;
+  readonly #ways: Ways;
+  readonly turns: Turns;
+  /** Null for what never waits for anybody. */
+  readonly #stream: StreamTransfers | null;
+  readonly #nodeCalls: NodeCalls;
+  readonly #settled: (() => void)[] = [];
+  /** Calls under way, from the call to its answer. */
+  #active = 0;
+
+  constructor(host: TransferHost, opened: OpenedFile, owner: Owner, ways: Ways) {
+    this.#host = host;
+    this.#opened = opened;
+    this.owner = owner;
+    this.#ways = ways;
+    this.turns = host.turns.of(opened.identity);
+    this.turns.join(this);
+    this.#stream = opened.traits.waits ? this.#openStream() : null;
+    this.#nodeCalls = new NodeCalls({
+      calls: opened.calls,
+      isRefused: (write, memory) => isRefused(write, memory, true),
+      copy: (write, memory, ours) => this.#copy(write, memory, ours),
+      inTurn: (writeNow) => this.#inTurn(true, writeNow),
+      counted: (what) => this.#counted(what),
+      error: (write, errno) => this.error(write, errno),
+    });
+  }
+
+  #openStream(): StreamTransfers {
+    const { staging, endless, dispatcher } = this.#host;
+    return new StreamTransfers({
+      staging,
+      endless,
+      isRefused: (write, memory) => isRefused(write, memory, false),
+      copy: async (write, memory, piece) => void (await this.#copy(write, memory, piece, false)),
+      issue: (write, piece, ended) => this.#issue(write, piece, -1, false, WAITS, ended),
+      cancel: (piece) => dispatcher.cancel(piece),
+      error: (write, errno) => this.error(write, errno),
+    });
+  }
+
+  #counted(what: "bounced" | "buffered"): void {
+    this.#host.counted(what);
+    if (what === "buffered") this.#ways.detours.buffered();
+  }
+
+  /** A call begins: `settled` waits for it. */
+  begin(): void {
+    this.#active++;
+  }
+
+  end(): void {
+    this.#active--;
+    this.look();
+  }
+
+  /** The same by single calls of node:fs; `position` null: at the open description's own. */
+  runByNode(write: boolean, views: readonly ArrayBufferView[], position: Position, pause?: Pause): Promise<number> {
+    return this.#nodeCalls.run(write, views, position, pause);
+  }
+
+  async #inTurn(cached: boolean, write: () => Promise<number>): Promise<number> {
+    await this.turns.enter(cached);
+    try {
+      return await write();
+    } finally {
+      this.turns.leave(cached);
+    }
+  }
+
+  /** Of the owner: a direct write has waited for memory. */
+  turn(go: () => void): void {
+    if (this.turns.direct) go();
+    else
+      void this.turns.enter(false).then(() => {
+        go();
+        this.turns.leave(false);
+      });
+  }
+
+  /** Whether a transfer of this memory would have to wait for a memory operation now. */
+  isShut(write: boolean, view: ArrayBufferView): boolean {
+    const segment = this.#host.segmentOf(view.buffer);
+    return segment?.notifier.excludes(rangeIn(segment, view), write ? "deviceReads" : "deviceWrites") === true;
+  }
+
+  /** Bytes transferred; a write is whole, or rejects with `bytesWritten`. */
+  async run(write: boolean, view: ArrayBufferView, position: number, pause?: Pause): Promise<number> {
+    const { readable, writable, traits, append } = this.#opened;
+    if (!traits.ends || (write && append)) return this.runByNode(write, [view], position, pause);
+    if (view.byteLength === 0 && !(write ? writable : readable)) throw this.error(write, -EBADF);
+    const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
+    // The blocks around what is asked for can be read, but not written.
+    const goesDirect = aligned || (!write && view.byteLength >= DIRECT_FROM_BYTES);
+    const may = write ? this.#ways.hasDirectWrites : this.#ways.hasDirect;
+    const direct = goesDirect && may && this.#ways.openDirect();
+    const way = { write, direct, pause };
+    if (!write) return this.#pieces(way, view, position);
+    return this.#inTurn(!direct, () => this.#pieces(way, view, position));
+  }
+
+  /** The same of a pipe, a terminal or a socket: a read gives what is there. Whoever has the call can end it. */
+  async runStream(write: boolean, views: readonly ArrayBufferView[], call: EndlessCall): Promise<number> {
+    const { readable, writable } = this.#opened;
+    const parts = views
+      .filter(({ byteLength }) => byteLength > 0)
+      .map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength));
+    if (!(write ? writable : readable)) throw this.error(write, -EBADF);
+    if (parts.length === 0) return 0;
+    const { refusesPipes } = this.#host.scheme;
+    if (!write && refusesPipes !== undefined) throw new PinlessError("ERR_PINLESS_UNSUPPORTED", refusesPipes);
+    this.#host.counted("buffered");
+    this.#host.counted("bounced");
+    return this.#stream!.run(write, parts, call);
+  }
+
+  /** What was read from a stream and can't be used after all comes again. */
+  giveBack(parts: readonly Uint8Array[]): void {
+    this.#stream?.giveBack(parts);
+  }
+
+  /** What is left of a transfer that came back short: its end, an error, or the end of the file. */
+  async rest(write: boolean, view: ArrayBufferView, position: number, done: number): Promise<number> {
+    // A device ends in the middle of its last block only at the end of the file.
+    if (!write && (done === 0 || done % this.#opened.offsetAlign !== 0)) return done;
+    const left = new Uint8Array(view.buffer, view.byteOffset + done, view.byteLength - done);
+    try {
+      return done + (await this.run(write, left, position + done));
+    } catch (error) {
+      if (!write) return done;
+      (error as SystemError).bytesWritten = done + ((error as SystemError).bytesWritten ?? 0);
+      throw error;
+    }
+  }
+
+  /** Ends what may never end by itself, of pipes and sockets; what a stream waits for only if it's `forced`. */
+  cancel(forced: boolean): void {
+    this.#stream?.end(ECANCELED, forced);
+  }
+
+  /** The file is closed. */
+  leave(): void {
+    this.turns.part(this);
+  }
+
+  /** Calls `run` once nothing of this file is in flight: at once if that's so now. */
+  whenIdle(run: () => void): void {
+    this.#settled.push(run);
+    this.look();
+  }
+
+  /** Has itself told of the ends of requests, while somebody waits for them. */
+  watch(): void {
+    this.owner.quiet = this.turns.awaited || this.#settled.length > 0 ? this.look : null;
+  }
+
+  /** Something ended that somebody may wait for. */
+  readonly look = (): void => {
+    this.turns.next();
+    const settled = this.#active === 0 && this.owner.active === 0;
+    if (settled) for (const resolve of this.#settled.splice(0)) resolve();
+    this.watch();
+  };
+
+  async #pieces(way: Way, view: ArrayBufferView, position: number): Promise<number> {
+    const { write, direct } = way;
+    if (direct) this.#ways.detours.direct++;
+    else this.#counted("buffered");
+    const segment = this.#host.segmentOf(view.buffer);
+    if (segment?.closed === true || isGone(segment, view)) throw this.error(write, -EFAULT);
+    const inArena = segment !== null && contains(segment.range, rangeIn(segment, view));
+    // Of a mapped file only device reads may come.
+    const { memoryAlign, offsetAlign } = this.#opened;
+    const aligned =
+      ((position | view.byteLength) & (offsetAlign - 1)) === 0 && (view.byteOffset & (memoryAlign - 1)) === 0;
+    const fits = !direct || aligned;
+    const usable = inArena && fits && (write || segment.copier === null);
+    if (!usable && view.byteLength > 0) this.#host.counted("bounced");
+    const { buffer, byteOffset, byteLength } = view;
+    const sizeOf = (at: number): number => PIECE_BYTES - this.#before(position + at, direct);
+    if (!write && segment === null && byteLength > PIECE_BYTES) {
+      const read = (at: number, size: number): Promise<number> =>
+        this.#staged(way, { buffer, byteOffset: byteOffset + at, byteLength: size }, position + at);
+      return readPieces(byteLength, sizeOf, read);
+    }
+    let done = 0;
+    try {
+      do {
+        const at = byteOffset + done;
+        // Later pieces begin on a block.
+        const bytes = usable ? byteLength - done : Math.min(byteLength - done, sizeOf(done));
+        const part = { buffer, byteOffset: at, byteLength: bytes };
+        const moved = usable
+          ? await this.#straight(way, part, position + done)
+          : await this.#staged(way, part, position + done);
+        done += moved;
+        // A file that gives less than was asked for has ended. A write goes on until it's done or fails.
+        if (moved === 0 || (!write && moved < bytes)) break;
+      } while (done < byteLength);
+    } catch (error) {
+      if (write) (error as SystemError).bytesWritten = done;
+      else if (done > 0) return done;
+      throw error;
+    }
+    return done;
+  }
+
+  /** From or to arena memory itself. */
+  async #straight(way: Way, part: ArrayBufferView, position: number): Promise<number> {
+    const { write, direct, pause } = way;
+    const memory = this.#present(write, part);
+    const moved = await this.#issue(write, memory, position, direct, NEVER_WAITS);
+    if (moved >= 0) return moved;
+    // Read by the device, memory that is shut is read when it's open: nothing is in the way of others until then.
+    if (!write) return paused(pause, () => this.#issue(false, memory, position, direct));
+    return this.#writeLate(way, part, position);
+  }
+
+  async #staged(way: Way, part: ArrayBufferView, position: number): Promise<number> {
+    const { write, direct } = way;
+    if (part.byteLength === 0) return 0;
+    if (!write && isReadOnly(part)) throw this.error(write, -EFAULT);
+    await this.#untilOpen(way, part);
+    const before = this.#before(position, direct);
+    const whole = direct ? alignUp(before + part.byteLength, this.#opened.offsetAlign) : part.byteLength;
+    const piece = await this.#host.staging.acquire(whole);
+    try {
+      if (!write || (await this.#copy(write, this.#present(write, part), piece, true, false))) {
+        const bytes = Math.max(0, (await this.#issue(write, piece, position - before, direct)) - before);
+        if (write || bytes === 0) return bytes;
+        const memory = this.#present(write, part).subarray(0, bytes);
+        if (await this.#copy(write, memory, piece.subarray(before), true, false)) return memory.byteLength;
+      }
+    } finally {
+      await this.#host.staging.release(piece);
+    }
+    return write ? this.#writeLate(way, part, position) : this.#readLate(way, part, position - before, before, whole);
+  }
+
+  /** How many bytes before a position the block begins that goes direct. */
+  #before(position: number, direct: boolean): number {
+    return direct ? position % this.#opened.offsetAlign : 0;
+  }
+
+  /**
+   * The memory of a call as it was made: whoever has transferred the buffer since gets EFAULT, and so does a write that not all is left of;
+   * a read gets what there's room for.
+   */
+  #present(write: boolean, { buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+    const left = Math.min(byteLength, buffer.byteLength - byteOffset);
+    if (left < byteLength && (left <= 0 || write)) throw this.error(write, -EFAULT);
+    return new Uint8Array(buffer, byteOffset, left);
+  }
+
+  /** Waits for memory without its turn to write the file. */
+  async #apart<T>({ write, direct, pause }: Way, wait: () => Promise<T>): Promise<T> {
+    if (!write) return paused(pause, wait);
+    this.turns.leave(!direct);
+    try {
+      return await paused(pause, wait);
+    } finally {
+      await this.turns.enter(!direct);
+    }
+  }
+
+  /** Before anything is taken for a copy: until no memory operation keeps it out. */
+  async #untilOpen(way: Way, part: ArrayBufferView): Promise<void> {
+    const segment = segmentOf(part.buffer);
+    if (segment === null) return;
+    const range = rangeIn(segment, part);
+    const concerns = way.write ? "deviceReads" : "deviceWrites";
+    if (segment.notifier.isOpen(range, concerns)) return;
+    segment.gate.heldTotal++;
+    await this.#apart(way, () => new Promise<void>((open) => segment.notifier.whenOpen(range, concerns, open)));
+  }
+
+  /** Writes memory that a memory operation has: a piece of it, as it is when that has ended. */
+  async #writeLate(way: Way, { buffer, byteOffset, byteLength }: ArrayBufferView, position: number): Promise<number> {
+    const part = { buffer, byteOffset, byteLength: Math.min(byteLength, PIECE_BYTES) };
+    const piece = await this.#host.spareStaging.acquire(part.byteLength);
+    try {
+      await this.#apart(way, () => this.#copy(true, this.#present(true, part), piece));
+      return await this.#issue(true, piece, position, way.direct);
+    } finally {
+      await this.#host.spareStaging.release(piece);
+    }
+  }
+
+  /** Reads once more what came for memory that a memory operation had taken meanwhile: it's delivered as soon as that has ended. */
+  async #readLate(
+    { write, direct, pause }: Way,
+    part: ArrayBufferView,
+    from: number,
+    before: number,
+    whole: number,
+  ): Promise<number> {
+    const piece = await this.#host.spareStaging.acquire(whole);
+    try {
+      const bytes = Math.max(0, (await this.#issue(write, piece, from, direct)) - before);
+      if (bytes === 0) return bytes;
+      const memory = this.#present(write, part).subarray(0, bytes);
+      await paused(pause, () => this.#copy(write, memory, piece.subarray(before)));
+      return memory.byteLength;
+    } finally {
+      await this.#host.spareStaging.release(piece);
+    }
+  }
+
+  /**
+   * To an arena's memory the copy is what a request is elsewhere: a memory operation keeps it out, and it can fail. Resolves to false where
+   * it would have to wait for that, and isn't `patient`.
+   */
+  #copy(write: boolean, memory: Uint8Array, piece: Uint8Array, awaited = true, patient = true): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const copy = (): void => {
+        try {
+          if (isRefused(write, memory, awaited)) reject(this.error(write, -EFAULT));
+          else if (write) piece.set(memory);
+          else memory.set(piece.subarray(0, memory.byteLength));
+          resolve(true);
+        } catch (error) {
+          reject(error);
+        }
+      };
+      const segment = segmentOf(memory.buffer);
+      if (segment === null) return copy();
+      if (segment.copier !== null)
+        return void this.#copyByKernel(write, memory, piece, segment, patient).then(resolve, reject);
+      const range = rangeIn(segment, memory);
+      const concerns = write ? "deviceReads" : "deviceWrites";
+      if (segment.notifier.isOpen(range, concerns)) return copy();
+      if (!patient) return resolve(false);
+      segment.gate.heldTotal++;
+      segment.notifier.whenOpen(range, concerns, copy);
+    });
+  }
+
+  async #copyByKernel(
+    write: boolean,
+    memory: Uint8Array,
+    piece: Uint8Array,
+    segment: Segment,
+    patient = true,
+  ): Promise<boolean> {
+    if (memory.byteLength === 0) return true;
+    if (segmentOf(piece.buffer) === null) return this.#copyThroughStaging(write, memory, piece, segment);
+    // While it closes, the gate says which copies were in time.
+    const refused = segment.index < 0 || !contains(segment.range, rangeIn(segment, memory));
+    const place = placeIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
+    const staging = rangeIn(segmentOf(piece.buffer)!, piece).start;
+    const errno = refused ? -EFAULT : await segment.copier!.copy(!write, place, staging, patient);
+    if (errno === "shut") return false;
+    if (errno < 0) throw this.error(write, errno);
+    return true;
+  }
+
+  /** To or from memory of ours that isn't staging memory. */
+  async #copyThroughStaging(write: boolean, memory: Uint8Array, ours: Uint8Array, segment: Segment): Promise<true> {
+    for (let at = 0; at < memory.byteLength; at += PIECE_BYTES) {
+      const part = memory.subarray(at, at + PIECE_BYTES);
+      const piece = await this.#host.spareStaging.acquire(part.byteLength);
+      try {
+        if (!write) piece.set(ours.subarray(at, at + part.byteLength));
+        await this.#copyByKernel(write, part, piece, segment);
+        if (write) ours.set(piece, at);
+      } finally {
+        await this.#host.spareStaging.release(piece);
+      }
+    }
+    return true;
+  }
+
+  /** One request. Resolves to -1 where it would have to wait for memory, and isn't to. */
+  #issue(
+    write: boolean,
+    memory: Uint8Array,
+    position: number,
+    direct: boolean,
+    patience: Patience = WAITS,
+    ended: () => boolean = () => false,
+  ): Promise<number> {
+    const { dispatcher, segmentOf } = this.#host;
+    const segment = segmentOf(memory.buffer);
+    if (memory.byteLength === 0) return Promise.resolve(0);
+    const file = direct ? this.#ways.direct : this.#ways.cached;
+    return new Promise((resolve, reject) => {
+      const done = (errno: number, bytes: number): void => {
+        if (errno < 0) reject(this.error(write, errno));
+        else resolve(bytes);
+      };
+      if (segment === null || segment.index < 0) return done(-EFAULT, 0);
+      const place = placeIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
+      this.#host.enqueue(() => {
+        if (ended()) {
+          done(-ECANCELED, 0);
+          return true;
+        }
+        // Its caller has the file's turn, and keeps it: a write that came to wait for it again would wait for itself.
+        const answer = dispatcher.accept(write, file, this.owner, false, place, position, done, patience);
+        if (answer === SHUT) resolve(-1);
+        return answer !== BUSY;
+      });
+    });
+  }
+
+  error(write: boolean, errno: number): SystemError {
+    const error = systemError(this.#host.describe, errno, write ? "write" : "read");
+    if (write) error.bytesWritten = 0;
+    return error;
+  }
+}

@@ -1,0 +1,134 @@
+/** pinless: direct I/O whose buffers stay ordinary memory. Here the engine meets the real kernel. */
+
+import { getSystemErrorMap } from "node:util";
+import { addEngine, removeEngine } from "./control/server.js";
+import { DefaultEngine } from "./engine/default-engine.js";
+import { PortableEngine, startFirst } from "./engine/engine.js";
+import { PinlessError } from "./errors.js";
+import { memoryBytes } from "./events/memory-limit.js";
+import { explainMemoryLimit } from "./events/memory-limits.js";
+import { openPressure } from "./events/memory-pressure.js";
+import { monitorEnded, monitorStarted, openFollower, openWatchdog, ourTids, reading } from "./events/monitor-client.js";
+import type { File } from "./files/file.js";
+import type { Host, StartedScheme } from "./host.js";
+import { loadLibc } from "./linux/libc.js";
+import { loop } from "./linux/loop.js";
+import { openFile } from "./linux/open-file.js";
+import { memlockBytes } from "./linux/probe.js";
+import { assertRuntime } from "./linux/runtime.js";
+import { assertUnbundled } from "./linux/start-thread.js";
+import { waitHistogram } from "./linux/wait-histogram.js";
+import { atOnce } from "./memory/at-once.js";
+import { MemoryThread } from "./memory/thread-host.js";
+import type { EngineOptions, EngineSettings } from "./options.js";
+import { settingsOf } from "./options.js";
+import { startScheme } from "./schemes/start.js";
+
+export type { Arena, ArenaOptions } from "./engine/arena.js";
+export type { FileArenaOptions } from "./engine/file-backing.js";
+export { ERROR_CODES, PinlessError, type PinlessErrorCode, type SystemError } from "./errors.js";
+export type { File } from "./files/file.js";
+export { type Probe, probe } from "./linux/probe.js";
+export type { EngineOptions, EventOptions, LeaseOptions } from "./options.js";
+export type { Operation, OperationReport, PinMode, SchemeName } from "./ports.js";
+export type { Done } from "./protocol/acceptance.js";
+export { InvariantViolation } from "./protocol/assert.js";
+export type { MmuEvent } from "./protocol/events.js";
+export type { Invalidation, MmuNotifier, Protection } from "./protocol/notifier.js";
+export type { EngineStats, Released } from "./stats.js";
+
+const memory = new MemoryThread(ourTids, explainMemoryLimit);
+
+const host: Host = {
+  memory,
+  ownMemory: atOnce(memory),
+  loop,
+  memlockBytes,
+  openFile,
+  openPressure,
+  waitHistogram,
+  describe: (errno) => getSystemErrorMap().get(errno) ?? [`errno ${-errno}`, "unknown error"],
+  openFollower,
+  reading,
+  startScheme: (name, settings, bufferSlots) => startScheme(name, settings, bufferSlots, openWatchdog),
+};
+
+/** Direct I/O by one scheme, on arenas whose pages stay movable. */
+export class Engine extends PortableEngine {
+  #closed: Promise<void> | null = null;
+
+  /** Not for callers: `Engine.open()` makes engines. Throws `ERR_PINLESS_UNSUPPORTED`. */
+  constructor(host: Host, settings: EngineSettings, started: StartedScheme) {
+    if (started === undefined)
+      throw new PinlessError("ERR_PINLESS_UNSUPPORTED", "an engine can't be made by new: await Engine.open(options)");
+    super(host, settings, started);
+  }
+
+  /**
+   * Opens an engine. Rejects with `ERR_PINLESS_OPTION` for options that can't be meant, `ERR_PINLESS_UNSUPPORTED` where the scheme asked
+   * for isn't there. `engine.scheme` and `engine.pin` say what runs.
+   */
+  static async open(options: EngineOptions = {}): Promise<Engine> {
+    assertRuntime();
+    assertUnbundled(["./events/monitor-thread.js", "./memory/memory-thread.js"], import.meta.url);
+    opened++;
+    try {
+      await loadLibc();
+      const settings = settingsOf(options, memlockBytes(), memoryBytes());
+      return await Engine.#start(settings, startFirst(host, settings));
+    } catch (error) {
+      await oneLess();
+      throw error;
+    }
+  }
+
+  static async #start(settings: EngineSettings, started: StartedScheme): Promise<Engine> {
+    let engine: Engine;
+    try {
+      engine = new Engine(host, settings, started);
+    } catch (error) {
+      started.scheme.close();
+      throw error;
+    }
+    try {
+      await monitorStarted();
+      const unreachable = await addEngine(engine);
+      if (unreachable !== null) started.degraded.push(unreachable);
+      return engine;
+    } catch (error) {
+      await engine.#end();
+      throw error;
+    }
+  }
+
+  override close(): Promise<void> {
+    this.#closed ??= this.#end().finally(oneLess);
+    return this.#closed;
+  }
+
+  async #end(): Promise<void> {
+    try {
+      await super.close();
+    } finally {
+      removeEngine(this);
+    }
+  }
+}
+
+/** Engines of this thread, from before they're open until they're closed. */
+let opened = 0;
+
+/** Without engines nothing is left of pinless: no thread, no descriptor. */
+async function oneLess(): Promise<void> {
+  if (--opened === 0) await Promise.all([monitorEnded(), memory.end()]);
+}
+
+const defaultEngine = new DefaultEngine(() => Engine.open(), loop);
+
+/**
+ * As `open` of node:fs/promises, on this thread's default engine, which opens with the first call and needs no closing: a second after its
+ * last file was closed everything is given back.
+ */
+export async function open(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<File> {
+  return defaultEngine.openFile(path, flags, mode);
+}

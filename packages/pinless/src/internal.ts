@@ -1,0 +1,33 @@
+/** What `@pinless/cli` takes of the inside of `pinless`, in one list: without promise of stability. */
+
+export { UFFDIO_API, UFFDIO_RANGE, UFFDIO_REGISTER } from "./abi/layouts.js";
+export { ERRNO, FCNTL, IO_URING, MMAN, openDirectFlag, PRCTL, temporaryFileFlag, UFFD } from "./abi/numbers.js";
+export { type Question, type ReleaseAnswer, type StatsAnswer, splitLines } from "./control/control-protocol.js";
+export { peerOfSocket } from "./control/peer.js";
+export {
+  boundSockets,
+  fitsSocketName,
+  runtimeDirectory,
+  type SocketPlace,
+  whyUntrusted,
+} from "./control/socket-paths.js";
+export { AioContext } from "./linux/aio-context.js";
+export { type Alignment, reportedAlignment } from "./linux/direct-alignment.js";
+export { fixedMemory } from "./linux/fixed-memory.js";
+export { addressOf, close, ioctl, loadLibc, madvise, prctl, setAffinity, userfaultfd } from "./linux/libc.js";
+export {
+  availableBytes,
+  countNumaNodes,
+  explainNoAio,
+  explainNoRing,
+  machineBytes,
+  memlockBytes,
+  readText,
+} from "./linux/probe.js";
+export { Ring } from "./linux/ring.js";
+export { type EngineSettings, settingsOf } from "./options.js";
+export { MMU_EVENTS, type MmuEvent } from "./protocol/events.js";
+export { alignUp } from "./protocol/ranges/ranges.js";
+export { RegisteredBuffers } from "./schemes/io-uring/registered-buffers.js";
+export { revocationHere } from "./schemes/start.js";
+export type { EngineStats } from "./stats.js";

@@ -1,0 +1,30 @@
+/** Transfers by node:fs, a call of the kernel's each, so that they're at the descriptor's own position and atomic for everybody who shares it. */
+
+import { STATX_BUFFER } from "../abi/layouts.js";
+import { ERRNO, FCNTL, STATX } from "../abi/numbers.js";
+import type { DescriptorCalls } from "../host.js";
+import { lseek, statx } from "./libc.js";
+import { read, readv, writev } from "./originals.js";
+
+export function descriptorCalls(fd: number): DescriptorCalls {
+  return {
+    transfer: (write, views, position) =>
+      new Promise((resolve) => {
+        const done = (error: NodeJS.ErrnoException | null, bytes: number): void =>
+          resolve(error === null ? bytes : (error.errno ?? -ERRNO.EIO));
+        // Without a number it's read(2) or write(2).
+        if (typeof position !== "bigint") (write ? writev : readv)(fd, views, position as number, done);
+        else read(fd, views[0]!, 0, views[0]!.byteLength, position, done);
+      }),
+    tell: () => lseek(fd, 0, FCNTL.SEEK_CUR),
+    seek: (position) => void lseek(fd, position, FCNTL.SEEK_SET),
+    size: () => sizeOf(fd),
+  };
+}
+
+/** As the kernel knows it: a filesystem of the network, or of user space, isn't asked. */
+function sizeOf(fd: number): number {
+  const buffer = new Uint8Array(STATX_BUFFER.size);
+  statx(fd, FCNTL.AT_EMPTY_PATH | FCNTL.AT_STATX_DONT_SYNC, STATX.STATX_SIZE, buffer);
+  return Number(new BigUint64Array(buffer.buffer)[STATX_BUFFER.fields.stx_size / 8]);
+}

@@ -1,0 +1,22 @@
+/** Node's event loop, as the engine's port. */
+
+import type { Loop } from "../ports.js";
+import { monotonicMs } from "./monotonic-clock.js";
+import { clearInterval, queueMicrotask, setImmediate, setInterval } from "./originals.js";
+
+export const loop: Loop = {
+  nowMs: () => monotonicMs() | 0,
+  preciseMs: monotonicMs,
+  microtask: (run) => queueMicrotask(run),
+  soon: (run) => void setImmediate(run),
+  every(ms, run) {
+    const timer = setInterval(run, ms);
+    timer.unref();
+    return () => clearInterval(timer);
+  },
+  // Thrown from a callback of its own: whoever called us goes on.
+  uncaught: (error) =>
+    void setImmediate(() => {
+      throw error;
+    }),
+};

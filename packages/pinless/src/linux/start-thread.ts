@@ -1,0 +1,56 @@
+/** Starts a thread of ours; what stands in the way is said with what to change. */
+
+import { existsSync } from "node:fs";
+import type { Worker } from "node:worker_threads";
+import { PinlessError } from "../errors.js";
+import { lack, lackOf } from "./lacks.js";
+
+/** Throws what `threadError` makes of it. */
+export function startThread(name: string, start: () => Worker): Worker {
+  try {
+    return start();
+  } catch (error) {
+    throw threadError(name, error);
+  }
+}
+
+/** Why a thread couldn't be started, or has ended by itself: `EAGAIN`, `EMFILE` and the like where something is missing for a moment. */
+export function threadError(name: string, error: unknown): Error {
+  const what = `the thread "${name}" can't be started`;
+  const missing = lackOf(error);
+  if (missing !== null) return lack(missing, what, error);
+  const { code, message } = error as { code?: string; message: string };
+  switch (code) {
+    case "ERR_ACCESS_DENIED":
+      return unsupported(`${what}: under Node's permission model start node with --allow-worker`, error);
+    case "ERR_MODULE_NOT_FOUND":
+    case "MODULE_NOT_FOUND":
+      return unsupported(`${what}, a part of pinless isn't there: ${message}`, error);
+    default:
+      return new Error(`${what}: ${message}`, { cause: error });
+  }
+}
+
+/**
+ * Throws `ERR_PINLESS_UNSUPPORTED` where a file that a thread is to run isn't beside the module that names it: somebody has made one file of
+ * pinless and others.
+ */
+export function assertUnbundled(files: readonly string[], base: string | undefined): void {
+  for (const file of files) {
+    try {
+      if (existsSync(new URL(file, base))) continue;
+    } catch {
+      // A bundle in CommonJS has no URL of its own.
+    }
+    throw unsupported(
+      `${file}, which a thread of pinless runs, isn't beside ${base ?? "the program"}: a bundle can't have pinless in it. Leave it in ` +
+        "node_modules (esbuild: --external:pinless; rollup and vite: external: ['pinless']; webpack: externals)",
+    );
+  }
+}
+
+function unsupported(message: string, cause?: unknown): PinlessError {
+  const error = new PinlessError("ERR_PINLESS_UNSUPPORTED", message);
+  if (cause !== undefined) error.cause = cause;
+  return error;
+}

@@ -1,0 +1,27 @@
+/** Memory of the engine's own, a few MiB: what is done to it is done on this thread, in a millisecond or two, sooner than one could start. */
+
+import type { Memory, MemoryRequest, MemoryResult } from "../ports.js";
+import { prepareAtOnce, runOperation } from "./operations.js";
+
+export function atOnce(memory: Memory): Memory {
+  return {
+    map: (bytes) => memory.map(bytes),
+    run: async (request) => runHere(request) ?? memory.run(request),
+    explainNoRoom: (bytes) => memory.explainNoRoom(bytes),
+    hasSwap: () => memory.hasSwap(),
+    explainNoCollapse: () => memory.explainNoCollapse(),
+    explainNoMigration: () => memory.explainNoMigration(),
+    nodes: () => memory.nodes(),
+  };
+}
+
+function runHere(request: MemoryRequest): MemoryResult | null {
+  switch (request.operation) {
+    case "prepare":
+      return prepareAtOnce(request);
+    case "discard":
+      return runOperation(request);
+    default:
+      return null;
+  }
+}

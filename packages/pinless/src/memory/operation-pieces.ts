@@ -1,0 +1,33 @@
+/** What memory operations are done in: pieces of a huge page, counted in pages. */
+
+import { readFileSync } from "node:fs";
+import type { MemoryResult } from "../ports.js";
+import { alignDown, alignUp, intersect, type Range } from "../protocol/ranges/ranges.js";
+
+export const PAGE_BYTES = 4096;
+export const hugePageBytes = readHugePageBytes();
+
+/** Cuts a range at the boundaries of huge pages. */
+export function* pieces(range: Range): Generator<Range> {
+  for (let at = alignDown(range.start, hugePageBytes); at < range.end; at += hugePageBytes) {
+    yield intersect(range, { start: at, end: at + hugePageBytes });
+  }
+}
+
+export function pagesOf(r: Range): number {
+  return (alignUp(r.end, PAGE_BYTES) - alignDown(r.start, PAGE_BYTES)) / PAGE_BYTES;
+}
+
+/** What came of one call for all of the range. */
+export function inOne(range: Range, errno: number): MemoryResult {
+  const pages = pagesOf(range);
+  return { pages, done: errno === 0 ? pages : 0, busy: errno === 0 ? 0 : pages, errno, huge: null };
+}
+
+function readHugePageBytes(): number {
+  try {
+    return Number(readFileSync("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "utf8"));
+  } catch {
+    return 2 << 20;
+  }
+}

@@ -1,0 +1,36 @@
+/** Sends pages out: madvise(MADV_PAGEOUT), which says 0 whatever it did, so what left is counted in the page tables. */
+
+import { ERRNO, MMAN } from "../abi/numbers.js";
+import { madvise } from "../linux/libc.js";
+import type { MemoryResult } from "../ports.js";
+import type { Range } from "../protocol/ranges/ranges.js";
+import { pagesOf, pieces } from "./operation-pieces.js";
+import { leftIn } from "./pagemap.js";
+import { explainRefusal, LOCKED, SHARED } from "./refusals.js";
+import { persistently } from "./retry.js";
+
+export function pageOut(range: Range): MemoryResult {
+  let busy = 0;
+  let reason: string | null = null;
+  for (const piece of pieces(range)) {
+    let left = { held: pagesOf(piece), shared: 0 };
+    let fewest = left.held;
+    const errno = persistently((patience) => {
+      const result = madvise(piece.start, piece.end - piece.start, MMAN.MADV_PAGEOUT);
+      if (result < 0) return result;
+      left = leftIn(piece);
+      // Pages on their way to a slow disk aren't held by anybody: they have all the time they need, as long as they go.
+      if (left.held < fewest) patience.renew();
+      fewest = Math.min(fewest, left.held);
+      // What others have too stays for as long as they like. One call leaves a page or two of 512 of the rest.
+      return left.held === 0 ? 0 : -ERRNO.EAGAIN;
+    });
+    busy += left.held + left.shared;
+    if (errno === -ERRNO.EINVAL) reason ??= LOCKED;
+    else if (errno < 0) reason ??= explainRefusal("pageOut", errno);
+    if (left.shared > 0) reason ??= SHARED;
+  }
+  const pages = pagesOf(range);
+  const result = { pages, done: pages - busy, busy, errno: busy === 0 ? 0 : -ERRNO.EAGAIN, huge: [] };
+  return reason === null ? result : { ...result, reason };
+}

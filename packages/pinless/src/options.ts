@@ -1,0 +1,159 @@
+/** What `Engine.open` takes, checked and with its defaults. */
+
+import { badOption as bad, checkOptions } from "./option-checks.js";
+import type { PinMode, SchemeName } from "./ports.js";
+import { MAX_SLOTS } from "./protocol/lease-table.js";
+import { isPowerOfTwo } from "./protocol/ranges/ranges.js";
+
+export const SCHEMES = ["io_uring", "aio", "direct"] as const satisfies readonly SchemeName[];
+const PIN_MODES = ["lease", "lifetime", "per-io"] as const satisfies readonly PinMode[];
+
+export interface LeaseOptions {
+  /**
+   * Bytes that one lease covers, and that I/O waits by while a part of them is changed: a power of two, 64 KiB to 2 MiB. Default 2 MiB, a
+   * huge page, and in arenas of over 256 MiB that are made of huge pages up to 16 MiB, so that there are few leases.
+   */
+  chunk?: number;
+  /** Milliseconds without I/O after which a lease is given back. Default 50. */
+  idle?: number;
+  /**
+   * Milliseconds after which a lease is given back even under load; its chunk then goes per-io for a sixteenth of that. Default 1,000, and
+   * while more than 1 GiB is leased so much for each GiB.
+   */
+  max?: number;
+  /**
+   * Bytes that leases may pin at a time, up to 8 GiB in up to 1,024 leases; a part of a huge page counts as all of it. Default: as much as
+   * that, and at most half of the memory (the machine's, or its cgroup's limit) and half of RLIMIT_MEMLOCK.
+   */
+  budget?: number;
+}
+
+export interface EventOptions {
+  /**
+   * Whether I/O follows what other code of this process does to an arena's memory (madvise, munmap, mremap, mmap over it): by a
+   * userfaultfd, and a thread that reads it. Default true; where the kernel refuses, `stats().degraded` says so. With `pin: "lifetime"`
+   * it's off: that is the baseline.
+   */
+  userfaultfd?: boolean;
+  /** Give leases up while memory is short, on the host or in the process's cgroup. Default true. */
+  pressure?: boolean;
+}
+
+export interface EngineOptions {
+  /** `"auto"` takes the first of io_uring, aio, direct that the kernel gives. Default `"auto"`. */
+  scheme?: "auto" | SchemeName;
+  /** `"lifetime"` and `"per-io"` are the baselines to compare with. Default `"lease"`. */
+  pin?: PinMode;
+  /** Requests in flight, 1 to 4,096. Default 128. */
+  depth?: number;
+  lease?: LeaseOptions;
+  events?: EventOptions;
+}
+
+export interface EngineSettings {
+  readonly scheme: "auto" | SchemeName;
+  readonly pin: PinMode;
+  readonly depth: number;
+  /** Of chunks: in large arenas they're up to the largest. */
+  readonly chunkBytes: number;
+  readonly largestChunkBytes: number;
+  readonly idleMs: number;
+  readonly maxMs: number;
+  readonly maxGrows: boolean;
+  readonly budgetBytes: number;
+  readonly slots: number;
+  /** What of it can't be as it was asked for, a sentence each. */
+  readonly remarks: readonly string[];
+  readonly userfaultfd: boolean;
+  /** `"asked"`: explicitly, so what is missing for it is said. */
+  readonly pressure: "off" | "default" | "asked";
+}
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+const MAX_DEPTH = 4096;
+/** To take more again and again costs more than leases bring: it grows by the square (see lease-table.ts). */
+const MAX_BUDGET_BYTES = 8 * GIB;
+const LARGEST_CHUNK_BYTES = 16 * MIB;
+/** As many leases as fit at least. */
+const FEWEST_LEASES = 8;
+
+/**
+ * Throws `ERR_PINLESS_OPTION` for what can't be meant. `memlockBytes`: what this process may pin at most; `memoryBytes`: what there is, for it
+ * and all others.
+ */
+export function settingsOf(
+  options: EngineOptions,
+  memlockBytes: number,
+  memoryBytes: number = Number.POSITIVE_INFINITY,
+): EngineSettings {
+  checkOptions("Engine.open", options, ["scheme", "pin", "depth", "lease", "events"]);
+  const { scheme = "auto", pin = "lease", depth = 128, lease = {}, events = {} } = options;
+  checkOptions("Engine.open's lease", lease, ["chunk", "idle", "max", "budget"]);
+  checkOptions("Engine.open's events", events, ["userfaultfd", "pressure"]);
+  if (scheme !== "auto" && !SCHEMES.includes(scheme)) throw bad("scheme", scheme, `"auto", ${quoted(SCHEMES)}`);
+  if (!PIN_MODES.includes(pin)) throw bad("pin", pin, quoted(PIN_MODES));
+  if (!Number.isInteger(depth) || depth < 1 || depth > MAX_DEPTH)
+    throw bad("depth", depth, `a whole number from 1 to ${MAX_DEPTH}`);
+  const { userfaultfd = true, pressure = null } = events;
+  if (typeof userfaultfd !== "boolean") throw bad("events.userfaultfd", userfaultfd, "true or false");
+  if (typeof pressure !== "boolean" && events.pressure !== undefined)
+    throw bad("events.pressure", pressure, "true or false");
+  const { chunk = 2 * MIB, idle = 50, max = 1000 } = lease;
+  if (!isPowerOfTwo(chunk) || chunk < 64 * KIB || chunk > 2 * MIB)
+    throw bad("lease.chunk", chunk, "a power of two from 65536 to 2097152");
+  if (!isClock(idle)) throw bad("lease.idle", idle, "milliseconds from 1 to 3600000");
+  if (!isClock(max)) throw bad("lease.max", max, "milliseconds from 1 to 3600000");
+  const mostBytes = Math.max(chunk, Math.min(MAX_BUDGET_BYTES, memoryBytes));
+  // Half of the limit: it's the user's, not the process's, and an update pins the new registration before it lets go of the old one.
+  const byDefault = Math.max(chunk, Math.min(memlockBytes / 2, memoryBytes / 2, MAX_BUDGET_BYTES));
+  const { budget = byDefault } = lease;
+  if (typeof budget !== "number" || !(budget >= chunk && budget <= mostBytes)) {
+    const why =
+      mostBytes < MAX_BUDGET_BYTES
+        ? "all of the memory that there is here"
+        : "8 GiB, beyond which leases cost more than they bring";
+    throw bad("lease.budget", budget, `bytes, at least one chunk (${chunk}), at most ${mostBytes} (${why})`);
+  }
+  const remarks: string[] = [];
+  if (lease.budget !== undefined && budget > memlockBytes)
+    remarks.push(
+      `lease.budget is ${budget} bytes, and RLIMIT_MEMLOCK allows ${memlockBytes} for all of a user's processes: raise it (ulimit -l). What doesn't fit goes per-io`,
+    );
+  if (lease.budget !== undefined && lease.chunk !== undefined && budget > MAX_SLOTS * chunk)
+    remarks.push(
+      `lease.budget is ${budget} bytes, and ${MAX_SLOTS} leases of lease.chunk (${chunk}) are ${MAX_SLOTS * chunk}: what doesn't fit goes per-io`,
+    );
+  const slots = Math.max(1, Math.min(MAX_SLOTS, Math.floor(budget / chunk)));
+  return {
+    scheme,
+    pin,
+    depth,
+    chunkBytes: chunk,
+    largestChunkBytes: lease.chunk === undefined ? largestChunkIn(budget) : chunk,
+    idleMs: idle,
+    maxMs: max,
+    maxGrows: lease.max === undefined,
+    budgetBytes: budget,
+    slots,
+    remarks,
+    pressure: pressure === null ? "default" : pressure ? "asked" : "off",
+    // What people have today knows nothing of such calls: a baseline that did wouldn't be one.
+    userfaultfd: userfaultfd && pin !== "lifetime",
+  };
+}
+
+function largestChunkIn(budgetBytes: number): number {
+  let bytes = 2 * MIB;
+  while (bytes < LARGEST_CHUNK_BYTES && 2 * bytes * FEWEST_LEASES <= budgetBytes) bytes *= 2;
+  return bytes;
+}
+
+function isClock(ms: number): boolean {
+  return typeof ms === "number" && ms >= 1 && ms <= 3_600_000;
+}
+
+function quoted(words: readonly string[]): string {
+  return words.map((word) => `"${word}"`).join(", ");
+}

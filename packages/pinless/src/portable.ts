@@ -1,0 +1,95 @@
+/** The engine and the protocol without a kernel, for the lab and for tests: without promise of stability. It runs in a browser too. */
+
+export { PortableEngine, startFirst } from "./engine/engine.js";
+export { type DescribeErrno, systemError } from "./errors.js";
+export type {
+  DescriptorCalls,
+  Host,
+  MonitorEnded,
+  NodeHandle,
+  OpenedFile,
+  StartedScheme,
+  WaitHistogram,
+} from "./host.js";
+export { explainRefusal } from "./memory/refusals.js";
+export { type EngineOptions, type EngineSettings, settingsOf } from "./options.js";
+export {
+  type CompletionSink,
+  EBADF,
+  ECANCELED,
+  EFAULT,
+  ENOMEM,
+  type Follower,
+  type Loop,
+  type Mapping,
+  type Memory,
+  type MemoryRequest,
+  type MemoryResult,
+  O_CREAT,
+  O_RDWR,
+  type OperationReport,
+  type Registrations,
+  type RequestPlace,
+  type Scheme,
+  type SchemeName,
+  type Watchdog,
+} from "./ports.js";
+export { DIRECT_WRITE, type Done, type Owner } from "./protocol/acceptance.js";
+export { INVARIANTS, type Invariant, InvariantViolation, invariant, violated } from "./protocol/assert.js";
+export {
+  ANNOUNCED_BEGUN,
+  ANNOUNCED_ENDED,
+  CHUNK_WORDS,
+  ChunkTable,
+  LEASE,
+  MISSED,
+  MISSED_SINCE_MS,
+  USED_MS,
+} from "./protocol/chunk-table.js";
+export { Dispatcher } from "./protocol/dispatcher.js";
+export { CONCERNS, MMU_EVENTS, type MmuEvent } from "./protocol/events.js";
+export { ForeignCalls } from "./protocol/foreign-calls.js";
+export {
+  claim,
+  DROPPED,
+  FREE,
+  forEachDue,
+  GONE,
+  HELD_SLOTS,
+  IDLE_MS,
+  LeaseTable,
+  LIVE,
+  LIVE_CLEAN,
+  leaseWords,
+  MAX_SEGMENTS,
+  MAX_SLOTS,
+  RESIDENCY_MAX_MS,
+  returned,
+  TAKEN,
+} from "./protocol/lease-table.js";
+export { Leases } from "./protocol/leases.js";
+export {
+  type Caller,
+  type MemoryEvent,
+  RUNNING,
+  type ThreadCalls,
+  UNSEEN,
+} from "./protocol/monitor/caller-tracking.js";
+export { type MonitorClient, MonitorClients } from "./protocol/monitor/clients.js";
+export type { Steps } from "./protocol/monitor/coroutine.js";
+export {
+  announce,
+  announceUnmap,
+  beginReading,
+  type Chunks,
+  endReading,
+  settle,
+  unmapHeard,
+} from "./protocol/monitor/deferred-changes.js";
+export { LeaseClock } from "./protocol/monitor/lease-clock.js";
+export type { MonitorReport } from "./protocol/monitor/messages.js";
+export { MonitorProgram } from "./protocol/monitor/program.js";
+export { type Invalidation, MmuNotifier, type Subscriber } from "./protocol/notifier.js";
+export { alignDown, alignUp, intersect, overlaps, type Range, without } from "./protocol/ranges/ranges.js";
+export { ACCEPTED, FREE as REQUEST_FREE, REQUEST_SHIFT, SUBMITTED } from "./protocol/request-table.js";
+export { StateWords } from "./protocol/state-words.js";

@@ -1,0 +1,190 @@
+/**
+ * The engine's side of the monitor: other code of the process is about to discard a range, and waits. Its call is made an invalidation
+ * like any of our own, from before the pages go until the caller has left the call. What can't be drained in time, and what is only known
+ * afterwards, comes as an announcement (announcements.ts).
+ */
+
+import type { Loop } from "../ports.js";
+import { CHUNK_WORDS, type ChunkTable } from "./chunk-table.js";
+import type { Dispatcher } from "./dispatcher.js";
+import { announce, settleAll } from "./monitor/deferred-changes.js";
+import type { Invalidation, MmuNotifier } from "./notifier.js";
+import { alignOut, contains, intersect, overlaps, type Range } from "./ranges/ranges.js";
+
+/** How a start stands. covered: the range is inside an invalidation that somebody here has begun, so nothing is left to drain. */
+export type Standing = "turn" | "draining" | "begun" | "covered";
+
+export interface ForeignCallsParts {
+  readonly notifier: MmuNotifier;
+  readonly dispatcher: Dispatcher;
+  readonly loop: Loop;
+  /** A call was made to wait, for so long. */
+  counted(waitedMs: number): void;
+  /** Memory isn't the engine's any more. */
+  buried(gone: Range): void;
+}
+
+export class ForeignCalls {
+  readonly #notifier: MmuNotifier;
+  readonly #dispatcher: Dispatcher;
+  readonly #loop: Loop;
+  readonly #counted: (waitedMs: number) => void;
+  readonly #buried: (gone: Range) => void;
+  /** What is followed. */
+  readonly #tables = new Set<ChunkTable>();
+  /** By the monitor's number, until it's ended. */
+  readonly #starts = new Map<number, Start>();
+  /** Begun only after their start was ended. */
+  #late: Invalidation[] = [];
+
+  constructor(parts: ForeignCallsParts) {
+    this.#notifier = parts.notifier;
+    this.#dispatcher = parts.dispatcher;
+    this.#loop = parts.loop;
+    this.#counted = parts.counted;
+    this.#buried = parts.buried;
+  }
+
+  follow(table: ChunkTable): void {
+    this.#tables.add(table);
+  }
+
+  unfollow(table: ChunkTable): void {
+    this.#tables.delete(table);
+  }
+
+  /** Drains what of `ranges` is ours. `ready` is called when all of it is begun, now or later. */
+  start(id: number, ranges: readonly Range[], ready: () => void): Standing {
+    const parts = [...this.#tables].flatMap((table) =>
+      ranges
+        .filter((range) => overlaps(range, table.range))
+        .map((range) => alignOut(intersect(range, table.range), table.chunkBytes)),
+    );
+    if (parts.length > 0 && parts.every((part) => this.#isCovered(part))) return "covered";
+    // One too many until all are asked.
+    const start: Start = { left: 1, beganMs: this.#loop.preciseMs(), ready, invalidations: [] };
+    this.#starts.set(id, start);
+    for (const part of disjoint(parts)) {
+      start.left++;
+      const invalidation: Invalidation = this.#notifier.invalidateRangeStart(part, "CLEAR", {
+        ready: () => {
+          const current = this.#starts.get(id);
+          if (current !== undefined) this.#count(current);
+          else this.#endSoon(invalidation);
+        },
+      });
+      start.invalidations.push(invalidation);
+    }
+    this.#count(start);
+    this.#dispatcher.nudge();
+    if (start.invalidations.some(({ state }) => state === "waiting")) return "turn";
+    return start.left > 0 ? "draining" : "begun";
+  }
+
+  /** Whoever is given up while it waits for its turn is told of it only now. */
+  #endSoon(invalidation: Invalidation): void {
+    this.#late.push(invalidation);
+    this.#loop.microtask(this.#endLate);
+  }
+
+  readonly #endLate = (): void => this.#endOne(this.#late.shift()!);
+
+  #count(start: Start): void {
+    if (--start.left > 0) return;
+    this.#counted(this.#loop.preciseMs() - start.beganMs);
+    start.ready();
+  }
+
+  #isCovered(part: Range): boolean {
+    return this.#notifier
+      .on(part)
+      .some((other) => other.state === "begun" && contains(other.range, part) && !this.#isOurs(other));
+  }
+
+  #isOurs(invalidation: Invalidation): boolean {
+    for (const { invalidations } of this.#starts.values()) if (invalidations.includes(invalidation)) return true;
+    return false;
+  }
+
+  /** The callers have left their calls; or nobody waits for this start any more. */
+  end(id: number): void {
+    const start = this.#starts.get(id);
+    if (start === undefined) return;
+    this.#starts.delete(id);
+    for (const invalidation of start.invalidations) this.#endOne(invalidation);
+  }
+
+  #endOne(invalidation: Invalidation): void {
+    if (invalidation.state !== "begun") return;
+    this.#notifier.invalidateRangeEnd(invalidation);
+    this.#dispatcher.nudge();
+  }
+
+  /** What a start that isn't ended has asked for, and how many of them haven't begun; and those begun after their start was ended. */
+  startOf(id: number): { readonly left: number; readonly invalidations: readonly Invalidation[] } | undefined {
+    return this.#starts.get(id);
+  }
+
+  get late(): readonly Invalidation[] {
+    return this.#late;
+  }
+
+  /** Puts back what `startOf` and `late` said. */
+  restore(
+    starts: readonly { id: number; left: number; ready: () => void; invalidations: Invalidation[] }[],
+    late: Invalidation[],
+  ): void {
+    this.#starts.clear();
+    for (const { id, left, ready, invalidations } of starts)
+      this.#starts.set(id, { left, beganMs: 0, ready, invalidations });
+    this.#late = late;
+  }
+
+  /** An announcement is over. */
+  settled(): void {
+    this.#dispatcher.settled();
+  }
+
+  /** Other code has unmapped a range: nothing of ours touches it from here on. */
+  unmapped(gone: Range): void {
+    this.#buried(gone);
+  }
+
+  /**
+   * The monitor has ended, which lets everybody go who waited for it, and nobody can say any more on what: all is announced, until
+   * `lost`. Nothing that was found before their pages go is used again: leases go, and device writes in flight come again.
+   */
+  ended(): void {
+    for (const { words } of this.#tables) announce({ words, first: 0, last: words.length / CHUNK_WORDS - 1 });
+    this.#dispatcher.dropLeases();
+  }
+
+  /** What the monitor had begun or announced is over. Call it once those whom its end has let go must have left their calls. */
+  lost(): void {
+    for (const id of [...this.#starts.keys()]) this.end(id);
+    for (const { words } of this.#tables) settleAll(words);
+    this.#dispatcher.settled();
+  }
+}
+
+/** What the monitor has asked for. */
+interface Start {
+  /** Invalidations that haven't begun. */
+  left: number;
+  readonly beganMs: number;
+  readonly ready: () => void;
+  readonly invalidations: Invalidation[];
+}
+
+/** Of whole chunks: two invalidations of one start on the same chunk would wait for each other. */
+function disjoint(ranges: readonly Range[]): Range[] {
+  const sorted = [...ranges].sort((a, b) => a.start - b.start);
+  const merged: Range[] = [];
+  for (const range of sorted) {
+    const last = merged.at(-1);
+    if (last !== undefined && range.start <= last.end)
+      merged[merged.length - 1] = { start: last.start, end: Math.max(last.end, range.end) };
+    else merged.push(range);
+  }
+  return merged;
+}

@@ -1,0 +1,85 @@
+/** Threads that wait until the monitor has read what they're about to do to memory, or have done; and how to see that they went on. */
+
+import type { Range } from "../ranges/ranges.js";
+
+const PAGE_BYTES = 4096;
+
+/** A thread that is about to discard memory, or has just unmapped it, and waits until that was noticed. */
+export interface Caller {
+  readonly tid: number;
+  readonly kind: "remove" | "unmap";
+  readonly ranges: readonly Range[];
+  /** The call, its arguments, its stack: as /proc says it. */
+  readonly call: string;
+}
+
+/** remove: the pages go once this was read. unmap: they have gone (also where a mapping was moved away). */
+export interface MemoryEvent extends Range {
+  readonly kind: "remove" | "unmap";
+}
+
+/** What can be seen of this process's threads from outside. */
+export interface ThreadCalls {
+  /** The threads that wait for an event to be read, as far as they can be looked at. */
+  callers(): Caller[];
+  /** What a thread is blocked in; `RUNNING` if it isn't, `UNSEEN` if it can't be looked at now, null if it has ended. */
+  callOf(tid: number): string | null;
+  /** Whether it's the reading that a blocked thread waits for; null where the kernel doesn't say. */
+  waitsForReader(tid: number): boolean | null;
+  /** CPU time that a thread has used; negative if that can't be said. */
+  cpuMs(tid: number): number;
+}
+
+export const RUNNING = "running";
+export const UNSEEN = "unseen";
+
+/** Who can't be seen leaving its call has left it by then. Seen: 5 ms at worst. */
+export const UNSEEN_MS = 50;
+/** No call that only throws pages away runs for so long: seen at about 0.1 µs a page. */
+const LONGEST_MS = 10;
+const LONGEST_PAGE_MS = 0.002;
+
+/** Has a thread left the call that it was seen in, whose event has been read meanwhile? */
+export class Departure {
+  readonly #threads: ThreadCalls;
+  readonly #tid: number;
+  readonly #call: string;
+  readonly #goesOn: boolean;
+  readonly #untilCpuMs: number;
+  /** Since when it couldn't be looked at, without a look that succeeded between. */
+  #unseenSinceMs: number | null = null;
+
+  /** `goesOn`: the same call may have another event to come, for a later part of its memory. */
+  constructor(threads: ThreadCalls, { tid, call, ranges }: Caller, goesOn: boolean) {
+    this.#threads = threads;
+    this.#tid = tid;
+    this.#call = call;
+    this.#goesOn = goesOn;
+    const pages = ranges.reduce((sum, { start, end }) => sum + (end - start) / PAGE_BYTES, 0);
+    this.#untilCpuMs = threads.cpuMs(tid) + LONGEST_MS + pages * LONGEST_PAGE_MS;
+  }
+
+  /** Whether this is the thread, in the middle of the call still. */
+  isStill(caller: Caller): boolean {
+    return this.#goesOn && caller.tid === this.#tid && caller.call === this.#call;
+  }
+
+  /**
+   * It shows another call, waits for a reader once more, or has ended. A thread that is only "running" may still be in there, until it has
+   * run for longer than any such call does: it may not sleep again for a long time.
+   */
+  hasLeft(nowMs: number): boolean {
+    const now = this.#threads.callOf(this.#tid);
+    if (now === null) return true;
+    if (now === UNSEEN) {
+      this.#unseenSinceMs ??= nowMs;
+      return nowMs - this.#unseenSinceMs > UNSEEN_MS;
+    }
+    this.#unseenSinceMs = null;
+    if (now === RUNNING) {
+      const cpuMs = this.#threads.cpuMs(this.#tid);
+      return cpuMs < 0 || cpuMs > this.#untilCpuMs;
+    }
+    return now !== this.#call || (!this.#goesOn && this.#threads.waitsForReader(this.#tid) === true);
+  }
+}

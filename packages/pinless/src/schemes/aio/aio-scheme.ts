@@ -1,0 +1,225 @@
+/**
+ * The aio scheme: Linux AIO for direct I/O, as far as io_submit takes it without waiting. What would have to wait (for a lock, an
+ * allocation, the end of a write that makes the file longer) comes back with EAGAIN and goes by node:fs, as what goes through the page
+ * cache does. What has no position (a pipe) is polled first, so that it doesn't wait on a thread of the pool.
+ */
+
+import { IO_EVENT, IOCB } from "../../abi/layouts.js";
+import { AIO, ERRNO, POLL } from "../../abi/numbers.js";
+import { AioContext } from "../../linux/aio-context.js";
+import { EventWake } from "../../linux/event-wake.js";
+import type { CompletionSink, RequestPlace, Scheme } from "../../ports.js";
+import { PoolRequests } from "../pool-requests.js";
+import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
+import { Alarm } from "../wakeup.js";
+
+/** Handles of files opened with O_DIRECT begin here; below, a handle is a descriptor (fs.nr_open is at most 2^30). */
+const DIRECT = 2 ** 30;
+
+const IOCB_WORDS = IOCB.size / 4;
+const DATA = IOCB.fields.aio_data / 4;
+const RW_FLAGS = IOCB.fields.aio_rw_flags / 4;
+const OPCODE = IOCB.fields.aio_lio_opcode / 4;
+const FD = IOCB.fields.aio_fildes / 4;
+const BUF = IOCB.fields.aio_buf / 4;
+const NBYTES = IOCB.fields.aio_nbytes / 4;
+const OFFSET = IOCB.fields.aio_offset / 4;
+const FLAGS = IOCB.fields.aio_flags / 4;
+const RESFD = IOCB.fields.aio_resfd / 4;
+const RES = IO_EVENT.fields.res / 4;
+
+export interface AioSchemeOptions {
+  readonly depth: number;
+  readonly woken: () => void;
+  /** Read completions by io_getevents even where there is a ring. */
+  readonly withoutRing?: boolean;
+}
+
+export class Aio implements Scheme {
+  readonly name = "aio";
+  readonly depth: number;
+  readonly registrations = null;
+  readonly refusesSockets = NO_SOCKETS;
+  readonly #context: AioContext;
+  readonly #wake: EventWake;
+  readonly #alarm: Alarm;
+  readonly #pool: PoolRequests;
+  readonly #streams: StreamRequests;
+  /** Requests that would have kept io_submit waiting. */
+  readonly #waiting: number[] = [];
+  /** Files whose requests always would. */
+  readonly #unaided = new Set<number>();
+
+  private constructor(context: AioContext, wake: EventWake, alarm: Alarm, depth: number) {
+    this.#context = context;
+    this.#wake = wake;
+    this.#alarm = alarm;
+    this.depth = depth;
+    this.#pool = new PoolRequests(depth, alarm.ringSoon);
+    this.#streams = new StreamRequests({
+      pool: this.#pool,
+      wait: (slot, stream) => {
+        if (stream.unpollable) this.#streams.retryLater(slot, stream);
+        else this.#poll(slot, stream.write, stream.fd);
+      },
+      ended: alarm.ringSoon,
+    });
+    const { iocbs } = context;
+    for (let slot = 0; slot < depth; slot++) {
+      const at = slot * IOCB_WORDS;
+      iocbs[at + DATA] = slot;
+      iocbs[at + FLAGS] = AIO.IOCB_FLAG_RESFD;
+      iocbs[at + RESFD] = wake.fd;
+    }
+  }
+
+  /** A scheme, or -errno as `AioContext.open`. */
+  static open({ depth, woken, withoutRing = false }: AioSchemeOptions): Aio | number {
+    const context = AioContext.open({ depth, withoutRing });
+    if (typeof context === "number") return context;
+    const alarm = new Alarm(woken);
+    const wake = EventWake.open(alarm.ring);
+    if (typeof wake === "number") {
+      context.close();
+      return wake;
+    }
+    return new Aio(context, wake, alarm, depth);
+  }
+
+  attachFile(fd: number, prompt = true): number {
+    return prompt ? DIRECT + fd : fd;
+  }
+
+  attachStream(fd: number): number {
+    return this.#streams.attach(fd);
+  }
+
+  detachFile(file: number): void {
+    this.#unaided.delete(file);
+    this.#streams.detach(file);
+  }
+
+  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
+    if (file < DIRECT || (this.#unaided.size > 0 && this.#unaided.has(file))) {
+      if (file >= DIRECT) this.prepareAside(slot, write, file, place, position);
+      else if (position >= 0) this.#pool.start(slot, write, file, place, position);
+      else {
+        this.#streams.add(slot, write, file, place);
+        this.#poll(slot, write, file);
+      }
+      return;
+    }
+    const { iocbs } = this.#context;
+    const at = this.#context.next(slot);
+    iocbs[at + RW_FLAGS] = AIO.RWF_NOWAIT;
+    iocbs[at + OPCODE] = write ? AIO.IOCB_CMD_PWRITE : AIO.IOCB_CMD_PREAD;
+    iocbs[at + FD] = file - DIRECT;
+    iocbs[at + BUF] = place.addressLow;
+    iocbs[at + BUF + 1] = place.addressHigh;
+    iocbs[at + NBYTES] = place.bytes | 0;
+    iocbs[at + NBYTES + 1] = (place.bytes / 2 ** 32) | 0;
+    iocbs[at + OFFSET] = position | 0;
+    iocbs[at + OFFSET + 1] = (position / 2 ** 32) | 0;
+  }
+
+  /** Where io_submit would have waited, a thread of the pool does. */
+  prepareAside(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
+    this.#pool.start(slot, write, file - DIRECT, place, position);
+  }
+
+  #poll(slot: number, write: boolean, fd: number): void {
+    const { iocbs } = this.#context;
+    const at = this.#context.next(slot);
+    iocbs[at + RW_FLAGS] = 0;
+    iocbs[at + OPCODE] = AIO.IOCB_CMD_POLL;
+    iocbs[at + FD] = fd;
+    iocbs[at + BUF] = write ? POLL.POLLOUT : POLL.POLLIN;
+    iocbs.fill(0, at + BUF + 1, at + FLAGS);
+  }
+
+  /** Only what waits for its descriptor can be ended: direct I/O, and what runs on the pool, completes. */
+  cancel(slot: number): void {
+    const stream = this.#streams.get(slot);
+    if (stream === undefined) return;
+    stream.cancelled = true;
+    // A call that has begun ends by itself: it doesn't wait. What is retried looks at `cancelled` then.
+    if (!stream.waiting || stream.unpollable) return;
+    this.enter();
+    // If the kernel hasn't taken the poll yet it never will.
+    this.#context.iocbs[slot * IOCB_WORDS + FD] = -1;
+    this.#context.cancel(slot);
+  }
+
+  /** After EAGAIN (the ring is full, or no memory) what's left goes with the next call. What is wrong with a request ends that one. */
+  enter(): number {
+    const context = this.#context;
+    while (context.unsubmitted > 0) {
+      const taken = context.submit();
+      if (taken > 0) continue;
+      if (taken === 0 || taken === -ERRNO.EAGAIN) break;
+      this.#refused(context.skip(), taken);
+    }
+    return 0;
+  }
+
+  #refused(slot: number, errno: number): void {
+    const stream = this.#streams.get(slot);
+    if (stream === undefined) {
+      if (errno !== -ERRNO.EOPNOTSUPP) this.#pool.end(slot, errno);
+      else this.#waits(slot, errno);
+      return;
+    }
+    // AIO doesn't poll files that append, which are always ready, nor what has one queue for readers and one for writers: terminals, and a
+    // pipe that is open for both.
+    stream.unpollable = errno === -ERRNO.EINVAL;
+    this.#streams.ready(slot, stream, stream.unpollable ? 0 : errno);
+  }
+
+  /** A request that goes aside. EOPNOTSUPP: its file, or its device, knows only how to wait, and isn't asked again. */
+  #waits(slot: number, errno: number): void {
+    if (errno === -ERRNO.EOPNOTSUPP) this.#unaided.add(DIRECT + this.#context.iocbs[slot * IOCB_WORDS + FD]!);
+    this.#waiting.push(slot);
+  }
+
+  reap(sink: CompletionSink, limit: number): number {
+    const context = this.#context;
+    let delivered = this.#pool.reap(sink, limit);
+    const count = Math.min(context.completions, limit - delivered);
+    const { events } = context;
+    for (let i = 0; i < count; i++) {
+      const at = context.completionAt(i);
+      const slot = events[at]!;
+      const result = events[at + RES]!;
+      const stream = this.#streams.get(slot);
+      if (stream !== undefined) {
+        this.#streams.ready(slot, stream, result);
+      } else if (result === -ERRNO.EAGAIN || result === -ERRNO.EOPNOTSUPP) {
+        this.#waits(slot, result);
+      } else {
+        delivered++;
+        sink.completed(slot, result);
+      }
+    }
+    if (count > 0) context.consume(count);
+    if (this.#waiting.length > 0) for (const slot of this.#waiting.splice(0)) sink.refused(slot);
+    return delivered;
+  }
+
+  arm(): boolean {
+    const { completions, unsubmitted, inFlight } = this.#context;
+    // What the kernel had no room for goes when something has ended, or, if nothing will, by asking again.
+    if (completions > 0 || this.#pool.results > 0 || this.#waiting.length > 0 || (unsubmitted > 0 && inFlight === 0))
+      return false;
+    this.#alarm.arm();
+    return true;
+  }
+
+  keepAlive(yes: boolean): void {
+    this.#wake.keepAlive(yes);
+  }
+
+  close(): void {
+    this.#wake.close();
+    this.#context.close();
+  }
+}

@@ -1,0 +1,217 @@
+/** The io_uring scheme: one ring with a sparse buffer table and a sparse file table. */
+
+import { isatty } from "node:tty";
+import { SQE } from "../../abi/layouts.js";
+import { ERRNO, IO_URING } from "../../abi/numbers.js";
+import { Ring } from "../../linux/ring.js";
+import { Wake } from "../../linux/wake.js";
+import type { CompletionSink, RequestPlace, Scheme } from "../../ports.js";
+import { Alarm } from "../wakeup.js";
+import { Aside } from "./aside.js";
+import { FileTable, REGISTERED } from "./file-table.js";
+import { RegisteredBuffers } from "./registered-buffers.js";
+
+/**
+ * No SINGLE_ISSUER: an update of the buffer table from any other thread would be refused (EEXIST), and the monitor must be able to drop
+ * leases while this thread is busy. COOP_TASKRUN spares an interrupt a completion; TASKRUN_FLAG says when the kernel has work to do.
+ */
+const FLAGS = IO_URING.IORING_SETUP_COOP_TASKRUN | IO_URING.IORING_SETUP_TASKRUN_FLAG;
+
+/** The upper half of `user_data` says what a completion is about; the lower is the request's or the buffer's slot. */
+const REQUEST = 0;
+const TAG = 1;
+const OTHER = 2;
+
+const {
+  IORING_OP_READ: READ,
+  IORING_OP_WRITE: WRITE,
+  IORING_OP_READ_FIXED: READ_FIXED,
+  IORING_OP_WRITE_FIXED: WRITE_FIXED,
+} = IO_URING;
+const FIXED_FILE = IO_URING.IOSQE_FIXED_FILE << 8;
+const ASYNC = IO_URING.IOSQE_ASYNC << 8;
+
+const FD = SQE.fields.fd / 4;
+const OFF = SQE.fields.off / 4;
+const ADDR = SQE.fields.addr / 4;
+const LEN = SQE.fields.len / 4;
+const RW_FLAGS = SQE.fields.rw_flags / 4;
+const USER_DATA = SQE.fields.user_data / 4;
+const BUF_INDEX = SQE.fields.buf_index / 4;
+
+export interface IoUringOptions {
+  readonly depth: number;
+  /** Slots of the buffer table; 0: none. */
+  readonly bufferSlots: number;
+  readonly woken: () => void;
+}
+
+export class IoUring implements Scheme {
+  readonly name = "io_uring";
+  readonly depth: number;
+  readonly registrations: RegisteredBuffers | null;
+  readonly #ring: Ring;
+  readonly #wake: Wake;
+  readonly #files: FileTable;
+  /** Descriptors whose requests a thread of the kernel's does from the start: this one would have to wait for them. */
+  readonly #waiting = new Set<number>();
+  readonly #alarm: Alarm;
+  readonly #aside: Aside;
+
+  private constructor(ring: Ring, wake: Wake, registrations: RegisteredBuffers | null, options: IoUringOptions) {
+    this.#ring = ring;
+    this.#wake = wake;
+    this.depth = options.depth;
+    this.registrations = registrations;
+    this.#files = new FileTable(ring.fd);
+    this.#alarm = new Alarm(options.woken);
+    this.#aside = new Aside(options.depth, this.#alarm);
+  }
+
+  /** A scheme, or -errno as `Ring.open`. */
+  static open(options: IoUringOptions): IoUring | number {
+    // Room for every request, a cancel for each, and a tag for every live lease: the completion queue can't overflow.
+    const completions = 2 * options.depth + options.bufferSlots;
+    const ring = Ring.open({ entries: 2 * options.depth, completions, flags: FLAGS });
+    if (typeof ring === "number") return ring;
+    let wake: Wake | number = -ERRNO.ENOMEM;
+    try {
+      wake = Wake.open(ring.fd, options.woken);
+    } finally {
+      if (typeof wake === "number") ring.close();
+    }
+    if (typeof wake === "number") return wake;
+    const buffers = options.bufferSlots > 0 ? RegisteredBuffers.open(ring, options.bufferSlots, TAG) : null;
+    if (typeof buffers === "number") {
+      wake.close();
+      ring.close();
+      return buffers;
+    }
+    return new IoUring(ring, wake, buffers, options);
+  }
+
+  /** The ring's descriptor: whoever drops its leases from another thread names it by this. */
+  get fd(): number {
+    return this.#ring.fd;
+  }
+
+  /**
+   * FUSE says of its files that they can be polled and are ready, which the kernel takes for a promise not to wait; then it waits for the
+   * filesystem's answer (6.18).
+   */
+  attachFile(fd: number, prompt = true): number {
+    const file = this.#files.attach(fd, prompt ? FIXED_FILE : FIXED_FILE | ASYNC);
+    if (file === fd && !prompt) this.#waiting.add(fd);
+    return file;
+  }
+
+  /** What isn't in the page cache is read ahead by whoever asks, who waits for the disk where that needs something from there first. */
+  attachCached(fd: number): number {
+    this.#waiting.add(fd);
+    return fd;
+  }
+
+  /** A terminal says that it can be written without waiting, and then waits, in the thread that calls the kernel (6.18). */
+  attachStream(fd: number): number {
+    if (isatty(fd)) this.#waiting.add(fd);
+    return fd;
+  }
+
+  detachFile(file: number): void {
+    this.#waiting.delete(file);
+    this.#files.detach(file);
+  }
+
+  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number, bufferSlot: number): void {
+    const sqes = this.#ring.sqes;
+    const at = this.#ring.next();
+    const leased = bufferSlot >= 0;
+    const opcode = write ? (leased ? WRITE_FIXED : WRITE) : leased ? READ_FIXED : READ;
+    sqes[at] = opcode | (file >= REGISTERED ? this.#files.flags[file - REGISTERED]! : this.#asyncFlag(file));
+    sqes[at + FD] = file >= REGISTERED ? file - REGISTERED : file;
+    sqes[at + OFF] = position < 0 ? -1 : position | 0;
+    sqes[at + OFF + 1] = position < 0 ? -1 : (position / 4294967296) | 0;
+    sqes[at + ADDR] = place.addressLow;
+    sqes[at + ADDR + 1] = place.addressHigh;
+    sqes[at + LEN] = place.bytes;
+    sqes[at + RW_FLAGS] = 0;
+    sqes[at + USER_DATA] = slot;
+    sqes[at + USER_DATA + 1] = REQUEST;
+    sqes[at + BUF_INDEX] = leased ? bufferSlot : 0;
+    sqes[at + BUF_INDEX + 1] = 0;
+    sqes[at + BUF_INDEX + 2] = 0;
+    sqes[at + BUF_INDEX + 3] = 0;
+  }
+
+  prepareAside(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
+    if (position < 0) this.#aside.later(slot, () => this.prepare(slot, write, file, place, position, -1));
+    else this.#aside.start(slot, write, this.#files.descriptorOf(file), place, position);
+  }
+
+  remarks(): readonly string[] {
+    return this.#aside.remarks();
+  }
+
+  #asyncFlag(fd: number): number {
+    return this.#waiting.size > 0 && this.#waiting.has(fd) ? ASYNC : 0;
+  }
+
+  cancel(slot: number): void {
+    if (this.#aside.cancel(slot)) return;
+    if (this.#ring.unsubmitted >= this.#ring.sqEntries) this.enter();
+    const sqes = this.#ring.sqes;
+    const at = this.#ring.next();
+    sqes.fill(0, at, at + SQE.size / 4);
+    sqes[at] = IO_URING.IORING_OP_ASYNC_CANCEL;
+    sqes[at + FD] = -1;
+    sqes[at + ADDR] = slot;
+    sqes[at + ADDR + 1] = REQUEST;
+    sqes[at + USER_DATA + 1] = OTHER;
+  }
+
+  /** EINTR is asked again; after EAGAIN and EBUSY (no memory, completions to reap first) what's left goes with the next call. */
+  enter(): number {
+    const ring = this.#ring;
+    for (;;) {
+      if (ring.unsubmitted === 0 && !ring.hasTaskWork) return 0;
+      const taken = ring.enter(0, IO_URING.IORING_ENTER_GETEVENTS);
+      if (taken >= 0 && ring.unsubmitted === 0) return 0;
+      if (taken >= 0 || taken === -ERRNO.EINTR) continue;
+      return taken === -ERRNO.EAGAIN || taken === -ERRNO.EBUSY ? 0 : taken;
+    }
+  }
+
+  reap(sink: CompletionSink, limit: number): number {
+    const ring = this.#ring;
+    const aside = this.#aside.reap(sink, limit);
+    const count = Math.min(ring.completions, limit - aside);
+    const { cqes } = ring;
+    for (let i = 0; i < count; i++) {
+      const at = ring.completionAt(i);
+      const slot = cqes[at]!;
+      const about = cqes[at + 1]!;
+      const result = cqes[at + 2]!;
+      if (about === REQUEST && result === -ERRNO.ECANCELED) sink.refused(slot);
+      else if (about === REQUEST) sink.completed(slot, result);
+      else if (about === TAG) sink.released(slot);
+    }
+    if (count > 0) ring.consume(count);
+    return aside + count;
+  }
+
+  arm(): boolean {
+    if (this.#aside.results > 0) return false;
+    this.#alarm.arm();
+    if (this.#ring.completions > 0 || this.#ring.hasTaskWork || this.#ring.unsubmitted !== 0) return false;
+    return this.#wake.arm();
+  }
+
+  keepAlive(yes: boolean): void {
+    this.#wake.keepAlive(yes);
+  }
+
+  close(): void {
+    this.#wake.close();
+    this.#ring.close();
+  }
+}

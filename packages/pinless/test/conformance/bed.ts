@@ -1,0 +1,35 @@
+/** What bodies about an arena's memory begin with. */
+
+import type { Arena } from "../../dist/engine/arena.js";
+import type { PortableEngine } from "../../dist/engine/engine.js";
+import type { File } from "../../dist/index.js";
+import { numberedBlocks } from "../support/blocks.js";
+import { type Ground, withEngine } from "./ground.js";
+
+export const MIB = 1 << 20;
+export const CHUNK = 64 * 1024;
+/** Of the file. */
+export const BLOCKS = 64;
+
+export interface Bed {
+  readonly engine: PortableEngine;
+  readonly arena: Arena;
+  /** The first bytes of the arena. */
+  readonly memory: Uint8Array;
+  /** Numbered blocks. */
+  readonly file: File;
+}
+
+/** `makeArena`: where the memory comes from; `bytes` of it are allocated. */
+export async function withArena(
+  ground: Ground,
+  makeArena: (engine: PortableEngine) => Promise<Arena>,
+  bytes: number,
+  body: (bed: Bed) => Promise<void>,
+): Promise<void> {
+  const path = await ground.file(numberedBlocks(BLOCKS));
+  await withEngine(ground, { depth: 8, lease: { chunk: CHUNK } }, async (engine) => {
+    const arena = await makeArena(engine);
+    await body({ engine, arena, memory: arena.alloc(bytes), file: await engine.openFile(path, "r+") });
+  });
+}

@@ -1,0 +1,65 @@
+/** What the conformance suites run on: a way to open engines and files, on the real kernel or on any other behind the same ports. */
+
+import type { TestContext } from "node:test";
+import type { PortableEngine } from "../../dist/engine/engine.js";
+import type { EngineOptions, PinMode } from "../../dist/index.js";
+
+export interface Ground {
+  /** Says which ground this is, in the names of the tests. */
+  readonly name: string;
+  readonly pin: PinMode;
+  /** Whether memory that changes under a pin at rest loses data here: registrations for life do that to Linux. */
+  readonly harmed: boolean;
+  /** An engine; the scheme and the pin mode are the ground's. */
+  open(options?: EngineOptions): Promise<PortableEngine>;
+  /** Where a view's memory is, as `engine.notifier` counts. */
+  addressOf(view: Uint8Array): number;
+  /** The path of a new file with this content. */
+  file(content: Uint8Array): Promise<string>;
+  /** The path of something that isn't a regular file; absent where there's nothing but files. */
+  readonly device?: string;
+  /** What a file holds now. */
+  contentOf(path: string): Promise<Uint8Array>;
+  readonly around: Around;
+}
+
+/** What goes on around the engine: other code of the process, other processes, the kernel's daemons. */
+export interface Around {
+  /** For a test's `skip`: why there are no huge pages, and no fork. */
+  readonly noHugePages: string | false;
+  readonly noFork: string | false;
+  /** Whether fork leaves what is pinned to both, so that the parent's next store moves it away from the device: Linux before 5.12. */
+  readonly forkHarms: boolean;
+  /** The NUMA nodes that have memory; and of a view, how many pages are on one. */
+  readonly nodes: readonly number[];
+  pagesOn(node: number, view: Uint8Array): number;
+  /** Other code asks for a huge page (MADV_COLLAPSE): 0, or a negative errno. */
+  collapse(area: Uint8Array): number;
+  /** Other code has memory reclaimed (MADV_PAGEOUT), as far as that can be. */
+  reclaim(view: Uint8Array): void;
+  /** Compacts all memory; and says where a view's pages are. Absent where nobody knows whether they lie where it takes pages from. */
+  readonly compaction?: { run(): void; framesOf(view: Uint8Array): readonly number[] };
+  /** A child of the process, which ends with the test if not before. */
+  fork(t: TestContext, view: Uint8Array): Promise<Forked>;
+  /** As `open`, by a user with so much to lock. Absent where there's none. */
+  readonly limited?: { readonly bytes: number; open(options: EngineOptions): Promise<PortableEngine> };
+}
+
+export interface Forked {
+  /** What the child sees where the view was at the fork, with which it ends. Null: EFAULT. */
+  look(): Uint8Array | null;
+}
+
+/** Runs `body` with an engine that is closed whatever comes of it. */
+export async function withEngine<T>(
+  ground: Ground,
+  options: EngineOptions,
+  body: (engine: PortableEngine) => Promise<T>,
+): Promise<T> {
+  const engine = await ground.open(options);
+  try {
+    return await body(engine);
+  } finally {
+    await engine.close();
+  }
+}

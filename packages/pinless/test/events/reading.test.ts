@@ -1,0 +1,42 @@
+// Whom the monitor's word keeps out while it reads events: engines whose memory it follows, and nobody else on their thread.
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { reading } from "../../dist/events/monitor-client.js";
+import { Engine } from "../../dist/index.js";
+import { beginReading, endReading } from "../../dist/protocol/monitor/deferred-changes.js";
+import { numberedBlocks, wrongBlocks } from "../support/blocks.js";
+import { scratchDirectory, undoing } from "../support/undo.js";
+import { until } from "../support/until.js";
+
+test("an engine that follows nobody reads on while another's monitor reads; nobody would tell it of the end", async (t) => {
+  const name = path.join(scratchDirectory(t), "file");
+  writeFileSync(name, numberedBlocks(8));
+  const engine = await Engine.open({ depth: 8, events: { userfaultfd: false } });
+  undoing(t, () => engine.close());
+  const memory = (await engine.arena({ bytes: 1 << 20 })).alloc(8 * 4096);
+  const file = await engine.openFile(name);
+  undoing(t, () => void endReading(reading));
+  beginReading(reading);
+  const read = (): Promise<{ bytesRead: number }> => file.read(memory, { position: 0 });
+  const reads = [await ended(read()), await ended(read()), await ended(read())];
+  assert.deepEqual(reads, [32768, 32768, 32768]);
+  assert.equal(wrongBlocks(memory, 0), null);
+  assert.equal(endReading(reading), false, "somebody was kept out");
+});
+
+/** Bytes read; or, where it's kept out, what says so. */
+async function ended(read: Promise<{ bytesRead: number }>): Promise<number | string> {
+  let bytes: number | string = "nothing yet";
+  read.then(
+    ({ bytesRead }) => {
+      bytes = bytesRead;
+    },
+    (error: Error) => {
+      bytes = error.message;
+    },
+  );
+  await until("the read to end, or to be kept out", () => bytes !== "nothing yet" || Atomics.load(reading, 0) === 2);
+  return bytes;
+}

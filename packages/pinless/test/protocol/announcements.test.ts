@@ -1,0 +1,277 @@
+// What the engine's own thread makes of the monitor's announcements: what waits, what is issued again, and what never is.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ECANCELED, EFAULT } from "../../dist/ports.js";
+import {
+  announce,
+  announceUnmap,
+  beginReading,
+  endReading,
+  settle,
+  settleAll,
+  unmapHeard,
+} from "../../dist/protocol/monitor/deferred-changes.js";
+import { CHUNK } from "./world/kernel.js";
+import { Plain, START } from "./world/plain.js";
+
+const PAGE = 4096;
+
+function chunksOf(plain: Plain, first: number, last = first): { words: Int32Array; first: number; last: number } {
+  return { words: plain.table.words, first, last };
+}
+
+function over(plain: Plain, first: number, last = first): void {
+  settle(chunksOf(plain, first, last));
+  plain.dispatcher.settled();
+  plain.loop.runAll();
+}
+
+test("A request on a chunk that is announced waits until it's over, whatever it is; beside it nothing does", () => {
+  const plain = new Plain();
+  announce(chunksOf(plain, 0));
+  const waiting = [plain.write(0), plain.read(0), plain.submit(false, 0, { chunks: 2 })!];
+  const beside = plain.write(1);
+  plain.loop.runAll();
+  assert.deepEqual(
+    waiting.map((r) => plain.where(r)),
+    ["out", "out", "out"],
+  );
+  assert.equal(plain.where(beside), "per-io");
+  over(plain, 0);
+  plain.complete();
+  assert.deepEqual(
+    [...waiting, beside].map(({ errno, calls }) => [errno, calls]),
+    new Array(4).fill([0, 1]),
+  );
+  assert.equal(plain.dispatcher.reissued, 0);
+});
+
+test("A request waits for the last of two announcements", () => {
+  const plain = new Plain();
+  for (let i = 0; i < 2; i++) announce(chunksOf(plain, 0));
+  const request = plain.write(0);
+  over(plain, 0);
+  assert.equal(plain.where(request), "out");
+  over(plain, 0);
+  assert.equal(plain.where(request), "per-io");
+});
+
+test("While the monitor reads events nothing begins, wherever it is; what comes out of it is seen before anything begins", () => {
+  const plain = new Plain();
+  const before = plain.write(3);
+  plain.loop.runAll();
+  beginReading(plain.reading);
+  const requests = [plain.write(0), plain.read(1), plain.submit(false, 2, { chunks: 2 })!];
+  plain.loop.runAll();
+  const where = (): string[] => requests.map((request) => plain.where(request));
+  assert.deepEqual(where(), ["out", "out", "out"]);
+  // It was somebody who took away what is in the first chunk.
+  announce(chunksOf(plain, 0));
+  assert.equal(endReading(plain.reading), true, "the monitor has to say that it's over");
+  plain.dispatcher.settled();
+  plain.loop.runAll();
+  assert.deepEqual(where(), ["out", "per-io", "per-io"]);
+  over(plain, 0);
+  plain.complete();
+  for (const { errno, calls } of [before, ...requests]) assert.deepEqual([errno, calls], [0, 1]);
+  assert.equal(plain.dispatcher.reissued, 0);
+});
+
+test("Our own operations wait until it's known what is unmapped, not for discards", () => {
+  const plain = new Plain();
+  const range = { start: START, end: START + CHUNK };
+  let known = 0;
+  const ask = (): number => {
+    plain.dispatcher.whenKnown(range, () => known++);
+    return known;
+  };
+  announce(chunksOf(plain, 0));
+  assert.equal(ask(), 1, "a discard");
+  announceUnmap(chunksOf(plain, 1));
+  assert.equal(ask(), 2, "an unmapping beside it");
+  announceUnmap(chunksOf(plain, 0));
+  assert.equal(ask(), 2, "an unmapping");
+  plain.loop.runAll();
+  assert.equal(plain.kernel.alive, true, "nobody else keeps the process alive for that");
+  plain.dispatcher.settled();
+  assert.equal(known, 2, "it isn't heard of yet");
+  unmapHeard(chunksOf(plain, 0));
+  plain.dispatcher.settled();
+  assert.equal(known, 3);
+  beginReading(plain.reading);
+  assert.equal(ask(), 3, "events are being read, of whatever");
+  assert.equal(endReading(plain.reading), true, "the monitor has to say that it's over");
+  plain.dispatcher.settled();
+  assert.equal(known, 4);
+  announceUnmap(chunksOf(plain, 0));
+  assert.equal(ask(), 4);
+  settleAll(plain.table.words);
+  plain.dispatcher.settled();
+  assert.equal(known, 5, "the monitor is gone");
+  plain.loop.runAll();
+  assert.equal(plain.kernel.alive, false);
+});
+
+test("Nobody has to hear of a reading that kept nothing out", () => {
+  const plain = new Plain();
+  beginReading(plain.reading);
+  assert.equal(endReading(plain.reading), false);
+  assert.equal(plain.where(plain.write(0)), "per-io");
+});
+
+test("What waits for an announcement holds up no invalidation, and is held by one", () => {
+  const plain = new Plain();
+  announce(chunksOf(plain, 0));
+  const request = plain.write(0);
+  const clear = plain.start("CLEAR", 0);
+  assert.equal(clear.state, "begun");
+  over(plain, 0);
+  assert.equal(plain.where(request), "out");
+  plain.end(clear);
+  plain.complete(request);
+  assert.equal(request.errno, 0);
+});
+
+for (const [name, chunks, announced] of [
+  ["in one chunk", 1, 0],
+  ["across chunks, in the last of them", 3, 2],
+] as const) {
+  test(`A device write in flight ${name} is issued again once it's over, and answered once (EXACTLY_ONCE)`, () => {
+    const plain = new Plain();
+    const request = plain.submit(false, 0, { chunks })!;
+    plain.loop.runAll();
+    announce(chunksOf(plain, announced));
+    plain.complete(request);
+    assert.deepEqual([plain.where(request), plain.dispatcher.reissued], ["out", 1]);
+    over(plain, announced);
+    assert.notEqual(plain.where(request), "out");
+    plain.complete(request);
+    assert.deepEqual([request.errno, request.bytes, request.calls], [0, chunks * CHUNK, 1]);
+    assert.equal(plain.dispatcher.reissued, 1);
+  });
+}
+
+test("A device write that an announcement came and went under is issued again at once", () => {
+  const plain = new Plain();
+  const request = plain.write(0);
+  plain.loop.runAll();
+  announce(chunksOf(plain, 0));
+  settle(chunksOf(plain, 0));
+  plain.complete(request);
+  assert.notEqual(plain.where(request), "out");
+  plain.complete(request);
+  assert.deepEqual([request.errno, request.calls, plain.dispatcher.reissued], [0, 1, 1]);
+});
+
+test("A device read is never issued again", () => {
+  const plain = new Plain();
+  const request = plain.read(0);
+  plain.loop.runAll();
+  announce(chunksOf(plain, 0));
+  plain.complete(request);
+  assert.deepEqual([request.errno, request.calls, plain.dispatcher.reissued], [0, 1, 0]);
+});
+
+test("A device write without a position (of a pipe, a socket) is never issued again", () => {
+  const plain = new Plain();
+  const answers: number[] = [];
+  const done = (errno: number): void => void answers.push(errno);
+  plain.dispatcher.accept(false, 0, plain.owner, true, plain.place(0), -1, done);
+  plain.loop.runAll();
+  announce(chunksOf(plain, 0));
+  plain.complete();
+  assert.deepEqual([answers, plain.dispatcher.reissued], [[0], 0]);
+});
+
+test("A device write that failed isn't issued again", () => {
+  const plain = new Plain();
+  const request = plain.write(0);
+  plain.loop.runAll();
+  announce(chunksOf(plain, 0));
+  plain.kernel.complete(0, () => -5);
+  plain.loop.runAll();
+  assert.deepEqual([request.errno, plain.dispatcher.reissued], [-5, 0]);
+});
+
+test("A request that waits for an announcement can be ended", () => {
+  const plain = new Plain();
+  announce(chunksOf(plain, 0));
+  const request = plain.write(0);
+  plain.dispatcher.cancel(request.place.buffer);
+  over(plain, 0);
+  assert.deepEqual([request.errno, request.calls], [-ECANCELED, 1]);
+  assert.equal(plain.kernel.issues.length, 0);
+});
+
+test("A lease that is taken while its chunk is announced goes at once, and the request per-io (NO_STALE_IO)", () => {
+  const plain = new Plain();
+  plain.complete(plain.write(0));
+  plain.kernel.meanwhile = { call: "take", run: () => announce(chunksOf(plain, 0)) };
+  const request = plain.write(0);
+  assert.equal(plain.kernel.meanwhile, null, "no lease was taken: this would show nothing");
+  assert.equal(plain.where(request), "per-io");
+  plain.loop.runAll();
+  plain.tags();
+  assert.equal(plain.leases!.held, 0);
+  plain.complete(request);
+  over(plain, 0);
+  plain.complete(request);
+  assert.deepEqual([request.errno, request.calls, plain.dispatcher.reissued], [0, 1, 1]);
+});
+
+test("A request whose lease the monitor drops before its submission goes nowhere until the announcement is over", () => {
+  for (const write of [false, true]) {
+    const plain = new Plain();
+    plain.lease(0);
+    const request = plain.submit(write, 0)!;
+    assert.equal(plain.where(request), "leased");
+    announce(chunksOf(plain, 0));
+    plain.kernel.empty(0, "monitor");
+    plain.loop.runAll();
+    assert.deepEqual([plain.where(request), plain.dispatcher.refusedAtImport], ["out", 1]);
+    over(plain, 0);
+    plain.kernel.complete(0, (bytes) => bytes);
+    plain.loop.runAll();
+    assert.deepEqual([request.errno, request.calls, plain.dispatcher.reissued], [0, 1, 0]);
+  }
+});
+
+test("Gate.bury: what was unmapped fails with EFAULT, the rest of its chunk goes on without a lease", () => {
+  const plain = new Plain();
+  plain.lease(0);
+  plain.dispatcher.gate.bury({ start: START + PAGE, end: START + CHUNK + PAGE });
+  const [part, inside] = [plain.place(0), plain.place(0)];
+  const errnos: number[] = [];
+  const done = (errno: number): void => void errnos.push(errno);
+  const accept = (place: typeof part, address: number, bytes: number): void =>
+    void plain.dispatcher.accept(false, 0, plain.owner, true, { ...place, address, bytes }, errnos.length, done);
+  accept(inside, START + PAGE, PAGE);
+  accept(inside, START, 2 * PAGE);
+  accept(plain.place(0, 2), START + CHUNK - PAGE, 3 * PAGE);
+  plain.loop.runAll();
+  assert.deepEqual(errnos, [-EFAULT, -EFAULT, -EFAULT]);
+  for (let i = 0; i < 3; i++) {
+    accept(part, START, PAGE);
+    assert.equal(plain.kernel.issues[0]?.intended, null);
+    plain.complete();
+  }
+  accept(plain.place(1), START + CHUNK + PAGE, PAGE);
+  plain.complete();
+  assert.deepEqual(errnos.slice(3), [0, 0, 0, 0]);
+});
+
+test("Gate.bury of whole chunks fails what is held there as soon as its invalidation ends, and what was in flight", () => {
+  const plain = new Plain();
+  const flying = plain.write(1);
+  plain.loop.runAll();
+  announce(chunksOf(plain, 0, 1));
+  const migrate = plain.start("MIGRATE", 0);
+  const held = plain.write(0);
+  plain.dispatcher.gate.bury({ start: START, end: START + 2 * CHUNK });
+  plain.complete(flying);
+  over(plain, 0, 1);
+  plain.end(migrate);
+  plain.loop.runAll();
+  assert.deepEqual([held.errno, flying.errno], [-EFAULT, -EFAULT]);
+  assert.equal(plain.where(plain.write(2)), "per-io");
+});

@@ -1,0 +1,115 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ECANCELED } from "../../dist/ports.js";
+import { CHUNK } from "./world/kernel.js";
+import { Plain, START } from "./world/plain.js";
+
+/** Lets everything that is in flight end, without giving the engine a turn. */
+function end(plain: Plain): void {
+  while (plain.kernel.inFlight.length > 0) plain.kernel.complete(0, (bytes) => bytes);
+}
+
+test("a request refused at its import, then cancelled, isn't issued again", () => {
+  const plain = new Plain();
+  plain.lease(0);
+  const request = plain.write(0);
+  plain.kernel.endless.add(request.id);
+  plain.kernel.empty(0, "monitor");
+  plain.dispatcher.cancel(request.place.buffer);
+  plain.loop.runAll();
+  assert.equal(request.errno, -ECANCELED);
+  assert.equal(plain.table.inFlight(0, 1), 0);
+});
+
+test("Dispatcher.cancel ends what is held without issuing it, and asks the kernel about the rest", () => {
+  const plain = new Plain();
+  const started = plain.write(0);
+  plain.loop.runMicrotasks();
+  plain.kernel.endless.add(started.id);
+  const clear = plain.start("CLEAR", 1);
+  const held = plain.write(1);
+  const written = plain.write(0);
+  plain.kernel.endless.add(written.id);
+  for (const { place } of [started, held, written]) plain.dispatcher.cancel(place.buffer);
+  plain.loop.runAll();
+  assert.deepEqual([started.errno, written.errno, held.errno], [-ECANCELED, -ECANCELED, null]);
+  plain.end(clear);
+  plain.loop.runAll();
+  assert.deepEqual([held.errno, held.calls], [-ECANCELED, 1]);
+  assert.equal(plain.kernel.issues.length, 0);
+});
+
+test("Dispatcher.cancel forgets with the request: the next in its slot goes on", () => {
+  const plain = new Plain({ depth: 1 });
+  const clear = plain.start("CLEAR", 0);
+  const held = plain.write(0);
+  plain.dispatcher.cancel(held.place.buffer);
+  plain.end(clear);
+  plain.loop.runAll();
+  const next = plain.write(0);
+  plain.complete();
+  assert.deepEqual([held.errno, next.errno], [-ECANCELED, 0]);
+  plain.dispatcher.cancel(held.place.buffer);
+});
+
+test("Dispatcher.cancel ends one request and nobody else's", () => {
+  const plain = new Plain();
+  const mine = plain.write(0);
+  const other = { active: 0, directWrites: 0, quiet: null };
+  const answers: number[] = [];
+  plain.dispatcher.accept(false, 0, other, true, plain.place(1), 99, (errno) => answers.push(errno));
+  for (const id of [mine.id, 99]) plain.kernel.endless.add(id);
+  plain.dispatcher.cancel(mine.place.buffer);
+  plain.loop.runAll();
+  assert.deepEqual([mine.errno, answers.length, other.active], [-ECANCELED, 0, 1]);
+});
+
+test("Dispatcher.whenQuiet runs at once on a range without requests", () => {
+  const plain = new Plain();
+  plain.write(1);
+  let ran = 0;
+  plain.dispatcher.whenQuiet({ start: START, end: START + CHUNK }, () => ran++);
+  plain.dispatcher.whenQuiet({ start: START + 2 * CHUNK, end: START + 3 * CHUNK }, () => ran++);
+  assert.equal(ran, 2);
+});
+
+test("Dispatcher.whenQuiet waits for what is accepted, held too, not for what comes later", () => {
+  const plain = new Plain();
+  const clear = plain.start("CLEAR", 1);
+  const [first, held] = [plain.write(0), plain.submit(false, 0, { chunks: 2 })!];
+  let ran = 0;
+  plain.dispatcher.whenQuiet({ start: START, end: START + 1 }, () => ran++);
+  plain.write(0);
+  plain.complete(first);
+  assert.equal(ran, 0);
+  plain.end(clear);
+  plain.complete(held);
+  assert.equal(ran, 1);
+  plain.complete();
+  assert.equal(ran, 1);
+});
+
+test("Dispatcher.whenQuiet, asked inside done, waits for what done submitted in the same slot", () => {
+  const plain = new Plain({ depth: 1 });
+  let ran = 0;
+  const after = (): void => {
+    plain.write(0);
+    plain.dispatcher.whenQuiet({ start: START, end: START + CHUNK }, () => ran++);
+  };
+  plain.submit(false, 0, { after });
+  plain.loop.runMicrotasks();
+  end(plain);
+  plain.loop.runAll();
+  assert.equal(ran, 0);
+  plain.complete();
+  assert.equal(ran, 1);
+});
+
+test("Dispatcher.whenQuiet runs in the order in which it was asked", () => {
+  const plain = new Plain();
+  const order: number[] = [];
+  plain.write(0);
+  for (let i = 0; i < 4; i++) plain.dispatcher.whenQuiet({ start: START, end: START + CHUNK }, () => order.push(i));
+  plain.complete();
+  assert.deepEqual(order, [0, 1, 2, 3]);
+});

@@ -1,0 +1,139 @@
+// Calls of other code, as the monitor reports them: each is an invalidation, from before its pages go until it's over.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ForeignCalls } from "../../dist/protocol/foreign-calls.js";
+import { announce } from "../../dist/protocol/monitor/deferred-changes.js";
+import type { Range } from "../../dist/protocol/ranges/ranges.js";
+import { CHUNK } from "./world/kernel.js";
+import { Plain, START } from "./world/plain.js";
+
+function setUp(): { plain: Plain; calls: ForeignCalls; waits: number[]; ready: () => number; begun: () => void } {
+  const plain = new Plain();
+  const waits: number[] = [];
+  let count = 0;
+  const calls = new ForeignCalls({
+    notifier: plain.notifier,
+    dispatcher: plain.dispatcher,
+    loop: plain.loop,
+    counted: (ms) => void waits.push(ms),
+    buried: (gone) => plain.dispatcher.gate.bury(gone),
+  });
+  calls.follow(plain.table);
+  return { plain, calls, waits, ready: () => count, begun: () => void count++ };
+}
+
+function chunks(first: number, count = 1): Range {
+  return { start: START + first * CHUNK, end: START + (first + count) * CHUNK };
+}
+
+test("ForeignCalls.start drains the range: it begins with the last request and lease, and keeps I/O out until its end", () => {
+  const { plain, calls, waits, ready, begun } = setUp();
+  plain.lease(0);
+  const flying = plain.write(0);
+  plain.loop.runAll();
+  assert.equal(calls.start(1, [{ start: START + 4096, end: START + 8192 }], begun), "draining");
+  const late = plain.write(0);
+  plain.complete(flying);
+  assert.equal(ready(), 0, "its lease is still there");
+  plain.tags();
+  assert.deepEqual([ready(), waits.length, flying.errno], [1, 1, 0]);
+  assert.equal(plain.where(late), "out");
+  calls.end(1);
+  plain.complete(late);
+  assert.equal(late.errno, 0);
+});
+
+test("ForeignCalls.start of ranges that share a chunk, or touch, is one invalidation", () => {
+  const { plain, calls, ready, begun } = setUp();
+  const ranges = [0, 8192, CHUNK, 2 * CHUNK + 4096].map((at) => ({ start: START + at, end: START + at + 4096 }));
+  assert.equal(calls.start(1, ranges, begun), "begun");
+  assert.deepEqual([ready(), plain.notifier.inProgress], [1, 1]);
+  calls.end(1);
+  assert.equal(plain.notifier.inProgress, 0);
+});
+
+test("ForeignCalls.start of nothing that is followed begins at once and stops nothing", () => {
+  const { plain, calls, ready, begun } = setUp();
+  assert.equal(calls.start(1, [chunks(100)], begun), "begun");
+  calls.unfollow(plain.table);
+  assert.equal(calls.start(2, [chunks(0)], begun), "begun");
+  assert.deepEqual([ready(), plain.notifier.inProgress], [2, 0]);
+});
+
+test("ForeignCalls.start waits for its turn after another's, which may be one of its own", () => {
+  const { plain, calls, ready, begun } = setUp();
+  plain.write(0);
+  const own = plain.start("CLEAR", 0);
+  assert.equal(calls.start(1, [chunks(0, 2)], begun), "turn");
+  plain.complete();
+  plain.end(own);
+  assert.equal(ready(), 1);
+  assert.equal(calls.start(2, [chunks(1)], begun), "turn");
+  calls.end(1);
+  assert.equal(ready(), 2);
+  calls.end(2);
+});
+
+test("ForeignCalls.start inside an invalidation that has begun is covered: whoever announced it isn't kept waiting", () => {
+  const { plain, calls, ready, begun } = setUp();
+  const own = plain.start("CLEAR", 0, 2);
+  assert.equal(calls.start(1, [chunks(1)], begun), "covered");
+  assert.equal(calls.start(2, [chunks(1, 2)], begun), "turn", "only a part of it is");
+  calls.end(1);
+  calls.end(2);
+  assert.deepEqual([ready(), plain.notifier.inProgress], [0, 1]);
+  plain.end(own);
+  plain.loop.runAll();
+  assert.equal(plain.notifier.inProgress, 0);
+});
+
+test("ForeignCalls.end before it has begun: it ends as soon as it has, and isn't reported ready", () => {
+  const { plain, calls, ready, begun } = setUp();
+  const flying = plain.write(0);
+  plain.loop.runAll();
+  assert.equal(calls.start(1, [chunks(0)], begun), "draining");
+  calls.end(1);
+  calls.end(1);
+  const late = plain.write(0);
+  plain.complete(flying);
+  plain.complete(late);
+  assert.deepEqual([ready(), flying.errno, late.errno, plain.notifier.inProgress], [0, 0, 0, 0]);
+});
+
+test("ForeignCalls.ended: what was in flight comes again, and nothing begins, once the callers must have left", () => {
+  const { plain, calls } = setUp();
+  const flying = plain.write(0);
+  plain.loop.runAll();
+  calls.ended();
+  plain.complete(flying);
+  const later = plain.write(1);
+  plain.loop.runAll();
+  assert.deepEqual(
+    [flying, later].map((r) => [plain.where(r), r.errno]),
+    [
+      ["out", null],
+      ["out", null],
+    ],
+  );
+  calls.lost();
+  plain.complete();
+  assert.deepEqual([flying.errno, later.errno, plain.dispatcher.reissued], [0, 0, 1]);
+});
+
+test("ForeignCalls.lost: what the monitor had begun or announced is over", () => {
+  const { plain, calls, begun } = setUp();
+  calls.start(1, [chunks(0)], begun);
+  announce({ words: plain.table.words, first: 1, last: 1 });
+  const requests = [plain.write(0), plain.write(1)];
+  plain.loop.runAll();
+  assert.deepEqual(
+    requests.map((r) => plain.where(r)),
+    ["out", "out"],
+  );
+  calls.lost();
+  plain.complete();
+  assert.deepEqual(
+    requests.map(({ errno }) => errno),
+    [0, 0],
+  );
+});

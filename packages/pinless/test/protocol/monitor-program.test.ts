@@ -1,0 +1,143 @@
+// What the monitor does about threads that wait for it, told against a made-up list of them: whom it lets go when, and what it announces.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ANNOUNCED_BEGUN, ANNOUNCED_ENDED, CHUNK_WORDS } from "../../dist/protocol/chunk-table.js";
+import type { Caller, MemoryEvent } from "../../dist/protocol/monitor/caller-tracking.js";
+import type { Steps } from "../../dist/protocol/monitor/coroutine.js";
+import { LeaseClock } from "../../dist/protocol/monitor/lease-clock.js";
+import { BEGUN, COVERED, drainWord, type MonitorReport } from "../../dist/protocol/monitor/messages.js";
+import { MonitorProgram } from "../../dist/protocol/monitor/program.js";
+
+const CHUNK_BYTES = 65536;
+const CHUNKS = 4;
+const RANGE = { start: 2 ** 33, end: 2 ** 33 + CHUNKS * CHUNK_BYTES };
+const OWN_TID = 1;
+const OUR_TID = 2;
+const OTHER_TID = 3;
+
+interface Scene {
+  /** Those that can be seen waiting, and the events in the order in which they were raised. */
+  readonly callers: Caller[];
+  readonly events: MemoryEvent[];
+  /** How the engine's thread answers a start; null: never. */
+  readonly answer: number | null;
+}
+
+interface Outcome {
+  /** What the engine's thread is told, in order. */
+  readonly posted: readonly string[];
+  /** Announcements on each chunk that were begun, and of these ended. */
+  readonly begun: readonly number[];
+  readonly ended: readonly number[];
+  /** Of each event: whether its chunk was announced when it was read. */
+  readonly announcedBefore: readonly boolean[];
+}
+
+function caller(tid: number, kind: Caller["kind"], chunk: number): Caller {
+  const start = RANGE.start + chunk * CHUNK_BYTES;
+  return { tid, kind, ranges: [{ start, end: start + 4096 }], call: `call ${tid}` };
+}
+
+function eventOf({ kind, ranges: [range] }: Caller): MemoryEvent {
+  return { kind, ...range! };
+}
+
+/** Serves what there is, and looks once after all have left their calls. */
+function serve({ callers, events, answer }: Scene): Outcome {
+  const words = new Int32Array(new SharedArrayBuffer(4 * CHUNKS * CHUNK_WORDS));
+  const drain = new Int32Array(new SharedArrayBuffer(4));
+  const count = (word: number): number[] =>
+    Array.from({ length: CHUNKS }, (_, chunk) => words[chunk * CHUNK_WORDS + word]!);
+  const posted: MonitorReport[] = [];
+  const announcedBefore: boolean[] = [];
+  const left = [...events];
+  let nowMs = 0;
+  const program = new MonitorProgram({
+    drain,
+    reading: new Int32Array(new SharedArrayBuffer(4)),
+    ownTid: OWN_TID,
+    ourTids: new Int32Array([OUR_TID]),
+    threads: { callers: () => callers, callOf: () => null, waitsForReader: () => null, cpuMs: () => 0 },
+    leases: new LeaseClock(),
+    nowMs: () => nowMs,
+    next: () => {
+      const event = left.shift() ?? null;
+      if (event !== null) {
+        const chunk = (event.start - RANGE.start) / CHUNK_BYTES;
+        announcedBefore.push(count(ANNOUNCED_BEGUN)[chunk] !== count(ANNOUNCED_ENDED)[chunk]);
+      }
+      return event;
+    },
+    post: (report) => {
+      posted.push(report);
+      if (report.kind === "start" && answer !== null) Atomics.store(drain, 0, drainWord(report.id, answer));
+    },
+  });
+  program.follow({ id: 0, range: RANGE, chunkBytes: CHUNK_BYTES, words, watched: -1 });
+  const steps: Steps = program.serve();
+  for (let step = steps.next(); step.done !== true; step = steps.next()) nowMs += step.value.ms;
+  assert.deepEqual(left, [], "an event is left unread, and its caller waits for ever");
+  nowMs += 1000;
+  program.look();
+  return {
+    posted: posted.map(({ kind }) => kind),
+    begun: count(ANNOUNCED_BEGUN),
+    ended: count(ANNOUNCED_ENDED),
+    announcedBefore,
+  };
+}
+
+const QUIET = [0, 0, 0, 0];
+
+test("other code's discard is drained for, and ends when its thread has left its call", () => {
+  const other = caller(OTHER_TID, "remove", 1);
+  const { posted, begun } = serve({ callers: [other], events: [eventOf(other)], answer: BEGUN });
+  assert.deepEqual(posted, ["start", "end"]);
+  assert.deepEqual(begun, QUIET);
+});
+
+test("where the engine doesn't answer, or what it has begun covers it, it's announced before it's read", () => {
+  const other = caller(OTHER_TID, "remove", 1);
+  for (const answer of [null, COVERED]) {
+    const outcome = serve({ callers: [other], events: [eventOf(other)], answer });
+    assert.deepEqual(outcome.posted, ["start", "end", "settled"]);
+    assert.deepEqual([outcome.begun, outcome.ended, outcome.announcedBefore], [[0, 1, 0, 0], [0, 1, 0, 0], [true]]);
+  }
+});
+
+test("SELF_EVENT: our own memory thread is let go at once, with nothing announced or asked for", () => {
+  const ours = caller(OUR_TID, "remove", 1);
+  const outcome = serve({ callers: [ours], events: [eventOf(ours)], answer: BEGUN });
+  assert.deepEqual([outcome.posted, outcome.begun, outcome.announcedBefore], [[], QUIET, [false]]);
+});
+
+test("the engine's own thread can't drain while it waits itself: it's announced", () => {
+  const own = caller(OWN_TID, "remove", 0);
+  const outcome = serve({ callers: [own], events: [eventOf(own)], answer: BEGUN });
+  assert.deepEqual([outcome.posted, outcome.begun, outcome.announcedBefore], [["settled"], [1, 0, 0, 0], [true]]);
+});
+
+test("what was unmapped is announced until the engine has buried it", () => {
+  const other = caller(OTHER_TID, "unmap", 2);
+  const outcome = serve({ callers: [other], events: [eventOf(other)], answer: BEGUN });
+  assert.deepEqual([outcome.posted, outcome.begun, outcome.ended], [["unmapped"], [0, 0, 1, 0], QUIET]);
+});
+
+test("somebody whom nobody saw: what it's about is announced as soon as it's known, before what was asked for is read", () => {
+  const seen = caller(OTHER_TID, "remove", 1);
+  const unseen = eventOf(caller(4, "unmap", 3));
+  const outcome = serve({ callers: [seen], events: [unseen, eventOf(seen)], answer: BEGUN });
+  assert.deepEqual(outcome.posted, ["start", "unmapped", "end"]);
+  assert.deepEqual(
+    [outcome.begun, outcome.announcedBefore],
+    [
+      [0, 0, 0, 1],
+      [false, false],
+    ],
+  );
+});
+
+test("nobody can be seen at all: everything is announced while the one event is read", () => {
+  const outcome = serve({ callers: [], events: [eventOf(caller(4, "remove", 3))], answer: BEGUN });
+  assert.deepEqual([outcome.begun, outcome.ended, outcome.announcedBefore], [[1, 1, 1, 2], [1, 1, 1, 2], [true]]);
+});

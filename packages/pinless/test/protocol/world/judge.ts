@@ -1,0 +1,31 @@
+// Who notes the first broken promise of a run. What is thrown inside a callback may be caught on the way: `verdict` throws it again.
+import type { Invariant } from "../../../dist/protocol/assert.js";
+
+class Violation extends Error {
+  override readonly name = "Violation";
+
+  constructor(invariant: Invariant, detail: string) {
+    super(`${invariant}: ${detail}`);
+  }
+}
+
+export class Judge {
+  /** Counts everything that happens in the kernel: the order of events, as a number. */
+  step = 0;
+  #first: Error | null = null;
+
+  require(invariant: Invariant, holds: boolean, detail: () => string): asserts holds {
+    if (holds) return;
+    this.#first ??= new Violation(invariant, detail());
+    throw this.#first;
+  }
+
+  /** Notes an error that somebody else threw. */
+  note(error: unknown): void {
+    this.#first ??= error instanceof Error ? error : new Error(String(error));
+  }
+
+  verdict(): void {
+    if (this.#first !== null) throw this.#first;
+  }
+}

@@ -1,0 +1,89 @@
+// What package.json promises of the built package.
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { accessSync, constants, cpSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { test } from "node:test";
+import { scratchDirectory } from "../support/undo.js";
+
+const root = path.resolve(import.meta.dirname, "../..");
+const require = createRequire(import.meta.url);
+// Through a variable: the compiler would look for the source of a package that imports itself.
+const self: string = "pinless";
+
+/** Runs a module in a fresh process and gives back what it prints. */
+function run(source: string): string {
+  return execFileSync(process.execPath, ["--input-type=module", "--eval", source], { cwd: root, encoding: "utf8" });
+}
+
+test("require and import give the same exports, which aren't none", async () => {
+  const imported: Record<string, unknown> = await import(self);
+  const names = Object.keys(imported);
+  assert.ok(names.includes("Engine") && names.includes("open"), `exports are ${names}`);
+  for (const specifier of [self, "../../dist/index.js"]) {
+    const required: Record<string, unknown> = require(specifier);
+    assert.deepEqual(Object.keys(required), names);
+    for (const name of names) assert.equal(required[name], imported[name], name);
+  }
+});
+
+test("require works before any import", () => {
+  const source = `process.stdout.write(typeof require(${JSON.stringify(root)} + "/dist/index.js").Engine)`;
+  assert.equal(execFileSync(process.execPath, ["--eval", source], { encoding: "utf8" }), "function");
+});
+
+test("importing doesn't load koffi", () => {
+  const loaded = `(readFileSync("/proc/self/maps", "utf8").includes("koffi.node") ? "loaded" : "not loaded")`;
+  const source = (specifier: string): string =>
+    `import { readFileSync } from "node:fs"; await import("${specifier}"); process.stdout.write(${loaded})`;
+  assert.equal(run(source("pinless")), "not loaded");
+  assert.equal(run(source("koffi")), "loaded"); // or the line above would say nothing
+});
+
+test("the files that package.json names are there", () => {
+  const manifest = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
+  for (const { types, import: module, default: other } of [".", "./portable"].map((name) => manifest.exports[name]))
+    for (const file of [types, module, other]) accessSync(path.join(root, file));
+});
+
+const ROOT = path.resolve(root, "../..");
+const COMMANDS = { pinless: "cli", "pinless-lab": "lab" };
+
+for (const [name, folder] of Object.entries(COMMANDS))
+  test(`at the root of the clone npx finds ${name}`, () => {
+    const { version } = JSON.parse(readFileSync(path.join(ROOT, "packages", folder, "package.json"), "utf8"));
+    const said = execFileSync("npx", ["--no-install", name, "--version"], { cwd: ROOT, encoding: "utf8" });
+    assert.equal(said, `${version}\n`);
+    const command = path.join(ROOT, "packages", folder, "dist/main.js");
+    accessSync(command, constants.X_OK);
+    assert.match(readFileSync(command, "utf8"), /^#!\/usr\/bin\/env node\n/);
+  });
+
+test("what is packed is built and has its sources; tests and what they need aren't in it", () => {
+  const has = {
+    pinless: ["dist/index.js", "dist/index.d.ts", "dist/events/monitor-thread.js", "src/index.ts"],
+    cli: ["dist/main.js", "dist/command/index.d.ts"],
+    lab: ["dist/main.js", "scenarios/unmap.yaml", "plans/one-machine.json"],
+  };
+  for (const [folder, wanted] of Object.entries(has)) {
+    const directory = path.join(ROOT, "packages", folder);
+    const args = ["pack", "--dry-run", "--json", "--ignore-scripts"];
+    const [packed] = JSON.parse(execFileSync("npm", args, { cwd: directory, encoding: "utf8" }));
+    const names: string[] = packed.files.map((file: { path: string }) => file.path);
+    for (const name of wanted) assert.ok(names.includes(name), `${folder}: ${name}`);
+    assert.deepEqual(
+      names.filter((name) => /(^|\/)(scripts|node_modules|test|dist-test|mutants)\/|tsbuildinfo/.test(name)),
+      [],
+    );
+  }
+});
+
+test("npm install --omit=dev in a clone is no failure: it says how dist/ is made", (t) => {
+  const clone = scratchDirectory(t);
+  for (const name of ["package.json", "scripts"])
+    cpSync(path.join(ROOT, name), path.join(clone, name), { recursive: true });
+  const { status, stderr } = spawnSync("npm", ["run", "prepare"], { cwd: clone, encoding: "utf8" });
+  assert.equal(status, 0, stderr);
+  assert.match(stderr, /there's no typescript here .*; npm run build makes dist/);
+});
