@@ -7,6 +7,7 @@ import type { ForeignCalls } from "../protocol/foreign-calls.js";
 /** When the monitor ends it lets everybody go who waits for it; their discards are done by then. Seen: 5 ms at worst. */
 const AFTER_LOSS_MS = 50;
 const STARTED_AGAIN = "the monitor thread ended and was started again";
+const NOT_FOLLOWED = "the monitor thread ended: what other code does to an arena's memory isn't followed";
 
 export interface LossesParts {
   readonly calls: ForeignCalls;
@@ -27,7 +28,7 @@ export class Losses {
 
   /** All is announced until those whom its end has let go have left their calls, and others are followed again or can't be. */
   readonly ended: MonitorEnded = (whenAgain) => {
-    const { calls, loop, degraded } = this.#parts;
+    const { calls, loop } = this.#parts;
     const count = ++this.#count;
     calls.ended();
     let awaited = 2;
@@ -40,18 +41,28 @@ export class Losses {
     });
     whenAgain((why) => {
       if (why === "") this.#startedAgain();
-      else
-        note(degraded, `the monitor thread ended: what other code does to an arena's memory isn't followed (${why})`);
+      else this.#say(NOT_FOLLOWED, ` (${why})`);
       one();
     });
   };
 
-  /** In one sentence, however often. */
+  /** In one sentence, however often; and what isn't followed was so until now only. */
   #startedAgain(): void {
-    const { degraded } = this.#parts;
     const times = ++this.#timesAgain === 1 ? "once" : `${this.#timesAgain} times`;
-    const at = degraded.findIndex((sentence) => sentence.startsWith(STARTED_AGAIN));
-    degraded[at < 0 ? degraded.length : at] = `${STARTED_AGAIN}, ${times}: I/O waited for that`;
+    this.#forget(NOT_FOLLOWED);
+    this.#say(STARTED_AGAIN, `, ${times}: I/O waited for that`);
+  }
+
+  /** In the place of what was said before of the same. */
+  #say(what: string, rest: string): void {
+    this.#forget(what);
+    this.#parts.degraded.push(what + rest);
+  }
+
+  #forget(what: string): void {
+    const { degraded } = this.#parts;
+    const at = degraded.findIndex((sentence) => sentence.startsWith(what));
+    if (at >= 0) degraded.splice(at, 1);
   }
 }
 
