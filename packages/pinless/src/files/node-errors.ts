@@ -2,7 +2,7 @@
 
 import { inspect } from "node:util";
 
-export const NODE_MAJOR = Number.parseInt(process.versions.node, 10);
+export const [NODE_MAJOR = 0, NODE_MINOR = 0] = process.versions.node.split(".").map(Number);
 
 export function codedError<E extends Error>(error: E, code: string): E {
   return Object.assign(error, { code });

@@ -1,11 +1,14 @@
-/** readableWebStream, as FileHandle's of the Node that runs: until 24 a stream of ArrayBuffers or, by `type: "bytes"`, a byte stream; then always the latter. */
+/**
+ * readableWebStream, as FileHandle's of the Node that runs: first a stream of ArrayBuffers or, by `type: "bytes"`, a byte
+ * stream; from 22.17 and 24 on always the latter.
+ */
 
 import {
   type ReadableByteStreamController,
   ReadableStream,
   type ReadableStreamDefaultController,
 } from "node:stream/web";
-import { invalidState, invalidType, NODE_MAJOR } from "./node-errors.js";
+import { invalidState, invalidType, NODE_MAJOR, NODE_MINOR } from "./node-errors.js";
 import type { Streamable } from "./streams.js";
 
 export interface WebStreamOptions {
@@ -16,7 +19,7 @@ export interface WebStreamOptions {
 }
 
 const CHUNK_BYTES = 64 * 1024;
-const ALWAYS_BYTES = NODE_MAJOR >= 24;
+const ALWAYS_BYTES = NODE_MAJOR >= 24 || (NODE_MAJOR === 22 && NODE_MINOR >= 17);
 
 export function webStream(
   file: Streamable,
