@@ -14,6 +14,7 @@ import { DescriptorHandle } from "./descriptor-handle.js";
 import { directWay } from "./direct-alignment.js";
 import { traitsOf } from "./file-traits-of.js";
 import { faccessat, fcntl } from "./libc.js";
+import { loop } from "./loop.js";
 import { close, fstatSync, open, openHandle, openSync } from "./originals.js";
 
 export async function openFile(path: FilePath, flags: string | number = "r", mode?: number): Promise<OpenedFile> {
@@ -45,7 +46,9 @@ export async function openFile(path: FilePath, flags: string | number = "r", mod
         return directFd;
       },
       closeDirect: () => closeDirect(directFd),
-      dropped: (closed) => warnOfDropped(handle.fd, closed),
+      dropped: isError
+        ? (closed) => throwForDropped(isDescriptor ? `${handle.fd}` : `${handle.fd} (${path})`, closed)
+        : (closed) => warnOfDropped(handle.fd, closed),
     };
   } catch (error) {
     await handle.close();
@@ -53,9 +56,25 @@ export async function openFile(path: FilePath, flags: string | number = "r", mod
   }
 }
 
+/** From Node 25 on, a FileHandle that was never closed is an error once it's collected as garbage. */
+const isError = Number.parseInt(process.versions.node, 10) >= 25;
+
+/** Throws to the process what Node throws for a FileHandle. */
+function throwForDropped(descriptor: string, closed: Promise<void>): void {
+  const error = new Error(
+    `A File was closed on garbage collection, which is an error from Node 25 on: close it by file.close(). Its descriptor was ${descriptor}`,
+  );
+  const thrown = Object.assign(error, { code: "ERR_INVALID_STATE" });
+  closed
+    .catch((cause) => {
+      error.cause = cause;
+    })
+    .finally(() => loop.uncaught(thrown));
+}
+
 let deprecated = false;
 
-/** What Node says of a FileHandle. */
+/** Warns as Node does of a FileHandle. */
 function warnOfDropped(fd: number, closed: Promise<void>): void {
   process.emitWarning(`Closing file descriptor ${fd} on garbage collection`);
   closed.catch((error) => process.emitWarning(`Closing file descriptor ${fd} on garbage collection failed: ${error}`));

@@ -6,6 +6,7 @@ import { open as openByNode } from "node:fs/promises";
 import path from "node:path";
 import { after, test } from "node:test";
 import { Engine } from "../../dist/index.js";
+import { closeNodeHandle } from "../support/node-handle.js";
 import { scratchDirectory } from "../support/undo.js";
 
 const engine = await Engine.open({ depth: 8 });
@@ -187,12 +188,7 @@ for (const method of METHODS) {
           const handle: Handle = await (by === "node" ? openByNode(file, "r+") : engine.openFile(file, "r+"));
           if (closed) await handle.close();
           outcomes.push(await outcome(handle, method, call, file));
-          // What a FileHandle whose stream was refused answers isn't meant, nor when: half of that stream listens.
-          if (by === "pinless") await handle.close();
-          else
-            await Promise.race([Promise.resolve().then(() => handle.close()), new Promise(setImmediate)]).catch(
-              () => {},
-            );
+          await (by === "pinless" ? handle.close() : closeNodeHandle(handle));
         }
         const [byNode, byPinless] = outcomes.map((each) =>
           JSON.stringify(each, (_, v) => (typeof v === "bigint" ? `${v}n` : v)),
