@@ -1,6 +1,7 @@
 /** What is missing for a moment only: the same call may succeed later. What to change so that it isn't. */
 
 import { constants } from "node:os";
+import { getSystemErrorMap } from "node:util";
 import type { SystemError } from "../errors.js";
 
 const REMEDIES: Readonly<Record<string, string>> = {
@@ -11,14 +12,20 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ENOMEM:
     "there is no memory, or no address space left: raise the memory cgroup's limit, or RLIMIT_AS (ulimit -v), or close arenas",
 };
-const CODE = new RegExp(`\\b(?:${Object.keys(REMEDIES).join("|")})\\b`);
+const LACKS = Object.keys(REMEDIES).map((name) => {
+  const errno = -constants.errno[name as "EMFILE"];
+  // In the C library's words, ENFILE is EMFILE "in system".
+  return { name, errno, said: new RegExp(`\\b${name}\\b|${getSystemErrorMap().get(errno)?.[1]}(?! in)`, "i") };
+});
+/** Errors of Node's that have the kernel's in their message only, by its name or in words. */
+const HIDING = /^ERR_(WORKER|DLOPEN_FAILED$|INVALID_PACKAGE_CONFIG$)/;
 
-/** The name of what is missing; null where it's something else that's wrong. Node hides some in messages (ERR_WORKER_INIT_FAILED). */
+/** The name of what is missing; null where it's something else that's wrong. */
 export function lackOf(error: unknown): string | null {
   const { code = "", message = "", errno = 0 } = error as { code?: string; message?: string; errno?: number };
   if (code in REMEDIES) return code;
-  if (code === "") return Object.keys(REMEDIES).find((name) => constants.errno[name as "EMFILE"] === -errno) ?? null;
-  return code.startsWith("ERR_WORKER") || code === "ERR_DLOPEN_FAILED" ? (CODE.exec(message)?.[0] ?? null) : null;
+  if (code === "") return LACKS.find((lack) => lack.errno === errno)?.name ?? null;
+  return HIDING.test(code) ? (LACKS.find(({ said }) => said.test(message))?.name ?? null) : null;
 }
 
 /** Says what couldn't be done, and what to change. */
