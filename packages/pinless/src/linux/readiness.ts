@@ -11,6 +11,7 @@ import { AioContext } from "./aio-context.js";
 import { EventWake } from "./event-wake.js";
 import { close, closeAtTeardown, EPOLL_EVENT_BYTES, epollControl, epollCreate, epollWait } from "./libc.js";
 import { setImmediate } from "./originals.js";
+import { whyNoSocket } from "./runtime.js";
 import { Wake } from "./wake.js";
 
 /** A worker that waits can't be terminated meanwhile. */
@@ -19,15 +20,8 @@ const SLICE_MS = 10;
 /** Has `readable` called once, now or later. */
 export type Arm = () => void;
 
-/** How it's done; for tests also a choice. */
-export type ReadinessBy = "io_uring" | "aio" | "slices";
-
 /** An `Arm` for the descriptor; or -errno. */
-export function openReadiness(
-  fd: number,
-  readable: () => void,
-  ways: readonly ReadinessBy[] = ["io_uring", "aio", "slices"],
-): Arm | number {
+export function openReadiness(fd: number, readable: () => void): Arm | number {
   const epoll = epollCreate(EPOLL.EPOLL_CLOEXEC);
   if (epoll < 0) return epoll;
   const event = new Uint8Array(EPOLL_EVENT_BYTES);
@@ -38,9 +32,9 @@ export function openReadiness(
     return added;
   }
   closeAtTeardown(epoll);
-  for (const way of ways) {
-    const arm =
-      way === "io_uring" ? byRing(epoll, readable) : way === "aio" ? byAio(epoll, readable) : bySlices(epoll, readable);
+  // Both wake by a socket.
+  for (const open of whyNoSocket() === null ? [byRing, byAio] : []) {
+    const arm = open(epoll, readable);
     if (arm !== null) return arm;
   }
   return bySlices(epoll, readable);

@@ -4,6 +4,7 @@ import { ERRNO } from "../abi/numbers.js";
 import type { MonitorEnded, StartedScheme } from "../host.js";
 import { monotonicMs } from "../linux/monotonic-clock.js";
 import { explainNoAio, explainNoRing, throwIfNoDescriptor } from "../linux/probe.js";
+import { whyNoSocket } from "../linux/runtime.js";
 import type { EngineSettings } from "../options.js";
 import type { SchemeName, Watchdog } from "../ports.js";
 import { Aio } from "./aio/aio-scheme.js";
@@ -22,6 +23,8 @@ export function startScheme(
   bufferSlots: number,
   openWatchdog: OpenWatchdog,
 ): StartedScheme | string {
+  const noSocket = name === "direct" ? null : whyNoSocket();
+  if (noSocket !== null) return `${name} can't be used: ${noSocket}.`;
   switch (name) {
     case "io_uring":
       return startIoUring(settings, bufferSlots, openWatchdog);

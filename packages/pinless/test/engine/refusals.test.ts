@@ -180,7 +180,21 @@ test("Engine.open under Node's permission model says which option allows add-ons
   const said = await opening(node);
   assert.equal(said.code, "ERR_PINLESS_UNSUPPORTED");
   assert.match(said.message!, /--allow-addons/);
-  assert.equal((await opening([...node, "--allow-addons", "--allow-fs-write=*"])).scheme, "io_uring");
+  const allowed = [...node, "--allow-addons", "--allow-fs-write=*"];
+  const { scheme, degraded } = await opening(allowed);
+  if (NODE_MAJOR < 25) {
+    assert.equal(scheme, "io_uring");
+    return;
+  }
+  // From 25 on it also rules over sockets.
+  assert.equal(scheme, "direct");
+  assert.match(degraded!.join("\n"), /--allow-net/);
+  for (const scheme of ["io_uring", "aio"] as const) {
+    const named = await opening(allowed, { scheme });
+    assert.equal(named.code, "ERR_PINLESS_UNSUPPORTED");
+    assert.match(named.message!, new RegExp(`${scheme}.*--allow-net`));
+  }
+  assert.equal((await opening([...allowed, "--allow-net"])).scheme, "io_uring");
 });
 
 test("Engine under --jitless, which has no WebAssembly, says so", async () => {
