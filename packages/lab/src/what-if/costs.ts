@@ -47,7 +47,6 @@ export const COSTS = {
   populateHugePage: cost(0.4, "measured: 0.4 µs for 2 MiB"),
   /** A page that isn't there: allocated, charged, zeroed, mapped. */
   freshPage: cost(1.33, "measured: MADV_POPULATE_WRITE of 256 MiB that were discarded"),
-  freshHugePage: cost(200, "measured: first touch of a huge page, 180–390 µs"),
   copyPage: cost(0.25, "measured: memcpy of 4 KiB pages that aren't in the cache"),
   zapPage: cost(0.25, "measured: MADV_DONTNEED of 256 MiB of 4 KiB pages"),
 

@@ -109,11 +109,6 @@ export class AioContext {
     return 0;
   }
 
-  /** Whether completions are read without a system call. */
-  get hasRing(): boolean {
-    return this.#scratch === null;
-  }
-
   /** The first word of a slot's request in `iocbs`; it goes with the next `submit`. */
   next(slot: number): number {
     const address = this.#address + slot * IOCB.size;

@@ -25,7 +25,6 @@ export interface RingOptions {
 
 export class Ring {
   readonly fd: number;
-  readonly features: number;
   readonly sqEntries: number;
   /** Whether the queues are in memory of this process: then whoever closes the descriptor ends the ring. */
   readonly inOwnMemory: boolean;
@@ -56,7 +55,6 @@ export class Ring {
   ) {
     this.fd = fd;
     this.inOwnMemory = unmap === null;
-    this.features = params[PARAMS.fields.features / 4]!;
     const sq = (field: keyof typeof SQ_OFFSETS.fields): number =>
       params[(PARAMS.fields.sq_off + SQ_OFFSETS.fields[field]) / 4]! / 4;
     const cq = (field: keyof typeof CQ_OFFSETS.fields): number =>

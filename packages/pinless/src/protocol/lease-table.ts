@@ -143,10 +143,6 @@ export class LeaseTable {
     return this.words[HEADER_WORDS + slot * SLOT_WORDS + LAST_USE_MS]!;
   }
 
-  takenAtMs(slot: number): number {
-    return this.words[HEADER_WORDS + slot * SLOT_WORDS + TAKEN_AT_MS]!;
-  }
-
   /** Whether one more lease of this size fits the budget and the cap on segments. */
   fits(bytes: number, segments: number): boolean {
     return (
