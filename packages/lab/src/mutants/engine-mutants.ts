@@ -32,11 +32,11 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     shows: "pairs",
   },
   {
-    name: "no-odd-sequence",
-    leavesOut: "the sequence is odd while an invalidation is in progress",
+    name: "no-mark-of-its-turn",
+    leavesOut: "a chunk is marked while an invalidation is in progress on it",
     file: GATE,
-    from: "const sequence = table.add(chunk, SEQUENCE, 1);",
-    to: "const sequence = table.add(chunk, SEQUENCE, 2);",
+    from: "table.setBits(chunk, INVALIDATED | bits);",
+    to: "table.setBits(chunk, bits);",
     shows: "pairs",
   },
   {

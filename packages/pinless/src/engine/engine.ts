@@ -430,9 +430,8 @@ export class PortableEngine {
   }
 
   #adopt(segment: Segment, leased: boolean): void {
-    segment.index = this.#dispatcher.gate.addTable(segment.table);
     // Memory that waits for a pipe may do so for ever: a lease on it would pin it for as long. A mapped file can't be registered at all.
-    if (!leased) this.#dispatcher.gate.unsettle(segment.range);
+    segment.index = this.#dispatcher.gate.addTable(segment.table, { leasable: leased });
     noteSegment(segment);
     this.#byTable[segment.index] = segment;
     if (this.pin === "lifetime" && leased) this.#lifetime.register(segment);
@@ -465,7 +464,6 @@ export class PortableEngine {
 
   #abandon(segment: Segment): void {
     this.#lifetime.unregister(segment);
-    if (segment.copier !== null) this.#dispatcher.gate.settle(segment.range);
     this.#dispatcher.gate.removeTable(segment.index);
     this.#byTable[segment.index] = undefined;
     // The buffer stays known, as closed memory: I/O on its views fails with EFAULT instead of being copied to nowhere.

@@ -7,32 +7,31 @@ import { invariant } from "./assert.js";
 import { alignDown, alignUp, isPowerOfTwo, overlaps, type Range } from "./ranges/ranges.js";
 
 /** Words of a chunk. */
-export const SEQUENCE = 0;
 /** Requests in flight, by what the device does with the memory; and the LOOK bit. */
-export const DEVICE_WRITES = 1;
-export const DEVICE_READS = 2;
-export const GATE = 3;
-export const HELD = 4;
+export const DEVICE_WRITES = 0;
+export const DEVICE_READS = 1;
+export const GATE = 2;
+export const HELD = 3;
 /** The lease's slot + 1; 0: none; REVALIDATE: none since an invalidation dropped it. */
-export const LEASE = 5;
+export const LEASE = 4;
 /** When a request last used the chunk, in ms of the engine's clock; 0: never. */
-export const USED_MS = 6;
+export const USED_MS = 5;
 /** Pieces that the kernel would account a registration of this chunk in: 1 for a huge page, else its 4 KiB pages. */
-export const SEGMENTS = 7;
+export const SEGMENTS = 6;
 /**
  * Changes by other code that the monitor has announced, and those of them that are over: while they differ, the pages are about to change,
  * or may have. Two may overlap. See announcements.ts.
  */
-export const ANNOUNCED_BEGUN = 8;
-export const ANNOUNCED_ENDED = 9;
+export const ANNOUNCED_BEGUN = 7;
+export const ANNOUNCED_ENDED = 8;
 /** Of these, unmappings; and those of them that the engine's thread has heard of. */
-export const UNMAPS_BEGUN = 10;
-export const UNMAPS_HEARD = 11;
+export const UNMAPS_BEGUN = 9;
+export const UNMAPS_HEARD = 10;
 /** Pages of 4 KiB that went per-io since the chunk came into use, and when that began (see leases.ts). */
-export const MISSED = 12;
-export const MISSED_SINCE_MS = 13;
+export const MISSED = 11;
+export const MISSED_SINCE_MS = 12;
 /** Until when the chunk takes no lease, since its last one was held for `max`; 0: it may take one. */
-export const RESTS_UNTIL_MS = 14;
+export const RESTS_UNTIL_MS = 13;
 /** A cache line: what another thread writes for one chunk doesn't slow down the next. */
 export const CHUNK_WORDS = 16;
 
@@ -46,19 +45,22 @@ export const DRAINING = 8;
 export const UNMAPPED = 16;
 /** All of the chunk. */
 export const READ_ONLY = 32;
-/** The pages are about to change, or may have: no lease. */
-export const UNSETTLED = 64;
+/** Memory of a segment that takes no lease for as long as it exists. */
+export const UNLEASABLE = 64;
 export const REFUSED = 128;
 /** A part of the chunk: it can't be registered as a whole, and the kernel says of each page what it is. */
 export const PARTLY_READ_ONLY = 256;
 /** A part of it was unmapped by other code: `isGone` says which. */
 export const UNMAPPED_PART = 512;
+/** An invalidation is in progress, whatever it concerns: there is never a second one on the chunk. */
+export const INVALIDATED = 1024;
 
-export const IN_PROGRESS = EXCLUDES_DEVICE_WRITES | EXCLUDES_DEVICE_READS | AWAITS_LEASE | DRAINING;
+/** What lasts as long as the invalidation in progress. */
+export const IN_PROGRESS = INVALIDATED | EXCLUDES_DEVICE_WRITES | EXCLUDES_DEVICE_READS | AWAITS_LEASE | DRAINING;
 /** With any of these no registration is used, not even one for life: through it a device would write what is read-only. */
 export const PROTECTED = READ_ONLY | PARTLY_READ_ONLY;
 /** With any of these a chunk takes no lease. */
-export const NO_LEASE = UNMAPPED | PROTECTED | UNSETTLED | REFUSED | UNMAPPED_PART;
+export const NO_LEASE = UNMAPPED | PROTECTED | UNLEASABLE | REFUSED | UNMAPPED_PART;
 
 /** In the LEASE word. */
 export const REVALIDATE = -1;
@@ -162,16 +164,6 @@ export class ChunkTable {
     if (left !== 0) return;
     Atomics.and(this.words, at + DEVICE_WRITES, ~LOOK);
     Atomics.and(this.words, at + DEVICE_READS, ~LOOK);
-  }
-
-  /** The sequence to remember at submission. Odd: an invalidation is in progress. */
-  readBegin(chunk: number): number {
-    return Atomics.load(this.words, chunk * CHUNK_WORDS + SEQUENCE);
-  }
-
-  /** Whether an invalidation began since `readBegin` gave `sequence`, or was in progress then. */
-  readRetry(chunk: number, sequence: number): boolean {
-    return (sequence & 1) === 1 || Atomics.load(this.words, chunk * CHUNK_WORDS + SEQUENCE) !== sequence;
   }
 
   /**

@@ -18,6 +18,7 @@ import {
   GATE,
   HELD as HELD_COUNT,
   IN_PROGRESS,
+  INVALIDATED,
   LEASE,
   LOOK,
   NO_LEASE,
@@ -26,10 +27,9 @@ import {
   READ_ONLY,
   REFUSED,
   REVALIDATE,
-  SEQUENCE,
+  UNLEASABLE,
   UNMAPPED,
   UNMAPPED_PART,
-  UNSETTLED,
   USED_MS,
 } from "./chunk-table.js";
 import { CONCERNS, type MmuEvent } from "./events.js";
@@ -38,12 +38,11 @@ import { areUnmapsHeard, isBeingRead, isReading, isSettled } from "./monitor/def
 import type { Invalidation, MmuNotifier, Protection, Subscriber, Subscription } from "./notifier.js";
 import type { Parked } from "./parked-requests.js";
 import { RangeSet } from "./ranges/range-set.js";
-import { contains, intersect, overlaps, type Range } from "./ranges/ranges.js";
+import { contains, intersect, type Range } from "./ranges/ranges.js";
 import {
   ACCEPTED,
   ANNOUNCED as REQUEST_ANNOUNCED,
   LEASE as REQUEST_LEASE,
-  SEQUENCE as REQUEST_SEQUENCE,
   REQUEST_SHIFT,
   type RequestTable,
   STATE,
@@ -80,7 +79,6 @@ export class Gate implements Subscriber {
   /** The monitor's word (announcements.ts). */
   readonly #reading: Int32Array;
   readonly #held: Parked[] = [];
-  readonly #unsettled: Range[] = [];
   /** What of the segments is read-only, to the page: the chunks' flags are made of it. Nobody else changes it. */
   readonly readOnly = new RangeSet();
   /** Requests, and copies, that were ever held. */
@@ -107,13 +105,14 @@ export class Gate implements Subscriber {
     return this.#held;
   }
 
-  /** Watches a segment; returns the number that requests name it by. */
-  addTable(table: ChunkTable): number {
+  /** Watches a segment; returns the number that requests name it by. `leasable` false: its memory never takes a lease. */
+  addTable(table: ChunkTable, { leasable = true } = {}): number {
     const unused = this.#subscriptions.indexOf(undefined);
     const index = unused >= 0 ? unused : this.#tables.length;
     this.#tables[index] = table;
     this.#subscriptions[index] = this.#notifier.insert(table.range, this, table.chunkBytes);
-    // An invalidation in progress holds for what comes to its range meanwhile: its end finds these chunks odd, like all others.
+    if (!leasable) for (let c = 0; c < table.chunks; c++) table.setBits(c, UNLEASABLE);
+    // An invalidation in progress holds for what comes to its range meanwhile: its end finds these chunks marked, like all others.
     for (const { range, event } of this.#notifier.on(table.range)) {
       const { first, last } = table.chunksOf(range)!;
       for (let c = first; c <= last; c++) this.#shut(table, c, gateBits(event));
@@ -136,7 +135,7 @@ export class Gate implements Subscriber {
   admit(slot: number, place: RequestPlace, write: boolean, nowMs: number): Verdict {
     const { words, firstAt: at } = place;
     if (at !== place.lastAt) return this.#admitSpan(slot, place, write);
-    // Counted in before looking: whoever makes the chunk odd on another thread either sees this count or is seen here.
+    // Counted in before looking: whoever shuts the chunk on another thread either sees this count or is seen here.
     const look = (Atomics.add(words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1) & LOOK) !== 0;
     const gate = look ? Atomics.load(words, at + GATE) : 0;
     const verdict = look ? this.#verdictOn(place, gate, write) : GO;
@@ -153,7 +152,6 @@ export class Gate implements Subscriber {
     const requests = this.#requests.words;
     const request = slot << REQUEST_SHIFT;
     requests[request + STATE] = SUBMITTED;
-    requests[request + REQUEST_SEQUENCE] = words[at + SEQUENCE]!;
     requests[request + REQUEST_ANNOUNCED] = announced;
     const leases = this.#leases;
     if (leases === null || (gate & (NO_LEASE | IN_PROGRESS)) !== 0) {
@@ -182,7 +180,6 @@ export class Gate implements Subscriber {
   /** More than one chunk: counted in on each, never by a lease (a registration ends at its chunk's edge). */
   #admitSpan(slot: number, place: RequestPlace, write: boolean): Verdict {
     const { words, firstAt, lastAt } = place;
-    let sequence = 0;
     let gates = 0;
     let announced = 0;
     let settled = !isReading(this.#reading);
@@ -195,7 +192,6 @@ export class Gate implements Subscriber {
         for (let back = firstAt; back <= at; back += CHUNK_WORDS) this.#countOut(place, back, write);
         return verdict;
       }
-      sequence = (sequence + words[at + SEQUENCE]!) | 0;
       announced = (announced + words[at + ANNOUNCED_BEGUN]!) | 0;
       settled = settled && isSettled(words, at);
     }
@@ -205,7 +201,6 @@ export class Gate implements Subscriber {
     }
     const request = slot << REQUEST_SHIFT;
     this.#requests.words[request + STATE] = SUBMITTED;
-    this.#requests.words[request + REQUEST_SEQUENCE] = sequence;
     this.#requests.words[request + REQUEST_ANNOUNCED] = announced;
     this.#requests.words[request + REQUEST_LEASE] = (gates & PROTECTED) === 0 ? -1 : UNREGISTERED;
     return GO;
@@ -316,7 +311,7 @@ export class Gate implements Subscriber {
     const { range, event } = invalidation;
     const bits = gateBits(event);
     let draining = 0;
-    // Odd first, everywhere; then ask all leases to go; only then look who is still in: two passes.
+    // Shut first, everywhere; then ask all leases to go; only then look who is still in: two passes.
     this.#everyChunk(range, (table, c) => {
       this.#shut(table, c, bits);
       return true;
@@ -345,9 +340,9 @@ export class Gate implements Subscriber {
 
   /** From here on nothing begins on the chunk that the invalidation concerns. */
   #shut(table: ChunkTable, chunk: number, bits: number): void {
-    table.setBits(chunk, bits);
-    const sequence = table.add(chunk, SEQUENCE, 1);
-    if ((sequence & 1) === 0) violated("EXCLUSION", `two invalidations in progress on chunk ${chunk}`);
+    if ((table.load(chunk, GATE) & INVALIDATED) !== 0)
+      violated("EXCLUSION", `two invalidations in progress on chunk ${chunk}`);
+    table.setBits(chunk, INVALIDATED | bits);
   }
 
   resume(invalidation: Invalidation): void {
@@ -356,12 +351,11 @@ export class Gate implements Subscriber {
     const flag = flagAfter(event);
     for (const protection of invalidation.protections) this.#protect(protection);
     this.#everyChunk(range, (table, c) => {
+      if ((table.load(c, GATE) & INVALIDATED) === 0) violated("EXCLUSION", `${event} was never begun on chunk ${c}`);
       if (!isDrained(table, c, bits)) violated("EXCLUSION", `I/O or a lease on chunk ${c} at the end of ${event}`);
       table.clearBits(c, IN_PROGRESS | PROTECTED);
       const flags = flag | this.#protectionOf(table.rangeOf(c));
       if (flags !== 0) table.setBits(c, flags);
-      const sequence = table.add(c, SEQUENCE, 1);
-      if ((sequence & 1) === 1) violated("EXCLUSION", `chunk ${c} is odd after ${event}`);
       return true;
     });
     this.#releaseHeld();
@@ -392,26 +386,6 @@ export class Gate implements Subscriber {
       if (verdict === WAIT) this.#held.push(parked);
       else this.#events.released(parked);
     }
-  }
-
-  /** The kernel has announced a change that it makes later: no lease on the range until `settle` of the same range. */
-  unsettle(range: Range): void {
-    this.#unsettled.push(range);
-    this.#everyChunk(range, (table, c) => {
-      table.setBits(c, UNSETTLED);
-      return true;
-    });
-  }
-
-  settle(range: Range): void {
-    const place = this.#unsettled.findIndex((r) => r.start === range.start && r.end === range.end);
-    invariant("NO_STALE_IO", place >= 0, `${range.start}–${range.end} settles, but never was announced`);
-    this.#unsettled.splice(place, 1);
-    this.#everyChunk(range, (table, c) => {
-      // Two threads may be about to discard the same chunk.
-      if (!this.#unsettled.some((r) => overlaps(r, table.rangeOf(c)))) table.clearBits(c, UNSETTLED);
-      return true;
-    });
   }
 
   /** Notes what a memory operation found out about, or did to, the pages of a range. */

@@ -15,14 +15,12 @@ export const STATE = 0;
 /** 1: a device read (the file is written). 0: a device write. */
 export const WRITE = 1;
 export const FILE = 2;
-/** The sum of the chunks' sequences at submission. */
-export const SEQUENCE = 3;
 /** The buffer slot it went by; or -1: by no lease; or UNREGISTERED. */
-export const LEASE = 4;
+export const LEASE = 3;
 /** In the LEASE word: by no registration at all, not even one for life. */
 export const UNREGISTERED = -2;
 /** The sum of the chunks' announcements at submission. */
-export const ANNOUNCED = 5;
+export const ANNOUNCED = 4;
 export const REQUEST_SHIFT = 3;
 
 export class RequestTable {

@@ -13,9 +13,8 @@ import {
   READ_ONLY,
   REFUSED,
   SEGMENTS,
-  SEQUENCE,
+  UNLEASABLE,
   UNMAPPED,
-  UNSETTLED,
 } from "../../dist/protocol/chunk-table.js";
 
 const CHUNK = 65536;
@@ -72,7 +71,7 @@ test("ChunkTable takes over the words that another thread made, and changes none
   const range = { start: START, end: START + 2 * CHUNK };
   const first = new ChunkTable(range, CHUNK);
   first.setBits(1, UNMAPPED);
-  first.add(0, SEQUENCE, 2);
+  first.add(0, DEVICE_WRITES, 2);
   const before = first.words.slice();
   const second = new ChunkTable(range, CHUNK, first.words);
   assert.deepEqual(second.words, before);
@@ -123,20 +122,6 @@ test("ChunkTable's counters say LOOK exactly while the gate isn't 0, whatever is
   );
 });
 
-test("ChunkTable.readRetry is true once an invalidation began, and for what was read within one", () => {
-  const table = tableOf(16);
-  const quiet = table.readBegin(0);
-  assert.equal(table.readRetry(0, quiet), false);
-  table.add(0, SEQUENCE, 1);
-  const within = table.readBegin(0);
-  assert.equal(table.readRetry(0, quiet), true);
-  assert.equal(table.readRetry(0, within), true);
-  table.add(0, SEQUENCE, 1);
-  assert.equal(table.readRetry(0, quiet), true);
-  assert.equal(table.readRetry(0, within), true);
-  assert.equal(table.readRetry(0, table.readBegin(0)), false);
-});
-
 test("ChunkTable.notePages counts a huge page as one, and small ones each", () => {
   const table = tableOf(24);
   table.notePages(table.rangeOf(0), () => true);
@@ -171,5 +156,5 @@ test("ChunkTable.notePages keeps what it knows of the rest of a chunk of several
 
 test("ChunkTable's bits of an invalidation in progress and those that forbid a lease are disjoint", () => {
   assert.equal(IN_PROGRESS & NO_LEASE, 0);
-  for (const bit of [UNMAPPED, READ_ONLY, UNSETTLED, REFUSED]) assert.notEqual(NO_LEASE & bit, 0);
+  for (const bit of [UNMAPPED, READ_ONLY, UNLEASABLE, REFUSED]) assert.notEqual(NO_LEASE & bit, 0);
 });

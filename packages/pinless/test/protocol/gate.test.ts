@@ -8,8 +8,8 @@ import {
   DEVICE_WRITES,
   GATE,
   HELD,
+  INVALIDATED,
   SEGMENTS,
-  SEQUENCE,
 } from "../../dist/protocol/chunk-table.js";
 import { MMU_EVENTS } from "../../dist/protocol/events.js";
 import { claim, returned } from "../../dist/protocol/lease-table.js";
@@ -29,15 +29,20 @@ function words(table: ChunkTable, word: number): number[] {
   return Array.from({ length: table.chunks }, (_, c) => table.load(c, word));
 }
 
-test("Gate makes the chunks of an invalidation odd from its turn to its end, and no others", () => {
+/** 1 for each chunk that is marked by an invalidation in progress. */
+function marked(table: ChunkTable): number[] {
+  return words(table, GATE).map((gate) => ((gate & INVALIDATED) === 0 ? 0 : 1));
+}
+
+test("Gate marks the chunks of an invalidation from its turn to its end, and no others", () => {
   const plain = new Plain();
   const clear = plain.start("CLEAR", 1, 2);
   const waiting = plain.start("CLEAR", 2, 2);
-  assert.deepEqual(words(plain.table, SEQUENCE), [0, 1, 1, 0]);
+  assert.deepEqual(marked(plain.table), [0, 1, 1, 0]);
   plain.end(clear);
-  assert.deepEqual(words(plain.table, SEQUENCE), [0, 2, 3, 1]);
+  assert.deepEqual(marked(plain.table), [0, 0, 1, 1]);
   plain.end(waiting);
-  assert.deepEqual(words(plain.table, SEQUENCE), [0, 2, 4, 2]);
+  assert.deepEqual(marked(plain.table), [0, 0, 0, 0]);
 });
 
 test("Gate leaves no trace of a request that it kept out of a span's later chunk", () => {
@@ -128,9 +133,9 @@ test("an invalidation across two arenas concerns both, and is one", () => {
   const { table } = second(plain);
   const clear = plain.start("CLEAR", 3, 2);
   assert.equal(clear.state, "begun");
-  assert.deepEqual([...words(plain.table, SEQUENCE), ...words(table, SEQUENCE)], [0, 0, 0, 1, 1, 0]);
+  assert.deepEqual([...marked(plain.table), ...marked(table)], [0, 0, 0, 1, 1, 0]);
   plain.end(clear);
-  assert.deepEqual([...words(plain.table, SEQUENCE), ...words(table, SEQUENCE)], [0, 0, 0, 2, 2, 0]);
+  assert.deepEqual([...marked(plain.table), ...marked(table)], [0, 0, 0, 0, 0, 0]);
 });
 
 test("Gate.addTable puts a new arena under the invalidation in progress on its addresses", () => {
@@ -138,9 +143,9 @@ test("Gate.addTable puts a new arena under the invalidation in progress on its a
     const plain = new Plain();
     const clear = plain.start(event, 3, 2);
     const { table } = second(plain);
-    assert.deepEqual(words(table, SEQUENCE), [1, 0]);
+    assert.deepEqual(marked(table), [1, 0]);
     plain.end(clear);
-    assert.deepEqual(words(table, SEQUENCE), [2, 0]);
+    assert.deepEqual(marked(table), [0, 0]);
   }
 });
 
@@ -149,10 +154,10 @@ test("Gate.removeTable forgets an arena; its number is used again", () => {
   const first = second(plain);
   plain.dispatcher.gate.removeTable(first.index);
   const clear = plain.start("CLEAR", 4);
-  assert.deepEqual(words(first.table, SEQUENCE), [0, 0]);
+  assert.deepEqual(marked(first.table), [0, 0]);
   const next = second(plain);
   assert.equal(next.index, first.index);
-  assert.deepEqual(words(next.table, SEQUENCE), [1, 0]);
+  assert.deepEqual(marked(next.table), [1, 0]);
   plain.end(clear);
   plain.dispatcher.gate.removeTable(next.index);
 });
@@ -170,37 +175,29 @@ test("I/O on what was unmapped fails at once, also while another invalidation is
   assert.equal(request.errno, -EFAULT);
 });
 
-test("Gate.unsettle keeps leases away until settle, and what is held in them isn't used (NO_STALE_IO)", () => {
+test("Gate.addTable with leasable false: its requests go per-io for good, whatever happens to its memory", () => {
   const plain = new Plain();
-  plain.lease(0);
-  const range = { start: START, end: START + 1 };
-  plain.dispatcher.gate.unsettle(range);
-  assert.deepEqual([plain.where(plain.write(0)), plain.where(plain.write(0))], ["per-io", "per-io"]);
-  plain.write(1);
-  assert.equal(plain.where(plain.write(1)), "leased", "beside it");
-  plain.dispatcher.gate.settle(range);
-  assert.equal(plain.where(plain.write(0)), "leased");
+  const { range } = plain.table;
+  plain.dispatcher.gate.removeTable(plain.index);
+  const table = new ChunkTable(range, CHUNK);
+  assert.equal(plain.dispatcher.gate.addTable(table, { leasable: false }), plain.index);
+  const place = { ...plain.place(0), words: table.words };
+  const write = (): boolean => {
+    plain.dispatcher.accept(false, 0, plain.owner, true, place, 0, () => {});
+    const leased = plain.kernel.issues.some(({ intended }) => intended !== null);
+    plain.complete();
+    return leased;
+  };
+  assert.deepEqual([write(), write()], [false, false]);
+  plain.end(plain.start("CLEAR", 0));
+  assert.deepEqual([write(), write()], [false, false], "after an invalidation");
 });
 
-test("Gate.settle leaves a chunk unsettled that another announcement is about", () => {
+test("Gate.resume of a chunk that no invalidation has marked is a bug (EXCLUSION)", () => {
   const plain = new Plain();
-  const { gate } = plain.dispatcher;
-  const [left, right] = [
-    { start: START, end: START + CHUNK + 1 },
-    { start: START + CHUNK + 4096, end: START + 2 * CHUNK },
-  ];
-  plain.lease(0);
-  plain.lease(1);
-  for (const range of [left, right, right]) gate.unsettle(range);
-  for (const [range, expected] of [
-    [left, ["leased", "per-io"]],
-    [right, ["leased", "per-io"]],
-    [right, ["leased", "leased"]],
-  ] as const) {
-    gate.settle(range);
-    assert.deepEqual([plain.where(plain.write(0)), plain.where(plain.write(1))], expected);
-  }
-  assert.throws(() => gate.settle(left), { invariant: "NO_STALE_IO" });
+  const clear = plain.start("CLEAR", 0);
+  plain.table.clearBits(0, INVALIDATED);
+  assert.throws(() => plain.end(clear), { invariant: "EXCLUSION" });
 });
 
 const PAGE = 4096;

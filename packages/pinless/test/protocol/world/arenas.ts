@@ -2,7 +2,9 @@
 
 import type { RequestPlace } from "../../../dist/ports.js";
 import { CHUNK_WORDS, ChunkTable } from "../../../dist/protocol/chunk-table.js";
+import type { ForeignCalls } from "../../../dist/protocol/foreign-calls.js";
 import type { Gate } from "../../../dist/protocol/gate.js";
+import type { Range } from "../../../dist/protocol/ranges/ranges.js";
 import { CHUNK, PAGE } from "./kernel.js";
 import type { Where } from "./operations.js";
 import { chunkOf, type RefChunk, type Reference } from "./reference.js";
@@ -10,6 +12,12 @@ import { chunkOf, type RefChunk, type Reference } from "./reference.js";
 const FIRST_CHUNK = 0x7f00_0000;
 const CHUNKS_A_PLACE = 3;
 const PLACES = 3;
+
+/** Chunks, by their numbers. */
+export interface Chunks {
+  readonly first: number;
+  readonly last: number;
+}
 
 export interface Arena {
   readonly table: ChunkTable;
@@ -20,10 +28,12 @@ export interface Arena {
 export class Arenas {
   readonly all: (Arena | null)[] = new Array(PLACES).fill(null);
   readonly #gate: Gate;
+  readonly #calls: ForeignCalls;
   readonly #reference: Reference;
 
-  constructor(gate: Gate, reference: Reference) {
+  constructor(gate: Gate, calls: ForeignCalls, reference: Reference) {
     this.#gate = gate;
+    this.#calls = calls;
     this.#reference = reference;
   }
 
@@ -37,12 +47,14 @@ export class Arenas {
       this.#reference.addChunk(first + c, end - start);
     }
     this.all[place] = { table, index: this.#gate.addTable(table), closing: false };
+    this.#calls.follow(table);
   }
 
   remove(arena: Arena): void {
     this.all[this.all.indexOf(arena)] = null;
     const first = chunkOf(arena.table.range.start);
     for (let c = 0; c < arena.table.chunks; c++) this.#reference.chunks.delete(first + c);
+    this.#calls.unfollow(arena.table);
     this.#gate.removeTable(arena.index);
   }
 
@@ -77,6 +89,16 @@ export class Arenas {
       firstAt: table.chunkAt(address) * CHUNK_WORDS,
       lastAt: table.chunkAt(address + bytes - 1) * CHUNK_WORDS,
     };
+  }
+
+  /** What of a range is in arenas: a part for each of them, in the order of their addresses. */
+  partsOf({ start, end }: Range): Chunks[] {
+    return this.all.flatMap((arena) => {
+      const chunks = arena?.table.chunksOf({ start, end }) ?? null;
+      if (arena === null || chunks === null) return [];
+      const first = chunkOf(arena.table.range.start);
+      return [{ first: first + chunks.first, last: first + chunks.last }];
+    });
   }
 
   chunksOf(first: number, last: number): RefChunk[] {

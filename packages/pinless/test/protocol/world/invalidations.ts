@@ -1,20 +1,23 @@
 // Those who change memory: by the notifier, or from outside, with no more than an announcement.
 import assert from "node:assert/strict";
 import type { MmuEvent } from "../../../dist/protocol/events.js";
-import type { Gate } from "../../../dist/protocol/gate.js";
+import type { ForeignCalls } from "../../../dist/protocol/foreign-calls.js";
 import type { Invalidation, MmuNotifier, Protection, Subscriber } from "../../../dist/protocol/notifier.js";
 import type { Range } from "../../../dist/protocol/ranges/ranges.js";
-import type { Arenas } from "./arenas.js";
+import type { Arenas, Chunks } from "./arenas.js";
 import type { Judge } from "./judge.js";
 import { CHUNK, type Kernel, PAGE } from "./kernel.js";
 import type { Change } from "./operations.js";
 import { chunkOf, type RefChunk, type Reference, type RefInvalidation } from "./reference.js";
 
-/** A discard by other code. */
+/** A discard by other code: its thread waits until the monitor has read its event, and the pages go after that. */
 interface Foreign {
-  state: "announced" | "unsettled" | "happened";
-  readonly range: Range;
-  chunks: RefChunk[];
+  /** The monitor's number of the start that it has asked for. */
+  readonly id: number;
+  readonly chunks: readonly RefChunk[];
+  state: "asked" | "read" | "happened";
+  ready: boolean;
+  readonly started: Started[];
 }
 
 export interface Started {
@@ -23,16 +26,14 @@ export interface Started {
   handle: Invalidation | null;
   /** What a subscriber is told of. */
   known: Invalidation | null;
-  /** Calls of `ready`. */
-  begun: number;
-  readonly foreign: Foreign | null;
+  /** Calls of `ready`; null for other code's, of which several may have one. */
+  begun: number | null;
   readonly ended: () => void;
 }
 
 export interface Plan {
   readonly blockable: boolean;
   readonly ready: () => void;
-  readonly foreign?: Foreign;
   readonly ended?: () => void;
 }
 
@@ -43,11 +44,11 @@ export class Invalidations implements Subscriber {
   readonly #kernel: Kernel;
   readonly #reference: Reference;
   readonly #notifier: MmuNotifier;
-  readonly #gate: Gate;
+  readonly #calls: ForeignCalls;
   readonly #arenas: Arenas;
   /** Everything that a refusal leaves as it was. */
   readonly #state: () => unknown;
-  #ending: Started | null = null;
+  #lastId = 0;
   /** What the one that is ending has changed. */
   #protections: readonly Protection[] = [];
 
@@ -56,7 +57,7 @@ export class Invalidations implements Subscriber {
     kernel: Kernel,
     reference: Reference,
     notifier: MmuNotifier,
-    gate: Gate,
+    calls: ForeignCalls,
     arenas: Arenas,
     state: () => unknown,
   ) {
@@ -64,7 +65,7 @@ export class Invalidations implements Subscriber {
     this.#kernel = kernel;
     this.#reference = reference;
     this.#notifier = notifier;
-    this.#gate = gate;
+    this.#calls = calls;
     this.#arenas = arenas;
     this.#state = state;
     // Its range starts before all others, so it's told of turns and ends first.
@@ -89,8 +90,9 @@ export class Invalidations implements Subscriber {
   }
 
   resume(invalidation: Invalidation): void {
-    assert.equal(this.#ending?.known, invalidation);
-    this.#reference.end(this.#ending!.ref, this.#protections);
+    const at = this.started.findIndex(({ known }) => known === invalidation);
+    const [{ ref }] = this.started.splice(at, 1) as [Started];
+    this.#reference.end(ref, this.#protections);
   }
 
   start(event: MmuEvent, range: Range, plan: Plan): void {
@@ -105,10 +107,11 @@ export class Invalidations implements Subscriber {
       return;
     }
     const ref = this.#reference.start(event, first, last);
-    const { foreign = null, ended = (): void => {} } = plan;
-    const started: Started = { ref, handle: null, known: null, begun: 0, foreign, ended };
+    const { ended = (): void => {} } = plan;
+    const started: Started = { ref, handle: null, known: null, begun: 0, ended };
     this.started.push(started);
     const ready = (): void => {
+      started.begun!++;
       this.#ready(started);
       plan.ready();
     };
@@ -120,12 +123,10 @@ export class Invalidations implements Subscriber {
     started.known = answer;
   }
 
-  #ready(started: Started): void {
-    started.begun++;
-    const { ref } = started;
+  #ready({ ref, begun }: Started): void {
     const say = (what: string) => (): string => `${ref.event} on ${ref.first}–${ref.last} ${what}`;
     const left = [...ref.requests].map(({ id }) => id);
-    this.#judge.require("STATE", started.begun === 1, say("begins twice"));
+    this.#judge.require("STATE", begun === null || begun === 1, say("begins twice"));
     this.#judge.require("EXCLUSION", left.length === 0, say(`begins with ${left} in flight`));
     this.#judge.require("REVOKED_MEANS_REVOKED", ref.leases.size === 0, say("begins before its leases are gone"));
     this.#judge.require("STATE", ref.state === "begun", say(`begins in state ${ref.state}`));
@@ -133,12 +134,12 @@ export class Invalidations implements Subscriber {
 
   /** Those that may be ended by whoever began them. */
   begun(): Started[] {
-    return this.started.filter(({ begun, handle, foreign }) => begun > 0 && handle !== null && foreign === null);
+    return this.started.filter(({ begun, handle }) => begun !== null && begun > 0 && handle !== null);
   }
 
   end(started: Started, changes: readonly Change[] | null = null): void {
-    const { ref, foreign } = started;
-    for (const chunk of foreign === null ? this.#arenas.chunksOf(ref.first, ref.last) : []) {
+    const { ref } = started;
+    for (const chunk of this.#arenas.chunksOf(ref.first, ref.last)) {
       if (ref.event === "UNMAP") this.#reference.replacePages(chunk, "unmapped");
       if (ref.event === "CLEAR") this.#reference.replacePages(chunk, "discarded");
       if (ref.event === "MIGRATE") this.#reference.replacePages(chunk, "moved");
@@ -149,51 +150,75 @@ export class Invalidations implements Subscriber {
       return { range: { start, end: Math.min(start + pages * PAGE, whole.end) }, readOnly };
     });
     this.#protections = ref.event !== "PROTECTION_VMA" ? [] : (protections ?? [{ range: whole, readOnly: true }]);
-    this.started.splice(this.started.indexOf(started), 1);
-    this.#ending = started;
     this.#notifier.invalidateRangeEnd(started.handle!, protections);
     started.ended();
   }
 
-  /** A discard by other code is announced. */
-  announce(range: Range): void {
-    const foreign: Foreign = { state: "announced", range, chunks: [] };
+  /** Other code is about to discard a range: the monitor has it drained. */
+  discard(range: Range): void {
+    const parts = this.#arenas.partsOf(range);
+    const chunks = parts.flatMap(({ first, last }) => this.#arenas.chunksOf(first, last));
+    const foreign: Foreign = { id: ++this.#lastId, chunks, state: "asked", ready: false, started: [] };
+    const covered = parts.length > 0 && parts.every((part) => this.#isCovered(part));
+    for (const { first, last } of covered ? [] : joined(parts)) {
+      const ref = this.#reference.start("CLEAR", first, last);
+      foreign.started.push({ ref, handle: null, known: null, begun: null, ended: () => {} });
+    }
     this.foreign.push(foreign);
-    this.start("CLEAR", range, { blockable: true, ready: () => {}, foreign });
+    this.started.push(...foreign.started);
+    const standing = this.#calls.start(foreign.id, [range], () => {
+      this.#judge.require("STATE", !foreign.ready, () => `the start ${foreign.id} is ready twice`);
+      foreign.ready = true;
+      for (const started of foreign.started) this.#ready(started);
+    });
+    for (const started of foreign.started)
+      started.handle =
+        started.known ?? this.#notifier.waiting.findLast((waiting) => isOf(waiting, started.ref)) ?? null;
+    const states = foreign.started.map(({ ref }) => ref.state);
+    const turn = states.includes("waiting") ? "turn" : states.includes("draining") ? "draining" : "begun";
+    assert.equal(standing, covered ? "covered" : turn, `what becomes of the start ${foreign.id}`);
+    // Nothing is left to drain: what follows is an announcement's business.
+    if (covered) this.foreign.pop();
   }
 
-  /** The next step of one: it's read, so that it may happen; it happens; its caller has left. */
+  /** Inside an invalidation of the program's that has begun. */
+  #isCovered(part: Chunks): boolean {
+    return this.started.some(
+      ({ begun, ref: { state, first, last } }) =>
+        begun !== null && state === "begun" && first <= part.first && part.last <= last,
+    );
+  }
+
+  /** The next step of one: its event is read once all is drained, its pages go, its thread leaves the call. */
   advance(foreign: Foreign): void {
-    if (foreign.state === "announced") this.#read(foreign);
-    else if (foreign.state === "unsettled") this.#happen(foreign);
+    if (foreign.state === "asked") foreign.state = foreign.ready ? "read" : "asked";
+    else if (foreign.state === "read") this.#happen(foreign);
     else {
       this.foreign.splice(this.foreign.indexOf(foreign), 1);
-      for (const chunk of foreign.chunks) chunk.unsettledBy.delete(foreign);
-      this.#gate.settle(foreign.range);
+      this.#protections = [];
+      this.#calls.end(foreign.id);
     }
-  }
-
-  #read(foreign: Foreign): void {
-    const started = this.started.find((s) => s.foreign === foreign)!;
-    if (started.begun === 0 || started.handle === null) return;
-    foreign.state = "unsettled";
-    const { start, end } = foreign.range;
-    foreign.chunks = this.#arenas
-      .chunksOf(started.ref.first, started.ref.last)
-      .filter(({ number, bytes }) => start < number * CHUNK + bytes && number * CHUNK < end);
-    for (const chunk of foreign.chunks) chunk.unsettledBy.add(foreign);
-    this.#gate.unsettle(foreign.range);
-    this.end(started);
   }
 
   #happen(foreign: Foreign): void {
     foreign.state = "happened";
     for (const chunk of foreign.chunks) {
       const pinned = this.#kernel.table.some((registration) => registration?.pages === chunk.pages);
-      this.#judge.require("NO_STALE_IO", !pinned, () => `chunk ${chunk.number} is pinned while other code discards it`);
-      if (!chunk.unmapped) this.#reference.replacePages(chunk, "discarded", true);
+      this.#judge.require("NO_STALE_IO", !pinned, () => `chunk ${chunk.number} is pinned while its pages go`);
+      if (!chunk.unmapped) this.#reference.replacePages(chunk, "discarded");
     }
   }
+}
+
+/** Chunks side by side are one invalidation's, whoever's they are. */
+function joined(parts: readonly Chunks[]): Chunks[] {
+  const all: Chunks[] = [];
+  for (const part of parts) {
+    const before = all.at(-1);
+    if (before !== undefined && before.last + 1 === part.first) all[all.length - 1] = { ...before, last: part.last };
+    else all.push(part);
+  }
+  return all;
 }
 
 function isOf({ event, range }: Invalidation, { event: other, first, last }: RefInvalidation): boolean {

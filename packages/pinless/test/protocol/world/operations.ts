@@ -38,7 +38,7 @@ export type Operation =
   | { readonly do: "soon" }
   /** `looked`: the engine's clock isn't late. */
   | { readonly do: "tick"; readonly ms: number; readonly looked: boolean }
-  /** The next step of a discard by other code (it's read, it happens, its caller leaves), or the announcement of a new one. */
+  /** The next step of a discard by other code (it's read, its pages go, its thread leaves the call), or a new one. */
   | { readonly do: "foreign"; readonly pick: number; readonly anew: boolean; readonly where: Where }
   /** The monitor's next steps, now or in the middle of one of the engine's calls; `tag`: a tag that is due comes at once. */
   | {

@@ -15,10 +15,6 @@ export interface RefChunk {
   /** Numbers of its pages. */
   readonly readOnly: Set<number>;
   refused: boolean;
-  /** Announcements whose change may still come. */
-  readonly unsettledBy: Set<object>;
-  /** Starts and ends of invalidations. */
-  sequence: number;
   /** When the last invalidation ended that drops leases. */
   droppedAt: number;
   /** The next lease here is taken again after an invalidation. */
@@ -94,14 +90,11 @@ export class Reference implements Watch {
 
   addChunk(number: number, bytes: number): void {
     const flags = { unmapped: false, refused: false, revalidate: false };
-    const sequence = this.#turnAt(number) === undefined ? 0 : 1;
     const chunk = {
       number,
       bytes,
       pages: newPages(),
       readOnly: new Set<number>(),
-      unsettledBy: new Set<object>(),
-      sequence,
       droppedAt: 0,
       ...flags,
     };
@@ -109,7 +102,7 @@ export class Reference implements Watch {
   }
 
   /** Who has its turn on a chunk. */
-  #turnAt(chunk: number): RefInvalidation | undefined {
+  turnAt(chunk: number): RefInvalidation | undefined {
     return this.invalidations.find((i) => i.state !== "waiting" && i.first <= chunk && chunk <= i.last);
   }
 
@@ -120,7 +113,7 @@ export class Reference implements Watch {
   #verdict(request: RefRequest): "go" | "wait" | "fault" {
     for (const chunk of request.chunks) {
       if (chunk.unmapped || chunk.refused || (isReadOnly(chunk) && !request.write)) return "fault";
-      const turn = this.chunks.get(chunk.number) === chunk ? this.#turnAt(chunk.number) : undefined;
+      const turn = this.chunks.get(chunk.number) === chunk ? this.turnAt(chunk.number) : undefined;
       if (turn !== undefined && concerns(turn.event, request.write)) return "wait";
     }
     return "go";
@@ -197,7 +190,6 @@ export class Reference implements Watch {
     for (let c = next.first; c <= next.last; c++) {
       const chunk = this.chunks.get(c);
       if (chunk === undefined) continue;
-      chunk.sequence++;
       for (const request of this.inKernel(c)) if (concerns(next.event, request.write)) next.requests.add(request);
       if (CONCERNS[next.event].lease === "keep") continue;
       for (const lease of this.registrations.filter(({ chunk }) => chunk === c)) {
@@ -227,7 +219,6 @@ export class Reference implements Watch {
     for (let c = first; c <= last; c++) {
       const chunk = this.chunks.get(c);
       if (chunk === undefined) continue;
-      chunk.sequence++;
       if (CONCERNS[event].lease === "drop") chunk.droppedAt = ++this.#judge.step;
       if (event === "UNMAP") chunk.unmapped = true;
       for (const { range, readOnly } of protections) {
@@ -295,10 +286,9 @@ export class Reference implements Watch {
     const chunk = request.chunks[0]!;
     this.#judge.require("NO_STALE_IO", request.chunks.length === 1 && lease.chunk === request.first, say("of another"));
     this.#judge.require("NO_STALE_IO", lease.takenAt > chunk.droppedAt, say("older than an invalidation"));
-    this.#judge.require("NO_STALE_IO", chunk.unsettledBy.size === 0, say("while unsettled"));
     this.#judge.require("NO_STALE_IO", chunk.readOnly.size === 0, say("on read-only memory"));
     this.#judge.require("NO_STALE_IO", lease.emptied !== "engine", say("that was given back"));
-    const turn = this.#turnAt(chunk.number);
+    const turn = this.turnAt(chunk.number);
     const dropping = turn !== undefined && CONCERNS[turn.event].lease !== "keep";
     this.#judge.require("BOUNDED_WAIT", !dropping, say(`that ${turn?.event} is dropping`));
     this.#judge.require("DEVICE_WRITES_DIRTY", issue.write || lease.populated, say("with clean pages"));
@@ -322,7 +312,7 @@ export class Reference implements Watch {
       this.#judge.require("LINEAR", pages === chunk.pages || before, say(`found pages that were ${pages.gone}`));
       // Of a part of it the kernel takes care.
       this.#judge.require("LINEAR", issue.write || !isReadOnly(chunk), say("wrote to read-only memory"));
-      const turn = this.chunks.get(chunk.number) === chunk ? this.#turnAt(chunk.number) : undefined;
+      const turn = this.chunks.get(chunk.number) === chunk ? this.turnAt(chunk.number) : undefined;
       const excluded = turn?.state === "begun" && concerns(turn.event, request.write);
       this.#judge.require("EXCLUSION", !excluded, say(`took effect within ${turn?.event}`));
     });
@@ -347,8 +337,7 @@ export class Reference implements Watch {
   taking(chunk: number, bytes: number): void {
     const at = this.chunks.get(chunk);
     this.#judge.require("NO_STALE_IO", at !== undefined, () => `a lease on chunk ${chunk}, which is nobody's`);
-    const barred =
-      at.unmapped || at.readOnly.size > 0 || at.refused || at.unsettledBy.size > 0 || this.#turnAt(chunk) !== undefined;
+    const barred = at.unmapped || at.readOnly.size > 0 || at.refused || this.turnAt(chunk) !== undefined;
     this.#judge.require("NO_STALE_IO", !barred, () => `a lease is taken on chunk ${chunk}, which may have none`);
     this.#mayTake(at, bytes);
   }
@@ -361,7 +350,7 @@ export class Reference implements Watch {
   }
 
   emptying(registration: Registration): void {
-    const turn = this.#turnAt(registration.chunk);
+    const turn = this.turnAt(registration.chunk);
     if (turn !== undefined && CONCERNS[turn.event].lease !== "keep") return;
     const allowed = this.#mayDrop(registration);
     this.#judge.require("FILTER", allowed, () => `the lease of chunk ${registration.chunk} is dropped for nothing`);

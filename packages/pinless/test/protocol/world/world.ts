@@ -3,9 +3,11 @@ import assert from "node:assert/strict";
 import { EFAULT } from "../../../dist/ports.js";
 import type { ChunkTable } from "../../../dist/protocol/chunk-table.js";
 import { Dispatcher } from "../../../dist/protocol/dispatcher.js";
+import { ForeignCalls } from "../../../dist/protocol/foreign-calls.js";
 import { LeaseTable } from "../../../dist/protocol/lease-table.js";
 import { Leases } from "../../../dist/protocol/leases.js";
 import { MmuNotifier } from "../../../dist/protocol/notifier.js";
+import type { Range } from "../../../dist/protocol/ranges/ranges.js";
 import { agree } from "./agree.js";
 import { Arenas } from "./arenas.js";
 import { Invalidations } from "./invalidations.js";
@@ -30,6 +32,7 @@ export class World {
   readonly reference: Reference;
   readonly leases: Leases | null;
   readonly dispatcher: Dispatcher;
+  readonly calls: ForeignCalls;
   readonly arenas: Arenas;
   readonly requests: Requests;
   readonly invalidations: Invalidations;
@@ -69,11 +72,13 @@ export class World {
     const { dispatcher } = this;
     kernel.woken = dispatcher.turnOfLoop;
     this.#monitor = new Monitor(kernel, leases?.table.words ?? new Int32Array(0));
-    this.arenas = new Arenas(dispatcher.gate, reference);
+    const buried = (gone: Range): void => dispatcher.gate.bury(gone);
+    this.calls = new ForeignCalls({ notifier, dispatcher, loop, counted: () => {}, buried });
+    this.arenas = new Arenas(dispatcher.gate, this.calls, reference);
     const { arenas } = this;
     this.requests = new Requests(judge, kernel, reference, dispatcher, arenas, (o) => this.#perform(o, []));
     const state = (): unknown => this.#state();
-    this.invalidations = new Invalidations(judge, kernel, reference, notifier, dispatcher.gate, arenas, state);
+    this.invalidations = new Invalidations(judge, kernel, reference, notifier, this.calls, arenas, state);
     arenas.add(0, 3, 0);
     arenas.add(1, 2, 3);
   }
@@ -177,7 +182,7 @@ export class World {
         break;
       case "foreign": {
         const next = invalidations.foreign[operation.pick % invalidations.foreign.length];
-        if (operation.anew) invalidations.announce(this.arenas.range(operation.where));
+        if (operation.anew) invalidations.discard(this.arenas.range(operation.where));
         else if (next !== undefined) invalidations.advance(next);
         break;
       }
@@ -298,7 +303,8 @@ export class World {
       this.apply({ do: "microtasks" });
       const held = this.leases?.held ?? 0;
       if (held > 0 && this.judge.step === before) this.apply({ do: "tick", ms: 4, looked: true });
-      if (held > 0 || begun !== undefined || this.judge.step !== before) quiet = -1;
+      const isBusy = held > 0 || begun !== undefined || this.invalidations.foreign.length > 0;
+      if (isBusy || this.judge.step !== before) quiet = -1;
     }
     this.#nothingIsLeft();
   }
