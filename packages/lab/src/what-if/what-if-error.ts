@@ -12,12 +12,10 @@ export const WHAT_IF_CODES = {
 export class WhatIfError extends Error {
   override readonly name = "WhatIfError";
   readonly code: keyof typeof WHAT_IF_CODES;
-  /** Of the file, from 1 on; null: none in particular. */
-  readonly line: number | null;
 
+  /** `line`: of the file, from 1 on; null: none in particular. */
   constructor(code: keyof typeof WHAT_IF_CODES, message: string, line: number | null) {
     super(line === null ? message : `line ${line}: ${message}`);
     this.code = code;
-    this.line = line;
   }
 }
