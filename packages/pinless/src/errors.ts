@@ -3,6 +3,12 @@
  * and are all listed here.
  */
 
+/**
+ * Codes of pinless' own errors, with one sentence each on their meaning. Errors of the kernel carry the errno's name as
+ * `code` instead, as Node's do; errors of arguments carry Node's codes (`ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, …).
+ *
+ * @enum
+ */
 export const ERROR_CODES = {
   ERR_PINLESS_UNSUPPORTED:
     "what was asked for isn't there on this kernel, machine or Node; the message says what to change",
@@ -19,11 +25,25 @@ export const ERROR_CODES = {
   ERR_PINLESS_INVARIANT: "a bug in pinless: please report it",
 } as const;
 
+/** One of the codes in {@link ERROR_CODES}. */
 export type PinlessErrorCode = keyof typeof ERROR_CODES;
 
-/** An error of pinless itself. */
+/**
+ * Error of pinless itself. Its message says what was wrong, the value received, and what to change.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   arena.alloc(1 << 30);
+ * } catch (error) {
+ *   if (error instanceof PinlessError && error.code === "ERR_PINLESS_ARENA_FULL") await arena.grow(1 << 30);
+ * }
+ * ```
+ */
 export class PinlessError extends Error {
+  /** Always `"PinlessError"`. */
   override readonly name = "PinlessError";
+  /** Key of {@link ERROR_CODES}. */
   readonly code: PinlessErrorCode;
 
   constructor(code: PinlessErrorCode, message: string) {
@@ -32,14 +52,17 @@ export class PinlessError extends Error {
   }
 }
 
-/** An error of the kernel, in the shape of Node's: `code` and `errno` as node:fs gives them. */
+/** Error of the kernel, in the shape of Node's: `code`, `errno`, `syscall` and `path` as node:fs gives them. */
 export interface SystemError extends Error {
+  /** Name of the errno, such as `"ENOSPC"`. */
   code: string;
-  /** Negative, as Node's. */
+  /** Errno, negative as Node's. */
   errno: number;
+  /** Name of the call that failed, such as `"write"`. */
   syscall: string;
+  /** Path of the file, where the call was about one. */
   path?: string;
-  /** Writes only: bytes that had reached the file before the failure. */
+  /** Bytes that had reached the file before a write failed. */
   bytesWritten?: number;
 }
 

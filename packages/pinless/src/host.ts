@@ -25,7 +25,7 @@ export interface Host {
   openFile(path: FilePath, flags?: string | number, mode?: number): Promise<OpenedFile>;
 }
 
-/** Where a file is, or the descriptor that it's open by. */
+/** Path of a file, or `{ fd }` of what is open already. */
 export type FilePath = string | Uint8Array | URL | { readonly fd: number };
 
 /** A distribution of milliseconds. */

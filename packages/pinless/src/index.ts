@@ -27,14 +27,20 @@ import { startScheme } from "./schemes/start.js";
 export type { Arena, ArenaOptions } from "./engine/arena.js";
 export type { FileArenaOptions } from "./engine/file-backing.js";
 export { ERROR_CODES, PinlessError, type PinlessErrorCode, type SystemError } from "./errors.js";
+export type { ReadOptions, ReadOptionsWithBuffer, WriteOptions } from "./files/arguments.js";
 export type { File } from "./files/file.js";
+export type { ReadStreamOptions, WriteStreamOptions } from "./files/streams.js";
+export type { WebStreamOptions } from "./files/web-stream.js";
+export type { ReadFileOptions, WriteFileOptions } from "./files/whole-files.js";
+export type { FilePath } from "./host.js";
 export { type Probe, probe } from "./linux/probe.js";
 export type { EngineOptions, EventOptions, LeaseOptions } from "./options.js";
 export type { Operation, OperationReport, PinMode, SchemeName } from "./ports.js";
 export type { Done } from "./protocol/acceptance.js";
 export { InvariantViolation } from "./protocol/assert.js";
 export type { MmuEvent } from "./protocol/events.js";
-export type { Invalidation, MmuNotifier, Protection } from "./protocol/notifier.js";
+export type { Invalidation, MmuNotifier, Protection, StartOptions } from "./protocol/notifier.js";
+export type { Range } from "./protocol/ranges/ranges.js";
 export type { EngineStats, Released } from "./stats.js";
 
 const memory = new MemoryThread(ourTids, explainMemoryLimit);
@@ -53,11 +59,28 @@ const host: Host = {
   startScheme: (name, settings, bufferSlots) => startScheme(name, settings, bufferSlots, openWatchdog),
 };
 
-/** Direct I/O by one scheme, on arenas whose pages stay movable. */
+/**
+ * Direct I/O by one scheme, on arenas whose pages stay movable. Requests have no order among each other; a request and
+ * a memory operation on the same range take effect one after the other. After `close()`, `arena()` and `openFile()`
+ * reject with `ERR_PINLESS_CLOSED`.
+ *
+ * @example
+ * ```ts
+ * const engine = await Engine.open();
+ * const arena = await engine.arena({ bytes: 64 << 20 });
+ * const file = await engine.openFile("data.bin", "r");
+ * const { bytesRead } = await file.read(arena.alloc(1 << 20), { position: 0 });
+ * await engine.close();
+ * ```
+ */
 export class Engine extends PortableEngine {
   #closed: Promise<void> | null = null;
 
-  /** Not for callers: `Engine.open()` makes engines. Throws `ERR_PINLESS_UNSUPPORTED`. */
+  /**
+   * Not for callers: `Engine.open()` makes engines. Throws `ERR_PINLESS_UNSUPPORTED`.
+   *
+   * @hidden
+   */
   constructor(host: Host, settings: EngineSettings, started: StartedScheme) {
     if (started === undefined)
       throw new PinlessError("ERR_PINLESS_UNSUPPORTED", "an engine can't be made by new: await Engine.open(options)");
@@ -65,8 +88,16 @@ export class Engine extends PortableEngine {
   }
 
   /**
-   * Opens an engine. Rejects with `ERR_PINLESS_OPTION` for options that can't be meant, `ERR_PINLESS_UNSUPPORTED` where the scheme asked
-   * for isn't there. `engine.scheme` and `engine.pin` say what runs.
+   * Opens an engine. `engine.scheme` and `engine.pin` say what runs, `engine.stats().degraded` what doesn't run as
+   * asked.
+   *
+   * @param options - Each can be left out
+   * @throws `ERR_PINLESS_OPTION` for an unknown option or a value that isn't allowed; `ERR_PINLESS_UNSUPPORTED` where
+   *   the scheme asked for isn't there (the message says what to change)
+   * @example
+   * ```ts
+   * const engine = await Engine.open({ scheme: "io_uring", depth: 64, lease: { idle: 20 } });
+   * ```
    */
   static async open(options: EngineOptions = {}): Promise<Engine> {
     assertRuntime();
@@ -101,6 +132,12 @@ export class Engine extends PortableEngine {
     }
   }
 
+  /**
+   * Waits for everything in flight, closes files and arenas, and gives every pin back. Reads without an end (pipes) are
+   * cancelled. With the last engine the threads of pinless end. A second call gives the same promise.
+   *
+   * @throws What couldn't be closed, after all the rest was: that error, or an AggregateError of several
+   */
   override close(): Promise<void> {
     this.#closed ??= this.#end().finally(oneLess);
     return this.#closed;
@@ -126,8 +163,19 @@ async function oneLess(): Promise<void> {
 const defaultEngine = new DefaultEngine(() => Engine.open(), loop);
 
 /**
- * As `open` of node:fs/promises, on this thread's default engine, which opens with the first call and needs no closing: a second after its
- * last file was closed everything is given back.
+ * Opens a file on this thread's default engine, as `open` of node:fs/promises. That engine opens with the first call
+ * and needs no closing: a second after its last file was closed everything is given back.
+ *
+ * @param path - Path of the file
+ * @param flags - As `open` of node:fs. Default `"r"`
+ * @param mode - Permissions of a file that is created. Default 0o666
+ * @throws As node:fs/promises; `ERR_PINLESS_UNSUPPORTED` where no scheme is there
+ * @example
+ * ```ts
+ * const file = await open("data.bin");
+ * const { bytesRead } = await file.read(Buffer.alloc(4096), 0, 4096, 0);
+ * await file.close();
+ * ```
  */
 export async function open(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<File> {
   return defaultEngine.openFile(path, flags, mode);

@@ -8,45 +8,78 @@ import { isPowerOfTwo } from "./protocol/ranges/ranges.js";
 export const SCHEMES = ["io_uring", "aio", "direct"] as const satisfies readonly SchemeName[];
 const PIN_MODES = ["lease", "lifetime", "per-io"] as const satisfies readonly PinMode[];
 
+/** Limits of leases, for {@link EngineOptions.lease}. */
 export interface LeaseOptions {
   /**
-   * Bytes that one lease covers, and that I/O waits by while a part of them is changed: a power of two, 64 KiB to 2 MiB. Default 2 MiB, a
-   * huge page, and in arenas of over 256 MiB that are made of huge pages up to 16 MiB, so that there are few leases.
+   * Bytes that one lease covers, and that I/O waits by while a part of them is changed: a power of two, 64 KiB to 2
+   * MiB.
+   *
+   * @defaultValue 2 MiB, and up to 16 MiB in arenas of over 256 MiB in huge pages, so that there are few leases
    */
   chunk?: number;
-  /** Milliseconds without I/O after which a lease is given back. Default 50. */
+  /**
+   * Milliseconds without I/O after which a lease is given back: 1 to 3,600,000.
+   *
+   * @defaultValue 50
+   */
   idle?: number;
   /**
-   * Milliseconds after which a lease is given back even under load; its chunk then goes per-io for a sixteenth of that. Default 1,000, and
-   * while more than 1 GiB is leased so much for each GiB.
+   * Milliseconds after which a lease is given back even under load: 1 to 3,600,000. Its chunk then goes per-io for a
+   * sixteenth of that.
+   *
+   * @defaultValue 1,000, and so much for each GiB while more than one is leased
    */
   max?: number;
   /**
-   * Bytes that leases may pin at a time, up to 8 GiB in up to 1,024 leases; a part of a huge page counts as all of it. Default: as much as
-   * that, and at most half of the memory (the machine's, or its cgroup's limit) and half of RLIMIT_MEMLOCK.
+   * Bytes that leases may pin at a time, up to 8 GiB in up to 1,024 leases. A part of a huge page counts as all of it.
+   *
+   * @defaultValue the least of 8 GiB, half of the memory (the machine's, or its cgroup's limit) and half of
+   *   RLIMIT_MEMLOCK
    */
   budget?: number;
 }
 
+/** Events outside of the engine that it follows, for {@link EngineOptions.events}. */
 export interface EventOptions {
   /**
-   * Whether I/O follows what other code of this process does to an arena's memory (madvise, munmap, mremap, mmap over it): by a
-   * userfaultfd, and a thread that reads it. Default true; where the kernel refuses, `stats().degraded` says so. With `pin: "lifetime"`
-   * it's off: that is the baseline.
+   * Whether I/O follows what other code of this process does to an arena's memory (madvise, munmap, mremap, mmap over
+   * it), by a userfaultfd and a thread that reads it. Where the kernel refuses, `stats().degraded` says so.
+   *
+   * @defaultValue true; false with `pin: "lifetime"`, the baseline
    */
   userfaultfd?: boolean;
-  /** Give leases up while memory is short, on the host or in the process's cgroup. Default true. */
+  /**
+   * Whether leases are given up while memory is short, on the host or in the process's cgroup, and while the kernel
+   * compacts memory.
+   *
+   * @defaultValue true
+   */
   pressure?: boolean;
 }
 
+/** Options of {@link Engine.open}. Each can be left out. */
 export interface EngineOptions {
-  /** `"auto"` takes the first of io_uring, aio, direct that the kernel gives. Default `"auto"`. */
+  /**
+   * Way to hand requests to the kernel. `"auto"` takes the first of io_uring, aio, direct that the kernel gives.
+   *
+   * @defaultValue "auto"
+   */
   scheme?: "auto" | SchemeName;
-  /** `"lifetime"` and `"per-io"` are the baselines to compare with. Default `"lease"`. */
+  /**
+   * How long pages stay pinned. `"lifetime"` and `"per-io"` are baselines to compare with.
+   *
+   * @defaultValue "lease"
+   */
   pin?: PinMode;
-  /** Requests in flight, 1 to 4,096. Default 128. */
+  /**
+   * Requests in flight: 1 to 4,096.
+   *
+   * @defaultValue 128
+   */
   depth?: number;
+  /** Limits of leases. */
   lease?: LeaseOptions;
+  /** Events that the engine follows. */
   events?: EventOptions;
 }
 

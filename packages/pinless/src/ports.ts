@@ -25,8 +25,17 @@ export const ECANCELED = 125;
 export const O_RDWR = 2;
 export const O_CREAT = 0o100;
 
+/**
+ * Way to hand direct I/O to the kernel: a ring of io_uring, a context of Linux AIO, or O_DIRECT calls on libuv's thread
+ * pool (`"direct"`).
+ */
 export type SchemeName = "io_uring" | "aio" | "direct";
+/**
+ * How long pages stay pinned: while I/O needs them (`"lease"`), from the first use to the end (`"lifetime"`), or for
+ * each request (`"per-io"`).
+ */
 export type PinMode = "lease" | "lifetime" | "per-io";
+/** A read of a file into memory, or a write of a file from memory. */
 export type Operation = "read" | "write";
 
 /** Where a request's memory is: worked out once for a buffer that is used again and again. */
@@ -79,8 +88,14 @@ export interface Scheme {
   attachStream?(fd: number): number;
   detachFile(file: number): void;
   /**
-   * Queues one request. `position` -1: the descriptor's own. `bufferSlot` below 0: not registered.
-   * `slot` comes back in `completed`.
+   * Queues one request.
+   *
+   * @param slot - Number that comes back in `completed`
+   * @param write - True: the file is written, from memory; false: it's read
+   * @param file - Handle that `attachFile` gave
+   * @param place - Where the memory is
+   * @param position - Offset in the file in bytes; -1: the descriptor's own position
+   * @param bufferSlot - Slot of the registration to use; below 0: none
    */
   prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number, bufferSlot: number): void;
   /** The same for a request that was `refused`: in a way that isn't, never by a registration. */
@@ -260,15 +275,19 @@ export interface PressureSource {
   cacheShare(): number;
 }
 
-/** What a memory operation reports. */
+/** Report of a memory operation of an arena. */
 export interface OperationReport {
+  /** Kind of the invalidation. */
   readonly event: MmuEvent;
+  /** Pages of 4 KiB asked for. */
   readonly pages: number;
+  /** Pages done. */
   readonly done: number;
+  /** Pages refused. */
   readonly busy: number;
-  /** How long it waited for I/O and leases, in milliseconds. */
+  /** Milliseconds that it waited for I/O and leases. */
   readonly waited: number;
-  /** Where pages were refused (`busy`): why, and what to change. Of several reasons the first. */
+  /** Where pages were refused: why, and what to change. Of several reasons the first. */
   readonly reason?: string;
   /** Why there was nothing to do. */
   readonly skipped?: string;

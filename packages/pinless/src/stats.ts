@@ -3,56 +3,71 @@
 import type { PinMode, SchemeName } from "./ports.js";
 import type { MmuEvent } from "./protocol/events.js";
 
-/** What `engine.stats()` says. Counts are since the engine was opened. */
+/** Figures of an engine. Counts are since it was opened. */
 export interface EngineStats {
+  /** Scheme that runs. */
   readonly scheme: SchemeName;
+  /** Pin mode that runs. */
   readonly pin: PinMode;
-  /** Requests accepted, and ended with success or failure. */
+  /** Requests accepted. */
   readonly submitted: number;
+  /** Requests that ended well. */
   readonly completed: number;
+  /** Requests that ended with an error. */
   readonly failed: number;
   /** Requests that waited for an invalidation. */
   readonly held: number;
-  /** Requests issued a second time. */
+  /** Device writes (reads of a file) issued a second time. */
   readonly reissued: number;
   /** Requests that went without a registration. */
   readonly perIo: number;
-  /** Requests whose lease went between their writing and their submission: the kernel refused them, and they went per-io. */
+  /**
+   * Requests whose lease went between their preparation and their submission: the kernel refused them, and they went
+   * per-io.
+   */
   readonly refusedAtImport: number;
   /** Leases taken again after an invalidation. */
   readonly revalidated: number;
+  /** Invalidations, by event. */
   readonly invalidations: Readonly<Record<MmuEvent, number>>;
-  /** How long invalidations waited for I/O. */
+  /** How long invalidations waited for I/O, in milliseconds. */
   readonly waited: { readonly count: number; readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };
+  /** Leases and what they pin. */
   readonly leases: {
+    /** Leases held now. */
     readonly live: number;
-    /** What they pin, and what they may pin at a time. */
+    /** Bytes that they pin. */
     readonly bytes: number;
+    /** Bytes that they may pin at a time. */
     readonly budget: number;
+    /** Leases taken. */
     readonly taken: number;
+    /** Leases given back, for whatever reason. */
     readonly dropped: number;
-    /** The longest that one stayed taken, in milliseconds, of those that are given back. */
+    /** Longest time that a lease stayed taken, in milliseconds, of those that were given back. */
     readonly residencyMax: number;
   };
+  /** Whether memory is short. */
   readonly pressure: {
-    /** The kernel's files that say whether memory is short; null: nobody looks. */
+    /** Files of the kernel that say whether memory is short; null if none is read. */
     readonly source: string | null;
-    /** How often leases were given up for it, or for the kernel's compaction. */
+    /** Times that leases were given up for it, or for the kernel's compaction. */
     readonly givenUp: number;
-    /** They're given up now. The first request that wants one after memory has been quiet ends it. */
+    /** Whether they are given up now. The first request that wants one after memory was quiet ends it. */
     readonly active: boolean;
   };
   /** Requests copied through staging memory; each copy into a mapped file, or out of one, counts as a request of its own too. */
   readonly bounced: number;
   /** Requests that went through the page cache. */
   readonly buffered: number;
-  /** What doesn't run as asked, and why. */
+  /** Sentences: what doesn't run as asked, why, and what to change. */
   readonly degraded: readonly string[];
 }
 
-/** What `engine.releasePins()` gave back. */
+/** Result of {@link Engine.releasePins}. */
 export interface Released {
-  /** Leases; with `pin: "lifetime"`, registrations. */
+  /** Leases given back; with `pin: "lifetime"`, registrations ended. */
   readonly leases: number;
+  /** Bytes that they pinned. */
   readonly bytes: number;
 }

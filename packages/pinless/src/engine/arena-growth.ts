@@ -32,12 +32,21 @@ export interface GrowthHost extends ChunkSizes {
   follow(segment: Segment): Promise<void>;
 }
 
+/** Options of {@link Engine.arena} for anonymous memory. */
 export interface ArenaOptions {
-  /** Rounded up to whole huge pages (2 MiB). */
+  /** Size in bytes, rounded up to whole huge pages (2 MiB). */
   bytes: number;
-  /** Ask for huge pages. Default true. */
+  /**
+   * Whether huge pages are asked for.
+   *
+   * @defaultValue true
+   */
   hugePages?: boolean;
-  /** Let child processes inherit the memory, as they do with memory in general. Default false: fork is then as fast as without the arena. */
+  /**
+   * Whether child processes inherit the memory, as they do memory in general. Fork then takes longer.
+   *
+   * @defaultValue false
+   */
   inherit?: boolean;
 }
 

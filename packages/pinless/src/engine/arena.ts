@@ -38,6 +38,23 @@ export interface ArenaHost extends ChangesHost, GrowthHost {
 
 export type { ArenaOptions };
 
+/**
+ * Memory for I/O and the operations on it. Operations wait for the I/O on their range that was handed over before; I/O
+ * that is handed over meanwhile waits for them. Operations on the same chunk take turns, in the order of their calls.
+ *
+ * After `close()` calls throw, or reject with, `ERR_PINLESS_CLOSED`. A range that isn't a view of the arena's memory is
+ * `ERR_PINLESS_RANGE`, one that was freed `ERR_PINLESS_NOT_ALLOCATED`, and a value that is no view
+ * `ERR_INVALID_ARG_TYPE`.
+ *
+ * @example
+ * ```ts
+ * const arena = await engine.arena({ bytes: 64 << 20 });
+ * const buffer = arena.alloc(1 << 20);
+ * await file.read(buffer, { position: 0 });
+ * console.log(await arena.discard(buffer)); // { event: "CLEAR", pages: 256, done: 256, busy: 0, waited: … }
+ * await arena.close();
+ * ```
+ */
 export class Arena {
   readonly #host: ArenaHost;
   /** Null: anonymous memory. */
@@ -50,7 +67,11 @@ export class Arena {
   /** protect() was called, so that memory may be, or may be about to be, read-only. */
   #protects = false;
 
-  /** Not for callers: `engine.arena()` makes arenas. */
+  /**
+   * Not for callers: `engine.arena()` makes arenas.
+   *
+   * @hidden
+   */
   constructor(host: ArenaHost, options: ArenaOptions, file: Backing | null) {
     this.#host = host;
     this.#file = file;
@@ -61,14 +82,18 @@ export class Arena {
     });
   }
 
-  /** Bytes in all segments. */
+  /** Size of all its memory, in bytes. */
   get bytes(): number {
     return this.#growth.bytes;
   }
 
   /**
-   * A buffer of the arena: zeroed only the first time its memory is used; of a file, what the file has there. Aligned to a page, and in one chunk if it fits into one,
-   * so that it goes by one lease. Throws `ERR_PINLESS_ARENA_FULL`, `ERR_PINLESS_CLOSED`.
+   * Allocates a buffer, aligned to a page (4 KiB), and within one chunk if it fits into one, so that it goes by one
+   * lease.
+   *
+   * @param bytes - Size, a positive whole number
+   * @returns The buffer: zeroed only the first time its memory is used; of a file, with the file's bytes
+   * @throws `ERR_PINLESS_ARENA_FULL` where no free piece is large enough, `ERR_OUT_OF_RANGE` for other sizes
    */
   alloc(bytes: number): Uint8Array {
     this.#assertOpen();
@@ -87,9 +112,12 @@ export class Arena {
   }
 
   /**
-   * What an arena of a file has from `position` (bytes) on, whether allocated or not: nothing to be freed. Throws `ERR_OUT_OF_RANGE` where
-   * it has no such bytes in one piece (it's mapped in pieces of 4 GiB, and of what it grew by), and for anonymous memory, which has no
-   * positions, `ERR_PINLESS_UNSUPPORTED`.
+   * Gives the bytes of a file-backed arena from a position on, whether allocated or not. There is nothing to free.
+   *
+   * @param position - Offset in the file, in bytes
+   * @param bytes - Length of the view
+   * @throws `ERR_OUT_OF_RANGE` where the arena has no such bytes in one piece (it's mapped in pieces of 4 GiB, and of
+   *   what it grew by); `ERR_PINLESS_UNSUPPORTED` for anonymous memory, which has no positions
    */
   view(position: number, bytes: number): Uint8Array {
     this.#assertOpen();
@@ -112,10 +140,14 @@ export class Arena {
   }
 
   /**
-   * Gives a buffer back once no I/O and no operation on it is left, those on the whole arena included; what of it is read-only can be
-   * written again. Rejects with `ERR_PINLESS_NOT_ALLOCATED` for anything that `alloc` didn't give. From the call on, I/O and operations on
-   * the buffer throw or reject with the same; on views made of it (`subarray`), which nothing can be told by, only until `alloc` gives their
-   * memory out again.
+   * Gives a buffer back once no I/O and no operation on it is left, those on the whole arena included. Parts of it that
+   * are read-only become writable again.
+   *
+   * From the call on, I/O and operations on the buffer throw, or reject with, `ERR_PINLESS_NOT_ALLOCATED`. On views
+   * made of it (`subarray`), which can't be told apart, they do so only until `alloc` gives their memory out again.
+   *
+   * @param buffer - A buffer that `alloc` gave
+   * @throws `ERR_PINLESS_NOT_ALLOCATED` for anything else
    */
   async free(buffer: ArrayBufferView): Promise<void> {
     this.#assertOpen();
@@ -148,8 +180,11 @@ export class Arena {
   }
 
   /**
-   * Adds at least `bytes`; buffers that were given out stay where they are. Of a file: what comes next, and the file grows if it must.
-   * Several at a time go one after the other.
+   * Adds memory. Buffers that were given out stay where they are. Of a file it's the part that comes next, and the file
+   * grows if it must. Several calls at a time go one after the other.
+   *
+   * @param bytes - Bytes to add at least
+   * @throws ENOMEM where there's no room, `ERR_OUT_OF_RANGE` for other than a positive whole number
    */
   async grow(bytes: number): Promise<void> {
     this.#assertOpen();
@@ -158,13 +193,17 @@ export class Arena {
   }
 
   /**
-   * Throws the content away: the range reads as zeros. Its pages are free for others until they're used again; where the range ends
-   * inside a page, that page is kept and written with zeros, which a page that protect() made read-only can't be: rejects with
-   * `ERR_PINLESS_READ_ONLY`, and nothing is thrown away. `lazily`: the kernel takes the pages when it needs memory; until then, or until
-   * they're written, the range may read as before (MADV_FREE).
+   * Throws the content of a range away: it reads as zeros, and its pages are free for others until they're used again.
+   * Where the range ends inside a page, that page is kept and written with zeros.
    *
-   * Of a file nothing is lost: the range's whole pages leave this process's memory, and the next access finds what the file has, which is
-   * what was stored last. `lazily` is `ERR_PINLESS_UNSUPPORTED` there.
+   * Of a file nothing is lost: the range's whole pages leave this process's memory, and the next access finds what was
+   * stored last.
+   *
+   * @param range - A view of the arena. Default: everything
+   * @param options - `lazily` (default false): the kernel takes the pages only when it needs memory; until then, or
+   *   until they're written, the range may read as before (MADV_FREE)
+   * @throws `ERR_PINLESS_READ_ONLY` where a page that is only partly in the range is read-only: nothing is thrown away
+   *   then; `ERR_PINLESS_UNSUPPORTED` for `lazily` of a file
    */
   async discard(range?: ArrayBufferView, options: { lazily?: boolean } = {}): Promise<OperationReport> {
     this.#assertOpen();
@@ -196,10 +235,13 @@ export class Arena {
   }
 
   /**
-   * Makes huge pages of the range (whole huge pages around it). Pages that are missing (discarded, or in swap) are brought back first, so
-   * all of the range is in memory then. What couldn't be is in the report's `busy`, and why is its `reason`; so is a huge page only a part
-   * of which is read-only. Rejects with `ERR_PINLESS_NO_HUGE_PAGES` on a kernel that can't; of a file, whose page sizes are its filesystem's
-   * business, with `ERR_PINLESS_UNSUPPORTED`.
+   * Makes huge pages of a range (whole huge pages around it). Pages that are missing (discarded, or in swap) are
+   * brought back first. Pages that couldn't become one are `busy` in the report, and `reason` says why; so is a huge
+   * page of which only a part is read-only.
+   *
+   * @param range - A view of the arena. Default: everything
+   * @throws `ERR_PINLESS_NO_HUGE_PAGES` on a kernel that can't; `ERR_PINLESS_UNSUPPORTED` of a file, whose page sizes
+   *   its filesystem decides
    */
   async collapse(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
@@ -213,9 +255,11 @@ export class Arena {
   }
 
   /**
-   * Sends the range out, to swap, or to its file (with `writeback` first: rejects as that does); the next use brings it back. Anonymous
-   * memory without swap is `ERR_PINLESS_NO_SWAP`. `busy` are also pages that somebody else has: a child, with `inherit`, or of a file
-   * whoever has mapped it.
+   * Sends a range out, to swap or (after a `writeback`, and rejecting as that does) to its file. The next use brings it
+   * back. Pages that others have too (a child, with `inherit`; whoever has mapped the file) are `busy` in the report.
+   *
+   * @param range - A view of the arena. Default: everything
+   * @throws `ERR_PINLESS_NO_SWAP` for anonymous memory where no swap is active
    */
   async pageOut(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
@@ -233,10 +277,14 @@ export class Arena {
   }
 
   /**
-   * Moves the range (whole pages around it) to another NUMA node. Done are the pages that are there now, and those that are nowhere: never
-   * used, discarded, or in swap. Busy are those that somebody else holds or has too (a child, with `inherit`). Later pages come from
-   * wherever the kernel takes them, as before. Rejects with `ERR_PINLESS_NO_NODE`, which names the nodes that are there, and with
-   * `ERR_PINLESS_UNSUPPORTED` where the kernel or a container's filter has no move_pages(2).
+   * Moves a range (whole pages around it) to another NUMA node. Pages that are there now are `done`, as are those that
+   * are nowhere: never used, discarded, or in swap. Pages that others hold or have too are `busy`. Later pages come
+   * from wherever the kernel takes them, as before.
+   *
+   * @param options - `node`: number of the node, from 0 on
+   * @param range - A view of the arena. Default: everything
+   * @throws `ERR_PINLESS_NO_NODE`, which names the nodes that are there; `ERR_OUT_OF_RANGE` for a node that is no whole
+   *   number; `ERR_PINLESS_UNSUPPORTED` where the kernel, or a container's filter, has no move_pages(2)
    */
   async migrate(options: { node: number }, range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
@@ -255,12 +303,16 @@ export class Arena {
   }
 
   /**
-   * Makes memory read-only, or writable again. Reads of files into read-only memory fail with EFAULT (where only a part of it is, the bytes
-   * before that part may have changed); writes of files from it go on. A store by JavaScript ends the process with SIGSEGV, as it would in
-   * C: nothing can catch it. The range is of whole pages (4 KiB), or a buffer as `alloc` gave it, whose last page is nobody else's; others
-   * are `ERR_PINLESS_RANGE`, since they would protect their neighbours. Without a range: everything that the arena has now, also what
-   * `alloc` will give. Where read-only memory borders on other memory the kernel needs a mapping more (sysctl vm.max_map_count): rejects
-   * with ENOMEM where it has none, and then a part of the range may be changed.
+   * Makes memory read-only, or writable again. Reads of files into read-only memory fail with EFAULT (where only a part
+   * of it is, the bytes before that part may have changed); writes of files from it go on. A store by JavaScript ends
+   * the process with SIGSEGV, as it would in C: nothing can catch it.
+   *
+   * @param access - `"read"` or `"readwrite"`
+   * @param range - Whole pages (4 KiB), or a buffer as `alloc` gave it. Default: everything that the arena has now,
+   *   also what `alloc` will give
+   * @throws `ERR_PINLESS_RANGE` for parts of pages, which would protect their neighbours; `ERR_INVALID_ARG_VALUE` for
+   *   another access; ENOMEM where the kernel has no mapping left (sysctl vm.max_map_count): a part of the range may be
+   *   changed then
    */
   async protect(access: "read" | "readwrite", range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
@@ -300,9 +352,20 @@ export class Arena {
   }
 
   /**
-   * Has `fn` use the range with no I/O on it in flight: `bytes` is a view of it, and I/O waits until what `fn` returns has settled. The
-   * report's `result` is what that came to; what it throws rejects. It's tracked in chunks (2 MiB, in large arenas up to 16, or `lease.chunk`), so I/O beside the
-   * range can wait too. Inside `fn`, awaiting I/O or another operation on the range waits for itself, for ever; so do freeing and closing.
+   * Runs a function with no I/O on the range in flight. I/O waits until what the function returns has settled. The
+   * range is tracked in chunks (2 MiB, in large arenas up to 16, or `lease.chunk`), so I/O beside it can wait too.
+   *
+   * Inside the function, don't await I/O or another operation on the range, and don't free it or close the arena: each
+   * would wait for the function itself, for ever.
+   *
+   * @param range - A view of the arena
+   * @param fn - Gets the bytes of the range; may be async
+   * @returns The report, with what `fn` came to as `result`
+   * @throws What `fn` throws; `ERR_INVALID_ARG_TYPE` where it's no function
+   * @example
+   * ```ts
+   * const { result, waited } = await arena.exclusive(buffer, (bytes) => createHash("sha256").update(bytes).digest("hex"));
+   * ```
    */
   async exclusive<T>(
     range: ArrayBufferView,
@@ -321,10 +384,13 @@ export class Arena {
   }
 
   /**
-   * Writes the range (whole pages around it) to the file behind it, and on to its device: msync(2). What reads into it had brought by then,
-   * and what was stored, is there when it resolves. Reads of the range wait meanwhile, writes from it go on. Rejects with EIO, ENOSPC and
-   * the like where it couldn't be written: once, as fsync(2) does, and then nobody knows how much of it was. Anonymous memory has no file:
-   * nothing to do, and `skipped` says so.
+   * Writes a range (whole pages around it) to the file behind it and on to its device, as msync(2). Bytes that reads
+   * had brought by then, and that were stored, are there when it resolves. Reads into the range wait meanwhile, writes
+   * from it go on. Anonymous memory has no file: there is nothing to do, and `skipped` says so.
+   *
+   * @param range - A view of the arena. Default: everything
+   * @throws EIO, ENOSPC and the like where it couldn't be written: once, as fsync(2) does; nobody knows then how much
+   *   of it was
    */
   async writeback(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
@@ -353,8 +419,11 @@ export class Arena {
   }
 
   /**
-   * Waits for all I/O, then the memory is gone: views read as zeros, can be written, and I/O on them fails with EFAULT. A file keeps what
-   * was stored; on its device that is when the kernel writes it, or after `writeback()`.
+   * Waits for all I/O, then gives the memory back. Views read as zeros from then on and can be written, and I/O on them
+   * fails with EFAULT. A file keeps what was stored; that's on its device when the kernel writes it, or after
+   * `writeback()`. A second call gives the same promise.
+   *
+   * @throws The first error, where something couldn't be given back; the rest is given back all the same
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -400,6 +469,7 @@ export class Arena {
     if (errno !== 0) throw systemError(this.#host.describe, errno, "mmap");
   }
 
+  /** Closes the arena at the end of an `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

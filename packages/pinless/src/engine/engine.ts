@@ -72,10 +72,13 @@ export class PortableEngine {
     openFilesOf = (engine) => engine.#files.size;
   }
 
+  /** Scheme that runs. */
   readonly scheme: SchemeName;
+  /** Pin mode that runs, which may be less than was asked for: `stats().degraded` says why. */
   readonly pin: PinMode;
+  /** Requests that can be in flight. */
   readonly depth: number;
-  /** Whoever changes an arena's memory by other means than ours can announce it here. */
+  /** Announcements of changes to an arena's memory by other means than the arena's own methods. */
   readonly notifier: MmuNotifier;
   readonly #host: Host;
   readonly #settings: EngineSettings;
@@ -180,14 +183,23 @@ export class PortableEngine {
   }
 
   /**
-   * Memory for I/O. Populated, and in huge pages where there are any. Rejects with ENOMEM, which names the limit that there's no room
-   * within (the machine's, or a memory cgroup's), and `ERR_PINLESS_CLOSED`.
+   * Makes memory for I/O: populated, and in huge pages where there are any.
    *
-   * With `file` it's a shared mapping of a regular file, as by mmap(2). What is read into it is copied (`stats().bounced`), since no device
-   * may write into such a mapping; what is written from it goes straight, never by a lease. As with any mapping, where somebody cuts the
-   * file short, or its filesystem finds no room, a load or store by JavaScript ends the process with SIGBUS, which nothing can catch; I/O
-   * fails with EFAULT there. Rejects as node:fs does where the file can't be opened, with `ERR_PINLESS_UNSUPPORTED` if it isn't a regular
-   * file or there's no /proc/self/mem to copy by.
+   * With `file` it's a shared mapping of a regular file, as by mmap(2). Reads into it are copied (`stats().bounced`),
+   * since no device may write into such a mapping; writes from it go straight, never by a lease. As with any mapping,
+   * where somebody cuts the file short, or its filesystem finds no room, a load or store by JavaScript ends the process
+   * with SIGBUS, which nothing can catch; I/O fails with EFAULT there.
+   *
+   * @param options - Size, or a file
+   * @throws ENOMEM, which names the limit (the machine's, or a memory cgroup's); `ERR_OUT_OF_RANGE` for a size that is
+   *   no positive whole number; `ERR_PINLESS_OPTION` for unknown options; `ERR_PINLESS_CLOSED`. Of a file also as
+   *   node:fs where it can't be opened, and `ERR_PINLESS_UNSUPPORTED` where it isn't a regular file or there's no
+   *   /proc/self/mem to copy by
+   * @example
+   * ```ts
+   * const memory = await engine.arena({ bytes: 64 << 20 });
+   * const mapped = await engine.arena({ file: "cache.bin", bytes: 1 << 20 });
+   * ```
    */
   async arena(options: ArenaOptions | FileArenaOptions): Promise<Arena> {
     this.#assertOpen();
@@ -277,9 +289,19 @@ export class PortableEngine {
   }
 
   /**
-   * node:fs flags and modes; its errors too. As there, a pipe waits for its other end, on a thread of libuv's pool, unless it's opened for
-   * both. `{ fd }`, also anything that has a descriptor there, is what's open already, and the only way to a socket: it gets a duplicate of
-   * the descriptor, so each side closes its own. Sockets need io_uring: `ERR_PINLESS_UNSUPPORTED` elsewhere.
+   * Opens a file with the arguments and errors of node:fs/promises. As there, a pipe waits for its other end, on a
+   * thread of libuv's pool, unless it's opened for both.
+   *
+   * @param path - A path; or `{ fd }`, or anything else that has a descriptor there: what is open already, and the only
+   *   way to a socket. The file gets a duplicate of the descriptor, so each side closes its own
+   * @param flags - As `open` of node:fs. Default `"r"`
+   * @param mode - Permissions of a file that is created. Default 0o666
+   * @throws As node:fs/promises; `ERR_PINLESS_UNSUPPORTED` for a socket on another scheme than io_uring;
+   *   `ERR_PINLESS_CLOSED`
+   * @example
+   * ```ts
+   * const file = await engine.openFile("data.bin", "r");
+   * ```
    */
   async openFile(path: FilePath, flags?: string | number, mode?: number): Promise<File> {
     this.#assertOpen();
@@ -328,8 +350,10 @@ export class PortableEngine {
   }
 
   /**
-   * Gives every lease back; resolves, with how many, once the kernel has let go of all their pages. I/O goes on, and takes leases again when it's worth it.
-   * With `pin: "lifetime"` it ends the registrations, for good: I/O goes per-io from then on.
+   * Gives every lease back. I/O goes on, and takes leases again when that pays. With `pin: "lifetime"` it ends the
+   * registrations for good: I/O goes per-io from then on.
+   *
+   * @returns How many leases and bytes, once the kernel has let go of all their pages
    */
   async releasePins(): Promise<Released> {
     if (this.#leases === null) {
@@ -352,6 +376,7 @@ export class PortableEngine {
     return released;
   }
 
+  /** Gives the engine's figures, as of now. */
   stats(): EngineStats {
     const { submitted, completedOk, failed, gate, perIo, refusedAtImport, reissued } = this.#dispatcher;
     const header = (word: number): number => this.#leases?.table.header(word) ?? 0;
@@ -397,8 +422,10 @@ export class PortableEngine {
   }
 
   /**
-   * Waits for everything in flight, closes files and arenas, and gives every pin back. Reads without an end (pipes) are cancelled. Where
-   * something can't be closed all the rest is, and then it rejects with that error, or with all of them in an AggregateError.
+   * Waits for everything in flight, closes files and arenas, and gives every pin back. Reads without an end (pipes) are
+   * cancelled. A second call gives the same promise.
+   *
+   * @throws What couldn't be closed, after all the rest was: that error, or an AggregateError of several
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -425,6 +452,7 @@ export class PortableEngine {
     closing.end("the engine");
   }
 
+  /** Closes the engine at the end of an `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -6,18 +6,25 @@ import { EBADF, O_CREAT, O_RDWR } from "../ports.js";
 import { alignUp } from "../protocol/ranges/ranges.js";
 import { PAGE_BYTES } from "../protocol/segment.js";
 
+/** Options of {@link Engine.arena} for a mapping of a file. */
 export interface FileArenaOptions {
   /**
-   * A path, or a file that was opened for reading and writing (an engine's or node:fs's), which stays the caller's. A path that isn't there
-   * is created if `bytes` are given.
+   * Path of a regular file, or a file that was opened for reading and writing (an engine's or node:fs's), which stays
+   * the caller's. A path that isn't there is created if `bytes` are given.
    */
   file: string | Uint8Array | URL | { readonly fd: number; stat(): Promise<unknown> };
   /**
-   * How much of the file, from its start on, rounded up to pages (4 KiB); a shorter file is made so long, with room on the device where the
-   * filesystem can promise it. Default: all of the file, whose last page may reach beyond its end: what is stored there goes nowhere.
+   * Bytes of the file to map, from its start on, rounded up to pages (4 KiB). A shorter file is made so long, with room
+   * on the device where the filesystem can promise it.
+   *
+   * @defaultValue all of the file, whose last page may reach beyond its end: what is stored there goes nowhere
    */
   bytes?: number;
-  /** Let child processes inherit the mapping. Default false. */
+  /**
+   * Whether child processes inherit the mapping.
+   *
+   * @defaultValue false
+   */
   inherit?: boolean;
 }
 

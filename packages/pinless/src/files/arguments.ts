@@ -5,16 +5,39 @@ import { isFreed, PLACE, segmentOf } from "../protocol/segment.js";
 import { invalidType, invalidValue, NODE_MAJOR } from "./node-errors.js";
 import { type Position, readPositionOf, writePositionOf } from "./position-arguments.js";
 
+/** Part of a buffer. */
 interface TransferOptions {
+  /**
+   * Offset in the buffer, in bytes.
+   *
+   * @defaultValue 0
+   */
   offset?: number | null | undefined;
+  /**
+   * Bytes to transfer.
+   *
+   * @defaultValue to the end of the buffer
+   */
   length?: number | null | undefined;
 }
 
+/** Options of {@link File.read}. */
 export interface ReadOptions extends TransferOptions {
+  /**
+   * Offset in the file, in bytes.
+   *
+   * @defaultValue the file's own position
+   */
   position?: number | bigint | null | undefined;
 }
 
+/** Options of {@link File.write}. */
 export interface WriteOptions extends TransferOptions {
+  /**
+   * Offset in the file, in bytes.
+   *
+   * @defaultValue the file's own position
+   */
   position?: number | null | undefined;
 }
 
@@ -29,7 +52,13 @@ export interface Transfer<T extends ArrayBufferView = ArrayBufferView> {
 
 const DEFAULT_READ_BYTES = 16 * 1024;
 
+/** Options of {@link File.read}, the buffer among them. */
 export interface ReadOptionsWithBuffer<T extends ArrayBufferView> extends ReadOptions {
+  /**
+   * Where to read to.
+   *
+   * @defaultValue a new buffer of 16 KiB
+   */
   buffer?: T | undefined;
 }
 

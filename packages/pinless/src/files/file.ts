@@ -30,6 +30,20 @@ import { EndlessCall } from "./stream-call-limits.js";
 import { type EndlessEnd, StreamedFile } from "./streamed-file.js";
 import type { Transfers } from "./transfers.js";
 
+/**
+ * File with the methods, arguments, results and errors of a FileHandle of node:fs/promises, around the page cache
+ * wherever that can be. Calls with a position have no order among each other; calls at the file's own position go one
+ * after the other; each call that appends is one call of the kernel's. Writes of one file through the page cache and
+ * around it take turns within an engine.
+ *
+ * @example
+ * ```ts
+ * const file = await engine.openFile("data.bin", "r");
+ * await file.read(buffer, { position: 0 });
+ * for await (const chunk of file.createReadStream({ start: 4096 })) console.log(chunk.length);
+ * await file.close();
+ * ```
+ */
 export class File extends StreamedFile {
   readonly #host: FileHost;
   readonly #dispatcher: Dispatcher;
@@ -45,7 +59,11 @@ export class File extends StreamedFile {
   readonly #position: OwnPosition;
   readonly #detours: Detours;
 
-  /** Not for callers: `engine.openFile()` opens files. */
+  /**
+   * Not for callers: `engine.openFile()` opens files.
+   *
+   * @hidden
+   */
   constructor(host: FileHost, opened: OpenedFile) {
     super(new Held(host, opened));
     const { transfers, owner, ways } = this.held;
@@ -64,8 +82,9 @@ export class File extends StreamedFile {
   }
 
   /**
-   * The descriptor that goes through the page cache, for APIs that take one. -1 once it's closed. Whoever has it may move the file's own
-   * position, as of a FileHandle: from then on calls at that position go through the page cache, where the kernel keeps it.
+   * Descriptor that goes through the page cache, for APIs that take one; -1 once the file is closed. Whoever has it may
+   * move the file's own position, as of a FileHandle: from the first look at it on, calls at that position go through
+   * the page cache, where the kernel keeps it.
    */
   override get fd(): number {
     if (this.isOpen) this.#position.share();
@@ -73,28 +92,45 @@ export class File extends StreamedFile {
   }
 
   /**
-   * Whether aligned I/O goes around the page cache, found out when the file was opened. False where the filesystem has no O_DIRECT, or takes
-   * it and goes through the page cache all the same (tmpfs, what btrfs compresses), and for what isn't a file; and from then on where it
-   * takes O_DIRECT and refuses the I/O.
+   * Whether aligned I/O goes around the page cache, found out when the file was opened. False where the filesystem has
+   * no O_DIRECT, or takes it and goes through the page cache all the same (tmpfs, what btrfs compresses), and for what
+   * isn't a file; and from then on where it takes O_DIRECT and refuses the I/O.
    */
   get direct(): boolean {
     return this.#ways.hasDirect;
   }
 
-  /** The multiples, in bytes, that memory, and offsets and lengths, have to be of for I/O around the page cache; 1 where there is none. */
+  /**
+   * Multiples in bytes that addresses (`memory`), and offsets and lengths (`offset`), have to be of for I/O around the
+   * page cache; 1 where there is none.
+   */
   get alignment(): { readonly memory: number; readonly offset: number } {
     const { memoryAlign, offsetAlign } = this.#opened;
     return this.direct ? { memory: memoryAlign, offset: offsetAlign } : { memory: 1, offset: 1 };
   }
 
   /**
-   * The hot path: hands over one request without allocating. `done(errno, bytes, buffer)` is called once, never in here; `bytes` may be
-   * short, as with read(2), and then a read has also written what follows in the file's last block, zeros or what was there before it was
-   * cut off: so has a device, also by read() into an arena. After `"busy"`, wait for `engine.drained()`. Aligned memory of an arena goes
-   * straight through; everything else, and what is read into a mapped file, takes the way of `read` and `write`.
+   * Hands one request over without allocating: the hot path. Aligned memory of an arena goes straight through;
+   * everything else, and reads into a mapped file, take the way of `read` and `write`. Requests complete in any order.
    *
-   * To save an allocation each, `done` is called in whatever asynchronous context the loop's turn has, often another submission's: an
-   * AsyncLocalStorage has another caller's store there, or none. Where that matters, hand over `AsyncResource.bind(done)`.
+   * A read may be short, as read(2); then it has also written what follows in the file's last block, zeros or what was
+   * there before it was cut off, because a device does (so does `read` into an arena).
+   *
+   * @param op - `"read"` from the file, or `"write"` to it
+   * @param buffer - All of it is read into, or written
+   * @param position - Offset in the file in bytes, a whole number from 0 on
+   * @param done - Called once with `(errno, bytes, buffer)`, never before `submit` returns: errno 0 or negative, as
+   *   Node's. To save an allocation it's called in whatever asynchronous context the loop's turn has, often that of
+   *   another submission; where an AsyncLocalStorage matters, hand over `AsyncResource.bind(done)`. What it throws is
+   *   an uncaught exception, and other completions are still delivered
+   * @returns `"queued"`; or `"busy"`: nothing was handed over, wait for `engine.drained()`
+   * @throws EBADF after `close()`; `ERR_PINLESS_NOT_ALLOCATED` for a buffer that was freed; `ERR_INVALID_ARG_VALUE`,
+   *   `ERR_INVALID_ARG_TYPE` or `ERR_OUT_OF_RANGE` for arguments that can't be right
+   * @example
+   * ```ts
+   * const done = (errno: number, bytes: number) => console.log(errno === 0 ? `${bytes} bytes` : `failed: ${errno}`);
+   * while (file.submit("read", buffer, 0, done) === "busy") await engine.drained();
+   * ```
    */
   submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
     if (this.held.isClosing) throw this.closedError(op);
@@ -281,10 +317,46 @@ export class File extends StreamedFile {
     return total;
   }
 
+  /**
+   * Reads into a buffer: at a position, or at the file's own, which it moves. Arguments, results and errors are
+   * FileHandle's.
+   *
+   * @param options - `buffer` (default: a new one of 16 KiB), `offset` in it (default 0), `length` (default: to its
+   *   end), `position` in bytes (default: the file's own)
+   * @returns `bytesRead`, which is less than was asked for only at the end of the file (of a pipe: what was there), and
+   *   the buffer
+   * @throws As FileHandle's `read`; EFAULT where the memory is gone or read-only; `ERR_PINLESS_NOT_ALLOCATED` for a
+   *   buffer that was freed
+   */
   read<T extends ArrayBufferView = NonSharedBuffer>(
     options?: ReadOptionsWithBuffer<T>,
   ): Promise<{ bytesRead: number; buffer: T }>;
+  /**
+   * Reads into a buffer: at a position, or at the file's own, which it moves. Arguments, results and errors are
+   * FileHandle's.
+   *
+   * @param buffer - Where to read to
+   * @param options - `offset` in the buffer (default 0), `length` (default: to its end), `position` in bytes (default:
+   *   the file's own)
+   * @returns `bytesRead`, which is less than was asked for only at the end of the file (of a pipe: what was there), and
+   *   the buffer
+   * @throws As FileHandle's `read`; EFAULT where the memory is gone or read-only; `ERR_PINLESS_NOT_ALLOCATED` for a
+   *   buffer that was freed
+   */
   read<T extends ArrayBufferView>(buffer: T, options?: ReadOptions): Promise<{ bytesRead: number; buffer: T }>;
+  /**
+   * Reads into a buffer: at a position, or at the file's own, which it moves. Arguments, results and errors are
+   * FileHandle's.
+   *
+   * @param buffer - Where to read to
+   * @param offset - Offset in the buffer. Default 0
+   * @param length - Bytes to read. Default: to the end of the buffer
+   * @param position - Offset in the file in bytes. Default: the file's own position
+   * @returns `bytesRead`, which is less than was asked for only at the end of the file (of a pipe: what was there), and
+   *   the buffer
+   * @throws As FileHandle's `read`; EFAULT where the memory is gone or read-only; `ERR_PINLESS_NOT_ALLOCATED` for a
+   *   buffer that was freed
+   */
   read<T extends ArrayBufferView>(
     buffer: T,
     offset?: number | null,
@@ -357,13 +429,47 @@ export class File extends StreamedFile {
     return { bytesRead: await this.#positioned(false, [transfer.view], transfer.position), buffer: transfer.buffer };
   }
 
+  /**
+   * Writes a buffer or a text: at a position, or at the file's own, which it moves; opened with `"a"`, at the file's
+   * end.
+   *
+   * @param buffer - Bytes to write
+   * @param options - `offset` in the buffer (default 0), `length` (default: to its end), `position` in bytes (default:
+   *   the file's own)
+   * @returns `bytesWritten`, and the buffer
+   * @throws As FileHandle's `write`, with the bytes that had been written by then as `bytesWritten`; EFAULT where the
+   *   memory is gone
+   */
   write<T extends ArrayBufferView>(buffer: T, options?: WriteOptions): Promise<{ bytesWritten: number; buffer: T }>;
+  /**
+   * Writes a buffer or a text: at a position, or at the file's own, which it moves; opened with `"a"`, at the file's
+   * end.
+   *
+   * @param buffer - Bytes to write
+   * @param offset - Offset in the buffer. Default 0
+   * @param length - Bytes to write. Default: to the end of the buffer
+   * @param position - Offset in the file in bytes. Default: the file's own position
+   * @returns `bytesWritten`, and the buffer
+   * @throws As FileHandle's `write`, with the bytes that had been written by then as `bytesWritten`; EFAULT where the
+   *   memory is gone
+   */
   write<T extends ArrayBufferView>(
     buffer: T,
     offset?: number | null,
     length?: number | null,
     position?: number | null,
   ): Promise<{ bytesWritten: number; buffer: T }>;
+  /**
+   * Writes a buffer or a text: at a position, or at the file's own, which it moves; opened with `"a"`, at the file's
+   * end.
+   *
+   * @param text - Text to write
+   * @param position - Offset in the file in bytes. Default: the file's own position
+   * @param encoding - Encoding of the text. Default `"utf8"`
+   * @returns `bytesWritten`, and the buffer
+   * @throws As FileHandle's `write`, with the bytes that had been written by then as `bytesWritten`; EFAULT where the
+   *   memory is gone
+   */
   write(
     text: string,
     position?: number | null,
@@ -382,6 +488,14 @@ export class File extends StreamedFile {
     return { bytesWritten: await this.#positioned(true, [transfer.view], transfer.position), buffer: first };
   }
 
+  /**
+   * Reads into several buffers, one after the other, as FileHandle's.
+   *
+   * @param buffers - Where to read to
+   * @param position - Offset in the file in bytes. Default: the file's own position
+   * @returns `bytesRead` in all, and the buffers
+   * @throws As `read`
+   */
   async readv<B extends readonly ArrayBufferView[]>(
     buffers: B,
     position?: number | null,
@@ -389,6 +503,14 @@ export class File extends StreamedFile {
     return { bytesRead: await this.#vector(false, buffers, position), buffers };
   }
 
+  /**
+   * Writes several buffers, one after the other, as FileHandle's.
+   *
+   * @param buffers - Bytes to write
+   * @param position - Offset in the file in bytes. Default: the file's own position
+   * @returns `bytesWritten` in all, and the buffers
+   * @throws As `write`
+   */
   async writev<B extends readonly ArrayBufferView[]>(
     buffers: B,
     position?: number | null,

@@ -6,7 +6,7 @@ import type { NodeHandle } from "../host.js";
 import type { Held } from "./file-lifetime.js";
 import { naming } from "./node-errors.js";
 
-/** Emits "close", as a FileHandle does, when `close()` is called. */
+/** A file's descriptor and what isn't a transfer. Emits `"close"`, as a FileHandle does, when `close()` is called. */
 export class NodeFile extends EventEmitter {
   protected readonly held: Held;
 
@@ -20,46 +20,77 @@ export class NodeFile extends EventEmitter {
     return this.held.isOpen;
   }
 
-  /** The descriptor that goes through the page cache, for APIs that take one. -1 once it's closed. */
+  /** Descriptor that goes through the page cache, for APIs that take one; -1 once the file is closed. */
   get fd(): number {
     return this.isOpen ? this.held.handle.fd : -1;
   }
 
-  /** As FileHandle's: the options and results are Node's own. */
+  /**
+   * Gives the file's status, as FileHandle's.
+   *
+   * @param options - `bigint`: numbers as bigints (default false)
+   */
   stat(options?: StatOptions & { bigint?: false | undefined }): Promise<Stats>;
+  /** Gives the file's status in bigints. */
   stat(options: StatOptions & { bigint: true }): Promise<BigIntStats>;
+  /** Gives the file's status, in numbers or in bigints. */
   stat(options?: StatOptions): Promise<Stats | BigIntStats>;
   async stat(options?: StatOptions): Promise<Stats | BigIntStats> {
     return (await this.#call("fstat", (handle) => handle.stat(options))) as Stats | BigIntStats;
   }
 
+  /**
+   * Cuts the file short, or makes it longer with zeros, as FileHandle's.
+   *
+   * @param length - New length in bytes. Default 0
+   */
   async truncate(length?: number): Promise<void> {
     await this.#call("ftruncate", (handle) => handle.truncate(length));
   }
 
+  /** Brings data and metadata to the device, as fsync(2). */
   async sync(): Promise<void> {
     await this.#call("fsync", (handle) => handle.sync());
   }
 
+  /** Brings data to the device, as fdatasync(2). */
   async datasync(): Promise<void> {
     await this.#call("fdatasync", (handle) => handle.datasync());
   }
 
+  /**
+   * Changes the file's permissions, as FileHandle's.
+   *
+   * @param mode - Such as `0o644`
+   */
   async chmod(mode: string | number): Promise<void> {
     await this.#call("fchmod", (handle) => handle.chmod(mode));
   }
 
+  /**
+   * Changes the file's owner, as FileHandle's.
+   *
+   * @param uid - User
+   * @param gid - Group
+   */
   async chown(uid: number, gid: number): Promise<void> {
     await this.#call("fchown", (handle) => handle.chown(uid, gid));
   }
 
+  /**
+   * Changes the file's times, as FileHandle's.
+   *
+   * @param atime - Last access: a Date, or seconds
+   * @param mtime - Last change: a Date, or seconds
+   */
   async utimes(atime: string | number | Date, mtime: string | number | Date): Promise<void> {
     await this.#call("futimes", (handle) => handle.utimes(atime, mtime));
   }
 
   /**
-   * As FileHandle's: streams that are open on it end first, and what they were given is written. Waits for I/O in flight; what may never
-   * end by itself (on pipes, terminals, sockets) is ended with ECANCELED. Works without its object too: `const { close } = file`.
+   * Closes the file, as FileHandle's: streams that are open on it end first, and what they were given is written. Waits
+   * for I/O in flight; calls that may never end by themselves (on pipes, terminals, sockets) are ended with ECANCELED.
+   * Works without its object too: `const { close } = file`.
    */
   readonly close = (): Promise<void> => {
     const first = !this.held.isClosing;
@@ -68,6 +99,7 @@ export class NodeFile extends EventEmitter {
     return closed;
   };
 
+  /** Closes the file at the end of an `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -53,39 +53,80 @@ export abstract class StreamedFile extends NodeFile {
 
   abstract writev(buffers: readonly Uint8Array[], position?: Position): Promise<{ bytesWritten: number }>;
 
-  /** Everything from the file's own position to its end. A signal that is aborted leaves what was read of a pipe to the next read. */
+  /**
+   * Reads everything from the file's own position to its end, as FileHandle's.
+   *
+   * @param options - `encoding` (default: none, a Buffer), `signal`; or the encoding. A signal that is aborted leaves
+   *   what was read of a pipe to the next read
+   * @throws As FileHandle's; `ERR_FS_FILE_TOO_LARGE` from 2 GiB on
+   */
   readFile(options?: (ReadFileOptions & { encoding?: null | undefined }) | null): Promise<NonSharedBuffer>;
+  /** Reads everything as text, in the encoding given. */
   readFile(options: (ReadFileOptions & { encoding: BufferEncoding }) | BufferEncoding): Promise<string>;
+  /** Reads everything, as text if an encoding is given. */
   readFile(options?: ReadFileOptions | BufferEncoding | null): Promise<string | NonSharedBuffer>;
   async readFile(options?: ReadFileOptions | BufferEncoding | null): Promise<string | NonSharedBuffer> {
     this.assertOpen("readFile");
     return readWhole(this.#streamable(false), () => this.stat(), options);
   }
 
-  /** Writes all of `data` at the file's own position. */
+  /**
+   * Writes all of `data` at the file's own position, as FileHandle's.
+   *
+   * @param data - Text, bytes, or an iterable of them, which may be async
+   * @param options - `encoding` of text (default `"utf8"`), `signal`, `flush`; or the encoding
+   * @throws As FileHandle's
+   */
   async writeFile(data: Data, options?: WriteFileOptions | BufferEncoding | null): Promise<void> {
     this.assertOpen("writeFile");
     await writeWhole(this.#streamable(false), data, options);
   }
 
-  /** As `writeFile`: it's opening with "a" that makes a file be written at its end. */
+  /**
+   * Does as `writeFile`: opening a file with `"a"` is what makes it be written at its end.
+   *
+   * @param data - Text, bytes, or an iterable of them, which may be async
+   * @param options - As of `writeFile`
+   */
   appendFile(data: Data, options?: WriteFileOptions | BufferEncoding | null): Promise<void> {
     return this.writeFile(data, options);
   }
 
+  /**
+   * Makes a read stream, as FileHandle's: options, events and errors are those of fs.ReadStream.
+   *
+   * @param options - `start` and `end` (included) in bytes, `highWaterMark`, `encoding`, `autoClose`, `emitClose`,
+   *   `signal`
+   */
   createReadStream(options?: ReadStreamOptions): ReadStream {
     return readStream(this.#streamable(true), options);
   }
 
+  /**
+   * Makes a write stream, as FileHandle's: options, events and errors are those of fs.WriteStream.
+   *
+   * @param options - `start` in bytes, `highWaterMark`, `encoding`, `autoClose`, `emitClose`, `flush`, `signal`
+   */
   createWriteStream(options?: WriteStreamOptions): WriteStream {
     return writeStream(this.#streamable(true), options);
   }
 
+  /**
+   * Reads the file line by line, as FileHandle's.
+   *
+   * @param options - As of `createReadStream`
+   */
   readLines(options?: ReadStreamOptions): Interface {
     return createInterface({ input: this.createReadStream(options), crlfDelay: Number.POSITIVE_INFINITY });
   }
 
-  /** One for each File, as with a FileHandle. Until Node 24 its chunks are ArrayBuffers unless `type` is "bytes". */
+  /**
+   * Makes a web stream, as FileHandle's: one for each File. Until Node 24 its chunks are ArrayBuffers unless `type` is
+   * `"bytes"`.
+   *
+   * @param options - `type`, and from Node 24 on `autoClose` (default false)
+   * @throws `ERR_INVALID_STATE` for a second one, and on a closed file
+   */
   readableWebStream(options?: WebStreamOptions): ReadableStream {
     const stream = webStream(this.#streamable(true), this.#locked, this.held.isClosing, options);
     this.#locked = true;

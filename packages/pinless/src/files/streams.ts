@@ -11,22 +11,55 @@ const { ReadStream: Reader, WriteStream: Writer } = fs as unknown as {
   WriteStream: new (path: undefined, options: object) => WriteStream;
 };
 
+/** Options that both kinds of streams have, as Node documents them. */
 interface StreamOptions {
+  /** Encoding of texts. */
   encoding?: BufferEncoding | null | undefined;
+  /**
+   * Whether the file is closed at the stream's end.
+   *
+   * @defaultValue true
+   */
   autoClose?: boolean | undefined;
+  /**
+   * Whether the stream emits `"close"`.
+   *
+   * @defaultValue true
+   */
   emitClose?: boolean | undefined;
+  /**
+   * Offset in the file to begin at, in bytes.
+   *
+   * @defaultValue the file's own position
+   */
   start?: number | undefined;
+  /**
+   * Bytes that the stream buffers.
+   *
+   * @defaultValue as of Node's streams of files
+   */
   highWaterMark?: number | undefined;
-  /** Destroys the stream when it's aborted. */
+  /** Destroys the stream when it is aborted. */
   signal?: AbortSignal | null | undefined;
 }
 
+/** Options of {@link File.createReadStream} and {@link File.readLines}. */
 export interface ReadStreamOptions extends StreamOptions {
-  /** Included. */
+  /**
+   * Offset in the file of the last byte, in bytes.
+   *
+   * @defaultValue the file's end
+   */
   end?: number | undefined;
 }
 
+/** Options of {@link File.createWriteStream}. */
 export interface WriteStreamOptions extends StreamOptions {
+  /**
+   * Whether the data is brought to the device before the file is closed.
+   *
+   * @defaultValue false
+   */
   flush?: boolean | undefined;
 }
 

@@ -11,10 +11,15 @@ import {
 import { invalidState, invalidType, NODE_MAJOR, NODE_MINOR } from "./node-errors.js";
 import type { Streamable } from "./streams.js";
 
+/** Options of {@link File.readableWebStream}. */
 export interface WebStreamOptions {
-  /** A byte stream: its readers may bring memory of their own. */
+  /** Asks for a byte stream: its readers may bring memory of their own. */
   type?: "bytes" | undefined;
-  /** Closes the file at the stream's end. From Node 24 on. */
+  /**
+   * Whether the file is closed at the stream's end. From Node 24 on.
+   *
+   * @defaultValue false
+   */
   autoClose?: boolean | undefined;
 }
 

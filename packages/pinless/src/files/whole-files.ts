@@ -5,12 +5,25 @@ import type { Stats } from "node:fs";
 import { codedError, invalidType, optionsOf, throwIfAborted } from "./node-errors.js";
 import type { Streamable } from "./streams.js";
 
+/** Options of {@link File.readFile}. */
 export interface ReadFileOptions {
+  /**
+   * Encoding of the text that is read or written.
+   *
+   * @defaultValue none for reading, which gives bytes; `"utf8"` for writing
+   */
   encoding?: BufferEncoding | null | undefined;
+  /** Ends the call early. */
   signal?: AbortSignal | undefined;
 }
 
+/** Options of {@link File.writeFile}. */
 export interface WriteFileOptions extends ReadFileOptions {
+  /**
+   * Whether the data is brought to the device at the end, as by `sync()`.
+   *
+   * @defaultValue false
+   */
   flush?: boolean | undefined;
 }
 

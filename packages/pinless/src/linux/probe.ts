@@ -87,9 +87,13 @@ function filesystemOf(path: string): string {
   return NAMES[type] ?? `0x${type.toString(16)}`;
 }
 
+/** Facts about this machine, as {@link probe} found them. */
 export interface Probe {
+  /** Release of the kernel. */
   readonly kernel: string;
+  /** Processor architecture, as `process.arch`. */
   readonly arch: string;
+  /** Version of Node. */
   readonly node: string;
   /** The filesystem of the path asked about. */
   readonly filesystem: string;
@@ -99,9 +103,11 @@ export interface Probe {
   readonly pinnedBytes: number;
   /** sysctl kernel.io_uring_disabled; null on kernels without it. */
   readonly ioUringDisabled: number | null;
+  /** Whether swap is active. */
   readonly swapActive: boolean;
   /** /sys/kernel/mm/transparent_hugepage/enabled: "always", "madvise", "never"; null without it. */
   readonly hugePages: string | null;
+  /** NUMA nodes with memory. */
   readonly numaNodes: number;
 }
 

@@ -1,6 +1,9 @@
 /** How a request is asked for, and what is said to that. */
 
-/** `errno` is 0 or negative, `bytes` what was transferred. */
+/**
+ * Callback of {@link File.submit}. `errno` is 0 or negative, as Node's; `bytes` were transferred; `buffer` is the one
+ * that was handed over.
+ */
 export type Done = (errno: number, bytes: number, buffer: ArrayBufferView) => void;
 
 /** Who a request belongs to (a file); counts what is in flight. */

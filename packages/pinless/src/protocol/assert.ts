@@ -24,10 +24,13 @@ export const INVARIANTS = [
 
 export type Invariant = (typeof INVARIANTS)[number];
 
-/** Thrown when an invariant doesn't hold. */
+/** A failed assertion: a bug in pinless, never a mistake of the caller. Please report it with its message. */
 export class InvariantViolation extends Error {
+  /** Always `"InvariantViolation"`. */
   override readonly name = "InvariantViolation";
+  /** Always `"ERR_PINLESS_INVARIANT"`. */
   readonly code = "ERR_PINLESS_INVARIANT";
+  /** Name of the invariant that didn't hold; ARCHITECTURE.md says what each promises. */
   readonly invariant: Invariant;
 
   constructor(invariant: Invariant, detail: string) {

@@ -1,8 +1,8 @@
 /**
- * The events of an invalidation and whom each concerns, named as in `enum mmu_notifier_event` (include/linux/mmu_notifier.h).
+ * Events of an invalidation, named as in `enum mmu_notifier_event` of the kernel (include/linux/mmu_notifier.h).
  *
- * MIGRATE here covers every move of pages that the program asks for. In the kernel it is only for device-private memory; its own
- * compaction and NUMA balancing raise CLEAR.
+ * MIGRATE here covers every move of pages that the program asks for. In the kernel it is only for device-private
+ * memory; its own compaction and NUMA balancing raise CLEAR.
  */
 export const MMU_EVENTS = [
   "UNMAP",
@@ -15,6 +15,13 @@ export const MMU_EVENTS = [
   "EXCLUSIVE",
 ] as const;
 
+/**
+ * Kind of an invalidation; it decides which I/O waits and what becomes of a lease. `UNMAP`: the memory goes; later I/O
+ * fails with EFAULT. `CLEAR`: its pages go (discard, page-out). `MIGRATE`: its pages move (to a node, or together as a
+ * huge page). `PROTECTION_VMA`: it becomes read-only; device reads go on. `PROTECTION_PAGE`: it's written back; device
+ * reads go on. `SOFT_DIRTY`: writes to it are tracked from here on; device reads go on. `EXCLUSIVE`: the program wants
+ * it to itself. `RELEASE`: the engine closes.
+ */
 export type MmuEvent = (typeof MMU_EVENTS)[number];
 
 /** What happens to a lease on the range. */

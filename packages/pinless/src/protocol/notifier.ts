@@ -27,27 +27,34 @@ export interface Subscriber {
 
 export interface Subscription extends Interval {}
 
+/** Options of {@link MmuNotifier.invalidateRangeStart}. */
 export interface StartOptions {
-  /** Whether it may wait. If not, it either succeeds at once or is refused. Default true. */
+  /**
+   * Whether the invalidation may wait. One that may not either begins at once or is refused.
+   *
+   * @defaultValue true
+   */
   readonly blockable?: boolean;
   /**
-   * Called once, when the range is the caller's: at once, inside `invalidateRangeStart`, or later. What it throws goes to the host as an
-   * uncaught exception; the range stays the caller's.
+   * Called once when the invalidation has begun: inside `invalidateRangeStart`, or later. What it throws is an uncaught
+   * exception; the range stays the caller's.
    */
   readonly ready?: () => void;
 }
 
-/** What became of a part of memory whose protection was changed (PROTECTION_VMA). */
+/** Part of memory whose protection a PROTECTION_VMA changed. */
 export interface Protection {
+  /** Addresses of the part. */
   readonly range: Range;
-  /** False: it can be written. */
+  /** Whether it is read-only now. */
   readonly readOnly: boolean;
 }
 
 /** One invalidation, from its start to its end. */
 export class Invalidation {
+  /** Kind of the invalidation. */
   readonly event: MmuEvent;
-  /** Rounded out to whole chunks. */
+  /** Addresses that it is about, rounded out to whole chunks. */
   readonly range: Range;
   /** waiting: for its turn; draining: I/O in flight; begun: the range is the caller's. */
   state: "waiting" | "draining" | "begun" | "ended" = "waiting";
@@ -73,6 +80,7 @@ export class Invalidation {
     if (--this.draining === 0) this.begin();
   }
 
+  /** Begins: everything has drained. */
   begin(): void {
     this.state = "begun";
     // It may be a completion, or somebody else's end, that this is called in: what they're in the middle of goes on.
@@ -84,6 +92,23 @@ export class Invalidation {
   }
 }
 
+/**
+ * Announcement of changes to memory that nobody notices by itself (`mprotect`, guard pages): from an invalidation's
+ * start to its end no I/O that its event concerns is in flight on the range, and leases there are gone. Invalidations
+ * of the same range take turns in the order in which they were asked for. I/O that one of them held goes before the
+ * next.
+ *
+ * @example
+ * ```ts
+ * const invalidation = await new Promise<Invalidation>((resolve) => {
+ *   const asked = engine.notifier.invalidateRangeStart({ start, end }, "CLEAR", {
+ *     ready: () => queueMicrotask(() => resolve(asked)),
+ *   });
+ * });
+ * // Change the memory from address `start` to `end` here.
+ * engine.notifier.invalidateRangeEnd(invalidation);
+ * ```
+ */
 export class MmuNotifier {
   readonly #granuleBytes: number;
   readonly #uncaught: (error: unknown) => void;
@@ -138,6 +163,7 @@ export class MmuNotifier {
     return subscription;
   }
 
+  /** Removes a subscription. */
   remove(subscription: Subscription): void {
     invariant("STATE", this.#subscribers.remove(subscription), "a subscription was removed twice");
     this.#coarse.delete(subscription);
@@ -157,15 +183,22 @@ export class MmuNotifier {
   }
 
   /**
-   * Asks for a range. The invalidation has begun when its state is `begun` (and `ready` was called); every one needs its
-   * `invalidateRangeEnd`. With `blockable: false` the answer may be `"EAGAIN"`: nothing has changed, and there's no end to call. Throws
-   * `ERR_OUT_OF_RANGE`, `ERR_INVALID_ARG_VALUE` and `ERR_INVALID_ARG_TYPE` for what can't be meant, and then has taken nothing.
+   * Asks for a range. Every invalidation that it gives needs its `invalidateRangeEnd`.
+   *
+   * @param range - Addresses, from `start` up to, not including, `end`; rounded out to whole chunks
+   * @param event - Kind of the change; it decides which I/O waits
+   * @param options - `ready` is called when the range is the caller's
+   * @returns The invalidation, begun if its `state` is `"begun"`; with `blockable: false` maybe `"EAGAIN"`: then
+   *   nothing has changed, and there is no end to call
+   * @throws `ERR_OUT_OF_RANGE`, `ERR_INVALID_ARG_VALUE` or `ERR_INVALID_ARG_TYPE` for arguments that can't be right;
+   *   nothing was taken then
    */
   invalidateRangeStart(
     range: Range,
     event: MmuEvent,
     options: StartOptions & { blockable: false },
   ): Invalidation | "EAGAIN";
+  /** Asks for a range as above, and waits for its turn. */
   invalidateRangeStart(range: Range, event: MmuEvent, options?: StartOptions): Invalidation;
   invalidateRangeStart(range: Range, event: MmuEvent, options: StartOptions = {}): Invalidation | "EAGAIN" {
     checkStart(range, event, options);
@@ -183,9 +216,12 @@ export class MmuNotifier {
   }
 
   /**
-   * Gives the range back: what was held goes ahead first, then whoever waits for a turn. After PROTECTION_VMA `protections` says, to the
-   * page, what was changed; left out, all of the chunks are read-only. Throws `ERR_INVALID_ARG_VALUE` for an invalidation that hasn't begun,
-   * or has ended, `ERR_INVALID_ARG_TYPE` for what is none.
+   * Gives the range back: the I/O that it held goes ahead first, then the next invalidation.
+   *
+   * @param invalidation - One that has begun
+   * @param protections - After PROTECTION_VMA: what was changed, to the page. Left out, all of the range is read-only
+   * @throws `ERR_INVALID_ARG_VALUE` for an invalidation that hasn't begun, or has ended; `ERR_INVALID_ARG_TYPE` for a
+   *   value that is none
    */
   invalidateRangeEnd(
     invalidation: Invalidation,

@@ -1,7 +1,10 @@
 /** Half-open ranges of addresses, in bytes. Addresses of user space (47 bits) are exact in a double. */
 
+/** Addresses from `start` up to, not including, `end`. */
 export interface Range {
+  /** First address. */
   readonly start: number;
+  /** Address behind the last one. */
   readonly end: number;
 }
 
