@@ -60,6 +60,42 @@ for (const [name, folder] of Object.entries(COMMANDS))
     assert.match(readFileSync(command, "utf8"), /^#!\/usr\/bin\/env node\n/);
   });
 
+/** The declarations that a user's TypeScript reads: those that index.d.ts reaches. */
+function reachedDeclarations(): string[] {
+  const reached = new Set<string>();
+  const follow = (file: string): void => {
+    if (reached.has(file)) return;
+    reached.add(file);
+    const text = readFileSync(path.join(ROOT, "packages/pinless", file), "utf8");
+    for (const [, specifier] of text.matchAll(/(?:from |import\()"(\.[^"]+)"/g))
+      follow(path.join(path.dirname(file), specifier!.replace(/\.js$/, ".d.ts")));
+  };
+  follow("dist/index.d.ts");
+  return [...reached];
+}
+
+/** The files of a package that npm would pack, and the size of the archive. */
+function packed(folder: string): { readonly names: readonly string[]; readonly bytes: number } {
+  const args = ["pack", "--dry-run", "--json", "--ignore-scripts"];
+  const cwd = path.join(ROOT, "packages", folder);
+  const [{ files, size }] = JSON.parse(execFileSync("npm", args, { cwd, encoding: "utf8" }));
+  return { names: files.map((file: { path: string }) => file.path), bytes: size };
+}
+
+test("go to definition ends in TypeScript, in a package of less than 350 kB", () => {
+  const { names, bytes } = packed("pinless");
+  const wanted = reachedDeclarations().flatMap((file) => {
+    const map = JSON.parse(readFileSync(path.join(ROOT, "packages/pinless", `${file}.map`), "utf8"));
+    return [file, `${file}.map`, ...map.sources.map((source: string) => path.join(path.dirname(file), source))];
+  });
+  assert.ok(wanted.includes("src/engine/arena.ts"), `${wanted}`);
+  assert.deepEqual(
+    wanted.filter((name) => !names.includes(name)),
+    [],
+  );
+  assert.ok(bytes < 350_000, `${bytes} bytes`);
+});
+
 test("what is packed is built and has its sources; tests and what they need aren't in it", () => {
   const has = {
     pinless: ["dist/index.js", "dist/index.d.ts", "dist/events/monitor-thread.js", "src/index.ts"],
@@ -67,10 +103,7 @@ test("what is packed is built and has its sources; tests and what they need aren
     lab: ["dist/main.js", "scenarios/unmap.yaml", "plans/one-machine.json"],
   };
   for (const [folder, wanted] of Object.entries(has)) {
-    const directory = path.join(ROOT, "packages", folder);
-    const args = ["pack", "--dry-run", "--json", "--ignore-scripts"];
-    const [packed] = JSON.parse(execFileSync("npm", args, { cwd: directory, encoding: "utf8" }));
-    const names: string[] = packed.files.map((file: { path: string }) => file.path);
+    const { names } = packed(folder);
     for (const name of wanted) assert.ok(names.includes(name), `${folder}: ${name}`);
     assert.deepEqual(
       names.filter((name) => /(^|\/)(scripts|node_modules|test|dist-test|mutants)\/|tsbuildinfo/.test(name)),
