@@ -121,8 +121,8 @@ export abstract class StreamedFile extends NodeFile {
   }
 
   /**
-   * Makes a web stream, as FileHandle's: one for each File. Until Node 24 its chunks are ArrayBuffers unless `type` is
-   * `"bytes"`.
+   * Makes a web stream, as FileHandle's: one for each File. Before Node 22.17, and in Node 23, its chunks are
+   * ArrayBuffers unless `type` is `"bytes"`.
    *
    * @param options - `type`, and from Node 24 on `autoClose` (default false)
    * @throws `ERR_INVALID_STATE` for a second one, and on a closed file

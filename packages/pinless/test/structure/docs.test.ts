@@ -60,6 +60,27 @@ for (const { name, text } of pages)
     assert.deepEqual(bad, []);
   });
 
+/** Sources and folders of the workspace, as paths that begin with a slash. */
+function sourcePaths(folder: string): string[] {
+  return readdirSync(path.join(root, folder), { withFileTypes: true })
+    .filter(({ name }) => !["node_modules", "dist", "dist-test", "reference"].includes(name))
+    .flatMap((entry) => {
+      const inside = path.join(folder, entry.name);
+      return entry.isDirectory() ? [`/${inside}/`, ...sourcePaths(inside)] : [`/${inside}`];
+    });
+}
+
+test("every source and every folder that the pages name is there", () => {
+  const known = sourcePaths("packages");
+  const missing = pages.flatMap(({ name, text }) =>
+    [...text.replaceAll(/^```[\s\S]*?^```$/gm, "").matchAll(/`([\w./-]+(?:\.ts|\/))`/g)]
+      .map(([, named]) => named!)
+      .filter((named) => !known.some((each) => each.endsWith(`/${named}`)) && !existsSync(path.join(root, named)))
+      .map((named) => `${name}: ${named}`),
+  );
+  assert.deepEqual(missing, []);
+});
+
 test("docs/api/errors.md has every code", () => {
   const text = readFileSync(path.join(root, "docs/api/errors.md"), "utf8");
   const inTable = [...text.matchAll(/^\| `(ERR_PINLESS_[A-Z_]+)` \|/gm)].map(([, code]) => code);
