@@ -6,29 +6,29 @@ const NPM = "npm"; // packages, koffi and this workspace's own excepted
 const KOFFI = "koffi";
 
 const PINLESS = "pinless/src";
-const ROOT = `${PINLESS}/(ports|host|errors|options|option-checks|stats|file-traits)\\.ts$`;
+const PORTS = `${PINLESS}/ports/`;
 const PROTOCOL = `${PINLESS}/protocol/`;
 const ABI = `${PINLESS}/abi/`;
 const LINUX = `${PINLESS}/linux/`;
 
 /** Room: [where it is, what of packages/ it may import (itself included), what else it may import]. */
 const rooms = {
-  protocol: [PROTOCOL, [PROTOCOL, ROOT]],
-  seam: [ROOT, [ROOT, PROTOCOL]],
+  protocol: [PROTOCOL, [PROTOCOL]],
+  ports: [PORTS, [PORTS, PROTOCOL]],
   abi: [ABI, [ABI]],
-  linux: [LINUX, [LINUX, ABI, PROTOCOL, ROOT], NODE, KOFFI],
-  schemes: [`${PINLESS}/schemes/`, [`${PINLESS}/schemes/`, LINUX, ABI, PROTOCOL, ROOT], NODE],
-  memory: [`${PINLESS}/memory/`, [`${PINLESS}/memory/`, LINUX, ABI, PROTOCOL, ROOT], NODE],
-  events: [`${PINLESS}/events/`, [`${PINLESS}/events/`, LINUX, ABI, PROTOCOL, ROOT], NODE],
-  control: [`${PINLESS}/control/`, [`${PINLESS}/control/`, LINUX, ABI, PROTOCOL, ROOT], NODE],
-  files: [`${PINLESS}/files/`, [`${PINLESS}/files/`, PROTOCOL, ROOT], NODE],
-  engine: [`${PINLESS}/engine/`, [`${PINLESS}/engine/`, `${PINLESS}/files/`, PROTOCOL, ROOT]],
+  linux: [LINUX, [LINUX, ABI, PROTOCOL, PORTS], NODE, KOFFI],
+  schemes: [`${PINLESS}/schemes/`, [`${PINLESS}/schemes/`, LINUX, ABI, PROTOCOL, PORTS], NODE],
+  memory: [`${PINLESS}/memory/`, [`${PINLESS}/memory/`, LINUX, ABI, PROTOCOL, PORTS], NODE],
+  events: [`${PINLESS}/events/`, [`${PINLESS}/events/`, LINUX, ABI, PROTOCOL, PORTS], NODE],
+  control: [`${PINLESS}/control/`, [`${PINLESS}/control/`, LINUX, ABI, PROTOCOL, PORTS], NODE],
+  files: [`${PINLESS}/files/`, [`${PINLESS}/files/`, PROTOCOL, PORTS], NODE],
+  engine: [`${PINLESS}/engine/`, [`${PINLESS}/engine/`, `${PINLESS}/files/`, PROTOCOL, PORTS]],
   index: [`${PINLESS}/index\\.ts$`, [`${PINLESS}/`], NODE, NPM],
   portable: [
     `${PINLESS}/portable\\.ts$`,
-    [`${PINLESS}/(engine|files)/`, `${PINLESS}/memory/refusals\\.ts$`, PROTOCOL, ROOT],
+    [`${PINLESS}/(engine|files)/`, `${PINLESS}/memory/refusals\\.ts$`, PROTOCOL, PORTS],
   ],
-  internal: [`${PINLESS}/internal\\.ts$`, [`${PINLESS}/(control|schemes)/`, LINUX, ABI, PROTOCOL, ROOT]],
+  internal: [`${PINLESS}/internal\\.ts$`, [`${PINLESS}/(control|schemes)/`, LINUX, ABI, PROTOCOL, PORTS]],
   command: ["cli/src/command/", ["cli/src/command/"], NODE, NPM],
   bench: ["cli/src/bench/", ["cli/src/(bench|command)/", "pinless/dist/(index|internal)\\."], NODE, NPM],
   doctor: ["cli/src/doctor/", ["cli/src/(doctor|bench)/", "pinless/dist/(index|internal)\\."], NODE],

@@ -25,9 +25,9 @@ export {
   readText,
 } from "./linux/probe.js";
 export { Ring } from "./linux/ring.js";
-export { type EngineSettings, settingsOf } from "./options.js";
+export { type EngineSettings, settingsOf } from "./ports/options.js";
+export type { EngineStats } from "./ports/stats.js";
 export { MMU_EVENTS, type MmuEvent } from "./protocol/events.js";
 export { alignUp } from "./protocol/ranges/ranges.js";
 export { RegisteredBuffers } from "./schemes/io-uring/registered-buffers.js";
 export { revocationHere } from "./schemes/start.js";
-export type { EngineStats } from "./stats.js";

@@ -1,39 +1,13 @@
 /** The engine and the protocol without a kernel, for the lab and for tests: without promise of stability. It runs in a browser too. */
 
 export { PortableEngine, startFirst } from "./engine/engine.js";
-export { type DescribeErrno, systemError } from "./errors.js";
-export type {
-  DescriptorCalls,
-  Host,
-  MonitorEnded,
-  NodeHandle,
-  OpenedFile,
-  StartedScheme,
-  WaitHistogram,
-} from "./host.js";
 export { explainRefusal } from "./memory/refusals.js";
-export { type EngineOptions, type EngineSettings, settingsOf } from "./options.js";
-export {
-  type CompletionSink,
-  EBADF,
-  ECANCELED,
-  EFAULT,
-  ENOMEM,
-  type Follower,
-  type Loop,
-  type Mapping,
-  type Memory,
-  type MemoryRequest,
-  type MemoryResult,
-  O_CREAT,
-  O_RDWR,
-  type OperationReport,
-  type Registrations,
-  type RequestPlace,
-  type Scheme,
-  type SchemeName,
-  type Watchdog,
-} from "./ports.js";
+export type { Host, StartedScheme, WaitHistogram } from "./ports/host.js";
+export type { Memory, MemoryRequest, MemoryResult, OperationReport } from "./ports/memory.js";
+export type { Follower, MonitorEnded, Watchdog } from "./ports/monitor.js";
+export type { DescriptorCalls, NodeHandle, OpenedFile } from "./ports/opened-file.js";
+export { O_CREAT, O_RDWR } from "./ports/opened-file.js";
+export { type EngineOptions, type EngineSettings, settingsOf } from "./ports/options.js";
 export { DIRECT_WRITE, type Done, type Owner } from "./protocol/acceptance.js";
 export { INVARIANTS, type Invariant, InvariantViolation, invariant, violated } from "./protocol/assert.js";
 export {
@@ -47,6 +21,8 @@ export {
   USED_MS,
 } from "./protocol/chunk-table.js";
 export { Dispatcher } from "./protocol/dispatcher.js";
+export { EBADF, ECANCELED, EFAULT, ENOMEM } from "./protocol/errno.js";
+export { type DescribeErrno, systemError } from "./protocol/errors.js";
 export { CONCERNS, MMU_EVENTS, type MmuEvent } from "./protocol/events.js";
 export { ForeignCalls } from "./protocol/foreign-calls.js";
 export {
@@ -92,4 +68,6 @@ export { MonitorProgram } from "./protocol/monitor/program.js";
 export { type Invalidation, MmuNotifier, type Subscriber } from "./protocol/notifier.js";
 export { alignDown, alignUp, intersect, overlaps, type Range, without } from "./protocol/ranges/ranges.js";
 export { ACCEPTED, FREE as REQUEST_FREE, REQUEST_SHIFT, SUBMITTED } from "./protocol/request-table.js";
+export type { CompletionSink, Loop, Registrations, RequestPlace, Scheme, SchemeName } from "./protocol/scheme.js";
+export type { Mapping } from "./protocol/segment.js";
 export { StateWords } from "./protocol/state-words.js";

@@ -1,6 +1,6 @@
 /** What is said over a socket: a line of JSON for a question, a line for its answer, in the order of the questions. */
 
-import type { EngineStats, Released } from "../stats.js";
+import type { EngineStats, Released } from "../ports/stats.js";
 
 export type Question = { readonly ask: "stats" } | { readonly ask: "release" };
 

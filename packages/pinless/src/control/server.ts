@@ -7,7 +7,7 @@ import { rmdirSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { threadId } from "node:worker_threads";
-import type { EngineStats, Released } from "../stats.js";
+import type { EngineStats, Released } from "../ports/stats.js";
 import type { Question, Refusal, ReleaseAnswer, StatsAnswer } from "./control-protocol.js";
 import { converse } from "./conversation.js";
 import { peerOfSocket } from "./peer.js";

@@ -1,13 +1,14 @@
 /** How an arena gets its segments: one growth after the other, each all there before the next one looks how large the arena is. */
 
-import { argumentError, type DescribeErrno, PinlessError, type SystemError, systemError } from "../errors.js";
-import { type Copier, ENOMEM, type Mapping, type Memory, type MemoryResult } from "../ports.js";
+import type { Memory, MemoryResult } from "../ports/memory.js";
 import { ChunkTable } from "../protocol/chunk-table.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
+import { ENOMEM } from "../protocol/errno.js";
+import { argumentError, type DescribeErrno, PinlessError, type SystemError, systemError } from "../protocol/errors.js";
 import type { MmuNotifier } from "../protocol/notifier.js";
 import { FreeList } from "../protocol/ranges/free-list.js";
 import { alignUp, type Range } from "../protocol/ranges/ranges.js";
-import { PAGE_BYTES, type Segment } from "../protocol/segment.js";
+import { type Copier, type Mapping, PAGE_BYTES, type Segment } from "../protocol/segment.js";
 import { type ChunkSizes, chunkBytesOf, wantedChunkBytes } from "./chunk-size.js";
 import { type Backing, type BackingFile, sizeOf } from "./file-backing.js";
 

@@ -1,9 +1,10 @@
 /** Memory that I/O goes to and from, and the operations on it. */
 
-import { argumentError, PinlessError, type PinlessErrorCode, systemError } from "../errors.js";
 import type { Uses } from "../files/calls-in-flight.js";
-import { checkBoolean, checkOptions } from "../option-checks.js";
-import { EFAULT, type MemoryResult, type OperationReport } from "../ports.js";
+import type { MemoryResult, OperationReport } from "../ports/memory.js";
+import { checkBoolean, checkOptions } from "../ports/option-checks.js";
+import { EFAULT } from "../protocol/errno.js";
+import { argumentError, PinlessError, type PinlessErrorCode, systemError } from "../protocol/errors.js";
 import type { Protection } from "../protocol/notifier.js";
 import { alignDown, alignOut, alignUp, contains, type Range } from "../protocol/ranges/ranges.js";
 import {

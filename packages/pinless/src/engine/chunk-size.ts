@@ -6,7 +6,7 @@
  * and 152 ms (Linux 6.18). Larger ones bring no more, and each takes 0.1 to 0.3 ms then, in which the event loop waits.
  */
 
-import type { MemoryResult } from "../ports.js";
+import type { MemoryResult } from "../ports/memory.js";
 import type { MmuNotifier } from "../protocol/notifier.js";
 import { intersect, overlaps, type Range } from "../protocol/ranges/ranges.js";
 

@@ -1,8 +1,8 @@
 /** The engine behind `open()`: there from the first call on, and gone again once its last file was closed and nobody has opened another. */
 
 import type { File } from "../files/file.js";
-import type { FilePath } from "../host.js";
-import type { Loop } from "../ports.js";
+import type { FilePath } from "../ports/opened-file.js";
+import type { Loop } from "../protocol/scheme.js";
 import { openFilesOf, type PortableEngine } from "./engine.js";
 import { Kept } from "./kept.js";
 

@@ -1,28 +1,22 @@
 /** The engine: one scheme, the notifier and the leases, arenas and files. Only it decides when. */
 
-import { argumentError, PinlessError, type SystemError } from "../errors.js";
 import { Uses } from "../files/calls-in-flight.js";
 import { File } from "../files/file.js";
 import type { Held } from "../files/file-lifetime.js";
 import { SelfMemory } from "../files/proc-self-mem.js";
 import { EndlessPlaces } from "../files/stream-call-limits.js";
 import { TurnsOfFiles } from "../files/write-ordering.js";
-import type { FilePath, Host, NodeHandle, StartedScheme, WaitHistogram } from "../host.js";
-import { checkBoolean, checkOptions } from "../option-checks.js";
-import { type EngineSettings, SCHEMES } from "../options.js";
-import {
-  type Copier,
-  EFAULT,
-  EPERM,
-  type Follower,
-  type PinMode,
-  type Scheme,
-  type SchemeName,
-  type Watchdog,
-} from "../ports.js";
+import type { Host, StartedScheme, WaitHistogram } from "../ports/host.js";
+import type { Follower, Watchdog } from "../ports/monitor.js";
+import type { FilePath, NodeHandle } from "../ports/opened-file.js";
+import { checkBoolean, checkOptions } from "../ports/option-checks.js";
+import { type EngineSettings, type PinMode, SCHEMES } from "../ports/options.js";
+import type { EngineStats, Released } from "../ports/stats.js";
 import { invariant } from "../protocol/assert.js";
 import type { ChunkTable } from "../protocol/chunk-table.js";
 import { Dispatcher } from "../protocol/dispatcher.js";
+import { EFAULT, EPERM } from "../protocol/errno.js";
+import { argumentError, PinlessError, type SystemError } from "../protocol/errors.js";
 import { MMU_EVENTS, type MmuEvent } from "../protocol/events.js";
 import { ForeignCalls } from "../protocol/foreign-calls.js";
 import { DROPPED, LeaseTable, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "../protocol/lease-table.js";
@@ -30,8 +24,8 @@ import { Leases } from "../protocol/leases.js";
 import { MmuNotifier } from "../protocol/notifier.js";
 import { Pressure, SAMPLE_MS } from "../protocol/pressure.js";
 import { overlaps, type Range } from "../protocol/ranges/ranges.js";
-import { noteSegment, type Segment, segmentOf } from "../protocol/segment.js";
-import type { EngineStats, Released } from "../stats.js";
+import type { Scheme, SchemeName } from "../protocol/scheme.js";
+import { type Copier, noteSegment, type Segment, segmentOf } from "../protocol/segment.js";
 import { Arena, type ArenaHost, type ArenaOptions } from "./arena.js";
 import { Closing } from "./closing.js";
 import { type Backing, type FileArenaOptions, openBacking } from "./file-backing.js";

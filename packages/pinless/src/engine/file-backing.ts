@@ -1,8 +1,9 @@
 /** The file that an arena is a mapping of. */
 
-import { argumentError, PinlessError, systemError } from "../errors.js";
-import type { Host, NodeHandle, OpenedFile } from "../host.js";
-import { EBADF, O_CREAT, O_RDWR } from "../ports.js";
+import type { Host } from "../ports/host.js";
+import { type NodeHandle, O_CREAT, O_RDWR, type OpenedFile } from "../ports/opened-file.js";
+import { EBADF } from "../protocol/errno.js";
+import { argumentError, PinlessError, systemError } from "../protocol/errors.js";
 import { alignUp } from "../protocol/ranges/ranges.js";
 import { PAGE_BYTES } from "../protocol/segment.js";
 

@@ -1,7 +1,7 @@
 /** The baseline `pin: "lifetime"`: an arena's memory is registered when it's made, and pinned from then on. */
 
-import type { DescribeErrno } from "../errors.js";
-import type { Registrations, RequestPlace } from "../ports.js";
+import type { DescribeErrno } from "../protocol/errors.js";
+import type { Registrations, RequestPlace } from "../protocol/scheme.js";
 import type { Segment } from "../protocol/segment.js";
 
 /** The largest registration that the kernel takes (io_uring/rsrc.c). */

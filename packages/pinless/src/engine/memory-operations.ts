@@ -1,10 +1,11 @@
 /** How an arena's memory is changed: on the memory thread, inside of invalidations that keep I/O out. */
 
-import type { Loop, Memory, MemoryRequest, MemoryResult, OperationReport } from "../ports.js";
+import type { Memory, MemoryRequest, MemoryResult, OperationReport } from "../ports/memory.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
 import type { MmuEvent } from "../protocol/events.js";
 import type { MmuNotifier, Protection } from "../protocol/notifier.js";
 import { alignOut, contains, overlaps, type Range, without } from "../protocol/ranges/ranges.js";
+import type { Loop } from "../protocol/scheme.js";
 import type { Segment } from "../protocol/segment.js";
 
 export interface ChangesHost {

@@ -1,8 +1,8 @@
 /** What an engine does when the monitor has ended by itself: keeps everything away until nothing unheard can be under way any more. */
 
-import type { MonitorEnded } from "../host.js";
-import type { Loop } from "../ports.js";
+import type { MonitorEnded } from "../ports/monitor.js";
 import type { ForeignCalls } from "../protocol/foreign-calls.js";
+import type { Loop } from "../protocol/scheme.js";
 
 /** When the monitor ends it lets everybody go who waits for it; their discards are done by then. Seen: 5 ms at worst. */
 const AFTER_LOSS_MS = 50;

@@ -4,8 +4,8 @@
  */
 
 import type { Pause } from "../files/pause.js";
-import type { Loop } from "../ports.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
+import type { Loop } from "../protocol/scheme.js";
 
 /** Microtasks that those who are told of room have to use it: whoever awaits through functions of their own hears a little later. */
 const GRACE = 4;

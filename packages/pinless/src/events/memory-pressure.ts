@@ -9,7 +9,7 @@
 import { readFileSync } from "../linux/originals.js";
 import { readText } from "../linux/probe.js";
 import { whyHidden } from "../linux/runtime.js";
-import type { PressureReading, PressureSource } from "../ports.js";
+import type { PressureReading, PressureSource } from "../protocol/pressure.js";
 import { type Cgroups, cgroupsOf } from "./cgroups.js";
 
 const HOST_STALLS = "/proc/pressure/memory";

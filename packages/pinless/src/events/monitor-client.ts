@@ -4,12 +4,11 @@
  */
 
 import { isMainThread } from "node:worker_threads";
-import type { MonitorEnded } from "../host.js";
 import { lack, lackOf } from "../linux/lacks.js";
 import { SEMAPHORE_BYTES } from "../linux/libc.js";
 import { loop } from "../linux/loop.js";
 import { explainNoUserfaultfd } from "../linux/userfaultfd.js";
-import type { Follower, Watchdog } from "../ports.js";
+import type { Follower, MonitorEnded, Watchdog } from "../ports/monitor.js";
 import type { ChunkTable } from "../protocol/chunk-table.js";
 import type { ForeignCalls } from "../protocol/foreign-calls.js";
 import { HELD_SLOTS } from "../protocol/lease-table.js";

@@ -1,6 +1,6 @@
 /** The arguments that FileHandle's read and write take, in all their forms. */
 
-import { argumentError, PinlessError } from "../errors.js";
+import { argumentError, PinlessError } from "../protocol/errors.js";
 import { isFreed, PLACE, segmentOf } from "../protocol/segment.js";
 import { invalidType, invalidValue, NODE_MAJOR } from "./node-errors.js";
 import { type Position, readPositionOf, writePositionOf } from "./position-arguments.js";

@@ -1,8 +1,8 @@
 /** What a File has of the system, and how long: until it's closed and nobody uses it any more, or until nobody has the File. */
 
-import type { NodeHandle, OpenedFile } from "../host.js";
-import type { Scheme } from "../ports.js";
+import type { NodeHandle, OpenedFile } from "../ports/opened-file.js";
 import type { Owner } from "../protocol/acceptance.js";
+import type { Scheme } from "../protocol/scheme.js";
 import type { Uses } from "./calls-in-flight.js";
 import { Ways } from "./io-paths.js";
 import type { Pause } from "./pause.js";

@@ -1,11 +1,12 @@
 /** A file: what Node's FileHandle has, around the page cache wherever that can be. */
 
 import type { NonSharedBuffer } from "node:buffer";
-import type { SystemError } from "../errors.js";
-import type { OpenedFile } from "../host.js";
-import { ECANCELED, EFAULT, EINVAL, ESPIPE, type Operation } from "../ports.js";
+import type { OpenedFile } from "../ports/opened-file.js";
 import { BUSY, type Done, FEW_WAIT, type Owner, type Patience, WAITS } from "../protocol/acceptance.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
+import { ECANCELED, EFAULT, EINVAL, ESPIPE } from "../protocol/errno.js";
+import type { SystemError } from "../protocol/errors.js";
+import type { Operation } from "../protocol/scheme.js";
 import { isFreed, PLACE, type Place, placeIn } from "../protocol/segment.js";
 import {
   asOfNow,

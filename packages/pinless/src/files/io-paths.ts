@@ -1,9 +1,10 @@
 /** The ways that a file's requests go: through the page cache, and around it. */
 
-import type { DescribeErrno } from "../errors.js";
-import type { OpenedFile } from "../host.js";
-import { EACCES, EMFILE, ENFILE, ENOMEM, type Scheme } from "../ports.js";
+import type { OpenedFile } from "../ports/opened-file.js";
 import type { Instead } from "../protocol/acceptance.js";
+import { EACCES, EMFILE, ENFILE, ENOMEM } from "../protocol/errno.js";
+import type { DescribeErrno } from "../protocol/errors.js";
+import type { Scheme } from "../protocol/scheme.js";
 import { Detours, mostlyBuffered } from "./buffered-share.js";
 
 /** What passes: the next request asks again. */

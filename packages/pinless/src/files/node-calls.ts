@@ -3,9 +3,9 @@
  * where others may have that too, of what appends (a record in one call stays whole), and of what the kernel makes up (devices, /proc).
  */
 
-import type { SystemError } from "../errors.js";
-import type { DescriptorCalls } from "../host.js";
-import { EFAULT } from "../ports.js";
+import type { DescriptorCalls } from "../ports/opened-file.js";
+import { EFAULT } from "../protocol/errno.js";
+import type { SystemError } from "../protocol/errors.js";
 import { segmentOf } from "../protocol/segment.js";
 import { type Pause, paused } from "./pause.js";
 import type { Position } from "./position-arguments.js";

@@ -2,7 +2,7 @@
 
 import { EventEmitter } from "node:events";
 import type { BigIntStats, StatOptions, Stats } from "node:fs";
-import type { NodeHandle } from "../host.js";
+import type { NodeHandle } from "../ports/opened-file.js";
 import type { Held } from "./file-lifetime.js";
 import { naming } from "./node-errors.js";
 

@@ -4,8 +4,8 @@
  * takes positions only; from then on it's the kernel's, whose calls move it with nobody able to come between.
  */
 
-import type { SystemError } from "../errors.js";
-import type { DescriptorCalls } from "../host.js";
+import type { DescriptorCalls } from "../ports/opened-file.js";
+import type { SystemError } from "../protocol/errors.js";
 
 /** A transfer at the position kept here. */
 interface UnderWay {

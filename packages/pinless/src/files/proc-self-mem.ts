@@ -6,9 +6,11 @@
  * invalidations wait for.
  */
 
-import { type Copier, EFAULT, type RequestPlace } from "../ports.js";
 import { BUSY, NEVER_WAITS, type Owner, SHUT, WAITS } from "../protocol/acceptance.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
+import { EFAULT } from "../protocol/errno.js";
+import type { RequestPlace } from "../protocol/scheme.js";
+import type { Copier } from "../protocol/segment.js";
 
 export class SelfMemory implements Copier {
   readonly #dispatcher: Dispatcher;

@@ -4,8 +4,8 @@
  * be delivered any more is the next read's, since a pipe gives it only once. A write has all of its bytes copied at one moment.
  */
 
-import type { SystemError } from "../errors.js";
-import { ECANCELED, EFAULT, EINTR } from "../ports.js";
+import { ECANCELED, EFAULT, EINTR } from "../protocol/errno.js";
+import type { SystemError } from "../protocol/errors.js";
 import { segmentOf } from "../protocol/segment.js";
 import { PIPE_PIECE_BYTES, type StagingMemory } from "./staging-memory.js";
 import type { EndlessCall, EndlessPlaces } from "./stream-call-limits.js";

@@ -3,12 +3,13 @@
  * memory that isn't an arena's, or isn't aligned, is copied through staging memory.
  */
 
-import { type DescribeErrno, PinlessError, type SystemError, systemError } from "../errors.js";
-import type { OpenedFile } from "../host.js";
-import { EBADF, ECANCELED, EFAULT, type Scheme } from "../ports.js";
+import type { OpenedFile } from "../ports/opened-file.js";
 import { BUSY, NEVER_WAITS, type Owner, type Patience, SHUT, WAITS } from "../protocol/acceptance.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
+import { EBADF, ECANCELED, EFAULT } from "../protocol/errno.js";
+import { type DescribeErrno, PinlessError, type SystemError, systemError } from "../protocol/errors.js";
 import { alignUp, contains } from "../protocol/ranges/ranges.js";
+import type { Scheme } from "../protocol/scheme.js";
 import { placeIn, rangeIn, type Segment, segmentOf } from "../protocol/segment.js";
 import type { Ways } from "./io-paths.js";
 import { NodeCalls } from "./node-calls.js";

@@ -3,7 +3,7 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import type koffiModule from "koffi";
-import { PinlessError } from "../errors.js";
+import { PinlessError } from "../protocol/errors.js";
 import { lack, lackOf } from "./lacks.js";
 
 export type Koffi = typeof koffiModule;

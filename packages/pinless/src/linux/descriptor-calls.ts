@@ -2,7 +2,7 @@
 
 import { STATX_BUFFER } from "../abi/layouts.js";
 import { ERRNO, FCNTL, STATX } from "../abi/numbers.js";
-import type { DescriptorCalls } from "../host.js";
+import type { DescriptorCalls } from "../ports/opened-file.js";
 import { lseek, statx } from "./libc.js";
 import { read, readv, writev } from "./originals.js";
 

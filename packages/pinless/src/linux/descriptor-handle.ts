@@ -2,7 +2,7 @@
 
 import * as fs from "node:fs";
 import { promisify } from "node:util";
-import type { NodeHandle } from "../host.js";
+import type { NodeHandle } from "../ports/opened-file.js";
 
 const fstat = promisify(
   fs.fstat as (fd: number, options: object, done: (error: Error | null, stat: unknown) => void) => void,

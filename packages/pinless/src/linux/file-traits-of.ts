@@ -2,7 +2,7 @@
 
 import type { Stats } from "node:fs";
 import { EPOLL, ERRNO } from "../abi/numbers.js";
-import type { FileTraits } from "../file-traits.js";
+import type { FileTraits } from "../ports/opened-file.js";
 import { close, EPOLL_EVENT_BYTES, epollControl, epollCreate, pread0, pwrite0 } from "./libc.js";
 
 /** `shared`: whether it was open before. `prompt`: as in the traits. */

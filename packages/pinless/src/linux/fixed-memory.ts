@@ -3,7 +3,7 @@
  * last view, and Node's own functions take it. (Node's types don't have WebAssembly without the DOM's.)
  */
 
-import { PinlessError } from "../errors.js";
+import { PinlessError } from "../protocol/errors.js";
 import { lack } from "./lacks.js";
 
 interface WasmNamespace {

@@ -2,7 +2,7 @@
 
 import { constants } from "node:os";
 import { getSystemErrorMap } from "node:util";
-import type { SystemError } from "../errors.js";
+import type { SystemError } from "../protocol/errors.js";
 
 const REMEDIES: Readonly<Record<string, string>> = {
   EMFILE: "this process has no descriptor left: close some, or raise RLIMIT_NOFILE (ulimit -n)",

@@ -1,6 +1,6 @@
 /** Node's event loop, as the engine's port. */
 
-import type { Loop } from "../ports.js";
+import type { Loop } from "../protocol/scheme.js";
 import { monotonicMs } from "./monotonic-clock.js";
 import { clearInterval, queueMicrotask, setImmediate, setInterval } from "./originals.js";
 

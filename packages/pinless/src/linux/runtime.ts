@@ -1,6 +1,6 @@
 /** Which JavaScript runtimes can run this, and what their permissions hide. */
 
-import { PinlessError } from "../errors.js";
+import { PinlessError } from "../protocol/errors.js";
 
 /**
  * Throws `ERR_PINLESS_UNSUPPORTED` in Bun (1.4): its sockets don't listen to a descriptor that they're given, so no end of a request would

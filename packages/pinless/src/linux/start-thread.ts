@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import type { Worker } from "node:worker_threads";
-import { PinlessError } from "../errors.js";
+import { PinlessError } from "../protocol/errors.js";
 import { lack, lackOf } from "./lacks.js";
 
 /** Throws what `threadError` makes of it. */

@@ -1,7 +1,7 @@
 /** A distribution of waits, on Node's own HDR histogram. */
 
 import { createHistogram } from "node:perf_hooks";
-import type { WaitHistogram } from "../host.js";
+import type { WaitHistogram } from "../ports/host.js";
 
 const NANOSECONDS = 1e6;
 

@@ -1,6 +1,6 @@
 /** Memory of the engine's own, a few MiB: what is done to it is done on this thread, in a millisecond or two, sooner than one could start. */
 
-import type { Memory, MemoryRequest, MemoryResult } from "../ports.js";
+import type { Memory, MemoryRequest, MemoryResult } from "../ports/memory.js";
 import { prepareAtOnce, runOperation } from "./operations.js";
 
 export function atOnce(memory: Memory): Memory {

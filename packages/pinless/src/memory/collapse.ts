@@ -2,7 +2,7 @@
 
 import { ERRNO, MMAN, PRCTL } from "../abi/numbers.js";
 import { madvise, prctl } from "../linux/libc.js";
-import type { MemoryResult } from "../ports.js";
+import type { MemoryResult } from "../ports/memory.js";
 import type { Range } from "../protocol/ranges/ranges.js";
 import { hugePageBytes, pagesOf, pieces } from "./operation-pieces.js";
 import { mappingFlags } from "./pagemap.js";

@@ -3,7 +3,7 @@
 import { fstatSync, ftruncateSync } from "node:fs";
 import { ERRNO, FALLOC, MMAN } from "../abi/numbers.js";
 import { fallocate, madvise, mapOver, msync } from "../linux/libc.js";
-import type { MemoryRequest, MemoryResult } from "../ports.js";
+import type { MemoryRequest, MemoryResult } from "../ports/memory.js";
 import type { Range } from "../protocol/ranges/ranges.js";
 import { inOne } from "./operation-pieces.js";
 

@@ -3,7 +3,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { hasLoaded } from "../linux/ffi-startup.js";
 import { gettid, loadLibc } from "../linux/libc.js";
-import type { MemoryRequest } from "../ports.js";
+import type { MemoryRequest } from "../ports/memory.js";
 import { inOne } from "./operation-pieces.js";
 import { runOperation } from "./operations.js";
 import type { MemoryAnswer, MemoryThreadData } from "./thread-host.js";

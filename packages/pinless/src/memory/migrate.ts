@@ -1,7 +1,7 @@
 /** Moves pages to another NUMA node: move_pages(2), a huge page at a time. */
 
 import { ERRNO } from "../abi/numbers.js";
-import type { MemoryResult } from "../ports.js";
+import type { MemoryResult } from "../ports/memory.js";
 import type { Range } from "../protocol/ranges/ranges.js";
 import { PAGE_BYTES, pagesOf, pieces } from "./operation-pieces.js";
 import { persistently } from "./retry.js";

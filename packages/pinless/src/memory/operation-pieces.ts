@@ -1,7 +1,7 @@
 /** What memory operations are done in: pieces of a huge page, counted in pages. */
 
 import { readFileSync } from "node:fs";
-import type { MemoryResult } from "../ports.js";
+import type { MemoryResult } from "../ports/memory.js";
 import { alignDown, alignUp, intersect, type Range } from "../protocol/ranges/ranges.js";
 
 export const PAGE_BYTES = 4096;

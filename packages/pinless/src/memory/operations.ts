@@ -2,7 +2,7 @@
 
 import { ERRNO, MMAN } from "../abi/numbers.js";
 import { madvise, movePages, mprotect } from "../linux/libc.js";
-import type { MemoryRequest, MemoryResult } from "../ports.js";
+import type { MemoryRequest, MemoryResult } from "../ports/memory.js";
 import type { Range } from "../protocol/ranges/ranges.js";
 import { collapse } from "./collapse.js";
 import { extendFile, mapFile, mapZeros, writeback } from "./mapped-file.js";

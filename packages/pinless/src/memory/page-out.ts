@@ -2,7 +2,7 @@
 
 import { ERRNO, MMAN } from "../abi/numbers.js";
 import { madvise } from "../linux/libc.js";
-import type { MemoryResult } from "../ports.js";
+import type { MemoryResult } from "../ports/memory.js";
 import type { Range } from "../protocol/ranges/ranges.js";
 import { pagesOf, pieces } from "./operation-pieces.js";
 import { leftIn } from "./pagemap.js";

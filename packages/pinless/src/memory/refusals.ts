@@ -1,6 +1,7 @@
 /** Why pages were left as they are, in words: what the errno of a memory operation means. */
 
-import { EFAULT, ENOMEM, EPERM, type MemoryOperation } from "../ports.js";
+import type { MemoryOperation } from "../ports/memory.js";
+import { EFAULT, ENOMEM, EPERM } from "../protocol/errno.js";
 
 const EAGAIN = 11;
 const EACCES = 13;

@@ -9,7 +9,8 @@ import { addressOf } from "../linux/libc.js";
 import { explainNoCollapse, explainNoMigration, memoryNodes } from "../linux/page-migration-support.js";
 import { availableBytes, hasSwap } from "../linux/probe.js";
 import { startThread, threadError } from "../linux/start-thread.js";
-import type { Mapping, Memory, MemoryRequest, MemoryResult } from "../ports.js";
+import type { Memory, MemoryRequest, MemoryResult } from "../ports/memory.js";
+import type { Mapping } from "../protocol/segment.js";
 import { Lanes, type Worker as Thread } from "./lanes.js";
 import { inOne } from "./operation-pieces.js";
 

@@ -5,16 +5,6 @@
  */
 
 import {
-  type CompletionSink,
-  ECANCELED,
-  EFAULT,
-  EINVAL,
-  EOPNOTSUPP,
-  type Loop,
-  type RequestPlace,
-  type Scheme,
-} from "../ports.js";
-import {
   type Answer,
   BUSY,
   DIRECT_WRITE,
@@ -31,6 +21,7 @@ import {
 } from "./acceptance.js";
 import { violated } from "./assert.js";
 import type { ChunkTable } from "./chunk-table.js";
+import { ECANCELED, EFAULT, EINVAL, EOPNOTSUPP } from "./errno.js";
 import { FAULT, Gate, GO, type Verdict, WAIT } from "./gate.js";
 import type { Leases } from "./leases.js";
 import type { MmuNotifier } from "./notifier.js";
@@ -48,6 +39,7 @@ import {
   UNREGISTERED,
   WRITE,
 } from "./request-table.js";
+import type { CompletionSink, Loop, RequestPlace, Scheme } from "./scheme.js";
 import type { StateWords } from "./state-words.js";
 
 const TURN_COMPLETIONS = 256;

@@ -4,12 +4,12 @@
  * afterwards, comes as an announcement (announcements.ts).
  */
 
-import type { Loop } from "../ports.js";
 import { CHUNK_WORDS, type ChunkTable } from "./chunk-table.js";
 import type { Dispatcher } from "./dispatcher.js";
 import { announce, settleAll } from "./monitor/deferred-changes.js";
 import type { Invalidation, MmuNotifier } from "./notifier.js";
 import { alignOut, contains, intersect, overlaps, type Range } from "./ranges/ranges.js";
+import type { Loop } from "./scheme.js";
 
 /** How a start stands. covered: the range is inside an invalidation that somebody here has begun, so nothing is left to drain. */
 export type Standing = "turn" | "draining" | "begun" | "covered";

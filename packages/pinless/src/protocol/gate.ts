@@ -3,7 +3,6 @@
  * invalidation what it has to wait for. One engine has one gate; its arenas' segments are the gate's tables.
  */
 
-import type { RequestPlace } from "../ports.js";
 import { invariant, violated } from "./assert.js";
 import {
   ANNOUNCED_BEGUN,
@@ -50,6 +49,7 @@ import {
   UNREGISTERED,
   WRITE,
 } from "./request-table.js";
+import type { RequestPlace } from "./scheme.js";
 
 /**
  * What `admit` says: go (counted in, `lease` is bound), or wait, or fail with EFAULT; or ask again once what the monitor has announced is

@@ -3,7 +3,6 @@
  * Clocks are handed in as numbers.
  */
 
-import { EPERM, type Registrations } from "../ports.js";
 import {
   type ChunkTable,
   DEVICE_READS,
@@ -16,6 +15,7 @@ import {
   SEGMENTS,
   USED_MS,
 } from "./chunk-table.js";
+import { EPERM } from "./errno.js";
 import {
   claim,
   DROPPING,
@@ -33,6 +33,7 @@ import {
   returned,
 } from "./lease-table.js";
 import type { Pressure } from "./pressure.js";
+import type { Registrations } from "./scheme.js";
 import type { StateWords } from "./state-words.js";
 
 /** After the kernel refused a lease (ENOMEM: the limit is the user's, and shared), it isn't asked again for so long. */

@@ -1,6 +1,6 @@
 /** Checks of what callers hand to the notifier, which is public: before anything is taken. */
 
-import { argumentError } from "../errors.js";
+import { argumentError } from "./errors.js";
 import { MMU_EVENTS } from "./events.js";
 import type { Range } from "./ranges/ranges.js";
 

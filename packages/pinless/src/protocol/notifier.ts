@@ -6,8 +6,8 @@
  * asks every subscriber to stop (first pass) and is ready once all of them have drained (second pass).
  */
 
-import { argumentError } from "../errors.js";
 import { invariant, violated } from "./assert.js";
+import { argumentError } from "./errors.js";
 import { CONCERNS, type MmuEvent } from "./events.js";
 import { checkProtections, checkRange, checkStart, checkSubscriber, inWords } from "./notifier-arguments.js";
 import { type Interval, IntervalTree } from "./ranges/interval-tree.js";

@@ -4,8 +4,8 @@
  * goes, and is counted among what its chunks hold until then (BOUNDED_HOLD).
  */
 
-import type { RequestPlace } from "../ports.js";
 import type { Done, Owner } from "./acceptance.js";
+import type { RequestPlace } from "./scheme.js";
 import type { StateWords } from "./state-words.js";
 
 /** All that there is to a request without a slot. */

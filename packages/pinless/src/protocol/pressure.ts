@@ -7,7 +7,28 @@
  * cache they stood still for 16 to 35 %, and the same stream was a ninth as fast.
  */
 
-import type { PressureReading, PressureSource } from "../ports.js";
+/** What the kernel counts of want of memory. Counters only grow; NaN where one can't be read. */
+export interface PressureReading {
+  /** Microseconds in which some task stood still for want of memory: of the host, of the own cgroup. */
+  readonly stallsUs: readonly number[];
+  /** How often the process's memory cgroup, or one above it, met a limit of its own. */
+  readonly limitHits: number;
+  /** Processes of it that were killed for want of memory. */
+  readonly oomKills: number;
+  /** How often the host failed to move pages, or to put huge ones together. */
+  readonly failures: number;
+}
+
+/** Where the engine learns that memory is short. Reading blocks for microseconds. */
+export interface PressureSource {
+  /** The files that are read, as `stats()` says it. */
+  readonly name: string;
+  read(): PressureReading;
+  /** Pages that the host's compaction looked at since it was booted, to move them; NaN where that can't be read now. Absent: nobody can tell. */
+  scannedPages?(): number;
+  /** Of the memory of the cgroup that met its limit last, the part that is page cache, 0 to 1. */
+  cacheShare(): number;
+}
 
 /** Faster than what the kernel itself tells: its own triggers look once in 2 s for ordinary users, at least 500 ms for root. */
 export const SAMPLE_MS = 250;

@@ -3,8 +3,8 @@
  * FREE → ACCEPTED → SUBMITTED (counted in, with the kernel) → ACCEPTED → FREE. What waits for memory has no slot: see parked.ts.
  */
 
-import type { RequestPlace } from "../ports.js";
 import { violated } from "./assert.js";
+import type { RequestPlace } from "./scheme.js";
 
 export const FREE = 0;
 export const ACCEPTED = 1;

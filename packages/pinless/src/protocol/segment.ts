@@ -1,12 +1,26 @@
 /** One mapping of an arena, and where buffers are in it. */
 
-import { PinlessError } from "../errors.js";
-import type { Copier, RequestPlace } from "../ports.js";
 import { CHUNK_WORDS, type ChunkTable } from "./chunk-table.js";
+import { PinlessError } from "./errors.js";
 import type { Gate } from "./gate.js";
 import type { MmuNotifier } from "./notifier.js";
 import type { FreeList } from "./ranges/free-list.js";
 import { alignOut, type Range } from "./ranges/ranges.js";
+import type { RequestPlace } from "./scheme.js";
+
+export interface Mapping {
+  readonly buffer: ArrayBufferLike;
+  readonly address: number;
+}
+
+/** What copies between memory that can be pulled away and staging memory, and fails where a store would end the process. */
+export interface Copier {
+  /**
+   * Resolves to 0 or a negative errno. `toMemory`: from the staging memory at that address; else to it. `patient`: it waits for memory as
+   * long as it takes; if not, it resolves to "shut" instead.
+   */
+  copy(toMemory: boolean, place: RequestPlace, staging: number, patient: boolean): Promise<number | "shut">;
+}
 
 export const PAGE_BYTES = 4096;
 

@@ -2,7 +2,7 @@
 
 import { ERRNO } from "../abi/numbers.js";
 import { read, write } from "../linux/originals.js";
-import type { CompletionSink, RequestPlace } from "../ports.js";
+import type { CompletionSink, RequestPlace } from "../protocol/scheme.js";
 
 /** What the kernel transfers at most by one call (MAX_RW_COUNT). */
 const MAX_BYTES = 0x7ffff000;

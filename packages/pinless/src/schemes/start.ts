@@ -1,12 +1,13 @@
 /** Starts a scheme on this kernel, or says in one sentence why that can't be and what to change. */
 
 import { ERRNO } from "../abi/numbers.js";
-import type { MonitorEnded, StartedScheme } from "../host.js";
 import { monotonicMs } from "../linux/monotonic-clock.js";
 import { explainNoAio, explainNoRing, throwIfNoDescriptor } from "../linux/probe.js";
 import { whyNoSocket } from "../linux/runtime.js";
-import type { EngineSettings } from "../options.js";
-import type { SchemeName, Watchdog } from "../ports.js";
+import type { StartedScheme } from "../ports/host.js";
+import type { MonitorEnded, Watchdog } from "../ports/monitor.js";
+import type { EngineSettings } from "../ports/options.js";
+import type { SchemeName } from "../protocol/scheme.js";
 import { Aio } from "./aio/aio-scheme.js";
 import { Direct } from "./direct/direct-scheme.js";
 import { IoUring } from "./io-uring/io-uring-scheme.js";

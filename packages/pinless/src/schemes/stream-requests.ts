@@ -7,7 +7,7 @@
 import { ERRNO } from "../abi/numbers.js";
 import { openNonBlocking } from "../linux/open-file.js";
 import { closeSync, setTimeout } from "../linux/originals.js";
-import type { RequestPlace } from "../ports.js";
+import type { RequestPlace } from "../protocol/scheme.js";
 import { callPool, type PoolRequests, resultOf } from "./pool-requests.js";
 
 /** A pipe can be opened a second time, without blocking for whoever has it open; a socket can't. */

@@ -9,7 +9,7 @@ import { IOCB } from "../../dist/abi/layouts.js";
 import { AIO, openDirectFlag, POLL } from "../../dist/abi/numbers.js";
 import { fixedMemory } from "../../dist/linux/fixed-memory.js";
 import { addressOf, ioSubmit, loadLibc } from "../../dist/linux/libc.js";
-import type { CompletionSink, RequestPlace } from "../../dist/ports.js";
+import type { CompletionSink, RequestPlace } from "../../dist/protocol/scheme.js";
 import { Aio } from "../../dist/schemes/aio/aio-scheme.js";
 import { BLOCK_BYTES, numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { namedPipe, scratchDirectory } from "../support/undo.js";

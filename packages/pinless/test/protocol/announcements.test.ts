@@ -1,7 +1,7 @@
 // What the engine's own thread makes of the monitor's announcements: what waits, what is issued again, and what never is.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ECANCELED, EFAULT } from "../../dist/ports.js";
+import { ECANCELED, EFAULT } from "../../dist/protocol/errno.js";
 import {
   announce,
   announceUnmap,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ECANCELED } from "../../dist/ports.js";
+import { ECANCELED } from "../../dist/protocol/errno.js";
 import { CHUNK } from "./world/kernel.js";
 import { Plain, START } from "./world/plain.js";
 

@@ -1,7 +1,7 @@
 // Which I/O an event concerns: the table, and that the engine does what it says.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EFAULT } from "../../dist/ports.js";
+import { EFAULT } from "../../dist/protocol/errno.js";
 import { CONCERNS, type Concern, MMU_EVENTS, type MmuEvent } from "../../dist/protocol/events.js";
 import { Plain, type Submitted } from "./world/plain.js";
 

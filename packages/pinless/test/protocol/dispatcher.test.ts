@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EFAULT } from "../../dist/ports.js";
 import { QUEUED } from "../../dist/protocol/acceptance.js";
+import { EFAULT } from "../../dist/protocol/errno.js";
 import { claim, returned } from "../../dist/protocol/lease-table.js";
 import { CHUNK } from "./world/kernel.js";
 import { Plain, START, type Submitted } from "./world/plain.js";

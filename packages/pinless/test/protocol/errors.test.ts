@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { argumentError, ERROR_CODES, PinlessError, systemError } from "../../dist/errors.js";
 import { INVARIANTS, InvariantViolation, invariant, violated } from "../../dist/protocol/assert.js";
+import { argumentError, ERROR_CODES, PinlessError, systemError } from "../../dist/protocol/errors.js";
 
 test("systemError has the shape of Node's", () => {
   const describe = (errno: number): [string, string] => [errno === -28 ? "ENOSPC" : "?", "no space left on device"];

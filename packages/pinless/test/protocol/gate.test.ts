@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EFAULT } from "../../dist/ports.js";
 import {
   CHUNK_WORDS,
   ChunkTable,
@@ -11,6 +10,7 @@ import {
   INVALIDATED,
   SEGMENTS,
 } from "../../dist/protocol/chunk-table.js";
+import { EFAULT } from "../../dist/protocol/errno.js";
 import { MMU_EVENTS } from "../../dist/protocol/events.js";
 import { claim, returned } from "../../dist/protocol/lease-table.js";
 import { CHUNK } from "./world/kernel.js";

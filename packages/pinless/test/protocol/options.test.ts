@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { PinlessError } from "../../dist/errors.js";
-import { type EngineOptions, settingsOf } from "../../dist/options.js";
+import { type EngineOptions, settingsOf } from "../../dist/ports/options.js";
+import { PinlessError } from "../../dist/protocol/errors.js";
 import { MAX_SLOTS } from "../../dist/protocol/lease-table.js";
 
 const KIB = 1024;

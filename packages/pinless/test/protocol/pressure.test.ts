@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { PressureReading } from "../../dist/ports.js";
-import { Pressure } from "../../dist/protocol/pressure.js";
+import { Pressure, type PressureReading } from "../../dist/protocol/pressure.js";
 
 /** A kernel whose counters a test moves, and the policy that reads them. */
 function setUp(startMs = 1000) {

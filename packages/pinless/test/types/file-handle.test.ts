@@ -5,8 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { BigIntStats, Stats } from "node:fs";
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { type BigIntStats, mkdirSync, type Stats, symlinkSync, writeFileSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";

@@ -8,7 +8,7 @@ import { IO_EVENT, IOCB } from "../../abi/layouts.js";
 import { AIO, ERRNO, POLL } from "../../abi/numbers.js";
 import { AioContext } from "../../linux/aio-context.js";
 import { EventWake } from "../../linux/event-wake.js";
-import type { CompletionSink, RequestPlace, Scheme } from "../../ports.js";
+import type { CompletionSink, RequestPlace, Scheme } from "../../protocol/scheme.js";
 import { PoolRequests } from "../pool-requests.js";
 import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
 import { Alarm } from "../wakeup.js";

@@ -1,7 +1,7 @@
 /** The direct scheme: calls on the O_DIRECT descriptor, by node:fs, on libuv's thread pool. Registers nothing. */
 
 import { clearInterval, setInterval } from "../../linux/originals.js";
-import type { CompletionSink, RequestPlace, Scheme } from "../../ports.js";
+import type { CompletionSink, RequestPlace, Scheme } from "../../protocol/scheme.js";
 import { PoolRequests } from "../pool-requests.js";
 import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
 import { Alarm } from "../wakeup.js";

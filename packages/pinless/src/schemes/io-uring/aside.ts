@@ -6,7 +6,7 @@
 
 import { ERRNO } from "../../abi/numbers.js";
 import { clearTimeout, setTimeout } from "../../linux/originals.js";
-import type { CompletionSink, RequestPlace } from "../../ports.js";
+import type { CompletionSink, RequestPlace } from "../../protocol/scheme.js";
 import { PoolRequests } from "../pool-requests.js";
 import type { Alarm } from "../wakeup.js";
 

@@ -5,7 +5,7 @@ import { SQE } from "../../abi/layouts.js";
 import { ERRNO, IO_URING } from "../../abi/numbers.js";
 import { Ring } from "../../linux/ring.js";
 import { Wake } from "../../linux/wake.js";
-import type { CompletionSink, RequestPlace, Scheme } from "../../ports.js";
+import type { CompletionSink, RequestPlace, Scheme } from "../../protocol/scheme.js";
 import { Alarm } from "../wakeup.js";
 import { Aside } from "./aside.js";
 import { FileTable, REGISTERED } from "./file-table.js";

@@ -5,7 +5,7 @@ import { IO_URING, MMAN } from "../../abi/numbers.js";
 import { BufferUpdate } from "../../linux/buffer-update.js";
 import { addressOf, ioUringRegister, madvise } from "../../linux/libc.js";
 import type { Ring } from "../../linux/ring.js";
-import type { Registrations } from "../../ports.js";
+import type { Registrations } from "../../protocol/scheme.js";
 
 const PAGE_BYTES = 4096;
 const PAGES_OF_HUGE = 512;

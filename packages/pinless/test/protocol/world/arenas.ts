@@ -1,10 +1,10 @@
 // Arenas side by side, at addresses beyond 32 bits: opened, closed, and opened again at the same place.
 
-import type { RequestPlace } from "../../../dist/ports.js";
 import { CHUNK_WORDS, ChunkTable } from "../../../dist/protocol/chunk-table.js";
 import type { ForeignCalls } from "../../../dist/protocol/foreign-calls.js";
 import type { Gate } from "../../../dist/protocol/gate.js";
 import type { Range } from "../../../dist/protocol/ranges/ranges.js";
+import type { RequestPlace } from "../../../dist/protocol/scheme.js";
 import { CHUNK, PAGE } from "./kernel.js";
 import type { Where } from "./operations.js";
 import { chunkOf, type RefChunk, type Reference } from "./reference.js";

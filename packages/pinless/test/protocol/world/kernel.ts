@@ -1,12 +1,7 @@
 // A deterministic kernel behind the ports: what is in flight ends when, and as, the test says.
-import {
-  type CompletionSink,
-  ECANCELED,
-  EFAULT,
-  type Registrations,
-  type RequestPlace,
-  type Scheme,
-} from "../../../dist/ports.js";
+
+import { ECANCELED, EFAULT } from "../../../dist/protocol/errno.js";
+import type { CompletionSink, Registrations, RequestPlace, Scheme } from "../../../dist/protocol/scheme.js";
 import type { Judge } from "./judge.js";
 
 export const CHUNK = 65536;

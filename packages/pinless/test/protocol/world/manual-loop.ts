@@ -1,5 +1,5 @@
 // The loop as a port whose queues are emptied by hand, and whose clock stands still until it's set.
-import type { Loop } from "../../../dist/ports.js";
+import type { Loop } from "../../../dist/protocol/scheme.js";
 
 export class ManualLoop implements Loop {
   now = 1;

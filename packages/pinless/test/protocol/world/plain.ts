@@ -1,6 +1,5 @@
 // An engine's core over the deterministic kernel, without a reference: for tests that say themselves what is to happen.
 
-import type { RequestPlace } from "../../../dist/ports.js";
 import type { Owner } from "../../../dist/protocol/acceptance.js";
 import { CHUNK_WORDS, ChunkTable } from "../../../dist/protocol/chunk-table.js";
 import { Dispatcher } from "../../../dist/protocol/dispatcher.js";
@@ -8,6 +7,7 @@ import type { MmuEvent } from "../../../dist/protocol/events.js";
 import { LeaseTable } from "../../../dist/protocol/lease-table.js";
 import { Leases } from "../../../dist/protocol/leases.js";
 import { type Invalidation, MmuNotifier } from "../../../dist/protocol/notifier.js";
+import type { RequestPlace } from "../../../dist/protocol/scheme.js";
 import { Judge } from "./judge.js";
 import { CHUNK, Kernel, newPages, type Pages, type Watch } from "./kernel.js";
 import { ManualLoop } from "./manual-loop.js";

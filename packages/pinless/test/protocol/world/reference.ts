@@ -1,7 +1,7 @@
 // The protocol told a second time, naively: sets and lists, no counters, no bits. It watches what the engine asks of the kernel, and
 // knows what must have been asked by now.
 
-import { ECANCELED, EFAULT } from "../../../dist/ports.js";
+import { ECANCELED, EFAULT } from "../../../dist/protocol/errno.js";
 import { CONCERNS, type MmuEvent } from "../../../dist/protocol/events.js";
 import type { Protection } from "../../../dist/protocol/notifier.js";
 import type { Judge } from "./judge.js";

@@ -1,9 +1,9 @@
 // The engine's users: what they submit, what they're answered, and what they do then.
 
-import type { RequestPlace } from "../../../dist/ports.js";
 import { BUSY, type Owner, QUEUED } from "../../../dist/protocol/acceptance.js";
 import type { Dispatcher } from "../../../dist/protocol/dispatcher.js";
 import type { Range } from "../../../dist/protocol/ranges/ranges.js";
+import type { RequestPlace } from "../../../dist/protocol/scheme.js";
 import type { Arenas } from "./arenas.js";
 import type { Judge } from "./judge.js";
 import type { Kernel } from "./kernel.js";

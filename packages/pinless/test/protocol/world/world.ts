@@ -1,8 +1,8 @@
 // The protocol, wired to the kernel, the loop and the reference; does what a list of operations says.
 import assert from "node:assert/strict";
-import { EFAULT } from "../../../dist/ports.js";
 import type { ChunkTable } from "../../../dist/protocol/chunk-table.js";
 import { Dispatcher } from "../../../dist/protocol/dispatcher.js";
+import { EFAULT } from "../../../dist/protocol/errno.js";
 import { ForeignCalls } from "../../../dist/protocol/foreign-calls.js";
 import { LeaseTable } from "../../../dist/protocol/lease-table.js";
 import { Leases } from "../../../dist/protocol/leases.js";

@@ -1,9 +1,15 @@
 /** What `Engine.open` takes, checked and with its defaults. */
 
+import { MAX_SLOTS } from "../protocol/lease-table.js";
+import { isPowerOfTwo } from "../protocol/ranges/ranges.js";
+import type { SchemeName } from "../protocol/scheme.js";
 import { badOption as bad, checkOptions } from "./option-checks.js";
-import type { PinMode, SchemeName } from "./ports.js";
-import { MAX_SLOTS } from "./protocol/lease-table.js";
-import { isPowerOfTwo } from "./protocol/ranges/ranges.js";
+
+/**
+ * How long pages stay pinned: while I/O needs them (`"lease"`), from the first use to the end (`"lifetime"`), or for
+ * each request (`"per-io"`).
+ */
+export type PinMode = "lease" | "lifetime" | "per-io";
 
 export const SCHEMES = ["io_uring", "aio", "direct"] as const satisfies readonly SchemeName[];
 const PIN_MODES = ["lease", "lifetime", "per-io"] as const satisfies readonly PinMode[];

@@ -1,7 +1,8 @@
 /** The figures of an engine. */
 
-import type { PinMode, SchemeName } from "./ports.js";
-import type { MmuEvent } from "./protocol/events.js";
+import type { MmuEvent } from "../protocol/events.js";
+import type { SchemeName } from "../protocol/scheme.js";
+import type { PinMode } from "./options.js";
 
 /** Figures of an engine. Counts are since it was opened. */
 export interface EngineStats {

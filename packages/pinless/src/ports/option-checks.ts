@@ -1,6 +1,6 @@
 /** Options as objects: a name that isn't known is most likely a slip of the pen, and what was meant by it would silently not be so. */
 
-import { PinlessError } from "./errors.js";
+import { PinlessError } from "../protocol/errors.js";
 
 /** Throws `ERR_PINLESS_OPTION` unless `options` is an object with no other names than these; `name` says whose options they are. */
 export function checkOptions(name: string, options: unknown, known: readonly string[]): void {

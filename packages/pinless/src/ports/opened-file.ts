@@ -1,53 +1,12 @@
-/** The world as the engine sees it: the ports of core, and what is outside of the protocol. `index.ts` hands over the real one. */
+/** A file as the operating system opened it, as the engine needs it. */
 
-import type { DescribeErrno } from "./errors.js";
-import type { FileTraits } from "./file-traits.js";
-import type { EngineSettings } from "./options.js";
-import type { Follower, Loop, Memory, PinMode, PressureSource, Scheme, SchemeName, Watchdog } from "./ports.js";
-import type { ForeignCalls } from "./protocol/foreign-calls.js";
+/** Flags of open(2), which the architectures that Node knows agree on. */
+export const O_RDWR = 2;
 
-export interface Host {
-  readonly memory: Memory;
-  /** For a few MiB of the engine's own, which nobody else knows of. Absent: as all memory. */
-  readonly ownMemory?: Memory;
-  readonly loop: Loop;
-  readonly describe: DescribeErrno;
-  waitHistogram(): WaitHistogram;
-  /** What this process may pin at most, in bytes. */
-  memlockBytes(): number;
-  /** A scheme, or one sentence that says why not and what to change. */
-  startScheme(name: SchemeName, settings: EngineSettings, bufferSlots: number): StartedScheme | string;
-  openFollower(calls: ForeignCalls, ended: MonitorEnded): Follower;
-  /** The word that followers raise (announcements.ts). */
-  readonly reading?: Int32Array;
-  /** Who says whether memory is short. `missing`: what is left out, and why, a sentence each. Absent: memory is never short. */
-  openPressure?(): { readonly source: PressureSource | null; readonly missing: readonly string[] };
-  openFile(path: FilePath, flags?: string | number, mode?: number): Promise<OpenedFile>;
-}
+export const O_CREAT = 0o100;
 
 /** Path of a file, or `{ fd }` of what is open already. */
 export type FilePath = string | Uint8Array | URL | { readonly fd: number };
-
-/** A distribution of milliseconds. */
-export interface WaitHistogram {
-  record(ms: number): void;
-  summary(): { count: number; p50Ms: number; p99Ms: number; maxMs: number };
-}
-
-/**
- * Called each time that the monitor has ended by itself. `whenAgain` calls back, now or later, with "" once it was started again and follows
- * all that it did before, or with why it doesn't.
- */
-export type MonitorEnded = (whenAgain: (run: (why: string) => void) => void) => void;
-
-/** A scheme that runs, and the pin mode that it can really give. */
-export interface StartedScheme {
-  readonly scheme: Scheme;
-  readonly pin: PinMode;
-  readonly degraded: string[];
-  onWoken(run: () => void): void;
-  openWatchdog(ended: MonitorEnded): Watchdog;
-}
 
 /** What is used of Node's FileHandle: everything that isn't a transfer is its business. */
 export interface NodeHandle {
@@ -101,4 +60,20 @@ export interface OpenedFile {
   closeDirect(): Promise<void>;
   /** Nobody has the file any more, and nobody has closed it: `closed` says when that's made good. Absent: that isn't looked for. */
   dropped?(closed: Promise<void>): void;
+}
+
+/** The traits of an open file, found by asking the kernel (linux/file-traits-of.ts): types don't tell them. */
+export interface FileTraits {
+  /** pread(2) works. Not on a pipe. */
+  readonly preads: boolean;
+  /** pwrite(2) works. Many files of /proc are written at their own position only. */
+  readonly pwrites: boolean;
+  /** The open description, and so the position, may be somebody else's too: a shell's, a child's, another descriptor's. */
+  readonly shared: boolean;
+  /** A read comes back short at the end only, as from a disk. A device, or what the kernel makes up (/proc), gives what it likes. */
+  readonly ends: boolean;
+  /** A transfer may wait for ever, for whoever is at the other end. */
+  readonly waits: boolean;
+  /** The kernel takes direct I/O without keeping its caller waiting. Not on FUSE: it waits there for the filesystem's answer. */
+  readonly prompt: boolean;
 }
