@@ -1,4 +1,4 @@
-/** The arguments that FileHandle's read and write take, in all their forms. */
+/** Parses the arguments of FileHandle's read and write, in all their forms. */
 
 import { argumentError, PinlessError } from "../protocol/errors.js";
 import { isFreed, PLACE, segmentOf } from "../protocol/segment.js";
@@ -42,11 +42,11 @@ export interface WriteOptions extends TransferOptions {
 }
 
 export interface Transfer<T extends ArrayBufferView = ArrayBufferView> {
-  /** The caller's own. */
+  /** The buffer that the caller passed, handed back in the result. */
   readonly buffer: T;
-  /** The part of it that is meant. */
+  /** The bytes of the buffer that `offset` and `length` select. */
   readonly view: ArrayBufferView;
-  /** Null: the file's own position. */
+  /** A file position, or null for the open description's own. */
   readonly position: Position;
 }
 
@@ -62,7 +62,7 @@ export interface ReadOptionsWithBuffer<T extends ArrayBufferView> extends ReadOp
   buffer?: T | undefined;
 }
 
-/** `read()`, `read(options)`, `read(buffer, options)`, `read(buffer, offset, length, position)`. */
+/** Parses `read()`, `read(options)`, `read(buffer, options)` and `read(buffer, offset, length, position)`. */
 export function readArguments<T extends ArrayBufferView>(
   first?: T | ReadOptionsWithBuffer<T> | null,
   second?: number | ReadOptions | null,
@@ -84,7 +84,7 @@ function readOf<T extends ArrayBufferView>(buffer: T, options: ReadOptions): Tra
   const offset = offsetOf(options.offset);
   const length = options.length ?? buffer.byteLength - offset;
   if (NODE_MAJOR >= 24) readPositionOf(options.position, length);
-  // Nothing to read: whatever else was asked for doesn't matter, as in Node before 24.
+  // A read of 0 bytes succeeds whatever its other arguments are, as in Node before 24.
   if (length === 0) return { buffer, view: new Uint8Array(0), position: 0 };
   if (buffer.byteLength === 0) {
     throw invalidValue("buffer", buffer, "is empty and cannot be written");
@@ -92,7 +92,7 @@ function readOf<T extends ArrayBufferView>(buffer: T, options: ReadOptions): Tra
   return { buffer, view: partOf(buffer, offset, length), position: readPositionOf(options.position, length) };
 }
 
-/** `write(buffer, …)` as `read`, and `write(string, position, encoding)`. */
+/** Parses `write(buffer, …)`, with the forms of `read`, and `write(string, position, encoding)`. */
 export function writeArguments<T extends ArrayBufferView>(
   first: T | string,
   second?: number | WriteOptions | null,
@@ -114,7 +114,7 @@ function writeOf<T extends ArrayBufferView>(buffer: T, options: WriteOptions): T
   return { buffer, view: partOf(buffer, offset, length), position: writePositionOf(options.position) };
 }
 
-/** An encoding that isn't one means UTF-8, as in Node. */
+/** Encodes a string. As in Node, an unknown encoding means UTF-8. */
 function encoded(text: string, encoding: unknown): Buffer {
   const known = typeof encoding === "string" && Buffer.isEncoding(encoding) ? encoding : "utf8";
   if (known.toLowerCase() === "hex" && text.length % 2 !== 0) {
@@ -133,7 +133,7 @@ function offsetOf(offset: number | null | undefined): number {
   return offset;
 }
 
-/** The whole buffer as it is, so that the arena's own mark on it stays. */
+/** Selects a part of a buffer. A whole buffer is returned as the same object, because it carries the arena's mark. */
 function partOf(buffer: ArrayBufferView, offset: number, length: number): ArrayBufferView {
   if (offset > buffer.byteLength) throw outOfRange("offset", `<= ${buffer.byteLength}`, offset);
   if (!Number.isInteger(length) || length < 0 || length > buffer.byteLength - offset)
@@ -144,8 +144,8 @@ function partOf(buffer: ArrayBufferView, offset: number, length: number): ArrayB
 }
 
 /**
- * Where the memory is when the call is made: a buffer can be cut shorter or transferred later, and a view's length with it. An arena's can't.
- * Throws `ERR_PINLESS_NOT_ALLOCATED` for what was freed.
+ * Fixes address and length of a view at the time of the call, because its buffer may be resized or transferred later.
+ * Memory of an arena never is. Throws `ERR_PINLESS_NOT_ALLOCATED` if the buffer was freed.
  */
 export function asOfNow(view: ArrayBufferView): ArrayBufferView {
   if (isFreed(view))
@@ -170,13 +170,13 @@ function outOfRange(name: string, allowed: string, value: unknown): Error {
   );
 }
 
-/** What `readv` and `writev` take. */
+/** Checks the buffers of `readv` and `writev`. */
 export function vectorOf(buffers: unknown): ArrayBufferView[] {
   if (Array.isArray(buffers) && buffers.every((each) => ArrayBuffer.isView(each))) return buffers.map(asOfNow);
   throw invalidType("buffers", "an instance of ArrayBufferView[]", buffers);
 }
 
-/** What `submit` takes, beside a buffer. */
+/** Checks the arguments of `submit` other than its buffer. */
 export function checkSubmission(op: unknown, position: unknown, done: unknown): void {
   if (op !== "read" && op !== "write") throw invalidValue("op", op, 'must be "read" or "write"');
   if (!Number.isSafeInteger(position) || (position as number) < 0) throw outOfRange("position", ">= 0", position);

@@ -1,26 +1,26 @@
-/** The ways that a file's requests went. Where most of those that could have gone direct didn't, its engine says so, once. */
+/** Counts a file's direct and buffered requests, to warn once when most of those that could be direct weren't. */
 
-/** Fewer say nothing: a header, the end of a file. */
+/** Buffered requests below which nothing is said: a header or the tail of a file is normal. */
 const ENOUGH = 64;
 
 export class Detours {
-  /** Requests around the page cache. */
+  /** Requests that went around the page cache. */
   direct = 0;
   #buffered = 0;
   readonly #say: (() => void) | null;
 
-  /** `say`: null for a file that has no direct I/O, which `File.direct` says. */
+  /** `say` reports the file; null for a file without direct I/O, which `File.direct` already tells. */
   constructor(say: (() => void) | null) {
     this.#say = say;
   }
 
-  /** One went through the page cache. */
+  /** Counts a request that went through the page cache. */
   buffered(): void {
     if (this.#say !== null && ++this.#buffered >= ENOUGH && this.#buffered > this.direct) this.#say();
   }
 }
 
-/** The sentence that an engine says of such a file. */
+/** Builds the sentence about such a file in `engine.stats().degraded`. */
 export function mostlyBuffered(offsetAlign: number): string {
   return (
     `most requests of a file with direct I/O went through the page cache: around it go offsets and lengths in multiples of ${offsetAlign} ` +

@@ -1,10 +1,10 @@
-/** Calls under way on arena memory, from the call to its answer, whatever way they take: whoever frees that memory waits for them. */
+/** Calls that use arena memory, on whatever path, from the call to its answer. `arena.free` waits for them. */
 
 import { overlaps, type Range } from "../protocol/ranges/ranges.js";
 import type { EndlessCall } from "./stream-call-limits.js";
 
 export interface Use extends Range {
-  /** It waits for a pipe or the like and may never end, unless it's ended by this. Null for all others. */
+  /** The call, if it's on a pipe, a terminal or a socket and may never end by itself; otherwise null. */
   readonly endless: EndlessCall | null;
 }
 
@@ -26,7 +26,10 @@ export class Uses {
     }
   }
 
-  /** Calls `run` once no use that is under way now is left on the range: at once if there is none. `patient`: waits for endless ones too. */
+  /**
+   * Calls `run` once every use of the range that is in flight now has ended, at once if there is none. `patient` also
+   * waits for uses that may never end.
+   */
   whenQuiet(range: Range, patient: boolean, run: () => void): void {
     const left = new Set<Use>();
     for (const use of this.#uses) if (overlaps(use, range) && (patient || use.endless === null)) left.add(use);
@@ -34,7 +37,7 @@ export class Uses {
     else this.#waiting.push({ left, run });
   }
 
-  /** The memory is going away: what could wait for ever to use it fails with this errno instead. */
+  /** Ends the uses of a range that may never end by themselves, with this errno, since the memory is going away. */
   endEndless(range: Range, errno: number): void {
     for (const use of this.#uses) if (overlaps(use, range)) use.endless?.end(errno);
   }

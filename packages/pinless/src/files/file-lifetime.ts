@@ -1,4 +1,4 @@
-/** What a File has of the system, and how long: until it's closed and nobody uses it any more, or until nobody has the File. */
+/** Lifetime of what a File owns: until it's closed and unused, or until the File is garbage-collected. */
 
 import type { NodeHandle, OpenedFile } from "../ports/opened-file.js";
 import type { Owner } from "../protocol/acceptance.js";
@@ -8,29 +8,32 @@ import { Ways } from "./io-paths.js";
 import type { Pause } from "./pause.js";
 import { type TransferHost, Transfers } from "./transfers.js";
 
-/** What a file needs of its engine. */
+/** The engine as a file sees it. */
 export interface FileHost extends TransferHost {
   readonly scheme: Scheme;
-  /** Says in the engine's statistics why something isn't as it was asked for; each sentence once. */
+  /** Adds a sentence to `stats().degraded`, once each. */
   degraded(why: string): void;
-  /** Files that aren't closed. */
+  /** Files that are open or closing. */
   readonly files: Set<Held>;
-  /** Whether a request would be accepted now, without overtaking one that waits. */
+  /** True if a request would be accepted now without overtaking one that waits. */
   hasRoom(): boolean;
-  /** The calls that use arena memory. */
+  /** Calls that use arena memory. */
   readonly uses: Uses;
-  /** Whether a submission would overtake somebody who waits. */
+  /** True if a submission would overtake a call that waits. */
   isBarred(): boolean;
-  /** Accepts a submission that can't take the hot path, or answers false: busy. `shut`: it will have to wait for memory. */
+  /**
+   * Accepts a submission that can't take the hot path; false means busy. `shut`: its memory is closed by a memory
+   * operation, so that it will have to wait.
+   */
   beginIndirect(shut: boolean): boolean;
   endIndirect(): void;
-  /** Told while such a submission waits for memory. */
+  /** Notified when such a submission begins and ends waiting for memory. */
   readonly pause: Pause;
-  /** Hands an error that nobody catches to the host. */
+  /** Reports an error that has no caller to catch it, as `uncaughtException`. */
   uncaught(error: unknown): void;
 }
 
-/** Whoever holds it. */
+/** The File that owns this lifetime. */
 interface Closable {
   close(): Promise<void>;
 }
@@ -44,7 +47,7 @@ export class Held {
   readonly ways: Ways;
   readonly transfers: Transfers;
   #file: WeakRef<Closable> | null = null;
-  /** Streams that are open on it: as with a FileHandle they keep it, and the one who closes it waits for them. */
+  /** Open streams. As with a FileHandle they keep the file open, and `close()` waits for them. */
   #users = 0;
   #isOpen = true;
   #forced = false;
@@ -65,7 +68,7 @@ export class Held {
     return this.opened.handle;
   }
 
-  /** Whether calls are accepted. While somebody uses it they are, also when it's closing. */
+  /** True while calls are accepted: also while the file is closing, as long as a stream uses it. */
   get isOpen(): boolean {
     return this.#isOpen;
   }
@@ -74,12 +77,12 @@ export class Held {
     return this.#closing !== null;
   }
 
-  /** Whether not even a stream may begin what could go on for ever. */
+  /** True once the engine closes: then streams can't begin calls that may never end either. */
   get isEnding(): boolean {
     return this.#forced;
   }
 
-  /** This one holds it; should nobody have that one any more without having closed it, it's closed. */
+  /** Names the File that owns this. If it's garbage-collected without having been closed, the file is closed. */
   belongTo(file: Closable): void {
     this.#file = new WeakRef(file);
     if (this.opened.dropped !== undefined) dropped.register(file, this);
@@ -94,20 +97,20 @@ export class Held {
     this.#look();
   }
 
-  /** Resolves once everything is given back. */
+  /** Closes the file; resolves once every resource is released. */
   close(): Promise<void> {
     this.transfers.cancel(this.#forced);
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
-  /** The engine closes: what streams wait for ends too, where it may never end by itself. */
+  /** Closes the file with its engine: calls of streams that may never end are cancelled too. */
   end(): Promise<void> {
     this.#forced = true;
     return (this.#file?.deref() ?? this).close();
   }
 
-  /** Nobody has the File, so nobody has its streams either. */
+  /** Closes a file whose File was garbage-collected; its streams were too, since they refer to it. */
   drop(): void {
     if (this.isClosing) return;
     this.#users = 0;

@@ -1,4 +1,4 @@
-/** A file: what Node's FileHandle has, around the page cache wherever that can be. */
+/** `File`: the methods of Node's FileHandle, by direct I/O wherever that's possible. */
 
 import type { NonSharedBuffer } from "node:buffer";
 import type { OpenedFile } from "../ports/opened-file.js";
@@ -52,7 +52,7 @@ export class File extends StreamedFile {
   readonly #transfers: Transfers;
   readonly #owner: Owner;
   readonly #ways: Ways;
-  /** The scheme's handle for the descriptor that goes around the page cache, or -1: there is none, or it isn't open yet. */
+  /** The scheme's handle of the direct descriptor; -1 while it isn't open. */
   #directFile = -1;
   readonly #memoryMask: number;
   readonly #offsetMask: number;
@@ -143,7 +143,7 @@ export class File extends StreamedFile {
     return this.#accept(write, place, position, done, FEW_WAIT) ? "queued" : "busy";
   }
 
-  /** False: busy. */
+  /** Hands a request to the dispatcher; false means busy. */
   #accept(write: boolean, place: Place, position: number, done: Done, patience: Patience): boolean {
     const file = this.#directFile;
     const answer = this.#dispatcher.accept(write, file, this.#owner, true, place, position, done, patience);
@@ -152,19 +152,19 @@ export class File extends StreamedFile {
     return true;
   }
 
-  /** Where the buffer is, if a request can go straight to the device; null if it can't. */
+  /** Location of a buffer that a request can transfer directly; null if it has to take another path. */
   #straight(write: boolean, buffer: ArrayBufferView, position: number): Place | null {
     if (write && (!this.#directWrites || !this.#transfers.turns.direct)) return null;
     if (!this.#ways.hasDirect) return null;
     const place = (buffer as { [PLACE]?: Place })[PLACE] ?? this.#placeOf(buffer);
     if (place === null || place.segment.closed || place.segment.gate !== this.#dispatcher.gate) return null;
     if (!write && place.segment.copier !== null) return null;
-    // Bitwise on doubles takes the low 32 bits, which is all that an alignment asks about.
+    // Bitwise operators keep the low 32 bits of a double, and alignment needs only those.
     if (((position | place.bytes) & this.#offsetMask) !== 0 || (place.address & this.#memoryMask) !== 0) return null;
     return this.#directFile >= 0 || this.#openDirect() ? place : null;
   }
 
-  /** Before the first request that goes around the page cache. */
+  /** Opens the direct descriptor, before the first request that needs it. */
   #openDirect(): boolean {
     if (!this.#ways.openDirect()) return false;
     this.#directFile = this.#ways.direct;
@@ -177,7 +177,7 @@ export class File extends StreamedFile {
     if (segment === null || isFreed(buffer)) return null;
     const address = segment.bufferAddress + buffer.byteOffset;
     const bytes = buffer.byteLength;
-    // A view of the mapping that reaches outside of the arena is memory like any other.
+    // A view of the mapping that reaches outside of the arena is treated as ordinary memory.
     const inside = address >= segment.range.start && address + bytes <= segment.range.end;
     return inside ? placeIn(segment, buffer, address, bytes) : null;
   }
@@ -201,7 +201,7 @@ export class File extends StreamedFile {
     return "queued";
   }
 
-  /** As FileHandle's. The promise path of the same request. */
+  /** Transfers one buffer for a promise call: directly if possible. */
   #transfer(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
     const place = this.#straight(write, view, position);
     if (place === null) return this.#transferOtherwise(write, view, position);
@@ -226,7 +226,7 @@ export class File extends StreamedFile {
       };
       this.#host.enqueue(() => {
         if (!this.#accept(write, place, position, done, WAITS)) return false;
-        // From here on it's one of its owner's, as long as it doesn't wait for memory.
+        // From here on the dispatcher counts it among its owner's direct writes, unless it waits for memory.
         if (write) turns.leave(false);
         return true;
       });
@@ -238,7 +238,7 @@ export class File extends StreamedFile {
     return this.#during([view], () => this.#transfers.run(write, view, position, pause));
   }
 
-  /** What may never end by itself. */
+  /** Runs a call on a pipe, a terminal or a socket, which may never end by itself. */
   async #stream(
     write: boolean,
     views: readonly ArrayBufferView[],
@@ -256,7 +256,7 @@ export class File extends StreamedFile {
     }
   }
 
-  /** Runs a call that close() waits for, and whoever frees arena memory that it uses. */
+  /** Runs a call, registered so that `close()` and `arena.free()` wait for it. */
   async #during<T>(
     views: readonly ArrayBufferView[],
     run: () => Promise<T>,
@@ -277,7 +277,7 @@ export class File extends StreamedFile {
     }
   }
 
-  /** At the position given, or one after the other at the file's own, which it moves. */
+  /** Transfers at a position; or at the own position, which it moves, after the calls before it. */
   #positioned(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
     return naming(this.#transferAll(write, views, position));
   }
@@ -300,7 +300,10 @@ export class File extends StreamedFile {
     return this.#during(views, () => this.#oneAfterTheOther(write, views, position));
   }
 
-  /** Ends at the first buffer that comes back short, or, with something read by then, that fails. */
+  /**
+   * Transfers several buffers in order. Stops at the first short transfer, or at an error after a read has got some
+   * bytes.
+   */
   async #oneAfterTheOther(write: boolean, views: readonly ArrayBufferView[], position: number): Promise<number> {
     let total = 0;
     for (const view of views) {
@@ -383,7 +386,7 @@ export class File extends StreamedFile {
     return this.#read<T>(first, second, length, position);
   }
 
-  /** The common case, `read(buffer, { position })` straight into an arena with room in the ring, at the price of one promise. */
+  /** The common case `read(buffer, { position })` of aligned arena memory, at the cost of a single promise. */
   #readQuickly<T extends ArrayBufferView>(
     buffer: T,
     position: number,
@@ -522,7 +525,7 @@ export class File extends StreamedFile {
   async #vector(write: boolean, buffers: readonly ArrayBufferView[], position?: number | null): Promise<number> {
     if (!this.isOpen) throw this.closedError(write ? "writev" : "readv");
     const views = vectorOf(buffers);
-    // What Node answers to a read into no memory at all.
+    // Node answers EINVAL to a read into an empty list of buffers.
     if (views.length === 0 && !write) throw this.#transfers.error(write, -EINVAL);
     if (views.length === 0) return 0;
     return this.#positioned(write, views, writePositionOf(position));

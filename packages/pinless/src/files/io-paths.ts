@@ -1,4 +1,4 @@
-/** The ways that a file's requests go: through the page cache, and around it. */
+/** The two descriptors of a file: one through the page cache, one for direct I/O. */
 
 import type { OpenedFile } from "../ports/opened-file.js";
 import type { Instead } from "../protocol/acceptance.js";
@@ -7,7 +7,7 @@ import type { DescribeErrno } from "../protocol/errors.js";
 import type { Scheme } from "../protocol/scheme.js";
 import { Detours, mostlyBuffered } from "./buffered-share.js";
 
-/** What passes: the next request asks again. */
+/** Errors of an open that may pass: the next request tries again. */
 const PASSING: readonly number[] = [-EMFILE, -ENFILE, -ENOMEM];
 
 const NO_ACCESS = ": that goes by /proc/self/fd, which node --allow-fs-read and --allow-fs-write have to let it";
@@ -15,7 +15,7 @@ const NO_ACCESS = ": that goes by /proc/self/fd, which node --allow-fs-read and 
 interface WaysHost {
   readonly scheme: Scheme;
   readonly describe: DescribeErrno;
-  /** Says in the engine's statistics why something isn't as it was asked for; each sentence once. */
+  /** Adds a sentence to `stats().degraded`, once each. */
   degraded(why: string): void;
   counted(what: "bounced" | "buffered"): void;
 }
@@ -24,9 +24,12 @@ export class Ways implements Instead {
   readonly #host: WaysHost;
   readonly #opened: OpenedFile;
   readonly detours: Detours;
-  /** The scheme's handle for the descriptor that goes through the page cache. */
+  /** The scheme's handle of the descriptor that goes through the page cache. */
   readonly cached: number;
-  /** The one for the other, -1 as long as that isn't open: it's opened when it's first needed, since many files never need it. */
+  /**
+   * The scheme's handle of the direct descriptor; -1 until the first request that needs it, because many files never
+   * do.
+   */
   direct = -1;
   #hasDirect: boolean;
 
@@ -41,12 +44,12 @@ export class Ways implements Instead {
     this.detours = new Detours(opened.direct ? say : null);
   }
 
-  /** Whether there's a way around the page cache. */
+  /** True if the file supports direct I/O. */
   get hasDirect(): boolean {
     return this.#hasDirect;
   }
 
-  /** The end of the file, where O_APPEND writes go, is aligned only by chance. */
+  /** True if direct writes are possible: not with O_APPEND, because the end of the file is seldom aligned. */
   get hasDirectWrites(): boolean {
     return this.#hasDirect && !this.#opened.append;
   }
@@ -55,7 +58,10 @@ export class Ways implements Instead {
     return file === this.direct ? this.cached : -1;
   }
 
-  /** A filesystem that takes O_DIRECT has refused what was asked for around the page cache; through it that went. */
+  /**
+   * Called when a filesystem that accepts O_DIRECT has refused direct I/O and the request was sent through the page
+   * cache.
+   */
   taken(errno: number): void {
     this.#hasDirect = false;
     this.#host.counted("buffered");
@@ -65,7 +71,7 @@ export class Ways implements Instead {
     );
   }
 
-  /** Opens the way around the page cache, if it isn't. False: there is none, or none now. */
+  /** Opens the direct descriptor if it isn't open. False if there is none, or none can be had now. */
   openDirect(): boolean {
     if (!this.#hasDirect) return false;
     if (this.direct >= 0) return true;
@@ -83,7 +89,7 @@ export class Ways implements Instead {
     return false;
   }
 
-  /** The file is closed: no request of it is left. */
+  /** Detaches both descriptors. No request of the file may be in flight. */
   close(): void {
     if (this.direct >= 0) this.#host.scheme.detachFile(this.direct);
     this.#host.scheme.detachFile(this.cached);

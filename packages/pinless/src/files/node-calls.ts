@@ -1,6 +1,7 @@
 /**
- * Transfers by single calls of the kernel's through the page cache, exactly as node:fs makes them: at the open description's own position
- * where others may have that too, of what appends (a record in one call stays whole), and of what the kernel makes up (devices, /proc).
+ * Transfers by single system calls through the page cache, exactly as node:fs makes them: at the own position when it's
+ * shared with others, for appends (a record written in one call stays in one piece), and for files that the kernel
+ * generates (devices, /proc).
  */
 
 import type { DescriptorCalls } from "../ports/opened-file.js";
@@ -12,17 +13,20 @@ import type { Position } from "./position-arguments.js";
 
 interface NodeCallHost {
   readonly calls: DescriptorCalls;
-  /** Whether `copy` would be refused now: asked before anything is read. */
+  /** True if `copy` would be refused now; asked before any bytes are read. */
   isRefused(write: boolean, memory: Uint8Array): boolean;
-  /** Between arena memory and ours; rejects with EFAULT where it's refused by then. May wait for memory as long as that takes. */
+  /**
+   * Copies between arena memory and ours, after waiting for memory operations. Rejects with EFAULT if the arena refuses
+   * it by then.
+   */
   copy(write: boolean, memory: Uint8Array, ours: Uint8Array): Promise<unknown>;
-  /** Writes when it's the file's turn for that. */
+  /** Runs a buffered write in its turn among the file's writes. */
   inTurn(write: () => Promise<number>): Promise<number>;
   counted(what: "bounced" | "buffered"): void;
   error(write: boolean, errno: number): SystemError;
 }
 
-/** A part of a transfer, and the memory that the kernel is given for it: the same, or, for an arena's, a copy. */
+/** Part of a transfer, with the memory given to the kernel: the caller's own, or a copy if it's an arena's. */
 interface Part {
   readonly memory: Uint8Array;
   readonly given: Uint8Array;
@@ -35,7 +39,10 @@ export class NodeCalls {
     this.#host = host;
   }
 
-  /** Bytes transferred; a write is whole, or rejects with `bytesWritten`. `position` null: the open description's. */
+  /**
+   * Transfers the views and resolves to the number of bytes. A write is complete or rejects with `bytesWritten`.
+   * `position` null means the open description's own.
+   */
   async run(write: boolean, views: readonly ArrayBufferView[], position: Position, pause?: Pause): Promise<number> {
     const parts = views.map((view) => this.#part(write, view));
     this.#host.counted("buffered");
@@ -94,12 +101,12 @@ export class NodeCalls {
   }
 }
 
-/** Null where the buffer has been cut shorter or taken away since the call was made. */
+/** View of the caller's memory; null if the buffer was shortened or transferred since the call. */
 function viewOn(buffer: ArrayBufferLike, byteOffset: number, byteLength: number): Uint8Array | null {
   return byteOffset + byteLength <= buffer.byteLength ? new Uint8Array(buffer, byteOffset, byteLength) : null;
 }
 
-/** What is left after `done` bytes. */
+/** The parts that remain after `done` bytes. */
 function partsFrom(parts: readonly Part[], done: number): Part[] {
   const left: Part[] = [];
   let skip = done;

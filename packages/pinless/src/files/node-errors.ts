@@ -1,4 +1,4 @@
-/** Errors that a FileHandle has for its callers, in Node's own words. */
+/** Errors with the codes and messages of Node's own. */
 
 import { inspect } from "node:util";
 
@@ -34,7 +34,7 @@ function received(value: unknown): string {
   return name ? `an instance of ${name}` : inspect(value, { depth: -1 });
 }
 
-/** As Node's own: what `signal.throwIfAborted()` throws is the reason itself. */
+/** Node's AbortError. It's made here because `signal.throwIfAborted()` throws the bare reason. */
 class AbortError extends Error {
   readonly code = "ABORT_ERR";
   override readonly name = "AbortError";
@@ -48,7 +48,7 @@ export function throwIfAborted(signal: AbortSignal | null | undefined): void {
   if (signal?.aborted) throw new AbortError(signal.reason);
 }
 
-/** An encoding, or options, as readFile and writeFile take them. Node knows no encoding but those of Buffer. */
+/** Normalizes the options of readFile and writeFile: an object, or an encoding that Buffer knows. */
 export function optionsOf<T extends { encoding?: unknown; signal?: unknown }>(options: unknown): Partial<T> {
   if (options === null || options === undefined || typeof options === "function") return {};
   if (typeof options !== "string" && typeof options !== "object")
@@ -63,8 +63,8 @@ export function optionsOf<T extends { encoding?: unknown; signal?: unknown }>(op
 }
 
 /**
- * The same, but an I/O error's stack names whoever awaits this, as Node's do: it's made where a completion is reaped, of which no caller
- * knows. Here, after an await, V8 knows who awaits.
+ * Passes a promise on, with the awaiting caller in an I/O error's stack, as Node's have it. The error was created where
+ * the completion was reaped, where V8 doesn't know the caller; after an await it does.
  */
 export async function naming<T>(call: Promise<T>): Promise<T> {
   try {

@@ -1,4 +1,4 @@
-/** What of a FileHandle isn't a transfer: Node's own, on the descriptor that goes through the page cache. */
+/** FileHandle's methods other than transfers, run by Node itself on the page-cache descriptor. */
 
 import { EventEmitter } from "node:events";
 import type { BigIntStats, StatOptions, Stats } from "node:fs";

@@ -1,13 +1,14 @@
 /**
- * The position of a file's open description, where calls without a position go. It belongs to everybody who has the description: a shell,
- * a child, another descriptor. As long as nobody else can have it, it's kept here, so that such calls may go around the page cache, which
- * takes positions only; from then on it's the kernel's, whose calls move it with nobody able to come between.
+ * The position of a file's open description, used by calls without a position. Everyone who has the description shares
+ * it: a child process, or another descriptor. As long as nobody else can have it, it's kept here, so that such calls
+ * can be direct I/O, which always takes a position. Once it may be shared, the kernel keeps it, and its calls move it
+ * atomically.
  */
 
 import type { DescriptorCalls } from "../ports/opened-file.js";
 import type { SystemError } from "../protocol/errors.js";
 
-/** A transfer at the position kept here. */
+/** A transfer at the position that is kept here. */
 interface UnderWay {
   readonly write: boolean;
   readonly bytes: number;
@@ -15,7 +16,7 @@ interface UnderWay {
 
 export class OwnPosition {
   readonly #calls: DescriptorCalls;
-  /** Null: it's the kernel's. */
+  /** The position; null once the kernel keeps it. */
   #kept: number | null;
   #underWay: UnderWay | null = null;
   #turns: Promise<unknown> = Promise.resolve();
@@ -26,14 +27,17 @@ export class OwnPosition {
     this.#kept = alone ? 0 : null;
   }
 
-  /** One after the other, in the order of calls. */
+  /** Runs calls one after the other, in the order they were made. */
   inTurn(run: () => Promise<number>): Promise<number> {
     const turn = this.#turns.then(run);
     this.#turns = turn.catch(() => {});
     return turn;
   }
 
-  /** In its turn: `here` is given the position kept, which then moves by what it transfers; or else `byKernel` runs. */
+  /**
+   * Runs a call whose turn has come. `here` gets the kept position, which then advances by what it transfers;
+   * `byKernel` runs instead once the kernel keeps it.
+   */
   async run(
     { write, bytes }: UnderWay,
     here: (position: number) => Promise<number>,
@@ -47,7 +51,7 @@ export class OwnPosition {
       moved = await here(from);
       return moved;
     } catch (error) {
-      // What was written before it failed was written.
+      // Bytes written before the failure still move the position.
       moved = (error as SystemError).bytesWritten ?? 0;
       throw error;
     } finally {
@@ -58,19 +62,25 @@ export class OwnPosition {
     }
   }
 
-  /** It ended elsewhere than whoever came to share the position was told; unless that one has moved it since. */
+  /**
+   * Corrects the kernel's position if the transfer ended elsewhere than predicted, unless someone else has moved it
+   * since.
+   */
   #correct(promised: number, to: number): void {
     if (to !== promised && this.#calls.tell() === promised) this.#calls.seek(to);
   }
 
-  /** Somebody else may have the open description from now on, and go on where the transfer that's under way will end. */
+  /**
+   * Hands the position over to the kernel, because someone else may get the open description. It's set to where the
+   * transfer in flight is expected to end.
+   */
   share(): void {
     if (this.#kept === null) return;
     this.#calls.seek(this.#kept + this.#reach(this.#kept));
     this.#kept = null;
   }
 
-  /** How far the transfer under way will come, as far as can be known. */
+  /** Expected length of the transfer in flight. */
   #reach(from: number): number {
     if (this.#underWay === null) return 0;
     const { write, bytes } = this.#underWay;

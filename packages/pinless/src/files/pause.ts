@@ -1,4 +1,4 @@
-/** Told while a call waits for memory: for an invalidation to end, which may take as long as it likes. */
+/** Notified when a call begins and ends waiting for an invalidation to end, which can take any time. */
 export interface Pause {
   begin(): void;
   end(): void;

@@ -1,11 +1,14 @@
-/** Positions as FileHandle's calls take them. Null: the file's own. */
+/** Parses the positions that FileHandle's calls take. Null stands for the own position. */
 
 import { codedError, invalidType, NODE_MAJOR } from "./node-errors.js";
 
-/** Beyond what a number can say exactly it stays a bigint. */
+/** A position. Above `Number.MAX_SAFE_INTEGER` it stays a bigint. */
 export type Position = number | bigint | null;
 
-/** What isn't a position is refused from Node 22 on; Node 20 takes it for the file's own. Bigints are positions on both, as it's documented. */
+/**
+ * Parses the position of a read. Node 22 and later refuse an invalid one, and Node 20 takes it for the own position;
+ * both take bigints, as documented.
+ */
 export function readPositionOf(position: unknown, bytes: number): Position {
   if (position === undefined || position === null) return null;
   if (typeof position === "bigint") return exactly(position, bytes);
@@ -24,7 +27,7 @@ function exactly(position: bigint, bytes: number): Position {
   return position > BigInt(Number.MAX_SAFE_INTEGER) ? position : Number(position);
 }
 
-/** Of numbers. Whatever isn't a position is the file's own, in every Node. */
+/** Parses the position of a write. In every Node, an invalid one means the own position. */
 export function writePositionOf(position: unknown): number | null {
   return Number.isSafeInteger(position) && (position as number) >= 0 ? (position as number) : null;
 }

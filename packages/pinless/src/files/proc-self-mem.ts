@@ -1,9 +1,9 @@
 /**
- * Copies between staging memory and memory that is a mapping of a file. No device may write into such a mapping: the filesystem must hear of
- * every write first (page_mkwrite), and has it wait while the page is being written back. And a page of it can go while it's used: where
- * the file has been cut short, a store by JavaScript ends the process (SIGBUS). So the kernel copies, by a read of /proc/self/mem, which
- * takes the same page fault as a store does, and answers EFAULT. To the protocol it's a request like any other: a device write, that
- * invalidations wait for.
+ * Copies between staging memory and a file mapping. A device must not write into such a mapping directly, because the
+ * filesystem has to be told of each write first (page_mkwrite), and makes it wait while the page is under writeback.
+ * And if the file was truncated, a store by JavaScript would kill the process (SIGBUS). So the kernel does the copy, by
+ * a read of /proc/self/mem: it takes the same page fault as a store, and fails with EFAULT instead. To the protocol
+ * it's an ordinary device write, which invalidations wait for.
  */
 
 import { BUSY, NEVER_WAITS, type Owner, SHUT, WAITS } from "../protocol/acceptance.js";
@@ -16,10 +16,10 @@ export class SelfMemory implements Copier {
   readonly #dispatcher: Dispatcher;
   readonly #enqueue: (attempt: () => boolean) => void;
   readonly #fd: number;
-  /** Nobody's that could be closed meanwhile: what a pipe gave is delivered. */
+  /** Placeholder owner: closing a file doesn't abort these copies, so that bytes read from a pipe are delivered. */
   readonly #owner: Owner = { active: 0, directWrites: 0, quiet: null };
 
-  /** `fd`: /proc/self/mem. */
+  /** `fd` is an open /proc/self/mem. */
   constructor(dispatcher: Dispatcher, enqueue: (attempt: () => boolean) => void, fd: number) {
     this.#dispatcher = dispatcher;
     this.#enqueue = enqueue;
@@ -29,7 +29,7 @@ export class SelfMemory implements Copier {
   copy(toMemory: boolean, place: RequestPlace, staging: number, patient: boolean): Promise<number | "shut"> {
     const patience = patient ? WAITS : NEVER_WAITS;
     return new Promise((resolve) => {
-      // Less than all of it is an error too, though this kernel (6.18) has no such answer.
+      // A short copy counts as a fault too, although no kernel up to 6.18 makes one.
       const done = (errno: number, bytes: number): void => {
         resolve(errno === 0 && bytes < place.bytes ? -EFAULT : errno);
       };

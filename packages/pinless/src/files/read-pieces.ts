@@ -1,11 +1,14 @@
-/** Pieces of one read, several under way at a time: what is copied through staging memory waits for the device all the same. */
+/** Splits one read into pieces, several in flight at a time, so that copying overlaps with the device. */
 
-/** Pieces under way of one read. Staging memory has room for one more, so that no other call waits for this one's end. */
+/**
+ * Pieces of one read in flight. Staging memory has room for one more, so that other calls don't have to wait for this
+ * one.
+ */
 const DEPTH = 3;
 
 /**
- * Bytes read, without a gap from the first. Ends with the first piece that comes back short, or that fails: then, with nothing read by
- * then, it rejects as that one did. When it ends nothing is under way any more.
+ * Resolves to the bytes read, counted without a gap from the first. Stops at the first piece that is short or fails,
+ * and rejects with its error if nothing was read by then. No piece is in flight when it settles.
  */
 export async function readPieces(
   bytes: number,
@@ -18,7 +21,7 @@ export async function readPieces(
   const ask = (): void => {
     const size = Math.min(bytes - asked, sizeOf(asked));
     const moved = read(asked, size);
-    // Somebody looks at it, only later.
+    // The error is handled later, when the piece's turn comes; this avoids an unhandledRejection until then.
     moved.catch(() => {});
     underWay.push({ size, moved });
     asked += size;

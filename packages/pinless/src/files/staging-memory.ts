@@ -1,12 +1,15 @@
-/** Aligned memory of the engine's that a transfer is copied through when its own can't be used directly. */
+/**
+ * Staging memory: aligned memory of the engine that transfers are copied through if the caller's can't be used
+ * directly.
+ */
 
-/** Large transfers go in pieces of this: registered I/O gains nothing from more. */
+/** Size of the pieces that large transfers are split into: measured, registered I/O gains nothing from larger ones. */
 export const PIECE_BYTES = 1 << 20;
-/** What a pipe holds, if nobody has asked for more. */
+/** Default capacity of a pipe on Linux. */
 export const PIPE_PIECE_BYTES = 64 << 10;
 
 export interface StagingMemory {
-  /** A piece of at most `PIECE_BYTES`, in the order of asking; `release` it. */
+  /** Gives out a piece of at most `PIECE_BYTES`, in the order of the calls; `release` it afterwards. */
   acquire(bytes: number): Promise<Uint8Array>;
   release(piece: Uint8Array): Promise<void>;
 }

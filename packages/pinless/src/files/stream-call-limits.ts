@@ -1,30 +1,30 @@
-/** Calls that may never end: of pipes, terminals and sockets. */
+/** Limits and cancels calls that may never end by themselves: those on pipes, terminals and sockets. */
 
-/** One call. Whoever takes away what it waits for, or its memory, ends it early. */
+/** One such call, with the means to end it early: when its file closes, its signal is aborted, or its memory goes. */
 export class EndlessCall {
-  /** Its stream says when it ends. */
+  /** True if the call is a stream's: its stream decides when it ends, not `file.close()`. */
   readonly ofStream: boolean;
   #errno = 0;
-  /** Ends what it's waiting in now. */
+  /** Ends the wait that the call is in now. */
   #leave: (() => void) | null = null;
 
   constructor(ofStream = false) {
     this.ofStream = ofStream;
   }
 
-  /** 0, or why it was ended. */
+  /** 0, or the errno that the call was ended with. */
   get errno(): number {
     return this.#errno;
   }
 
-  /** `errno`: positive, what the call fails with if nothing has come of it by then. */
+  /** Ends the call with a positive errno, unless it has already transferred something. */
   end(errno: number): void {
     if (this.#errno !== 0) return;
     this.#errno = errno;
     this.#leave?.();
   }
 
-  /** Waits for what `run` gives; `leave` has it settle soon. */
+  /** Waits for `run`, while `end` calls `leave` to make it finish early. */
   async during<T>(leave: () => void, run: () => Promise<T>): Promise<T> {
     this.#leave = leave;
     try {
@@ -36,20 +36,20 @@ export class EndlessCall {
 }
 
 /**
- * How many such requests are in the kernel at a time: never all that there's room for, or files would have to wait for a pipe; and only half
- * of them reads, or what waits for an answer would hold up the question.
+ * Limits pipe and socket calls to a share of the queue, so that they can't starve files. Reads get half, so that a
+ * blocked read can't starve the write whose answer it waits for.
  */
 export class EndlessPlaces {
   readonly #all: Places;
   readonly #reads: Places;
 
-  /** `capacity`: requests of all kinds. Below three there is no room for all that. */
+  /** `capacity` is the number of requests of all kinds. With fewer than three, not all of these guarantees hold. */
   constructor(capacity: number) {
     this.#all = new Places(Math.max(capacity - 1, Math.min(capacity, 2)));
     this.#reads = new Places(Math.max(1, capacity >> 1));
   }
 
-  /** Resolves once there's a place, or with false when the call is ended. `give` it back. */
+  /** Resolves to true once there is room; `give` it back afterwards. Resolves to false if the call is ended first. */
   async take(write: boolean, call: EndlessCall): Promise<boolean> {
     if (write) return this.#all.take(call);
     if (!(await this.#reads.take(call))) return false;
@@ -66,7 +66,7 @@ export class EndlessPlaces {
 
 class Places {
   #free: number;
-  /** In the order of asking. */
+  /** Waiting calls, oldest first. */
   readonly #waiting = new Set<(taken: boolean) => void>();
 
   constructor(places: number) {

@@ -1,7 +1,8 @@
 /**
- * Transfers of pipes, terminals and sockets. They may wait for ever, so they wait in memory of ours and not in the caller's: no memory
- * operation ever waits for one. A read is copied to where it was asked for when it has come, outside of every invalidation there; what can't
- * be delivered any more is the next read's, since a pipe gives it only once. A write has all of its bytes copied at one moment.
+ * Transfers on pipes, terminals and sockets. They may wait for ever, so they use staging memory and no memory operation
+ * has to wait for them. A read is copied to the caller's memory after the bytes have come, outside of any invalidation;
+ * bytes that can't be delivered are kept for the next read, because a pipe gives them only once. The bytes of a write
+ * are copied at a single moment.
  */
 
 import { ECANCELED, EFAULT, EINTR } from "../protocol/errno.js";
@@ -13,11 +14,11 @@ import type { EndlessCall, EndlessPlaces } from "./stream-call-limits.js";
 export interface StreamTransferHost {
   readonly staging: StagingMemory;
   readonly endless: EndlessPlaces;
-  /** Whether `copy` would be refused now: asked before anything is read. */
+  /** True if `copy` would be refused now; asked before any bytes are read. */
   isRefused(write: boolean, memory: Uint8Array): boolean;
-  /** Between a caller's memory and a piece of ours; rejects with EFAULT where it's refused by then. */
+  /** Copies between a caller's memory and staging memory; rejects with EFAULT if it's refused by then. */
   copy(write: boolean, memory: Uint8Array, piece: Uint8Array): Promise<void>;
-  /** One request. While it isn't accepted yet, `ended` can still take it back. */
+  /** Issues one request. `ended` can withdraw it while it's waiting to be accepted. */
   issue(write: boolean, piece: Uint8Array, ended: () => boolean): Promise<number>;
   cancel(piece: Uint8Array): void;
   error(write: boolean, errno: number): SystemError;
@@ -25,10 +26,13 @@ export interface StreamTransferHost {
 
 export class StreamTransfers {
   readonly #host: StreamTransferHost;
-  /** Each in the order of the calls, one at a time: what waits to be read doesn't hold up a write, as of a socket. */
+  /**
+   * Tail of the queue of reads, and of writes: each runs one at a time, but a waiting read doesn't delay a write to the
+   * same socket.
+   */
   #reads: Promise<unknown> = Promise.resolve();
   #writes: Promise<unknown> = Promise.resolve();
-  /** Was read, and delivered to nobody. */
+  /** Bytes read by a call that was aborted; the next read gets them first. */
   #left: Uint8Array = new Uint8Array(0);
   readonly #calls = new Set<EndlessCall>();
 
@@ -36,7 +40,10 @@ export class StreamTransfers {
     this.#host = host;
   }
 
-  /** Bytes transferred: for a read what was there, for a write everything, or it rejects with `bytesWritten`. No view is empty. */
+  /**
+   * Transfers the views, none of them empty. A read resolves to what was there; a write is complete or rejects with
+   * `bytesWritten`.
+   */
   async run(write: boolean, views: readonly Uint8Array[], call: EndlessCall): Promise<number> {
     this.#calls.add(call);
     const begin = (): Promise<number> => (write ? this.#write(views, call) : this.#read(views, call));
@@ -47,12 +54,12 @@ export class StreamTransfers {
     return turn;
   }
 
-  /** Ends every call, also those whose turn is still to come; those of streams only if it's `forced`. */
+  /** Ends every call, also those still queued; those of streams only if `forced`. */
   end(errno: number, forced: boolean): void {
     for (const call of this.#calls) if (forced || !call.ofStream) call.end(errno);
   }
 
-  /** These come again, before everything else. */
+  /** Puts bytes back in front of everything that is still to be read. */
   giveBack(parts: readonly Uint8Array[]): void {
     const all = [...parts, this.#left];
     const left = new Uint8Array(total(all));
@@ -80,7 +87,7 @@ export class StreamTransfers {
     }
   }
 
-  /** As far as there's room, and memory that takes it. */
+  /** Copies what was read to the views, as far as there is room and the memory accepts it. */
   async #deliver(views: readonly Uint8Array[], bytes: Uint8Array): Promise<number> {
     let done = 0;
     try {
@@ -113,7 +120,7 @@ export class StreamTransfers {
     }
   }
 
-  /** Of more than a piece of an arena, a discard must not get in between. */
+  /** Copies a large write from an arena at once, so that no discard can come between two pieces of it. */
   async #asOfNow(view: Uint8Array): Promise<Uint8Array> {
     if (view.byteLength <= PIPE_PIECE_BYTES || segmentOf(view.buffer) === null) return view;
     const copy = new Uint8Array(view.byteLength);
@@ -121,7 +128,7 @@ export class StreamTransfers {
     return copy;
   }
 
-  /** All of it, by as many requests as it takes: there may be room for a part only. */
+  /** Writes one piece completely, by several requests if the pipe has room for a part only. */
   async #writePiece(part: Uint8Array, call: EndlessCall): Promise<number> {
     const piece = await this.#host.staging.acquire(part.byteLength);
     let done = 0;
@@ -139,7 +146,7 @@ export class StreamTransfers {
     }
   }
 
-  /** One request, for as long as it takes. */
+  /** Issues one request and waits for it, however long that takes. */
   async #wait(write: boolean, piece: Uint8Array, call: EndlessCall): Promise<number> {
     const { endless } = this.#host;
     if (!(await endless.take(write, call))) throw this.#host.error(write, -call.errno);
@@ -148,7 +155,7 @@ export class StreamTransfers {
       return await call.during(() => this.#host.cancel(piece), issue);
     } catch (error) {
       const { errno } = error as SystemError;
-      // Who ended it says why; whatever else went wrong is what it is.
+      // If the call was ended early, the reason for that replaces the cancellation's own errno; other errors stay.
       if (call.errno !== 0 && (errno === -ECANCELED || errno === -EINTR)) throw this.#host.error(write, -call.errno);
       throw error;
     } finally {

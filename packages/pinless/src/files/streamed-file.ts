@@ -1,4 +1,4 @@
-/** What of a FileHandle is made of reads and writes: whole files, lines and streams. */
+/** FileHandle's methods that are made of reads and writes: whole files, lines and streams. */
 
 import type { NonSharedBuffer } from "node:buffer";
 import type { ReadStream, WriteStream } from "node:fs";
@@ -17,22 +17,22 @@ import { type Data, type ReadFileOptions, readWhole, type WriteFileOptions, writ
 
 type Position = number | null | undefined;
 
-/** Whoever ends a call that may never end by itself. */
+/** Conditions under which a call that may never end by itself is ended. */
 export interface EndlessEnd {
   readonly signal?: AbortSignal | undefined;
-  /** The call goes on while the file is closing: its stream says when it ends. */
+  /** True if the call goes on while the file is closing: its stream decides when it ends. */
   readonly ofStream?: boolean;
-  /** Only to be refused. */
+  /** A position, which pipes and sockets refuse. */
   readonly position?: Position;
 }
 
 export abstract class StreamedFile extends NodeFile {
   #locked = false;
 
-  /** Whether it's a pipe, a terminal or a socket. */
+  /** True for a pipe, a terminal or a socket. */
   protected abstract get mayNotEnd(): boolean;
 
-  /** A read or a write of what may never end: bytes transferred. */
+  /** Transfers on a pipe, a terminal or a socket; resolves to the number of bytes. */
   protected abstract endless(write: boolean, views: readonly Uint8Array[], end: EndlessEnd): Promise<number>;
 
   protected abstract giveBack(parts: readonly Uint8Array[]): void;
@@ -133,11 +133,14 @@ export abstract class StreamedFile extends NodeFile {
     return stream;
   }
 
-  /** By the public methods where that can be, as Node does: others may have put theirs there. */
+  /**
+   * Adapts the file for streams. It calls the public methods where possible, as Node does, because programs may have
+   * replaced them.
+   */
   #streamable(ofStream: boolean): Streamable {
     return {
       events: this,
-      // Not `this.fd`: whoever asks for that may move the file's own position.
+      // The getter `this.fd` isn't used, since it makes the position shared.
       fd: this.isOpen ? this.held.handle.fd : -1,
       share: () => void this.fd,
       read: async (buffer, offset, length, position, signal) => {

@@ -1,11 +1,17 @@
-/** Node's own streams, with their reads and writes by a file of ours: options, events and errors are fs.ReadStream's and fs.WriteStream's. */
+/**
+ * Node's own fs.ReadStream and fs.WriteStream with the reads and writes of a File, so that options, events and errors
+ * are the same.
+ */
 
 import type { EventEmitter } from "node:events";
 import fs, { type ReadStream, type WriteStream } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import { codedError } from "./node-errors.js";
 
-/** As they were when this module was loaded: other code may put its own into node:fs. Node's types have no constructors for them. */
+/**
+ * Captured when this module is loaded, because programs may replace them in node:fs. Node's types have no constructors
+ * for them.
+ */
 const { ReadStream: Reader, WriteStream: Writer } = fs as unknown as {
   ReadStream: new (path: undefined, options: object) => ReadStream;
   WriteStream: new (path: undefined, options: object) => WriteStream;
@@ -65,21 +71,24 @@ export interface WriteStreamOptions extends StreamOptions {
 
 type Position = number | null | undefined;
 
-/** What of a File its streams and `readFile` and `writeFile` use. */
+/** The part of a File that streams, `readFile` and `writeFile` use. */
 export interface Streamable {
-  /** For "close". */
+  /** Emits "close". */
   readonly events: EventEmitter;
   readonly fd: number;
-  /** Somebody may be given the descriptor, and so move the file's own position. */
+  /** Notes that the descriptor may be handed out, so that others can move the position from now on. */
   share(): void;
-  /** Bytes transferred. `position` null or undefined: the file's own. `signal` ends what may never end, with ECANCELED. */
+  /**
+   * Resolves to the number of bytes. `position` null or undefined means the own position. `signal` ends a call that may
+   * never end by itself, with ECANCELED.
+   */
   read(buffer: Uint8Array, offset: number, length: number, position: Position, signal?: AbortSignal): Promise<number>;
   write(buffer: Uint8Array, offset: number, length: number, position: Position, signal?: AbortSignal): Promise<number>;
   writev(buffers: readonly Uint8Array[], position: Position, signal?: AbortSignal): Promise<number>;
-  /** What was read of a pipe or the like, and can't be given to anybody now, is for the next read. */
+  /** Puts bytes that were read from a pipe back for the next read, because they couldn't be delivered. */
   giveBack(parts: readonly Uint8Array[]): void;
   sync(): Promise<void>;
-  /** The file stays open until whoever keeps it leaves. */
+  /** Keeps the file open until `leave` is called. */
   keep(): void;
   leave(): void;
   close(): Promise<void>;
@@ -95,7 +104,9 @@ export function writeStream(file: Streamable, options: WriteStreamOptions | unde
   return openStream(Writer, file, options);
 }
 
-/** As Node's streams on a FileHandle: the stream keeps the file open until it has closed, and closes when the file is closed. */
+/**
+ * Opens a stream as on a FileHandle: it keeps the file open until it has closed, and closes when the file is closed.
+ */
 function openStream<S extends ReadStream | WriteStream>(
   Stream: new (path: undefined, options: object) => S,
   file: Streamable,
@@ -117,7 +128,10 @@ function openStream<S extends ReadStream | WriteStream>(
   return leavingWith(stream, leaving);
 }
 
-/** Node's own code asks a stream for its `fd` at each step, and gives it to nobody: only who asks from outside may. */
+/**
+ * Makes a stream's `fd` a getter that shares the position. Reads of it by Node's own code, which never hands it out,
+ * are told apart and don't.
+ */
 function shareWhenAsked(stream: ReadStream | WriteStream, file: Streamable): void {
   let inside = 0;
   const steps = stream as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
@@ -147,9 +161,9 @@ function shareWhenAsked(stream: ReadStream | WriteStream, file: Streamable): voi
   });
 }
 
-/** The functions of node:fs that a stream uses. */
+/** The functions of node:fs that a stream calls. */
 function operationsOf(file: Streamable, signal: AbortSignal, closed: () => void): object {
-  /** What a stream that is being destroyed ended by itself isn't an error of the stream's. */
+  /** A cancellation by the stream's own destroy isn't reported as an error. */
   const answer = (count: Promise<number>, buffers: unknown, done: Callback): void => {
     count.then(
       (bytes) => done(null, bytes, buffers),
@@ -174,7 +188,10 @@ function operationsOf(file: Streamable, signal: AbortSignal, closed: () => void)
   };
 }
 
-/** Node's streams wait for what is in flight before they're destroyed: on a pipe that may be for ever, so it's ended. */
+/**
+ * Cancels what is in flight when a stream is destroyed, because Node's streams wait for it, and on a pipe that may take
+ * for ever.
+ */
 function leavingWith<T extends Readable | Writable>(stream: T, leaving: AbortController): T {
   const destroy = stream._destroy;
   stream._destroy = (error, done) => {

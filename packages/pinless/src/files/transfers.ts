@@ -1,6 +1,6 @@
 /**
- * Transfers that can't go straight from arena memory to the device. Unaligned ones go through the page cache, on the second descriptor;
- * memory that isn't an arena's, or isn't aligned, is copied through staging memory.
+ * Transfers that can't go directly between arena memory and the device. Unaligned ones go through the page cache, on
+ * the second descriptor. Memory that isn't an arena's, or isn't aligned, is copied through staging memory.
  */
 
 import type { OpenedFile } from "../ports/opened-file.js";
@@ -21,10 +21,13 @@ import type { EndlessCall, EndlessPlaces } from "./stream-call-limits.js";
 import { StreamTransfers } from "./stream-transfers.js";
 import type { Turns, TurnsOfFiles, Writer } from "./write-ordering.js";
 
-/** From here on a read goes direct whatever its position and length are: below, the page cache has the rest of a block for the next one. */
+/**
+ * Size from which an unaligned read is direct. Smaller ones use the page cache, which then has the rest of the block
+ * for the next.
+ */
 const DIRECT_FROM_BYTES = 32 << 10;
 
-/** Whether other code has unmapped memory of an arena: not even a copy may touch it. */
+/** True if other code has unmapped the arena memory: not even a copy may touch it. */
 function isGone(segment: Segment | null, view: ArrayBufferView): boolean {
   return segment !== null && segment.table.gone.length > 0 && segment.table.isGone(rangeIn(segment, view));
 }
@@ -33,35 +36,37 @@ export interface TransferHost {
   readonly dispatcher: Dispatcher;
   readonly scheme: Scheme;
   readonly staging: StagingMemory;
-  /** More of the same, that grows: what waits for memory waits in this, and nobody for it. */
+  /** Staging memory that grows, for calls that wait for memory: they must not use up the shared one. */
   readonly spareStaging: StagingMemory;
   readonly turns: TurnsOfFiles;
-  /** For what may never end. */
+  /** Limits on calls that may never end by themselves. */
   readonly endless: EndlessPlaces;
   readonly describe: DescribeErrno;
-  /** The arena memory that a buffer is, or null. */
+  /** Finds the arena segment of a buffer, or null. */
   segmentOf(buffer: ArrayBufferLike): Segment | null;
-  /** Runs `attempt` until it answers true, in the order of calls, as requests end. */
+  /** Runs `attempt` when requests end, in the order of the calls, until it answers true. */
   enqueue(attempt: () => boolean): void;
   counted(what: "bounced" | "buffered"): void;
 }
 
-/** How a transfer goes. */
+/** The parameters of a transfer. */
 interface Way {
   readonly write: boolean;
-  /** Around the page cache. */
+  /** True to go around the page cache. */
   readonly direct: boolean;
-  /** Told while it waits for memory. */
+  /** Notified while the transfer waits for memory. */
   readonly pause: Pause | undefined;
 }
 
-/** Whether a store by JavaScript would end the process. */
+/** True if a store by JavaScript would kill the process. */
 function isReadOnly(view: ArrayBufferView): boolean {
   const segment = segmentOf(view.buffer);
   return segment?.gate.readOnly.meets(rangeIn(segment, view)) === true;
 }
 
-/** Whether a copy between that memory and ours fails as a request would. `awaited`: an arena that closes waits for what began before. */
+/**
+ * True if a copy must fail as a request would. `awaited`: the arena's close waits for this call, since it began before.
+ */
 function isRefused(write: boolean, memory: Uint8Array, awaited: boolean): boolean {
   const segment = segmentOf(memory.buffer);
   const closed = segment?.closed === true && !(write && awaited);
@@ -74,11 +79,11 @@ export class Transfers implements Writer {
   readonly owner: Owner;
   readonly #ways: Ways;
   readonly turns: Turns;
-  /** Null for what never waits for anybody. */
+  /** Transfers of a pipe, terminal or socket; null for other files. */
   readonly #stream: StreamTransfers | null;
   readonly #nodeCalls: NodeCalls;
   readonly #settled: (() => void)[] = [];
-  /** Calls under way, from the call to its answer. */
+  /** Calls in flight, from the call to its answer. */
   #active = 0;
 
   constructor(host: TransferHost, opened: OpenedFile, owner: Owner, ways: Ways) {
@@ -117,7 +122,7 @@ export class Transfers implements Writer {
     if (what === "buffered") this.#ways.detours.buffered();
   }
 
-  /** A call begins: `settled` waits for it. */
+  /** Begins a call that `whenIdle` waits for. */
   begin(): void {
     this.#active++;
   }
@@ -127,7 +132,7 @@ export class Transfers implements Writer {
     this.look();
   }
 
-  /** The same by single calls of node:fs; `position` null: at the open description's own. */
+  /** Transfers by single system calls, as node:fs does; `position` null means the open description's own. */
   runByNode(write: boolean, views: readonly ArrayBufferView[], position: Position, pause?: Pause): Promise<number> {
     return this.#nodeCalls.run(write, views, position, pause);
   }
@@ -141,7 +146,7 @@ export class Transfers implements Writer {
     }
   }
 
-  /** Of the owner: a direct write has waited for memory. */
+  /** Runs `go` in the file's turn for direct writes: for a direct write that has waited for memory. */
   turn(go: () => void): void {
     if (this.turns.direct) go();
     else
@@ -151,19 +156,19 @@ export class Transfers implements Writer {
       });
   }
 
-  /** Whether a transfer of this memory would have to wait for a memory operation now. */
+  /** True if a transfer of this memory would have to wait for a memory operation now. */
   isShut(write: boolean, view: ArrayBufferView): boolean {
     const segment = this.#host.segmentOf(view.buffer);
     return segment?.notifier.excludes(rangeIn(segment, view), write ? "deviceReads" : "deviceWrites") === true;
   }
 
-  /** Bytes transferred; a write is whole, or rejects with `bytesWritten`. */
+  /** Transfers a view and resolves to the number of bytes. A write is complete or rejects with `bytesWritten`. */
   async run(write: boolean, view: ArrayBufferView, position: number, pause?: Pause): Promise<number> {
     const { readable, writable, traits, append } = this.#opened;
     if (!traits.ends || (write && append)) return this.runByNode(write, [view], position, pause);
     if (view.byteLength === 0 && !(write ? writable : readable)) throw this.error(write, -EBADF);
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
-    // The blocks around what is asked for can be read, but not written.
+    // Reading the blocks around an unaligned range does no harm; writing them would.
     const goesDirect = aligned || (!write && view.byteLength >= DIRECT_FROM_BYTES);
     const may = write ? this.#ways.hasDirectWrites : this.#ways.hasDirect;
     const direct = goesDirect && may && this.#ways.openDirect();
@@ -172,7 +177,7 @@ export class Transfers implements Writer {
     return this.#inTurn(!direct, () => this.#pieces(way, view, position));
   }
 
-  /** The same of a pipe, a terminal or a socket: a read gives what is there. Whoever has the call can end it. */
+  /** Transfers on a pipe, a terminal or a socket: a read resolves to what is there. `call` can end it early. */
   async runStream(write: boolean, views: readonly ArrayBufferView[], call: EndlessCall): Promise<number> {
     const { readable, writable } = this.#opened;
     const parts = views
@@ -187,14 +192,14 @@ export class Transfers implements Writer {
     return this.#stream!.run(write, parts, call);
   }
 
-  /** What was read from a stream and can't be used after all comes again. */
+  /** Puts bytes read from a stream back for the next read. */
   giveBack(parts: readonly Uint8Array[]): void {
     this.#stream?.giveBack(parts);
   }
 
-  /** What is left of a transfer that came back short: its end, an error, or the end of the file. */
+  /** Transfers what remains after a short transfer, up to an error or the end of the file. */
   async rest(write: boolean, view: ArrayBufferView, position: number, done: number): Promise<number> {
-    // A device ends in the middle of its last block only at the end of the file.
+    // A direct read that isn't a multiple of a block has reached the end of the file.
     if (!write && (done === 0 || done % this.#opened.offsetAlign !== 0)) return done;
     const left = new Uint8Array(view.buffer, view.byteOffset + done, view.byteLength - done);
     try {
@@ -206,28 +211,28 @@ export class Transfers implements Writer {
     }
   }
 
-  /** Ends what may never end by itself, of pipes and sockets; what a stream waits for only if it's `forced`. */
+  /** Ends calls on pipes and sockets that may never end by themselves; those of streams only if `forced`. */
   cancel(forced: boolean): void {
     this.#stream?.end(ECANCELED, forced);
   }
 
-  /** The file is closed. */
+  /** Leaves the order of the file's writes, since the file is closed. */
   leave(): void {
     this.turns.part(this);
   }
 
-  /** Calls `run` once nothing of this file is in flight: at once if that's so now. */
+  /** Calls `run` once no call or request of this file is in flight, at once if there is none now. */
   whenIdle(run: () => void): void {
     this.#settled.push(run);
     this.look();
   }
 
-  /** Has itself told of the ends of requests, while somebody waits for them. */
+  /** Subscribes to the ends of requests while something waits for them. */
   watch(): void {
     this.owner.quiet = this.turns.awaited || this.#settled.length > 0 ? this.look : null;
   }
 
-  /** Something ended that somebody may wait for. */
+  /** Resumes what waits for the end of a request. */
   readonly look = (): void => {
     this.turns.next();
     const settled = this.#active === 0 && this.owner.active === 0;
@@ -242,7 +247,7 @@ export class Transfers implements Writer {
     const segment = this.#host.segmentOf(view.buffer);
     if (segment?.closed === true || isGone(segment, view)) throw this.error(write, -EFAULT);
     const inArena = segment !== null && contains(segment.range, rangeIn(segment, view));
-    // Of a mapped file only device reads may come.
+    // Only device reads may use file-mapped memory directly.
     const { memoryAlign, offsetAlign } = this.#opened;
     const aligned =
       ((position | view.byteLength) & (offsetAlign - 1)) === 0 && (view.byteOffset & (memoryAlign - 1)) === 0;
@@ -260,14 +265,14 @@ export class Transfers implements Writer {
     try {
       do {
         const at = byteOffset + done;
-        // Later pieces begin on a block.
+        // A piece is cut so that the next one begins on a block.
         const bytes = usable ? byteLength - done : Math.min(byteLength - done, sizeOf(done));
         const part = { buffer, byteOffset: at, byteLength: bytes };
         const moved = usable
           ? await this.#straight(way, part, position + done)
           : await this.#staged(way, part, position + done);
         done += moved;
-        // A file that gives less than was asked for has ended. A write goes on until it's done or fails.
+        // A short read means the end of the file. A write goes on until it's complete or fails.
         if (moved === 0 || (!write && moved < bytes)) break;
       } while (done < byteLength);
     } catch (error) {
@@ -278,13 +283,13 @@ export class Transfers implements Writer {
     return done;
   }
 
-  /** From or to arena memory itself. */
+  /** Transfers directly from or to arena memory. */
   async #straight(way: Way, part: ArrayBufferView, position: number): Promise<number> {
     const { write, direct, pause } = way;
     const memory = this.#present(write, part);
     const moved = await this.#issue(write, memory, position, direct, NEVER_WAITS);
     if (moved >= 0) return moved;
-    // Read by the device, memory that is shut is read when it's open: nothing is in the way of others until then.
+    // A read into memory that a memory operation has closed waits in the gate, where it's in nobody's way.
     if (!write) return paused(pause, () => this.#issue(false, memory, position, direct));
     return this.#writeLate(way, part, position);
   }
@@ -310,14 +315,14 @@ export class Transfers implements Writer {
     return write ? this.#writeLate(way, part, position) : this.#readLate(way, part, position - before, before, whole);
   }
 
-  /** How many bytes before a position the block begins that goes direct. */
+  /** Bytes between the beginning of the block and the position, for direct I/O. */
   #before(position: number, direct: boolean): number {
     return direct ? position % this.#opened.offsetAlign : 0;
   }
 
   /**
-   * The memory of a call as it was made: whoever has transferred the buffer since gets EFAULT, and so does a write that not all is left of;
-   * a read gets what there's room for.
+   * The memory of the call. If the buffer was transferred since, it fails with EFAULT; if it was shortened, a write
+   * fails, and a read uses what is left.
    */
   #present(write: boolean, { buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
     const left = Math.min(byteLength, buffer.byteLength - byteOffset);
@@ -325,7 +330,7 @@ export class Transfers implements Writer {
     return new Uint8Array(buffer, byteOffset, left);
   }
 
-  /** Waits for memory without its turn to write the file. */
+  /** Waits for memory outside of the file's turn to write, so that other writes can go on. */
   async #apart<T>({ write, direct, pause }: Way, wait: () => Promise<T>): Promise<T> {
     if (!write) return paused(pause, wait);
     this.turns.leave(!direct);
@@ -336,7 +341,7 @@ export class Transfers implements Writer {
     }
   }
 
-  /** Before anything is taken for a copy: until no memory operation keeps it out. */
+  /** Waits until no memory operation closes the part, before staging memory is taken for it. */
   async #untilOpen(way: Way, part: ArrayBufferView): Promise<void> {
     const segment = segmentOf(part.buffer);
     if (segment === null) return;
@@ -347,7 +352,7 @@ export class Transfers implements Writer {
     await this.#apart(way, () => new Promise<void>((open) => segment.notifier.whenOpen(range, concerns, open)));
   }
 
-  /** Writes memory that a memory operation has: a piece of it, as it is when that has ended. */
+  /** Writes a piece of memory that a memory operation had closed, with the contents after that operation. */
   async #writeLate(way: Way, { buffer, byteOffset, byteLength }: ArrayBufferView, position: number): Promise<number> {
     const part = { buffer, byteOffset, byteLength: Math.min(byteLength, PIECE_BYTES) };
     const piece = await this.#host.spareStaging.acquire(part.byteLength);
@@ -359,7 +364,10 @@ export class Transfers implements Writer {
     }
   }
 
-  /** Reads once more what came for memory that a memory operation had taken meanwhile: it's delivered as soon as that has ended. */
+  /**
+   * Reads again into memory that a memory operation closed while the first read was in flight, and delivers when it has
+   * ended.
+   */
   async #readLate(
     { write, direct, pause }: Way,
     part: ArrayBufferView,
@@ -380,8 +388,8 @@ export class Transfers implements Writer {
   }
 
   /**
-   * To an arena's memory the copy is what a request is elsewhere: a memory operation keeps it out, and it can fail. Resolves to false where
-   * it would have to wait for that, and isn't `patient`.
+   * Copies between the caller's memory and a piece. In arena memory the copy stands for a request: memory operations
+   * exclude it, and it can fail. Resolves to false if it would have to wait for one and isn't `patient`.
    */
   #copy(write: boolean, memory: Uint8Array, piece: Uint8Array, awaited = true, patient = true): Promise<boolean> {
     return new Promise((resolve, reject) => {
@@ -417,7 +425,7 @@ export class Transfers implements Writer {
   ): Promise<boolean> {
     if (memory.byteLength === 0) return true;
     if (segmentOf(piece.buffer) === null) return this.#copyThroughStaging(write, memory, piece, segment);
-    // While it closes, the gate says which copies were in time.
+    // While the arena closes, the gate decides which copies were in time.
     const refused = segment.index < 0 || !contains(segment.range, rangeIn(segment, memory));
     const place = placeIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
     const staging = rangeIn(segmentOf(piece.buffer)!, piece).start;
@@ -427,7 +435,7 @@ export class Transfers implements Writer {
     return true;
   }
 
-  /** To or from memory of ours that isn't staging memory. */
+  /** Copies between file-mapped memory and memory of ours that the copier can't address, through staging memory. */
   async #copyThroughStaging(write: boolean, memory: Uint8Array, ours: Uint8Array, segment: Segment): Promise<true> {
     for (let at = 0; at < memory.byteLength; at += PIECE_BYTES) {
       const part = memory.subarray(at, at + PIECE_BYTES);
@@ -443,7 +451,7 @@ export class Transfers implements Writer {
     return true;
   }
 
-  /** One request. Resolves to -1 where it would have to wait for memory, and isn't to. */
+  /** Issues one request. Resolves to -1 if it would have to wait for memory and `patience` forbids it. */
   #issue(
     write: boolean,
     memory: Uint8Array,
@@ -468,7 +476,7 @@ export class Transfers implements Writer {
           done(-ECANCELED, 0);
           return true;
         }
-        // Its caller has the file's turn, and keeps it: a write that came to wait for it again would wait for itself.
+        // The caller keeps the file's turn to write: a write that queued for it again would wait for itself.
         const answer = dispatcher.accept(write, file, this.owner, false, place, position, done, patience);
         if (answer === SHUT) resolve(-1);
         return answer !== BUSY;

@@ -1,6 +1,6 @@
 /**
- * readableWebStream, as FileHandle's of the Node that runs: first a stream of ArrayBuffers or, by `type: "bytes"`, a byte
- * stream; from 22.17 and 24 on always the latter.
+ * `readableWebStream` as in the running version of Node: up to 22.16 a stream of ArrayBuffers, or a byte stream with
+ * `type: "bytes"`; from 22.17 and 24 on always a byte stream.
  */
 
 import {
@@ -55,7 +55,9 @@ function checked(options: WebStreamOptions): { bytes: boolean; autoClose: boolea
   return { bytes: true, autoClose };
 }
 
-/** Reads when somebody asks, and keeps the file open until its end. The file's "close" ends it. */
+/**
+ * Underlying source of the stream: reads on demand, and keeps the file open until its end. Closing the file ends it.
+ */
 class Source {
   readonly #file: Streamable;
   readonly #autoClose: boolean;
@@ -115,7 +117,7 @@ class Source {
       controller.close();
       await this.#end();
     }
-    // What was closed or cancelled meanwhile takes nothing any more.
+    // A stream that was closed or cancelled meanwhile no longer takes bytes.
     if (!ended || controller.byobRequest !== null) request.respond(ended ? 0 : bytes);
   }
 

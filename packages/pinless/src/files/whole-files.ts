@@ -1,4 +1,4 @@
-/** Files as a whole: readFile and writeFile, from the file's own position, as FileHandle's. */
+/** `readFile` and `writeFile` from the own position, as FileHandle's. */
 
 import type { NonSharedBuffer } from "node:buffer";
 import type { Stats } from "node:fs";
@@ -33,11 +33,11 @@ export type Data =
   | Iterable<string | ArrayBufferView>
   | AsyncIterable<string | ArrayBufferView>;
 
-/** What Node writes at a time, and reads of a file: an abort comes between two of them. */
+/** Step in which Node writes, and reads a regular file. An abort takes effect between two steps. */
 const STEP_BYTES = 512 * 1024;
-/** What Node reads at a time of what doesn't say its size. */
+/** Step in which Node reads a file of unknown size. */
 const UNKNOWN_STEP_BYTES = 64 * 1024;
-/** Node's limit. */
+/** Node's limit on the size of a file that is read whole. */
 const MAX_BYTES = 2 ** 31 - 1;
 
 export async function readWhole(
@@ -59,7 +59,7 @@ export async function readWhole(
   return encoding ? whole.toString(encoding) : whole;
 }
 
-/** One buffer, for what says its size. What is added meanwhile isn't read, as in Node. */
+/** Reads a file of known size into a single buffer. As in Node, bytes appended meanwhile aren't read. */
 async function readSized(file: Streamable, size: number, signal: AbortSignal | undefined): Promise<NonSharedBuffer> {
   const whole = Buffer.allocUnsafeSlow(size);
   const step = signal === undefined ? size : STEP_BYTES;
@@ -73,7 +73,10 @@ async function readSized(file: Streamable, size: number, signal: AbortSignal | u
   return done === size ? whole : whole.subarray(0, done);
 }
 
-/** Pipes and the like. What was read of one by the time of an abort is the next reader's. */
+/**
+ * Reads a pipe or another file of unknown size to its end. If it's aborted, the bytes read so far are kept for the next
+ * read.
+ */
 async function readToEnd(file: Streamable, signal: AbortSignal | undefined): Promise<NonSharedBuffer> {
   const parts: NonSharedBuffer[] = [];
   for (;;) {
@@ -114,7 +117,7 @@ export async function writeWhole(file: Streamable, data: unknown, options: unkno
   await writeSteps(file, bytes, signal);
 }
 
-/** Of more than one piece each but the first is after a look at the signal. */
+/** Writes in steps; the signal is checked before each but the first. */
 async function writeSteps(file: Streamable, data: ArrayBufferView, signal: AbortSignal | undefined): Promise<void> {
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   const step = signal === undefined ? bytes.byteLength : STEP_BYTES;
@@ -129,7 +132,7 @@ async function writeSteps(file: Streamable, data: ArrayBufferView, signal: Abort
   }
 }
 
-/** Text and views are data themselves. */
+/** True for iterables of parts; strings and views are iterable too, but are data themselves. */
 function isIterable(data: unknown): data is Iterable<unknown> | AsyncIterable<unknown> {
   if (data === null || data === undefined || typeof data === "string" || ArrayBuffer.isView(data)) return false;
   const { [Symbol.iterator]: iterator, [Symbol.asyncIterator]: asyncIterator } = data as Record<symbol, unknown>;

@@ -1,16 +1,17 @@
 /**
- * The writes of one file, through the page cache and around it, never both at a time: the page that a small write fills from the disk could
- * be older than a neighbouring block on its way there, and would overwrite it later; the kernel notices some of it, and fails the next
- * fsync with EIO. They take turns; nobody overtakes who waits. A file that is open more than once has one order for all.
+ * Orders the writes of one file so that buffered and direct ones never run at the same time: a small buffered write
+ * fills its page from the disk, may so read a neighbouring block before a direct write to it arrives, and overwrites it
+ * later. (The kernel detects some of these and fails the next fsync with EIO.) Writes take turns, first come first
+ * served, in one order for all openings of the file.
  */
 
 import type { Owner } from "../protocol/acceptance.js";
 
 /** One opening of the file. */
 export interface Writer {
-  /** Counts the direct writes of the hot path, which aren't entered here. */
+  /** Counts the direct writes of the hot path, which aren't counted here. */
   readonly owner: Owner;
-  /** Somebody waits: tell `Turns.next` of the ends of requests. */
+  /** Asks the writer to call `next` when its requests end, because a write is waiting. */
   watch(): void;
 }
 
@@ -39,17 +40,17 @@ export class Turns {
     if (this.#writers.size === 0) this.#abandoned();
   }
 
-  /** Whether a direct write may go now. */
+  /** True if a direct write may begin now. */
   get direct(): boolean {
     return this.#cached === 0 && this.#waiting.length === 0;
   }
 
-  /** Whether somebody waits for direct writes to end. */
+  /** True if a write is waiting. */
   get awaited(): boolean {
     return this.#waiting.length > 0;
   }
 
-  /** A direct write goes now, since `direct` allows it. */
+  /** Counts a direct write that begins now, as `direct` allows. */
   enterDirect(): void {
     this.#direct++;
   }
@@ -69,7 +70,7 @@ export class Turns {
     this.next();
   }
 
-  /** Lets go whoever can, oldest first; counted in before it runs. */
+  /** Starts the waiting writes that may begin now, oldest first; each is counted before it runs. */
   next(): void {
     while (this.#waiting.length > 0 && this.#mayGo(this.#waiting[0]!.cached)) {
       const { cached, go } = this.#waiting.shift()!;
@@ -91,7 +92,7 @@ export class Turns {
   }
 }
 
-/** The turns of every file that is open, by its identity. */
+/** The write order of every open file, by its identity. */
 export class TurnsOfFiles {
   readonly #turns = new Map<string, Turns>();
 
