@@ -1,4 +1,7 @@
-/** Struct layouts of the Linux ABI as data: sizes and offsets in bytes, the same on x86-64 and arm64. A test holds each against the C headers. */
+/**
+ * Struct layouts of the Linux ABI as data: sizes and offsets in bytes, the same on x86-64 and arm64. A test compares
+ * each with the C headers.
+ */
 
 export interface Layout {
   readonly headers: readonly string[];
@@ -120,7 +123,7 @@ export const STATX_BUFFER = {
   },
 } as const satisfies Layout;
 
-/** The extents follow. */
+/** struct fiemap, which the extents follow. */
 export const FIEMAP = {
   headers: ["linux/types.h", "linux/fiemap.h"],
   size: 32,
@@ -163,7 +166,7 @@ export const TIMESPEC = {
   fields: { tv_sec: 0, tv_nsec: 8 },
 } as const satisfies Layout;
 
-/** By the names that C knows them by. */
+/** All layouts, by the names of their C structs. */
 export const LAYOUTS: Readonly<Record<string, Layout>> = {
   io_uring_sqe: SQE,
   io_uring_cqe: CQE,

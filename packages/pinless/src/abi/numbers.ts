@@ -1,6 +1,6 @@
 /**
- * Numbers of the Linux ABI as data: <linux/io_uring.h> of 6.18, <linux/aio_abi.h>, <asm-generic/…>, <linux/stat.h>, <linux/userfaultfd.h>. A test holds each against the C headers
- * of x86-64 and arm64.
+ * Numbers of the Linux ABI as data: <linux/io_uring.h> of 6.18, <linux/aio_abi.h>, <asm-generic/…>, <linux/stat.h>,
+ * <linux/userfaultfd.h>. A test compares each with the C headers of x86-64 and arm64.
  */
 
 const isArm64 = (arch: string): boolean => arch === "arm64";
@@ -35,10 +35,10 @@ export const IO_URING = {
   IORING_RSRC_REGISTER_SPARSE: 1 << 0,
 } as const;
 
-/** System calls without a wrapper in libc; the same on both architectures. */
+/** System calls without a wrapper in libc, the same on both architectures. */
 export const SYSCALLS = { __NR_io_uring_setup: 425, __NR_io_uring_enter: 426, __NR_io_uring_register: 427 } as const;
 
-/** Linux AIO is older than the table that newer architectures share. */
+/** Numbers of Linux AIO's system calls: they're older than the table that newer architectures share. */
 const AIO_SYSCALLS_X64 = {
   __NR_io_setup: 206,
   __NR_io_destroy: 207,
@@ -65,7 +65,7 @@ export function userfaultfdSyscall(arch: string): number {
   return (isArm64(arch) ? USERFAULTFD_SYSCALL_ARM64 : USERFAULTFD_SYSCALL_X64).__NR_userfaultfd;
 }
 
-/** The calls that change what is at an address, by the numbers that /proc/PID/syscall shows; and whose they are. */
+/** System calls that change what is at an address, by the numbers that /proc/PID/syscall shows, with their kinds. */
 const MEMORY_SYSCALLS_X64 = {
   __NR_mmap: 9,
   __NR_munmap: 11,
@@ -87,7 +87,7 @@ export function memorySyscalls(arch: string): Readonly<Record<keyof typeof MEMOR
   return isArm64(arch) ? MEMORY_SYSCALLS_ARM64 : MEMORY_SYSCALLS_X64;
 }
 
-/** The requests are _IOWR and _IO numbers, which have the size of their argument in them. */
+/** Constants of userfaultfd. Its ioctl requests contain the size of their argument (_IOWR, _IO). */
 export const UFFD = {
   UFFD_USER_MODE_ONLY: 1,
   UFFD_API: 0xaa,
@@ -115,10 +115,13 @@ export function numaSyscalls(arch: string): Readonly<Record<keyof typeof NUMA_SY
 
 export const MEMPOLICY = { MPOL_MF_MOVE: 1 << 1 } as const;
 
-/** The event mask of struct epoll_event. Its layout differs: packed on x86-64, aligned elsewhere; the mask comes first in both. */
+/**
+ * Event mask of struct epoll_event. The mask comes first on every architecture, though the struct is packed on x86-64
+ * only.
+ */
 export const EPOLL = { EPOLL_CLOEXEC: 0o2000000, EPOLL_CTL_ADD: 1, EPOLLIN: 1 } as const;
 
-/** RWF_NOWAIT: rather EAGAIN than to keep the caller waiting. */
+/** Constants of Linux AIO. RWF_NOWAIT makes a request fail with EAGAIN instead of blocking the caller. */
 export const AIO = {
   IOCB_CMD_PREAD: 0,
   IOCB_CMD_PWRITE: 1,
@@ -187,7 +190,10 @@ export const FCNTL = {
   SEEK_CUR: 1,
 } as const;
 
-/** O_DIRECT is one of the few flags that differ: https://elixir.bootlin.com/linux/v6.18/source/arch/arm64/include/uapi/asm/fcntl.h */
+/**
+ * O_DIRECT on x86-64. It differs by architecture:
+ * https://elixir.bootlin.com/linux/v6.18/source/arch/arm64/include/uapi/asm/fcntl.h
+ */
 const O_DIRECT_X64 = 0o40000;
 const O_DIRECT_ARM64 = 0o200000;
 
@@ -195,11 +201,11 @@ export function openDirectFlag(arch: string): number {
   return isArm64(arch) ? O_DIRECT_ARM64 : O_DIRECT_X64;
 }
 
-/** It has O_DIRECTORY in it, which differs as O_DIRECT does. */
+/** O_TMPFILE on x86-64. It contains O_DIRECTORY, which differs by architecture too. */
 const O_TMPFILE_X64 = 0o20200000;
 const O_TMPFILE_ARM64 = 0o20040000;
 
-/** Opens a file without a name in a directory. */
+/** Open flag for a file without a name in a directory (O_TMPFILE). */
 export function temporaryFileFlag(arch: string): number {
   return isArm64(arch) ? O_TMPFILE_ARM64 : O_TMPFILE_X64;
 }
@@ -211,7 +217,7 @@ export const STATX = {
   STATX_ATTR_COMPRESSED: 4,
 } as const;
 
-/** The requests are _IOWR and _IOR numbers, which have the size of their argument in them. */
+/** Constants of file ioctls, whose requests contain the size of their argument (_IOWR, _IOR). */
 export const FS_IOC = {
   FS_IOC_FIEMAP: 0xc020660b,
   FS_IOC_GETFLAGS: 0x80086601,
@@ -221,7 +227,7 @@ export const FS_IOC = {
 
 export const FIEMAP_FLAGS = { FIEMAP_EXTENT_ENCODED: 8 } as const;
 
-/** What statfs(2) calls a filesystem. */
+/** Magic numbers of filesystems, from statfs(2). */
 export const MAGIC = {
   TMPFS_MAGIC: 0x01021994,
   RAMFS_MAGIC: 0x858458f6,
@@ -261,7 +267,7 @@ export const ERRNO = {
   ECANCELED: 125,
 } as const;
 
-/** All of the above with the headers that define them, for the test. */
+/** All of these numbers with the headers that define them, for the test. */
 export const NUMBERS: readonly {
   headers: readonly string[];
   values: Record<string, number>;

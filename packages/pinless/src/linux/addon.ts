@@ -1,4 +1,4 @@
-/** koffi, the add-on that system calls go through. */
+/** Loads koffi, the add-on that makes system calls. */
 
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
@@ -8,12 +8,15 @@ import { lack, lackOf } from "./lacks.js";
 
 export type Koffi = typeof koffiModule;
 
-/** Throws `ERR_PINLESS_UNSUPPORTED` where Node may not load add-ons; what is missing for a moment only, as `EMFILE` and the like. */
+/**
+ * Imports koffi. Throws `ERR_PINLESS_UNSUPPORTED` where Node may not load add-ons, and `EMFILE` and the like where a
+ * resource is missing for the moment.
+ */
 export async function importKoffi(): Promise<Koffi> {
   try {
     return (await import("koffi")).default;
   } catch (cause) {
-    // An import that failed fails for ever; what require() failed to load is loaded again the next time.
+    // Node caches a failed import for ever; require() loads again at the next call.
     const again = requireKoffi();
     if (again !== null) return again;
     const missing = lackOf(cause);
@@ -28,7 +31,10 @@ export async function importKoffi(): Promise<Koffi> {
   }
 }
 
-/** By its file: its name may have been resolved without a look at its package.json, and is for ever then. */
+/**
+ * Requires koffi by its file. Node may have resolved the name while package.json couldn't be read, and caches that for
+ * ever.
+ */
 function requireKoffi(): Koffi | null {
   try {
     const file = new URL("./index.cjs", import.meta.resolve("koffi"));

@@ -1,4 +1,7 @@
-/** A Linux AIO context: requests go in by io_submit, completions are read from the ring that the kernel maps. Knows nothing of what is asked. */
+/**
+ * A Linux AIO context: submits requests by io_submit, and reads completions from the ring that the kernel maps. It
+ * doesn't interpret requests.
+ */
 
 import { IO_EVENT, IOCB } from "../abi/layouts.js";
 import { AIO, ERRNO, EVENTFD } from "../abi/numbers.js";
@@ -9,38 +12,38 @@ const EVENT_WORDS = IO_EVENT.size / 4;
 const POINTER_BYTES = 8;
 
 /**
- * The head of the ring in 32-bit words. No header of the kernel's has it (it's struct aio_ring of fs/aio.c), but it says itself by its magic
- * and its features that it's this, and libaio, fio and QEMU have read it for years.
+ * Head of the completion ring, in 32-bit words: struct aio_ring of fs/aio.c. No kernel header exports it, but its magic
+ * and features identify it, and libaio, fio and QEMU have relied on it for years.
  */
 const RING = { nr: 1, head: 2, tail: 3, magic: 4, incompatFeatures: 6, headerLength: 7 } as const;
 const RING_HEAD_BYTES = 32;
 const MAGIC = 0xa10a10a1 | 0;
 
 export interface AioOptions {
-  /** Requests in flight, at most. */
+  /** Maximum number of requests in flight. */
   readonly depth: number;
-  /** Read completions by io_getevents even where there is a ring. */
+  /** Reads completions by io_getevents even if there is a ring. */
   readonly withoutRing?: boolean;
 }
 
 export class AioContext {
   readonly #context: number;
   readonly #depth: number;
-  /** The requests, one for each slot, as 32-bit words; then the pointers to those that are to be submitted. */
+  /** The requests, one for each slot, as 32-bit words, followed by the array of pointers for io_submit. */
   readonly iocbs: Int32Array;
   readonly #pointers: Int32Array;
   readonly #address: number;
   readonly #pointersAddress: number;
   #unsubmitted = 0;
   #inFlight = 0;
-  /** The ring, or what io_getevents has given. */
+  /** The ring, or the buffer that io_getevents fills. */
   #events: Int32Array;
   readonly #scratch: { readonly memory: ArrayBuffer; readonly address: number } | null;
   readonly #firstEvent: number;
-  /** Events that the ring has room for. */
+  /** Capacity of the ring in events. */
   readonly #places: number;
   #head = 0;
-  /** Without a ring: events that are there. */
+  /** Events in the buffer of io_getevents, if there is no ring. */
   #fetched = 0;
   #open = true;
 
@@ -61,7 +64,7 @@ export class AioContext {
       this.#events = new Int32Array(viewOf(context, headBytes + this.#places * IO_EVENT.size));
       this.#head = this.#events[RING.head]!;
     } else {
-      // A timeout of 0 in front: io_getevents only looks.
+      // The buffer begins with a timeout of 0, so that io_getevents never waits.
       const scratch = new ArrayBuffer((depth + 1) * IO_EVENT.size);
       this.#scratch = { memory: scratch, address: addressOf(scratch) };
       this.#places = depth;
@@ -70,7 +73,10 @@ export class AioContext {
     }
   }
 
-  /** A context that was seen to work, or -errno: ENOSYS (no AIO), EAGAIN (fs.aio-max-nr is used up), EPERM (forbidden). */
+  /**
+   * Opens a context and tests it. Returns -errno on failure: ENOSYS (no AIO), EAGAIN (fs.aio-max-nr is used up), EPERM
+   * (forbidden).
+   */
   static open(options: AioOptions): AioContext | number {
     const out = new BigUint64Array(new ArrayBuffer(128));
     const made = ioSetup(options.depth, addressOf(out.buffer));
@@ -83,11 +89,12 @@ export class AioContext {
   }
 
   /**
-   * Has a request come back, which reads an eventfd that is empty. A filter may allow a context to be set up, and forbid what it's for: then
-   * every request would fail, or one that waits for a pipe could never be ended. 0, or -errno.
+   * Tests the context by a read of an empty eventfd; returns 0 or -errno. A seccomp filter may allow io_setup and
+   * forbid the other calls: then every request would fail, or a pending pipe request could never be cancelled.
    */
   #try(): number {
-    // What is wrong with these two calls is their arguments; a filter would say something else.
+    // The arguments of these two calls are invalid, so EINVAL shows that they're allowed; a filter returns something
+    // else.
     const forbidden = [this.cancel(0), ioDestroy(0)].find((errno) => errno !== -ERRNO.EINVAL);
     if (forbidden !== undefined) return forbidden;
     const event = eventfd(EVENTFD.EFD_NONBLOCK | EVENTFD.EFD_CLOEXEC);
@@ -102,14 +109,14 @@ export class AioContext {
     close(event);
     if (taken < 0) this.skip();
     this.iocbs.fill(0, at, at + IOCB_WORDS);
-    // An eventfd isn't read by AIO before Linux 5.8, and io_submit was asked all the same.
+    // Before Linux 5.8 AIO can't read an eventfd, but the answer shows that io_submit is allowed.
     if (taken < 0) return taken === -ERRNO.EINVAL ? 0 : taken;
     if (this.completions !== 1) return -ERRNO.ENOSYS;
     this.consume(1);
     return 0;
   }
 
-  /** The first word of a slot's request in `iocbs`; it goes with the next `submit`. */
+  /** Returns the index in `iocbs` of the first word of a slot's request, which goes with the next `submit`. */
   next(slot: number): number {
     const address = this.#address + slot * IOCB.size;
     const at = 2 * this.#unsubmitted++;
@@ -127,8 +134,8 @@ export class AioContext {
   }
 
   /**
-   * Hands over what was written. Returns how many were taken, or -errno of the first, which stays first: take it out with `skip`, or try
-   * again later (EAGAIN).
+   * Submits the requests written since the last call. Returns how many were taken, or -errno of the first; that one
+   * stays first, to be removed with `skip` or tried again later (EAGAIN).
    */
   submit(): number {
     const taken = ioSubmit(this.#context, this.#unsubmitted, this.#pointersAddress);
@@ -139,7 +146,7 @@ export class AioContext {
     return taken;
   }
 
-  /** Takes the first request out that was written and not taken. Returns its slot. */
+  /** Removes the first request that wasn't taken; returns its slot. */
   skip(): number {
     const low = this.#pointers[0]! >>> 0;
     this.#drop(1);
@@ -151,13 +158,13 @@ export class AioContext {
     if (this.#unsubmitted > 0) this.#pointers.copyWithin(0, 2 * count, 2 * (count + this.#unsubmitted));
   }
 
-  /** Asks for an early end of a slot's request; its completion comes in any case. Only polls can be ended. */
+  /** Requests the cancellation of a slot's request, which completes in any case. AIO can cancel only polls. */
   cancel(slot: number): number {
     const event = this.#address + this.#depth * (IOCB.size + POINTER_BYTES);
     return ioCancel(this.#context, this.#address + slot * IOCB.size, event);
   }
 
-  /** Completions that are there. */
+  /** Number of completions to read. */
   get completions(): number {
     if (!this.#open) return 0;
     if (this.#scratch === null) {
@@ -167,25 +174,25 @@ export class AioContext {
     if (this.#fetched === 0 && this.#inFlight > 0) {
       const { address } = this.#scratch;
       const events = address + this.#firstEvent * 4;
-      // An error (EINTR) is none: they are asked for again.
+      // After an error (EINTR) there are none; the next call asks again.
       this.#fetched = Math.max(0, ioGetevents(this.#context, 0, this.#places, events, address));
       this.#head = 0;
     }
     return this.#fetched;
   }
 
-  /** Where completions are, as 32-bit words. */
+  /** Memory of the completions, as 32-bit words. */
   get events(): Int32Array {
     return this.#events;
   }
 
-  /** The index in `events` of the first word of the i-th completion, oldest first. */
+  /** Index in `events` of the first word of the i-th completion, oldest first. */
   completionAt(i: number): number {
     const place = this.#head + i;
     return this.#firstEvent + (place < this.#places ? place : place - this.#places) * EVENT_WORDS;
   }
 
-  /** Gives the oldest `count` places back. */
+  /** Releases the oldest `count` completions. */
   consume(count: number): void {
     this.#inFlight -= count;
     this.#head += count;
@@ -198,13 +205,13 @@ export class AioContext {
   }
 
   /**
-   * Waits for what is in flight, and some 30 ms for other cores (an RCU grace period). A terminated worker can't: its context counts in
-   * fs.aio-nr until the process ends, but holds no pages.
+   * Closes the context. This waits for what is in flight, and some 30 ms for an RCU grace period. A terminated worker
+   * can't call it: then the context counts in fs.aio-nr until the process ends, but pins no pages.
    */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    // The ring goes with the context.
+    // The kernel unmaps the ring with the context.
     this.#events = new Int32Array(0);
     ioDestroy(this.#context);
   }

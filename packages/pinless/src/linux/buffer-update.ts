@@ -1,4 +1,7 @@
-/** IORING_REGISTER_BUFFERS_UPDATE for one slot. Its memory is made once: giving a lease back allocates nothing. */
+/**
+ * IORING_REGISTER_BUFFERS_UPDATE of one slot. Its arguments are allocated once, so that giving a lease back allocates
+ * nothing.
+ */
 
 import { IOVEC, RSRC_UPDATE2 } from "../abi/layouts.js";
 import { IO_URING } from "../abi/numbers.js";
@@ -21,7 +24,10 @@ export class BufferUpdate {
     this.#words[RSRC_UPDATE2.fields.nr / 4] = 1;
   }
 
-  /** Registers memory in a slot, or empties it (address 0). The tag is posted when that registration is gone again. 0, or -errno. */
+  /**
+   * Registers memory in a slot, or empties the slot (address 0). Returns 0 or -errno. The kernel posts the tag once the
+   * registration is released.
+   */
   set(slot: number, address: number, bytes: number, tagLow: number, tagHigh: number): number {
     this.#words[RSRC_UPDATE2.fields.offset / 4] = slot;
     this.#pointer(IOVEC_AT + IOVEC.fields.iov_base, address);

@@ -1,4 +1,7 @@
-/** Transfers by node:fs, a call of the kernel's each, so that they're at the descriptor's own position and atomic for everybody who shares it. */
+/**
+ * Transfers by single calls of node:fs, which use the descriptor's own position and are atomic for everyone who shares
+ * it.
+ */
 
 import { STATX_BUFFER } from "../abi/layouts.js";
 import { ERRNO, FCNTL, STATX } from "../abi/numbers.js";
@@ -12,7 +15,7 @@ export function descriptorCalls(fd: number): DescriptorCalls {
       new Promise((resolve) => {
         const done = (error: NodeJS.ErrnoException | null, bytes: number): void =>
           resolve(error === null ? bytes : (error.errno ?? -ERRNO.EIO));
-        // Without a number it's read(2) or write(2).
+        // Without a number, node:fs calls read(2) or write(2), which use the own position.
         if (typeof position !== "bigint") (write ? writev : readv)(fd, views, position as number, done);
         else read(fd, views[0]!, 0, views[0]!.byteLength, position, done);
       }),
@@ -22,7 +25,7 @@ export function descriptorCalls(fd: number): DescriptorCalls {
   };
 }
 
-/** As the kernel knows it: a filesystem of the network, or of user space, isn't asked. */
+/** Size of a file as the kernel knows it, without asking a network or user-space filesystem. */
 function sizeOf(fd: number): number {
   const buffer = new Uint8Array(STATX_BUFFER.size);
   statx(fd, FCNTL.AT_EMPTY_PATH | FCNTL.AT_STATX_DONT_SYNC, STATX.STATX_SIZE, buffer);

@@ -1,4 +1,4 @@
-/** What is used of a FileHandle, for a descriptor that Node didn't open: node:fs makes handles of paths only. */
+/** The used part of FileHandle for a descriptor that Node didn't open: node:fs makes handles from paths only. */
 
 import * as fs from "node:fs";
 import { promisify } from "node:util";

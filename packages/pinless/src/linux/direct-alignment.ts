@@ -1,6 +1,7 @@
 /**
- * Tells whether I/O with O_DIRECT really goes around the page cache, and what it asks for. The flag alone doesn't say so: tmpfs takes it, which
- * is nothing but page cache, and btrfs takes it of files that it compresses, which it reads and writes through the page cache all the same.
+ * Finds out whether I/O with O_DIRECT really goes around the page cache, and its alignment. The open flag doesn't tell:
+ * tmpfs accepts it but has nothing except page cache, and btrfs accepts it for compressed files, which it reads and
+ * writes through the page cache.
  */
 
 import { FIEMAP, FIEMAP_EXTENT, STATX_BUFFER } from "../abi/layouts.js";
@@ -8,9 +9,12 @@ import { FCNTL, FIEMAP_FLAGS, FS_IOC, MAGIC, STATX } from "../abi/numbers.js";
 import { addressOf, ioctl, statx } from "./libc.js";
 import { readFileSync, statfs } from "./originals.js";
 
-/** What O_DIRECT asks for where the filesystem doesn't say (statx before 6.1, btrfs): a page suits every device in use. */
+/**
+ * Alignment assumed where the filesystem doesn't report one (statx before 6.1, btrfs): a page suits every device in
+ * use.
+ */
 const DEFAULT_ALIGN = 4096;
-/** A file is taken to be all like its first extents. */
+/** Extents that are looked at: the rest of the file is assumed to be like them. */
 const EXTENTS = 64;
 
 export interface Alignment {
@@ -20,7 +24,7 @@ export interface Alignment {
 
 const MEMORY_ONLY: readonly number[] = [MAGIC.TMPFS_MAGIC, MAGIC.RAMFS_MAGIC, MAGIC.HUGETLBFS_MAGIC];
 
-/** Those whose direct I/O is known not to keep whoever hands it over waiting. All that report an alignment are of this kind. */
+/** Filesystems whose direct I/O is known not to block the submitting thread. All of them report an alignment. */
 const PROMPT: readonly number[] = [
   MAGIC.EXT4_SUPER_MAGIC,
   MAGIC.XFS_SUPER_MAGIC,
@@ -30,11 +34,14 @@ const PROMPT: readonly number[] = [
 
 export interface DirectWay extends Alignment {
   readonly prompt: boolean;
-  /** The filesystem has said that it takes O_DIRECT; else only opening tells. */
+  /** True if the filesystem has reported that it supports O_DIRECT; otherwise only an open can tell. */
   readonly sure: boolean;
 }
 
-/** Null: there's no way around the page cache. Asks the filesystem, of a regular file or a block device, without waiting for it here. */
+/**
+ * Alignment for direct I/O on a regular file or block device; null if it doesn't exist. Questions to the filesystem
+ * don't block this thread.
+ */
 export async function directWay(fd: number, isDevice: boolean, writable: boolean): Promise<DirectWay | null> {
   const { words, reported } = statxOf(fd);
   if ((words[STATX_BUFFER.fields.stx_attributes / 4]! & STATX.STATX_ATTR_COMPRESSED) !== 0) return null;
@@ -45,13 +52,16 @@ export async function directWay(fd: number, isDevice: boolean, writable: boolean
   if (MEMORY_ONLY.includes(magic)) return null;
   const isBtrfs = magic === MAGIC.BTRFS_SUPER_MAGIC;
   if (!isBtrfs && magic !== MAGIC.OVERLAYFS_SUPER_MAGIC) return otherwise;
-  // An overlay says what the filesystem below says: of those that don't speak of alignment, tmpfs has no extents to speak of either.
+  // An overlay answers for the filesystem below. Of those that report no alignment, tmpfs has no extents either.
   const compressed = hasEncodedExtents(fd);
   if (compressed === null || compressed) return null;
   return isBtrfs && writable && compressesNewData(fd, words) ? null : otherwise;
 }
 
-/** What statx says of an open file; null where kernel or filesystem don't. Alignments of 0: it takes no direct I/O (encrypted, say). */
+/**
+ * Alignment that statx reports for an open file; null if kernel or filesystem don't report it. 0 means that the file
+ * supports no direct I/O (for instance if it's encrypted).
+ */
 export function reportedAlignment(fd: number): Alignment | null {
   return statxOf(fd).reported;
 }
@@ -60,7 +70,8 @@ function statxOf(fd: number): { words: Uint32Array; reported: Alignment | null }
   const buffer = new Uint8Array(STATX_BUFFER.size);
   const words = new Uint32Array(buffer.buffer);
   const { stx_mask, stx_dio_mem_align, stx_dio_offset_align } = STATX_BUFFER.fields;
-  // What is asked for is known without a question to whoever serves a filesystem of the network, or of user space.
+  // With DONT_SYNC the answer comes from the kernel's own knowledge, not from the server of a network or user-space
+  // filesystem.
   const flags = FCNTL.AT_EMPTY_PATH | FCNTL.AT_STATX_DONT_SYNC;
   const failed = statx(fd, flags, STATX.STATX_DIOALIGN | STATX.STATX_MNT_ID, buffer) < 0;
   const says = !failed && (words[stx_mask / 4]! & STATX.STATX_DIOALIGN) !== 0;
@@ -68,16 +79,19 @@ function statxOf(fd: number): { words: Uint32Array; reported: Alignment | null }
   return { words, reported: says ? reported : null };
 }
 
-/** 0: nobody says. */
+/** Magic number of the filesystem, 0 if unknown. */
 function filesystemOf(fd: number): Promise<number> {
   return new Promise((resolve) => {
     statfs(`/proc/self/fd/${fd}`, (error, stats) => resolve(error === null ? stats.type : 0));
   });
 }
 
-/** Whether what is on the disk isn't the file's bytes as they are; null: the filesystem has no extents. */
+/**
+ * True if extents on disk are encoded (compressed, encrypted), so that they aren't the file's bytes; null if the
+ * filesystem has no extents.
+ */
 function hasEncodedExtents(fd: number): boolean | null {
-  // Not on V8's heap, which moves: larger than what it keeps there.
+  // It's larger than what V8 keeps on its heap, where memory moves.
   const words = new Uint32Array(new ArrayBuffer(FIEMAP.size + EXTENTS * FIEMAP_EXTENT.size));
   const { fm_length, fm_extent_count, fm_mapped_extents } = FIEMAP.fields;
   words.fill(0xffffffff, fm_length / 4, fm_length / 4 + 2);
@@ -90,7 +104,7 @@ function hasEncodedExtents(fd: number): boolean | null {
   return false;
 }
 
-/** Whether btrfs is mounted to compress what is written, and this file isn't spared. */
+/** True if btrfs compresses new data of this file: by its mount options, unless the file is excluded. */
 function compressesNewData(fd: number, words: Uint32Array): boolean {
   const flags = new Uint32Array(new ArrayBuffer(1024));
   const asked = ioctl(fd, FS_IOC.FS_IOC_GETFLAGS, addressOf(flags.buffer)) >= 0;
@@ -102,7 +116,7 @@ function compressesNewData(fd: number, words: Uint32Array): boolean {
       .find((each) => each.startsWith(`${id} `));
     return /[ ,]compress/.test(line?.split(" - ")[1] ?? "");
   } catch {
-    // Without /proc nobody knows.
+    // Without /proc there is no way to know.
     return false;
   }
 }

@@ -1,18 +1,22 @@
 /**
- * Wakes Node's loop by an eventfd. Node has no way to listen to one, and koffi.node.poll calls JavaScript also while a worker is being
- * ended, which kills the process. So a socket of Node's own is made, and before Node has begun to listen, its descriptor is made to be the
- * eventfd: a loop polls and reads both alike. Everything else about it (ref, unref, the end of a worker, the end of the process) is Node's.
+ * Wakes Node's event loop by an eventfd. Node has no API to poll one, and koffi.node.poll calls JavaScript even while a
+ * worker is being terminated, which kills the process. So a socket of Node's is created, and before Node polls it, its
+ * descriptor is replaced by the eventfd with dup3: libuv polls and reads both alike. Node handles everything else (ref,
+ * unref, the end of a worker or of the process).
  */
 
 import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from "node:net";
 import { EVENTFD, FCNTL, SOCKET } from "../abi/numbers.js";
 import { close, dup3, eventfd, socketpair } from "./libc.js";
 
-/** An eventfd is read in whole counters of 8 bytes. A longer buffer tells the loop that nothing is left to read. */
+/**
+ * An eventfd is read in counters of 8 bytes. A longer buffer, only partly filled, tells libuv that nothing is left to
+ * read.
+ */
 const BUFFER_BYTES = 16;
 
 export class EventWake {
-  /** The eventfd. It's Node's to close. */
+  /** The eventfd. Node closes it. */
   readonly fd: number;
   readonly #socket: Socket;
 
@@ -36,7 +40,10 @@ export class EventWake {
     this.#socket.unref();
   }
 
-  /** `signalled` is called in a callback of Node's, with the eventfd at 0 again. An EventWake, or -errno. */
+  /**
+   * Opens one; returns -errno on failure. `signalled` is called from a callback of Node's, after the eventfd was read
+   * and is 0 again.
+   */
   static open(signalled: () => void): EventWake | number {
     const event = eventfd(EVENTFD.EFD_NONBLOCK | EVENTFD.EFD_CLOEXEC);
     if (event < 0) return event;
@@ -46,7 +53,7 @@ export class EventWake {
       return pair;
     }
     const wake = new EventWake(pair[0], signalled);
-    // The loop registers descriptors when it next goes to sleep, which isn't before this function has ended.
+    // libuv registers descriptors with epoll only before it next sleeps, so not before this function has returned.
     const same = dup3(event, wake.fd, FCNTL.O_CLOEXEC);
     close(pair[1]);
     close(event);
@@ -55,7 +62,7 @@ export class EventWake {
     return same;
   }
 
-  /** Whether the wait keeps the process alive. */
+  /** Sets whether waiting keeps the process alive. */
   keepAlive(yes: boolean): void {
     if (yes) this.#socket.ref();
     else this.#socket.unref();

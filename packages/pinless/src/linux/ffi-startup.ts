@@ -1,17 +1,17 @@
 /**
- * Threads of ours that are still loading the FFI. Who ends the process then ends them first, and the add-on throws into a thread that is
- * going, which aborts everything. So the end of a process, or of a worker by itself, waits until they have it: some 30 ms, where it has to
- * wait at all.
+ * Threads of ours that are still loading the FFI. If the process ended now, it would terminate them first, and the
+ * add-on would throw into a dying thread, which aborts the process. So the exit of a process or worker waits for them,
+ * some 30 ms if at all.
  */
 
 const LOADING = 0;
 const LOADED = 1;
-/** Whatever keeps a thread from loading for so long won't be better later. */
+/** Limit of that wait: a thread that hasn't loaded by then won't. */
 const PATIENCE_MS = 5000;
 
 const states = new Set<Int32Array>();
 
-/** For a thread that is about to start: it says `hasLoaded` of this. */
+/** Registers a thread that is about to start; the thread calls `hasLoaded` with this word. */
 export function willLoad(): Int32Array {
   if (states.size === 0) process.on("exit", waitForAll);
   const state = new Int32Array(new SharedArrayBuffer(4));
@@ -24,7 +24,7 @@ export function hasLoaded(state: Int32Array): void {
   Atomics.notify(state, 0);
 }
 
-/** Forgets a thread that has ended. */
+/** Removes a thread that has ended. */
 export function hasEnded(state: Int32Array): void {
   hasLoaded(state);
   states.delete(state);

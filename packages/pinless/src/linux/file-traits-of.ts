@@ -1,11 +1,13 @@
-/** Asks the kernel what an open file has. */
+/** Determines the traits of an open file by asking the kernel. */
 
 import type { Stats } from "node:fs";
 import { EPOLL, ERRNO } from "../abi/numbers.js";
 import type { FileTraits } from "../ports/opened-file.js";
 import { close, EPOLL_EVENT_BYTES, epollControl, epollCreate, pread0, pwrite0 } from "./libc.js";
 
-/** `shared`: whether it was open before. `prompt`: as in the traits. */
+/**
+ * Determines the traits. `shared`: the descriptor existed before, so others may have it. `prompt`: see `FileTraits`.
+ */
 export function traitsOf(
   fd: number,
   stat: Pick<Stats, "isFile" | "isBlockDevice">,
@@ -18,7 +20,7 @@ export function traitsOf(
   return { preads, pwrites, shared, ends, waits: !preads && canBePolled(fd), prompt };
 }
 
-/** Whether the kernel can tell when it's ready: what never keeps anybody waiting is refused with EPERM. */
+/** True if epoll accepts the descriptor; for files that never block it refuses with EPERM. */
 function canBePolled(fd: number): boolean {
   const epoll = epollCreate(EPOLL.EPOLL_CLOEXEC);
   if (epoll < 0) return true;

@@ -1,6 +1,7 @@
 /**
- * Memory that stays where it is: WebAssembly memory with maximum = initial. Nobody can grow, detach or transfer it, it lives as long as its
- * last view, and Node's own functions take it. (Node's types don't have WebAssembly without the DOM's.)
+ * Memory at a fixed address: a WebAssembly.Memory with maximum = initial. It can't be grown, detached or transferred,
+ * lives as long as its last view, and works with Node's own functions. (Node's types declare WebAssembly only together
+ * with the DOM.)
  */
 
 import { PinlessError } from "../protocol/errors.js";
@@ -12,7 +13,7 @@ interface WasmNamespace {
 
 const WASM_PAGE_BYTES = 65536;
 
-/** Zeroed, in whole pages of 64 KiB. Throws ENOMEM where there isn't so much address space or memory. */
+/** Allocates zeroed memory in whole WebAssembly pages of 64 KiB. Throws ENOMEM if address space or memory are short. */
 export function fixedMemory(bytes: number): ArrayBuffer {
   const { WebAssembly } = globalThis as unknown as { WebAssembly?: WasmNamespace };
   if (WebAssembly === undefined) {

@@ -1,4 +1,7 @@
-/** What is missing for a moment only: the same call may succeed later. What to change so that it isn't. */
+/**
+ * Errors for resources that are short for the moment, so that the same call may succeed later. Each says what to
+ * change.
+ */
 
 import { constants } from "node:os";
 import { getSystemErrorMap } from "node:util";
@@ -14,13 +17,13 @@ const REMEDIES: Readonly<Record<string, string>> = {
 };
 const LACKS = Object.keys(REMEDIES).map((name) => {
   const errno = -constants.errno[name as "EMFILE"];
-  // In the C library's words, ENFILE is EMFILE "in system".
+  // The C library describes ENFILE as EMFILE "in system".
   return { name, errno, said: new RegExp(`\\b${name}\\b|${getSystemErrorMap().get(errno)?.[1]}(?! in)`, "i") };
 });
-/** Errors of Node's that have the kernel's in their message only, by its name or in words. */
+/** Codes of Node's that contain the kernel's error in their message only, by name or in words. */
 const HIDING = /^ERR_(WORKER|DLOPEN_FAILED$|INVALID_PACKAGE_CONFIG$)/;
 
-/** The name of what is missing; null where it's something else that's wrong. */
+/** Name of the errno of a missing resource; null for any other error. */
 export function lackOf(error: unknown): string | null {
   const { code = "", message = "", errno = 0 } = error as { code?: string; message?: string; errno?: number };
   if (code in REMEDIES) return code;
@@ -28,7 +31,7 @@ export function lackOf(error: unknown): string | null {
   return HIDING.test(code) ? (LACKS.find(({ said }) => said.test(message))?.name ?? null) : null;
 }
 
-/** Says what couldn't be done, and what to change. */
+/** Creates the error: what couldn't be done, and what to change. */
 export function lack(code: string, what: string, cause?: unknown): SystemError {
   const error = new Error(`${code}: ${what}: ${REMEDIES[code]}`, { cause }) as SystemError;
   error.code = code;

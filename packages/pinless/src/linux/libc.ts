@@ -1,6 +1,6 @@
 /**
- * The C library by FFI: one thin function a call, each returning a result or a negative errno. koffi is loaded at the first `loadLibc()`,
- * not at import, so that importing pinless is cheap and works where add-ons are forbidden.
+ * The C library by FFI: a thin function for each call, which returns its result or a negative errno. koffi is loaded by
+ * the first `loadLibc()`, not at import: so importing pinless is cheap, and works where add-ons are forbidden.
  */
 
 import { isMainThread } from "node:worker_threads";
@@ -20,7 +20,7 @@ import {
 import { importKoffi, type Koffi } from "./addon.js";
 import { readFileSync } from "./originals.js";
 
-/** struct epoll_event has 12 bytes on x86-64, where it's packed, and 16 elsewhere. */
+/** Size of struct epoll_event: 12 bytes on x86-64, where it's packed, 16 elsewhere. */
 export const EPOLL_EVENT_BYTES = 16;
 
 interface Libc {
@@ -136,8 +136,8 @@ function bind(koffi: Koffi): Libc {
 }
 
 /**
- * koffi loaded in a worker only is unloaded when that worker ends, with calls of its own still to come: the process died (measured on
- * Node 20 to 26). A second, permanent handle to the add-on prevents it.
+ * Keeps koffi loaded by a second, permanent handle. If only a worker has loaded it, it's unloaded when that worker
+ * ends, while calls of it are still to come, and the process crashes (measured on Node 20 to 26).
  */
 function keepAddonLoaded(lib: ReturnType<Koffi["load"]>): void {
   const path = /\S+koffi\S*\.node$/m.exec(readFileSync("/proc/self/maps", "utf8"))?.[0];
@@ -150,17 +150,17 @@ function bound(): Libc {
   return libc;
 }
 
-/** 0 or a count, or -errno; libc says -1 and keeps the reason in errno. */
+/** Converts a C result to 0, a count, or -errno: the C library returns -1 and sets errno. */
 function orErrno(c: Libc, result: number): number {
   return result === -1 ? -c.koffi.errno() : result;
 }
 
-/** Of memory that doesn't move: not of a small typed array, which lives on V8's heap. */
+/** Address of memory. It must not move: a small typed array would, because it lives on V8's heap. */
 export function addressOf(memory: ArrayBufferLike): number {
   return Number(bound().koffi.address(new Uint8Array(memory)));
 }
 
-/** The memory at an address. Touching it after it was unmapped kills the process. */
+/** View of the memory at an address. Access after it was unmapped kills the process. */
 export function viewOf(address: number, bytes: number): ArrayBuffer {
   return bound().koffi.view(BigInt(address), bytes);
 }
@@ -182,19 +182,19 @@ export function ioUringRegister(fd: number, opcode: number, argument: number, co
 
 const AIO_CALLS = aioSyscalls(process.arch);
 
-/** The context's number is written to `context`, which must hold 0. */
+/** io_setup(2): writes the context's id to `context`, which must hold 0. */
 export function ioSetup(events: number, context: number): number {
   const c = bound();
   return orErrno(c, c.aio(AIO_CALLS.__NR_io_setup, events, context, 0));
 }
 
-/** Waits for requests in flight. */
+/** io_destroy(2): waits for requests in flight. */
 export function ioDestroy(context: number): number {
   const c = bound();
   return orErrno(c, c.aio(AIO_CALLS.__NR_io_destroy, context, 0, 0));
 }
 
-/** How many of the `count` requests were taken, or what's wrong with the first. */
+/** io_submit(2): returns how many of the `count` requests were taken, or -errno of the first. */
 export function ioSubmit(context: number, count: number, pointers: number): number {
   const c = libc!;
   return orErrno(c, c.aio(AIO_CALLS.__NR_io_submit, context, count, pointers));
@@ -210,13 +210,13 @@ export function ioGetevents(context: number, min: number, max: number, events: n
   return orErrno(c, c.getevents(AIO_CALLS.__NR_io_getevents, context, min, max, events, timeout));
 }
 
-/** The address, or -errno. */
+/** mmap(2): returns the address, or -errno. */
 export function mmap(bytes: number, protection: number, flags: number, fd: number, offset: number): number {
   const c = bound();
   return orErrno(c, c.mmap(0, bytes, protection, flags, fd, offset));
 }
 
-/** In place of what is mapped there. 0, or -errno. */
+/** mmap(2) with MAP_FIXED, replacing what is mapped there. Returns 0 or -errno. */
 export function mapOver(
   address: number,
   bytes: number,
@@ -235,7 +235,7 @@ export function msync(address: number, bytes: number, flags: number): number {
   return orErrno(c, c.msync(address, bytes, flags));
 }
 
-/** Makes room in a file, and the file so long, unless `mode` says otherwise. */
+/** fallocate(2): allocates space in a file and extends it, unless `mode` says otherwise. */
 export function fallocate(fd: number, mode: number, offset: number, bytes: number): number {
   const c = bound();
   return orErrno(c, c.fallocate(fd, mode, offset, bytes));
@@ -259,8 +259,8 @@ export function mprotect(address: number, bytes: number, protection: number): nu
 const NUMA_CALLS = numaSyscalls(process.arch);
 
 /**
- * Moves pages of this process to a node, or, with null, only looks where they are. Each page's answer goes to `status`: its node, or
- * -errno. Returns 0, or how many it gave up on, or -errno.
+ * move_pages(2) on this process: moves pages to a node, or, with null, only reports where they are. `status` gets each
+ * page's node or -errno. Returns 0, the number of pages it gave up on, or -errno.
  */
 export function movePages(pages: readonly number[], node: number | null, status: Int32Array): number {
   const c = bound();
@@ -275,13 +275,13 @@ export function fcntl(fd: number, command: number, argument = 0): number {
   return orErrno(c, c.fcntl(fd, command, argument));
 }
 
-/** `argument`: a number or an address, as the request has it. */
+/** ioctl(2). `argument` is a number or an address, depending on the request. */
 export function ioctl(fd: number, request: number, argument: number): number {
   const c = bound();
   return orErrno(c, c.ioctl(fd, request, argument));
 }
 
-/** A descriptor, or -errno. */
+/** userfaultfd(2): returns a descriptor, or -errno. */
 export function userfaultfd(flags: number): number {
   const c = bound();
   return orErrno(c, c.userfaultfd(userfaultfdSyscall(process.arch), flags));
@@ -297,13 +297,13 @@ export function eventfd(flags: number): number {
   return orErrno(c, c.eventfd(0, flags));
 }
 
-/** Makes `to` another name of what `from` is; what `to` was is closed. */
+/** dup3(2): makes `to` a duplicate of `from`, closing what `to` was before. */
 export function dup3(from: number, to: number, flags: number): number {
   const c = bound();
   return orErrno(c, c.dup3(from, to, flags));
 }
 
-/** Both descriptors, or -errno. */
+/** socketpair(2): returns both descriptors, or -errno. */
 export function socketpair(domain: number, type: number): readonly [number, number] | number {
   const c = bound();
   const fds = new Int32Array(2);
@@ -311,7 +311,10 @@ export function socketpair(domain: number, type: number): readonly [number, numb
   return result < 0 ? result : [fds[0]!, fds[1]!];
 }
 
-/** Who is at the other end of a socket of AF_UNIX: who connected, or who listens; or -errno. */
+/**
+ * SO_PEERCRED: the process at the other end of an AF_UNIX socket, at the time it connected or began to listen; or
+ * -errno.
+ */
 export function peerOf(fd: number): { readonly pid: number; readonly uid: number } | number {
   const c = bound();
   const value = new Int32Array(UCRED.size / 4);
@@ -325,13 +328,13 @@ export function statx(fd: number, flags: number, mask: number, buffer: Uint8Arra
   return orErrno(c, c.statx(fd, "", flags, mask, buffer));
 }
 
-/** 0, or -errno. */
+/** faccessat2(2): returns 0 or -errno. */
 export function faccessat(path: string, mode: number, flags: number): number {
   const c = bound();
   return orErrno(c, c.faccessat(FCNTL.AT_FDCWD, path, mode, flags));
 }
 
-/** The soft limit, Infinity where there is none; or -errno. */
+/** getrlimit(2): returns the soft limit, Infinity if there is none, or -errno. */
 export function getrlimit(resource: number): number {
   const c = bound();
   const limits = new BigUint64Array(RLIMIT.size / 8);
@@ -350,7 +353,10 @@ export function read(fd: number, memory: number, bytes: number): number {
   return orErrno(c, c.read(fd, memory, bytes));
 }
 
-/** 0, or why not: EBADF, or ESPIPE where a file has no positions. Nothing is transferred, and no driver is asked. */
+/**
+ * pread(2) of 0 bytes, which transfers nothing and doesn't reach a driver. Returns 0, -EBADF, or -ESPIPE if the file
+ * has no positions.
+ */
 export function pread0(fd: number): number {
   const c = bound();
   return orErrno(c, c.preadv(fd, 0, 0, 0));
@@ -361,7 +367,7 @@ export function pwrite0(fd: number): number {
   return orErrno(c, c.pwritev(fd, 0, 0, 0));
 }
 
-/** The position, or -errno. */
+/** lseek(2): returns the position, or -errno. */
 export function lseek(fd: number, offset: number, whence: number): number {
   const c = bound();
   return orErrno(c, c.lseek(fd, offset, whence));
@@ -372,27 +378,27 @@ export function epollCreate(flags: number): number {
   return orErrno(c, c.epollCreate(flags));
 }
 
-/** `event`: a struct epoll_event, whose first four bytes are the mask. */
+/** epoll_ctl(2). `event` is a struct epoll_event, whose first four bytes are the mask. */
 export function epollControl(epoll: number, operation: number, fd: number, event: Uint8Array): number {
   const c = bound();
   return orErrno(c, c.epollControl(epoll, operation, fd, event));
 }
 
-/** How many are ready. */
+/** epoll_wait(2): returns the number of ready descriptors. */
 export function epollWait(epoll: number, timeoutMs: number): number {
   const c = bound();
   return orErrno(c, c.epollWait(epoll, new Uint8Array(EPOLL_EVENT_BYTES), 1, timeoutMs));
 }
 
-/** The number of the thread that calls. */
+/** gettid(2): id of the calling thread. */
 export function gettid(): number {
   return bound().aio(memorySyscalls(process.arch).__NR_gettid, 0, 0, 0);
 }
 
-/** The time that a thread of this process has run so far, in milliseconds; -1 if it has ended. */
+/** CPU time that a thread of this process has used, in milliseconds; -1 if it has ended. */
 export function threadCpuMs(tid: number): number {
   const time = new BigInt64Array(TIMESPEC.size / 8);
-  // A thread's clock has a number made of its own: ~tid, then CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED (linux/posix-timers.h).
+  // The clock id of a thread is made of ~tid and CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED (linux/posix-timers.h).
   if (bound().clockGettime((~tid << 3) | 6, time) < 0) return -1;
   return Number(time[0]) * 1000 + Number(time[1]) / 1e6;
 }
@@ -402,7 +408,7 @@ export function prctl(option: number, argument: number): number {
   return orErrno(c, c.prctl(option, argument, 0, 0, 0));
 }
 
-/** The calling thread, and threads that it starts later, run on one processor. */
+/** sched_setaffinity(2): pins the calling thread, and threads that it starts later, to one processor. */
 export function setAffinity(processor: number): number {
   const c = bound();
   const mask = new Uint8Array(128);
@@ -411,8 +417,9 @@ export function setAffinity(processor: number): number {
 }
 
 /**
- * Closes `fd` when this thread's environment is torn down, also by `worker.terminate()`, which runs no JavaScript: a ring that stays
- * open keeps its pins for ever. Returns the function that takes it back, for whoever closes `fd` earlier.
+ * Closes `fd` when this thread's environment is torn down. `worker.terminate()` runs no JavaScript, and a ring that
+ * stayed open would keep its pins for ever. Returns a function that cancels this, for a caller that closes `fd`
+ * earlier.
  */
 export function closeAtTeardown(fd: number): () => void {
   const c = bound();
@@ -423,13 +430,14 @@ export function closeAtTeardown(fd: number): () => void {
   };
 }
 
-/** What a semaphore of the C library takes (sizeof(sem_t), in glibc and musl alike). */
+/** Size of sem_t, in glibc and musl alike. */
 export const SEMAPHORE_BYTES = 32;
 
 /**
- * Adds one to the first word of `memory`, of `SEMAPHORE_BYTES`, when this thread's environment is torn down; the last asked for comes first.
- * No JavaScript runs then: what it takes is a function of one argument that changes memory. To sem_post such memory is a semaphore, whose
- * count is that word, and that nobody waits for. Returns the function that takes it back.
+ * Increments the first word of `memory`, of `SEMAPHORE_BYTES`, when this thread's environment is torn down; hooks run
+ * last in, first out. No JavaScript runs then, so this needs a C function of one argument that changes memory:
+ * sem_post, to which the memory is a semaphore without waiters, with its count in the first word. Returns a function
+ * that cancels this.
  */
 export function raiseAtTeardown(memory: SharedArrayBuffer): () => void {
   const c = bound();

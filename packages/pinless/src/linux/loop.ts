@@ -1,4 +1,4 @@
-/** Node's event loop, as the engine's port. */
+/** Implements the engine's `Loop` port with Node's event loop. */
 
 import type { Loop } from "../protocol/scheme.js";
 import { monotonicMs } from "./monotonic-clock.js";
@@ -14,7 +14,7 @@ export const loop: Loop = {
     timer.unref();
     return () => clearInterval(timer);
   },
-  // Thrown from a callback of its own: whoever called us goes on.
+  // The error is thrown from a callback of its own, so that our caller goes on.
   uncaught: (error) =>
     void setImmediate(() => {
       throw error;

@@ -1,4 +1,4 @@
-/** CLOCK_MONOTONIC in milliseconds. performance.now() begins anew in every worker; this one is the same for all threads. */
+/** CLOCK_MONOTONIC in milliseconds. All threads share it, while performance.now() starts anew in every worker. */
 
 import { now } from "./originals.js";
 

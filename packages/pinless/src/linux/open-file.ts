@@ -1,6 +1,6 @@
 /**
- * Opens a file through the page cache by Node, whose errors and flags are what a caller expects, and a second time around it: where the
- * filesystem has said that it can, when that is first needed.
+ * Opens a file twice: through the page cache by Node, which gives the flags and errors that a caller expects; and with
+ * O_DIRECT, when that is first needed if the filesystem has reported that it can.
  */
 
 import type { BigIntStats } from "node:fs";
@@ -56,10 +56,10 @@ export async function openFile(path: FilePath, flags: string | number = "r", mod
   }
 }
 
-/** From Node 25 on, a FileHandle that was never closed is an error once it's collected as garbage. */
+/** From Node 25 on, garbage collection of an open FileHandle is an error. */
 const isError = Number.parseInt(process.versions.node, 10) >= 25;
 
-/** Throws to the process what Node throws for a FileHandle. */
+/** Throws the error that Node throws for an open FileHandle that was garbage-collected. */
 function throwForDropped(descriptor: string, closed: Promise<void>): void {
   const error = new Error(
     `A File was closed on garbage collection, which is an error from Node 25 on: close it by file.close(). Its descriptor was ${descriptor}`,
@@ -74,7 +74,7 @@ function throwForDropped(descriptor: string, closed: Promise<void>): void {
 
 let deprecated = false;
 
-/** Warns as Node does of a FileHandle. */
+/** Emits the warnings that Node emits for an open FileHandle that was garbage-collected. */
 function warnOfDropped(fd: number, closed: Promise<void>): void {
   process.emitWarning(`Closing file descriptor ${fd} on garbage collection`);
   closed.catch((error) => process.emitWarning(`Closing file descriptor ${fd} on garbage collection failed: ${error}`));
@@ -89,7 +89,7 @@ function warnOfDropped(fd: number, closed: Promise<void>): void {
   );
 }
 
-/** Throws EBADF for what isn't a descriptor. */
+/** Duplicates a descriptor. Throws EBADF if it isn't one. */
 function duplicate(fd: number): DescriptorHandle {
   if (!Number.isInteger(fd)) throw argumentError("ERR_INVALID_ARG_TYPE", `fd must be a descriptor. Received ${fd}`);
   const own = fcntl(fd, FCNTL.F_DUPFD_CLOEXEC);
@@ -97,7 +97,7 @@ function duplicate(fd: number): DescriptorHandle {
   return new DescriptorHandle(own);
 }
 
-/** Whether the same file can be opened again: not without /proc, nor without permission any more (an owner's 0444). */
+/** True if the same file can be opened again: not without /proc, nor after permission was lost (the owner's 0444). */
 function mayReopen(fd: number, status: number): boolean {
   const access = status & FCNTL.O_ACCMODE;
   const mode = (access === FCNTL.O_WRONLY ? 0 : FCNTL.R_OK) | (access === FCNTL.O_RDONLY ? 0 : FCNTL.W_OK);
@@ -109,24 +109,24 @@ function directFlags(status: number): number {
   return kept | openDirectFlag(process.arch);
 }
 
-/** The same file again with O_DIRECT, or -1: no such thing on this filesystem, no /proc, or no permission. */
+/** Opens the same file with O_DIRECT; -1 if the filesystem, /proc or permissions don't allow it. */
 function openDirect(fd: number, status: number): Promise<number> {
   return new Promise((resolve) => {
     open(`/proc/self/fd/${fd}`, directFlags(status), (error, opened) => resolve(error === null ? opened : -1));
   });
 }
 
-/** The same where the filesystem keeps nobody waiting: a descriptor, or -errno. */
+/** Opens it synchronously, on filesystems whose open doesn't block. Returns a descriptor or -errno. */
 function openDirectNow(fd: number, status: number): number {
   try {
     return openSync(`/proc/self/fd/${fd}`, directFlags(status));
   } catch (error) {
-    // Without an errno it's Node's permission model that forbids it.
+    // An error without an errno comes from Node's permission model.
     return (error as NodeJS.ErrnoException).errno ?? -ERRNO.EACCES;
   }
 }
 
-/** A filesystem may take its time also for that. */
+/** Closes a descriptor on the thread pool, because a filesystem may block in close too. */
 function closeDirect(fd: number): Promise<void> {
   if (fd < 0) return Promise.resolve();
   return new Promise((resolve, reject) => {
@@ -134,12 +134,12 @@ function closeDirect(fd: number): Promise<void> {
   });
 }
 
-/** The number of /dev/ptmx: whoever opens it again gets another terminal. */
+/** Device number of /dev/ptmx: opening it again gives a different terminal. */
 const PTMX = (5 << 8) | 2;
 
 /**
- * The same pipe or terminal once more, by a description that doesn't block: the flags of the caller's stay as they are. -1: it's neither,
- * or can't be opened again (no reader any more, no /proc).
+ * Opens the same pipe or terminal with O_NONBLOCK, leaving the flags of the caller's description alone. Returns -1 for
+ * other files, and if it can't be opened (no reader any more, no /proc).
  */
 export function openNonBlocking(fd: number): number {
   const stat = fstatSync(fd);

@@ -1,6 +1,6 @@
 /**
- * Node's own functions as they were when this module was loaded. Fake timers of test frameworks, and whoever puts an `open` or a `read` of
- * their own into node:fs, replace them later: here that would stop all I/O, or go round in circles.
+ * Functions of Node's captured when this module is loaded. Fake timers of test frameworks, and programs that replace
+ * `open` or `read` in node:fs, would otherwise stop all I/O, or recurse.
  */
 
 import fs from "node:fs";
@@ -12,5 +12,5 @@ export const openHandle = fs.promises.open;
 export const queueMicrotask = globalThis.queueMicrotask;
 
 const { performance } = globalThis;
-/** As performance.now(). */
+/** performance.now(). */
 export const now: () => number = performance.now.bind(performance);

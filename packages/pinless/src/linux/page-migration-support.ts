@@ -1,22 +1,22 @@
-/** Whether and where pages can be moved on this machine. */
+/** Reports whether this machine can collapse and migrate pages, and its NUMA nodes. */
 
 import { release } from "node:os";
 import { ERRNO, MMAN } from "../abi/numbers.js";
 import { madvise, movePages } from "./libc.js";
 import { numbersOf, readText } from "./probe.js";
 
-/** One sentence: why pages can't be made huge pages, and what to change; or null. */
+/** Sentence that says why pages can't be collapsed into huge pages, and what to change; null if they can. */
 export function explainNoCollapse(): string | null {
-  // Of no memory at all: the advice is looked at all the same.
+  // With length 0 the kernel still checks the advice.
   if (madvise(0, 0, MMAN.MADV_COLLAPSE) === 0) return null;
   return readText("/sys/kernel/mm/transparent_hugepage/enabled") === null
     ? "this kernel has no transparent huge pages: it takes one with CONFIG_TRANSPARENT_HUGEPAGE."
     : `this kernel (${release()}) can't make huge pages when asked to (MADV_COLLAPSE): 6.1 or later can.`;
 }
 
-/** One sentence: why pages can't be moved to another node, and what to change; or null. */
+/** Sentence that says why pages can't be migrated to another node, and what to change; null if they can. */
 export function explainNoMigration(): string | null {
-  // Of no pages at all.
+  // A call with no pages still shows whether it's allowed.
   switch (-movePages([], null, new Int32Array(1))) {
     case 0:
       return null;
@@ -27,7 +27,7 @@ export function explainNoMigration(): string | null {
   }
 }
 
-/** The nodes that have memory which this process may use, in order. */
+/** NUMA nodes with memory that this process may use, in ascending order. */
 export function memoryNodes(): number[] {
   const allowed = /^Mems_allowed_list:\s*(\S+)/m.exec(readText("/proc/self/status") ?? "")?.[1];
   const nodes = numbersOf(readText("/sys/devices/system/node/has_memory") ?? allowed ?? "0");

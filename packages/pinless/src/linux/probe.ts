@@ -1,4 +1,4 @@
-/** What this kernel, filesystem and its limits give. */
+/** Reports what this kernel, filesystem and their limits allow. */
 
 import { statfsSync } from "node:fs";
 import { release } from "node:os";
@@ -8,7 +8,7 @@ import { lack } from "./lacks.js";
 import { geteuid, getrlimit, loadLibc } from "./libc.js";
 import { readFileSync } from "./originals.js";
 
-/** Bytes that this process may pin at most: without CAP_IPC_LOCK, RLIMIT_MEMLOCK, which all processes of the user share. */
+/** Bytes that this process may pin: without CAP_IPC_LOCK, RLIMIT_MEMLOCK, which all processes of the user share. */
 export function memlockBytes(): number {
   const CAP_IPC_LOCK = 14;
   const effective = BigInt(`0x${/^CapEff:\s*(\w+)/m.exec(readText("/proc/self/status") ?? "")?.[1] ?? "0"}`);
@@ -17,7 +17,10 @@ export function memlockBytes(): number {
   return limit < 0 ? 0 : limit;
 }
 
-/** Capabilities of any other (a rootless container) don't lift a user's limits. The first one maps every number to itself. */
+/**
+ * True in the initial user namespace, whose uid map is the identity. Capabilities in any other (a rootless container)
+ * don't lift a user's limits.
+ */
 function inFirstUserNamespace(): boolean {
   const map = readText("/proc/self/uid_map");
   return map === null || /^\s*0\s+0\s+4294967295\s*$/.test(map);
@@ -26,7 +29,7 @@ function inFirstUserNamespace(): boolean {
 const RING_CALLS = "io_uring_setup, io_uring_enter, io_uring_register";
 const AIO_CALLS = "io_setup, io_submit, io_getevents, io_cancel, io_destroy";
 
-/** One sentence: why a ring couldn't be set up and used, and what to change. */
+/** Sentence that says why a ring couldn't be set up and used, and what to change. */
 export function explainNoRing(errno: number): string {
   const disabled = readText("/proc/sys/kernel/io_uring_disabled")?.trim() ?? "0";
   const allowed = disabled === "0" || (disabled === "1" && geteuid() === 0);
@@ -49,7 +52,7 @@ export function explainNoRing(errno: number): string {
   }
 }
 
-/** One sentence: why an AIO context couldn't be set up and used, and what to change. */
+/** Sentence that says why an AIO context couldn't be set up and used, and what to change. */
 export function explainNoAio(errno: number): string {
   const setting = (name: string): string => readText(`/proc/sys/fs/${name}`)?.trim() ?? "?";
   switch (-errno) {
@@ -65,13 +68,13 @@ export function explainNoAio(errno: number): string {
   }
 }
 
-/** The name of a negative errno and what it means. */
+/** Name and description of a negative errno. */
 export function errnoText(errno: number): string {
   const [name, text] = getSystemErrorMap().get(errno) ?? [`errno ${-errno}`, "unknown error"];
   return `${name}, ${text}`;
 }
 
-/** The type of the filesystem that holds `path`, e.g. "ext4". */
+/** Type of the filesystem that holds `path`, e.g. "ext4". */
 function filesystemOf(path: string): string {
   const NAMES: Record<number, string> = {
     61267: "ext4",
@@ -95,23 +98,23 @@ export interface Probe {
   readonly arch: string;
   /** Version of Node. */
   readonly node: string;
-  /** The filesystem of the path asked about. */
+  /** Type of the filesystem that holds the path. */
   readonly filesystem: string;
-  /** Bytes that this process may pin at most; Infinity for root and whoever has CAP_IPC_LOCK. */
+  /** Bytes that this process may pin; Infinity for root and with CAP_IPC_LOCK. */
   readonly memlockBytes: number;
   /** Bytes that this process has pinned now (VmPin). */
   readonly pinnedBytes: number;
-  /** sysctl kernel.io_uring_disabled; null on kernels without it. */
+  /** The sysctl kernel.io_uring_disabled; null on kernels without it. */
   readonly ioUringDisabled: number | null;
   /** Whether swap is active. */
   readonly swapActive: boolean;
-  /** /sys/kernel/mm/transparent_hugepage/enabled: "always", "madvise", "never"; null without it. */
+  /** The setting /sys/kernel/mm/transparent_hugepage/enabled: "always", "madvise" or "never"; null without it. */
   readonly hugePages: string | null;
   /** NUMA nodes with memory. */
   readonly numaNodes: number;
 }
 
-/** What this machine gives, and what this process uses of it. `path` chooses the filesystem. */
+/** Reports what this machine offers and what this process uses of it. `path` selects the filesystem. */
 export async function probe(path = "."): Promise<Probe> {
   await loadLibc();
   const disabled = readText("/proc/sys/kernel/io_uring_disabled");
@@ -129,7 +132,7 @@ export async function probe(path = "."): Promise<Probe> {
   };
 }
 
-/** Memory and swap that are there for the asking, by the kernel's own estimate. */
+/** Memory and swap that can be allocated, by the kernel's own estimate. */
 export function availableBytes(): number {
   return meminfoBytes("MemAvailable") + availableSwapBytes();
 }
@@ -138,14 +141,14 @@ export function availableSwapBytes(): number {
   return meminfoBytes("SwapFree");
 }
 
-/** Infinity where there's no such file. */
+/** A line of /proc/meminfo in bytes; Infinity if it can't be read. */
 function meminfoBytes(name: string): number {
   const text = readText("/proc/meminfo");
   if (text === null) return Number.POSITIVE_INFINITY;
   return Number(new RegExp(`^${name}:\\s*(\\d+) kB`, "m").exec(text)?.[1] ?? 0) * 1024;
 }
 
-/** The machine's memory; Infinity where nothing says it. */
+/** Memory of the machine in bytes; Infinity if unknown. */
 export function machineBytes(): number {
   const kib = /^MemTotal:\s*(\d+) kB/m.exec(readText("/proc/meminfo") ?? "")?.[1];
   return kib === undefined ? Number.POSITIVE_INFINITY : Number(kib) * 1024;
@@ -159,7 +162,7 @@ export function countNumaNodes(): number {
   return numbersOf(readText("/sys/devices/system/node/online") ?? "0").length;
 }
 
-/** "0", "0-1", "0,2-3". */
+/** Parses a list of the kernel's such as "0", "0-1" or "0,2-3". */
 export function numbersOf(list: string): number[] {
   return list
     .trim()
@@ -170,7 +173,10 @@ export function numbersOf(list: string): number[] {
     });
 }
 
-/** The whole of a file of the kernel's, or null: it isn't there, or not for us. Throws where no descriptor is left to read it by. */
+/**
+ * Contents of a file in /proc or /sys; null if it doesn't exist or isn't readable. Throws if no descriptor is left to
+ * open it.
+ */
 export function readText(path: string): string | null {
   try {
     return readFileSync(path, "utf8");
@@ -180,7 +186,10 @@ export function readText(path: string): string | null {
   }
 }
 
-/** Throws EMFILE or ENFILE with what to change. That passes: nothing may be decided by it for the life of an engine. */
+/**
+ * Throws EMFILE or ENFILE, with what to change. The shortage passes, so an engine mustn't decide anything for its life
+ * by it.
+ */
 export function throwIfNoDescriptor(errno: number, what: string, cause?: unknown): void {
   if (errno === -ERRNO.EMFILE) throw lack("EMFILE", what, cause);
   if (errno === -ERRNO.ENFILE) throw lack("ENFILE", what, cause);

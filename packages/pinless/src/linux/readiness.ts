@@ -1,8 +1,8 @@
 /**
- * Tells Node's loop when a descriptor is readable, without reading it, which Node itself has no way to do: by a ring, by Linux AIO, or,
- * where both are forbidden, by waiting in slices. In each case what's polled is an epoll around the descriptor: a pending poll holds a
- * reference of what it polls. When a worker ended with an AIO poll pending on a userfaultfd itself, closing that freed nobody: the next
- * madvise hung for ever.
+ * Reports when a descriptor is readable without reading it, which Node has no API for: by a ring, by Linux AIO, or,
+ * where both are forbidden, by waiting in slices. They poll an epoll that contains the descriptor, because a pending
+ * poll holds a reference to what it polls: when a worker ended with an AIO poll pending on a userfaultfd itself,
+ * closing that woke nobody, and the next madvise hung for ever.
  */
 
 import { IOCB } from "../abi/layouts.js";
@@ -14,13 +14,13 @@ import { setImmediate } from "./originals.js";
 import { whyNoSocket } from "./runtime.js";
 import { Wake } from "./wake.js";
 
-/** A worker that waits can't be terminated meanwhile. */
+/** Length of a slice: a worker can't be terminated while it waits in one. */
 const SLICE_MS = 10;
 
-/** Has `readable` called once, now or later. */
+/** Arms a single notification: `readable` is called once, at once or later. */
 export type Arm = () => void;
 
-/** An `Arm` for the descriptor; or -errno. */
+/** Opens a notifier for the descriptor; -errno on failure. */
 export function openReadiness(fd: number, readable: () => void): Arm | number {
   const epoll = epollCreate(EPOLL.EPOLL_CLOEXEC);
   if (epoll < 0) return epoll;
@@ -32,7 +32,7 @@ export function openReadiness(fd: number, readable: () => void): Arm | number {
     return added;
   }
   closeAtTeardown(epoll);
-  // Both wake by a socket.
+  // Both wake the loop through a socket.
   for (const open of whyNoSocket() === null ? [byRing, byAio] : []) {
     const arm = open(epoll, readable);
     if (arm !== null) return arm;
@@ -76,7 +76,7 @@ function byAio(epoll: number, readable: () => void): Arm | null {
     return context.submit();
   };
   return () => {
-    // Kernels before 4.18 don't poll; none of them has the events that this is for.
+    // AIO polls from Linux 4.18 on; older kernels don't have the events that this is for.
     if (poll() !== 1) throw new Error("Linux AIO took no poll");
   };
 }

@@ -1,4 +1,4 @@
-/** An io_uring: its two queues in shared memory, written and read from here. Knows nothing of what is asked of it. */
+/** An io_uring: reads and writes its two queues in shared memory. It doesn't interpret requests. */
 
 import { CQ_OFFSETS, CQE, PARAMS, SQ_OFFSETS, SQE } from "../abi/layouts.js";
 import { ERRNO, IO_URING, MMAN } from "../abi/numbers.js";
@@ -10,15 +10,15 @@ import { addressOf, close, closeAtTeardown, ioUringEnter, ioUringSetup, mmap, mu
 const SQE_WORDS = SQE.size / 4;
 const CQE_WORDS = CQE.size / 4;
 const PAGE_BYTES = 4096;
-/** The kernel's limit for a submission queue; completion queues go up to twice that. */
+/** Limit of the kernel for submission queues; completion queues may have twice as many entries. */
 const MAX_ENTRIES = 32768;
-/** More than `struct io_rings` takes before the completions, and than lies between these and the array of indexes. */
+/** Upper bound of struct io_rings before the completions, and of the gap before the index array. */
 const QUEUE_HEADER_BYTES = 1024;
 
 export interface RingOptions {
-  /** Submission queue entries, at least. */
+  /** Minimum number of submission queue entries. */
   readonly entries: number;
-  /** Completion queue entries, at least; twice `entries` if left out. */
+  /** Minimum number of completion queue entries; by default twice `entries`. */
   readonly completions?: number;
   readonly flags?: number;
 }
@@ -26,11 +26,11 @@ export interface RingOptions {
 export class Ring {
   readonly fd: number;
   readonly sqEntries: number;
-  /** Whether the queues are in memory of this process: then whoever closes the descriptor ends the ring. */
+  /** True if the queues are in memory of this process; then closing the descriptor destroys the ring. */
   readonly inOwnMemory: boolean;
-  /** The memory of both queues as 32-bit words. */
+  /** Memory of both queues as 32-bit words. */
   readonly cqes: Int32Array;
-  /** The submission entries as 32-bit words; `next()` gives the first of one. */
+  /** The submission queue entries as 32-bit words; `next()` returns the first word of one. */
   readonly sqes: Int32Array;
   readonly #sqTail: number;
   readonly #sqFlags: number;
@@ -70,14 +70,14 @@ export class Ring {
     this.#cqHead = cq("head");
     this.#cqTail = cq("tail");
     this.#firstCqe = cq("cqes");
-    // The kernel takes entries by an array of indexes; ours always name themselves.
+    // The kernel takes entries through an array of indexes, which here is the identity.
     for (let i = 0; i < this.sqEntries; i++) this.cqes[sq("array") + i] = i;
     this.#forgetTeardown = closeAtTeardown(fd);
   }
 
   /**
-   * A ring that was seen to work, or -errno: ENOSYS (no io_uring), EPERM (forbidden), ENOMEM (memlock, on old kernels), EINVAL (flags
-   * unknown here).
+   * Opens a ring and tests it. Returns -errno on failure: ENOSYS (no io_uring), EPERM (forbidden), ENOMEM (memlock, on
+   * old kernels), EINVAL (flags unknown to this kernel).
    */
   static open(options: RingOptions): Ring | number {
     const own = Ring.#openInOwnMemory(options);
@@ -89,7 +89,9 @@ export class Ring {
     return tried;
   }
 
-  /** Has a request that does nothing come back: a filter may allow a ring to be set up, and forbid it to be entered. 0, or -errno. */
+  /**
+   * Tests the ring by a NOP; returns 0 or -errno. A seccomp filter may allow io_uring_setup and forbid io_uring_enter.
+   */
   #try(): number {
     this.sqes[this.next()] = IO_URING.IORING_OP_NOP;
     let taken = this.enter(0, IO_URING.IORING_ENTER_GETEVENTS);
@@ -101,9 +103,9 @@ export class Ring {
   }
 
   /**
-   * In memory of ours. Mapping the kernel's would keep the ring open for as long as the mapping is there, whoever closes its descriptor: a
-   * terminated worker, which runs no JavaScript, left its mappings and with them every page that was registered. EINVAL before Linux 6.5,
-   * and where the kernel wants this memory in one piece (before 6.10).
+   * Opens a ring with queues in memory of ours (IORING_SETUP_NO_MMAP). A mapping of the kernel's memory would keep the
+   * ring alive after its descriptor is closed: a terminated worker, which runs no JavaScript, left such mappings, and
+   * with them all registered pages. EINVAL before Linux 6.5, and before 6.10 if the queues don't fit in one page.
    */
   static #openInOwnMemory(options: RingOptions): Ring | number {
     const sqEntries = Math.min(powerOfTwo(options.entries), MAX_ENTRIES);
@@ -147,19 +149,25 @@ export class Ring {
     });
   }
 
-  /** The index of the first word of a cleared submission entry in `sqes`. The caller keeps count of what fits. */
+  /**
+   * Clears the next submission queue entry and returns its first index in `sqes`. The caller makes sure that there is
+   * room.
+   */
   next(): number {
     const at = (this.#tail & this.#sqMask) * SQE_WORDS;
     this.#tail = (this.#tail + 1) | 0;
     return at;
   }
 
-  /** Entries written and not yet taken by the kernel, which takes them only in `enter`. */
+  /** Entries written and not yet taken by `enter`. */
   get unsubmitted(): number {
     return (this.#tail - this.#submitted) | 0;
   }
 
-  /** Submits what was written; with GETEVENTS the kernel also posts completions it has. Returns entries taken, or -errno. */
+  /**
+   * Submits what was written; with GETEVENTS the kernel also posts pending completions. Returns entries taken, or
+   * -errno.
+   */
   enter(minComplete: number, flags: number): number {
     Atomics.store(this.cqes, this.#sqTail, this.#tail);
     const taken = ioUringEnter(this.fd, this.unsubmitted, minComplete, flags);
@@ -167,24 +175,27 @@ export class Ring {
     return taken;
   }
 
-  /** Whether the kernel has work that it does only when entered. */
+  /** True if the kernel has work that it does only in `enter`. */
   get hasTaskWork(): boolean {
     return (
       (Atomics.load(this.cqes, this.#sqFlags) & (IO_URING.IORING_SQ_TASKRUN | IO_URING.IORING_SQ_CQ_OVERFLOW)) !== 0
     );
   }
 
-  /** Completions that are there. */
+  /** Number of completions to read. */
   get completions(): number {
     return (Atomics.load(this.cqes, this.#cqTail) - this.#head) | 0;
   }
 
-  /** The index in `cqes` of the first word of the i-th completion, oldest first. */
+  /** Index in `cqes` of the first word of the i-th completion, oldest first. */
   completionAt(i: number): number {
     return this.#firstCqe + ((this.#head + i) & this.#cqMask) * CQE_WORDS;
   }
 
-  /** Gives the oldest `count` places back to the kernel. Once a batch: an Atomics operation costs 8 to 17 ns on Node 20. */
+  /**
+   * Releases the oldest `count` completions. Called once for a batch, because an Atomics operation costs 8 to 17 ns on
+   * Node 20.
+   */
   consume(count: number): void {
     this.#head = (this.#head + count) | 0;
     Atomics.store(this.cqes, this.#cqHead, this.#head);
@@ -209,7 +220,7 @@ function paramsOf({ completions, flags = 0 }: RingOptions, more: number): Uint32
   return params;
 }
 
-/** Bytes that the queues, and the submission entries, take. */
+/** Sizes in bytes of the queues and of the submission queue entries. */
 function extentOf(params: Uint32Array): { queues: number; sqes: number } {
   const sqArray = params[(PARAMS.fields.sq_off + SQ_OFFSETS.fields.array) / 4]!;
   const cqes = params[(PARAMS.fields.cq_off + CQ_OFFSETS.fields.cqes) / 4]!;

@@ -1,10 +1,10 @@
-/** Which JavaScript runtimes can run this, and what their permissions hide. */
+/** Checks the JavaScript runtime, and what Node's permission model hides. */
 
 import { PinlessError } from "../protocol/errors.js";
 
 /**
- * Throws `ERR_PINLESS_UNSUPPORTED` in Bun (1.4): its sockets don't listen to a descriptor that they're given, so no end of a request would
- * ever be heard of; and its WebAssembly memory begins on any page. Deno has both.
+ * Throws `ERR_PINLESS_UNSUPPORTED` in Bun (1.4): its sockets don't poll a descriptor that they're given, so that no
+ * completion would ever be noticed, and its WebAssembly memory isn't aligned to 64 KiB. Deno works.
  */
 export function assertRuntime(): void {
   const { bun } = process.versions;
@@ -15,19 +15,22 @@ export function assertRuntime(): void {
   );
 }
 
-/** The part of `process.permission` that is asked. It's there only where Node's permission model is on. */
+/** The used part of `process.permission`, which exists only if Node's permission model is on. */
 interface Permission {
   has(scope: string, path?: string): boolean;
 }
 const { permission } = process as { permission?: Permission };
 
-/** Why a file can't be read, if it's Node's permission model that keeps this process from it; else null. */
+/** Sentence that says that Node's permission model forbids reading a file; null if it doesn't. */
 export function whyHidden(path: string): string | null {
   if (permission === undefined || permission.has("fs.read", path)) return null;
   return `Node's permission model hides ${path}: start node with --allow-fs-read=/proc/* (and /sys/*)`;
 }
 
-/** Why Node's loop can't be woken by a descriptor, which takes a socket of Node's, if its permission model forbids that (from 25 on); else null. */
+/**
+ * Sentence that says that Node's permission model forbids sockets (from Node 25 on), which the wake-up needs; null if
+ * it doesn't.
+ */
 export function whyNoSocket(): string | null {
   if (permission === undefined || permission.has("net")) return null;
   if (!process.allowedNodeEnvironmentFlags.has("--allow-net")) return null;

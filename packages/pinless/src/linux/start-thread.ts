@@ -1,11 +1,11 @@
-/** Starts a thread of ours; what stands in the way is said with what to change. */
+/** Starts worker threads of the engine, with errors that say what to change. */
 
 import { existsSync } from "node:fs";
 import type { Worker } from "node:worker_threads";
 import { PinlessError } from "../protocol/errors.js";
 import { lack, lackOf } from "./lacks.js";
 
-/** Throws what `threadError` makes of it. */
+/** Starts a worker. Throws what `threadError` makes of a failure. */
 export function startThread(name: string, start: () => Worker): Worker {
   try {
     return start();
@@ -14,7 +14,10 @@ export function startThread(name: string, start: () => Worker): Worker {
   }
 }
 
-/** Why a thread couldn't be started, or has ended by itself: `EAGAIN`, `EMFILE` and the like where something is missing for a moment. */
+/**
+ * Explains why a thread couldn't be started or has ended by itself, with `EAGAIN`, `EMFILE` and the like for a resource
+ * that is short for the moment.
+ */
 export function threadError(name: string, error: unknown): Error {
   const what = `the thread "${name}" can't be started`;
   const missing = lackOf(error);
@@ -32,15 +35,15 @@ export function threadError(name: string, error: unknown): Error {
 }
 
 /**
- * Throws `ERR_PINLESS_UNSUPPORTED` where a file that a thread is to run isn't beside the module that names it: somebody has made one file of
- * pinless and others.
+ * Throws `ERR_PINLESS_UNSUPPORTED` if the file of a thread isn't beside the module that names it, because a bundler has
+ * moved it.
  */
 export function assertUnbundled(files: readonly string[], base: string | undefined): void {
   for (const file of files) {
     try {
       if (existsSync(new URL(file, base))) continue;
     } catch {
-      // A bundle in CommonJS has no URL of its own.
+      // A CommonJS bundle has no import.meta.url.
     }
     throw unsupported(
       `${file}, which a thread of pinless runs, isn't beside ${base ?? "the program"}: a bundle can't have pinless in it. Leave it in ` +

@@ -1,6 +1,6 @@
 /**
- * What the threads of this process are doing to memory at this moment, as /proc tells: which call each is blocked in, and with which
- * arguments. Nobody's rights are needed for one's own threads, and nothing is disturbed by looking.
+ * Lists the memory calls that threads of this process are blocked in, with their arguments, from /proc. A process needs
+ * no privileges for its own threads, and looking doesn't disturb them.
  */
 
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
@@ -13,11 +13,14 @@ const NR = memorySyscalls(process.arch);
 const TASKS = "/proc/self/task";
 const PAGE_BYTES = 4096;
 const IOVEC_BYTES = 16;
-/** process_madvise takes at most so many pieces (UIO_MAXIOV). */
+/** Maximum number of ranges of process_madvise (UIO_MAXIOV). */
 const MAX_PIECES = 1024;
 const DISCARDS: readonly number[] = [MMAN.MADV_DONTNEED, MMAN.MADV_DONTNEED_LOCKED, MMAN.MADV_FREE, MMAN.MADV_REMOVE];
 
-/** The threads that wait for a userfaultfd's event to be read. Those that can't be looked at aren't found: no descriptor is left, or no /proc. */
+/**
+ * Threads that wait for a userfaultfd event to be read. Threads that can't be examined are missing: if there is no free
+ * descriptor, or no /proc.
+ */
 function callers(): Caller[] {
   const found: Caller[] = [];
   for (const tid of tids()) {
@@ -39,7 +42,7 @@ function tids(): number[] {
 
 const line = Buffer.alloc(512);
 
-/** The kernel says "running" itself. */
+/** Contents of a thread's `syscall` file. The kernel writes "running" for a thread that isn't blocked. */
 function callOf(tid: number): string | null {
   try {
     const fd = openSync(`${TASKS}/${tid}/syscall`, "r");
@@ -49,12 +52,12 @@ function callOf(tid: number): string | null {
       closeSync(fd);
     }
   } catch {
-    // Its file is gone; or it can't be opened, and then the thread's clock tells.
+    // The file is gone, or can't be opened; the thread's CPU clock tells which.
     return threadCpuMs(tid) < 0 ? null : UNSEEN;
   }
 }
 
-/** Whether it's the userfaultfd that a blocked thread waits for; null where the kernel doesn't say. */
+/** True if a blocked thread waits for a userfaultfd; null if the kernel doesn't tell. */
 function waitsForReader(tid: number): boolean | null {
   try {
     const where = readFileSync(`${TASKS}/${tid}/wchan`, "latin1");
@@ -83,12 +86,12 @@ function meaning(call: string): Pick<Caller, "kind" | "ranges"> | null {
   }
 }
 
-/** The kernel rounds lengths up to whole pages. */
+/** Range of a call; the kernel rounds lengths up to whole pages. */
 function range(start: number, bytes: number): Range {
   return { start, end: start + Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES };
 }
 
-/** The pieces that a call names by a list in its own memory. */
+/** Ranges that a call passes as a list in its own memory. */
 function pieces(list: number, count: number): Range[] {
   const bytes = Buffer.alloc(Math.min(count, MAX_PIECES) * IOVEC_BYTES);
   try {

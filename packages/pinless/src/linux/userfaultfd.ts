@@ -1,6 +1,7 @@
 /**
- * A userfaultfd, used for its events only: the kernel tells when memory is discarded, unmapped or moved, and makes whoever does it wait
- * until the event has been read. Ranges are registered for write protection, and nothing is ever protected: no access faults.
+ * A userfaultfd used for its events only: the kernel reports when memory is discarded, unmapped or moved, and makes a
+ * discarding caller wait until the event was read. Ranges are registered for write protection, but nothing is ever
+ * protected, so no access faults.
  */
 
 import { UFFD_MSG, UFFDIO_API, UFFDIO_RANGE, UFFDIO_REGISTER } from "../abi/layouts.js";
@@ -28,17 +29,17 @@ export class Userfaultfd {
   }
 
   /**
-   * A userfaultfd, or -errno. It's closed with this thread's environment, however that ends: everybody who waits is let go then. Before
-   * that the first word of `raised` is made greater by one.
-   * It sees no faults of the kernel's own (UFFD_USER_MODE_ONLY), which is what ordinary users may have. Mappings of files can be registered
-   * only with asynchronous write protection, which came with Linux 6.7.
+   * Opens one; returns -errno on failure. It's closed when this thread's environment ends in whatever way, which lets
+   * waiting callers go; before that the first word of `raised` is incremented. UFFD_USER_MODE_ONLY excludes faults in
+   * the kernel, which makes it available to ordinary users. File mappings can be registered from Linux 6.7 on
+   * (asynchronous write protection).
    */
   static open(raised: SharedArrayBuffer): Userfaultfd | number {
     const first = Userfaultfd.#open(FEATURES | UFFD.UFFD_FEATURE_WP_ASYNC);
     const opened = first === -ERRNO.EINVAL ? Userfaultfd.#open(FEATURES) : first;
     if (typeof opened === "number") return opened;
     const forgetClose = closeAtTeardown(opened.fd);
-    // After that one, to come before it.
+    // Hooks run last in, first out: registered later, this one runs earlier.
     const forgetRaise = raiseAtTeardown(raised);
     opened.#forgetTeardown = () => {
       forgetRaise();
@@ -47,13 +48,13 @@ export class Userfaultfd {
     return opened;
   }
 
-  /** Whoever waits goes on, and nothing is raised. */
+  /** Closes it, which lets waiting callers go, and cancels the increment. */
   close(): void {
     this.#forgetTeardown();
     close(this.fd);
   }
 
-  /** Features that the kernel doesn't know are EINVAL, and the descriptor is good for nothing more. */
+  /** Opens one with these features. An unknown feature fails with EINVAL, and the descriptor is unusable then. */
   static #open(features: number): Userfaultfd | number {
     const fd = userfaultfd(UFFD.UFFD_USER_MODE_ONLY | FCNTL.O_CLOEXEC | FCNTL.O_NONBLOCK);
     if (fd < 0) return fd;
@@ -68,7 +69,10 @@ export class Userfaultfd {
     return made;
   }
 
-  /** 0, or -errno: EBUSY where another userfaultfd has it, EINVAL where it's a file's and can't be registered. */
+  /**
+   * Registers a range; returns 0 or -errno: EBUSY if another userfaultfd has it, EINVAL for a file mapping that can't
+   * be registered.
+   */
   register(range: Range): number {
     this.#range(range);
     this.#quads[UFFDIO_REGISTER.fields.mode / 8] = BigInt(UFFD.UFFDIO_REGISTER_MODE_WP);
@@ -85,7 +89,7 @@ export class Userfaultfd {
     this.#quads[UFFDIO_RANGE.fields.len / 8] = BigInt(end - start);
   }
 
-  /** The oldest event, whose caller goes on by that; null if there is none. */
+  /** Reads the oldest event, which lets its caller go; null if there is none. */
   next(): MemoryEvent | null {
     for (;;) {
       const got = read(this.fd, this.#address, UFFD_MSG.size);
@@ -107,7 +111,7 @@ export class Userfaultfd {
   }
 }
 
-/** One sentence: why foreign calls on memory can't be followed, and what to change. */
+/** Sentence that says why foreign memory calls can't be followed, and what to change. */
 export function explainNoUserfaultfd(errno: number): string {
   const what = "What other code does to an arena's memory (madvise, munmap) isn't followed";
   switch (-errno) {

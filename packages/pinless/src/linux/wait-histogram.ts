@@ -1,4 +1,4 @@
-/** A distribution of waits, on Node's own HDR histogram. */
+/** Histogram of waits, on Node's HDR histogram. */
 
 import { createHistogram } from "node:perf_hooks";
 import type { WaitHistogram } from "../ports/host.js";
@@ -9,7 +9,7 @@ export function waitHistogram(): WaitHistogram {
   const histogram = createHistogram({ figures: 3 });
   const ms = (nanoseconds: number): number => (histogram.count === 0 ? 0 : nanoseconds / NANOSECONDS);
   return {
-    // It counts from 1.
+    // Node's histogram takes values from 1 on.
     record: (waitedMs) => histogram.record(Math.max(1, Math.round(waitedMs * NANOSECONDS))),
     summary: () => ({
       count: histogram.count,

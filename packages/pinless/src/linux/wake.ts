@@ -1,11 +1,11 @@
 /**
- * Wakes Node's loop when a ring has completions: a second, tiny ring polls the first one and, once it's readable, sends a byte to a
- * socket that Node itself listens to. The kernel does all of it; nothing runs here until the byte arrives.
+ * Wakes Node's event loop when a ring has completions: a second, tiny ring polls the first one and then sends a byte to
+ * a socket that Node polls. The kernel does all of it; no code of ours runs until the byte arrives.
  *
- * Why not an eventfd on koffi.node.poll: that handle aborted the process when a worker was terminated under I/O (3 of 3 runs on Node 20),
- * and must be closed in the right order at every exit. A net.Socket is Node's own: 50 of 50 terminations lived, and there is no eventfd
- * to signal for completions that were reaped already. The round trip costs the same within noise (4 KiB reads, one in flight:
- * 12,800 to 16,200 a second here, 13,500 to 15,300 by the eventfd).
+ * An eventfd on koffi.node.poll was worse: it aborted the process when a worker was terminated under I/O (3 of 3 runs
+ * on Node 20), and must be closed in the right order at every exit. A net.Socket is Node's own (50 of 50 terminations
+ * survived), and nothing is signalled for completions that were already reaped. The round trip costs the same within
+ * noise (4 KiB reads, one in flight: 12,800 to 16,200 a second here, 13,500 to 15,300 by the eventfd).
  */
 
 import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from "node:net";
@@ -24,7 +24,7 @@ export class Wake {
   readonly #watched: number;
   readonly #sender: number;
   readonly #socket: Socket;
-  /** The byte that is sent. Kept, so that it isn't collected. */
+  /** The byte that is sent, referenced so that it isn't garbage-collected. */
   readonly #byte = new ArrayBuffer(128);
   readonly #byteAddress: number;
   #armed = false;
@@ -40,7 +40,7 @@ export class Wake {
       fd: receiver,
       readable: true,
       writable: false,
-      // One buffer for all wakes, instead of one allocated for each.
+      // One buffer serves all wake-ups, instead of an allocation for each.
       onread: {
         buffer: new Uint8Array(16),
         callback: () => {
@@ -51,13 +51,16 @@ export class Wake {
       },
     };
     this.#socket = new Socket(options);
-    // Without a reader the socket wouldn't be read at all; an error here means that the sender was closed first.
+    // A socket without a reader isn't polled. An error here means that the sender was closed first.
     this.#socket.on("error", () => {});
     this.#socket.resume();
     this.#socket.unref();
   }
 
-  /** `watched`: the ring's descriptor. `woken` is called in a callback of Node's: do little there. A Wake, or -errno. */
+  /**
+   * Opens one; returns -errno on failure. `watched` is the ring's descriptor. `woken` is called from a callback of
+   * Node's, and should do little there.
+   */
   static open(watched: number, woken: () => void): Wake | number {
     const pair = socketpair(SOCKET.AF_UNIX, SOCKET.SOCK_STREAM | SOCKET.SOCK_NONBLOCK | SOCKET.SOCK_CLOEXEC);
     if (typeof pair === "number") return pair;
@@ -72,19 +75,19 @@ export class Wake {
   }
 
   /**
-   * The next completion wakes the loop, also one that is there already. False: the kernel had no memory to take that in, so look yourself,
-   * and ask again.
+   * Makes the next completion wake the loop, or one that is there already. False if the kernel was out of memory: then
+   * the caller has to reap, and arm again.
    */
   arm(): boolean {
     if (this.#armed) return true;
     if (this.#ring.unsubmitted === 0) this.#prepareBoth();
-    // Whatever is left goes with the next call.
+    // What wasn't taken goes with the next call.
     this.#ring.enter(0, 0);
     this.#armed = this.#ring.unsubmitted === 0;
     return this.#armed;
   }
 
-  /** A hard link: where the poll fails, the byte is sent at once. */
+  /** Links poll and send by IOSQE_IO_HARDLINK, so that the byte is sent even if the poll fails. */
   #prepareBoth(): void {
     const poll = this.#prepare(
       IO_URING.IORING_OP_POLL_ADD,
@@ -106,7 +109,7 @@ export class Wake {
     return at;
   }
 
-  /** Whether the wait keeps the process alive. */
+  /** Sets whether waiting keeps the process alive. */
   keepAlive(yes: boolean): void {
     if (yes) this.#socket.ref();
     else this.#socket.unref();
