@@ -1,4 +1,7 @@
-/** Memory of the engine's own, a few MiB: what is done to it is done on this thread, in a millisecond or two, sooner than one could start. */
+/**
+ * Prepares the engine's own staging memory, a few MiB, on the calling thread: that takes a millisecond or two, less
+ * than starting a thread.
+ */
 
 import type { Memory, MemoryRequest, MemoryResult } from "../ports/memory.js";
 import { prepareAtOnce, runOperation } from "./operations.js";

@@ -1,4 +1,4 @@
-/** Makes huge pages: madvise(MADV_COLLAPSE), of pages that are there. */
+/** Collapses present pages into huge pages: madvise(MADV_COLLAPSE). */
 
 import { ERRNO, MMAN, PRCTL } from "../abi/numbers.js";
 import { madvise, prctl } from "../linux/libc.js";
@@ -24,21 +24,21 @@ export function collapse(range: Range): MemoryResult {
   return refused === null ? result : { ...result, reason: explain(refused.piece, refused.errno, refused.missing) };
 }
 
-/** `missing`: 0, or why pages that aren't in memory couldn't be brought back. */
+/** Collapses one huge page. `missing` is 0, or -errno if pages that weren't in memory couldn't be brought back. */
 function collapsePiece({ start, end }: Range): { errno: number; missing: number } {
   if (end - start !== hugePageBytes) return { errno: -ERRNO.EINVAL, missing: 0 };
   let missing = 0;
   const errno = persistently(() => {
     const first = madvise(start, hugePageBytes, MMAN.MADV_COLLAPSE);
     if (first === 0) return 0;
-    // Memory that userfaultfd follows is refused while a page of it is missing, or in swap.
+    // The kernel refuses memory registered with userfaultfd while one of its pages is missing or swapped out.
     missing = madvise(start, hugePageBytes, MMAN.MADV_POPULATE_WRITE);
     return missing < 0 ? first : madvise(start, hugePageBytes, MMAN.MADV_COLLAPSE);
   });
   return { errno, missing };
 }
 
-/** What can be seen of the reason is said first; the kernel's own answer is the same for many. */
+/** Explains a refusal. Causes that can be observed come first, because the kernel uses the same errno for several. */
 function explain(piece: Range, errno: number, missing: number): string {
   if (prctl(PRCTL.PR_GET_THP_DISABLE, 0) > 0)
     return "huge pages are switched off for this process (prctl PR_SET_THP_DISABLE, also by whoever started it)";

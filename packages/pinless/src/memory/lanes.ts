@@ -1,19 +1,19 @@
 /**
- * Which thread does what, and when: requests of one lane go one after the other, lanes beside each other, each request on a thread that
- * has nothing else to do. What waits for a device stands in front of nothing but what waits for the same one.
+ * Schedules memory operations on threads: requests of one lane run in order, and lanes run in parallel, each request on
+ * an idle thread. So a request that waits for a device delays only those that wait for the same one.
  */
 
 import { lackOf } from "../linux/lacks.js";
 
 /** One thread. */
 export interface Worker<Request, Result> {
-  /** One at a time. Rejects where the thread couldn't start, or has ended. */
+  /** Runs a request; one at a time. Rejects if the thread couldn't start, or has ended. */
   run(request: Request): Promise<Result>;
-  /** Whether it can be given anything. */
+  /** True if it accepts requests. */
   readonly alive: boolean;
-  /** It has nothing to do, for now; or it has. */
+  /** Notes that the thread has become idle, or busy. */
   rest(resting: boolean): void;
-  /** Resolves once nothing is left of it. */
+  /** Ends the thread; resolves once it's gone. */
   end(): Promise<void>;
 }
 
@@ -29,12 +29,12 @@ export class Lanes<Request, Result> {
   readonly #most: number;
   readonly #idle: Worker<Request, Result>[] = [];
   readonly #busy = new Set<Worker<Request, Result>>();
-  /** The first job of each is being done, or waits for a thread. */
+  /** Jobs by lane. The first of each is running, or is waiting for a thread. */
   readonly #lanes = new Map<string, Job<Request, Result>[]>();
-  /** Those that wait for a thread. */
+  /** Jobs that are waiting for a thread. */
   readonly #waiting: Job<Request, Result>[] = [];
 
-  /** `start`: a new thread; `most` of them at a time. */
+  /** `start` creates a thread; at most `most` run at a time. */
   constructor(start: () => Worker<Request, Result>, most: number) {
     this.#start = start;
     this.#most = most;
@@ -52,7 +52,7 @@ export class Lanes<Request, Result> {
     });
   }
 
-  /** Ends the threads that have nothing to do; resolves once nothing is left of them. */
+  /** Ends idle threads; resolves once they're gone. */
   async end(): Promise<void> {
     await Promise.all(this.#idle.splice(0).map((worker) => worker.end()));
   }
@@ -63,7 +63,7 @@ export class Lanes<Request, Result> {
     else void this.#work(worker, job);
   }
 
-  /** A thread that rests, or a new one; null: all that there may be are at work. */
+  /** Takes an idle thread, or starts one; null if the maximum are busy. */
   #take(): Worker<Request, Result> | null {
     for (let worker = this.#idle.pop(); worker !== undefined; worker = this.#idle.pop())
       if (worker.alive) return worker;
@@ -77,7 +77,7 @@ export class Lanes<Request, Result> {
       job.resolve(await worker.run(job.request));
     } catch (error) {
       this.#busy.delete(worker);
-      // There may be no room for one thread more: then those that are there have to do it.
+      // If there is no room for another thread, the busy ones do the work.
       if (lackOf(error) !== null && this.#busy.size > 0) {
         this.#waiting.push(job);
         return;
@@ -92,7 +92,7 @@ export class Lanes<Request, Result> {
     this.#next(job.lane);
   }
 
-  /** The lane's first job has been done. */
+  /** Removes the lane's first job, which is done, and starts the next. */
   #next(lane: string): void {
     const jobs = this.#lanes.get(lane)!;
     jobs.shift();

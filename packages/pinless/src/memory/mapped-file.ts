@@ -1,4 +1,4 @@
-/** The operations on memory that is a mapping of a file. */
+/** Operations on memory that is a file mapping. */
 
 import { fstatSync, ftruncateSync } from "node:fs";
 import { ERRNO, FALLOC, MMAN } from "../abi/numbers.js";
@@ -10,15 +10,16 @@ import { inOne } from "./operation-pieces.js";
 const READ_WRITE = MMAN.PROT_READ | MMAN.PROT_WRITE;
 
 /**
- * With room on the device, where the filesystem can promise that: a store that finds none ends the process. Where there isn't room for all
- * of it the file is as long as before, and what was found for it is free again.
+ * Extends the file, with blocks allocated if the filesystem can, because a store that finds no space kills the process.
+ * On failure the file's length and its free space are as before.
  */
 export function extendFile(range: Range, { file }: MemoryRequest): MemoryResult {
   const { fd, position } = file!;
   const { size } = fstatSync(fd);
   const end = position + range.end - range.start;
   if (size >= end) return inOne(range, 0);
-  // First the room and then the length, so that a file that somebody else makes longer meanwhile isn't taken for ours.
+  // Blocks are allocated before the length is set, so that an extension by another process meanwhile isn't mistaken for
+  // ours.
   const allocated = fallocate(fd, FALLOC.FALLOC_FL_KEEP_SIZE, size, end - size);
   if (allocated === 0) return inOne(range, fallocate(fd, 0, size, end - size));
   if (allocated === -ERRNO.EOPNOTSUPP) return inOne(range, extendWithoutRoom(fd, size, end));
@@ -26,16 +27,16 @@ export function extendFile(range: Range, { file }: MemoryRequest): MemoryResult 
   return inOne(range, allocated);
 }
 
-/** Cuts a file off at a size, which frees what lies behind. Its caller has an error already, and that's the one that counts. */
+/** Truncates a file to free the blocks beyond `size`. Errors are ignored: the caller reports the first one. */
 function cutOff(fd: number, size: number): void {
   try {
     ftruncateSync(fd, size);
   } catch {
-    // Read-only descriptors and sealed files refuse this as they refused the room: nothing lies behind their end.
+    // Read-only descriptors and sealed files refuse this as they refused to allocate, so that nothing is left to free.
   }
 }
 
-/** Some filesystems promise room only with the length (NFS), others not at all. */
+/** Extends a file where the filesystem allocates only together with the length (NFS), or not at all. */
 function extendWithoutRoom(fd: number, size: number, end: number): number {
   const allocated = fallocate(fd, 0, size, end - size);
   if (allocated === 0) return 0;
@@ -44,7 +45,7 @@ function extendWithoutRoom(fd: number, size: number, end: number): number {
   return allocated === -ERRNO.EOPNOTSUPP ? 0 : allocated;
 }
 
-/** Nothing of it is read before it's used. */
+/** Maps the file. Nothing is read until it's used. */
 export function mapFile(range: Range, { file, inherit }: MemoryRequest): MemoryResult {
   const { fd, position } = file!;
   const bytes = range.end - range.start;
@@ -53,7 +54,7 @@ export function mapFile(range: Range, { file, inherit }: MemoryRequest): MemoryR
   return inOne(range, madvise(range.start, bytes, MMAN.MADV_DONTFORK));
 }
 
-/** As a new arena is before anything has been written to it; no access of a stale view ends the process. */
+/** Maps zeroed pages, as in a new arena; access through a stale view stays harmless. */
 export function mapZeros(range: Range): MemoryResult {
   const flags = MMAN.MAP_PRIVATE | MMAN.MAP_ANONYMOUS | MMAN.MAP_NORESERVE;
   return inOne(range, mapOver(range.start, range.end - range.start, READ_WRITE, flags, -1, 0));

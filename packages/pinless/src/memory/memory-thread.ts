@@ -1,4 +1,4 @@
-/** A memory thread: does one operation after the other, and says what came of it. */
+/** Main program of a memory thread: runs one operation after the other and posts each result. */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { hasLoaded } from "../linux/ffi-startup.js";
@@ -12,17 +12,17 @@ const port = parentPort!;
 const { tids, at, loading } = workerData as MemoryThreadData;
 const ready = loadLibc().then(() => {
   hasLoaded(loading);
-  // The monitor knows our own calls by this.
+  // The monitor recognises our own calls by this.
   Atomics.store(tids, at, gettid());
 });
 
-// Null: there's nothing to be done any more.
+// Null ends the thread.
 port.on("message", (request: MemoryRequest | null) => {
   if (request === null) port.close();
   else void ready.then(() => port.postMessage(answer(request)));
 });
 
-/** What node:fs throws is an answer too: one request that fails has nothing to do with the others. */
+/** Runs a request. An exception of node:fs becomes its answer, so that the thread goes on. */
 function answer(request: MemoryRequest): MemoryAnswer {
   try {
     return { result: runOperation(request) };

@@ -1,4 +1,4 @@
-/** Moves pages to another NUMA node: move_pages(2), a huge page at a time. */
+/** Migrates pages to another NUMA node: move_pages(2), a huge page at a time. */
 
 import { ERRNO } from "../abi/numbers.js";
 import type { MemoryResult } from "../ports/memory.js";
@@ -6,12 +6,12 @@ import type { Range } from "../protocol/ranges/ranges.js";
 import { PAGE_BYTES, pagesOf, pieces } from "./operation-pieces.js";
 import { persistently } from "./retry.js";
 
-/** Pages that are passed over where the call gave up: of the smallest of the kernel's larger folios that are common (64 KiB). */
+/** Pages skipped where the call gave up: the smallest large folio that is common (64 KiB). */
 const FOLIO_PAGES = 16;
 
-/** What is asked of the kernel. */
+/** The kernel as the algorithm sees it. */
 export interface PageMover {
-  /** move_pages(2) on this process; with null for the node it only says where the pages are. */
+  /** Calls move_pages(2) on this process; with null for the node it only reports where the pages are. */
   movePages(pages: readonly number[], node: number | null, status: Int32Array): number;
   /** Loads from those of the pages that are in memory. */
   touch(pages: readonly number[]): void;
@@ -26,7 +26,7 @@ export function migrate(range: Range, node: number, kernel: PageMover): MemoryRe
     const result = persistently(() => {
       const refusal = move(left, node, kernel);
       left = elsewhere(left, node, kernel);
-      // It gave up at the first folio that somebody holds: next time those behind that one come first.
+      // The call gave up at the first folio that is pinned; the next attempt begins behind it.
       left = [...left.slice(FOLIO_PAGES), ...left.slice(0, FOLIO_PAGES)];
       return left.length === 0 ? 0 : refusal;
     });
@@ -42,9 +42,9 @@ function addressesOf({ start, end }: Range): number[] {
 }
 
 /**
- * The pages that are on other nodes. Those that aren't anywhere have nothing to be moved: ENOENT (never used, discarded, or in swap), and
- * EFAULT, which is the page of zeros that all processes share; but older kernels (6.1) say so too of pages that NUMA balancing has hidden
- * to see who uses them. A load brings those back.
+ * Pages on other nodes. A page that isn't anywhere needs no migration: ENOENT (never used, discarded, or swapped out),
+ * or EFAULT (the shared zero page). But kernels up to 6.1 also report those for pages that NUMA balancing has hidden to
+ * see who uses them; a load brings these back.
  */
 function elsewhere(pages: readonly number[], node: number, kernel: PageMover): readonly number[] {
   const status = new Int32Array(pages.length);
@@ -58,12 +58,15 @@ function elsewhere(pages: readonly number[], node: number, kernel: PageMover): r
   return pages.filter((_, i) => status[i]! >= 0 && status[i] !== node);
 }
 
-/** Why pages stayed. A page of a huge page takes all of it along: the others then say EBUSY, and are where they belong all the same. */
+/**
+ * Moves pages; returns 0 or -errno for those that stayed. Moving one page of a huge page moves all of it: the others
+ * then report EBUSY, but are on the right node.
+ */
 function move(pages: readonly number[], node: number, kernel: PageMover): number {
   const status = new Int32Array(pages.length);
   const result = kernel.movePages(pages, node, status);
   if (result < 0) return result;
-  // EACCES: another process has the page too, and will have it as long as it likes.
+  // EACCES means that another process has the page mapped too, so that retrying is pointless.
   const held = result > 0 || !status.includes(-ERRNO.EACCES) || status.includes(-ERRNO.EBUSY);
   return held ? -ERRNO.EBUSY : -ERRNO.EACCES;
 }

@@ -1,4 +1,4 @@
-/** What memory operations are done in: pieces of a huge page, counted in pages. */
+/** The pieces in which memory operations are done: a huge page each, counted in pages. */
 
 import { readFileSync } from "node:fs";
 import type { MemoryResult } from "../ports/memory.js";
@@ -18,7 +18,7 @@ export function pagesOf(r: Range): number {
   return (alignUp(r.end, PAGE_BYTES) - alignDown(r.start, PAGE_BYTES)) / PAGE_BYTES;
 }
 
-/** What came of one call for all of the range. */
+/** Result of one call for the whole range. */
 export function inOne(range: Range, errno: number): MemoryResult {
   const pages = pagesOf(range);
   return { pages, done: errno === 0 ? pages : 0, busy: errno === 0 ? 0 : pages, errno, huge: null };

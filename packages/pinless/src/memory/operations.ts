@@ -1,4 +1,4 @@
-/** The memory operations themselves: madvise(2) and the like, in pieces of a huge page, with retries. */
+/** The memory operations: madvise(2) and others, in pieces of a huge page, with retries. */
 
 import { ERRNO, MMAN } from "../abi/numbers.js";
 import { madvise, movePages, mprotect } from "../linux/libc.js";
@@ -15,7 +15,7 @@ import { persistently } from "./retry.js";
 
 export function runOperation(request: MemoryRequest): MemoryResult {
   const range = { start: request.address, end: request.address + request.bytes };
-  // Nothing is left of a discard inside one page: its bytes were written with zeros.
+  // A discard within one page has been done already, by writing zeros.
   if (request.bytes === 0) return { pages: 0, done: 0, busy: 0, errno: 0, huge: [] };
   switch (request.operation) {
     case "prepare":
@@ -48,23 +48,26 @@ export function runOperation(request: MemoryRequest): MemoryResult {
   }
 }
 
-/** A new arena: not inherited by children, present, and in huge pages where there are any. One call a property, so the mapping isn't split. */
+/**
+ * Prepares a new arena: not inherited by children, populated, and in huge pages if possible. Each advice is given for
+ * the whole range, so that the mapping isn't split.
+ */
 function prepare(range: Range, { inherit, hugePages }: MemoryRequest): MemoryResult {
   const bytes = range.end - range.start;
   const pages = bytes / PAGE_BYTES;
   const refused = (errno: number): MemoryResult => ({ pages, done: 0, busy: pages, errno, huge: [] });
-  // Either way: V8 advises MADV_DONTFORK for WebAssembly memory on some builds.
+  // Both advices are given, because V8 sets MADV_DONTFORK for WebAssembly memory in some builds.
   const advised = madvise(range.start, bytes, inherit === true ? MMAN.MADV_DOFORK : MMAN.MADV_DONTFORK);
   if (advised < 0) return refused(advised);
-  // EINVAL: a kernel without transparent huge pages. Small pages work as well.
-  // Where none are asked for, none are forbidden either: collapse() is refused with EINVAL on memory advised against them.
+  // EINVAL means a kernel without transparent huge pages; small pages work as well. If none are wanted, none are
+  // forbidden either, because MADV_NOHUGEPAGE would make collapse() fail with EINVAL.
   if (hugePages !== false) madvise(range.start, bytes, MMAN.MADV_HUGEPAGE);
   const populated = simple(range, (piece) => madvise(piece.start, piece.end - piece.start, MMAN.MADV_POPULATE_WRITE));
   if (populated.errno !== 0 || hugePages === false) return populated;
   return { ...populated, huge: collapse(range).huge };
 }
 
-/** The same at once, for a few MiB: a huge page that can't be had now is none. */
+/** Prepares a few MiB synchronously, without waiting for huge pages. */
 export function prepareAtOnce({ address, bytes, hugePages }: MemoryRequest): MemoryResult {
   const range = { start: address, end: address + bytes };
   if (hugePages !== false) madvise(address, bytes, MMAN.MADV_HUGEPAGE);
@@ -76,18 +79,18 @@ export function prepareAtOnce({ address, bytes, hugePages }: MemoryRequest): Mem
   return { ...prepared, huge };
 }
 
-/** With what its errno means. */
+/** Adds the explanation of its errno to a result. */
 function explained({ operation }: MemoryRequest, result: MemoryResult): MemoryResult {
   return result.busy === 0 ? result : { ...result, reason: explainRefusal(operation, result.errno) };
 }
 
 function discard({ start, end }: Range): number {
   const errno = madvise(start, end - start, MMAN.MADV_DONTNEED);
-  // What is locked (mlock) has an advice of its own, from 5.18 on.
+  // Locked memory (mlock) needs another advice, from Linux 5.18 on.
   return errno === -ERRNO.EINVAL ? madvise(start, end - start, MMAN.MADV_DONTNEED_LOCKED) : errno;
 }
 
-/** An operation whose return value says it all. */
+/** Runs an operation whose return value is its result. */
 function simple(range: Range, operate: (piece: Range) => number): MemoryResult {
   let done = 0;
   let errno = 0;
@@ -99,12 +102,12 @@ function simple(range: Range, operate: (piece: Range) => number): MemoryResult {
   return { pages: pagesOf(range), done, busy: pagesOf(range) - done, errno, huge: [] };
 }
 
-/** In one call, so that it's done or not done: where the range was one mapping, what is refused has changed nothing. */
+/** Changes the protection in a single call: if the range is one mapping, a refusal has changed nothing. */
 function protect(range: Range, protection: number): MemoryResult {
   return inOne(range, mprotect(range.start, range.end - range.start, protection));
 }
 
-/** Loads from pages that are in memory: what NUMA balancing has hidden is there again. */
+/** Loads from pages that are in memory, which maps pages again that NUMA balancing has hidden. */
 function touch(pages: readonly number[]): void {
   for (const page of presentPages(pages)) madvise(page, PAGE_BYTES, MMAN.MADV_POPULATE_READ);
 }

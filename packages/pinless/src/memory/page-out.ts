@@ -1,4 +1,4 @@
-/** Sends pages out: madvise(MADV_PAGEOUT), which says 0 whatever it did, so what left is counted in the page tables. */
+/** Reclaims pages: madvise(MADV_PAGEOUT). It returns 0 whatever it did, so success is counted in the page tables. */
 
 import { ERRNO, MMAN } from "../abi/numbers.js";
 import { madvise } from "../linux/libc.js";
@@ -19,10 +19,10 @@ export function pageOut(range: Range): MemoryResult {
       const result = madvise(piece.start, piece.end - piece.start, MMAN.MADV_PAGEOUT);
       if (result < 0) return result;
       left = leftIn(piece);
-      // Pages on their way to a slow disk aren't held by anybody: they have all the time they need, as long as they go.
+      // As long as pages leave, the retry limit is extended: writing to a slow swap device takes its time.
       if (left.held < fewest) patience.renew();
       fewest = Math.min(fewest, left.held);
-      // What others have too stays for as long as they like. One call leaves a page or two of 512 of the rest.
+      // Shared pages stay for as long as others use them. Of the rest, one call leaves a page or two of 512.
       return left.held === 0 ? 0 : -ERRNO.EAGAIN;
     });
     busy += left.held + left.shared;

@@ -1,4 +1,7 @@
-/** What the page tables say: /proc/self/pagemap, which everyone can read for their own memory, unless they have become another user. */
+/**
+ * Reads the page tables through /proc/self/pagemap, which a process can read for its own memory, unless it has changed
+ * its user.
+ */
 
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { ERRNO } from "../abi/numbers.js";
@@ -7,12 +10,12 @@ import type { Range } from "../protocol/ranges/ranges.js";
 import { PAGE_BYTES, pagesOf } from "./operation-pieces.js";
 
 const ENTRY_BYTES = 8;
-/** Of an entry's highest byte: bits 63, 61 and 56. */
+/** Bits 63, 61 and 56 of an entry, in its highest byte. */
 const PRESENT = 0x80;
 const OF_FILE = 0x20;
 const EXCLUSIVE = 0x01;
 
-/** The highest byte of each page's entry. */
+/** Highest byte of each page's entry. */
 function entries(range: Range): Uint8Array {
   let fd: number;
   try {
@@ -29,22 +32,29 @@ function entries(range: Range): Uint8Array {
   return bytes.filter((_, i) => i % ENTRY_BYTES === ENTRY_BYTES - 1);
 }
 
-/** The same by a call that needs no file (after setuid, without /proc or descriptors): only whether pages are in memory. */
+/**
+ * Entries made from mincore(2), which needs no file (after setuid, without /proc or descriptors) but tells only which
+ * pages are in memory.
+ */
 function residency(range: Range): Uint8Array {
   const pages = Array.from({ length: pagesOf(range) }, (_, i) => range.start + i * PAGE_BYTES);
   const where = nodesOf(pages);
   return Uint8Array.from(pages, (_, i) => (where === null || where[i]! >= 0 ? PRESENT | EXCLUSIVE : 0));
 }
 
-/** Where pages are: a node, ENOENT of those that aren't in memory, EFAULT of the page of zeros; null where move_pages is forbidden. */
+/**
+ * Status of pages by move_pages: a node, ENOENT if it isn't in memory, EFAULT for the shared zero page; null if the
+ * call is forbidden.
+ */
 function nodesOf(pages: readonly number[]): Int32Array | null {
   const where = new Int32Array(pages.length);
   return movePages(pages, null, where) < 0 ? null : where;
 }
 
 /**
- * Pages of the range that are in memory: `held` are a file's or this process's alone, `shared` another process's too, or merged. Neither is
- * the page of zeros, which a split huge page of zeros maps, and which holds no memory.
+ * Counts pages of the range in memory: `held` are a file's or only this process's, `shared` are also another process's,
+ * or merged by KSM. The shared zero page, which a split huge zero page maps, counts as neither, since it takes no
+ * memory.
  */
 export function leftIn(range: Range): { held: number; shared: number } {
   let held = 0;
@@ -60,14 +70,17 @@ export function leftIn(range: Range): { held: number; shared: number } {
   return { held, shared };
 }
 
-/** Those of the pages that are in memory; they are of one piece. */
+/** Those of the pages that are in memory; all are within one piece. */
 export function presentPages(pages: readonly number[]): readonly number[] {
   const start = Math.min(...pages);
   const found = entries({ start, end: Math.max(...pages) + PAGE_BYTES });
   return pages.filter((page) => (found[(page - start) / PAGE_BYTES]! & PRESENT) !== 0);
 }
 
-/** What smaps says of the mapping that the range begins in, two letters a flag (Documentation/filesystems/proc.rst); none where that can't be read. */
+/**
+ * VmFlags in smaps of the mapping that contains the start of the range, two letters a flag
+ * (Documentation/filesystems/proc.rst); empty if it can't be read.
+ */
 export function mappingFlags({ start }: Range): readonly string[] {
   let text: string;
   try {

@@ -1,4 +1,4 @@
-/** Why pages were left as they are, in words: what the errno of a memory operation means. */
+/** Explains why pages were left as they are: the meaning of a memory operation's errno. */
 
 import type { MemoryOperation } from "../ports/memory.js";
 import { EFAULT, ENOMEM, EPERM } from "../protocol/errno.js";
@@ -8,7 +8,7 @@ const EACCES = 13;
 const EBUSY = 16;
 const EINVAL = 22;
 
-/** `errno` is negative. */
+/** The explanation; `errno` is negative. */
 export function explainRefusal(operation: MemoryOperation, errno: number): string {
   switch (-errno) {
     case EAGAIN:

@@ -1,7 +1,7 @@
 /**
- * How long a memory operation goes on asking. Right after the last completion of unregistered I/O the kernel may hold its pages for some
- * milliseconds more (seen: 9.4 ms), so EAGAIN and EBUSY are tried again for 20 ms, and at least so many times: a thread that isn't given
- * the processor for so long has seen nothing of those milliseconds.
+ * Limits on retries of a memory operation. For some milliseconds after the last completion of unregistered I/O, the
+ * kernel may still hold its pages (seen: 9.4 ms). So EAGAIN and EBUSY are retried for 20 ms, and for a minimum number
+ * of times, in case this thread wasn't scheduled for that long.
  */
 
 import { ERRNO } from "../abi/numbers.js";
@@ -10,7 +10,7 @@ const PATIENCE_MS = 20;
 const LEAST_TRIES = 7;
 const FIRST_WAIT_MS = 0.2;
 
-/** Tries again while the kernel says that somebody still holds a page. */
+/** Retries a call while the kernel reports that a page is still held. */
 export function persistently(
   operate: (patience: { renew(): void }) => number,
   nowMs = () => performance.now(),

@@ -1,4 +1,7 @@
-/** The engine's side of the memory threads: maps arenas and hands operations over. Threads start with what they're to do, and end when idle. */
+/**
+ * The engine's side of the memory threads: maps arenas and passes operations on. Threads start with their first
+ * operation, and end when idle.
+ */
 
 import { clearTimeout, setTimeout } from "node:timers";
 import { isMainThread, Worker } from "node:worker_threads";
@@ -14,15 +17,15 @@ import type { Mapping } from "../protocol/segment.js";
 import { Lanes, type Worker as Thread } from "./lanes.js";
 import { inOne } from "./operation-pieces.js";
 
-/** What a thread is given. */
+/** Data given to a thread at its start. */
 export interface MemoryThreadData {
-  /** Its number goes into the word at `at`. */
+  /** Shared words for thread ids; the thread stores its own at index `at`. */
   readonly tids: Int32Array;
   readonly at: number;
   readonly loading: Int32Array;
 }
 
-/** What it answers. */
+/** Answer of a thread. */
 export type MemoryAnswer = { readonly result: MemoryResult } | { readonly error: Error };
 
 interface Pending {
@@ -30,20 +33,21 @@ interface Pending {
   reject(error: unknown): void;
 }
 
-/** A thread that has nothing to do for so long ends (9 MiB each; a new one takes some 40 ms). */
+/** Time after which an idle thread ends: it takes 9 MiB, and starting another takes some 40 ms. */
 const IDLE_MS = 2000;
 
 /**
- * Not libuv's pool: four blocked reads there would stop every memory operation. The threads serve all engines of this JavaScript thread;
- * there's more than one only while operations of different kinds, or on files of different devices, are under way.
+ * Memory operations on threads of their own: in libuv's pool, four blocked reads would stop them all. The threads serve
+ * all engines of this JavaScript thread; there is more than one only while operations of different kinds, or on files
+ * of different devices, run at the same time.
  */
 export class MemoryThread implements Memory {
   readonly #lanes: Lanes<MemoryRequest, MemoryResult>;
   readonly #explainLimit: (bytes: number) => string | null;
 
   /**
-   * `tids`: shared words, where the threads note their numbers. There are as many threads at most. `explainLimit`: which limit of the
-   * process so many bytes would go beyond, in one sentence; or null.
+   * `tids` are shared words for the threads' ids; their number is the maximum number of threads. `explainLimit` returns
+   * a sentence that says which limit of the process an allocation would exceed, or null.
    */
   constructor(tids: Int32Array, explainLimit: (bytes: number) => string | null) {
     this.#explainLimit = explainLimit;
@@ -60,12 +64,14 @@ export class MemoryThread implements Memory {
     return this.#lanes.run(laneOf(request), request);
   }
 
-  /** Ends the threads that have nothing to do; resolves once nothing is left of them. */
+  /** Ends idle threads; resolves once they're gone. */
   end(): Promise<void> {
     return this.#lanes.end();
   }
 
-  /** Looked at again when its turn comes: others may have taken the room meanwhile. */
+  /**
+   * Checks an allocation against memory limits again when its turn comes, because others may have allocated meanwhile.
+   */
   #refuse({ operation, address, bytes }: MemoryRequest): MemoryResult | null {
     const reason = operation === "prepare" ? this.explainNoRoom(bytes) : null;
     return reason === null ? null : { ...inOne({ start: address, end: address + bytes }, -ERRNO.ENOMEM), reason };
@@ -94,7 +100,10 @@ export class MemoryThread implements Memory {
   }
 }
 
-/** What may have to wait for the same: new memory for the kernel to find it, pages for swap, files for their devices; the rest for nothing. */
+/**
+ * Lane of a request, by what it may wait for: new memory for the kernel, pages for swap, files for their device; all
+ * others don't wait.
+ */
 function laneOf({ operation, device }: MemoryRequest): string {
   switch (operation) {
     case "prepare":
@@ -116,17 +125,17 @@ function laneOf({ operation, device }: MemoryRequest): string {
 const NAME = "pinless-memory";
 
 class MemoryWorker implements Thread<MemoryRequest, MemoryResult> {
-  /** Or why it couldn't be started. */
+  /** The thread, or the error of starting it. */
   readonly #worker: Worker | Error;
   readonly #exit: Promise<void>;
-  /** Forgets the thread's number, which may be another's from then on. */
+  /** Clears the thread's id, which the kernel may give to another thread. */
   readonly #forget: () => void;
   readonly #refuse: (request: MemoryRequest) => MemoryResult | null;
   #pending: Pending | null = null;
   #ending: NodeJS.Timeout | null = null;
   alive = true;
 
-  /** `refuse`: the answer to a request that isn't to be begun; null: it is. */
+  /** `refuse` returns an answer for a request that must not begin, otherwise null. */
   constructor(tids: Int32Array, used: Set<number>, refuse: (request: MemoryRequest) => MemoryResult | null) {
     this.#refuse = refuse;
     const at = tids.findIndex((_, i) => !used.has(i));
@@ -188,7 +197,8 @@ class MemoryWorker implements Thread<MemoryRequest, MemoryResult> {
 
   rest(resting: boolean): void {
     if (this.#ending !== null) clearTimeout(this.#ending);
-    // Whoever terminates a worker while a thread below it loads the FFI ends the process: there they stay until the last engine is closed.
+    // If a worker is terminated while a thread that it started loads the FFI, the process aborts. So in a worker,
+    // threads stay until the last engine is closed.
     this.#ending = resting && isMainThread ? setTimeout(() => this.#end(), IDLE_MS).unref() : null;
   }
 

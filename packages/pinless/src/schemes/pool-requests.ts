@@ -1,15 +1,15 @@
-/** Requests on libuv's thread pool, by node:fs. Their results wait here until they're reaped. */
+/** Requests on libuv's thread pool, by node:fs. Results are kept until they're reaped. */
 
 import { ERRNO } from "../abi/numbers.js";
 import { read, write } from "../linux/originals.js";
 import type { CompletionSink, RequestPlace } from "../protocol/scheme.js";
 
-/** What the kernel transfers at most by one call (MAX_RW_COUNT). */
+/** Maximum length of a transfer by one system call (MAX_RW_COUNT). */
 const MAX_BYTES = 0x7ffff000;
 
 type CallDone = (error: NodeJS.ErrnoException | null, transferred: number) => void;
 
-/** One call of node:fs. `position` -1: the descriptor's own. */
+/** Makes one call of node:fs. `position` -1 means the descriptor's own. */
 export function callPool(isWrite: boolean, fd: number, place: RequestPlace, position: number, done: CallDone): void {
   const bytes = Math.min(place.bytes, MAX_BYTES);
   const at = position < 0 ? null : position;
@@ -17,21 +17,21 @@ export function callPool(isWrite: boolean, fd: number, place: RequestPlace, posi
   else read(fd, place.buffer as Uint8Array, 0, bytes, at, done);
 }
 
-/** A byte count, or -errno. */
+/** Converts the arguments of a node:fs callback to a byte count or -errno. */
 export function resultOf(error: NodeJS.ErrnoException | null, transferred: number): number {
   return error === null ? transferred : (error.errno ?? -ERRNO.EIO);
 }
 
 export class PoolRequests {
-  /** What node:fs calls, one for each slot, made once. */
+  /** Callbacks for node:fs, one for each slot, created once. */
   readonly #dones: readonly CallDone[];
-  /** Slots and results in turn, oldest first; a ring of places for all slots. */
+  /** Ring buffer of pairs of slot and result, oldest first, with room for all slots. */
   readonly #results: Int32Array;
   readonly #places: number;
   #head = 0;
   #count = 0;
 
-  /** `ended` is called in a callback of node:fs when one has ended. */
+  /** `ended` is called from a callback of node:fs when a request has ended. */
   constructor(depth: number, ended: () => void) {
     this.#places = depth;
     this.#results = new Int32Array(2 * depth);
@@ -41,19 +41,19 @@ export class PoolRequests {
     });
   }
 
-  /** `position` -1: the descriptor's own. */
+  /** Starts a request. `position` -1 means the descriptor's own. */
   start(slot: number, isWrite: boolean, fd: number, place: RequestPlace, position: number): void {
     callPool(isWrite, fd, place, position, this.#dones[slot]!);
   }
 
-  /** Has a result delivered by the next `reap`. */
+  /** Adds a result that the next `reap` delivers. */
   end(slot: number, result: number): void {
     const at = 2 * ((this.#head + this.#count++) % this.#places);
     this.#results[at] = slot;
     this.#results[at + 1] = result;
   }
 
-  /** Results that are there. */
+  /** Number of results to reap. */
   get results(): number {
     return this.#count;
   }
@@ -64,7 +64,7 @@ export class PoolRequests {
       const at = 2 * this.#head;
       const slot = this.#results[at]!;
       const result = this.#results[at + 1]!;
-      // Given back first: whoever is told may start another, whose end needs a place.
+      // The entry is released first, because the callback may start a request that needs it when it ends.
       this.#head = (this.#head + 1) % this.#places;
       this.#count--;
       sink.completed(slot, result);

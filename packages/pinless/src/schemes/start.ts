@@ -1,4 +1,4 @@
-/** Starts a scheme on this kernel, or says in one sentence why that can't be and what to change. */
+/** Starts a scheme on this kernel, or explains in one sentence why it can't be and what to change. */
 
 import { ERRNO } from "../abi/numbers.js";
 import { monotonicMs } from "../linux/monotonic-clock.js";
@@ -13,7 +13,7 @@ import { Direct } from "./direct/direct-scheme.js";
 import { IoUring } from "./io-uring/io-uring-scheme.js";
 import { probeRevocation, type Revocation } from "./io-uring/revocation.js";
 
-/** Who gives leases of a ring back while the engine's thread is busy. */
+/** Opens the watchdog that gives a ring's leases back while the engine's thread is busy. */
 export type OpenWatchdog = (ringFd: number, ended: MonitorEnded) => Watchdog;
 
 let revocation: Revocation | undefined;
@@ -36,7 +36,7 @@ export function startScheme(
   }
 }
 
-/** Whether revocation works here: asked once, and again after the test itself couldn't be made. */
+/** Result of the revocation test, cached unless the test itself couldn't be made. */
 export function revocationHere(): Revocation {
   if (revocation === undefined || revocation.noMemory === true || revocation.errno !== undefined)
     revocation = probeRevocation(monotonicMs);
@@ -44,7 +44,7 @@ export function revocationHere(): Revocation {
   return revocation;
 }
 
-/** The scheme is made before there is an engine to wake. */
+/** Makes a wake-up whose handler is set later, because the scheme is created before the engine. */
 function wakeLater(): { woken: () => void; onWoken: (run: () => void) => void } {
   let wake = (): void => {};
   return {
@@ -106,7 +106,7 @@ function startDirect(settings: EngineSettings): StartedScheme {
   return started;
 }
 
-/** What is the same for every scheme without registrations. */
+/** Common properties of the schemes without registrations. */
 function perIo(name: SchemeName, { pin }: EngineSettings): Pick<StartedScheme, "pin" | "degraded" | "openWatchdog"> {
   const degraded: string[] = [];
   if (pin !== "per-io")

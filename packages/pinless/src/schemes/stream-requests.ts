@@ -1,7 +1,7 @@
 /**
- * Requests without a position: on pipes, terminals and what appends. The call is made on a descriptor that doesn't block, so that it
- * keeps no thread of libuv's pool, not when somebody else was quicker to take what was there, nor when there's room for a part of a write
- * only. What can't be done yet waits as the scheme knows to.
+ * Requests without a position: on pipes, terminals and append-only files. The call is made on a non-blocking
+ * descriptor, so that it never occupies a thread of libuv's pool, even if another process takes the bytes first, or the
+ * pipe has room for a part of a write only. A call that would block waits by whatever means the scheme has.
  */
 
 import { ERRNO } from "../abi/numbers.js";
@@ -10,29 +10,29 @@ import { closeSync, setTimeout } from "../linux/originals.js";
 import type { RequestPlace } from "../protocol/scheme.js";
 import { callPool, type PoolRequests, resultOf } from "./pool-requests.js";
 
-/** A pipe can be opened a second time, without blocking for whoever has it open; a socket can't. */
+/** Reason for refusing sockets: a pipe can be opened a second time with O_NONBLOCK, a socket can't. */
 export const NO_SOCKETS =
   'a socket would have to be switched to not blocking, for everybody who has it: it needs the scheme "io_uring"';
 
-/** What can't be polled is tried again this often. */
+/** Interval of retries where the descriptor can't be polled. */
 const RETRY_MS = 5;
 
 export interface StreamRequest {
   readonly write: boolean;
   readonly fd: number;
   readonly place: RequestPlace;
-  /** Between two calls. */
+  /** True between two calls. */
   waiting: boolean;
   cancelled: boolean;
-  /** The kernel doesn't say when the descriptor is ready. */
+  /** True if the descriptor can't be polled. */
   unpollable: boolean;
 }
 
 export interface StreamOptions {
   readonly pool: PoolRequests;
-  /** Calls `ready` once the descriptor may be. */
+  /** Waits for the descriptor, then calls `ready`. */
   readonly wait: (slot: number, request: StreamRequest) => void;
-  /** Called after something has ended. */
+  /** Called after requests have ended. */
   readonly ended: () => void;
 }
 
@@ -45,7 +45,7 @@ export class StreamRequests {
     this.#options = options;
   }
 
-  /** A descriptor of our own for the same pipe or terminal; for others, and where it can't be opened again, the caller's. */
+  /** Opens a non-blocking descriptor for the same pipe or terminal; returns the caller's if that's impossible. */
   attach(fd: number): number {
     const own = openNonBlocking(fd);
     if (own < 0) return fd;
@@ -57,19 +57,19 @@ export class StreamRequests {
     if (this.#nonBlocking.delete(file)) closeSync(file);
   }
 
-  /** Waits until it's told `ready`. */
+  /** Adds a request, which waits until `ready` is called. */
   add(slot: number, write: boolean, fd: number, place: RequestPlace): StreamRequest {
     const request = { write, fd, place, waiting: true, cancelled: false, unpollable: false };
     this.#requests.set(slot, request);
     return request;
   }
 
-  /** What has begun and not ended. */
+  /** The request in a slot, if it's in flight. */
   get(slot: number): StreamRequest | undefined {
     return this.#requests.size === 0 ? undefined : this.#requests.get(slot);
   }
 
-  /** The wait is over. `result`: negative for an errno that ends the request. */
+  /** Ends a wait. A negative `result` is an errno that ends the request. */
   ready(slot: number, request: StreamRequest, result: number): void {
     if (request.cancelled) this.#end(slot, -ERRNO.ECANCELED);
     else if (result < 0) this.#end(slot, result);
@@ -81,7 +81,7 @@ export class StreamRequests {
     }
   }
 
-  /** A wait for a descriptor that nothing else tells about. */
+  /** Retries after `RETRY_MS`, for a descriptor that can't be polled. */
   retryLater(slot: number, request: StreamRequest): void {
     setTimeout(() => this.ready(slot, request, 0), RETRY_MS);
   }
@@ -94,7 +94,7 @@ export class StreamRequests {
     } else {
       request.waiting = true;
       this.#options.wait(slot, request);
-      // The wait may have to be handed to the kernel.
+      // The wait may have to be submitted to the kernel.
       this.#options.ended();
     }
   }

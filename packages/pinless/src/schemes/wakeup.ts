@@ -1,6 +1,6 @@
 import { setImmediate } from "../linux/originals.js";
 
-/** Tells once that something has ended, if somebody has asked to be told. */
+/** One-shot completion notification, armed before the event loop sleeps. */
 export class Alarm {
   readonly #woken: () => void;
   #armed = false;
@@ -19,7 +19,10 @@ export class Alarm {
     this.#woken();
   };
 
-  /** Not from inside a callback of node:fs: what ended with that one is reaped with it. */
+  /**
+   * Notifies from a microtask, not from inside a callback of node:fs, so that everything that ended in the same loop
+   * turn is reaped at once.
+   */
   readonly ringSoon = (): void => {
     if (!this.#armed) return;
     this.#armed = false;

@@ -1,7 +1,7 @@
 /**
- * The aio scheme: Linux AIO for direct I/O, as far as io_submit takes it without waiting. What would have to wait (for a lock, an
- * allocation, the end of a write that makes the file longer) comes back with EAGAIN and goes by node:fs, as what goes through the page
- * cache does. What has no position (a pipe) is polled first, so that it doesn't wait on a thread of the pool.
+ * The aio scheme: Linux AIO for direct I/O that io_submit takes without blocking. A request that would block it (on a
+ * lock, an allocation, or a write that extends the file) fails with EAGAIN and goes by node:fs, like buffered I/O. A
+ * request without a position (on a pipe) is polled first, so that it doesn't occupy a thread of the pool while waiting.
  */
 
 import { IO_EVENT, IOCB } from "../../abi/layouts.js";
@@ -13,7 +13,7 @@ import { PoolRequests } from "../pool-requests.js";
 import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
 import { Alarm } from "../wakeup.js";
 
-/** Handles of files opened with O_DIRECT begin here; below, a handle is a descriptor (fs.nr_open is at most 2^30). */
+/** Handles of files opened with O_DIRECT begin here; smaller ones are descriptors (fs.nr_open is at most 2^30). */
 const DIRECT = 2 ** 30;
 
 const IOCB_WORDS = IOCB.size / 4;
@@ -31,7 +31,7 @@ const RES = IO_EVENT.fields.res / 4;
 export interface AioSchemeOptions {
   readonly depth: number;
   readonly woken: () => void;
-  /** Read completions by io_getevents even where there is a ring. */
+  /** Reads completions by io_getevents even if there is a ring. */
   readonly withoutRing?: boolean;
 }
 
@@ -45,7 +45,7 @@ export class Aio implements Scheme {
   readonly #alarm: Alarm;
   readonly #pool: PoolRequests;
   readonly #streams: StreamRequests;
-  /** Requests that would have kept io_submit waiting. */
+  /** Requests that would have blocked io_submit. */
   readonly #waiting: number[] = [];
   /** Files whose requests always would. */
   readonly #unaided = new Set<number>();
@@ -73,7 +73,7 @@ export class Aio implements Scheme {
     }
   }
 
-  /** A scheme, or -errno as `AioContext.open`. */
+  /** Opens the scheme; returns -errno on failure, as `AioContext.open` does. */
   static open({ depth, woken, withoutRing = false }: AioSchemeOptions): Aio | number {
     const context = AioContext.open({ depth, withoutRing });
     if (typeof context === "number") return context;
@@ -122,7 +122,7 @@ export class Aio implements Scheme {
     iocbs[at + OFFSET + 1] = (position / 2 ** 32) | 0;
   }
 
-  /** Where io_submit would have waited, a thread of the pool does. */
+  /** Prepares a request that goes to the thread pool, because it would block io_submit. */
   prepareAside(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
     this.#pool.start(slot, write, file - DIRECT, place, position);
   }
@@ -137,20 +137,23 @@ export class Aio implements Scheme {
     iocbs.fill(0, at + BUF + 1, at + FLAGS);
   }
 
-  /** Only what waits for its descriptor can be ended: direct I/O, and what runs on the pool, completes. */
+  /** Cancels a request if it's polling. Direct I/O, and calls on the thread pool, can't be cancelled. */
   cancel(slot: number): void {
     const stream = this.#streams.get(slot);
     if (stream === undefined) return;
     stream.cancelled = true;
-    // A call that has begun ends by itself: it doesn't wait. What is retried looks at `cancelled` then.
+    // A call that has begun doesn't block, so it ends by itself. Before a retry, `cancelled` is checked.
     if (!stream.waiting || stream.unpollable) return;
     this.enter();
-    // If the kernel hasn't taken the poll yet it never will.
+    // A poll that the kernel hasn't taken yet is made invalid.
     this.#context.iocbs[slot * IOCB_WORDS + FD] = -1;
     this.#context.cancel(slot);
   }
 
-  /** After EAGAIN (the ring is full, or no memory) what's left goes with the next call. What is wrong with a request ends that one. */
+  /**
+   * Submits what was prepared. After EAGAIN (the ring is full, or no memory) the rest goes with the next call. Any
+   * other error belongs to the first request and ends it.
+   */
   enter(): number {
     const context = this.#context;
     while (context.unsubmitted > 0) {
@@ -169,13 +172,16 @@ export class Aio implements Scheme {
       else this.#waits(slot, errno);
       return;
     }
-    // AIO doesn't poll files that append, which are always ready, nor what has one queue for readers and one for writers: terminals, and a
-    // pipe that is open for both.
+    // AIO can't poll append-only files, which are always ready, nor files whose readers and writers share one wait
+    // queue: terminals, and a pipe that is open for both.
     stream.unpollable = errno === -ERRNO.EINVAL;
     this.#streams.ready(slot, stream, stream.unpollable ? 0 : errno);
   }
 
-  /** A request that goes aside. EOPNOTSUPP: its file, or its device, knows only how to wait, and isn't asked again. */
+  /**
+   * Moves a request to the thread pool. After EOPNOTSUPP, all further requests of its file go there, since the
+   * filesystem or device supports only blocking calls.
+   */
   #waits(slot: number, errno: number): void {
     if (errno === -ERRNO.EOPNOTSUPP) this.#unaided.add(DIRECT + this.#context.iocbs[slot * IOCB_WORDS + FD]!);
     this.#waiting.push(slot);
@@ -207,7 +213,8 @@ export class Aio implements Scheme {
 
   arm(): boolean {
     const { completions, unsubmitted, inFlight } = this.#context;
-    // What the kernel had no room for goes when something has ended, or, if nothing will, by asking again.
+    // Requests that the kernel had no room for are submitted again when something has ended, or, if nothing is in
+    // flight, soon.
     if (completions > 0 || this.#pool.results > 0 || this.#waiting.length > 0 || (unsubmitted > 0 && inFlight === 0))
       return false;
     this.#alarm.arm();

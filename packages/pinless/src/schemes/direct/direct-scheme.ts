@@ -1,4 +1,4 @@
-/** The direct scheme: calls on the O_DIRECT descriptor, by node:fs, on libuv's thread pool. Registers nothing. */
+/** The direct scheme: calls of node:fs on the O_DIRECT descriptor, on libuv's thread pool. It has no registrations. */
 
 import { clearInterval, setInterval } from "../../linux/originals.js";
 import type { CompletionSink, RequestPlace, Scheme } from "../../protocol/scheme.js";
@@ -6,20 +6,20 @@ import { PoolRequests } from "../pool-requests.js";
 import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
 import { Alarm } from "../wakeup.js";
 
-/** libuv's own limits and default, for what UV_THREADPOOL_SIZE may say. */
+/** Default and limits that libuv applies to UV_THREADPOOL_SIZE. */
 const DEFAULT_THREADS = 4;
 const MAX_THREADS = 1024;
-/** What Node's timers take at most. */
+/** Maximum delay of Node's timers. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
- * Calls that libuv is given for each of its threads: a thread that has ended one begins the next without waiting for this thread to have
- * called back. 4 KiB reads on zram, 4 threads, of node:fs with 32 in flight: 0.8 with one call a thread, 1.4 with 2, 1.7 with 3, 2.4 with 8.
- * No more: whatever else uses the pool waits behind them.
+ * Calls handed to libuv for each of its threads, so that a thread can begin its next call before this thread has
+ * handled the last. Measured with 4 KiB reads on zram, 4 threads, relative to node:fs with 32 in flight: 0.8 with one
+ * call a thread, 1.4 with 2, 1.7 with 3, 2.4 with 8. More would delay other users of the pool.
  */
 const CALLS_PER_THREAD = 8;
 
-/** Threads of libuv's pool: as many calls run at a time. */
+/** Number of threads in libuv's pool, which is the number of calls that run at a time. */
 function poolThreads(): number {
   const asked = process.env.UV_THREADPOOL_SIZE;
   if (asked === undefined) return DEFAULT_THREADS;
@@ -74,7 +74,7 @@ export class Direct implements Scheme {
     else this.#streams.ready(slot, this.#streams.add(slot, write, file, place), 0);
   }
 
-  /** A call that has begun can't be ended; what waits for a pipe can. */
+  /** Cancels a request that is waiting for a pipe; a call that has begun can't be cancelled. */
   cancel(slot: number): void {
     const stream = this.#streams.get(slot);
     if (stream !== undefined) stream.cancelled = true;
@@ -94,7 +94,7 @@ export class Direct implements Scheme {
     return true;
   }
 
-  /** What is on its way keeps the process alive by itself; what waits for its turn doesn't. */
+  /** Sets whether waiting requests keep the process alive. Calls in libuv do so by themselves. */
   keepAlive(yes: boolean): void {
     if (this.#alive !== null) clearInterval(this.#alive);
     this.#alive = yes ? setInterval(() => {}, LONGEST_TIMER_MS) : null;

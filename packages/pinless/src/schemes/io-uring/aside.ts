@@ -1,7 +1,8 @@
 /**
- * Requests that the kernel ended with ECANCELED though nobody had asked it to: it had to start a thread of its own for them and couldn't
- * (pids.max of a cgroup, RLIMIT_NPROC). It hadn't begun them. They go by libuv's thread pool, whose threads are there since the file was
- * opened; what may never end isn't to keep one of those, and asks the ring again.
+ * Requests that the kernel ended with ECANCELED although nobody had cancelled them: it needed another io-wq thread and
+ * couldn't start one (pids.max of a cgroup, RLIMIT_NPROC). It hadn't begun them. They are retried on libuv's thread
+ * pool, whose threads exist already; requests that may never end would occupy one for ever, so they're retried on the
+ * ring.
  */
 
 import { ERRNO } from "../../abi/numbers.js";
@@ -15,7 +16,7 @@ const AGAIN_MS = 20;
 export class Aside {
   readonly #depth: number;
   readonly #alarm: Alarm;
-  /** Made with the first request: most engines never have one. */
+  /** Created by the first request, since most engines never have one. */
   #pool: PoolRequests | null = null;
   readonly #waiting = new Map<number, ReturnType<typeof setTimeout>>();
   #count = 0;
@@ -30,7 +31,7 @@ export class Aside {
     this.#requests.start(slot, write, fd, place, position);
   }
 
-  /** Calls `again` in a while, unless it's cancelled by then. */
+  /** Calls `again` after a delay, unless the request is cancelled first. */
   later(slot: number, again: () => void): void {
     this.#count++;
     const timer = setTimeout(() => {
@@ -41,7 +42,7 @@ export class Aside {
     this.#waiting.set(slot, timer);
   }
 
-  /** Whether it was one that waits: it ends now. */
+  /** Ends a request that is waiting to be retried; false if it isn't. */
   cancel(slot: number): boolean {
     const timer = this.#waiting.get(slot);
     if (timer === undefined) return false;

@@ -1,18 +1,18 @@
-/** Registered files: the kernel looks a descriptor up once instead of at every request. */
+/** Registered files: the kernel then looks a descriptor up once instead of for each request. */
 
 import { FILES_UPDATE, RSRC_REGISTER } from "../../abi/layouts.js";
 import { IO_URING } from "../../abi/numbers.js";
 import { addressOf, ioUringRegister } from "../../linux/libc.js";
 
-/** More open files than this go by their descriptors. */
+/** Capacity; further files are used by their descriptors. */
 const SLOTS = 256;
-/** Handles of registered files begin here; below, a handle is a descriptor (fs.nr_open is at most 2^30). */
+/** Handles of registered files begin here; smaller ones are descriptors (fs.nr_open is at most 2^30). */
 export const REGISTERED = 2 ** 30;
 
 export class FileTable {
   readonly #ringFd: number;
   readonly #free: number[] = [];
-  /** The descriptor in each slot, and the flags of its submission entries. */
+  /** Descriptor of each slot, and the flags for its submission entries. */
   readonly #fds = new Int32Array(SLOTS);
   readonly flags = new Int32Array(SLOTS);
   readonly #scratch = new ArrayBuffer(128);
@@ -25,11 +25,14 @@ export class FileTable {
     words[RSRC_REGISTER.fields.nr / 4] = SLOTS;
     words[RSRC_REGISTER.fields.flags / 4] = IO_URING.IORING_RSRC_REGISTER_SPARSE;
     const made = ioUringRegister(ringFd, IO_URING.IORING_REGISTER_FILES2, this.#address, RSRC_REGISTER.size);
-    // Without the table (kernels before 5.19, or no room) every file goes by its descriptor, which is slower and nothing else.
+    // Without the table (kernels before 5.19, or no memory) files are used by their descriptors, which is only slower.
     if (made === 0) for (let slot = SLOTS - 1; slot >= 0; slot--) this.#free.push(slot);
   }
 
-  /** `flags`: of its submission entries, in their place. */
+  /**
+   * Registers a descriptor; returns a handle. `flags` are those for its submission entries, already shifted to their
+   * place in the word.
+   */
   attach(fd: number, flags: number): number {
     const slot = this.#free.pop();
     if (slot === undefined) return fd;
@@ -42,14 +45,14 @@ export class FileTable {
     return fd;
   }
 
-  /** Requests in flight keep the file; call it when there are none, or the descriptor's close comes late. */
+  /** Unregisters a file. Requests in flight would keep the file open, so there should be none. */
   detach(file: number): void {
     if (file < REGISTERED) return;
     const slot = file - REGISTERED;
     if (this.#set(slot, -1) === 1) this.#free.push(slot);
   }
 
-  /** The descriptor that a handle stands for. */
+  /** The descriptor of a handle. */
   descriptorOf(file: number): number {
     return file < REGISTERED ? file : this.#fds[file - REGISTERED]!;
   }

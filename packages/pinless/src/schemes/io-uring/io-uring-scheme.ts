@@ -12,12 +12,13 @@ import { FileTable, REGISTERED } from "./file-table.js";
 import { RegisteredBuffers } from "./registered-buffers.js";
 
 /**
- * No SINGLE_ISSUER: an update of the buffer table from any other thread would be refused (EEXIST), and the monitor must be able to drop
- * leases while this thread is busy. COOP_TASKRUN spares an interrupt a completion; TASKRUN_FLAG says when the kernel has work to do.
+ * Flags of the ring. SINGLE_ISSUER is missing because it forbids other threads to update the buffer table (EEXIST), and
+ * the monitor has to drop leases while this thread is busy. COOP_TASKRUN saves an interrupt for each completion;
+ * TASKRUN_FLAG tells when the kernel has work to do.
  */
 const FLAGS = IO_URING.IORING_SETUP_COOP_TASKRUN | IO_URING.IORING_SETUP_TASKRUN_FLAG;
 
-/** The upper half of `user_data` says what a completion is about; the lower is the request's or the buffer's slot. */
+/** The upper half of `user_data` is the kind of a completion; the lower is the slot of the request or buffer. */
 const REQUEST = 0;
 const TAG = 1;
 const OTHER = 2;
@@ -41,7 +42,7 @@ const BUF_INDEX = SQE.fields.buf_index / 4;
 
 export interface IoUringOptions {
   readonly depth: number;
-  /** Slots of the buffer table; 0: none. */
+  /** Slots of the buffer table; 0 for no table. */
   readonly bufferSlots: number;
   readonly woken: () => void;
 }
@@ -53,7 +54,7 @@ export class IoUring implements Scheme {
   readonly #ring: Ring;
   readonly #wake: Wake;
   readonly #files: FileTable;
-  /** Descriptors whose requests a thread of the kernel's does from the start: this one would have to wait for them. */
+  /** Descriptors whose requests are forced to io-wq (IOSQE_ASYNC), because they could block this thread. */
   readonly #waiting = new Set<number>();
   readonly #alarm: Alarm;
   readonly #aside: Aside;
@@ -68,9 +69,10 @@ export class IoUring implements Scheme {
     this.#aside = new Aside(options.depth, this.#alarm);
   }
 
-  /** A scheme, or -errno as `Ring.open`. */
+  /** Opens the scheme; returns -errno on failure, as `Ring.open` does. */
   static open(options: IoUringOptions): IoUring | number {
-    // Room for every request, a cancel for each, and a tag for every live lease: the completion queue can't overflow.
+    // The completion queue has room for every request, a cancel of each, and the tag of every live lease, so that it
+    // can't overflow.
     const completions = 2 * options.depth + options.bufferSlots;
     const ring = Ring.open({ entries: 2 * options.depth, completions, flags: FLAGS });
     if (typeof ring === "number") return ring;
@@ -90,14 +92,14 @@ export class IoUring implements Scheme {
     return new IoUring(ring, wake, buffers, options);
   }
 
-  /** The ring's descriptor: whoever drops its leases from another thread names it by this. */
+  /** Descriptor of the ring, by which another thread drops its leases. */
   get fd(): number {
     return this.#ring.fd;
   }
 
   /**
-   * FUSE says of its files that they can be polled and are ready, which the kernel takes for a promise not to wait; then it waits for the
-   * filesystem's answer (6.18).
+   * Attaches a direct descriptor. `prompt` false forces io-wq: FUSE, for instance, reports its files as pollable and
+   * ready, which the kernel takes for a promise not to block; then it waits for the filesystem's answer (6.18).
    */
   attachFile(fd: number, prompt = true): number {
     const file = this.#files.attach(fd, prompt ? FIXED_FILE : FIXED_FILE | ASYNC);
@@ -105,13 +107,19 @@ export class IoUring implements Scheme {
     return file;
   }
 
-  /** What isn't in the page cache is read ahead by whoever asks, who waits for the disk where that needs something from there first. */
+  /**
+   * Attaches a buffered descriptor. Its reads are forced to io-wq, because read-ahead runs in the calling thread and
+   * may wait for the disk to find the blocks.
+   */
   attachCached(fd: number): number {
     this.#waiting.add(fd);
     return fd;
   }
 
-  /** A terminal says that it can be written without waiting, and then waits, in the thread that calls the kernel (6.18). */
+  /**
+   * Attaches a pipe, terminal or socket. A terminal reports that a write wouldn't block, and then blocks the calling
+   * thread (6.18).
+   */
   attachStream(fd: number): number {
     if (isatty(fd)) this.#waiting.add(fd);
     return fd;
@@ -169,7 +177,10 @@ export class IoUring implements Scheme {
     sqes[at + USER_DATA + 1] = OTHER;
   }
 
-  /** EINTR is asked again; after EAGAIN and EBUSY (no memory, completions to reap first) what's left goes with the next call. */
+  /**
+   * Submits and reaps. EINTR is retried at once; after EAGAIN and EBUSY (no memory, or completions to reap first) the
+   * rest goes with the next call.
+   */
   enter(): number {
     const ring = this.#ring;
     for (;;) {

@@ -1,6 +1,7 @@
 /**
- * Does giving a registration back work here? Takes a lease, drops it and times the tag: once idle, and once while a read of an empty pipe
- * is pending on another slot. Kernels before 6.13 answer a second late, or never (6.1: 1,020 to 1,055 ms, and 5 s without an answer).
+ * Tests whether this kernel releases a dropped registration promptly. It takes a lease, drops it and times the tag:
+ * once with the ring idle, and once while a read of an empty socket is pending on another slot. Kernels before 6.13
+ * release a second late, or never (6.1: 1,020 to 1,055 ms, and none within 5 s).
  */
 
 import { SQE } from "../../abi/layouts.js";
@@ -11,7 +12,7 @@ import { errnoText } from "../../linux/probe.js";
 import { Ring } from "../../linux/ring.js";
 import { RegisteredBuffers } from "./registered-buffers.js";
 
-/** A kernel that releases at once takes microseconds; this leaves room for a machine that is busy. */
+/** Limit for the tag. Prompt kernels take microseconds; the rest is for a busy machine. */
 const LIMIT_MS = 100;
 const PAGE_BYTES = 65536;
 const TAG = 1;
@@ -19,14 +20,16 @@ const PENDING_READ = 7;
 
 export interface Revocation {
   readonly works: boolean;
-  /** Why not, or how fast. */
+  /** Sentence that says why revocation doesn't work, or how fast it is. */
   readonly detail: string;
-  /** How long it took, where it works: with nothing else in the ring, and with a read pending on another slot. */
+  /**
+   * Milliseconds from drop to tag, if it works: with nothing else in the ring, and with a read pending on another slot.
+   */
   readonly idleMs?: number;
   readonly busyMs?: number;
-  /** Nothing could be registered at all, now: another time may tell. */
+  /** True if nothing could be registered for lack of memory: then the test is made again another time. */
   readonly noMemory?: boolean;
-  /** What the kernel refused the test itself with, if it did. */
+  /** Errno of the test itself, if the kernel refused it. */
   readonly errno?: number;
 }
 
@@ -73,7 +76,7 @@ function refused(what: string, errno: number): Revocation {
   return { works: false, errno, detail: `${what} (${errnoText(errno)})` };
 }
 
-/** Milliseconds from the drop to its tag, or what went wrong; -ENOMEM where there was no room for a registration. */
+/** Milliseconds from the drop to its tag, or what went wrong; -ENOMEM if nothing could be registered. */
 function timeRevoke(ring: Ring, buffers: RegisteredBuffers, address: number, nowMs: () => number): number | string {
   const taken = buffers.take(0, address, PAGE_BYTES);
   if (taken === -ERRNO.ENOMEM) return taken;
@@ -97,7 +100,7 @@ function timeRevoke(ring: Ring, buffers: RegisteredBuffers, address: number, now
   }
 }
 
-/** Nothing ever arrives on this socket: the request ends when the ring is closed. */
+/** Starts a read on a socket that never gets any bytes: it ends when the ring is closed. */
 function readWithoutEnd(ring: Ring, fd: number, address: number): void {
   const at = ring.next();
   ring.sqes.fill(0, at, at + SQE.size / 4);
