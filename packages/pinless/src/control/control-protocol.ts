@@ -1,10 +1,10 @@
-/** What is said over a socket: a line of JSON for a question, a line for its answer, in the order of the questions. */
+/** Protocol of the control socket: a line of JSON for each question, answered in order by a line each. */
 
 import type { EngineStats, Released } from "../ports/stats.js";
 
 export type Question = { readonly ask: "stats" } | { readonly ask: "release" };
 
-/** An engine of the thread, by a number that it keeps. */
+/** The engines of a thread, each with a number that stays the same. */
 export type StatsAnswer = { readonly engines: readonly ({ readonly engine: number } & EngineStats)[] };
 
 export type ReleaseAnswer = {
@@ -13,9 +13,12 @@ export type ReleaseAnswer = {
 
 export type Refusal = { readonly error: string };
 
-/** Calls `line` for each whole line of a stream. Longer ones than anybody means to send are an error. */
+/** Calls `line` for each complete line of a stream. A line longer than `maxLength` is an error. */
 export function splitLines(maxLength: number, line: (text: string) => void): (text: string) => void {
-  /** Of a line whose end hasn't come: joined only then, or whoever sends it in many pieces would have it copied as often. */
+  /**
+   * Parts of an incomplete line. They are joined once its end has come, so that many small parts aren't copied again
+   * and again.
+   */
   let pieces: string[] = [];
   let length = 0;
   return (text) => {

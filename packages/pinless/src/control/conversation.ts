@@ -1,6 +1,6 @@
 /**
- * Questions of one connection, answered one after the other, so that whoever asks pays for it: nothing is read while an answer waits
- * to be taken, questions can't fill the event loop, and who takes nothing is sent away.
+ * Answers the questions of one connection in order, at the expense of the client: nothing is read while an answer waits
+ * to be taken, questions can't fill the event loop, and a client that takes no answers is disconnected.
  */
 
 import type { Socket } from "node:net";
@@ -8,14 +8,14 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { splitLines } from "./control-protocol.js";
 
-/** Questions are a few words. */
+/** Maximum length of a question. */
 const MAX_QUESTION = 4096;
-/** For how long an answer waits to be taken. */
+/** Time that an answer waits to be taken. */
 const PATIENCE_MS = 10_000;
-/** From an answer to the next: figures cost this thread some ten microseconds, and its own work comes first. */
+/** Pause between two answers: an answer costs some ten microseconds, and the engine's own work comes first. */
 const REST_MS = 5;
 
-/** `answer` is called with a line, and never for two at a time; it doesn't reject. */
+/** Serves a connection. `answer` is called with one line at a time, and must not reject. */
 export function converse(
   socket: Socket,
   answer: (line: string) => Promise<object>,
@@ -35,7 +35,7 @@ export function converse(
 
   async function answerAll(): Promise<void> {
     isAnswering = true;
-    // What the kernel holds of further questions is bounded, and then they aren't sent.
+    // While paused, further questions wait in the kernel's buffer, which is bounded.
     socket.pause();
     for (let line = questions.shift(); line !== undefined && socket.writable; line = questions.shift()) {
       const text = `${JSON.stringify(await answer(line))}\n`;
@@ -46,7 +46,7 @@ export function converse(
     socket.resume();
   }
 
-  /** Resolves when the answer has gone, or the connection has. */
+  /** Resolves when the answer was taken, or the connection has ended. */
   function taken(): Promise<void> {
     return new Promise((resolve) => {
       const late = setTimeout(() => socket.destroy(), patienceMs).unref();

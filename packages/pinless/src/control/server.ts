@@ -1,6 +1,6 @@
 /**
- * Lets operators look at this thread's engines and take their pins away: one socket for a JavaScript thread, there as long as it has an
- * engine. Nothing here keeps the process alive. It answers when the event loop is free.
+ * The control socket of a JavaScript thread, for `pinless top` and `pinless release`: open as long as the thread has an
+ * engine. It doesn't keep the process alive, and answers when the event loop is free.
  */
 
 import { rmdirSync, rmSync } from "node:fs";
@@ -15,7 +15,7 @@ import { boundSockets, prepareDirectory, runtimeDirectory, socketPath, socketsIn
 
 const MAX_CONNECTIONS = 32;
 
-/** What is done to an engine. */
+/** The operations on an engine. */
 export interface Operated {
   stats(): EngineStats;
   releasePins(): Promise<Released>;
@@ -27,10 +27,12 @@ let opening: Promise<string | null> | null = null;
 let server: Server | null = null;
 const connections = new Set<Socket>();
 
-/** Call it with every engine that was opened. Resolves with null, or with why operators won't reach it. */
+/**
+ * Adds an engine, and opens the socket for the first. Resolves to null, or to the reason why operators can't reach it.
+ */
 export function addEngine(engine: Operated): Promise<string | null> {
   engines.set(nextEngine++, engine);
-  // Whatever is wrong with it, the engine is none the worse.
+  // A failure doesn't concern the engine's own work.
   opening ??= open().catch((error: Error) => refusal(error.message));
   return opening;
 }
@@ -47,13 +49,13 @@ function close(): void {
   if (server === null) return;
   process.off("exit", close);
   const directory = dirname(server.address() as string);
-  // This removes its file, too.
+  // This removes its file too.
   server.close();
   server = null;
   try {
     rmdirSync(directory);
   } catch {
-    // Others are still there.
+    // Other sockets are still in the directory.
   }
 }
 
@@ -65,12 +67,13 @@ async function open(): Promise<string | null> {
     if (untrusted !== null) return refusal(untrusted);
     try {
       server = await listen(own);
-      // process.exit() closes no handles, and so would leave the socket's file behind, as a crash does.
+      // process.exit() closes no handles, and would leave the socket's file behind as a crash does.
       process.once("exit", close);
       break;
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      // One who had this number before died without cleaning up; or the last one to leave has just removed the directory.
+      // A process with the same pid died without removing its socket; or the last process to leave has just removed the
+      // directory.
       const again = code === "EADDRINUSE" ? await removeIfDead(own) : code === "ENOENT";
       if (!again || attempt === 5) return refusal(message);
     }
@@ -87,7 +90,7 @@ function listen(at: string): Promise<Server> {
   return new Promise((resolve, reject) => {
     const listening = createServer(serve);
     listening.once("error", reject);
-    // Exclusive: a worker of node:cluster would leave it to its parent.
+    // Without `exclusive`, a worker of node:cluster would have its parent listen.
     listening.listen({ path: at, exclusive: true }, () => {
       listening.off("error", reject).on("error", () => {});
       listening.unref();
@@ -96,19 +99,21 @@ function listen(at: string): Promise<Server> {
   });
 }
 
-/** Removes what processes that were killed have left behind. Nobody waits for it, and it's tried again with the next engine. */
+/**
+ * Removes sockets that killed processes have left behind. It runs in the background, and again with the next engine.
+ */
 async function removeDead(directory: string): Promise<void> {
   try {
-    // In this order: what is there and alive was bound before.
+    // The directory is read first: a socket that is in it and alive was bound before.
     const there = socketsIn(directory);
     const bound = new Set(boundSockets("self").map(({ path }) => path));
     for (const { path } of there) if (!bound.has(path)) await removeIfDead(path);
   } catch {
-    // The directory is gone.
+    // The directory was removed meanwhile.
   }
 }
 
-/** Nobody listens, says the kernel: a process number would say nothing across containers. */
+/** Removes a socket on which nobody listens, according to the kernel: a pid isn't unique across containers. */
 async function removeIfDead(at: string): Promise<boolean> {
   const isDead = await new Promise<boolean>((resolve) => {
     const socket = connect(at, () => {
@@ -128,12 +133,12 @@ function serve(socket: Socket): void {
     socket.destroy();
     return;
   }
-  // Whoever hasn't asked for longest makes room: nobody can keep operators out by connecting.
+  // The connection that has been idle longest is closed, so that open connections can't keep operators out.
   const [first] = connections;
   if (connections.size >= MAX_CONNECTIONS) first?.destroy();
   connections.add(socket);
   socket.on("close", () => connections.delete(socket));
-  // Whoever asked has gone.
+  // The client has disconnected.
   socket.on("error", () => {});
   converse(socket, (line) => {
     if (connections.delete(socket)) connections.add(socket);
@@ -141,7 +146,7 @@ function serve(socket: Socket): void {
   });
 }
 
-/** The directory's rights have seen to it already; this holds if somebody changes them afterwards. */
+/** True if the client may ask. The directory's permissions ensure this already, unless someone changes them. */
 function isAllowed(socket: Socket): boolean {
   const peer = peerOfSocket(socket);
   return peer === null || peer.uid === 0 || peer.uid === process.geteuid!();

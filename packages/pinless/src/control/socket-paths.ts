@@ -1,6 +1,6 @@
 /**
- * Where a process's sockets are: PID-THREADID.sock in a directory that only its user, and root, can reach. Nobody is trusted for a name:
- * whoever connects asks the kernel who listens.
+ * Paths of the control sockets: PID-THREADID.sock in a directory that only its user and root can access. File names
+ * prove nothing: a client asks the kernel which process listens.
  */
 
 import { accessSync, constants, lstatSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import path from "node:path";
 import { threadId } from "node:worker_threads";
 
 export interface SocketPlace {
-  /** As the process itself counts. */
+  /** The pid in the process's own namespace. */
   readonly pid: number;
   readonly thread: number;
   readonly path: string;
@@ -17,20 +17,20 @@ export interface SocketPlace {
 
 const MODE = 0o700;
 
-/** A socket's name has 108 bytes, the last of them zero. Node cuts a longer one off without a word. */
+/** Maximum length of a socket's path: sun_path has 108 bytes with its terminating 0, and Node truncates silently. */
 const MAX_NAME_BYTES = 107;
 
 export function fitsSocketName(at: string): boolean {
   return Buffer.byteLength(at) <= MAX_NAME_BYTES;
 }
 
-/** Of the user that this process runs as; the first in which this thread's socket can have its name. */
+/** Directory for the sockets of this user: the first of several in which this thread's path isn't too long. */
 export function runtimeDirectory(): string {
   const { XDG_RUNTIME_DIR } = process.env;
   const uid = process.geteuid!();
   const directories = [path.join(tmpdir(), `pinless-${uid}`), `/tmp/pinless-${uid}`];
   if (uid === 0 && isWritable("/run")) directories.unshift("/run/pinless");
-  // Another user's, after su; gone with its session; and root of a user namespace may not write to /run.
+  // It may be another user's (after su), removed with its session, or not writable (/run for root of a user namespace).
   if (XDG_RUNTIME_DIR !== undefined && path.isAbsolute(XDG_RUNTIME_DIR) && isWritable(XDG_RUNTIME_DIR))
     directories.unshift(path.join(XDG_RUNTIME_DIR, "pinless"));
   return directories.find((directory) => fitsSocketName(socketPath(directory, threadId)))!;
@@ -45,7 +45,7 @@ function isWritable(directory: string): boolean {
   }
 }
 
-/** Makes the directory if it isn't there. Null, or why it can't be used. */
+/** Creates the directory if necessary. Returns null, or the reason why it can't be used. */
 export function prepareDirectory(directory: string): string | null {
   try {
     mkdirSync(directory, { mode: MODE });
@@ -55,7 +55,7 @@ export function prepareDirectory(directory: string): string | null {
   return whyUntrusted(directory, [process.geteuid!()]);
 }
 
-/** Null, or why somebody else than these users could have put something into the directory. */
+/** Returns null, or the reason why other users could have put something into the directory. */
 export function whyUntrusted(directory: string, uids: readonly number[]): string | null {
   let stat: ReturnType<typeof lstatSync>;
   try {
@@ -77,7 +77,7 @@ export function socketPath(directory: string, thread: number): string {
   return path.join(directory, `${process.pid}-${thread}.sock`);
 }
 
-/** Sockets that are bound, listening or not, in the network namespace of a process; none if it has ended. */
+/** Bound sockets, listening or not, in the network namespace of a process; none if it has ended. */
 export function boundSockets(pid: number | "self"): SocketPlace[] {
   let text: string;
   try {
@@ -86,7 +86,7 @@ export function boundSockets(pid: number | "self"): SocketPlace[] {
     return [];
   }
   const found = new Map<string, SocketPlace>();
-  // Num RefCount Protocol Flags Type St Inode Path; a socket that was accepted has its listener's path.
+  // Fields are Num RefCount Protocol Flags Type St Inode Path; an accepted socket has the path of its listener.
   for (const [, at] of text.matchAll(/^(?:\S+ +){7}(\/.+)$/gm)) {
     const place = placeOf(at!);
     if (place !== null) found.set(place.path, place);
@@ -94,7 +94,7 @@ export function boundSockets(pid: number | "self"): SocketPlace[] {
   return [...found.values()];
 }
 
-/** Sockets in a directory, also of processes that have died. */
+/** Sockets in a directory, including those of dead processes. */
 export function socketsIn(directory: string): SocketPlace[] {
   return readdirSync(directory).flatMap((name) => placeOf(path.join(directory, name)) ?? []);
 }

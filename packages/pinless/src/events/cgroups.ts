@@ -1,29 +1,32 @@
-/** Which memory cgroups this process is in, and where they say what happens in them. */
+/** Finds the memory cgroups of this process, and the files that report on them. */
 
 export interface Limit {
   readonly directory: string;
-  /** Where it's counted how often the cgroup met its limit; the first group of each match is a number. */
+  /** File that counts how often the cgroup met its limit; the first group of each match is a number. */
   readonly hits: { readonly file: string; readonly pattern: RegExp };
   readonly ooms: string;
   readonly usage: string;
-  /** The lines of memory.stat that make up the page cache that can be reclaimed. Not "cache": that counts shared memory too. */
+  /**
+   * Lines of memory.stat that make up the reclaimable page cache. "cache" isn't used, because it includes shared
+   * memory.
+   */
   readonly cache: RegExp;
 }
 
 export interface Cgroups {
-  /** The cgroup's PSI of memory. Not the root's: that's the host's. */
+  /** Files with the memory PSI of the cgroup, except the root's, which is the host's. */
   readonly stalls: readonly string[];
-  /** The process's own cgroup, and those above it that had a limit when this was asked. */
+  /** The cgroup of the process and its ancestors, as far as they had a limit when this was read. */
   readonly limits: readonly Limit[];
 }
 
 interface Mount {
-  /** What of the hierarchy is mounted. */
+  /** Root of the mount within the hierarchy. */
   readonly root: string;
   readonly at: string;
 }
 
-/** `cgroup` and `mountinfo`: the texts of these files in /proc/self. */
+/** Parses the contents of /proc/self/cgroup and /proc/self/mountinfo. */
 export function cgroupsOf(cgroup: string, mountinfo: string, read: (file: string) => string | null): Cgroups {
   const v2 = directories(
     /^0::(.*)$/m.exec(cgroup)?.[1],
@@ -36,13 +39,13 @@ export function cgroupsOf(cgroup: string, mountinfo: string, read: (file: string
   const isLimited = (...files: string[]): boolean =>
     files.some((file) => {
       const text = read(file)?.trim() ?? "max";
-      // v1 has no word for "none": a number that no machine's memory reaches.
+      // v1 has no value for "none", only a number beyond any machine's memory.
       return text !== "max" && Number(text) < 2 ** 62;
     });
   const limits: Limit[] = [];
   for (const [i, directory] of v2.entries()) {
     if (i > 0 && !isLimited(`${directory}/memory.max`, `${directory}/memory.high`)) continue;
-    // "local": its own limit, not that of one below it.
+    // "local" counts the cgroup's own limit, without its descendants'.
     const events = `${directory}/memory.events.local`;
     if (read(events) === null) continue;
     limits.push({
@@ -65,16 +68,16 @@ export function cgroupsOf(cgroup: string, mountinfo: string, read: (file: string
       cache: /^total_(?:in)?active_file (\d+)$/gm,
     });
   }
-  // Only the root has no type.
+  // Only the root cgroup has no cgroup.type.
   const own = v2.slice(0, 1).filter((directory) => read(`${directory}/cgroup.type`) !== null);
   return { stalls: own.map((directory) => `${directory}/memory.pressure`), limits };
 }
 
-/** The cgroup's directory, and those above it. */
+/** Directory of the cgroup, and its ancestors. */
 function directories(group: string | undefined, mount: Mount | undefined): string[] {
   if (group === undefined || mount === undefined) return [];
   const root = mount.root === "/" ? "" : mount.root;
-  // Outside of what is mounted here, or of this namespace ("/../x").
+  // The cgroup is outside of this mount, or of this namespace ("/../x").
   if (group !== root && !group.startsWith(`${root}/`)) return [];
   const parts = group
     .slice(root.length)
@@ -83,12 +86,15 @@ function directories(group: string | undefined, mount: Mount | undefined): strin
   if (parts.includes("..")) return [];
   const found: string[] = [];
   for (let depth = parts.length; depth > 0; depth--) found.push([mount.at, ...parts.slice(0, depth)].join("/"));
-  // In a container the root of what is mounted, or of the namespace, is a cgroup with limits.
+  // In a container, the root of the mount or namespace is a cgroup with limits.
   found.push(mount.at);
   return found;
 }
 
-/** Of mountinfo: ID parent major:minor root mountpoint options optional… - type source superoptions. */
+/**
+ * Parses mountinfo, whose fields are: ID parent major:minor root mountpoint options optional… - type source
+ * superoptions.
+ */
 function mountOf(mountinfo: string, type: string, fits: (options: string[]) => boolean): Mount | undefined {
   for (const line of mountinfo.split("\n")) {
     const [before = "", after = ""] = line.split(" - ");
@@ -100,7 +106,7 @@ function mountOf(mountinfo: string, type: string, fits: (options: string[]) => b
   return undefined;
 }
 
-/** Blanks and the like are written in octal there. */
+/** Decodes the octal escapes of blanks and other characters. */
 function unescaped(text: string): string {
   return text.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }

@@ -1,4 +1,4 @@
-/** The monitor's part in leases (core/lease-clock.ts) by this thread's timers. */
+/** Runs the lease clock (protocol/monitor/lease-clock.ts) by timers of this thread. */
 
 import { BufferUpdate } from "../linux/buffer-update.js";
 import { monotonicMs } from "../linux/monotonic-clock.js";
@@ -16,7 +16,7 @@ export class LeaseTimer {
     this.clock.watch(id, leases, (slot) => void update.set(slot, 0, 0, 0, 0));
   }
 
-  /** Runs until no lease is held. */
+  /** Runs repeatedly until no lease is held. */
   readonly tick = (): void => {
     if (this.#timer !== null) clearTimeout(this.#timer);
     const sleepMs = perform(this.clock.tick(monotonicMs() | 0), noWord);

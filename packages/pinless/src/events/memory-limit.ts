@@ -1,11 +1,11 @@
-/** How much memory there is for this process and those that it shares it with: the machine's, or what a memory cgroup leaves of it. */
+/** Memory available to this process and those that it shares it with: the machine's, or a memory cgroup's limit. */
 
 import { machineBytes, readText } from "../linux/probe.js";
 import { cgroupsOf } from "./cgroups.js";
 
 const LIMITS = ["memory.max", "memory.high", "memory.limit_in_bytes"];
 
-/** Asked again each time: a process can be moved to another cgroup, and limits change. */
+/** Reads it anew each time, since a process can be moved to another cgroup, and limits change. */
 export function memoryBytes(): number {
   const { limits } = cgroupsOf(readText("/proc/self/cgroup") ?? "", readText("/proc/self/mountinfo") ?? "", readText);
   const files = limits.flatMap(({ directory }) => LIMITS.map((name) => `${directory}/${name}`));

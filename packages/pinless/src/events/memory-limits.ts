@@ -1,9 +1,12 @@
-/** What the memory cgroups of this process leave of their limits: whoever goes beyond is killed, without a word. */
+/**
+ * Checks an allocation against the limits of this process's memory cgroups, beyond which the kernel kills processes
+ * without warning.
+ */
 
 import { availableSwapBytes, readText } from "../linux/probe.js";
 import { cgroupsOf } from "./cgroups.js";
 
-/** One sentence: which limit so many bytes more would go beyond; or null. */
+/** Sentence that says which limit an allocation of so many bytes would exceed; null if it fits. */
 export function explainMemoryLimit(
   bytes: number,
   read: (file: string) => string | null = readText,
@@ -15,14 +18,14 @@ export function explainMemoryLimit(
     const v2 = read(`${directory}/memory.max`) !== null;
     const file = `${directory}/${v2 ? "memory.max" : "memory.limit_in_bytes"}`;
     const limit = number(file);
-    // A process goes on where it meets its limit as long as it has page cache to give up, or may swap.
+    // At the limit the kernel first reclaims page cache and swaps out.
     const reclaimable = sumOf(cache, read(`${directory}/memory.stat`) ?? "");
     const swap = v2
       ? number(`${directory}/memory.swap.max`) - zeroIfNone(number(`${directory}/memory.swap.current`))
       : number(`${directory}/memory.memsw.limit_in_bytes`) -
         zeroIfNone(number(`${directory}/memory.memsw.usage_in_bytes`));
     const room = limit - zeroIfNone(number(usage)) + reclaimable;
-    // v1 counts memory and swap together there.
+    // This limit of v1 is for memory and swap together.
     const withSwap = v2
       ? room + Math.min(swapBytes, Math.max(0, swap))
       : Math.min(room + swapBytes, swap + reclaimable);
@@ -32,7 +35,7 @@ export function explainMemoryLimit(
   return null;
 }
 
-/** "max", or no such file: no limit. */
+/** Parses a limit; "max" or a missing file means none. */
 function numberOf(text: string | null): number {
   const value = text === null || text.trim() === "max" ? Number.POSITIVE_INFINITY : Number(text);
   return Number.isNaN(value) ? Number.POSITIVE_INFINITY : value;

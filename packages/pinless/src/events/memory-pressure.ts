@@ -1,9 +1,10 @@
 /**
- * Whether memory is short, as the kernel tells it: PSI of the host and of this process's cgroup, limits that its memory cgroup met, and
+ * Signs of memory pressure: PSI of the host and of this process's cgroup, limits that its memory cgroup met, and
  * failures to move pages.
  *
- * Read when the engine asks, not signalled by triggers: an ordinary user's trigger looks once in 2 s and root's every 500 ms at best, while
- * PSI's total is exact at any moment; a trigger costs the kernel a thread that looks ten times a window, also while no lease is live.
+ * It's polled when the engine asks, not signalled by PSI triggers. An ordinary user's trigger fires at most every 2 s
+ * and root's every 500 ms, while PSI's total is exact at any moment; and a trigger costs a kernel thread that wakes ten
+ * times a window, even if no lease is live.
  */
 
 import { readFileSync } from "../linux/originals.js";
@@ -14,18 +15,21 @@ import { type Cgroups, cgroupsOf } from "./cgroups.js";
 
 const HOST_STALLS = "/proc/pressure/memory";
 const VMSTAT = "/proc/vmstat";
-/** What pins stand in the way of. */
+/** Counters of /proc/vmstat that pinned pages may raise. */
 const FAILURES = /^(?:compact_fail|pgmigrate_fail|thp_fault_fallback) (\d+)$/gm;
 
 const COMPACTED = /^compact_migrate_scanned (\d+)$/m;
 
 export interface OpenedPressure {
   readonly source: PressureSource | null;
-  /** What this kernel doesn't tell, a sentence each. */
+  /** Sentences about signs that this kernel doesn't provide. */
   readonly missing: readonly string[];
 }
 
-/** The cgroup is looked up once: whoever starts a process puts it into one first. */
+/**
+ * Opens the source. The cgroup is looked up once, because processes are normally placed in their cgroup before they
+ * start.
+ */
 export function openPressure(): OpenedPressure {
   try {
     return lookedUp();
@@ -46,7 +50,7 @@ function lookedUp(): OpenedPressure {
     );
   if (cgroups.limits.length === 0) missing.push("this process is in no memory cgroup whose limits it can see");
   const files = [...stalls, ...cgroups.limits.map(({ directory }) => directory)];
-  // The host's failures alone aren't pressure: compaction fails on a host with lots of memory too.
+  // Failures of the host alone don't count: compaction also fails on a host with plenty of free memory.
   return { source: files.length === 0 ? null : new KernelPressure(stalls, cgroups.limits), missing };
 }
 
@@ -55,7 +59,7 @@ class KernelPressure implements PressureSource {
   readonly #stalls: readonly string[];
   readonly #limits: Cgroups["limits"];
   readonly #hits: number[];
-  /** Which limit was met last. */
+  /** Index of the limit that was met last. */
   #met = 0;
 
   constructor(stalls: readonly string[], limits: Cgroups["limits"]) {
@@ -95,12 +99,12 @@ class KernelPressure implements PressureSource {
 
 const OOM_KILLS = /^oom_kill (\d+)$/gm;
 
-/** The total of PSI's line "some"; NaN where there's none. */
+/** Total of PSI's "some" line in microseconds; NaN without one. */
 function stalledUs(text: string | null): number {
   return Number(/^some .*\btotal=(\d+)$/m.exec(text ?? "")?.[1] ?? Number.NaN);
 }
 
-/** NaN where the file can't be read: nothing has grown then. */
+/** Sum of the counters that match; NaN if the file can't be read, so that no growth is seen. */
 function sumOf(pattern: RegExp, text: string | null): number {
   if (text === null) return Number.NaN;
   let sum = 0;
@@ -108,7 +112,7 @@ function sumOf(pattern: RegExp, text: string | null): number {
   return sum;
 }
 
-/** Later it may be unreadable for a moment, or gone. */
+/** Reads a file that may be unreadable for the moment, or gone. */
 function readAgain(file: string): string | null {
   try {
     return readFileSync(file, "latin1");

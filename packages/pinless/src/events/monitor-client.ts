@@ -1,6 +1,6 @@
 /**
- * The engine's side of the monitor: who it serves, on a thread that starts when something is followed or a lease is taken, ends when it's
- * at rest, and starts again where it ended by itself.
+ * The engine's side of the monitor: manages the thread and its clients. The thread starts when memory is followed or a
+ * lease is taken, ends when idle, and is restarted if it ends by itself.
  */
 
 import { isMainThread } from "node:worker_threads";
@@ -17,32 +17,35 @@ import { without } from "../protocol/ranges/ranges.js";
 import type { FollowMessage, ToMonitor } from "./monitor-messages.js";
 import { MonitorWorker } from "./monitor-worker.js";
 
-/** With nothing to do for so long it ends: 9 MiB. A new one takes some 40 ms. */
+/** Time after which the idle thread ends: it takes 9 MiB, and starting another takes some 40 ms. */
 const IDLE_MS = 2000;
-/** Restarted twice in so short a time is no help: the next comes later. */
+/** Minimum time between two restarts, since a thread that fails at once would fail again. */
 const RESTART_MS = 1000;
 
-/** Who is told of its end, and how that goes on. */
+/** A client, with what was asked for it, so that a new thread can continue. */
 interface Client extends MonitorClient {
-  /** The lease table that is looked after. */
+  /** The message that had its lease table watched. */
   watched: (ToMonitor & { kind: "watch" }) | null;
   readonly followed: Map<ChunkTable, FollowMessage>;
 }
 
-/** There are more only where files of so many devices are waited for. */
+/** Maximum number of memory threads; many are used only for files on many devices. */
 const MEMORY_THREADS = 16;
 
-/** Threads whose calls on memory are ours: they're never announced. Each writes its own number; 0: nobody's. */
+/**
+ * Thread ids of our own memory threads, whose calls are never announced. Each thread writes its own; 0 means a free
+ * entry.
+ */
 export const ourTids = new Int32Array(new SharedArrayBuffer(4 * MEMORY_THREADS));
 
-/** Raised by the monitor while it reads events, and by its end (linux/userfaultfd.ts). */
+/** Raised by the monitor while it reads events, and when it ends (linux/userfaultfd.ts). */
 export const reading = new Int32Array(new SharedArrayBuffer(SEMAPHORE_BYTES));
 
 class Monitor {
   #worker: MonitorWorker | null = null;
   readonly #clients = new Set<Client>();
   #restartedMs = Number.NEGATIVE_INFINITY;
-  /** Resolves with "" once the thread that comes next follows all that the last one did, or with why it doesn't. */
+  /** Resolves once the next thread follows all that the last one did: to "", or to the reason why it doesn't. */
   #again: Promise<string> = Promise.resolve("");
   #stopTimer: (() => void) | null = null;
   #stopTrying: (() => void) | null = null;
@@ -71,7 +74,7 @@ class Monitor {
     for (const [table, { id }] of client.followed) this.#worker?.send(unfollowing(table, id));
   }
 
-  /** Throws where no thread can be started. */
+  /** Starts the thread if it isn't running. Throws if it can't be started. */
   running(): MonitorWorker {
     if (this.#worker !== null) return this.#worker;
     const worker = new MonitorWorker({
@@ -83,7 +86,7 @@ class Monitor {
     this.#worker = worker;
     for (const { watched } of this.#clients) if (watched !== null) worker.send(watched);
     this.#restLater();
-    // Who was followed by one that ended, and couldn't be since.
+    // Followed segments whose monitor ended, and that couldn't be followed again since.
     if (!this.#following && this.#followed.length > 0) void this.#tryAgain(RESTART_MS);
     return worker;
   }
@@ -93,14 +96,14 @@ class Monitor {
     this.#worker?.send(watched);
   }
 
-  /** What stands in the way is said when something is asked of it. */
+  /** Starts the thread in advance; an error is reported by the next request. */
   prepare(): void {
     try {
       this.running();
     } catch {}
   }
 
-  /** 0, or -errno. A thread that ends meanwhile is followed by another, once. */
+  /** Sends a request; resolves to 0 or -errno. If the thread ends meanwhile, it's sent once more to its successor. */
   async ask(message: FollowMessage): Promise<number> {
     try {
       return await this.running().ask(message);
@@ -109,21 +112,21 @@ class Monitor {
     }
   }
 
-  /** Nothing is left to be done for it if there's no thread. */
+  /** Stops following a segment; without a thread there's nothing to stop. */
   async unfollow(table: ChunkTable, id: number): Promise<void> {
     await this.#worker?.ask(unfollowing(table, id)).catch(() => {});
     this.#restLater();
   }
 
-  /** A lease was taken while none was held. */
+  /** Called when the first lease is taken. */
   wake(): void {
-    // Without a thread, leases go by the engine's own clock.
+    // Without the thread, leases end by the engine's own clock.
     this.prepare();
     this.#worker?.send({ kind: "wake" });
     this.#restLater();
   }
 
-  /** Resolves once nothing is left of the thread. */
+  /** Ends the thread; resolves once it's gone. */
   async end(): Promise<void> {
     const worker = this.#worker;
     this.#worker = null;
@@ -137,7 +140,7 @@ class Monitor {
     this.#again = new Promise((resolve) => {
       settle = resolve;
     });
-    // What it was about to give back is given back here, before another looks at it.
+    // Leases that it was about to give back are given back here, before another thread looks at them.
     worker.clients.lost();
     if (loop.preciseMs() - this.#restartedMs < RESTART_MS) {
       settle(why.message);
@@ -151,7 +154,7 @@ class Monitor {
     });
   }
 
-  /** "", or why what was followed can't be. */
+  /** Follows all segments again; resolves to "", or to the reason why that failed. */
   async #followAll(): Promise<string> {
     const all = this.#followed;
     this.#following = true;
@@ -171,7 +174,10 @@ class Monitor {
     return [...this.#clients].flatMap(({ followed }) => [...followed.values()]);
   }
 
-  /** Ever more rarely, until it works: then everybody hears of it as of an end, since nobody knows what has happened meanwhile. */
+  /**
+   * Retries at growing intervals. On success all clients are told that a monitor ended, because changes may have been
+   * missed meanwhile.
+   */
   #tryLater(ms: number): void {
     this.#stopTrying?.();
     const stop = loop.every(ms, () => {
@@ -194,8 +200,8 @@ class Monitor {
   }
 
   /**
-   * Looks now and then whether there's something to do. Not in a worker: who terminates that while a thread below it loads the FFI ends the
-   * whole process, so there it starts once and for all.
+   * Checks periodically if the thread has become idle. In a worker the thread stays, because terminating the worker
+   * while a thread that it started loads the FFI aborts the process.
    */
   #restLater(): void {
     if (this.#stopTimer !== null || !isMainThread) return;
@@ -221,19 +227,20 @@ function unfollowing(table: ChunkTable, id: number): ToMonitor & { readonly id: 
 }
 
 /**
- * In a worker, resolves once the thread runs. Whoever terminates this JavaScript thread while another below it loads the FFI ends the
- * whole process: the add-on can't throw into a thread that is being terminated. Nobody terminates the main thread.
+ * In a worker, resolves once the thread is running. Terminating the worker while a thread that it started loads the FFI
+ * would abort the process, because the add-on can't throw into a thread that is being terminated. The main thread is
+ * never terminated.
  */
 export async function monitorStarted(): Promise<void> {
   if (!isMainThread && monitor.hasClients) await monitor.running().ready;
 }
 
-/** Resolves once nothing is left of the thread, if no engine needs it. */
+/** Ends the thread if no engine needs it; resolves once it's gone. */
 export async function monitorEnded(): Promise<void> {
   if (!monitor.hasClients) await monitor.end();
 }
 
-/** A watchdog for the leases of one ring. */
+/** Opens the watchdog for the leases of one ring. */
 export function openWatchdog(ringFd: number, ended: MonitorEnded): Watchdog {
   const client = monitor.add(ended, null);
   const id = nextId++;
@@ -245,7 +252,7 @@ export function openWatchdog(ringFd: number, ended: MonitorEnded): Watchdog {
   };
 }
 
-/** Has what other code does to an engine's memory reported to it. */
+/** Opens the follower that reports other code's memory calls to an engine. */
 export function openFollower(calls: ForeignCalls, ended: MonitorEnded): Follower {
   const client = monitor.add(ended, calls);
   return {

@@ -1,29 +1,29 @@
-/** What the engine's thread and the monitor's say to each other. */
+/** Messages between the engine's thread and the monitor. */
 
 import type { FollowedSegment, MonitorReport } from "../protocol/monitor/messages.js";
 import type { Range } from "../protocol/ranges/ranges.js";
 
-/** Handed to the monitor when it starts. */
+/** Data given to the monitor at its start. */
 export interface MonitorData {
-  /** See linux/loading.ts. */
+  /** See linux/ffi-startup.ts. */
   readonly loading: Int32Array;
-  /** The word by which the engine's thread says how a start stands (core/monitor-messages.ts). */
+  /** Word by which the engine's thread reports how far a start has come (protocol/monitor/messages.ts). */
   readonly drain: Int32Array;
-  /** See core/announcements.ts. */
+  /** See protocol/monitor/deferred-changes.ts. */
   readonly reading: Int32Array;
-  /** Of the thread whose engines these are. */
+  /** Id of the thread that runs the engines. */
   readonly ownTid: number;
-  /** Threads whose calls on memory are ours; 0: none yet. */
+  /** Ids of our own memory threads; 0 means a free entry. */
   readonly ourTids: Int32Array;
 }
 
 export type ToMonitor =
   | { readonly kind: "watch"; readonly id: number; readonly leases: Int32Array; readonly ringFd: number }
   | { readonly kind: "unwatch"; readonly id: number }
-  /** A lease was taken while none was held. */
+  /** The first lease was taken. */
   | { readonly kind: "wake" }
   | FollowMessage
-  /** Nobody's memory is followed any more, and no lease is held. */
+  /** Nothing is followed any more, and no lease is held. */
   | { readonly kind: "end" }
   | { readonly kind: "unfollow"; readonly id: number; readonly pieces: readonly Range[] };
 
@@ -33,6 +33,6 @@ export interface FollowMessage extends FollowedSegment {
 
 export type FromMonitor =
   | { readonly kind: "ready" }
-  /** The answer to `follow` and `unfollow`: 0, or -errno. */
+  /** Answer to `follow` and `unfollow`: 0, or -errno. */
   | { readonly kind: "answer"; readonly id: number; readonly errno: number }
   | MonitorReport;

@@ -1,7 +1,7 @@
 /**
- * The monitor thread: follows what other code does to memory, and gives leases back while an engine's own thread is too busy to. It touches
- * no memory of an arena, allocates nothing for it, and takes no lock the engine holds. Nothing in it waits for long: whoever ends this
- * thread, or the process, waits for it.
+ * The monitor thread: follows other code's memory calls, and gives leases back while an engine's own thread is too busy
+ * to. It touches no arena memory and takes no lock that the engine holds. It never blocks for long, because the end of
+ * a thread or process waits for it.
  */
 
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
@@ -14,7 +14,7 @@ import { Follower } from "./userfaultfd-follower.js";
 const port = parentPort!;
 const post = (message: FromMonitor): void => port.postMessage(message);
 const leases = new LeaseTimer();
-/** Opened with the first segment. */
+/** Opened for the first segment. */
 let follower: Follower | undefined;
 
 await loadLibc();
@@ -45,7 +45,7 @@ function obey(message: ToMonitor): void {
   }
 }
 
-/** 0, or -errno. */
+/** Follows a segment; returns 0 or -errno. */
 function follow(message: FollowMessage): number {
   if (follower === undefined) {
     const opened = Follower.open({ data: workerData as MonitorData, leases: leases.clock, post, obey: obeyAll });

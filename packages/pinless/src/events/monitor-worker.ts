@@ -1,4 +1,7 @@
-/** A monitor thread as the engine's sees it, from its start to its end. It serves all engines of this JavaScript thread (about 9 MiB). */
+/**
+ * A monitor thread (about 9 MiB) from its start to its end, as the engine's thread sees it. It serves all engines of
+ * this JavaScript thread.
+ */
 
 import { Worker } from "node:worker_threads";
 import { hasEnded, willLoad } from "../linux/ffi-startup.js";
@@ -17,25 +20,25 @@ interface Asked {
 export interface MonitorWorkerParts {
   readonly reading: Int32Array;
   readonly ourTids: Int32Array;
-  /** Clients of before: they're served by this one. */
+  /** Clients of the previous thread, which this one takes over. */
   readonly clients: Iterable<MonitorClient>;
-  /** It has ended, and nobody has asked it to. */
+  /** Called if it ends without having been asked to. */
   ended(why: Error): void;
 }
 
 export class MonitorWorker {
-  /** It has loaded what it needs, or has ended. */
+  /** Resolves once it has loaded the FFI, or has ended. */
   readonly ready: Promise<void>;
   readonly clients: MonitorClients;
   readonly #worker: Worker;
   readonly #exit: Promise<void>;
   readonly #asked = new Map<number, Asked>();
   #error: Error | null = null;
-  /** Null: it runs. */
+  /** Reason of its end; null while it runs. */
   #ended: Error | null = null;
   #isToEnd = false;
 
-  /** Throws where no thread can be started. */
+  /** Starts the thread. Throws if it can't be started. */
   constructor({ reading, ourTids, clients, ended }: MonitorWorkerParts) {
     const loading = willLoad();
     const drain = new Int32Array(new SharedArrayBuffer(4));
@@ -66,8 +69,8 @@ export class MonitorWorker {
       this.#worker.once("exit", settle);
     });
     this.#worker.on("message", (message: FromMonitor) => this.#obey(message));
-    // It can die without harm: its userfaultfd is closed with it, which lets everybody go who waits; and before that all I/O is kept out,
-    // until this thread has heard of it and announced everything.
+    // Its death does no harm. It closes the userfaultfd, which lets all waiting callers go; before that, I/O is stopped
+    // until this thread has noticed and announced everything.
     this.#worker.on("error", (error) => {
       this.#error = threadError(NAME, error);
     });
@@ -88,7 +91,7 @@ export class MonitorWorker {
     if (this.#ended === null) this.#worker.postMessage(message);
   }
 
-  /** Sends what is answered by 0 or -errno; rejects where it ends before that. */
+  /** Sends a request; resolves to 0 or -errno, and rejects if the thread ends first. */
   ask(message: ToMonitor & { readonly id: number }): Promise<number> {
     if (this.#ended !== null) return Promise.reject(this.#ended);
     return new Promise((resolve, reject) => {
@@ -98,7 +101,7 @@ export class MonitorWorker {
     });
   }
 
-  /** Resolves once nothing is left of it. Nobody's memory is followed any more. */
+  /** Ends the thread once nothing is followed any more; resolves once it's gone. */
   end(): Promise<void> {
     this.#isToEnd = true;
     this.#worker.ref();
@@ -120,7 +123,7 @@ export class MonitorWorker {
     }
   }
 
-  /** Keeps the process alive only for an answer that somebody waits for, and until it has ended where it's to. */
+  /** Keeps the process alive only while an answer is awaited, or the thread is being ended. */
   #rest(): void {
     if (this.#asked.size === 0 && !this.#isToEnd) this.#worker.unref();
   }

@@ -1,4 +1,4 @@
-/** Runs programs that are told in steps, on this thread: it sleeps where they do. */
+/** Runs a coroutine on this thread, which sleeps where the coroutine waits. */
 
 import type { Steps } from "../protocol/monitor/coroutine.js";
 
@@ -8,7 +8,7 @@ export function sleep(ms: number): void {
   Atomics.wait(nobodyWrites, 0, 0, ms);
 }
 
-/** `word`: the one that steps may wait for. */
+/** `word` is the word that steps may wait for. */
 export function perform<T>(steps: Steps<T>, word: Int32Array): T {
   for (;;) {
     const next = steps.next();

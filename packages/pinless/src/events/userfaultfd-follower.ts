@@ -1,4 +1,7 @@
-/** The monitor's program (core/monitor-program.ts) on the real kernel: a userfaultfd, the threads as /proc shows them, and sleep. */
+/**
+ * Runs the monitor's program (protocol/monitor/program.ts) on the real kernel: with a userfaultfd, the threads in
+ * /proc, and sleep.
+ */
 
 import { openReadiness } from "../linux/readiness.js";
 import { threadCalls } from "../linux/thread-calls.js";
@@ -15,7 +18,7 @@ export interface FollowerParts {
   readonly data: MonitorData;
   readonly leases: LeaseClock;
   post(message: MonitorReport): void;
-  /** Does what the engine's thread has asked for meanwhile: the segments that it follows, above all. */
+  /** Handles messages that the engine's thread has sent meanwhile, above all which segments to follow. */
   obey(): void;
 }
 
@@ -43,7 +46,7 @@ export class Follower {
     });
   }
 
-  /** A follower, or -errno: no userfaultfd, or nothing to poll it by. */
+  /** Opens a follower; returns -errno if there is no userfaultfd, or no way to poll it. */
   static open(parts: FollowerParts): Follower | number {
     const userfaultfd = Userfaultfd.open(parts.data.reading.buffer as SharedArrayBuffer);
     if (typeof userfaultfd === "number") return userfaultfd;
@@ -58,12 +61,12 @@ export class Follower {
     return follower;
   }
 
-  /** Call it when nothing is followed any more: nobody waits, so nobody is let go by it. */
+  /** Closes it, once nothing is followed any more, so that no caller can be waiting. */
   close(): void {
     this.#userfaultfd.close();
   }
 
-  /** 0, or -errno. */
+  /** Follows a segment; returns 0 or -errno. */
   follow(segment: FollowMessage): number {
     this.#program.follow(segment);
     const errno = this.#userfaultfd.register(segment.range);
@@ -71,7 +74,7 @@ export class Follower {
     return errno;
   }
 
-  /** `pieces`: what is left of the segment. */
+  /** Stops following a segment, of which `pieces` are left. */
   unfollow(id: number, pieces: readonly Range[]): number {
     if (!this.#program.unfollow(id)) return 0;
     let errno = 0;
@@ -86,7 +89,7 @@ export class Follower {
     this.#lookSoon();
   }
 
-  /** Looks again and again while anything settles. */
+  /** Looks again at growing intervals while any change is pending. */
   #lookSoon(): void {
     if (this.#looking) return;
     const ms = this.#program.nextLookMs();
@@ -101,7 +104,7 @@ export class Follower {
       setTimeout(again, ms);
       return;
     }
-    // Too short for a timer.
+    // Delays below a millisecond are too short for a timer.
     if (ms > 0) sleep(ms);
     setImmediate(again);
   }
