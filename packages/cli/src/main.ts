@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `pinless`: what pins cost on this machine, what it allows, and what running engines do. */
+/** `pinless`: the commands bench, doctor, top and release. */
 
 import { readFileSync } from "node:fs";
 import { runProgram } from "./command/run-program.js";

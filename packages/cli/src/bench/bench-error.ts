@@ -1,9 +1,9 @@
-/** A failure that says in one line what is wrong and what to change; no stack is of use. */
+/** A failure explained by its message, which says what is wrong and what to change; its stack isn't shown. */
 export class BenchError extends Error {
   override readonly name: string = "BenchError";
 }
 
-/** A file that can't be compared. */
+/** A report that can't be compared. */
 export class ReportError extends BenchError {
   override readonly name = "ReportError";
   readonly code: "ERR_BENCH_UNREADABLE" | "ERR_BENCH_NOT_A_REPORT" | "ERR_BENCH_FORMAT";
@@ -14,12 +14,12 @@ export class ReportError extends BenchError {
   }
 }
 
-/** What this machine hasn't got: a reason to leave something out, and not a failure. */
+/** Something this machine doesn't have: a part is skipped, and the run hasn't failed. */
 export class Unavailable extends Error {
   override readonly name = "Unavailable";
 }
 
-/** Whether something isn't there, rather than broken. */
+/** True if something is absent, rather than broken. */
 export function isUnavailable(error: unknown): boolean {
   return error instanceof Unavailable || (error as { code?: unknown } | null)?.code === "ERR_PINLESS_UNSUPPORTED";
 }

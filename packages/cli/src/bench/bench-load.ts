@@ -1,4 +1,4 @@
-/** The load: random reads, always `IN_FLIGHT` of them on their way. */
+/** The load: random reads, `IN_FLIGHT` of them at a time. */
 
 import type { FileHandle } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,13 +11,16 @@ export interface Slice {
   readonly cpuUs: number;
 }
 
-/** Keeps reads on their way until it's stopped. */
+/** Reads that go on until they're stopped. */
 export interface Reading {
-  /** No new ones; resolves once the last has ended, rejects if one failed. */
+  /** Starts no more reads; resolves once the last has ended, and rejects if one failed. */
   stop(): Promise<void>;
 }
 
-/** By the engine's hot path: one callback a slot, made once. What finds no room (the scheme direct has few threads) waits for it. */
+/**
+ * Reads by the engine's hot path, with one callback a slot, created once. A read that finds no room waits for it (the
+ * direct scheme has few threads).
+ */
 export function readByEngine(engine: Engine, file: File, buffers: readonly Uint8Array[], meter: Meter): Reading {
   let active = 0;
   let stopped = false;
@@ -41,7 +44,7 @@ export function readByEngine(engine: Engine, file: File, buffers: readonly Uint8
   const begin = (slot: number): void => {
     active++;
     meter.next(slot);
-    // Who waits already comes first.
+    // Slots that wait already come first.
     if (waiting.length === 0 && submit(slot)) return;
     if (waiting.push(slot) === 1) wait();
   };
@@ -71,7 +74,7 @@ export function readByEngine(engine: Engine, file: File, buffers: readonly Uint8
   };
 }
 
-/** By FileHandle.read, as programs do it today. */
+/** Reads by FileHandle.read, as programs do today. */
 export function readByNode(handle: FileHandle, buffers: readonly Uint8Array[], meter: Meter): Reading {
   let stopped = false;
   const readOn = async (buffer: Uint8Array, slot: number): Promise<void> => {

@@ -1,4 +1,4 @@
-/** A configuration's row while it's growing. */
+/** Collects the figures of one configuration during a run. */
 
 import type { Configuration } from "./configurations.js";
 import {
@@ -118,7 +118,7 @@ export class RowInProgress {
     return { ...summary, throughputKept: round(kept, 3), operations, waits };
   }
 
-  /** Every slice says what ran; where they differ (a registration was refused once), what is said is put together. */
+  /** Combines what the slices report to have run; they differ if, for instance, a registration was refused once. */
   #ran(): Maybe<Ran> {
     const all = Object.values(this.#slices).flat();
     const last = all.at(-1);
@@ -138,12 +138,12 @@ function sum<T>(all: readonly T[], of: (one: T) => number): number {
   return all.reduce((total, one) => total + of(one), 0);
 }
 
-/** The median over the rounds: what disturbs the machine for a while disturbs both halves of a round's ratio. */
+/** Median of the ratios of the rounds, because a disturbance of the machine affects both halves of a round alike. */
 function ratioByRounds(a: LoadSummary, b: LoadSummary): number {
   return median(ratios(a, b));
 }
 
-/** a to b in each round, in ascending order. */
+/** Ratio of a to b in each round, in ascending order. */
 export function ratios(a: LoadSummary, b: LoadSummary): readonly number[] {
   const rounds = Math.min(a.roundsRequestsPerSecond.length, b.roundsRequestsPerSecond.length);
   return Array.from({ length: rounds }, (_, i) => a.roundsRequestsPerSecond[i]! / b.roundsRequestsPerSecond[i]!).sort(

@@ -1,13 +1,13 @@
-/** What runs side by side. */
+/** The configurations that are compared. */
 
 import type { ArenaOptions, PinMode, SchemeName } from "pinless";
 
-/** One row: a way to read a file, in a process of its own. */
+/** One row: a way to read a file, run in a process of its own. */
 export interface Configuration {
   readonly name: string;
-  /** As a table has room for it. */
+  /** Name that fits into a table. */
   readonly label: string;
-  /** What about it isn't obvious. */
+  /** Remark for what isn't obvious. */
   readonly note: string;
   readonly reads: EngineReads | NodeReads;
 }
@@ -18,17 +18,20 @@ export interface EngineReads {
   readonly by: "engine";
   readonly scheme: SchemeName;
   readonly pin: PinMode;
-  /** What the arena is made of, as far as the machine has it. */
+  /** Kind of pages for the arena, as far as the machine has them. */
   readonly pages: Pages;
 }
 
 export interface NodeReads {
   readonly by: "node:fs";
-  /** O_DIRECT, or through the page cache. */
+  /** True for O_DIRECT, false for the page cache. */
   readonly direct: boolean;
 }
 
-/** Huge pages that aren't inherited are the engine's own way; small ones that are, what a program gets that just maps memory. */
+/**
+ * Arena options of the pages: huge ones that aren't inherited are the engine's default; small, inherited ones are what
+ * a program gets by plain mmap.
+ */
 export function arenaOptions({ pages }: EngineReads): Omit<ArenaOptions, "bytes"> {
   return pages === "huge" ? {} : { hugePages: false, inherit: true };
 }
@@ -45,7 +48,7 @@ function uring(pin: PinMode, pages: Pages, note: string): Configuration {
 
 export const LEASE = uring("lease", "huge", "registered while I/O needs it");
 export const LEASE_SMALL = uring("lease", "small", "the same");
-/** The same arena as the lease's: only the pin is another, so this is the one that speed is compared with. */
+/** The baseline for speed: like the lease configuration except for the pin mode. */
 export const LIFETIME = uring("lifetime", "huge", "registered for ever");
 export const LIFETIME_SMALL = uring("lifetime", "small", "registered for ever, as programs do");
 export const PER_IO = uring("per-io", "huge", "never registered: pages looked up for each request");
@@ -84,5 +87,5 @@ export const CONFIGURATIONS: readonly Configuration[] = [
   },
 ];
 
-/** Why a matrix of schemes and pin modes has holes. */
+/** Explains the gaps in the matrix of schemes and pin modes. */
 export const NO_OTHER_PINS = "aio and direct register nothing: per-io is the only pin mode that they have";

@@ -1,7 +1,8 @@
 /**
- * Asks the kernel for as many huge pages as it can still give, and gives them back. A process of its own, in a process group of its own,
- * so that the host has them back also when the bench is killed: its end of the channel closes, and that is the order. It also is the
- * machine-wide lock: two benches that take the host's free memory at a time would measure each other.
+ * Requests as many huge pages as the kernel can still give, and gives them back. It's a process in a process group of
+ * its own, so that the host gets them back even if the bench is killed: its IPC channel closes then, which is the order
+ * to leave. It's also a machine-wide lock, because two benches that take the host's free memory would measure each
+ * other.
  */
 
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -9,13 +10,16 @@ import { createServer } from "node:net";
 import type { HugePagesOrder, HugePagesReply, Raised } from "./harms/host-huge-pages.js";
 import { meminfoBytes, vmstat, went } from "./vmstat.js";
 
-/** An abstract socket: the kernel removes it with its owner, however that ends. */
+/** Name of an abstract socket, which the kernel removes with its owner, however that ends. */
 const LOCK = "\0pinless-bench-huge-pages";
 const POOL = "hugepages/hugepages-2048kB/nr_hugepages";
 const ALL = `/sys/kernel/mm/${POOL}`;
 const NODES = "/sys/devices/system/node";
 const HUGE_PAGE_BYTES = 2 << 20;
-/** A kernel for which compaction was of no use leaves it out for up to 64 times (mm/compaction.c): after more it's sure. */
+/**
+ * Failures in a row after which no more are expected: after a failed compaction the kernel skips up to 64 attempts
+ * (mm/compaction.c).
+ */
 const MISSES = 100;
 const COMPACT = "/proc/sys/vm/compact_memory";
 
@@ -26,14 +30,14 @@ function pool(): number {
   return Number(readFileSync(ALL, "utf8"));
 }
 
-/** The pool of each node, which a total wouldn't restore. */
+/** Pool size of each node, because a total wouldn't restore them. */
 function pools(): ReadonlyMap<string, string> {
   const nodes = readdirSync(NODES).filter((name) => /^node\d+$/.test(name));
   return new Map(nodes.map((node) => [`${NODES}/${node}/${POOL}`, readFileSync(`${NODES}/${node}/${POOL}`, "utf8")]));
 }
 
 async function raise({ leaveBytes, mostPages, stepPages, limitMs }: HugePagesOrder): Promise<Raised> {
-  // The same beginning for each: what moves without being asked twice has moved.
+  // Compaction first, so that every measurement begins with the same: all pages that can move easily have moved.
   writeFileSync(COMPACT, "1");
   const before = pools();
   const had = pool();
@@ -100,5 +104,5 @@ lock.on("error", (error: NodeJS.ErrnoException) =>
   }),
 );
 lock.listen(LOCK, () => reply({ ready: true }));
-// The bench may have gone while this module was being loaded.
+// The bench may have ended while this module was loading.
 if (!process.connected) void leave();

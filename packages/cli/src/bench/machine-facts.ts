@@ -1,4 +1,4 @@
-/** The machine, as a report says it. */
+/** Facts about the machine for the report. */
 
 import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
@@ -28,27 +28,27 @@ export async function describeMachine(scratch: Scratch): Promise<Machine> {
   };
 }
 
-/** What can be taken without pushing anybody else's memory out; inside a container, what its limit leaves. */
+/** Memory that can be used without displacing others'; in a container, what its limit leaves. */
 export function availableMemoryBytes(): number {
   const available = meminfoBytes("MemAvailable");
-  // @types/node doesn't know it yet; Node 20.13 does.
+  // Node has it from 20.13 on; @types/node doesn't declare it yet.
   const { availableMemory } = process as { availableMemory?: () => number };
   return Math.min(available, availableMemory?.call(process) ?? available);
 }
 
-/** The NUMA nodes that have memory, and that this process may use: not always 0, 1, 2 … */
+/** NUMA nodes with memory that this process may use, not always 0, 1, 2 … */
 export function usableNodes(): readonly number[] {
   const allowed = /^Mems_allowed_list:\s*(\S+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
   try {
     const there = new Set(listOf(readFileSync("/sys/devices/system/node/has_memory", "utf8").trim()));
     return listOf(allowed).filter((node) => there.has(node));
   } catch {
-    // A kernel without NUMA.
+    // The kernel has no NUMA.
     return [0];
   }
 }
 
-/** "0", "0-1", "0,2-3". */
+/** Parses a list of the kernel's such as "0", "0-1" or "0,2-3". */
 function listOf(text: string): readonly number[] {
   return text.split(",").flatMap((part) => {
     const [first = 0, last = first] = part.split("-").map(Number);

@@ -1,4 +1,4 @@
-/** Counts the requests of a load, picks where they read, and times and checks a sample of them. */
+/** Counts the requests of a load, chooses their positions, and times and verifies a sample of them. */
 
 import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
 import { isNumbered } from "./numbered.js";
@@ -6,7 +6,10 @@ import type { LatencyFigures } from "./report-schema.js";
 import type { Target } from "./worker-protocol.js";
 
 export const IN_FLIGHT = 32;
-/** Timing and checking every small request would cost as much as the request. A prime, so that no pattern falls in step with it. */
+/**
+ * Interval of the sample, since measuring every small request would cost as much as the request. It's a prime, to avoid
+ * patterns.
+ */
 const SAMPLE_EVERY = 7;
 
 export class Meter {
@@ -19,7 +22,7 @@ export class Meter {
   readonly #latency: RecordableHistogram;
   readonly #words: Uint32Array[];
   readonly #positions = new Float64Array(IN_FLIGHT);
-  /** 0: that request isn't in the sample. */
+  /** Start times; 0 for a request outside of the sample. */
   readonly #startedMs = new Float64Array(IN_FLIGHT);
   #untilSample = SAMPLE_EVERY;
   #random = 0x9e3779b9;
@@ -32,7 +35,7 @@ export class Meter {
     this.#words = buffers.map((b) => new Uint32Array(b.buffer, b.byteOffset, b.byteLength / 4));
   }
 
-  /** A request begins: where it reads. */
+  /** Begins a request; returns its position. */
   next(slot: number): number {
     let x = this.#random;
     x ^= x << 13;
@@ -48,12 +51,12 @@ export class Meter {
     return position;
   }
 
-  /** Where a slot's request reads. */
+  /** Position of a slot's request. */
   positionOf(slot: number): number {
     return this.#positions[slot]!;
   }
 
-  /** A request has ended. */
+  /** Ends a request. */
   ended(slot: number): void {
     this.completed++;
     const startedMs = this.#startedMs[slot]!;
@@ -64,7 +67,7 @@ export class Meter {
     if (!isNumbered(this.#words[slot]!, this.#positions[slot]!)) this.readsLost++;
   }
 
-  /** What came until now was warming up. */
+  /** Discards the figures so far, which were warm-up. */
   reset(): void {
     this.completed = 0;
     this.readsChecked = 0;

@@ -1,10 +1,10 @@
-/** The content of a scratch file: every block of 4 KiB repeats its own number, so that data that didn't arrive can be told. */
+/** Contents of a scratch file: every 4 KiB block repeats its own number, so that missing data is detected. */
 
 export const BLOCK_BYTES = 4096;
-/** The other half of each 8-byte word: "PINL". Old content of memory is unlikely to look like it. */
+/** Second half of each 8-byte word, "PINL", which old contents of memory are unlikely to have. */
 const MARK = 0x4c4e4950;
 
-/** Fills memory with the blocks of a file from a position on. */
+/** Fills memory with the file's blocks from a position on. */
 export function writeNumbered(memory: Uint8Array, position: number): void {
   const words = new Uint32Array(memory.buffer, memory.byteOffset, memory.byteLength / 4);
   const wordsPerBlock = BLOCK_BYTES / 4;
@@ -15,7 +15,7 @@ export function writeNumbered(memory: Uint8Array, position: number): void {
   }
 }
 
-/** Whether the first and the last word are those of the file at a position: enough for a request, and cheap. */
+/** True if the first and last word are the file's at this position: a cheap check that suffices for a request. */
 export function isNumbered(words: Uint32Array, position: number): boolean {
   const last = words.length - 2;
   return (

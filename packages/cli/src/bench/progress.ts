@@ -1,12 +1,11 @@
-/** How much of a run is done. */
+/** Progress of a run. */
 
 import { LOADS, type RowInProgress } from "./collect.js";
 import { HOST_WAYS } from "./harms/host-huge-pages.js";
 import type { Sizes } from "./sizes.js";
 
 /**
- * A run that has a time to fill is done when that is over. One that does everything once takes as long as the machine needs for it, and is
- * known by its steps.
+ * Progress of a run: of its time, or, for a run that does everything once and takes as long as it takes, of its steps.
  */
 export class Progress {
   readonly #sizes: Sizes;
@@ -20,20 +19,20 @@ export class Progress {
     this.#steps = HOST_WAYS + rows.reduce((sum, row) => sum + stepsOf(row, nodes), 0);
   }
 
-  /** The part of 1 that is done when another step begins. */
+  /** Fraction that is done when the next step begins. */
   step(elapsedMs: number): number {
     const part = this.#sizes.isOnce ? this.#begun++ / this.#steps : elapsedMs / 1000 / this.#seconds;
     return Math.min(0.99, part);
   }
 }
 
-/** Of one round of everything. */
+/** Steps in one round of everything. */
 function stepsOf(row: RowInProgress, nodes: number): number {
   const { reads } = row.configuration;
   const loads = LOADS.filter((load) => row.wants(load)).length;
   if (reads.by === "node:fs") return loads + (reads.direct ? 0 : 1);
   const revalidation = reads.scheme === "io_uring" ? 1 : 0;
   const migration = nodes < 2 ? 0 : 1;
-  // Lost reads, pins at rest, and starting a child.
+  // The three are lost reads, pins at rest, and starting a child.
   return loads + 3 + revalidation + migration;
 }

@@ -1,6 +1,6 @@
-/** What is measured: the shape of the JSON, and of what the processes of a run tell each other. Units are in the names. */
+/** Types of the report's JSON, and of the messages between the processes of a run. Units are in the names. */
 
-/** Why a figure isn't there. */
+/** Reason why a figure is missing. */
 export interface Skipped {
   readonly skipped: string;
 }
@@ -11,7 +11,7 @@ export function isSkipped(value: unknown): value is Skipped {
   return typeof value === "object" && value !== null && "skipped" in value;
 }
 
-/** Of every sampled request in all rounds. */
+/** Latencies of the sampled requests in all rounds. */
 export interface LatencyFigures {
   readonly samples: number;
   readonly p50Us: number;
@@ -24,13 +24,13 @@ export interface LoadFigures {
   readonly requests: number;
   readonly elapsedMs: number;
   readonly cpuUs: number;
-  /** Sampled requests whose data was looked at, and those of them whose data hadn't arrived. */
+  /** Sampled requests that were verified, and those of them whose data was missing. */
   readonly readsChecked: number;
   readonly readsLost: number;
-  /** So far, over all slices of this kind. */
+  /** Over all slices of this kind so far. */
   readonly latency: LatencyFigures;
   readonly storm: StormFigures | null;
-  /** So far, over all storms. */
+  /** Over all storms so far. */
   readonly waits: WaitFigures | null;
   readonly ran: Ran;
 }
@@ -60,27 +60,27 @@ export interface OperationFigures {
   readonly waitMaxMs: number;
 }
 
-/** How long memory operations of all kinds waited for I/O. */
+/** Waits of memory operations of all kinds for I/O. */
 export interface WaitFigures {
   readonly count: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly maxMs: number;
-  /** In ascending order; each has what is in none before it. The last one's bound is null: there is none. */
+  /** Buckets in ascending order, each without what is in those before it. The last one has no bound: null. */
   readonly buckets: readonly { readonly belowMs: number | null; readonly count: number }[];
 }
 
-/** So far, over all slices. */
+/** Operations over all slices so far, by kind. */
 export type StormFigures = Readonly<Record<StormOperation, Maybe<OperationFigures>>>;
 
 export interface StormSummary extends LoadSummary {
-  /** Of the throughput without a storm. */
+  /** Throughput as a fraction of that without a storm. */
   readonly throughputKept: number;
   readonly operations: StormFigures;
   readonly waits: WaitFigures;
 }
 
-/** Blocks of 4 KiB read into memory, and how many of them weren't there afterwards. */
+/** Blocks of 4 KiB read into memory, and those of them that weren't there afterwards. */
 export interface LossFigures {
   readonly blocksRead: number;
   readonly blocksLost: number;
@@ -94,10 +94,10 @@ export interface LossesFigures {
 
 export interface RestFigures {
   readonly pinnedBytesUnderLoad: number;
-  /** `afterMs` after the last request. */
+  /** Pinned bytes `afterMs` after the last request. */
   readonly pinnedBytesAtRest: number;
   readonly afterMs: number;
-  /** The longest that one registration lasted; null: for ever. */
+  /** Longest life of a registration; null means for ever. */
   readonly residencyMaxMs: number | null;
 }
 
@@ -109,24 +109,24 @@ export interface SpawnFigures {
   readonly degraded: readonly string[];
 }
 
-/** What it costs to look pages up again after an invalidation: where the I/O is, less the same elsewhere. */
+/** Cost of re-validation: figures with invalidations of the memory in use, less those with invalidations elsewhere. */
 export interface RevalidationFigures {
-  /** Where the I/O is, one at a time. */
+  /** Invalidations of the memory in use, one at a time. */
   readonly invalidations: number;
-  /** On account of those. */
+  /** Leases taken because of them. */
   readonly leasesTaken: number;
-  /** By which the reads after one take longer: the difference of the medians; 0 where it's within their noise. */
+  /** Added time of the reads after one: the difference of the medians, or 0 within their noise. */
   readonly usPerInvalidation: number;
-  /** The same for each lease taken; null: none was. */
+  /** The same for each lease taken; null if none was. */
   readonly usPerLease: number | null;
-  /** By so many fewer reads come to their end for one, with `IN_FLIGHT` on their way all the time; 0 where it's within the noise. */
+  /** Reads not done because of one, with `IN_FLIGHT` in flight all the time; 0 within the noise. */
   readonly requestsFewerPerInvalidation: number;
-  /** /proc/vmstat pgmigrate_success meanwhile, and while the invalidations were elsewhere: of the whole host, whoever it was. */
+  /** /proc/vmstat pgmigrate_success of the whole host, during these invalidations and during those elsewhere. */
   readonly hostPagesMigrated: number;
   readonly hostPagesMigratedElsewhere: number;
 }
 
-/** Pages that were to go to another NUMA node while reads were on their way. */
+/** Pages to be migrated to another NUMA node while reads are in flight. */
 export interface MigrationFigures extends OperationFigures {
   readonly nodes: readonly number[];
 }
@@ -140,44 +140,44 @@ export interface HostHugeRow {
 }
 
 export interface HostHugeFigures {
-  /** What really ran; null: no engine. */
+  /** Pin mode that really ran; null without an engine. */
   readonly pin: string | null;
   readonly bufferBytes: number;
   readonly pinnedBytes: number;
-  /** Areas of 2 MiB that the buffers lay in, and in how many after the attempt: the kernel moves what it can. */
+  /** Areas of 2 MiB that contained buffers before and after the attempt: the kernel moves what it can. */
   readonly blocksBefore: number;
   readonly blocksAfter: number;
   readonly hugePagesAsked: number;
   readonly hugePagesGot: number;
   readonly missingBytes: number;
   readonly elapsedMs: number;
-  /** One request for `stepPages` at a time: how long those took. */
+  /** Durations of requests for `stepPages` huge pages each. */
   readonly stepPages: number;
   readonly stepP50Ms: number;
   readonly stepMaxMs: number;
-  /** /proc/vmstat meanwhile, of the whole host. */
+  /** Counters in /proc/vmstat of the whole host during that time. */
   readonly compactStalls: number;
   readonly compactFails: number;
   readonly hostPagesMigrated: number;
 }
 
 export interface HostHuge {
-  /** The piece of memory that the buffers lie scattered over. */
+  /** Piece of memory over which the buffers are scattered. */
   readonly regionBytes: number;
   readonly rows: readonly HostHugeRow[];
 }
 
-/** What really ran, whatever was asked for. */
+/** The configuration that really ran, whatever was requested. */
 export interface Ran {
   readonly scheme: string;
   readonly pin: string;
-  /** Around the page cache. */
+  /** True for O_DIRECT. */
   readonly direct: boolean;
   readonly kernel: string;
   readonly filesystem: string;
-  /** Share of the requests that went by a registration. */
+  /** Fraction of the requests that used a registration. */
   readonly registeredShare: number;
-  /** Share of the arena that was in huge pages when it was made; null: there's no arena. */
+  /** Fraction of the arena that was in huge pages when it was made; null without an arena. */
   readonly hugeShare: number | null;
   readonly degraded: readonly string[];
 }
@@ -186,7 +186,7 @@ export interface Row {
   readonly name: string;
   readonly label: string;
   readonly note: string;
-  /** What was asked for; null: node:fs. */
+  /** Requested scheme; null for node:fs. */
   readonly scheme: string | null;
   readonly pin: string | null;
   readonly pages: string | null;
@@ -211,17 +211,17 @@ export interface Machine {
   readonly memoryBytes: number;
   readonly memoryAvailableBytes: number;
   readonly user: number;
-  /** What this user may pin; null: as much as there is. */
+  /** Bytes that this user may pin; null if unlimited. */
   readonly memlockBytes: number | null;
   readonly ioUringDisabled: number | null;
   readonly hugePages: string | null;
   readonly numaNodes: number;
   readonly swap: "active" | "temporary" | "none";
-  /** Why there is no swap. */
+  /** Reason why there is no swap. */
   readonly swapReason: string | null;
 }
 
-/** Of the report's shape: another number, another meaning. */
+/** Version of the report's format. */
 export const FORMAT = 2;
 
 export interface Report {

@@ -1,4 +1,7 @@
-/** The comparison: every configuration in a process of its own, their slices in turn, so that what changes on the machine changes for all. */
+/**
+ * Runs the comparison: each configuration in a process of its own. Slices alternate between them, so that changes of
+ * the machine affect all alike.
+ */
 
 import { probe } from "pinless";
 import { isUnavailable } from "./bench-error.js";
@@ -17,29 +20,32 @@ import type { Answer, LoadTask, Target, Task } from "./worker-protocol.js";
 
 const MIB = 1 << 20;
 const STORM_EVERY_MS = 10;
-/** Twice what a lease is kept without I/O. */
+/** Twice as long as a lease lives without I/O. */
 const REST_AFTER_MS = 100;
 const REQUEST_BYTES: Record<LoadName, number> = { read4KiB: 4096, read128KiB: 128 << 10, storm4KiB: 4096 };
 export interface Options {
-  /** A file to read instead of a scratch file. */
+  /** File to read instead of a scratch file. */
   readonly file: string | null;
-  /** How long it should take; `MIN_SECONDS` to `MAX_SECONDS`. */
+  /** Duration, `MIN_SECONDS` to `MAX_SECONDS`. */
   readonly seconds: number;
-  /** As short as can be: everything once, with little memory. */
+  /** As short as possible: everything once, with little memory. */
   readonly quick: boolean;
   readonly version: string;
   readonly signal: AbortSignal;
-  /** `part` of 1 is done. */
+  /** Reports that `part`, from 0 to 1, is done. */
   progress(part: number, doing: string): void;
 }
 
 export interface Outcome {
   readonly report: Report;
-  /** What should have run and didn't. */
+  /** Parts that should have run and failed. */
   readonly failures: readonly string[];
 }
 
-/** Runs all of it. Throws `BenchError` where it can't begin, the signal's reason when it's aborted; leaves nothing behind either way. */
+/**
+ * Runs all of it. Throws `BenchError` if it can't begin, and the signal's reason if it's aborted; cleans up in any
+ * case.
+ */
 export async function runBench(options: Options): Promise<Outcome> {
   const { signal } = options;
   const sizes = options.quick ? QUICK : FULL;
@@ -86,7 +92,7 @@ class Run {
   readonly rows = CONFIGURATIONS.map((configuration) => new RowInProgress(configuration, REQUEST_BYTES));
   hostHugePages: Maybe<HostHuge> = NO_TIME;
   rounds = 0;
-  /** What went wrong, and where. */
+  /** Messages of failures, with the rows they occurred in. */
   readonly #failures = new Map<string, string[]>();
   readonly #workers = new Map<RowInProgress, Worker>();
   readonly #extra = new Set<Worker>();
@@ -105,7 +111,7 @@ class Run {
     this.#began = began;
     this.#progress = new Progress(sizes, options.seconds, this.rows, usableNodes().length);
     for (const row of this.rows) this.#workers.set(row, new Worker(row.configuration, target));
-    // An abort ends whatever a worker is at: the next step sees the signal.
+    // Closing on abort ends whatever a worker is doing; the next step then sees the signal.
     options.signal.addEventListener("abort", () => void this.close(), { once: true });
   }
 
@@ -113,12 +119,12 @@ class Run {
     await Promise.all([...this.#workers.values(), ...this.#extra].map((worker) => worker.close()));
   }
 
-  /** One line a reason. */
+  /** The failures, a line each. */
   failures(): readonly string[] {
     return [...this.#failures].map(([reason, where]) => `${where.join("; ")}: ${reason}`);
   }
 
-  /** What is done once comes first: the rounds take the time that is left. */
+  /** Runs first what is done once, then rounds for the remaining time. */
   async all(): Promise<void> {
     for (const row of this.rows) await this.#losses(row);
     for (const row of this.rows) await this.#rest(row);
@@ -132,13 +138,13 @@ class Run {
       const fits = began - this.#began + nextMs < this.#options.seconds * 1000;
       if (this.rounds >= this.#sizes.minRounds && !fits) break;
       await this.#round();
-      // The first one warms everything up, which is half of it.
+      // The first round takes about twice as long, because it warms up.
       nextMs = (performance.now() - began) * (this.rounds === 0 ? 0.5 : 1);
       this.rounds++;
     }
   }
 
-  /** Reports progress, and stops when it should. False: no time is left for one more step. */
+  /** Reports progress; throws if the run was aborted, and returns false if no time is left for another step. */
   #step(doing: string): boolean {
     this.#options.signal.throwIfAborted();
     const elapsedMs = performance.now() - this.#began;
@@ -150,12 +156,12 @@ class Run {
     return this.#sizes.lastSecond * 1000 - (performance.now() - this.#began);
   }
 
-  /** Of what is done once, what still has its time: the loads have to have theirs. */
+  /** True while there is time for what is done once: the rest is reserved for loads. */
   #hasShareLeft(): boolean {
     return performance.now() - this.#began < this.#sizes.onceShare * this.#options.seconds * 1000;
   }
 
-  /** One task of a row's own process, or why there's no result. */
+  /** Runs a task in a row's process; returns its result, or the reason why there is none. */
   async #task<T extends Task>(row: RowInProgress, what: string, task: T): Promise<Maybe<Answer<T>>> {
     if (!this.#step(what)) return NO_TIME;
     try {
@@ -165,7 +171,7 @@ class Run {
     }
   }
 
-  /** What wasn't done, for the row that it concerns: not there, or failed. An abort goes on up. */
+  /** Records why a part of a row wasn't done: it's not available, or it failed. An abort is rethrown. */
   #notDone({ configuration }: RowInProgress, what: string, error: unknown): { skipped: string } {
     if (!isUnavailable(error)) return this.#failed(`${configuration.name}, ${what}`, error);
     this.#options.signal.throwIfAborted();
@@ -189,7 +195,7 @@ class Run {
   async #rest(row: RowInProgress): Promise<void> {
     const { reads } = row.configuration;
     if (reads.by === "node:fs") return;
-    // Only a lease's time has a bound that is worth waiting for.
+    // Only with leases is it worth waiting for the limit of their residency.
     const ms = reads.pin === "lease" ? this.#sizes.restMs : Math.min(200, this.#sizes.restMs);
     row.rest = await this.#task(row, "pins at rest", { kind: "rest", ms, afterMs: REST_AFTER_MS });
   }
@@ -209,7 +215,7 @@ class Run {
       row.migration = await this.#task(row, "migration", { kind: "migration", ms: this.#sizes.migrationMs, nodes });
   }
 
-  /** In a process that has nothing else: what was freed there would still be counted. */
+  /** Times child processes, in a new process: memory that was freed in the row's own would still count. */
   async #spawn(row: RowInProgress): Promise<void> {
     const { reads } = row.configuration;
     if (reads.by === "node:fs" && reads.direct) return;
@@ -245,7 +251,7 @@ class Run {
     });
   }
 
-  /** Each load for each configuration; who comes first changes from round to round. */
+  /** Runs each load for each configuration, in an order that rotates from round to round. */
   async #round(): Promise<void> {
     const first = this.rounds % this.rows.length;
     const inTurn = [...this.rows.slice(first), ...this.rows.slice(0, first)];
@@ -258,7 +264,7 @@ class Run {
     if (!this.#step(load === "storm4KiB" ? "reads under a storm" : "reads")) return;
     const { warmMs, firstWarmMs, sliceMs } = this.#sizes;
     const storm = load === "storm4KiB" ? { everyMs: STORM_EVERY_MS, noSwap: this.#noSwap } : null;
-    // A storm needs the time for several operations of each kind.
+    // A storm needs time for several operations of each kind.
     const ms = storm === null ? sliceMs : 2 * sliceMs;
     const task: LoadTask = { kind: "load", requestBytes: REQUEST_BYTES[load], warmMs, firstWarmMs, ms, storm };
     try {

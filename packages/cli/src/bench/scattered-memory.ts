@@ -1,14 +1,14 @@
 /**
- * Where the kernel takes this process's memory from. For the bench only, which has to lay memory out badly on purpose: an engine has no use
- * for any of it.
+ * Controls where the kernel allocates this process's memory. Only the bench uses it, to lay memory out badly on
+ * purpose.
  */
 
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { addressOf, loadLibc, PRCTL, prctl, setAffinity } from "pinless/internal";
 
 /**
- * While it's on, nothing that this process touches becomes a huge page, also where transparent_hugepage/enabled is "always". What is there
- * already stays as it is. False: the kernel refused.
+ * Switches transparent huge pages off for this process, even if transparent_hugepage/enabled is "always". Existing ones
+ * stay. False if the kernel refused.
  */
 export async function smallPagesOnly(on: boolean): Promise<boolean> {
   await loadLibc();
@@ -16,8 +16,8 @@ export async function smallPagesOnly(on: boolean): Promise<boolean> {
 }
 
 /**
- * This thread, and those that it starts from now on, stay on one processor. Every processor keeps what was freed on it for itself (up to an
- * eighth of a zone), so pages that are freed on one aren't the next ones on another. False: the kernel refused.
+ * Pins this thread, and threads that it starts later, to one processor. Each processor keeps freed pages for itself (up
+ * to an eighth of a zone), so that another one wouldn't allocate them next. False if the kernel refused.
  */
 export async function stayOnOneProcessor(): Promise<boolean> {
   await loadLibc();
@@ -29,7 +29,10 @@ const PAGE_BYTES = 4096;
 const PAGEMAP_ENTRY_BYTES = 8;
 const BLOCK_PAGES = (2 << 20) / PAGE_BYTES;
 
-/** In how many areas of 2 MiB of the machine's memory the pages of a view lie. 0 without root: only it sees where pages are. */
+/**
+ * Number of 2 MiB areas of physical memory that contain pages of a view; 0 without root, who alone sees page frame
+ * numbers.
+ */
 export function blocksOf(view: Uint8Array): number {
   const firstPage = Math.floor((addressOf(view.buffer) + view.byteOffset) / PAGE_BYTES);
   const bytes = new Uint8Array(Math.ceil(view.byteLength / PAGE_BYTES) * PAGEMAP_ENTRY_BYTES);
@@ -44,7 +47,7 @@ export function blocksOf(view: Uint8Array): number {
   const words = new Uint32Array(bytes.buffer);
   const blocks = new Set<number>();
   for (let i = 0; i < words.length; i += 2) {
-    // Bits 0 to 54 are the frame's number, bit 63 says that there is one.
+    // Bits 0 to 54 are the page frame number; bit 63 says that the page is present.
     const frame = (words[i + 1]! & 0x7fffff) * 2 ** 32 + words[i]!;
     if (words[i + 1]! >>> 31 === 1 && frame !== 0) blocks.add(Math.floor(frame / BLOCK_PAGES));
   }

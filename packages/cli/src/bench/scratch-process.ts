@@ -1,6 +1,6 @@
 /**
- * Owns what must not be left behind: the scratch file and the swap file. A process of its own, in a process group of its own, so that both
- * go also when the bench is killed: its end of the channel closes, and that is the order to clean up.
+ * Owns what must not be left behind: the scratch file and the swap file. It's a process in a process group of its own,
+ * so that both are removed even if the bench is killed: its IPC channel closes then, which is the order to clean up.
  */
 
 import { execFile } from "node:child_process";
@@ -45,14 +45,14 @@ async function writeFile(
   }
 }
 
-/** Why there is no swap now, or null. */
+/** Makes and enables the swap file; resolves to null, or to the reason why there is no swap. */
 async function makeSwap(path: string, bytes: number): Promise<string | null> {
   try {
-    // Written in full: swapon refuses a file with holes.
+    // It's written in full, because swapon refuses a file with holes.
     await writeFile(path, bytes, () => {});
     if (leaving) return "cancelled";
     await run("mkswap", [path]);
-    // Noted before it's done: undoing what wasn't done is harmless.
+    // It's noted before it's done, because undoing something that wasn't done does no harm.
     swapOn = path;
     await run("swapon", [path]);
     return null;
@@ -67,7 +67,7 @@ async function undo(): Promise<void> {
   if (leaving) return;
   leaving = true;
   await making.catch(() => {});
-  // "Not in use" is as good as done; without memory to take it back the file has to stay.
+  // "Not in use" is fine too. If there's no memory for the swapped pages, the file has to stay.
   if (swapOn !== null) await run("swapoff", [swapOn]).catch(() => {});
   if (swapOn !== null && readFileSync("/proc/swaps", "utf8").includes(swapOn)) {
     process.stderr.write(`pinless bench: ${swapOn} can't be switched off now: swapoff and delete it later\n`);
@@ -91,5 +91,5 @@ process.on("message", (order: ScratchOrder) => {
 process.on("disconnect", () => void undo());
 process.on("SIGINT", () => void undo());
 process.on("SIGTERM", () => void undo());
-// The bench may have gone while this module was being loaded.
+// The bench may have ended while this module was loading.
 if (!process.connected) void undo();

@@ -1,4 +1,4 @@
-/** The file that is read, and the swap that memory can go to; both made where they are missing. */
+/** Provides the file to read, and swap for memory; creates both if they don't exist. */
 
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -11,17 +11,17 @@ import type { Target } from "./worker-protocol.js";
 const MIB = 1 << 20;
 const SWAP_BYTES = 96 * MIB;
 
-/** What is asked of the scratch process. */
+/** Order to the scratch process. */
 export interface ScratchOrder {
   readonly directory: string;
-  /** 0: none is wanted. */
+  /** 0 if no file is wanted. */
   readonly fileBytes: number;
   readonly swapBytes: number;
 }
 
 export interface ScratchMade {
   readonly path: string;
-  /** Why there is no swap, or null. */
+  /** Reason why there is no swap, or null. */
   readonly noSwap: string | null;
 }
 
@@ -29,11 +29,11 @@ export interface Scratch {
   readonly target: Omit<Target, "filesystem">;
   readonly swap: "active" | "temporary" | "none";
   readonly noSwap: string | null;
-  /** Undoes all of it; resolves once that's done. */
+  /** Removes everything; resolves once that's done. */
   close(): Promise<void>;
 }
 
-/** `file`: an existing one to read instead of a scratch file. Throws `BenchError`. */
+/** Prepares both. `file` is an existing file to read instead of a scratch file. Throws `BenchError`. */
 export async function prepareScratch(
   file: string | null,
   wantedBytes: number,
@@ -51,7 +51,7 @@ export async function prepareScratch(
   try {
     order = orderFor(directory, given === null ? wantedBytes : 0, wantsSwap ? SWAP_BYTES : 0);
   } catch (error) {
-    // Without a scratch file only the swap file needs the space, and there's a run without one.
+    // Without a scratch file only swap needs the space, and the bench can run without swap.
     if (given === null || !(error instanceof BenchError)) throw error;
     return { target: given, swap, noSwap: `no swap: ${error.message}`, close: async () => {} };
   }
@@ -90,7 +90,7 @@ function scratchDirectory(): string {
   return process.env.PINLESS_SCRATCH ?? tmpdir();
 }
 
-/** Why there can't be a scratch file, or null; nothing is written. */
+/** Reason why there can't be a scratch file, or null; writes nothing. */
 export function whyNoScratch(): { readonly directory: string; readonly why: string | null } {
   const directory = scratchDirectory();
   try {
@@ -102,7 +102,7 @@ export function whyNoScratch(): { readonly directory: string; readonly why: stri
   }
 }
 
-/** As large as wanted, or what the disk has room for. */
+/** Chooses the sizes: those wanted, or what the disk has room for. */
 function orderFor(directory: string, wantedBytes: number, swapBytes: number): ScratchOrder {
   try {
     if (!statSync(directory).isDirectory()) throw new BenchError(`the scratch space ${directory} isn't a directory`);

@@ -1,4 +1,4 @@
-/** How much and how long. */
+/** Sizes and durations of a run. */
 
 const MIB = 1 << 20;
 
@@ -9,7 +9,7 @@ export const DEFAULT_SECONDS = 110;
 export interface Sizes {
   readonly fileBytes: number;
   readonly warmMs: number;
-  /** The first slice on something new: what is compiled, faulted in or started on first use. */
+  /** Duration of the first slice on anything new, for compilation, page faults and first use. */
   readonly firstWarmMs: number;
   readonly sliceMs: number;
   readonly minRounds: number;
@@ -19,14 +19,14 @@ export interface Sizes {
   readonly spawnTimes: number;
   readonly revalidationRounds: number;
   readonly revalidationSliceMs: number;
-  /** One at a time: so many here, and as many elsewhere. */
+  /** Pairs of invalidations, one where reads are and one elsewhere. */
   readonly revalidationPairs: number;
   readonly migrationMs: number;
-  /** Everything once, however long it takes; not as often as there's time for. */
+  /** True to do everything once, however long it takes, instead of repeating it for the given time. */
   readonly isOnce: boolean;
-  /** However slow the machine is, nothing begins or goes on after that: the rest is for cleaning up. */
+  /** Time after which nothing begins or goes on, however slow the machine is; the rest is for cleaning up. */
   readonly lastSecond: number;
-  /** What is done once doesn't go on after that part of the time. */
+  /** Fraction of the time after which nothing of what is done once goes on. */
   readonly onceShare: number;
 }
 
@@ -34,7 +34,7 @@ export const FULL: Sizes = {
   fileBytes: 256 * MIB,
   warmMs: 20,
   firstWarmMs: 300,
-  // Short, so that there are many rounds: what disturbs the machine for a second then disturbs all alike.
+  // Short slices make many rounds, so that a disturbance of a second affects all configurations alike.
   sliceMs: 60,
   minRounds: 1,
   maxRounds: 40,

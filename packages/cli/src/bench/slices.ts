@@ -1,6 +1,7 @@
 /**
- * The slices of a load. What they read by stays open from one to the next: opening is as long as a slice, and a program that has just opened
- * its files isn't what is to be measured. Storms have an engine of their own, since they leave broken registrations behind.
+ * Runs the slices of a load. Engines and files stay open between slices, because opening takes as long as a slice, and
+ * a program that has just opened its files isn't what should be measured. Storms use an engine of their own, because
+ * they leave broken registrations behind.
  */
 
 import type { RecordableHistogram } from "node:perf_hooks";
@@ -12,7 +13,7 @@ import type { LoadFigures } from "./report-schema.js";
 import { type EngineSubject, type Layout, layOut, type NodeSubject, openEngine, openNode } from "./subject.js";
 import type { LoadTask, Target } from "./worker-protocol.js";
 
-/** Something to read by, with an arena that is laid out for it. */
+/** An open engine or file with an arena laid out for it. */
 interface Opened {
   readonly subject: EngineSubject;
   readonly layout: Layout;

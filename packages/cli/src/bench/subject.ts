@@ -1,4 +1,4 @@
-/** A configuration at work: what each task needs open, and what really ran. */
+/** Opens what a configuration needs for a task, and reports what really ran. */
 
 import { constants, readFileSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
@@ -11,11 +11,11 @@ import type { Ran } from "./report-schema.js";
 import { smallPagesOnly } from "./scattered-memory.js";
 import type { Target } from "./worker-protocol.js";
 
-/** Eight chunks: enough for a storm to have somewhere to go, and small enough to stay in a processor's cache or nearly. */
+/** Eight chunks: enough for a storm, and small enough to stay nearly in a processor's cache. */
 const ARENA_BYTES = 16 << 20;
 const CHUNK_BYTES = 2 << 20;
 const WASM_PAGE_BYTES = 65536;
-/** The sizes of requests that loads are made of. */
+/** Request sizes of the loads. */
 const LOAD_BYTES = [128 << 10, 4096] as const;
 
 export interface EngineSubject {
@@ -27,8 +27,8 @@ export interface EngineSubject {
 }
 
 export async function openEngine(reads: EngineReads, target: Target, bytes = ARENA_BYTES): Promise<EngineSubject> {
-  // Twice the depth: a request's slot is free again only once its callback has returned.
-  // The storm pages memory out and in. What's compared are ways to pin, each from beginning to end.
+  // Twice the depth is needed, because a request's slot becomes free only after its callback has returned. The storm
+  // pages memory out and in, so that what is compared are the pin modes from beginning to end.
   const engine = await Engine.open({
     scheme: reads.scheme,
     pin: reads.pin,
@@ -68,45 +68,48 @@ export async function openEngine(reads: EngineReads, target: Target, bytes = ARE
   }
 }
 
-/** Where transparent_hugepage/enabled is "always", memory is in huge pages whoever asks for it, unless the process may have none. */
+/**
+ * Makes an arena of the wanted pages. Where transparent_hugepage/enabled is "always", small pages need huge ones to be
+ * switched off for the process.
+ */
 export async function madeOf(pages: Pages, make: () => Promise<Arena>): Promise<Arena> {
   if (pages === "huge") return make();
   await smallPagesOnly(true);
   try {
     return await make();
   } finally {
-    // Later a small page may become part of a huge one: that's what a collapse is asked for.
+    // Huge pages are allowed again afterwards, because `collapse` is meant to make them.
     await smallPagesOnly(false);
   }
 }
 
-/** Of this process. */
+/** Bytes of this process in huge pages. */
 function hugeBytes(): number {
   const text = readFileSync("/proc/self/smaps_rollup", "utf8");
   return Number(/^AnonHugePages:\s*(\d+) kB/m.exec(text)?.[1] ?? 0) * 1024;
 }
 
-/** Requests that neither went through the page cache nor without a registration, to four places. */
+/** Fraction of requests that used a registration, to four decimal places. */
 function registeredShare({ submitted, perIo, pin }: EngineStats): number {
   if (submitted === 0 || pin === "per-io") return 0;
   return Math.round(Math.max(0, 1 - perIo / submitted) * 1e4) / 1e4;
 }
 
-/** The arena cut into buffers of one size, in the order of their addresses. */
+/** Cuts an arena into buffers of one size, in ascending order of addresses. */
 export function cut(arena: Arena, bytes: number): readonly Uint8Array[] {
   const buffers = Array.from({ length: arena.bytes / bytes }, () => arena.alloc(bytes));
   return buffers.sort((a, b) => a.byteOffset - b.byteOffset);
 }
 
-/** So many of them, far from each other: every chunk gets its share. */
+/** Chooses buffers far from each other, so that every chunk gets its share. */
 export function spread(buffers: readonly Uint8Array[], count = IN_FLIGHT): readonly Uint8Array[] {
   return Array.from({ length: count }, (_, i) => buffers[Math.floor((i * buffers.length) / count)]!);
 }
 
-/** An arena laid out for loads: buffers of each size in every chunk. */
+/** An arena laid out for loads, with buffers of each size in every chunk. */
 export interface Layout {
   readonly chunks: readonly Uint8Array[];
-  /** `IN_FLIGHT` of them, by their size in bytes. */
+  /** `IN_FLIGHT` buffers of each size, by size in bytes. */
   readonly buffers: ReadonlyMap<number, readonly Uint8Array[]>;
 }
 
@@ -128,7 +131,8 @@ export function layOut(arena: Arena): Layout {
     pieces.push(arena.alloc(left));
     const start = Math.min(...pieces.map(({ byteOffset }) => byteOffset));
     const chunk = new Uint8Array(pieces[0]!.buffer, start, CHUNK_BYTES);
-    // Memory in use has content. Zeros are a special case for the kernel: it shares one page for all of them when it splits a huge page.
+    // Memory in use isn't zeros. Zeros are a special case: the kernel maps all of them to one page when it splits a
+    // huge page.
     chunk.fill(0xa5);
     chunks.push(chunk);
   }
@@ -166,7 +170,10 @@ export async function openNode(reads: NodeReads, target: Target, requestBytes: n
   };
 }
 
-/** WebAssembly's memory begins on a page, as O_DIRECT wants it; a Buffer begins anywhere. Node's types have it only with the DOM's. */
+/**
+ * Allocates memory aligned to a page for O_DIRECT, as WebAssembly memory; a Buffer may begin anywhere. Node's types
+ * declare WebAssembly only together with the DOM.
+ */
 function alignedMemory(bytes: number): ArrayBuffer {
   const { WebAssembly } = globalThis as unknown as {
     WebAssembly: { Memory: new (limits: { initial: number; maximum: number }) => { buffer: ArrayBuffer } };

@@ -1,4 +1,4 @@
-/** What a worker process does for its configuration. What isn't a load opens what it needs and closes it: its pins are its own. */
+/** Tasks of a worker process. All but loads open and close what they need, so that pins are their own. */
 
 import type { Configuration, EngineReads } from "./configurations.js";
 import { losses } from "./harms/losses.js";

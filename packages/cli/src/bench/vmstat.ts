@@ -14,12 +14,12 @@ export function vmstat(): Counters {
   );
 }
 
-/** How far a counter went; 0 where the kernel doesn't have it. */
+/** Increase of a counter; 0 if the kernel doesn't have it. */
 export function went(name: string, from: Counters, to: Counters): number {
   return (to.get(name) ?? 0) - (from.get(name) ?? 0);
 }
 
-/** A field of /proc/meminfo, in bytes. */
+/** Field of /proc/meminfo in bytes. */
 export function meminfoBytes(field: string): number {
   const text = readFileSync("/proc/meminfo", "utf8");
   return Number(new RegExp(`^${field}:\\s*(\\d+) kB`, "m").exec(text)?.[1] ?? 0) * 1024;

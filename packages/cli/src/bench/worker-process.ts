@@ -1,4 +1,6 @@
-/** One configuration's process: does the tasks that the bench sends, one after the other, and goes when the bench does. */
+/**
+ * Process of one configuration: runs the tasks that the bench sends, one after the other, and ends when the bench does.
+ */
 
 import { isUnavailable } from "./bench-error.js";
 import { perform } from "./tasks.js";
@@ -14,10 +16,10 @@ process.on("message", (request: Request) => {
   );
 });
 
-// The bench may have gone while this module was being loaded.
+// The bench may have ended while this module was loading.
 if (!process.connected) process.exit();
 
 function reply(message: Reply): void {
-  // The callback takes the error of a bench that has gone; "disconnect" does the rest.
+  // The callback ignores the error if the bench has ended; "disconnect" ends this process.
   if (process.connected) process.send?.(message, () => {});
 }

@@ -1,4 +1,4 @@
-/** What the bench and its worker processes say to each other over IPC. */
+/** IPC messages between the bench and its worker processes. */
 
 import type { Configuration, EngineReads } from "./configurations.js";
 import type {
@@ -10,12 +10,12 @@ import type {
   SpawnFigures,
 } from "./report-schema.js";
 
-/** The file that is read. */
+/** File to read. */
 export interface Target {
   readonly path: string;
   readonly bytes: number;
   readonly filesystem: string;
-  /** Every block says which one it is (scratch.ts), so that each read can be checked. */
+  /** True if every block contains its own number (numbered.ts), so that each read can be verified. */
   readonly numbered: boolean;
 }
 
@@ -25,13 +25,13 @@ export interface LoadTask {
   readonly warmMs: number;
   readonly firstWarmMs: number;
   readonly ms: number;
-  /** Null: quiet. */
+  /** Null for no storm. */
   readonly storm: { readonly everyMs: number; readonly noSwap: string | null } | null;
 }
 
 export interface LossesTask {
   readonly kind: "losses";
-  /** Why nothing can be reclaimed, or null. */
+  /** Reason why nothing can be reclaimed, or null. */
   readonly noSwap: string | null;
 }
 
@@ -57,16 +57,19 @@ export interface RevalidationTask {
 export interface MigrationTask {
   readonly kind: "migration";
   readonly ms: number;
-  /** NUMA nodes that have memory, two or more. */
+  /** NUMA nodes with memory, two or more. */
   readonly nodes: readonly number[];
 }
 
-/** A process that lays buffers out badly (harms/scattered.ts). The first of these makes the ground, each one after it a turn on it. */
+/**
+ * Has a process lay buffers out badly (harms/scattered.ts). The first such task prepares memory; each later one is a
+ * turn on it.
+ */
 export interface ScatterTask {
   readonly kind: "scatter";
   readonly ballastBytes: number;
   readonly regionBytes: number;
-  /** Null: no buffers at all. */
+  /** Null for no buffers at all. */
   readonly reads: EngineReads | null;
 }
 
@@ -78,7 +81,7 @@ export interface Scattered {
   readonly hugeShare: number | null;
 }
 
-/** Counts again, and gives the buffers back. */
+/** Counts again, and frees the buffers. */
 export interface UnscatterTask {
   readonly kind: "unscatter";
 }
@@ -112,5 +115,5 @@ export interface Request {
   readonly task: Task;
 }
 
-/** `unavailable`: it isn't there, rather than broken. */
+/** `unavailable` means that something isn't there, rather than broken. */
 export type Reply = { readonly answer: unknown } | { readonly error: string; readonly unavailable: boolean };

@@ -21,7 +21,7 @@ export class Worker {
   constructor(configuration: Configuration, target: Target) {
     this.#configuration = configuration;
     this.#target = target;
-    // A process group of its own: Ctrl-C is for the bench, which tells its workers.
+    // The worker has a process group of its own, so that Ctrl-C reaches only the bench, which ends it.
     this.#child = fork(new URL("./worker-process.js", import.meta.url), [], {
       detached: true,
       execArgv: [],
@@ -39,7 +39,9 @@ export class Worker {
     this.#child.on("close", (code, signal) => this.#end(signal === null ? `exit code ${code}` : signal));
   }
 
-  /** Does one task; the one before must have ended. Rejects when it fails, takes longer than `limitMs`, or the process ends. */
+  /**
+   * Runs a task; the one before must have ended. Rejects if it fails, takes longer than `limitMs`, or the process ends.
+   */
   async run<T extends Task>(task: T, limitMs: number): Promise<Answer<T>> {
     if (this.#late) throw new Unavailable(NO_TIME);
     if (this.#gone !== null) throw new Error(this.#gone);
@@ -71,7 +73,7 @@ export class Worker {
     this.#waiting = null;
   }
 
-  /** Ends the process; resolves once it has gone. */
+  /** Ends the process; resolves once it's gone. */
   async close(): Promise<void> {
     const { exitCode, signalCode, pid } = this.#child;
     if (exitCode !== null || signalCode !== null || pid === undefined) return;

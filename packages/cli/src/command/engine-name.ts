@@ -1,4 +1,7 @@
-/** What runs, as reports say it: a failure is an engine and a seed, and in a checkout the engine is the commit. */
+/**
+ * Name of the engine that runs, for reports: its version and, in a checkout, its commit, so that a seed reproduces a
+ * failure.
+ */
 
 import { readFileSync } from "node:fs";
 import path from "node:path";
@@ -11,10 +14,10 @@ export function engineName(version: string): string {
   return commit === null ? `pinless ${version}` : `pinless ${version} ${commit}`;
 }
 
-/** Of a checkout; null: it's none, or its repository is laid out in a way that isn't known here. */
+/** Commit of a checkout; null if it's none, or its repository is laid out in an unknown way. */
 function commitOf(root: string): string | null {
   const git = path.join(root, ".git");
-  // A worktree's is a file that says where its own part of the repository is; the rest is where that says.
+  // In a worktree, .git is a file with the path of the worktree's own git directory.
   const elsewhere = /^gitdir: (.+)$/m.exec(read(git) ?? "")?.[1];
   const own = elsewhere === undefined ? git : path.resolve(root, elsewhere);
   const common = path.resolve(own, read(path.join(own, "commondir"))?.trim() ?? ".");

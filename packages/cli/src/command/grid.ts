@@ -1,21 +1,21 @@
-/** Tables for people: columns where there's room for them, lists where there isn't. */
+/** Tables of text: columns if there is room for them, otherwise lists. */
 
 import Table from "cli-table3";
 
 export const DASH = "–";
-/** Below that the columns don't fit, and every row becomes a list. */
+/** Width below which every row becomes a list. */
 export const TABLE_COLUMNS = 76;
 
 export interface Style {
   readonly columns: number;
   readonly colors: boolean;
-  /** Somebody looks at it on a terminal: bars may be drawn. */
+  /** True if bars may be drawn, because the output is a terminal. */
   readonly charts: boolean;
 }
 
 export interface Grid {
   readonly title: string;
-  /** Without the first, which has the names. */
+  /** Columns except the first, which has the names. */
   readonly columns: readonly string[];
   readonly rows: readonly { readonly name: string; readonly cells: readonly string[] }[];
 }
@@ -25,14 +25,14 @@ export function renderGrid(grid: Grid, style: Style): readonly string[] {
   return [...wrap(grid.title, style.columns).map((line) => bold(line, style)), ...body];
 }
 
-/** As many columns beside the names as there's room for, and the others below, with the names again. */
+/** Puts as many columns beside the names as fit, and the others below, with the names repeated. */
 function tables(grid: Grid, width: number): readonly string[] {
   const lines: string[] = [];
   for (let first = 0; first < grid.columns.length; ) {
     let last = grid.columns.length;
     let drawn = table(grid, first, last);
     while (last > first + 1 && drawn.some((line) => line.length > width)) drawn = table(grid, first, --last);
-    // A column alone that has no room is cut nowhere else.
+    // A single column can't be divided further.
     if (drawn.some((line) => line.length > width)) return list(grid, width);
     lines.push(...(first === 0 ? [] : [""]), ...drawn);
     first = last;
@@ -40,7 +40,7 @@ function tables(grid: Grid, width: number): readonly string[] {
   return lines;
 }
 
-/** Columns from the first to the one before the last. */
+/** Renders the columns `first` to `last - 1`. */
 function table(grid: Grid, first: number, last: number): readonly string[] {
   const columns = grid.columns.slice(first, last);
   const none = { top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "" };
@@ -59,7 +59,7 @@ function table(grid: Grid, first: number, last: number): readonly string[] {
       "right-mid": "",
       middle: " ",
     },
-    // Its own colours are for dark terminals only.
+    // The default colours are for dark terminals only.
     style: { head: [], border: [], "padding-left": 0, "padding-right": 1 },
   });
   for (const { name, cells } of grid.rows) drawn.push([name, ...cells.slice(first, last)]);
@@ -97,7 +97,7 @@ export function wrap(text: string, columns: number, indent = ""): readonly strin
   return [...lines, line];
 }
 
-/** Text that ends with a newline. */
+/** Joins lines; the text ends with a newline. */
 export function textOf(lines: readonly string[]): string {
   return `${lines.map((line) => line.trimEnd()).join("\n")}\n`;
 }

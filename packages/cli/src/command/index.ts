@@ -1,4 +1,4 @@
-/** What commands are made of, for `pinless` and `pinless-lab`. */
+/** Parts of commands, for `pinless` and `pinless-lab`. */
 
 export { engineName } from "./engine-name.js";
 export { bold, DASH, type Grid, renderGrid, type Style, TABLE_COLUMNS, textOf, wrap } from "./grid.js";

@@ -1,20 +1,20 @@
-/** Files that commands are given: read only if they can be meant, and never without an end. */
+/** Reads files given to commands: regular files and shell pipes only, up to a maximum size. */
 
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
 
-/** A file that can't be taken, and why, in one line. */
+/** A file that can't be read, with the reason in one line. */
 export class InputFileError extends Error {
   override readonly name = "InputFileError";
 }
 
-/** Names that a shell gives to pipes that somebody writes to. */
+/** Names that a shell gives to its pipes. */
 const PIPED = /^\/dev\/(stdin|fd\/\d+)$/;
 
-/** The text of a regular file, or of a pipe that a shell has connected, of at most so many bytes. Throws `InputFileError`. */
+/** Reads a regular file, or a pipe that a shell has connected, of at most `maxBytes`. Throws `InputFileError`. */
 export function readInputFile(file: string, maxBytes: number): string {
   let fd: number;
   try {
-    // A pipe that nobody writes to, or a terminal, would be waited for.
+    // O_NONBLOCK, because opening a FIFO without a writer, or a terminal, would block.
     fd = openSync(file, PIPED.test(file) ? "r" : constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (error) {
     throw new InputFileError(`${file} can't be read: ${reasonOf(error)}`);
@@ -35,7 +35,7 @@ export function readInputFile(file: string, maxBytes: number): string {
   }
 }
 
-/** Null: there's more. The size that a file says it has may be another one: /proc's say 0. */
+/** Reads up to `maxBytes`; null if there is more. The size in stat isn't used, since files in /proc report 0. */
 function readAtMost(fd: number, maxBytes: number): Buffer | null {
   const pieces: Buffer[] = [];
   let length = 0;

@@ -1,13 +1,13 @@
-/** Ctrl-C and its like, so that a command can clean up before it goes. */
+/** Handles Ctrl-C and other signals, so that a command can clean up before it ends. */
 
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 export interface Interrupt {
   /** Aborted by the first signal. */
   readonly signal: AbortSignal;
-  /** What the shell expects for the signal that came, or null: none did. */
+  /** Exit code that a shell expects after the signal; null if none came. */
   readonly exitCode: number | null;
-  /** Leaves signals to their default again. */
+  /** Restores the default action of signals. */
   stop(): void;
 }
 

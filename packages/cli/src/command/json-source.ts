@@ -1,14 +1,14 @@
-/** JSON of which it can be said where a value stood: JSON.parse forgets that. */
+/** Parses JSON with the line numbers of its values, which JSON.parse doesn't give. */
 
 import { evaluate, type MemberNode, parse, type ValueNode } from "@humanwhocodes/momoa";
 
-/** A document, and the line (from 1 on) of what a path of names leads to; null: nothing is there. */
+/** A document, and a lookup from a path of names to a line number (from 1 on), or null. */
 export interface JsonSource {
   readonly value: unknown;
   lineOf(path: readonly string[]): number | null;
 }
 
-/** The text isn't JSON, or has a name twice. `line` is null where that isn't known. */
+/** The text isn't JSON, or has a name twice. `line` is null if it's unknown. */
 export class JsonError extends Error {
   override readonly name = "JsonError";
   readonly reason: "syntax" | "twice";
@@ -21,14 +21,14 @@ export class JsonError extends Error {
   }
 }
 
-/** Throws `JsonError`. */
+/** Parses a document. Throws `JsonError`. */
 export function parseJson(text: string): JsonSource {
   try {
     const body = parsed(text);
     refuseTwins(body);
     return { value: evaluate(body), lineOf: (path) => lineOf(body, path) };
   } catch (error) {
-    // Of all this only the stack is too small for what anybody means.
+    // The only RangeError here is a stack overflow, from nesting that no real document has.
     if (error instanceof RangeError) throw new JsonError("syntax", "it's nested too deeply", null);
     throw error;
   }
@@ -40,12 +40,12 @@ function parsed(text: string): ValueNode {
   } catch (error) {
     if (error instanceof RangeError) throw error;
     const { message, line } = error as Error & { line?: number };
-    // Its position comes with the line.
+    // The position is removed, because the line is reported separately.
     throw new JsonError("syntax", message.replace(/ \(\d+:\d+\)$/, ""), line ?? null);
   }
 }
 
-/** Of two with one name the first would be ignored without a word. */
+/** Refuses duplicate names, of which JSON.parse would silently ignore the first. */
 function refuseTwins(node: ValueNode): void {
   if (node.type === "Array") for (const { value } of node.elements) refuseTwins(value);
   if (node.type !== "Object") return;

@@ -1,8 +1,8 @@
-/** Numbers on a command line, digits only: what Number() makes of "", "0x10" or "1e99" isn't what anybody typed it for. */
+/** Parses numbers on a command line. Only digits are accepted, because Number() also takes "", "0x10" and "1e99". */
 
 import { InvalidArgumentError } from "commander";
 
-/** The kernel gives no larger ones (PID_MAX_LIMIT). */
+/** Largest process number of Linux (PID_MAX_LIMIT). */
 const MAX_PID = 2 ** 22;
 
 export function wholeNumber(least: number, most: number): (text: string) => number {
@@ -13,7 +13,7 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   };
 }
 
-/** With or without a fraction. */
+/** Parses seconds, with or without a fraction. */
 export function seconds(least: number, most: number): (text: string) => number {
   return (text) => {
     const value = /^\d{0,16}\.?\d{1,16}$/.test(text) ? Number(text) : Number.NaN;

@@ -1,9 +1,12 @@
-/** Files that commands write, looked at before the work begins: minutes later is too late. */
+/** Checks files that commands will write before the work begins, not minutes later. */
 
 import { accessSync, constants, statSync } from "node:fs";
 import path from "node:path";
 
-/** Null, or why the report can't go there: it can't be written, or it's one of the files that are read, by whatever name. */
+/**
+ * Reason why a report can't be written there: it isn't writable, or it's one of the inputs under any name; otherwise
+ * null.
+ */
 export function whyUnwritable(file: string | undefined, inputs: readonly (string | undefined)[] = []): string | null {
   if (file === undefined || file === "-") return null;
   try {
@@ -21,7 +24,10 @@ export function whyUnwritable(file: string | undefined, inputs: readonly (string
   }
 }
 
-/** The same file, also through links of both kinds. A device, such as /dev/null, isn't replaced by what is written to it. */
+/**
+ * True for the same file, also through hard or symbolic links. A device such as /dev/null doesn't count, since writing
+ * doesn't replace it.
+ */
 function isSame(a: string, b: string): boolean {
   const [one, other] = [a, b].map((file) => statSync(file, { throwIfNoEntry: false }));
   if (one === undefined || other === undefined) return path.resolve(a) === path.resolve(b);

@@ -1,15 +1,15 @@
-/** All that commands write to people: nothing in it, wherever it came from, tells the terminal what to do. */
+/** Writes text of commands to the terminal, without control sequences, wherever the text came from. */
 
 import { jsonText, printable, printableLines } from "./printable.js";
 
-/** The only sequences that output for people has: bold, the colours of marks and lines, and their ends. */
+/** The only control sequences of our own: bold, colours, and their ends. */
 const OWN = new RegExp(`(${String.fromCharCode(27)}\\[(?:0|1|22|3[1-6]|39)m)`);
 
-/** Writes lines to the standard output. Colours stay only where there's a terminal that has them. */
+/** Writes lines to the standard output. Colours are kept only on a terminal that supports them. */
 export function print(text: string): void {
   const isColoured = process.stdout.isTTY === true && process.stdout.hasColors();
   const parts = isColoured ? text.split(OWN) : [text];
-  // What was split by stands at every second place.
+  // Split by a capturing group, every second part is a separator.
   process.stdout.write(parts.map((part, i) => (i % 2 === 1 ? part : printableLines(part))).join(""));
 }
 
@@ -17,7 +17,7 @@ export function printJson(value: unknown, indent?: number): void {
   process.stdout.write(jsonText(value, indent));
 }
 
-/** Writes one line to the standard error: the program with its command, and what was wrong. */
+/** Writes one line to the standard error: program and command, and what is wrong. */
 export function complain(program: string, message: string): void {
   process.stderr.write(`${program}: ${printable(message)}\n`);
 }

@@ -1,4 +1,4 @@
-/** Where reports go: the terminal that there is, or a file of JSON. */
+/** Writes reports as JSON, to a file or to the standard output. */
 
 import { writeFileSync } from "node:fs";
 import type { Style } from "./grid.js";
@@ -10,7 +10,10 @@ export function terminal(): Style {
   return { columns, colors: isTTY && process.stdout.hasColors(), charts: isTTY };
 }
 
-/** False: it went to the standard output, where nothing else goes then. A file that can't be written fails the command. */
+/**
+ * Writes the report; false if it went to the standard output, which then must get nothing else. A file that can't be
+ * written fails the command.
+ */
 export function writeJson(program: string, value: unknown, json: string | undefined): boolean {
   if (json === undefined) return true;
   if (json === "-") {

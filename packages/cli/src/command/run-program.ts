@@ -1,4 +1,7 @@
-/** A program of commands, from its arguments to its exit code: 0 (fine), 1 (failed), 2 (wrong usage), 130 (Ctrl-C). */
+/**
+ * Runs a command line program, from its arguments to its exit code: 0 for success, 1 for failure, 2 for wrong usage,
+ * 130 for Ctrl-C.
+ */
 
 import { Command, CommanderError } from "commander";
 import { complain } from "./output.js";
@@ -16,7 +19,7 @@ export interface Program {
 
 export async function runProgram({ name, description, version, commands }: Program): Promise<void> {
   const unwritable = (error: NodeJS.ErrnoException): never => giveUpWriting(name, error);
-  // A terminal or a pipe tells of it later, a file at once, from within write().
+  // A terminal or pipe reports a write error later, a file at once from within write().
   for (const stream of [process.stdout, process.stderr]) stream.on("error", unwritable);
   const program = new Command(name)
     .description(description)
@@ -24,27 +27,30 @@ export async function runProgram({ name, description, version, commands }: Progr
     .showHelpAfterError("(try --help)")
     .exitOverride();
   for (const command of commands) program.addCommand(command);
-  // A name that was given, or found by the shell, is a part of the message.
+  // The message may contain a name that was given on the command line or found by the shell.
   const writeErr = (text: string): void => void process.stderr.write(printableLines(text));
   for (const command of [program, ...program.commands]) command.configureOutput({ writeErr });
   try {
     await program.parseAsync();
   } catch (error) {
-    // Commander has said it already. Help that was asked for ends with 0.
+    // Commander has printed the message already. Help that was asked for exits with 0.
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : USAGE;
     else if ((error as NodeJS.ErrnoException)?.syscall === "write") unwritable(error as NodeJS.ErrnoException);
     else throw error;
   }
 }
 
-/** Ends the process. A reader that has closed its end (`| head`) is no error; any other is told on the standard error. */
+/**
+ * Ends the process after a write error. A reader that has closed its end (`| head`) isn't one; others are reported on
+ * the standard error.
+ */
 function giveUpWriting(name: string, { code, message }: NodeJS.ErrnoException): never {
   if (code === "EPIPE") process.exit();
   try {
     const [, , command = ""] = process.argv;
     complain(/^[a-z-]+$/.test(command) ? `${name} ${command}` : name, `the output can't be written: ${message}`);
   } catch {
-    // The standard error can't be written either.
+    // The standard error isn't writable either.
   }
   process.exit(FAILED);
 }

@@ -1,4 +1,4 @@
-/** Reports of `pinless bench --json`, read from files. */
+/** Reads reports of `pinless bench --json` from files. */
 
 import { ReportError } from "../bench/bench-error.js";
 import type { ReportFile } from "../bench/report/comparison.js";
@@ -8,7 +8,7 @@ import { printableValue } from "../command/printable.js";
 
 const MAX_BYTES = 16 << 20;
 
-/** Throws `ReportError` for a file that can't be read, or isn't JSON. */
+/** Reads a report. Throws `ReportError` if the file can't be read, or isn't JSON. */
 export function readReportFile(path: string): ReportFile {
   try {
     return { path, value: printableValue(parseJson(readInputFile(path, MAX_BYTES)).value) };

@@ -1,4 +1,4 @@
-/** `pinless bench`: what pins cost on this machine, and what leases save. */
+/** `pinless bench`: measures what pins cost on this machine, and what leases save. */
 
 import { SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
@@ -123,7 +123,7 @@ function fail(message: string): void {
 }
 
 function progressBar(): SingleBar {
-  // A narrow terminal would wrap it into many lines.
+  // A bar that is too wide for the terminal would wrap.
   const barsize = Math.max(5, Math.min(30, (process.stderr.columns ?? 80) - 36));
   const bar = new SingleBar({
     stream: process.stderr,
@@ -133,7 +133,7 @@ function progressBar(): SingleBar {
     barsize,
     hideCursor: true,
     clearOnComplete: true,
-    // A signal is ours to handle: the bar would restore the cursor and leave the rest running.
+    // The bar would otherwise handle SIGINT itself, and restore the cursor while the run goes on.
     gracefulExit: false,
   });
   bar.start(100, 0, { doing: "" });

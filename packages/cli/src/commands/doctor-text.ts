@@ -1,4 +1,4 @@
-/** Findings for people: a line each with a mark, and under it what to change. */
+/** Renders findings as text: a line each with a mark, and below it what to change. */
 
 import { printable } from "../command/printable.js";
 import type { Examination, Findings } from "../doctor/examine.js";
@@ -23,12 +23,12 @@ const LABELS: Readonly<Record<keyof Findings, string>> = {
 };
 
 const MARKS: Readonly<Record<Verdict, string>> = { ok: "✓", degraded: "!", missing: "✗" };
-/** Green, yellow, red. */
+/** Green, yellow and red. */
 const COLORS: Readonly<Record<Verdict, number>> = { ok: 32, degraded: 33, missing: 31 };
 const LABEL_COLUMNS = Math.max(...Object.values(LABELS).map((label) => label.length));
-/** Below that what is found has a line of its own under its name. */
+/** Width below which a finding has its own line under its name. */
 const WIDE_COLUMNS = 64;
-/** A narrower terminal wraps by itself. */
+/** Minimum width; a narrower terminal wraps by itself. */
 const MIN_COLUMNS = 24;
 
 export interface Style {
@@ -36,7 +36,7 @@ export interface Style {
   readonly colors: boolean;
 }
 
-/** Text that ends with a newline; without control characters unless there are colours. */
+/** Renders the examination; ends with a newline, and has no control characters except for colours. */
 export function renderExamination({ path, kernel, uid, findings, canRun }: Examination, wanted: Style): string {
   const style = { ...wanted, columns: Math.max(MIN_COLUMNS, wanted.columns) };
   const lines = wrap(`Linux ${kernel}, uid ${uid}, direct I/O at ${path}`, style.columns, "", "  ");
@@ -53,7 +53,7 @@ export function renderExamination({ path, kernel, uid, findings, canRun }: Exami
   return `${lines.map((line) => line.trimEnd()).join("\n")}\n`;
 }
 
-/** A remedy that was said already isn't said again. */
+/** Lines of a finding. A remedy that was printed before isn't repeated. */
 function findingLines(label: string, { verdict, found, remedies }: Finding, said: Set<string>, style: Style): string[] {
   const wide = style.columns >= WIDE_COLUMNS;
   const mark = style.colors ? `\x1b[${COLORS[verdict]}m${MARKS[verdict]}\x1b[39m` : MARKS[verdict];
@@ -76,7 +76,7 @@ function processLines({ pins }: Findings, { columns }: Style): string[] {
   );
 }
 
-/** Names of processes and paths may have anything in them; a word that's longer than a line is cut into pieces. */
+/** Wraps text; a word longer than a line is cut, since process names and paths can be anything. */
 function wrap(text: string, columns: number, first: string, indent: string): string[] {
   const lines: string[] = [];
   let line = first;

@@ -1,4 +1,4 @@
-/** `pinless doctor`: what this machine allows, who pins memory, and what to change. */
+/** `pinless doctor`: reports what this machine allows, who pins memory, and what to change. */
 
 import { Command } from "commander";
 import { complain, print, printJson } from "../command/output.js";
@@ -31,7 +31,7 @@ async function doctor(path: string, json: boolean, version: string): Promise<voi
     else print(renderExamination(examination, { columns, colors: isTTY && process.stdout.hasColors() }));
     if (!examination.canRun) process.exitCode = CANNOT_RUN;
   } catch (error) {
-    // What node:fs says of the path; anything else is a bug.
+    // Errors of node:fs about the path are reported; anything else is a bug.
     if (!(error instanceof Error) || !("syscall" in error)) throw error;
     const isNone = "code" in error && error.code === "ENOENT";
     complain("pinless doctor", isNone ? `${path}: there's no such file or directory (ENOENT)` : error.message);

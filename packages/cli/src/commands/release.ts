@@ -1,4 +1,4 @@
-/** `pinless release`: takes the pins of running processes away. */
+/** `pinless release`: makes running processes give their pins back. */
 
 import { statSync } from "node:fs";
 import { Command } from "commander";
@@ -16,11 +16,11 @@ import {
 
 const FAILED = 1;
 const DEFAULT_SECONDS = 10;
-/** A timer of Node's takes no more. */
+/** Limit of Node's timers. */
 const MAX_SECONDS = 2_000_000;
-/** Of each user. Descriptors are what limits it. */
+/** Processes of each user that are asked at a time, limited for the sake of descriptors. */
 const PROCESSES_AT_ONCE = 8;
-/** Of each process. */
+/** Threads of each process that are asked at a time. */
 const THREADS_AT_ONCE = 4;
 
 interface Flags {
@@ -69,7 +69,7 @@ goes on, and takes leases again when it's worth it. Registrations for life (pin
 
 Exit codes: 0 all released; 1 something couldn't be reached; 2 wrong usage.`;
 
-/** Commander hands over one at a time, and what there is so far. */
+/** Parses process numbers. Commander passes one argument at a time, with the result so far. */
 function processNumbers(text: string, before: readonly number[] | undefined): readonly number[] {
   return [...(before ?? []), processNumber(text)];
 }
@@ -81,12 +81,12 @@ async function release(asked: readonly number[], { all, json, timeout }: Flags):
   const ask = async (pid: number): Promise<void> => {
     for (const outcome of await releaseProcess(pid, timeout)) {
       if (!(outcome instanceof Unreachable)) released.push(...outcome);
-      // It has ended meanwhile, or only somebody's socket is named like it.
+      // With --all, a process that has ended, or a stale socket, isn't an error.
       else if (all !== true || !["ESRCH", "ENOENT"].includes(outcome.code))
         failed.push({ pid, code: outcome.code, message: outcome.message });
     }
   };
-  // A user whose processes never answer keeps only their own waiting.
+  // Processes are grouped by user, so that a user whose processes don't answer delays only their own.
   const users = new Map<number, number[]>();
   for (const pid of pids) users.set(userOf(pid), [...(users.get(userOf(pid)) ?? []), pid]);
   await Promise.all([...users.values()].map((theirs) => eachOf(theirs, PROCESSES_AT_ONCE, ask)));
@@ -105,7 +105,7 @@ function userOf(pid: number): number {
   return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? -1;
 }
 
-/** Works on so many at a time. */
+/** Runs `act` on all items, `atOnce` at a time. */
 async function eachOf<T>(items: readonly T[], atOnce: number, act: (item: T) => Promise<void>): Promise<void> {
   const rest = items.values();
   const lane = async (): Promise<void> => {
@@ -114,14 +114,17 @@ async function eachOf<T>(items: readonly T[], atOnce: number, act: (item: T) => 
   await Promise.all(Array.from({ length: atOnce }, lane));
 }
 
-/** What each of its threads released, or why it couldn't be asked; all of them together have so many seconds. */
+/**
+ * Result of each thread: engines released, or the reason why it couldn't be asked. All threads together have `timeout`
+ * seconds.
+ */
 async function releaseProcess(pid: number, timeout: number): Promise<(ReleasedEngine[] | Unreachable)[]> {
   const endMs = performance.now() + timeout * 1000;
   const outcomes: (ReleasedEngine[] | Unreachable)[] = [];
   try {
     await eachOf(socketsOf(pid), THREADS_AT_ONCE, async (place) => {
       const leftMs = endMs - performance.now();
-      // The others kept it waiting for too long.
+      // The other threads may have used up the time.
       if (leftMs > 0) outcomes.push(await releaseThread(pid, place, leftMs, timeout));
       else outcomes.push(new Unreachable("ETIMEDOUT", `thread ${place.thread} wasn't asked within ${timeout} s`));
     });
@@ -151,7 +154,7 @@ async function releaseThread(
   }
 }
 
-/** Whatever it is, it's about one process, and the others have their turn. */
+/** Converts any error, since it concerns one process only and the others still have to be asked. */
 function asUnreachable(error: unknown): Unreachable {
   return error instanceof Unreachable ? error : new Unreachable("EPROTO", (error as Error).message);
 }

@@ -1,17 +1,17 @@
-/** How the figures of a process look: a block of short lines for a terminal, one long line for a pipe. */
+/** Renders the figures of a process: a block of short lines for a terminal, one long line for a pipe. */
 
 import type { EngineStats } from "pinless";
 import { printable } from "../command/printable.js";
 
 export interface EngineFigures extends EngineStats {
   readonly engine: number;
-  /** Requests that ended; null while that's not known. */
+  /** Rate of completed requests; null while it's unknown. */
   readonly requestsPerSecond: number | null;
 }
 
 export interface ThreadFigures {
   readonly thread: number;
-  /** For how long it hasn't answered; the figures are from before then. */
+  /** Seconds without an answer; the figures are from before then. */
   readonly silentSeconds: number;
   readonly engines: readonly EngineFigures[];
 }
@@ -26,7 +26,7 @@ const count = (value: number): string => value.toLocaleString("en-US");
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 const rate = (perSecond: number | null): string => (perSecond === null ? "?" : count(Math.round(perSecond)));
 
-/** For a terminal: no line is longer than `columns`. */
+/** Lines for a terminal, at most `columns` wide. */
 export function linesOf({ time, pid, threads }: Picture, columns: number): string[] {
   const lines = [`pinless ${pid}  ${timeOfDay(time)}`];
   for (const { thread, silentSeconds, engines } of threads) {
@@ -72,7 +72,7 @@ function wrapped(text: string, columns: number): string[] {
   return lines;
 }
 
-/** For a pipe: all engines of the process together. */
+/** Line for a pipe, with all engines of the process together. */
 export function lineOf({ time, pid, threads }: Picture): string {
   const engines = threads.flatMap((thread) => thread.engines);
   const sum = (of: (figures: EngineFigures) => number): number => engines.reduce((all, each) => all + of(each), 0);

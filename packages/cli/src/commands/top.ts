@@ -1,4 +1,4 @@
-/** `pinless top`: what a running process's engines do, once a second, or as often as one likes. */
+/** `pinless top`: shows the engines of a running process, once a second or at another interval. */
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command } from "commander";
@@ -13,15 +13,15 @@ import { lineOf, linesOf, type Picture } from "./top-picture.js";
 const FAILED = 1;
 const MIN_DELAY_SECONDS = 0.1;
 const MAX_DELAY_SECONDS = 3600;
-/** Who hasn't answered by then is shown as busy. */
+/** Time after which a thread that hasn't answered is shown as busy. */
 const PATIENCE_MS = 500;
-/** With --once, there is no later look. */
+/** Time that --once waits, since there is no later look. */
 const ONCE_PATIENCE_MS = 10_000;
 
 interface Flags {
   readonly json?: true;
   readonly once?: true;
-  /** In seconds. */
+  /** Interval in seconds. */
   readonly delay: number;
 }
 
@@ -59,7 +59,7 @@ async function top(pid: number, { json, once, delay }: Flags): Promise<void> {
   const patienceMs = once === true ? ONCE_PATIENCE_MS : PATIENCE_MS;
   try {
     await watched.look(patienceMs);
-    // Looks that had to wait for a busy thread aren't made up for.
+    // Looks that were late because a thread was busy aren't made up for.
     for (let nextMs = performance.now() + periodMs; ; nextMs = Math.max(nextMs + periodMs, performance.now())) {
       await sleep(Math.max(0, nextMs - performance.now()), undefined, { signal: interrupt.signal });
       const threads = await watched.look(patienceMs);
@@ -69,7 +69,7 @@ async function top(pid: number, { json, once, delay }: Flags): Promise<void> {
       if (once === true) return;
     }
   } catch (error) {
-    // Ctrl-C is how one leaves.
+    // Ctrl-C is the normal way to end it.
     if (interrupt.exitCode !== null) process.exitCode = interrupt.exitCode === INTERRUPTED ? 0 : interrupt.exitCode;
     else if (error instanceof Unreachable) {
       const hasEnded = error.code === "ESRCH" && watched.hasAnswered;
@@ -85,16 +85,16 @@ async function top(pid: number, { json, once, delay }: Flags): Promise<void> {
 
 const INTERRUPTED = 130;
 
-/** A part of the terminal that is drawn over and over, without a flicker. */
+/** Part of a terminal that is redrawn in place, without flicker. */
 class Screen {
   #lines = 0;
 
   draw(picture: Picture): void {
     const { columns, rows } = process.stdout;
     const lines = linesOf(picture, columns).slice(0, Math.max(1, rows - 1));
-    // What the process said of itself may have anything in it.
+    // Text from the process may contain control characters.
     const drawn = lines.map((line) => `${printable(line)}\x1b[K\n`).join("");
-    // Up to where it began, the rest of each line cleared, and what's below.
+    // The cursor goes back to the first line; each line's rest is cleared, and then everything below.
     const up = this.#lines > 0 ? `\x1b[${this.#lines}A` : "\x1b[?25l";
     process.stdout.write(`${up}\r${drawn}\x1b[J`);
     this.#lines = lines.length;

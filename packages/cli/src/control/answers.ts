@@ -1,25 +1,25 @@
-/** What another process answered, looked at before anything is done with it: it may be another version of pinless, or somebody else's. */
+/** Validates answers of another process, which may run another version of pinless, or other software. */
 
 import { type EngineStats, MMU_EVENTS, type MmuEvent, type ReleaseAnswer, type StatsAnswer } from "pinless/internal";
 
-/** More than any thread has of either. */
+/** Limits that no real thread exceeds. */
 const MAX_ENGINES = 1024;
 const MAX_REASONS = 256;
 const MAX_TEXT = 2000;
 
-/** An answer that isn't one. */
+/** An answer of the wrong shape. */
 export class BadAnswer extends Error {
   override readonly name = "BadAnswer";
 }
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Throws `BadAnswer`. What isn't known is left out. */
+/** Parses the answer to "stats", without fields unknown here. Throws `BadAnswer`. */
 export function readStats(answer: unknown): StatsAnswer {
   return { engines: enginesOf(answer).map((engine) => ({ engine: count(engine, "engine"), ...statsOf(engine) })) };
 }
 
-/** Throws `BadAnswer`. */
+/** Parses the answer to "release". Throws `BadAnswer`. */
 export function readReleased(answer: unknown): ReleaseAnswer {
   return {
     engines: enginesOf(answer).map((engine) => ({
@@ -32,7 +32,7 @@ export function readReleased(answer: unknown): ReleaseAnswer {
   };
 }
 
-/** A refusal's reason; null: it's no refusal. */
+/** Reason of a refusal; null if the answer is none. */
 export function refusalOf(answer: unknown): string | null {
   const { error } = typeof answer === "object" && answer !== null ? (answer as { error?: unknown }) : {};
   return error === undefined ? null : text(error, "error");
@@ -117,7 +117,7 @@ function amount(of: Fields, name: string): number {
   throw new BadAnswer(`its "${name}" isn't a number from 0 on, but ${shown(value)}`);
 }
 
-/** A later version's may be unknown here. */
+/** Reads a word; a later version's may be unknown here. */
 function word(of: Fields, name: string): string {
   const value = of[name];
   if (typeof value === "string" && /^[A-Za-z0-9_-]{1,32}$/.test(value)) return value;

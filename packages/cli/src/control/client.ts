@@ -1,4 +1,4 @@
-/** The operator's side: finds a process's sockets, makes sure whose they are, and asks. */
+/** Client of the control socket: finds a process's sockets, verifies their owner, and asks. */
 
 import { closeSync, constants, existsSync, lstatSync, openSync, readFileSync, readlinkSync } from "node:fs";
 import { connect, type Socket } from "node:net";
@@ -20,10 +20,10 @@ import { BadAnswer, readReleased, readStats, refusalOf } from "./answers.js";
 
 export type { ReleaseAnswer, SocketPlace, StatsAnswer } from "pinless/internal";
 
-/** More than the figures of all the engines of a thread. */
+/** Maximum length of an answer: more than the figures of all the engines of a thread. */
 const MAX_ANSWER = 1 << 20;
 
-/** Why a process can't be reached. */
+/** Reason why a process can't be reached. */
 export class Unreachable extends Error {
   override readonly name = "Unreachable";
   readonly code: "ESRCH" | "EACCES" | "ENOENT" | "ETIMEDOUT" | "EPROTO";
@@ -36,11 +36,11 @@ export class Unreachable extends Error {
 
 interface ProcessFacts {
   readonly uid: number;
-  /** Its number as it counts itself, in its own namespace. */
+  /** Its pid in its own namespace. */
   readonly ownPid: number;
 }
 
-/** Null: no such process; one that has ended and isn't waited for yet is none. */
+/** Facts about a process; null if there is none, or it's a zombie. */
 function factsOf(pid: number): ProcessFacts | null {
   let status: string;
   try {
@@ -53,14 +53,15 @@ function factsOf(pid: number): ProcessFacts | null {
   return { uid: Number(field("Uid")[1]), ownPid: Number(field("NSpid").at(-1) ?? pid) };
 }
 
-/** The sockets of a process, one for each thread with engines. Throws `Unreachable`. */
+/** Sockets of a process, one for each thread with engines. Throws `Unreachable`. */
 export function socketsOf(pid: number): SocketPlace[] {
   const facts = factsOf(pid);
   if (facts === null) throw new Unreachable("ESRCH", "no such process");
   const { uid, ownPid } = facts;
   const me = process.geteuid!();
   if (me !== 0 && uid !== me) throw new Unreachable("EACCES", `belongs to user ${uid}, and you're ${me}`);
-  // Anybody may bind a socket with such a name: its own are in a directory of its user's, or of ours where it has dropped its rights.
+  // Anyone can bind a socket with such a name; genuine ones are in a directory of the process's user, or of this user
+  // if the process has dropped its rights.
   const places = boundSockets(pid)
     .filter((place) => place.pid === ownPid)
     .map((place) => ({ ...place, path: fromHere(pid, place.path) }))
@@ -70,7 +71,7 @@ export function socketsOf(pid: number): SocketPlace[] {
     if (why !== null) throw new Unreachable("EACCES", why);
   }
   if (places.length > 0) return places;
-  // The process itself may have found that it can't be trusted.
+  // The process refuses to listen in a directory that others can write to.
   const own = uid === me && existsSync(runtimeDirectory()) ? whyUntrusted(runtimeDirectory(), [me]) : null;
   if (own !== null) throw new Unreachable("EACCES", own);
   throw new Unreachable("ENOENT", "isn't a pinless process, or has no engine open");
@@ -80,12 +81,12 @@ function ownerOf(directory: string): number {
   try {
     return lstatSync(directory).uid;
   } catch {
-    // Not there any more, or behind somebody else's directory.
+    // It was removed, or its directory isn't accessible.
     return -1;
   }
 }
 
-/** A path of a process in another mount namespace: a container's, or a service's with a /tmp of its own. */
+/** Path in another mount namespace, such as a container's, or a service's with a private /tmp. */
 function fromHere(pid: number, at: string): string {
   try {
     const elsewhere = readlinkSync(`/proc/${pid}/ns/mnt`) !== readlinkSync("/proc/self/ns/mnt");
@@ -95,7 +96,7 @@ function fromHere(pid: number, at: string): string {
   }
 }
 
-/** Every process that has a socket and that this user may reach. */
+/** Processes with a socket that this user can reach. */
 export function reachableProcesses(): number[] {
   const me = process.geteuid!();
   const pids = [...new Set(boundSockets("self").map(({ pid }) => pid))];
@@ -130,7 +131,7 @@ export class Connection {
     socket.on("close", () => this.#end(new Unreachable("ESRCH", "closed its last engine, or ended")));
   }
 
-  /** `pid`: whose the socket has to be, as the kernel says. Rejects with `Unreachable`. */
+  /** Connects. `pid` must be the socket's owner according to the kernel. Rejects with `Unreachable`. */
   static async open(place: SocketPlace, pid: number): Promise<Connection> {
     await loadLibc();
     const socket = await connected(place.path);
@@ -168,7 +169,7 @@ export class Connection {
     }
   }
 
-  /** Whoever is there doesn't speak as pinless does: nothing more is asked. */
+  /** Gives up on a peer that doesn't speak the protocol. */
   #misunderstood({ message }: Error): Unreachable {
     const why = new Unreachable("EPROTO", `answered what can't be understood: ${message}`);
     this.#end(why);
@@ -186,7 +187,10 @@ export class Connection {
   }
 }
 
-/** A socket of that path. Where it's longer than a socket's name may be (another mount namespace's has its root before it), by its directory. */
+/**
+ * Connects to a path. A path longer than a socket's name (because it begins with another mount namespace's root) is
+ * reached through its directory.
+ */
 async function connected(at: string): Promise<Socket> {
   const directory = fitsSocketName(at) ? null : openSync(path.dirname(at), constants.O_RDONLY | constants.O_DIRECTORY);
   const name = directory === null ? at : `/proc/self/fd/${directory}/${path.basename(at)}`;
@@ -208,7 +212,10 @@ async function connected(at: string): Promise<Socket> {
   }
 }
 
-/** Rejects after so long: the process goes on, and does what it was asked when its event loop is free. `seconds`: how long it had in all. */
+/**
+ * Rejects after `ms`; the process does what it was asked later, when its event loop is free. `seconds` is the total for
+ * the message.
+ */
 export async function within<T>(ms: number, seconds: number, answer: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

@@ -1,10 +1,10 @@
-/** A process whose engines are looked at again and again: threads and engines come and go meanwhile. */
+/** Observes a process whose threads and engines come and go. */
 
 import { Connection, type StatsAnswer, socketsOf, Unreachable } from "./client.js";
 
 export interface WatchedThread {
   readonly thread: number;
-  /** For how long it hasn't answered, in whole seconds: the figures are older than that. */
+  /** Whole seconds without an answer; the figures are older than that. */
   readonly silentSeconds: number;
   /** Null until it has answered twice, and while it's silent. */
   readonly engines: readonly (StatsAnswer["engines"][number] & { readonly requestsPerSecond: number | null })[];
@@ -12,10 +12,10 @@ export interface WatchedThread {
 
 interface Watch {
   readonly connection: Connection;
-  /** What it said last, and when; and before that. */
+  /** Its last answer with its time, and the one before. */
   now: Answered | null;
   before: Answered | null;
-  /** A question is asked at a time: a busy thread isn't asked again. */
+  /** The pending question: a busy thread isn't asked again. */
   asked: { readonly atMs: number; readonly answered: Promise<void> } | null;
 }
 
@@ -34,12 +34,15 @@ export class Watched {
     this.#pid = pid;
   }
 
-  /** Whether it was there and answered at all. */
+  /** True if it has answered at least once. */
   get hasAnswered(): boolean {
     return this.#hasAnswered;
   }
 
-  /** Asks all threads, and waits for them, but not for longer than this. Rejects with `Unreachable`; ESRCH: the process is gone. */
+  /**
+   * Asks all threads, and waits for `waitMs` at most. Rejects with `Unreachable`, whose code ESRCH means that the
+   * process has ended.
+   */
   async look(waitMs: number): Promise<WatchedThread[]> {
     await this.#connect();
     for (const watch of this.#watches.values()) this.#ask(watch);
@@ -51,7 +54,7 @@ export class Watched {
     clearTimeout(timer);
     if (this.#misunderstood !== null) throw this.#misunderstood;
     const watches = [...this.#watches.values()].filter(({ connection }) => connection.isOpen);
-    // One that was closed may have been with its process.
+    // A closed connection may mean that the process has ended.
     if (watches.length < this.#watches.size) this.#places();
     const threads = watches.map(figuresOf);
     return threads.sort((a, b) => a.thread - b.thread);
@@ -64,7 +67,7 @@ export class Watched {
         const connection = await Connection.open(place, this.#pid);
         this.#watches.set(place.path, { connection, now: null, before: null, asked: null });
       } catch (error) {
-        // It closed its last engine in this moment.
+        // It has just closed its last engine.
         if (!(error instanceof Unreachable && error.code === "ENOENT")) throw error;
       }
     }
@@ -75,7 +78,7 @@ export class Watched {
     try {
       return socketsOf(this.#pid);
     } catch (error) {
-      // It has no engine now; it had, and may have again.
+      // It has no engine now, but had one, and may have one again.
       if (this.#hasAnswered && error instanceof Unreachable && error.code === "ENOENT") return [];
       throw error;
     }
@@ -90,7 +93,7 @@ export class Watched {
         watch.asked = null;
         this.#hasAnswered = true;
       },
-      // The connection is closed, and goes with the next look; unless whoever is there can't be understood.
+      // The connection is closed, and dropped at the next look, unless the answer couldn't be understood.
       (error: Unreachable) => {
         if (error.code === "EPROTO") this.#misunderstood = error;
       },

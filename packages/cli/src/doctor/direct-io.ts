@@ -1,4 +1,4 @@
-/** O_DIRECT at a path: by reading there, from the file itself or from a scratch file without a name. */
+/** Tests O_DIRECT at a path by reading the file itself, or an unnamed scratch file there. */
 
 import { closeSync, constants, openSync, readSync, type Stats, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -25,7 +25,7 @@ export interface DirectIoFacts {
   readonly filesystem: string | null;
   readonly mountPoint: string | null;
   readonly readOnly: boolean | null;
-  /** Whether O_DIRECT is taken, and whether what it reads is right. */
+  /** True if O_DIRECT is accepted; and whether what it reads is correct. */
   readonly opens: boolean | null;
   readonly reads: boolean | null;
   readonly memoryAlignBytes: number | null;
@@ -33,7 +33,7 @@ export interface DirectIoFacts {
   readonly alignmentBy: "statx" | "trial" | null;
 }
 
-/** Throws as node:fs does where there is no such path. */
+/** Tests a path. Throws as node:fs does if there is none. */
 export function directIoFacts(path: string): DirectIoFacts {
   const { stat, mount } = look(path);
   return {
@@ -130,7 +130,7 @@ function cached(found: string): Finding {
   return degraded(found, "I/O there goes through the page cache. Take a path on ext4, xfs, btrfs or a block device.");
 }
 
-/** Compares with what the page cache gives; null: it's the same. */
+/** Compares a direct read with the page cache; returns null if they are the same. */
 function wrongRead(direct: number, fd: number, memory: ArrayBuffer, offsetAlign: number): string | null {
   const bytes = Math.max(READ_BYTES, offsetAlign);
   const memoryBytes = memory.byteLength >= bytes ? memory : fixedMemory(bytes);
@@ -147,7 +147,7 @@ function wrongRead(direct: number, fd: number, memory: ArrayBuffer, offsetAlign:
   }
 }
 
-/** The smallest that reads; null: none does. */
+/** Smallest alignment that reads; null if none does. */
 function triedAlignment(direct: number, memory: ArrayBuffer): Alignment | null {
   const reads = (offset: number, bytes: number): boolean => {
     try {
@@ -163,13 +163,13 @@ function triedAlignment(direct: number, memory: ArrayBuffer): Alignment | null {
   return memoryAlign === undefined ? null : { memoryAlign, offsetAlign };
 }
 
-/** A file that is gone with its descriptor. Throws as node:fs does. */
+/** Creates a file that is removed with its descriptor. Throws as node:fs does. */
 function scratchFile(directory: string): number {
   let fd: number;
   try {
     fd = openSync(directory, FCNTL.O_CLOEXEC | constants.O_RDWR | temporaryFileFlag(process.arch), 0o600);
   } catch (error) {
-    // Not every filesystem has files without a name.
+    // Not every filesystem supports O_TMPFILE.
     const { code = "" } = error as NodeJS.ErrnoException;
     if (!["EOPNOTSUPP", "ENOTSUP", "EISDIR", "EINVAL", "ENOENT"].includes(code)) throw error;
     const path = join(directory, `.pinless-doctor-${process.pid}`);

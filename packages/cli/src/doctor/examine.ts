@@ -1,4 +1,4 @@
-/** Looks at everything that decides how pinless runs here. What can be tried is tried, and undone. */
+/** Examines everything that decides how pinless runs here. What can be tried is tried, and undone. */
 
 import { release } from "node:os";
 import { resolve } from "node:path";
@@ -29,17 +29,17 @@ import { examineUserfaultfd, NO_USERFAULTFD_FACTS } from "./userfaultfd-finding.
 export type Findings = Awaited<ReturnType<typeof examineAll>>;
 
 export interface Examination {
-  /** Absolute. */
+  /** Absolute path. */
   readonly path: string;
   readonly kernel: string;
   readonly uid: number;
   readonly findings: Findings;
-  /** Whether `pinless bench` could run. */
+  /** True if `pinless bench` could run. */
   readonly canRun: boolean;
   readonly elapsedMs: number;
 }
 
-/** `path` is where direct I/O is tried. Rejects as node:fs does where there is no such path. */
+/** Examines the machine, trying direct I/O at `path`. Rejects as node:fs does if there is no such path. */
 export async function examine(path: string): Promise<Examination> {
   const began = performance.now();
   const findings = await examineAll(path);
@@ -55,7 +55,7 @@ export async function examine(path: string): Promise<Examination> {
 
 async function examineAll(path: string) {
   const whereDirect = directIoFacts(path);
-  // Before anything of ours is pinned.
+  // Pins are counted before anything of ours is pinned.
   const pins = examinePins();
   const noAddOn = await loadLibc().then(
     () => null,
@@ -111,7 +111,9 @@ function guarded<Facts>(unknown: Facts, look: () => Finding & Facts): Found<Fact
   }
 }
 
-/** The message of what a machine can be lacking (memory, WebAssembly, a permission); anything else is a bug and goes on. */
+/**
+ * Message of an error that a machine can cause (memory, WebAssembly, a permission); any other is a bug and is rethrown.
+ */
 function expected(error: unknown): string {
   if (error instanceof Error && "code" in error && error.code !== "ERR_PINLESS_INVARIANT") return error.message;
   throw error;

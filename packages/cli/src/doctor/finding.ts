@@ -1,4 +1,4 @@
-/** What one look at the machine has found: a sentence, a verdict, and what to change where something is lacking. */
+/** A finding about the machine: a verdict, a sentence, and remedies if something is missing. */
 
 import { getSystemErrorMap } from "node:util";
 
@@ -7,11 +7,11 @@ export type Verdict = "ok" | "degraded" | "missing";
 export interface Finding {
   readonly verdict: Verdict;
   readonly found: string;
-  /** A sentence each; none where nothing is lacking, or nothing can be done. */
+  /** Remedies, a sentence each; empty if nothing is missing or nothing can be done. */
   readonly remedies: readonly string[];
 }
 
-/** A finding with its facts. A fact that wasn't found out is null. */
+/** A finding with its facts. An unknown fact is null. */
 export type Found<Facts> = Finding & Facts;
 
 export const ok = (found: string): Finding => ({ verdict: "ok", found, remedies: [] });
@@ -20,7 +20,7 @@ export const degraded = (found: string, ...remedies: string[]): Finding => ({ ve
 
 export const missing = (found: string, ...remedies: string[]): Finding => ({ verdict: "missing", found, remedies });
 
-/** A negative errno's name, e.g. "EPERM". */
+/** Name of a negative errno, e.g. "EPERM". */
 export function errnoName(errno: number): string {
   return getSystemErrorMap().get(errno)?.[0] ?? `errno ${-errno}`;
 }

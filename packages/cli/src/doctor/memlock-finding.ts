@@ -1,4 +1,4 @@
-/** RLIMIT_MEMLOCK: the limit, what the user's other processes have taken of it, and what's really left. */
+/** RLIMIT_MEMLOCK: the limit, what the user's other processes have used of it, and what is really left. */
 
 import {
   addressOf,
@@ -16,22 +16,25 @@ import type { PinFacts } from "./pins.js";
 
 const MIB = 1 << 20;
 const STEP_BYTES = 65536;
-/** Of room: what's above isn't worth the memory that trying takes. */
+/** Largest room that is tried, since more isn't worth the memory that trying takes. */
 const TRIED_BYTES = 64 * MIB;
-/** Of budget, for all but the largest arenas. */
+/** Budget that is enough for all but the largest arenas. */
 const ENOUGH_BYTES = 512 * MIB;
 
 export interface MemlockFacts {
-  /** The soft and the hard limit, as they are written; null: none. Whoever has CAP_IPC_LOCK isn't held to them. */
+  /** Soft and hard limit as configured; null for none. They don't apply with CAP_IPC_LOCK. */
   readonly limitBytes: number | null;
   readonly hardLimitBytes: number | null;
   readonly limited: boolean | null;
   /** VmPin of the user's other processes, as far as /proc shows them. */
   readonly othersPinnedBytes: number | null;
-  /** What can be pinned now: tried, up to 64 MiB, where registrations are given back at once; else reckoned. Null: all that one wants. */
+  /**
+   * Bytes that can be pinned now. Tried up to 64 MiB if registrations are released promptly, otherwise calculated; null
+   * if there is plenty.
+   */
   readonly leftBytes: number | null;
   readonly leftBy: "trial" | "reckoning" | null;
-  /** What an engine lets its leases pin by default. */
+  /** Default budget of an engine's leases. */
   readonly budgetBytes: number | null;
 }
 
@@ -45,7 +48,7 @@ export const NO_MEMLOCK_FACTS: MemlockFacts = {
   budgetBytes: null,
 };
 
-/** `canTry`: registrations are given back at once here. */
+/** Examines the limit. `canTry`: registrations are released promptly here. */
 export function examineMemlock(
   settings: EngineSettings,
   { processes }: PinFacts,
@@ -81,12 +84,12 @@ export function examineMemlock(
 }
 
 function leftText(bytes: number, by: "trial" | "reckoning"): string {
-  // What rings are charged no file says.
+  // No file tells what rings are charged with.
   if (by === "reckoning") return `at most ${bytesText(bytes)}, rings not counted`;
   return bytes === TRIED_BYTES ? `${bytesText(bytes)} or more` : bytesText(bytes);
 }
 
-/** "Max locked memory  8388608  8388608  bytes" */
+/** Parses the line "Max locked memory  8388608  8388608  bytes". */
 function limitsOfProcess(): Pick<MemlockFacts, "limitBytes" | "hardLimitBytes"> {
   const [, soft, hard] = /^Max locked memory\s+(\S+)\s+(\S+)/m.exec(readText("/proc/self/limits") ?? "") ?? [];
   const bytes = (text: string | undefined): number | null =>
@@ -94,7 +97,7 @@ function limitsOfProcess(): Pick<MemlockFacts, "limitBytes" | "hardLimitBytes"> 
   return { limitBytes: bytes(soft), hardLimitBytes: bytes(hard) };
 }
 
-/** The largest registration that the kernel takes beside a small ring; null: it can't be tried. */
+/** Largest registration that the kernel accepts beside a small ring; null if it can't be tried. */
 function roomByTrial(allowedBytes: number): number | null {
   const most = Math.floor(Math.min(allowedBytes, TRIED_BYTES, availableBytes() / 4) / STEP_BYTES);
   const ring = Ring.open({ entries: 4, completions: 16, flags: IO_URING.IORING_SETUP_COOP_TASKRUN });

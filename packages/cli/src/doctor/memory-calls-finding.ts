@@ -1,4 +1,4 @@
-/** What memory operations find: huge pages, swap, NUMA nodes, and the kernel's word on memory pressure. */
+/** Preconditions of memory operations: huge pages, swap, NUMA nodes, and signs of memory pressure. */
 
 import { closeSync, openSync, writeSync } from "node:fs";
 import { release } from "node:os";
@@ -14,7 +14,7 @@ export interface HugePageFacts {
   readonly defrag: string | null;
   readonly shmemEnabled: string | null;
   readonly hugePageBytes: number | null;
-  /** Whether MADV_COLLAPSE made a huge page, and why not. */
+  /** True if MADV_COLLAPSE made a huge page; and why it didn't. */
   readonly collapses: boolean | null;
   readonly collapseErrno: string | null;
 }
@@ -58,7 +58,7 @@ export function examineHugePages(): Found<HugePageFacts> {
   return { ...(remedies.length === 0 ? ok(found) : degraded(found, ...remedies)), ...facts };
 }
 
-/** 0, or -errno. Twice: pages that were touched just now may still be held for a moment. */
+/** Returns 0 or -errno. It's tried twice, because pages touched just now may still be held for a moment. */
 function tryCollapse(hugePageBytes: number): number {
   const memory = fixedMemory(2 * hugePageBytes);
   const address = addressOf(memory);
@@ -79,7 +79,7 @@ export interface SwapFacts {
   readonly areas: readonly SwapArea[];
   readonly freeBytes: number;
   readonly zswap: boolean;
-  /** What this process's memory cgroup may swap; null: no limit. */
+  /** Swap limit of this process's memory cgroup; null for none. */
   readonly cgroupLimitBytes: number | null;
 }
 
@@ -104,7 +104,7 @@ export function examineSwap(cgroupLimitBytes: number | null): Found<SwapFacts> {
   return { ...ok(found), ...facts };
 }
 
-/** Filename Type Size Used Priority; sizes in KiB. */
+/** Parses lines of Filename, Type, Size, Used, Priority; sizes are in KiB. */
 function swapAreas(): readonly SwapArea[] {
   const lines = (readText("/proc/swaps") ?? "").trim().split("\n").slice(1);
   return lines.map((line) => {
@@ -116,7 +116,7 @@ function swapAreas(): readonly SwapArea[] {
 
 export interface NumaFacts {
   readonly nodes: number;
-  /** sysctl kernel.numa_balancing; null on kernels without it. */
+  /** The sysctl kernel.numa_balancing; null on kernels without it. */
   readonly balancing: number | null;
 }
 
@@ -130,15 +130,15 @@ export function examineNuma(): Found<NumaFacts> {
 
 export interface PressureFacts {
   readonly readable: boolean;
-  /** Share of the last 10 s in which something waited for memory. */
+  /** Percentage of the last 10 s in which some task waited for memory. */
   readonly someAvg10Percent: number | null;
-  /** Whether this user can be told of pressure, and why not. */
+  /** True if this user can set PSI triggers; and why not. */
   readonly trigger: boolean;
   readonly triggerErrno: string | null;
 }
 
 const PRESSURE = "/proc/pressure/memory";
-/** 150 ms in 2 s: ordinary users need windows of whole 2 s. */
+/** 150 ms in 2 s: ordinary users need windows that are multiples of 2 s. */
 const TRIGGER = "some 150000 2000000\0";
 
 export function examinePressure(): Found<PressureFacts> {
@@ -158,13 +158,13 @@ export function examinePressure(): Found<PressureFacts> {
   const said = `some avg10 ${avg10 ?? "?"} %`;
   if (triggerErrno === null) return { ...ok(`${said}; triggers can be set`), ...facts };
   const found = `${said}; a trigger is refused (${triggerErrno})`;
-  // Anything else than the kernel's own refusals is Node's permission model.
+  // Errors other than the kernel's own come from Node's permission model.
   if (!["EPERM", "EACCES", "EINVAL"].includes(triggerErrno)) return { ...degraded(found), ...facts };
   const remedy = "Pressure can be sampled, not waited for: older kernels give triggers to CAP_SYS_RESOURCE only.";
   return { ...degraded(found, remedy), ...facts };
 }
 
-/** Null: it was set, and is gone with its descriptor. */
+/** Returns null if it was set; it's removed with its descriptor. */
 function trySettingTrigger(): string | null {
   try {
     const fd = openSync(PRESSURE, "r+");

@@ -1,4 +1,4 @@
-/** What lies around the process: Node, and the container that it may be in. */
+/** Surroundings of the process: Node, and the container that it may be in. */
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -10,14 +10,14 @@ import type { AioFacts, RingFacts } from "./schemes.js";
 export interface NodeFacts {
   readonly version: string;
   readonly arch: string;
-  /** Whether Node's permission model is on. */
+  /** True if Node's permission model is on. */
   readonly permissionModel: boolean;
-  /** Whether koffi, the add-on that system calls go through, could be loaded. */
+  /** True if koffi, the add-on for system calls, could be loaded. */
   readonly addOn: boolean;
   readonly webAssembly: boolean;
 }
 
-/** `noAddOn`: why koffi couldn't be loaded, or null. */
+/** Examines Node. `noAddOn` is the error of loading koffi, or null. */
 export function examineNode(noAddOn: Error | null): Found<NodeFacts> {
   const permissionModel = "permission" in process;
   const webAssembly = "WebAssembly" in globalThis;
@@ -43,11 +43,11 @@ export function examineNode(noAddOn: Error | null): Found<NodeFacts> {
 }
 
 export interface ContainerFacts {
-  /** What points to a container, e.g. "/.dockerenv". */
+  /** Signs of a container, e.g. "/.dockerenv". */
   readonly hints: readonly string[];
   readonly seccomp: "off" | "strict" | "filter" | null;
   readonly noNewPrivileges: boolean;
-  /** Of this process's memory cgroup and those above it; null: no limit. */
+  /** Limit of this process's memory cgroup and its ancestors; null for none. */
   readonly memoryLimitBytes: number | null;
   readonly memoryUsedBytes: number | null;
   readonly swapLimitBytes: number | null;
@@ -84,7 +84,7 @@ function containerHints(): readonly string[] {
   if (named !== undefined) hints.push(`container=${named}`);
   const manager = /docker|kubepods|containerd|libpod|lxc|crio/.exec(readText("/proc/self/cgroup") ?? "")?.[0];
   if (manager !== undefined) hints.push(`cgroup ${manager}`);
-  // A process of a PID namespace of its own has a number in each.
+  // NStgid has a pid for each nested PID namespace.
   const numbers = field(readText("/proc/self/status") ?? "", "NStgid")?.split(/\s+/).length ?? 1;
   if (numbers > 1) hints.push("PID namespace");
   return hints;
@@ -95,7 +95,7 @@ type CgroupFacts = Pick<ContainerFacts, "memoryLimitBytes" | "memoryUsedBytes" |
 const NO_CGROUP: CgroupFacts = { memoryLimitBytes: null, memoryUsedBytes: null, swapLimitBytes: null };
 
 export function memoryCgroup(): CgroupFacts {
-  // number:controllers:path; version 2 has number 0 and no controllers.
+  // Fields are number:controllers:path; version 2 has number 0 and no controllers.
   const lines = (readText("/proc/self/cgroup") ?? "").split("\n").map((line) => line.split(":"));
   const old = lines.find(([, controllers = ""]) => controllers.split(",").includes("memory"));
   const [, , path] = old ?? lines.find(([number]) => number === "0") ?? [];
@@ -118,7 +118,7 @@ export function memoryCgroup(): CgroupFacts {
   return {
     memoryLimitBytes: least(file("memory.limit_in_bytes")),
     memoryUsedBytes: file("memory.usage_in_bytes")(levels[0]!),
-    // Its limit is one for memory and swap together.
+    // This limit is for memory and swap together.
     swapLimitBytes: least((directory) => {
       const both = limitIn(join(directory, "memory.memsw.limit_in_bytes"));
       return both === null ? null : both - (limitIn(join(directory, "memory.limit_in_bytes")) ?? both);
@@ -126,14 +126,14 @@ export function memoryCgroup(): CgroupFacts {
   };
 }
 
-/** The cgroup's directory and those above it, as far as they are mounted here. */
+/** Directory of the cgroup and its ancestors, as far as they are mounted here. */
 function levelsOf({ root, at }: Mount, path: string): readonly string[] {
   const below = root === "/" ? path : path.startsWith(root) ? path.slice(root.length) : "";
   const names = below.includes("..") ? [] : below.split("/").filter((name) => name !== "");
   return [...names.map((_, i) => join(at, ...names.slice(0, names.length - i))), at];
 }
 
-/** Bytes; null: "max", what version 1 writes for it (the largest number of pages), or no such file. */
+/** Limit in bytes; null for "max", for version 1's equivalent (the largest number of pages), or without such a file. */
 function limitIn(path: string): number | null {
   const NO_LIMIT = 2 ** 62;
   const text = readText(path)?.trim() ?? "";

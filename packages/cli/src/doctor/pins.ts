@@ -1,4 +1,4 @@
-/** Who pins memory, by VmPin of every process, and what all of the host has pinned. */
+/** Processes that pin memory, by their VmPin, and the pins of the whole host. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { readText } from "pinless/internal";
@@ -8,21 +8,24 @@ import { field, mounts } from "./kernel-files.js";
 export interface PinningProcess {
   readonly pid: number;
   readonly name: string;
-  /** The real user. */
+  /** Real user id. */
   readonly uid: number;
-  /** By /etc/passwd; null: it has no name there. */
+  /** Name in /etc/passwd, or null. */
   readonly user: string | null;
   readonly pinnedBytes: number;
 }
 
 export interface PinFacts {
-  /** The largest first. */
+  /** Processes, those that pin most first. */
   readonly processes: readonly PinningProcess[];
   readonly seenProcesses: number;
   readonly unreadableProcesses: number;
-  /** How /proc is mounted, where that hides other users' processes ("invisible", "2"); null: it doesn't. */
+  /** Mount option of /proc that hides other users' processes ("invisible", "2"), or null. */
   readonly hidepid: string | null;
-  /** nr_foll_pin_acquired - nr_foll_pin_released, of the whole host; a huge page may count once. Null on kernels without them. */
+  /**
+   * nr_foll_pin_acquired - nr_foll_pin_released of the whole host, in which a huge page may count once; null on kernels
+   * without them.
+   */
   readonly hostPinCount: number | null;
 }
 
@@ -59,7 +62,7 @@ function judge({ processes, seenProcesses, unreadableProcesses, hidepid, hostPin
   }
   if (unreadableProcesses > 0) parts.push(`${countText(unreadableProcesses)} can't be read`);
   if (hidepid !== null) parts.push(`/proc hides other users' processes (hidepid=${hidepid})`);
-  // The counters are per processor and lag: a difference below 0 is one of 0.
+  // The counters are per processor and lag, so a negative difference means 0.
   if (hostPinCount !== null)
     parts.push(`host-wide ${countText(Math.max(0, hostPinCount))} pins (it lags until vm.stat_refresh)`);
   const found = parts.join("; ");

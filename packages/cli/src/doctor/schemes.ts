@@ -1,4 +1,4 @@
-/** io_uring, giving registrations back, Linux AIO: each by doing it. */
+/** Tests io_uring, the release of registrations, and Linux AIO, each by using it. */
 
 import { release } from "node:os";
 import {
@@ -16,14 +16,14 @@ import { countText, degraded, errnoName, type Found, missing, ok } from "./findi
 import { readNumber } from "./kernel-files.js";
 
 export interface RingFacts {
-  /** Why a ring was refused, e.g. "EPERM"; null if it wasn't. */
+  /** Errno of a refused ring, e.g. "EPERM", or null. */
   readonly errno: string | null;
-  /** sysctl kernel.io_uring_disabled and kernel.io_uring_group; null on kernels without them. */
+  /** The sysctls kernel.io_uring_disabled and kernel.io_uring_group; null on kernels without them. */
   readonly disabled: number | null;
   readonly group: number | null;
-  /** The queues are in memory of this process. */
+  /** True if the queues are in memory of this process. */
   readonly ownMemory: boolean | null;
-  /** The buffer table that leases are made of. */
+  /** True if the buffer table supports tags, which leases need. */
   readonly sparseTaggedBuffers: boolean | null;
 }
 
@@ -35,7 +35,7 @@ export const NO_RING_FACTS: RingFacts = {
   sparseTaggedBuffers: null,
 };
 
-/** A ring as large as the engine's. */
+/** Opens a ring as large as the engine's. */
 export function examineRing({ depth, slots }: EngineSettings): Found<RingFacts> {
   const disabled = readNumber("/proc/sys/kernel/io_uring_disabled");
   const group = readNumber("/proc/sys/kernel/io_uring_group");
@@ -76,7 +76,7 @@ export function examineRing({ depth, slots }: EngineSettings): Found<RingFacts> 
 
 export interface RevocationFacts {
   readonly works: boolean | null;
-  /** From giving a registration back to the kernel's word that it's gone: alone, and with a read pending on another one. */
+  /** Milliseconds from dropping a registration to its tag: alone, and with a read pending on another slot. */
   readonly idleMs: number | null;
   readonly busyMs: number | null;
 }
@@ -97,7 +97,7 @@ export function examineRevocation(ring: RingFacts): Found<RevocationFacts> {
 
 export interface AioFacts {
   readonly errno: string | null;
-  /** Of the whole machine: sysctl fs.aio-nr and fs.aio-max-nr, and what lies between them. */
+  /** Sysctls of the whole machine: fs.aio-nr, fs.aio-max-nr, and their difference. */
   readonly usedEvents: number | null;
   readonly maxEvents: number | null;
   readonly freeEvents: number | null;
@@ -105,11 +105,11 @@ export interface AioFacts {
 
 export const NO_AIO_FACTS: AioFacts = { errno: null, usedEvents: null, maxEvents: null, freeEvents: null };
 
-/** A context as large as the engine's. */
+/** Opens a context as large as the engine's. */
 export function examineAio({ depth }: EngineSettings): Found<AioFacts> {
   const usedEvents = readNumber("/proc/sys/fs/aio-nr");
   const maxEvents = readNumber("/proc/sys/fs/aio-max-nr");
-  // Lowering the limit takes nothing from those who have it already.
+  // After fs.aio-max-nr was lowered, more may be in use than that.
   const freeEvents = usedEvents === null || maxEvents === null ? null : Math.max(0, maxEvents - usedEvents);
   const context = AioContext.open({ depth });
   if (typeof context === "number") {

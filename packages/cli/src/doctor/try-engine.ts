@@ -1,4 +1,6 @@
-/** The conclusion: what Engine.open takes here, and whether the comparison could run. Both by beginning with it. */
+/**
+ * The conclusion: whether Engine.open works here and with what, and whether the bench could run, both by starting them.
+ */
 
 import { Engine, type PinMode, type SchemeName } from "pinless";
 import type { EngineSettings } from "pinless/internal";
@@ -9,18 +11,18 @@ const ARENA_BYTES = 2 << 20;
 const READ_BYTES = 4096;
 
 export interface EngineFacts {
-  /** What `"auto"` and `"lease"`, the defaults, have become. */
+  /** Scheme and pin mode that the defaults, `"auto"` and `"lease"`, have led to. */
   readonly scheme: SchemeName | null;
   readonly pin: PinMode | null;
   readonly depth: number | null;
   readonly budgetBytes: number | null;
-  /** Why it isn't the best that there is: `engine.stats().degraded`. */
+  /** Reasons why it isn't the best there is: `engine.stats().degraded`. */
   readonly reasons: readonly string[];
 }
 
 export const NO_ENGINE_FACTS: EngineFacts = { scheme: null, pin: null, depth: null, budgetBytes: null, reasons: [] };
 
-/** Opens an engine, makes an arena and reads a file: node's own program, which is always there. */
+/** Opens an engine, makes an arena and reads a file: the node executable, which always exists. */
 export async function examineEngine({ budgetBytes }: EngineSettings): Promise<Found<EngineFacts>> {
   const engine = await Engine.open();
   try {
@@ -56,7 +58,7 @@ export function examineBench(engine: EngineFacts): Found<BenchFacts> {
   return { ...ok(`it can run; scratch files go to ${scratchDirectory}`), scratchDirectory };
 }
 
-/** `process.permission` is there only where the permission model is on. */
+/** True if Node's permission model forbids child processes. `process.permission` exists only if it's on. */
 function mayNotStartProcesses(): boolean {
   const { permission } = process as { permission?: { has(what: string): boolean } };
   return permission?.has("child") === false;

@@ -1,4 +1,4 @@
-/** What userfaultfd gives here, by opening one and registering memory as a watcher would. Nothing stays. */
+/** Tests userfaultfd by opening one and registering memory as the monitor would. Nothing is left behind. */
 
 import { openSync } from "node:fs";
 import {
@@ -20,13 +20,13 @@ const PAGE_BYTES = 65536;
 const EVENTS = UFFD.UFFD_FEATURE_EVENT_REMOVE | UFFD.UFFD_FEATURE_EVENT_UNMAP | UFFD.UFFD_FEATURE_EVENT_REMAP;
 
 export interface UserfaultfdTrial {
-  /** By which door one was opened; null: by neither. */
+  /** Way by which one was opened; null if neither works. */
   readonly by: "syscall" | "device" | null;
-  /** The system call's own answer, 0 or -errno. */
+  /** Result of the system call, 0 or -errno. */
   readonly errno: number;
-  /** UFFD_FEATURE_… that the kernel has. */
+  /** UFFD_FEATURE_… bits that the kernel supports. */
   readonly features: number;
-  /** 0, or -errno: watching memory for write-protection, with the events REMOVE, UNMAP and REMAP. */
+  /** Result of registering memory for write protection with the events REMOVE, UNMAP and REMAP: 0, or -errno. */
   readonly registers: number;
 }
 
@@ -36,7 +36,7 @@ export function tryUserfaultfd(): UserfaultfdTrial {
   const by = called >= 0 ? "syscall" : byDevice >= 0 ? "device" : null;
   const errno = Math.min(0, called);
   if (by === null) return { by, errno, features: 0, registers: errno };
-  // A handshake can't be repeated: one descriptor to ask by, another to register by.
+  // The handshake can't be repeated, so one descriptor is used to query, another to register.
   const asking = by === "syscall" ? called : byDevice;
   const answered = handshake(asking, 0);
   close(asking);
@@ -45,13 +45,13 @@ export function tryUserfaultfd(): UserfaultfdTrial {
   return { by, errno, features, registers };
 }
 
-/** An ordinary user may only have one that handles no faults of the kernel's own; before Linux 5.11 there was no such kind. */
+/** Opens one for faults in user mode only, as ordinary users may; before Linux 5.11 there was no such kind. */
 function openByCall(): number {
   const opened = userfaultfd(FCNTL.O_CLOEXEC | FCNTL.O_NONBLOCK | UFFD.UFFD_USER_MODE_ONLY);
   return opened === -ERRNO.EINVAL ? userfaultfd(FCNTL.O_CLOEXEC | FCNTL.O_NONBLOCK) : opened;
 }
 
-/** Whoever may open the device may have one, whatever the sysctl says (Linux 6.1). */
+/** Opens one through the device, whose permissions count instead of the sysctl (Linux 6.1). */
 function openByDevice(): number {
   let device: number;
   try {
@@ -64,7 +64,7 @@ function openByDevice(): number {
   return opened;
 }
 
-/** The features that the kernel has, or -errno. */
+/** Features that the kernel supports, or -errno. */
 function handshake(fd: number, wanted: number): number {
   const words = new Uint32Array(new ArrayBuffer(128));
   words[UFFDIO_API.fields.api / 4] = UFFD.UFFD_API;
@@ -73,7 +73,7 @@ function handshake(fd: number, wanted: number): number {
   return asked < 0 ? asked : words[UFFDIO_API.fields.features / 4]!;
 }
 
-/** Ends with `fd` closed: the memory is watched by nobody again. */
+/** Registers memory, and closes `fd`, which ends the registration. */
 function register(fd: number, features: number): number {
   if (fd < 0) return fd;
   const wanted = EVENTS | UFFD.UFFD_FEATURE_PAGEFAULT_FLAG_WP;

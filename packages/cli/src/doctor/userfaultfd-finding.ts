@@ -1,4 +1,4 @@
-/** Whether other code's discards and unmaps can be noticed. */
+/** Tests whether other code's discards and unmaps can be followed. */
 
 import { UFFD } from "pinless/internal";
 import { degraded, errnoName, type Found, missing, ok } from "./finding.js";
@@ -6,18 +6,21 @@ import { readNumber } from "./kernel-files.js";
 import { tryUserfaultfd } from "./try-userfaultfd.js";
 
 export interface UserfaultfdFacts {
-  /** How one can be had: by the system call, by /dev/userfaultfd; null: not. */
+  /** Way to get one: by the system call or by /dev/userfaultfd; null if neither works. */
   readonly by: "syscall" | "device" | null;
-  /** Why the system call was refused, e.g. "EPERM". */
+  /** Errno of the system call, e.g. "EPERM", or null. */
   readonly errno: string | null;
-  /** sysctl vm.unprivileged_userfaultfd: 1 lets ordinary users handle the kernel's own faults too, which pinless doesn't. */
+  /**
+   * The sysctl vm.unprivileged_userfaultfd: 1 lets ordinary users handle faults in the kernel too, which pinless
+   * doesn't do.
+   */
   readonly unprivileged: number | null;
   readonly writeProtect: boolean | null;
   readonly writeProtectAsync: boolean | null;
   readonly removeEvents: boolean | null;
   readonly unmapEvents: boolean | null;
   readonly remapEvents: boolean | null;
-  /** Whether memory could be registered for all that. */
+  /** True if memory could be registered. */
   readonly registers: boolean | null;
 }
 
@@ -72,7 +75,7 @@ export function examineUserfaultfd(): Found<UserfaultfdFacts> {
       ),
       ...facts,
     };
-  // No kernel tells of these, and leases go on over them.
+  // No kernel reports these, and leases survive them.
   if (lacking.length === 0) return { ...ok(`${found}; of guard pages (MADV_GUARD_INSTALL) nobody is told`), ...facts };
   return {
     ...degraded(`${found}; without ${lacking.join(", ")}`, "WP_ASYNC, the newest of them, needs Linux 6.7."),

@@ -1,7 +1,7 @@
 /**
- * Huge pages that the host can still get while buffers lie scattered over its memory (harms/scattered.ts lays them out, and says how), in
- * the manner of mmtests' thpscale. Asked for by /sys/kernel/mm/hugepages: that touches no memory, so nearly all that is free can be asked
- * for in less than a second; and given back at once (huge-pages-process.ts).
+ * Huge pages that the host can still get while buffers lie scattered over its memory (harms/scattered.ts), in the
+ * manner of mmtests' thpscale. They're requested through /sys/kernel/mm/hugepages, which touches no memory: nearly all
+ * free memory can be requested in less than a second, and is given back at once (huge-pages-process.ts).
  */
 
 import { fork } from "node:child_process";
@@ -20,14 +20,14 @@ const GIB = 1024 * MIB;
 const HUGE_PAGE_BYTES = 2 * MIB;
 const STEP_PAGES = 256;
 const RAISE_LIMIT_MS = 3000;
-/** Of what is available; beside it nothing of ours is large at that time. */
+/** Share of the available memory to use; nothing else of the bench is large at that time. */
 const MAX_SHARE = 0.4;
 const MIN_REGION_BYTES = 512 * MIB;
 const MAX_REGION_BYTES = 2 * GIB;
 
-/** What the process that asks is told, and answers. */
+/** Order to the process that requests huge pages, and its answer. */
 export interface HugePagesOrder {
-  /** Stays free. */
+  /** Memory that stays free. */
   readonly leaveBytes: number;
   readonly mostPages: number;
   readonly stepPages: number;
@@ -53,7 +53,7 @@ interface Way {
   readonly reads: EngineReads | null;
 }
 
-/** What most likely fails comes late: the kernel remembers for a while that compaction was of no use, and tries less. */
+/** The configurations, those most likely to fail last: after a failed compaction the kernel tries less for a while. */
 const WAYS: readonly Way[] = [
   { name: "no buffers", label: "no buffers", note: "the control: nothing lies there", reads: null },
   way(LEASE_SMALL, "read into, then idle: the leases have gone"),
@@ -61,7 +61,7 @@ const WAYS: readonly Way[] = [
   way(LIFETIME, "the fair control: registered for ever in huge pages, which don't scatter"),
 ];
 
-/** How often it's measured. */
+/** Number of measurements. */
 export const HOST_WAYS = WAYS.length;
 
 function way({ name, label, reads }: typeof LIFETIME, note: string): Way {
@@ -72,7 +72,7 @@ export interface HostHugeOptions {
   readonly target: Target;
   readonly quick: boolean;
   readonly signal: AbortSignal;
-  /** False: no time is left for one more. */
+  /** Begins a step; false if no time is left for it. */
   step(): boolean;
   leftMs(): number;
   failed(what: string, error: unknown): { skipped: string };
@@ -109,7 +109,7 @@ export async function hostHugePages(options: HostHugeOptions): Promise<Maybe<Hos
 
 type Sizes = { readonly ballastBytes: number; readonly regionBytes: number };
 
-/** Or why there is too little of it. */
+/** Sizes to use, or the reason why there is too little memory. */
 function sizesFor(): Sizes | string {
   const round = (bytes: number): number => Math.floor(bytes / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES;
   const ballastBytes = round(brokenBytes() + GIB / 4);
@@ -118,11 +118,11 @@ function sizesFor(): Sizes | string {
   return "there is too little free memory in whole pieces to lay buffers out in";
 }
 
-/** Free memory in pieces that are smaller than a huge page. */
+/** Free memory in pieces smaller than a huge page. */
 export function brokenBytes(): number {
   let pages = 0;
   for (const line of readFileSync("/proc/buddyinfo", "utf8").trim().split("\n")) {
-    // Node 0, zone   Normal     21     23    985 …: how many free pieces of 1, 2, 4 … pages.
+    // A line is "Node 0, zone Normal 21 23 985 …": the numbers of free pieces of 1, 2, 4 … pages.
     const counts = line.replace(/^.*zone\s+\S+\s+/, "").split(/\s+/);
     for (const [order, count] of counts.slice(0, 9).entries()) pages += Number(count) * 2 ** order;
   }
@@ -170,7 +170,7 @@ async function measure(
   }
 }
 
-/** The process that asks. */
+/** The process that requests huge pages. */
 class Keeper {
   readonly #child = fork(new URL("../huge-pages-process.js", import.meta.url), [], {
     detached: true,
@@ -182,7 +182,7 @@ class Keeper {
   }));
   readonly #first = this.#next();
 
-  /** Null, or why it can't be. */
+  /** Resolves to null once it's ready, or to the reason why it can't be. */
   async ready(): Promise<string | null> {
     const said = await this.#first;
     return "unavailable" in said ? said.unavailable : null;

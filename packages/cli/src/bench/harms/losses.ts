@@ -1,4 +1,4 @@
-/** Data that a read said it had brought, and that isn't there. */
+/** Lost reads: data that a read reported as transferred and that isn't in memory. */
 
 import { open } from "node:fs/promises";
 import type { Arena, Engine, File } from "pinless";
@@ -9,13 +9,13 @@ import { isNoSwap } from "./storm.js";
 
 const REQUEST_BYTES = 128 << 10;
 const REGION_BYTES = 4 << 20;
-/** A chunk gets its lease with the second use: so often that the region surely has them. */
+/** Uses of the region before the test: a chunk gets its lease on its second use. */
 const TIMES = 3;
 
-/** The smallest file that these probes can use: three regions, one after the other. */
+/** Size of the smallest file for these tests: three regions in sequence. */
 export const MIN_FILE_BYTES = 3 * REGION_BYTES;
 
-/** A piece of memory, and the requests that fill it from a file. */
+/** A piece of memory, with the requests that fill it from a file. */
 interface Region {
   readonly bytes: Uint8Array;
   readonly buffers: readonly Uint8Array[];
@@ -34,7 +34,7 @@ export async function losses(
   };
 }
 
-/** Use the memory, discard it, read into it: everybody who reads a file into recycled memory does that. */
+/** Uses memory, discards it, and reads into it again, as programs that recycle memory do. */
 async function lostAfterDiscard(arena: Arena, file: File, target: Target): Promise<Maybe<LossFigures>> {
   const region = allocate(arena);
   for (let i = 0; i < TIMES; i++) await fill(region, file, 0);
@@ -44,8 +44,8 @@ async function lostAfterDiscard(arena: Arena, file: File, target: Target): Promi
 }
 
 /**
- * Pages that are clean when a device writes them lose it when they're reclaimed, unless somebody marks them dirty. MADV_FREE makes them
- * clean. Nothing may store to them or load from them before the end: that could dirty them.
+ * Has a device write clean pages, which lose the data on reclaim unless they're marked dirty. MADV_FREE makes them
+ * clean. Nothing may store to or load from them until the end, because that could mark them dirty.
  */
 async function lostAfterReclaim(engine: Engine, arena: Arena, file: File, target: Target): Promise<Maybe<LossFigures>> {
   const region = allocate(arena);
@@ -78,7 +78,7 @@ async function fill({ buffers }: Region, file: File, position: number): Promise<
   await Promise.all(buffers.map((buffer, i) => file.read(buffer, { position: position + i * REQUEST_BYTES })));
 }
 
-/** What the file says by another way. */
+/** Contents of the file, read in another way. */
 async function expected(target: Target, position: number): Promise<Buffer> {
   const handle = await open(target.path);
   try {
@@ -90,7 +90,7 @@ async function expected(target: Target, position: number): Promise<Buffer> {
   }
 }
 
-/** Only blocks that aren't zeros can tell: memory that lost something reads as zeros. */
+/** Compares blocks that aren't zeros: memory that lost data reads as zeros. */
 function compare(region: Region, file: Buffer): Maybe<LossFigures> {
   const zeros = Buffer.alloc(BLOCK_BYTES);
   let blocksRead = 0;

@@ -1,4 +1,4 @@
-/** Moving an arena's pages to another NUMA node, there and back, while reads are on their way. */
+/** Migrates an arena's pages to another NUMA node and back, while reads are in flight. */
 
 import { readByEngine } from "../bench-load.js";
 import type { EngineReads } from "../configurations.js";
@@ -24,7 +24,7 @@ export async function migration(
     const tally = new Tally();
     try {
       const began = performance.now();
-      // Every chunk goes to each node in turn, and at least once to each: the first time it may be there already.
+      // Every chunk goes to each node in turn, and at least once to each, because it may be on the first one already.
       for (let turn = 0; turn < nodes.length || performance.now() - began < ms; turn++)
         for (const chunk of chunks) tally.add(await arena.migrate({ node: nodes[turn % nodes.length]! }, chunk));
     } finally {

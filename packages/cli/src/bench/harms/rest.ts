@@ -1,4 +1,4 @@
-/** Pins that stay when there's nothing to do. */
+/** Pins that remain without I/O. */
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { probe } from "pinless";
@@ -11,7 +11,7 @@ import type { RestTask, Target } from "../worker-protocol.js";
 
 const REQUEST_BYTES = 128 << 10;
 
-/** Pins while reads are on their way, and some time after the last one. */
+/** Pinned bytes while reads are in flight, and some time after the last one. */
 export async function rest(reads: EngineReads, target: Target, task: RestTask): Promise<RestFigures> {
   const subject = await openEngine(reads, target);
   try {

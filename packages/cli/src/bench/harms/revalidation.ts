@@ -1,7 +1,8 @@
 /**
- * What an invalidation costs whoever has to look the pages up again: measured where the reads are, and with as many of the same kind in
- * another arena of the same engine, where nobody reads. That's the control; so are the pin modes that have nothing to look up. An
- * invalidation is a discard of less than a page, which writes zeros and leaves every page where it is: nothing but the lease has to come back.
+ * Cost of re-validation after an invalidation: invalidations of the memory that reads use are compared with as many in
+ * another arena of the same engine, where nothing is read. A second control are the pin modes without re-validation.
+ * The invalidation is a discard of less than a page, which writes zeros and leaves every page in place, so that only
+ * the lease has to be taken again.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,13 +17,13 @@ import { vmstat, went } from "../vmstat.js";
 import type { RevalidationTask, Target } from "../worker-protocol.js";
 
 const REQUEST_BYTES = 4096;
-/** At a time, under load: half of the chunks, so that reads go on in the others. */
+/** Invalidations at a time under load: half of the chunks, so that reads go on in the others. */
 const AT_A_TIME = 4;
 const PAUSE_MS = 1;
 const PIECE_BYTES = 16;
 const WARM_MS = 100;
 
-/** Where invalidations come. */
+/** Memory that is invalidated. */
 interface Place {
   readonly arena: Arena;
   readonly layout: Layout;
@@ -50,7 +51,10 @@ export async function revalidation(
 
 type Alone = Pick<RevalidationFigures, "invalidations" | "leasesTaken" | "usPerInvalidation" | "usPerLease">;
 
-/** An invalidation, then two reads (a lease is taken with the second use at the latest): here, elsewhere, here … */
+/**
+ * Alternates between the two places: an invalidation, then two reads, since a lease is taken on the second use at the
+ * latest.
+ */
 async function oneAtATime(
   { engine, file }: EngineSubject,
   here: Place,
@@ -74,7 +78,7 @@ async function oneAtATime(
     const chunk = pair % here.layout.chunks.length;
     us.push({ here: await timed(here, chunk), elsewhere: await timed(elsewhere, chunk) });
   }
-  // Nothing is faster for being invalidated: a difference below 0 is noise.
+  // An invalidation can't make reads faster: a difference below 0 is noise.
   const each = Math.max(0, median(us.map((pair) => pair.here)) - median(us.map((pair) => pair.elsewhere)));
   const leasesTaken = Math.max(0, taken);
   return {
@@ -132,7 +136,7 @@ async function underLoad(
   }
 }
 
-/** At the end of a chunk, where `layOut` leaves what no request of a load goes to. */
+/** Invalidates the end of a chunk, which `layOut` keeps out of the load's requests. */
 async function invalidate({ arena, layout: { chunks } }: Place, turn: number): Promise<void> {
   const chunk = chunks[turn % chunks.length]!;
   await arena.discard(chunk.subarray(chunk.byteLength - PIECE_BYTES));

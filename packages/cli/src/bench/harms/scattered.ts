@@ -1,8 +1,9 @@
 /**
- * Buffers that lie scattered over memory, as they do in a process that has been running for long, and everything around them free: the ground
- * that harms/host-huge-pages.ts measures on. How: small pages fill the pieces of memory that are broken already (the ballast) and then whole
- * areas of 2 MiB (the filler); a hole in each of these areas is freed, and the buffers' pages go there, since nothing smaller is free; then
- * all of that is freed. (Ballast that stayed would hide the harm: the kernel moves such pages to where pins have broken an area anyhow.)
+ * Buffers scattered over memory, as in a process that has been running for long, with free memory around them: the
+ * preparation for harms/host-huge-pages.ts. Small pages first fill all broken areas of memory (the ballast), then whole
+ * areas of 2 MiB (the filler). A hole in each of these areas is freed, and the buffers' pages are allocated there,
+ * because nothing smaller is free. Then ballast and filler are freed. (If the ballast stayed, it would hide the harm:
+ * the kernel moves such pages into areas that pins have broken anyway.)
  */
 
 import { writeFileSync } from "node:fs";
@@ -15,11 +16,11 @@ import type { Scattered, ScatterTask, Target } from "../worker-protocol.js";
 
 const BLOCK_BYTES = 2 << 20;
 const PAGE_BYTES = 4096;
-/** In each area of 2 MiB: a thirty-second of it is in use. */
+/** Size of the hole in each area of 2 MiB: a thirty-second of it is in use. */
 const HOLE_BYTES = 64 << 10;
-/** Three times as long as a lease is kept without I/O. */
+/** Three times as long as a lease lives without I/O. */
 const REST_MS = 150;
-/** Between two looks at whether the bench is still there. */
+/** Areas touched between two checks that the bench is still alive. */
 const TOUCHED_AT_A_TIME = 32;
 
 interface Ground {
@@ -64,7 +65,7 @@ export async function unscatter(): Promise<{ readonly blocks: number }> {
 }
 
 async function lay({ ballastBytes, regionBytes }: ScatterTask): Promise<Ground> {
-  // Should memory become short after all, this is the process to end.
+  // If memory becomes short after all, the OOM killer should choose this process.
   writeFileSync("/proc/self/oom_score_adj", "1000");
   await stayOnOneProcessor();
   await smallPagesOnly(true);
@@ -86,13 +87,13 @@ async function fill(blocks: readonly Uint8Array[]): Promise<void> {
   }
 }
 
-/** Buffers that were read into a moment ago, and aren't now. */
+/** Buffers that were read into a moment ago and are idle now. */
 async function inHoles(reads: EngineReads, target: Target, bytes: number): Promise<NonNullable<typeof buffers>> {
   if (reads.pages === "huge") await smallPagesOnly(false);
   const subject = await openEngine(reads, target, bytes);
   await smallPagesOnly(true);
   const pieces = cut(subject.arena, HOLE_BYTES);
-  // Twice, since a chunk gets its lease with the second use.
+  // Twice, because a chunk gets its lease on its second use.
   for (let i = 0; i < 2; i++)
     await Promise.all(
       pieces.map((piece, n) =>

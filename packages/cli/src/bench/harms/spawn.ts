@@ -1,4 +1,4 @@
-/** What buffers cost whoever starts a child process. */
+/** Cost of buffers when starting a child process. */
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -8,12 +8,14 @@ import type { SpawnFigures } from "../report-schema.js";
 import { cut, openEngine, spread } from "../subject.js";
 import type { SpawnTask, Target } from "../worker-protocol.js";
 
-/** Where one takes half a second, a few say enough. */
+/** Minimum number of samples, for machines where one takes half a second. */
 const MIN_SPAWNS = 3;
 const SPAWNS_LAST_MS = 1500;
 const REQUEST_BYTES = 128 << 10;
 
-/** How long starting a child process stops the event loop when there are so many buffers, which were read into just before. */
+/**
+ * Time that starting a child process stops the event loop, with buffers of this size that were read into just before.
+ */
 export async function timeSpawn(configuration: Configuration, target: Target, task: SpawnTask): Promise<SpawnFigures> {
   const { reads } = configuration;
   if (reads.by === "node:fs") {
@@ -28,7 +30,7 @@ export async function timeSpawn(configuration: Configuration, target: Target, ta
     const buffers = cut(subject.arena, REQUEST_BYTES);
     let pinnedBytes = 0;
     const samplesMs = await spawnTimes(task.times, async (turn) => {
-      // Another part of the arena each time; twice, since a chunk gets its lease with the second use.
+      // Each turn uses another part of the arena, twice, because a chunk gets its lease on its second use.
       const some = spread(buffers.slice(turn).concat(buffers.slice(0, turn)), 256);
       for (let i = 0; i < 2; i++)
         await Promise.all(some.map((buffer, n) => subject.file.read(buffer, { position: n * REQUEST_BYTES })));
@@ -51,7 +53,7 @@ async function spawnTimes(times: number, before: (turn: number) => Promise<void>
     const child = spawn("true", { stdio: "ignore" });
     const ms = performance.now() - spawned;
     await once(child, "exit");
-    // The first one loads what Node needs for it.
+    // The first start is left out, because it loads modules of Node's.
     if (turn > 0) samplesMs.push(Math.round(ms * 1000) / 1000);
   }
   return samplesMs;

@@ -11,7 +11,7 @@ import {
 } from "../report-schema.js";
 import { Waits } from "./waits.js";
 
-/** Swap that others made can go while the bench runs. */
+/** Reason when swap made by others disappears during the run. */
 const SWAP_GONE = "the swap was switched off meanwhile";
 
 export function isNoSwap(error: unknown): boolean {
@@ -22,9 +22,9 @@ function isNoHugePages(error: unknown): boolean {
   return (error as { code?: unknown }).code === "ERR_PINLESS_NO_HUGE_PAGES";
 }
 
-/** Operations of one kind. */
+/** Figures of one kind of operation. */
 export class Tally {
-  /** Why there are no more of them. */
+  /** Reason why there are no more of them, or null. */
   gone: string | null = null;
   operations = 0;
   pagesAsked = 0;
@@ -63,8 +63,9 @@ export function stormFigures(tallies: StormTallies, noSwap: string | null): Stor
 }
 
 /**
- * Runs one operation each `everyMs` until `stop()` is called. A quarter of the chunks is discarded, the others are paged out and collapsed:
- * a discard takes the pages away from a lifetime registration, and an operation that follows finds nothing pinned there any more.
+ * Runs an operation every `everyMs` until `stop()` is called. A quarter of the chunks is discarded, and only the others
+ * are paged out and collapsed: a discard takes the pages away from a lifetime registration, so that later operations
+ * would find nothing pinned.
  */
 export function startStorm(
   arena: Arena,
@@ -80,7 +81,7 @@ export function startStorm(
     for (let n = 0; !stopped; n++) {
       const began = performance.now();
       const kind = kinds[n % kinds.length]!;
-      // Where the last slice ended.
+      // Continues where the last slice ended.
       const turn = tallies[kind].operations;
       const chunk = chunks[kind === "discard" ? kept + (turn % (chunks.length - kept)) : turn % kept]!;
       try {
@@ -96,7 +97,7 @@ export function startStorm(
     }
   };
   const over = blow();
-  // Whoever awaits stop() hears of a failure; until then it isn't an unhandled one.
+  // `stop()` reports a failure; this avoids an unhandledRejection until then.
   over.catch(() => {});
   return {
     stop() {

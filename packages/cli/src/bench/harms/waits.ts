@@ -1,9 +1,9 @@
-/** A distribution of waits: Node's histogram for the percentiles, and buckets that double for a chart. */
+/** Distribution of waits: Node's histogram for the percentiles, and doubling buckets for a chart. */
 
 import { createHistogram } from "node:perf_hooks";
 import type { WaitFigures } from "../report-schema.js";
 
-/** From 16 µs, which is about what an invalidation takes that waits for nothing, to a second. */
+/** The buckets go from 16 µs, about the time of an invalidation that waits for nothing, to a second. */
 const FIRST_BOUND_MS = 1 / 64;
 const BOUNDS_MS = Array.from({ length: 17 }, (_, i) => FIRST_BOUND_MS * 2 ** i);
 
@@ -12,7 +12,7 @@ export class Waits {
   readonly #counts = new Array<number>(BOUNDS_MS.length + 1).fill(0);
 
   add(waitedMs: number): void {
-    // It counts from 1.
+    // Node's histogram takes values from 1 on.
     this.#histogram.record(Math.max(1, Math.round(waitedMs * 1e6)));
     const bound = BOUNDS_MS.findIndex((belowMs) => waitedMs < belowMs);
     this.#counts[bound < 0 ? BOUNDS_MS.length : bound]!++;

@@ -1,4 +1,4 @@
-/** Every figure of a report as a number with a name, so that two reports can be compared. */
+/** Lists every figure of a report by name, so that two reports can be compared. */
 
 import {
   type HostHugeFigures,
@@ -24,7 +24,7 @@ interface Kind<T> {
   of(from: T): number | null;
 }
 
-/** A figure of something that may not have been measured. */
+/** A figure of a part that may not have been measured. */
 function kind<T, P>(
   name: string,
   better: Better,

@@ -1,11 +1,11 @@
-/** A comparison for people. */
+/** Renders a comparison as text. */
 
 import { DASH, renderGrid, type Style, textOf, wrap } from "../../command/grid.js";
 import type { Compared, Comparison } from "./comparison.js";
 
 const SIGNS: Readonly<Record<Compared["change"], string>> = { better: "better", worse: "worse", same: "" };
 
-/** Text that ends with a newline; without control characters unless there are colours. */
+/** Renders the comparison; ends with a newline, and has no control characters except for colours. */
 export function renderComparison(comparison: Comparison, style: Style): string {
   const { a, b, figures, differences, rowsOnlyInA, rowsOnlyInB } = comparison;
   const say = (text: string): readonly string[] => wrap(text, style.columns, "  ");

@@ -1,12 +1,12 @@
-/** Two reports, figure by figure. */
+/** Compares two reports, figure by figure. */
 
 import { ReportError } from "../bench-error.js";
 import { FORMAT, isSkipped, type Ran, type Report } from "../report-schema.js";
 import { type Better, figuresOf } from "./catalog.js";
 
-/** A report of this version has some three hundred. */
+/** Limit on figures; a report of this version has some three hundred. */
 const MOST_FIGURES = 10_000;
-/** Two runs on an idle machine differ by that much (README: rounds of one run do, too). */
+/** Difference that two runs on an idle machine have anyway (so do the rounds of one run). */
 const SAME_WITHIN = 0.1;
 
 export interface Compared {
@@ -14,7 +14,7 @@ export interface Compared {
   readonly figure: string;
   readonly a: number;
   readonly b: number;
-  /** B to A; null where A is 0. */
+  /** Ratio of B to A; null if A is 0. */
   readonly ratio: number | null;
   readonly change: "better" | "worse" | "same";
 }
@@ -24,20 +24,20 @@ export interface Comparison {
   readonly format: typeof FORMAT;
   readonly a: string;
   readonly b: string;
-  /** What isn't the same about the two runs, and so may be the reason. */
+  /** Differences between the two runs that may explain their figures. */
   readonly differences: readonly string[];
   readonly figures: readonly Compared[];
   readonly rowsOnlyInA: readonly string[];
   readonly rowsOnlyInB: readonly string[];
 }
 
-/** JSON, by the name of its file. */
+/** Parsed JSON with the name of its file. */
 export interface ReportFile {
   readonly path: string;
   readonly value: unknown;
 }
 
-/** Throws `ReportError` for what isn't a report, or is of another format. */
+/** Parses a report. Throws `ReportError` if it isn't one, or has another format. */
 function readReport({ path, value: found }: ReportFile): Report {
   const { pinless, format, rows } = (found ?? {}) as Record<string, unknown>;
   if (typeof pinless !== "string" || !Array.isArray(rows))
@@ -55,7 +55,7 @@ function readReport({ path, value: found }: ReportFile): Report {
   return found as Report;
 }
 
-/** All that is compared is there, and of the right type. */
+/** True if everything that is compared is there with the right type. */
 function isWhole(report: Report): boolean {
   try {
     differences(report, report);
@@ -93,7 +93,7 @@ function changeOf(a: number, b: number, better: Better): Compared["change"] {
   return b > a === (better === "higher") ? "better" : "worse";
 }
 
-/** Rows, and figures of rows that both have, that are only in the first. */
+/** Rows, and figures of common rows, that only the first report has. */
 function without(a: Report, b: Report): readonly string[] {
   const rows = new Set(figuresOf(b).map(({ row }) => row));
   const both = new Set(figuresOf(b).map(({ row, figure }) => `${row}: ${figure}`));

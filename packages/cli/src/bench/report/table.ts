@@ -1,4 +1,4 @@
-/** A report for people. */
+/** Renders a report as text. */
 
 import { bold, DASH, type Grid, renderGrid, type Style, TABLE_COLUMNS, textOf, wrap } from "../../command/grid.js";
 import { NO_OTHER_PINS } from "../configurations.js";
@@ -15,12 +15,12 @@ import {
 import { bytes, count, milliseconds, percent } from "./verdict.js";
 import { renderWaits } from "./waits-table.js";
 
-/** One table: its title, and what a configuration has in each column. */
+/** One table: its title, and its cells for each configuration. */
 interface Section {
   readonly title: string;
   readonly columns: readonly string[];
   cells(row: Row): readonly string[];
-  /** Rows of which it makes sense; all, unless it says which. */
+  /** True for the rows that it's about; by default all. */
   concerns?(row: Row): boolean;
 }
 
@@ -120,7 +120,7 @@ function micros(value: number): string {
   return value < 1000 ? value.toFixed(value < 100 ? 1 : 0) : count(value);
 }
 
-/** Text that ends with a newline; without control characters unless there are colours. */
+/** Renders the report; ends with a newline, and has no control characters except for colours. */
 export function renderReport(report: Report, style: Style): string {
   const { rows, hostHugePages } = report;
   const lines: string[] = [...heading(report).flatMap((line) => wrap(line, style.columns)), ""];
@@ -129,7 +129,7 @@ export function renderReport(report: Report, style: Style): string {
     const concerned = rows
       .filter((row) => concerns?.(row) ?? true)
       .map((row) => ({ name: nameOf(row), cells: cells(row) }));
-    // What no row has is said once, in the notes.
+    // A table without figures is left out; the notes give the reason once.
     if (concerned.every((row) => row.cells.every((cell) => cell === DASH))) continue;
     lines.push(...renderGrid({ title, columns, rows: concerned }, style), "");
   }
@@ -180,7 +180,7 @@ function legend(rows: readonly Row[], columns: number): readonly string[] {
   ];
 }
 
-/** What the arena was really made of, where that isn't what the row promises. */
+/** Pages that the arena really had, if they differ from the row's name. */
 function pagesOf({ pages, ran }: Row): string {
   if (pages === null || isSkipped(ran) || ran.hugeShare === null) return "";
   const asWanted = pages === "huge" ? ran.hugeShare > 0.99 : ran.hugeShare < 0.01;
@@ -191,7 +191,7 @@ function nameOf(row: Row): string {
   return ranOtherwise(row) === null ? row.label : `${row.label} *`;
 }
 
-/** What ran, where that isn't what the name promises, or null. */
+/** Pin mode or scheme that really ran, if it differs from the row's name; otherwise null. */
 function ranOtherwise({ ran, pin, scheme }: Row): string | null {
   if (isSkipped(ran) || pin === null) return null;
   if (ran.scheme !== scheme || ran.pin !== pin) return `ran ${ran.scheme} × ${ran.pin}`;
@@ -199,7 +199,7 @@ function ranOtherwise({ ran, pin, scheme }: Row): string | null {
   return `${percent(1 - ran.registeredShare)} of the 4 KiB reads went per-io`;
 }
 
-/** Why something runs otherwise than asked, or isn't there: one line a reason, with all the rows that it concerns. */
+/** Reasons why something ran differently or is missing: a line each, with all rows concerned. */
 function notes({ rows, hostHugePages }: Report): readonly string[] {
   const reasons = new Map<string, Set<string>>();
   const note = (reason: string, who: string): void => {

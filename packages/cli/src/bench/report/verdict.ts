@@ -1,4 +1,4 @@
-/** What the figures say, in plain words. */
+/** States the results in sentences. */
 
 import { median, ratios } from "../collect.js";
 import { LEASE, LEASE_SMALL, LIFETIME, LIFETIME_SMALL, PER_IO } from "../configurations.js";
@@ -12,7 +12,7 @@ import {
   STORM_OPERATIONS,
 } from "../report-schema.js";
 
-/** With fewer, one disturbance is the result. */
+/** Number of rounds below which a single disturbance decides the result. */
 const FEW_ROUNDS = 3;
 
 export function verdict(rows: readonly Row[], hostHuge: Maybe<HostHuge>): readonly string[] {
@@ -25,7 +25,8 @@ export function verdict(rows: readonly Row[], hostHuge: Maybe<HostHuge>): readon
   if (lifetime !== undefined) lines.push(`${ranAs(lifetime, "lifetime registrations")}: ${outcome(lifetime)}`);
   const unregistered = find(PER_IO.name);
   const kept = unregistered === undefined ? null : speedKept(unregistered);
-  // A storm whose operations are done costs speed (what was paged out has to come back); one that's refused doesn't.
+  // A storm whose operations succeed costs speed, because paged-out memory has to come back; one that is refused
+  // doesn't.
   if (kept !== null) lines.push(`for comparison, requests that register nothing: ${kept}`);
   const huge = hostHugeLine(hostHuge);
   if (huge !== null) lines.push(huge);
@@ -52,7 +53,7 @@ function hostHugeLine(hostHuge: Maybe<HostHuge>): string | null {
   return `huge pages that the host could still get: ${leased} with idle leases, ${pinned} with lifetime registrations, ${none} without buffers`;
 }
 
-/** A row is called what it was, not what it should have been. */
+/** Names a row by the pin mode that really ran. */
 function ranAs({ ran, pin }: Row, word: string): string {
   if (isSkipped(ran)) return word;
   if (ran.pin !== pin) return `${word} (ran ${ran.pin} here)`;
@@ -92,7 +93,7 @@ function outcome(row: Row): string {
   return parts.length === 0 ? "nothing could be measured" : parts.join(", ");
 }
 
-/** With what half of the rounds lie between: a disturbed machine shows there. */
+/** Ratio with the quartiles of the rounds, which show if the machine was disturbed. */
 function ratio(a: Maybe<LoadSummary>, b: Maybe<LoadSummary>): string | null {
   if (isSkipped(a) || isSkipped(b)) return null;
   const all = ratios(a, b);

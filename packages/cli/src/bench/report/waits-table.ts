@@ -1,4 +1,4 @@
-/** How long invalidations waited for I/O, as a distribution: bars on a terminal, a list where it's read by something else. */
+/** Distribution of the time that invalidations waited for I/O: bars on a terminal, otherwise a list. */
 
 import { bold, type Style, TABLE_COLUMNS, wrap } from "../../command/grid.js";
 import { isSkipped, type Row, type WaitFigures } from "../report-schema.js";
@@ -21,7 +21,7 @@ export function renderWaits(rows: readonly Row[], nameOf: (row: Row) => string, 
   const width = Math.max(...found.map(({ row }) => nameOf(row).length));
   const cells = ({ buckets }: WaitFigures): string => {
     const most = Math.max(1, ...buckets.map(({ count }) => count));
-    // Whatever happened at all is to be seen.
+    // Every non-empty bucket is shown.
     return buckets
       .slice(first, last + 1)
       .map(({ count }) => BARS[Math.ceil((count / most) * (BARS.length - 1))]!.repeat(2))
