@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { closeSync, ftruncateSync, mkdirSync, openSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { runCommand } from "../../../pinless/dist-test/support/children.js";
+import { runCommand, runLab } from "../../../pinless/dist-test/support/children.js";
 import { namedPipe, scratchDirectory } from "../../../pinless/dist-test/support/undo.js";
 import { readInputFile } from "../../dist/command/input-file.js";
 
@@ -47,14 +47,14 @@ test("every command that reads files refuses those without an end, and those nes
     ["/nowhere/file", /^pinless \w+: .*\/nowhere\/file can't be read: there's no such file \(ENOENT\).*\n$/],
   ] as const) {
     const kinds = [
-      ["check", file],
-      ["simulate", "--what-if", file],
-      ["simulate", "--merge", file],
-      ["simulate", "--replay", file],
-      ["bench", "--compare", file, file],
-    ];
-    for (const args of kinds) {
-      const { code, stdout, stderr } = await runCommand(args);
+      [runLab, "check", file],
+      [runLab, "simulate", "--what-if", file],
+      [runLab, "simulate", "--merge", file],
+      [runLab, "simulate", "--replay", file],
+      [runCommand, "bench", "--compare", file, file],
+    ] as const;
+    for (const [run, ...args] of kinds) {
+      const { code, stdout, stderr } = await run(args);
       assert.match(stderr, message, args.join(" "));
       assert.deepEqual([code === 1 || code === 2, stdout], [true, ""], args.join(" "));
     }
