@@ -4,9 +4,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
-import { childrenOf, isAlive, start, until } from "./run.js";
+import { until } from "../../../pinless/dist-test/support/until.js";
+import { childrenOf, isAlive, start } from "./run.js";
 
-const LIMIT_MS = 20_000;
 let scratch = "";
 
 beforeEach(() => {
@@ -26,17 +26,17 @@ function hasBegun(): boolean {
 /** Interrupts a run at a moment, and looks at what is left. */
 async function interrupt(signal: NodeJS.Signals, moment: (pid: number) => boolean): Promise<number | null> {
   const { child, ended } = start(["bench", "--quick"], scratch);
-  await until(() => moment(child.pid!), LIMIT_MS, "the run to begin");
+  await until("the run to begin", () => moment(child.pid!));
   const processes = childrenOf(child.pid!);
   assert.ok(processes.length > 0);
   child.kill(signal);
   const { code, stdout, stderr } = await ended;
   assert.equal(stdout, "");
   assert.equal(stderr, "");
-  if (signal === "SIGKILL") await until(() => readdirSync(scratch).length === 0, LIMIT_MS, "the files to go");
+  if (signal === "SIGKILL") await until("the files to go", () => readdirSync(scratch).length === 0);
   assert.deepEqual(readdirSync(scratch), []);
   assert.ok(!swaps().includes(scratch), swaps());
-  await until(() => !processes.some(isAlive), signal === "SIGKILL" ? LIMIT_MS : 100, "the processes to go");
+  await until("the processes to go", () => !processes.some(isAlive));
   return code;
 }
 

@@ -57,12 +57,3 @@ export function isAlive(pid: number): boolean {
     return false;
   }
 }
-
-/** Waits until something is so. */
-export async function until(so: () => boolean, limitMs: number, what: string): Promise<void> {
-  const began = performance.now();
-  while (!so()) {
-    if (performance.now() - began > limitMs) throw new Error(`waited ${limitMs} ms for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}

@@ -58,7 +58,7 @@ function pinless(args: readonly string[], first = ""): { status: number | null; 
   const main = JSON.stringify(path.join(DIST, "main.js"));
   // Without the script's name: --eval has none.
   const source = `${first}; process.argv = ["node", ...${JSON.stringify(args)}]; await import(${main})`;
-  return spawnSync(process.execPath, ["--input-type=module", "--eval", source], { encoding: "utf8", timeout: 60_000 });
+  return spawnSync(process.execPath, ["--input-type=module", "--eval", source], { encoding: "utf8", timeout: 180_000 });
 }
 
 test("simulate --calibrate exits with 0, and with 1 where a mistake in the machine makes something else better", () => {

@@ -283,7 +283,7 @@ const SCENARIOS: readonly [what: string, flags: string, Scenario][] = [
 ];
 
 for (const [what, flags, scenario] of SCENARIOS) {
-  test(`as FileHandle: ${what}`, { timeout: 60_000 }, async (t) => {
+  test(`as FileHandle: ${what}`, { timeout: 180_000 }, async (t) => {
     const [byNode, byPinless] = await onBoth(scratchDirectory(t), flags, scenario);
     assert.deepEqual(byPinless, byNode);
   });
@@ -516,7 +516,7 @@ test("Files that nobody has any more are closed, with this Node's warnings or er
   const file = path.join(scratchDirectory(t), "file");
   writeFileSync(file, TEXT);
   const args = ["--expose-gc", "--no-warnings", "--input-type=module", "-e", program, file];
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 60_000 });
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 180_000 });
   assert.equal(status, 0, stdout + stderr);
 });
 

@@ -23,7 +23,7 @@ const COUNTS = `
   const count = () => ({ threads: readdirSync("/proc/self/task").length, descriptors: readdirSync("/proc/self/fd").length });
   const within = async (what, condition) => {
     for (const begin = Date.now(); !(await condition()); await new Promise(setImmediate))
-      if (Date.now() - begin > 20_000) throw new Error(what + JSON.stringify(count()));
+      if (Date.now() - begin > 60_000) throw new Error(what + JSON.stringify(count()));
   };
   const isNoMore = (before) => count().threads <= before.threads && count().descriptors <= before.descriptors;
   // What Node, koffi and libuv's pool take once and for all isn't ours.

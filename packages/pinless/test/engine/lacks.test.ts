@@ -35,7 +35,7 @@ const DESCRIPTORS = `
   const count = (of) => fs.readdirSync("/proc/self/" + of).length;
   const within = async (what, condition) => {
     for (const begin = Date.now(); !(await condition()); await new Promise(setImmediate))
-      if (Date.now() - begin > 20_000) throw new Error(what);
+      if (Date.now() - begin > 60_000) throw new Error(what);
   };
 `;
 

@@ -72,9 +72,8 @@ test("Engine with leases: nothing is pinned soon after the last request (NO_IDLE
         await load(bed, memory);
         return pinnedBytes() > bed.before;
       });
-      // The contract says 100 ms on a machine with time to spare.
-      await until("VmPin back to what it was", () => pinnedBytes() === bed.before, { limitMs: 5000 });
-      await until("no live lease", () => bed.engine.stats().leases.live === 0, { limitMs: 5000 });
+      await until("VmPin back to what it was", () => pinnedBytes() === bed.before);
+      await until("no live lease", () => bed.engine.stats().leases.live === 0);
       assert.equal(bed.engine.stats().leases.bytes, 0);
     }
     assert.equal((await probe()).pinnedBytes, bed.before);
@@ -136,7 +135,7 @@ for (const when of [
       Atomics.store(flags, 0, 0);
       const begin = performance.now();
       // Nothing of the engine's own runs from here on: only the monitor can give the leases back.
-      while (Atomics.load(flags, 0) === 0 && performance.now() - begin < 10_000);
+      while (Atomics.load(flags, 0) === 0 && performance.now() - begin < 60_000);
       const blockedMs = performance.now() - begin;
       Atomics.store(flags, 1, 1);
       const unpinned = Atomics.load(flags, 0) === 1;
@@ -151,12 +150,23 @@ for (const when of [
 test("Engine with leases: no lease lives longer than max, however constant the load (BOUNDED_RESIDENCY)", (t) =>
   withBed(t, { lease: { max: 100, idle: 3_600_000 } }, async (bed) => {
     const memory = bed.arena.alloc(ARENA_BYTES / 2);
-    await load(bed, memory, () => bed.engine.stats().leases.dropped < 40);
+    let lastMs = performance.now();
+    let lateMs = 0;
+    const timer = setInterval(() => {
+      const nowMs = performance.now();
+      lateMs = Math.max(lateMs, nowMs - lastMs);
+      lastMs = nowMs;
+    }, 5);
+    await load(bed, memory, () => bed.engine.stats().leases.dropped < 12);
+    clearInterval(timer);
     const { residencyMax, taken } = bed.engine.stats().leases;
-    assert.ok(taken >= 40);
+    assert.ok(taken >= 12);
     assert.ok(residencyMax >= 100, `a lease was given back after ${residencyMax} ms at most: by another clock`);
-    // What's above the 100 ms is the ticking of the clock and the waiting for a core.
-    assert.ok(residencyMax < 1100, `a lease lived for ${residencyMax} ms`);
+    // What's above the 100 ms is the ticking of the clock and, of the engine's thread and of the monitor's, the waiting for a core.
+    assert.ok(
+      residencyMax < 300 + 3 * lateMs,
+      `a lease lived for ${residencyMax} ms, timers were late by ${lateMs} ms`,
+    );
   }));
 
 test("Engine.releasePins gives every lease back, at rest and under load, and I/O goes on", (t) =>
@@ -247,7 +257,7 @@ test("Engine with leases: a read of a pipe that waits for data pins nothing and 
       // Three at once, so that what they wait in is used more than once.
       const others = [1, 2].map(() => reader.read(Buffer.alloc(9)));
       const reads = [reader.read(first), reader.read(second)];
-      await until("VmPin back to what it was", () => pinnedBytes() === before, { limitMs: 5000 });
+      await until("VmPin back to what it was", () => pinnedBytes() === before);
       await arena.discard();
       await arena.collapse();
       await engine.releasePins();

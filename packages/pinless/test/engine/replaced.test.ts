@@ -24,7 +24,7 @@ function run(body: string, scratch: string): { status: number | null; output: st
     ${body}
     end(0);`;
   const { status, stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
-    timeout: 60_000,
+    timeout: 180_000,
     encoding: "utf8",
     cwd: fileURLToPath(new URL("../..", import.meta.url)),
   });

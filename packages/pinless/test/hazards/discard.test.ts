@@ -97,7 +97,7 @@ function byNativeThread(how: number): Storm {
     const address = Number(koffi.address(new Uint8Array(words.buffer)));
     const start = koffi.load(buildLibrary(t)).func(DECLARATIONS.start);
     assert.equal(start(addressOf(memory), memory.byteLength, count, 4000, how, address), 0);
-    await until("the end of the storm", () => Atomics.load(words, DONE) === 1, { limitMs: 60_000 });
+    await until("the end of the storm", () => Atomics.load(words, DONE) === 1);
     assert.equal(Atomics.load(words, FAILED), 0);
   };
 }
@@ -249,7 +249,7 @@ test(
         // Nothing of the engine's own runs until the discard is over.
         const begin = performance.now();
         while (Atomics.load(words, DONE) === 0)
-          assert.ok(performance.now() - begin < 20_000, "the caller was never let go");
+          assert.ok(performance.now() - begin < 60_000, "the caller was never let go");
         assert.deepEqual(await reads.wrong(before), [], `round ${round}`);
       }
       const { invalidations } = engine.stats();

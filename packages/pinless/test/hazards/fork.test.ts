@@ -111,7 +111,7 @@ for (const [scheme, leak] of [
     leak === ""
       ? `${scheme}: children that are started under I/O get no descriptor of ours, and no byte is wrong`
       : `${scheme}: a descriptor that is left to children is seen in every one (control)`;
-  test(name, { skip: scheme === "io_uring" && skip, timeout: 30_000 }, async (t) => {
+  test(name, { skip: scheme === "io_uring" && skip, timeout: 180_000 }, async (t) => {
     const directory = scratchDirectory(t);
     const [file, child] = [path.join(directory, "file"), path.join(directory, "child.cjs")];
     writeFileSync(file, numberedBlocks(64));

@@ -47,7 +47,7 @@ export const BED = `
   };
   const within = async (what, condition) => {
     for (const begin = Date.now(); !(await condition()); await new Promise(setImmediate))
-      if (Date.now() - begin > 20_000) throw new Error(what);
+      if (Date.now() - begin > 60_000) throw new Error(what);
   };
 `;
 

@@ -42,7 +42,7 @@ function run(t: TestContext, name: string, args: readonly string[]): { shown: bo
   const { status, stdout, stderr } = spawnSync(path.join(folder, name, "run.sh"), args, {
     encoding: "utf8",
     env: { ...process.env, TMPDIR },
-    timeout: 60_000,
+    timeout: 180_000,
     killSignal: "SIGTERM",
   });
   assert.deepEqual(readdirSync(TMPDIR), [], "it leaves nothing behind");

@@ -40,7 +40,7 @@ for (const { name, program } of programs)
     symlinkSync(path.join(root, "packages/pinless"), path.join(directory, "node_modules/pinless"));
     writeFileSync(path.join(directory, "data.bin"), Buffer.alloc(16 << 20, 1));
     writeFileSync(path.join(directory, "program.mjs"), program!);
-    const ended = spawnSync(process.execPath, ["program.mjs"], { cwd: directory, encoding: "utf8", timeout: 60_000 });
+    const ended = spawnSync(process.execPath, ["program.mjs"], { cwd: directory, encoding: "utf8", timeout: 180_000 });
     assert.deepEqual({ status: ended.status, stderr: ended.stderr }, { status: 0, stderr: "" });
   });
 

@@ -59,7 +59,7 @@ export function runLab(args: readonly string[], options: ChildOptions = {}): Pro
 
 function run(args: readonly string[], options: ChildOptions): Promise<Ended> {
   const [command = process.execPath, ...before] = [...(options.wrapper ?? []), process.execPath];
-  const limitMs = options.limitMs ?? 60_000;
+  const limitMs = options.limitMs ?? 180_000;
   return new Promise((resolve, reject) => {
     const child = spawn(command, [...before, ...args], {
       env: { ...process.env, NODE_TEST_CONTEXT: undefined, NODE_OPTIONS: "", ...options.env },

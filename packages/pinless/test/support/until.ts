@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  { limitMs = 20_000, everyMs = 1 }: { limitMs?: number; everyMs?: number } = {},
+  { limitMs = 60_000, everyMs = 1 }: { limitMs?: number; everyMs?: number } = {},
 ): Promise<void> {
   const begin = performance.now();
   while (!(await condition())) {
