@@ -1,11 +1,39 @@
-// Runs the compiled tests: node scripts/test.mjs [part of a file name…] [!part of those left out…] [--option=for-node…]
-// First says on what machine, at the end which tests were skipped and why. With PINLESS_REQUIRE_ALL=1 a test may be
+// Runs the compiled tests: node scripts/test.mjs [--all] [part of a file name…] [!part of those left out…] [--option=for-node…]
+// First says on what machine and what is left out, at the end which tests were skipped and why. With PINLESS_REQUIRE_ALL=1 a test may be
 // skipped only for what the machine lacks (its reason begins with "machine:"); any other skip fails the run.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+
+/**
+ * Parts of file names, and why `npm test` leaves these files to `npm run test:all`. Everything else it runs: the protocol, the model, every
+ * scheme on the real kernel, files and commands, in three minutes.
+ */
+const ONLY_IN_ALL = {
+  "pinless/dist-test/hazards/":
+    "harms that happen without pinless: native threads, compaction, disks and guests; most need root",
+  "conformance/io-uring-baselines": "the two pin modes that leases are compared with",
+  "conformance/pairs": "each call beside every other",
+  "conformance/sequences": "each memory operation after every other",
+  "conformance/standing-still": "filesystems that take their time",
+  "cli/dist-test/bench/": "whole comparisons of all schemes, which measure for minutes",
+  "commands/printable": "output of every command, comparisons included",
+  "lab/dist-test/commands/": "the commands of the lab, which explore",
+  "lab/dist-test/check/mutants": "every mutant of the protocol",
+  "lab/dist-test/model/conformance-others": "the model by other schemes and pin modes, pairs and sequences",
+  "simulate/mapped-file": "long runs with writeback",
+  "simulate/mistakes": "engines with a mistake, which are to be found out",
+  "structure/package": "packs and installs the packages, which takes npm's registry",
+};
+
+/**
+ * What only computes, runs in a machine of its own, or registers no memory goes beside the rest: an ordinary user's processes share one
+ * limit on locked memory, so those that lock some run one after the other.
+ */
+const BESIDE =
+  /^packages\/(lab\/|pinless\/dist-test\/(abi|memory|protocol|types)\/|pinless\/dist-test\/(conformance\/(aio|direct)|hazards\/(huge-pages|numa)))/;
 
 const root = path.dirname(import.meta.dirname);
 const scratch = os.tmpdir();
@@ -39,19 +67,27 @@ console.log(`scratch             ${scratch}: ${filesystem(scratch)}`);
 console.log(`uid                 ${process.getuid()}`);
 console.log(`memlock             ${memlock ? `${memlock[1]} (hard ${memlock[2]})` : "?"}`);
 console.log(`io_uring_disabled   ${read("/proc/sys/kernel/io_uring_disabled").trim() || "no such setting"}`);
-const leftOut = process.argv.slice(2).filter((arg) => arg.startsWith("!"));
-if (leftOut.length > 0) console.log(`left out            ${leftOut.map((part) => part.slice(1)).join(" ")}`);
+
+const args = process.argv.slice(2);
+const all = args.includes("--all");
+const without = args.filter((arg) => arg.startsWith("!")).map((arg) => arg.slice(1));
+const filters = args.filter((arg) => !/^[-!]/.test(arg));
+const options = args.filter((arg) => arg.startsWith("-") && arg !== "--all");
+if (without.length > 0) console.log(`left out            ${without.join(" ")}`);
+if (!all && filters.length === 0) {
+  console.log("\nleft to npm run test:all");
+  for (const [part, why] of Object.entries(ONLY_IN_ALL)) console.log(`  ${part.padEnd(40)} ${why}`);
+  without.push(...Object.keys(ONLY_IN_ALL));
+}
 console.log();
 
-const options = process.argv.slice(2).filter((arg) => arg.startsWith("-"));
-const filters = process.argv.slice(2).filter((arg) => !/^[-!]/.test(arg));
 // Node 20 takes no globs, so the files are listed here.
 const files = ["pinless", "cli", "lab"]
   .map((name) => path.join("packages", name, "dist-test"))
   .flatMap((folder) => readdirSync(path.join(root, folder), { recursive: true }).map((file) => path.join(folder, file)))
   .filter((file) => file.endsWith(".test.js"))
   .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
-  .filter((file) => !leftOut.some((filter) => file.includes(filter.slice(1))))
+  .filter((file) => !without.some((filter) => file.includes(filter)))
   .sort();
 if (files.length === 0) {
   console.error(`no test file matches ${filters.join(" ")}`);
@@ -81,10 +117,9 @@ function run(name, of, stdout) {
   }));
 }
 
-// What only computes, or runs in a machine of its own, goes beside the rest, on another core; it's shown afterwards.
-const computes = (file) =>
-  /^packages\/(lab\/|pinless\/dist-test\/(protocol\/|memory\/|hazards\/(huge-pages|numa)))/.test(file);
-const groups = [files.filter((file) => !computes(file)), files.filter(computes)].filter((group) => group.length > 0);
+// What runs beside is shown afterwards.
+const besides = (file) => BESIDE.test(file);
+const groups = [files.filter((file) => !besides(file)), files.filter(besides)].filter((group) => group.length > 0);
 const said = path.join(temporary, "said");
 const output = openSync(said, "w");
 let status = 0;
