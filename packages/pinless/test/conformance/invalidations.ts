@@ -50,7 +50,7 @@ export function invalidations(ground: Ground): void {
       // Each has chunks of its own.
       const operator = async (id: number): Promise<void> => {
         const random = new Random(id);
-        while (operations < (movable ? 1500 : 600)) {
+        while (operations < (movable ? 500 : 200)) {
           operations++;
           const at = (4 * random.below(8) + id) * chunk;
           const pages = 1 + random.below(chunk / 2 / 4096);
@@ -103,7 +103,7 @@ export function invalidations(ground: Ground): void {
       const random = new Random(9);
       let data = 0;
       let zeros = 0;
-      for (let round = 0; round < 300; round++) {
+      for (let round = 0; round < 100; round++) {
         const reads = Array.from({ length: 16 }, async (_, i) => {
           const buffer = memory.subarray(i * 65536, i * 65536 + 4 * BLOCK_BYTES).fill(0xee);
           const first = random.below(BLOCKS - 4);
@@ -126,7 +126,7 @@ export function invalidations(ground: Ground): void {
           }
         }
       }
-      assert.ok(data > 10_000 && zeros > 0, `${data} pages of data, ${zeros} of zeros`);
+      assert.ok(data > 3000 && zeros > 0, `${data} pages of data, ${zeros} of zeros`);
     });
   });
 
@@ -167,7 +167,8 @@ export function invalidations(ground: Ground): void {
       const calls: Promise<unknown>[] = [];
       for (let i = 0; i < 10; i++) {
         calls.push(file.read(memory.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES), { position: i * BLOCK_BYTES }));
-        calls.push(arena.discard(memory.subarray(i * BLOCK_BYTES, (i + 2) * BLOCK_BYTES)), arena.collapse());
+        calls.push(arena.discard(memory.subarray(i * BLOCK_BYTES, (i + 2) * BLOCK_BYTES)));
+        if (i % 5 === 0) calls.push(arena.collapse());
       }
       calls.push(arena.grow(2 * MIB), engine.arena({ bytes: 2 * MIB }), engine.openFile(path));
       const outcomes = Promise.allSettled(calls);

@@ -91,7 +91,7 @@ export function transfers(ground: Ground): void {
   );
 
   test(named("File: concurrent writes of neighbouring bytes and blocks lose nothing"), async () => {
-    const blocks = 1024;
+    const blocks = 512;
     const batch = 128;
     // Open once, and twice: it's one file all the same.
     for (const [depth, files] of [

@@ -92,7 +92,7 @@ export function withoutRegistrations(scheme: SchemeName): void {
 
   test(`${scheme}: process.exit under I/O ends the process with its code`, async () => {
     const path = await ground.file(numberedBlocks(64));
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < 2; round++) {
       const { code, signal, stderr } = await runModule(
         `
         import { Engine } from PINLESS;
@@ -117,11 +117,11 @@ export function withoutRegistrations(scheme: SchemeName): void {
     const { code, signal, stdout, stderr } = await runModule(
       `
       import { Worker } from "node:worker_threads";
-      for (let round = 0; round < 10; round++) {
+      for (let round = 0; round < 5; round++) {
         const workerData = { url: PINLESS, path: process.argv[1], scheme: ${JSON.stringify(scheme)} };
         const worker = new Worker(${JSON.stringify(BUSY_WORKER)}, { eval: true, execArgv: [], workerData });
         await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
-        await new Promise((resolve) => setTimeout(resolve, round));
+        await new Promise((resolve) => setTimeout(resolve, 2 * round));
         await worker.terminate();
       }
       console.log("lived");

@@ -84,7 +84,7 @@ test("An error that nobody catches ends the process with code 1 under I/O", asyn
 });
 
 test("A process that ends while its threads still load the FFI ends with its code", async () => {
-  for (let ms = 20; ms < 95; ms += 5) {
+  for (let ms = 20; ms < 95; ms += 10) {
     const ended = await runModule(`
       import { Engine } from PINLESS;
       const engine = await Engine.open();
@@ -182,18 +182,18 @@ const WORKERS = `
   const nothingLeft = async (what) => {
     // The kernel takes a ring down on a thread of its own.
     for (const begin = Date.now(); rings() > ringsBefore || pinned() > 0; await new Promise(setImmediate))
-      if (Date.now() - begin > 10_000) throw new Error(what + ": " + rings() + " rings, " + pinned() + " kB pinned");
+      if (Date.now() - begin > 60_000) throw new Error(what + ": " + rings() + " rings, " + pinned() + " kB pinned");
   };
 `;
 
-test("worker.terminate() under I/O, 100 times: no ring, no pin is left, and the process lives", async (t) => {
+test("worker.terminate() under I/O, 24 times: no ring, no pin is left, and the process lives", async (t) => {
   const source = `${WORKERS}
     let leased = 0;
-    for (let round = 0; round < 50; round++) {
+    for (let round = 0; round < 12; round++) {
       const workers = [start("never"), start("never")];
       for (const [live] of await Promise.all(workers.map((worker) => once(worker, "message")))) leased += live;
       await Promise.all(workers.map((worker) => worker.terminate()));
-      if (round % 10 === 9) await nothingLeft("round " + round);
+      if (round % 4 === 3) await nothingLeft("round " + round);
     }
     await nothingLeft("end");
     console.log("leased", leased > 0);
@@ -214,7 +214,7 @@ test("worker.terminate() under I/O beside an engine of the main thread, which go
     const at = done;
     await until(() => done > at + 500);
     for (const begin = Date.now(); rings() > before; await new Promise(setImmediate))
-      if (Date.now() - begin > 10_000) throw new Error(rings() + " rings");
+      if (Date.now() - begin > 60_000) throw new Error(rings() + " rings");
     goOn = false;
   `;
   assertEnded(await run(t, source), 0);
