@@ -1,4 +1,4 @@
-/** The world as the engine sees it: all ports in one. `index.ts` hands over the real one. */
+/** All ports of the engine in one. `index.ts` hands over the real kernel, the lab a simulated machine. */
 
 import type { DescribeErrno } from "../protocol/errors.js";
 import type { ForeignCalls } from "../protocol/foreign-calls.js";
@@ -11,19 +11,22 @@ import type { EngineSettings, PinMode } from "./options.js";
 
 export interface Host {
   readonly memory: Memory;
-  /** For a few MiB of the engine's own, which nobody else knows of. Absent: as all memory. */
+  /** Memory for a few MiB that only the engine uses. Absent: `memory`. */
   readonly ownMemory?: Memory;
   readonly loop: Loop;
   readonly describe: DescribeErrno;
   waitHistogram(): WaitHistogram;
-  /** What this process may pin at most, in bytes. */
+  /** Bytes that this process may pin at most (RLIMIT_MEMLOCK). */
   memlockBytes(): number;
-  /** A scheme, or one sentence that says why not and what to change. */
+  /** Starts a scheme; a string is a sentence that says why it can't be had and what to change. */
   startScheme(name: SchemeName, settings: EngineSettings, bufferSlots: number): StartedScheme | string;
   openFollower(calls: ForeignCalls, ended: MonitorEnded): Follower;
-  /** The word that followers raise (announcements.ts). */
+  /** Word that the monitor raises while it reads events (protocol/monitor). */
   readonly reading?: Int32Array;
-  /** Who says whether memory is short. `missing`: what is left out, and why, a sentence each. Absent: memory is never short. */
+  /**
+   * Opens the files that say whether memory is short. `missing` has a sentence for each file that can't be read, with
+   * the reason. Absent: memory is never short.
+   */
   openPressure?(): { readonly source: PressureSource | null; readonly missing: readonly string[] };
   openFile(path: FilePath, flags?: string | number, mode?: number): Promise<OpenedFile>;
 }

@@ -1,7 +1,4 @@
-/**
- * Memory, as the engine needs it: the real kernel stands behind it (`index.ts` wires it), and a simulated one can. Numbers are errno style: 0 or
- * a count, or negative.
- */
+/** Memory as the engine needs it. Numbers are in errno style: 0 or a count, or a negative errno. */
 
 import type { MmuEvent } from "../protocol/events.js";
 import type { Range } from "../protocol/ranges/ranges.js";
@@ -16,28 +13,31 @@ export type MemoryOperation =
   | "migrate"
   | "makeReadOnly"
   | "makeWritable"
-  /** Makes a file so long that `bytes` fit in from `file.position` on, if it's shorter. */
+  /** Extends a file that is shorter than `file.position` + `bytes`. */
   | "extendFile"
-  /** In place of what is mapped there: a part of a file, shared with everyone else who maps it. */
+  /** Maps a part of a file there (MAP_SHARED), over what is mapped now. */
   | "mapFile"
-  /** In place of what is mapped there: zeros. */
+  /** Maps zeroed memory there, over what is mapped now. */
   | "mapZeros"
-  /** What is dirty goes to the file, and to its device. */
+  /** Writes dirty pages to the file and its device (msync). */
   | "writeback";
 
 export interface MemoryRequest {
   readonly operation: MemoryOperation;
   readonly address: number;
   readonly bytes: number;
-  /** `prepare` and `mapFile`: leave the memory to children, as memory is by default. */
+  /** `prepare` and `mapFile`: children get the memory (no MADV_DONTFORK). */
   readonly inherit?: boolean;
-  /** `prepare` only: ask for huge pages. */
+  /** `prepare`: ask for huge pages. */
   readonly hugePages?: boolean;
-  /** `migrate` only: where to. */
+  /** `migrate`: the NUMA node to move to. */
   readonly node?: number;
-  /** `extendFile` and `mapFile`: which file, and from where in it on. */
+  /** `extendFile` and `mapFile`: the file, and the offset in it. */
   readonly file?: { readonly fd: number; readonly position: number };
-  /** Of a file's memory: the device that the file is on. What waits for that doesn't stand in front of anything else. */
+  /**
+   * File-backed memory: the device of the file. Requests that wait for one device don't keep requests for others
+   * waiting.
+   */
   readonly device?: string;
 }
 
@@ -46,27 +46,31 @@ export interface MemoryResult {
   readonly pages: number;
   readonly done: number;
   readonly busy: number;
-  /** 0, or why the rest was refused. */
+  /** 0, or the errno that the rest was refused with. */
   readonly errno: number;
-  /** Pieces that are huge pages now, as far as was found out. Null: as before. */
+  /** Ranges that are huge pages now, as far as is known. Null: unchanged. */
   readonly huge: readonly Range[] | null;
-  /** Why the rest was refused, in words. */
+  /** The reason of the refusal, in words. */
   readonly reason?: string;
 }
 
-/** Memory and the operations on it. `run` works on threads of its own; what it's asked for meanwhile isn't held up by what waits for a device. */
+/** Memory and its operations. `run` works on threads of its own: an operation that waits for a device delays no other. */
 export interface Memory {
   /** Zeroed memory of at least `bytes`, starting on a multiple of 64 KiB. */
   map(bytes: number): Mapping;
   run(request: MemoryRequest): Promise<MemoryResult>;
-  /** Whether anonymous memory can be swapped out here. */
+  /** True if anonymous memory can be swapped out here. */
   hasSwap(): boolean;
-  /** One sentence: why pages can't be made huge pages here, or moved to another node, and what to change. Null: they can. */
+  /** A sentence: why pages can't be made huge pages here, and what to change. Null: they can. */
   explainNoCollapse(): string | null;
+  /** A sentence: why pages can't be moved to another node here, and what to change. Null: they can. */
   explainNoMigration(): string | null;
-  /** The nodes that have memory which this process may use. */
+  /** NUMA nodes with memory that this process may use. */
   nodes(): readonly number[];
-  /** One sentence: why so many bytes can't be had without somebody being killed for them, and whose limit that is. Null: they can. */
+  /**
+   * A sentence: why a process would be killed if so many bytes were allocated, and whose limit that is. Null: there is
+   * room for them.
+   */
   explainNoRoom(bytes: number): string | null;
 }
 
@@ -82,8 +86,8 @@ export interface OperationReport {
   readonly busy: number;
   /** Milliseconds that it waited for I/O and leases. */
   readonly waited: number;
-  /** Where pages were refused: why, and what to change. Of several reasons the first. */
+  /** The first reason why pages were refused, and what to change. */
   readonly reason?: string;
-  /** Why there was nothing to do. */
+  /** The reason why there was nothing to do. */
   readonly skipped?: string;
 }

@@ -1,14 +1,13 @@
 /** A file as the operating system opened it, as the engine needs it. */
 
-/** Flags of open(2), which the architectures that Node knows agree on. */
+/** Flags of open(2), the same on all architectures that Node supports. */
 export const O_RDWR = 2;
-
 export const O_CREAT = 0o100;
 
 /** Path of a file, or `{ fd }` of what is open already. */
 export type FilePath = string | Uint8Array | URL | { readonly fd: number };
 
-/** What is used of Node's FileHandle: everything that isn't a transfer is its business. */
+/** The part of Node's FileHandle that a File uses: all calls that aren't transfers. */
 export interface NodeHandle {
   readonly fd: number;
   stat(options?: object): Promise<unknown>;
@@ -21,12 +20,12 @@ export interface NodeHandle {
   close(): Promise<void>;
 }
 
-/** Single calls of the kernel's on a descriptor. */
+/** Single system calls on a descriptor. */
 export interface DescriptorCalls {
   /**
-   * One readv(2) or writev(2), or, with a position, preadv(2) or pwritev(2). Resolves to a byte count, which may be short, or a negative
-   * errno. Without a position it's at the open description's, and moves that, which nobody who shares it can come between. A bigint: a read
-   * into one view, farther than a number can say exactly.
+   * One readv(2) or writev(2), or, with a position, preadv(2) or pwritev(2). Resolves to a byte count, which may be
+   * short, or a negative errno. Without a position the call is at the open description's, and moves it in the same
+   * step. A bigint is for a read into one view at an offset that a number can't hold exactly.
    */
   transfer(write: boolean, views: readonly Uint8Array[], position: number | bigint | null): Promise<number>;
   /** The open description's position. */
@@ -43,11 +42,11 @@ export interface OpenedFile {
   /** On the same descriptor. */
   readonly calls: DescriptorCalls;
   readonly traits: FileTraits;
-  /** The same for every opening of the same file. */
+  /** A key that all openings of the same file share. */
   readonly identity: string;
-  /** Whether there's a way around the page cache. */
+  /** True if the file can be opened with O_DIRECT. */
   readonly direct: boolean;
-  /** What O_DIRECT asks of addresses, and of offsets and lengths, in bytes. */
+  /** Alignment that O_DIRECT asks for, in bytes: of addresses, then of offsets and lengths. */
   readonly memoryAlign: number;
   readonly offsetAlign: number;
   readonly socket: boolean;
@@ -55,25 +54,31 @@ export interface OpenedFile {
   readonly append: boolean;
   readonly readable: boolean;
   readonly writable: boolean;
-  /** Opens the file a second time, around the page cache, if it isn't: a descriptor, or a negative errno. */
+  /** Opens the file a second time, with O_DIRECT, unless it is open so: a descriptor, or a negative errno. */
   openDirect(): number;
   closeDirect(): Promise<void>;
-  /** Nobody has the file any more, and nobody has closed it: `closed` says when that's made good. Absent: that isn't looked for. */
+  /**
+   * Called when a File was garbage-collected without close(); `closed` resolves once its descriptors are closed.
+   * Absent: nobody wants to know.
+   */
   dropped?(closed: Promise<void>): void;
 }
 
-/** The traits of an open file, found by asking the kernel (linux/file-traits-of.ts): types don't tell them. */
+/** The traits of an open file, found by asking the kernel (linux/file-traits-of.ts); its type doesn't tell them. */
 export interface FileTraits {
-  /** pread(2) works. Not on a pipe. */
+  /** pread(2) works. It doesn't on a pipe. */
   readonly preads: boolean;
   /** pwrite(2) works. Many files of /proc are written at their own position only. */
   readonly pwrites: boolean;
-  /** The open description, and so the position, may be somebody else's too: a shell's, a child's, another descriptor's. */
+  /** The open description, and so its position, may be shared: with a shell, a child, another descriptor. */
   readonly shared: boolean;
-  /** A read comes back short at the end only, as from a disk. A device, or what the kernel makes up (/proc), gives what it likes. */
+  /** A read is short only at the end, as from a disk. Devices and files of /proc give as much as they like. */
   readonly ends: boolean;
-  /** A transfer may wait for ever, for whoever is at the other end. */
+  /** A transfer may wait without a bound for the other end. */
   readonly waits: boolean;
-  /** The kernel takes direct I/O without keeping its caller waiting. Not on FUSE: it waits there for the filesystem's answer. */
+  /**
+   * The kernel takes direct I/O without keeping its caller waiting. It does keep it waiting on FUSE, for the
+   * filesystem's answer.
+   */
   readonly prompt: boolean;
 }

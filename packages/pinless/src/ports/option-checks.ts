@@ -1,8 +1,8 @@
-/** Options as objects: a name that isn't known is most likely a slip of the pen, and what was meant by it would silently not be so. */
+/** Checks of option objects. An unknown name is refused: it is most likely a typo, and would be ignored silently. */
 
 import { PinlessError } from "../protocol/errors.js";
 
-/** Throws `ERR_PINLESS_OPTION` unless `options` is an object with no other names than these; `name` says whose options they are. */
+/** Throws `ERR_PINLESS_OPTION` unless `options` is an object with only known names; `name` is used in the message. */
 export function checkOptions(name: string, options: unknown, known: readonly string[]): void {
   if (typeof options !== "object" || options === null || Array.isArray(options))
     throw new PinlessError(
@@ -14,7 +14,7 @@ export function checkOptions(name: string, options: unknown, known: readonly str
     throw new PinlessError("ERR_PINLESS_OPTION", `${name} has no option "${odd}"; it takes ${known.join(", ")}`);
 }
 
-/** Throws `ERR_PINLESS_OPTION` for what can't be meant. */
+/** Throws `ERR_PINLESS_OPTION` unless the value is a boolean or undefined. */
 export function checkBoolean(option: string, value: unknown): void {
   if (value !== undefined && typeof value !== "boolean") throw badOption(option, value, "true or false");
 }

@@ -1,4 +1,4 @@
-/** What `Engine.open` takes, checked and with its defaults. */
+/** Options of `Engine.open`: their types, checks and defaults. */
 
 import { MAX_SLOTS } from "../protocol/lease-table.js";
 import { isPowerOfTwo } from "../protocol/ranges/ranges.js";
@@ -6,7 +6,7 @@ import type { SchemeName } from "../protocol/scheme.js";
 import { badOption as bad, checkOptions } from "./option-checks.js";
 
 /**
- * How long pages stay pinned: while I/O needs them (`"lease"`), from the first use to the end (`"lifetime"`), or for
+ * Time that pages stay pinned: while I/O needs them (`"lease"`), from the first use to the end (`"lifetime"`), or for
  * each request (`"per-io"`).
  */
 export type PinMode = "lease" | "lifetime" | "per-io";
@@ -48,14 +48,14 @@ export interface LeaseOptions {
 /** Events outside of the engine that it follows, for {@link EngineOptions.events}. */
 export interface EventOptions {
   /**
-   * Whether I/O follows what other code of this process does to an arena's memory (madvise, munmap, mremap, mmap over
+   * True: I/O follows what other code of this process does to an arena's memory (madvise, munmap, mremap, mmap over
    * it), by a userfaultfd and a thread that reads it. Where the kernel refuses, `stats().degraded` says so.
    *
    * @defaultValue true; false with `pin: "lifetime"`, the baseline
    */
   userfaultfd?: boolean;
   /**
-   * Whether leases are given up while memory is short, on the host or in the process's cgroup, and while the kernel
+   * True: leases are given up while memory is short, on the host or in the process's cgroup, and while the kernel
    * compacts memory.
    *
    * @defaultValue true
@@ -72,7 +72,7 @@ export interface EngineOptions {
    */
   scheme?: "auto" | SchemeName;
   /**
-   * How long pages stay pinned. `"lifetime"` and `"per-io"` are baselines to compare with.
+   * Time that pages stay pinned. `"lifetime"` and `"per-io"` are baselines to compare with.
    *
    * @defaultValue "lease"
    */
@@ -93,7 +93,7 @@ export interface EngineSettings {
   readonly scheme: "auto" | SchemeName;
   readonly pin: PinMode;
   readonly depth: number;
-  /** Of chunks: in large arenas they're up to the largest. */
+  /** Bytes of a chunk. Large arenas have larger ones, up to `largestChunkBytes`. */
   readonly chunkBytes: number;
   readonly largestChunkBytes: number;
   readonly idleMs: number;
@@ -101,10 +101,10 @@ export interface EngineSettings {
   readonly maxGrows: boolean;
   readonly budgetBytes: number;
   readonly slots: number;
-  /** What of it can't be as it was asked for, a sentence each. */
+  /** A sentence for each option that can't have the effect that was asked for. */
   readonly remarks: readonly string[];
   readonly userfaultfd: boolean;
-  /** `"asked"`: explicitly, so what is missing for it is said. */
+  /** `"asked"`: set explicitly, so `degraded` says what is missing for it. */
   readonly pressure: "off" | "default" | "asked";
 }
 
@@ -112,15 +112,18 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 const MAX_DEPTH = 4096;
-/** To take more again and again costs more than leases bring: it grows by the square (see lease-table.ts). */
+/** Beyond this, taking leases costs more than they save: the cost grows by the square (see lease-table.ts). */
 const MAX_BUDGET_BYTES = 8 * GIB;
 const LARGEST_CHUNK_BYTES = 16 * MIB;
-/** As many leases as fit at least. */
+/** A budget holds at least so many leases of the largest chunk. */
 const FEWEST_LEASES = 8;
 
 /**
- * Throws `ERR_PINLESS_OPTION` for what can't be meant. `memlockBytes`: what this process may pin at most; `memoryBytes`: what there is, for it
- * and all others.
+ * Checks options and fills in their defaults.
+ *
+ * @param memlockBytes - Bytes that this process may pin at most
+ * @param memoryBytes - Bytes of memory that there are, for this process and all others
+ * @throws `ERR_PINLESS_OPTION` for a value that isn't allowed
  */
 export function settingsOf(
   options: EngineOptions,
@@ -145,7 +148,8 @@ export function settingsOf(
   if (!isClock(idle)) throw bad("lease.idle", idle, "milliseconds from 1 to 3600000");
   if (!isClock(max)) throw bad("lease.max", max, "milliseconds from 1 to 3600000");
   const mostBytes = Math.max(chunk, Math.min(MAX_BUDGET_BYTES, memoryBytes));
-  // Half of the limit: it's the user's, not the process's, and an update pins the new registration before it lets go of the old one.
+  // Half of the limit, since all processes of the user share it, and since a lease is taken before the one that it
+  // replaces is given back.
   const byDefault = Math.max(chunk, Math.min(memlockBytes / 2, memoryBytes / 2, MAX_BUDGET_BYTES));
   const { budget = byDefault } = lease;
   if (typeof budget !== "number" || !(budget >= chunk && budget <= mostBytes)) {
@@ -158,11 +162,13 @@ export function settingsOf(
   const remarks: string[] = [];
   if (lease.budget !== undefined && budget > memlockBytes)
     remarks.push(
-      `lease.budget is ${budget} bytes, and RLIMIT_MEMLOCK allows ${memlockBytes} for all of a user's processes: raise it (ulimit -l). What doesn't fit goes per-io`,
+      `lease.budget is ${budget} bytes, and RLIMIT_MEMLOCK allows ${memlockBytes} for all of a user's processes: ` +
+        "raise it (ulimit -l). What doesn't fit goes per-io",
     );
   if (lease.budget !== undefined && lease.chunk !== undefined && budget > MAX_SLOTS * chunk)
     remarks.push(
-      `lease.budget is ${budget} bytes, and ${MAX_SLOTS} leases of lease.chunk (${chunk}) are ${MAX_SLOTS * chunk}: what doesn't fit goes per-io`,
+      `lease.budget is ${budget} bytes, and ${MAX_SLOTS} leases of lease.chunk (${chunk}) are ${MAX_SLOTS * chunk}: ` +
+        "what doesn't fit goes per-io",
     );
   const slots = Math.max(1, Math.min(MAX_SLOTS, Math.floor(budget / chunk)));
   return {

@@ -31,7 +31,7 @@ export interface EngineStats {
   readonly revalidated: number;
   /** Invalidations, by event. */
   readonly invalidations: Readonly<Record<MmuEvent, number>>;
-  /** How long invalidations waited for I/O, in milliseconds. */
+  /** Distribution of the milliseconds that invalidations waited for I/O. */
   readonly waited: { readonly count: number; readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };
   /** Leases and what they pin. */
   readonly leases: {
@@ -48,16 +48,19 @@ export interface EngineStats {
     /** Longest time that a lease stayed taken, in milliseconds, of those that were given back. */
     readonly residencyMax: number;
   };
-  /** Whether memory is short. */
+  /** Memory pressure, and what was done about it. */
   readonly pressure: {
-    /** Files of the kernel that say whether memory is short; null if none is read. */
+    /** Files of the kernel that are read for it; null if there is none. */
     readonly source: string | null;
     /** Times that leases were given up for it, or for the kernel's compaction. */
     readonly givenUp: number;
-    /** Whether they are given up now. The first request that wants one after memory was quiet ends it. */
+    /** True while no lease is taken. The first request after memory was quiet ends that. */
     readonly active: boolean;
   };
-  /** Requests copied through staging memory; each copy into a mapped file, or out of one, counts as a request of its own too. */
+  /**
+   * Requests copied through staging memory. Each copy into a mapped file, or out of one, counts as a request of its
+   * own too.
+   */
   readonly bounced: number;
   /** Requests that went through the page cache. */
   readonly buffered: number;

@@ -1,6 +1,6 @@
 /**
- * What a caller can meet. Errors of the kernel carry its errno name as `code`, as Node's do; ours begin with `ERR_PINLESS_`
- * and are all listed here.
+ * Errors that a caller can meet. Those of the kernel carry its errno's name as `code`, as Node's do; pinless' own begin
+ * with `ERR_PINLESS_` and are all listed here.
  */
 
 /**

@@ -1,55 +1,58 @@
 /**
- * When leases are given up, for want of memory or for the kernel's compaction, and when they may be taken again. Clocks and readings are
- * handed in.
+ * Memory pressure: decides when leases are given up, because memory is short or the kernel compacts it, and when they
+ * may be taken again. Clocks and readings are handed in.
  *
- * The numbers are from a memory cgroup of 100 MiB on Linux 6.18: files streamed through the page cache met its limit 1,200 times a second
- * while tasks stood still for 2 to 4 % of the time, which is how a limit is meant to work; with no more than 8 % of it left for the page
- * cache they stood still for 16 to 35 %, and the same stream was a ninth as fast.
+ * The numbers were measured in a memory cgroup of 100 MiB on Linux 6.18. Files streamed through the page cache met the
+ * limit 1,200 times a second while tasks stalled for 2 to 4 % of the time, which is how a limit is meant to work. With
+ * no more than 8 % of it left for the page cache tasks stalled for 16 to 35 %, and the same stream was a ninth as fast.
  */
 
-/** What the kernel counts of want of memory. Counters only grow; NaN where one can't be read. */
+/** Counters of the kernel that tell of memory pressure. They only grow; NaN: it can't be read. */
 export interface PressureReading {
-  /** Microseconds in which some task stood still for want of memory: of the host, of the own cgroup. */
+  /** Microseconds in which some task stalled for memory: on the host, in the own cgroup (PSI, "some"). */
   readonly stallsUs: readonly number[];
-  /** How often the process's memory cgroup, or one above it, met a limit of its own. */
+  /** Times that the process's memory cgroup, or one above it, met its own limit. */
   readonly limitHits: number;
-  /** Processes of it that were killed for want of memory. */
+  /** Processes of the cgroup that the OOM killer ended. */
   readonly oomKills: number;
-  /** How often the host failed to move pages, or to put huge ones together. */
+  /** Times that the host failed to migrate a page or to make a huge page. */
   readonly failures: number;
 }
 
-/** Where the engine learns that memory is short. Reading blocks for microseconds. */
+/** Source of pressure readings. Reading blocks for microseconds. */
 export interface PressureSource {
-  /** The files that are read, as `stats()` says it. */
+  /** Names of the files that are read, for `stats()`. */
   readonly name: string;
   read(): PressureReading;
-  /** Pages that the host's compaction looked at since it was booted, to move them; NaN where that can't be read now. Absent: nobody can tell. */
+  /**
+   * Pages that the host's compaction has scanned since boot, to move them; NaN if they can't be read now. Absent: this
+   * kernel doesn't say.
+   */
   scannedPages?(): number;
-  /** Of the memory of the cgroup that met its limit last, the part that is page cache, 0 to 1. */
+  /** Share of page cache in the memory of the cgroup that met its limit last, 0 to 1. */
   cacheShare(): number;
 }
 
-/** Faster than what the kernel itself tells: its own triggers look once in 2 s for ordinary users, at least 500 ms for root. */
+/** Shorter than the kernel's own triggers, which look once in 2 s for ordinary users and in 500 ms for root. */
 export const SAMPLE_MS = 250;
-/** Of the time, tasks stood still: this much is pressure, … */
+/** Share of the time in which tasks stalled that counts as pressure. */
 const STALLED = 0.1;
-/** … and this much where the host fails to move or join pages at the same time, as pins make it. Below, memory is quiet. */
+/** The same while the host also fails to migrate or join pages, as it does for pins. Below this, memory is quiet. */
 const UNQUIET = 0.05;
-/** At its limit, a cgroup with no more page cache than this (of its memory) has nothing to reclaim but what runs. */
+/** At its limit, a cgroup with a smaller share of page cache than this can only reclaim memory in use. */
 const CACHE_LEFT = 0.1;
-/** How long memory must be quiet: four readings, and little enough that a short squeeze costs little. */
+/** Time that memory must be quiet: four readings, and so short that a brief squeeze costs little. */
 const QUIET_MS = 1000;
-/** Leases are there for 1 % of the time then, if pressure comes with each one, and come back half a minute after it has gone for good. */
+/** If each lease brings pressure, leases are held for 1 % of the time; afterwards they are back within half a minute. */
 const MAX_QUIET_MS = 32_000;
 
-/** Compaction goes past what is pinned when it gets there, and isn't told of it later: it's looked for often. */
+/** Compaction passes over pinned pages once and doesn't come back, so it is looked for often. */
 const COMPACTION_SAMPLE_MS = 25;
-/** Pages that it scanned since: more than somebody takes who looks for one huge page. */
+/** More scanned pages than this mean compaction at work; a single huge page costs fewer. */
 const COMPACTING_PAGES = 16_384;
-/** A reading from longer ago doesn't tell whether it's at work now. */
+/** An older reading doesn't say whether compaction is at work now. */
 const COMPACTION_STALE_MS = 1000;
-/** It comes in rounds, half a second apart where it's the kernel's own idea. */
+/** Proactive compaction comes in rounds, half a second apart. */
 const COMPACTION_QUIET_MS = 750;
 
 export class Pressure {
@@ -57,15 +60,15 @@ export class Pressure {
   #reading: PressureReading | null = null;
   #readAtMs = 0;
   #quietMs = QUIET_MS;
-  /** When leases were last allowed again; null: they were never given up. */
+  /** Time at which leases were last allowed again; null: they were never given up. */
   #againAtMs: number | null = null;
   #scanned: number | null = null;
   #scannedAtMs = 0;
-  /** They're given up for compaction: since when it has been quiet; null: for want of memory. */
+  /** If leases are given up for compaction, the time of its last activity; null: they are given up for pressure. */
   #quietSinceMs: number | null = null;
-  /** Leases are given up: until a request wants one after memory was quiet. */
+  /** True while leases are given up: until a request wants one after memory was quiet. */
   active = false;
-  /** How often they were given up. */
+  /** Times that leases were given up. */
   givenUp = 0;
 
   constructor(source: PressureSource) {
@@ -76,7 +79,10 @@ export class Pressure {
     return this.#source.name;
   }
 
-  /** Asked while leases are held; reads at most every 250 ms, and what compaction does every 25 ms. True: give them up now. */
+  /**
+   * Asked while leases are held. Reads pressure at most every 250 ms and compaction every 25 ms. True: give leases up
+   * now.
+   */
   rises(nowMs: number): boolean {
     if (this.#isCompacting(nowMs)) {
       this.#quietSinceMs = nowMs;
@@ -86,7 +92,7 @@ export class Pressure {
     }
     if (this.#reading !== null && isWithin(SAMPLE_MS, this.#readAtMs, nowMs)) return false;
     if (!this.#isPressed(nowMs, STALLED)) return false;
-    // They weren't even there for as long as they had been waited for: that's too little to wait.
+    // Pressure came back sooner than leases had stayed away, so they stay away twice as long.
     const soon = this.#againAtMs !== null && isWithin(this.#quietMs, this.#againAtMs, nowMs);
     this.#quietMs = soon ? Math.min(2 * this.#quietMs, MAX_QUIET_MS) : QUIET_MS;
     this.active = true;
@@ -94,7 +100,10 @@ export class Pressure {
     return true;
   }
 
-  /** Asked while leases are given up and a request wants one; reads once in each quiet time. True: take them again. */
+  /**
+   * Asked while leases are given up and a request wants one. Reads once in each quiet time. True: leases may be taken
+   * again.
+   */
   isOver(nowMs: number): boolean {
     if (this.#quietSinceMs !== null) {
       if (this.#isCompacting(nowMs)) this.#quietSinceMs = nowMs;
@@ -104,14 +113,14 @@ export class Pressure {
       return true;
     }
     if (isWithin(this.#quietMs, this.#readAtMs, nowMs)) return false;
-    // The counters only grow, so one reading at its end tells of the whole time.
+    // The counters only grow, so one reading at the end of the quiet time covers all of it.
     if (this.#isPressed(nowMs, UNQUIET)) return false;
     this.active = false;
     this.#againAtMs = nowMs;
     return true;
   }
 
-  /** Whether the kernel's compaction has been at work since the last reading, if another one is due. */
+  /** True if a reading is due and compaction has been at work since the last one. */
   #isCompacting(nowMs: number): boolean {
     const before = this.#scanned;
     const beforeMs = this.#scannedAtMs;

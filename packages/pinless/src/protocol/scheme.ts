@@ -1,4 +1,4 @@
-/** What the protocol needs of the world: a scheme that hands I/O to the kernel, its registrations, and the loop that it runs on. */
+/** Ports of the protocol: a scheme that hands I/O to the kernel, its registrations, and the event loop. */
 
 /**
  * Way to hand direct I/O to the kernel: a ring of io_uring, a context of Linux AIO, or O_DIRECT calls on libuv's thread
@@ -9,7 +9,7 @@ export type SchemeName = "io_uring" | "aio" | "direct";
 /** A read of a file into memory, or a write of a file from memory. */
 export type Operation = "read" | "write";
 
-/** Where a request's memory is: worked out once for a buffer that is used again and again. */
+/** Location of a request's memory, computed once for a buffer that is used again and again. */
 export interface RequestPlace {
   readonly buffer: ArrayBufferView;
   readonly address: number;
@@ -17,7 +17,7 @@ export interface RequestPlace {
   readonly addressLow: number;
   readonly addressHigh: number;
   readonly bytes: number;
-  /** The gate's number of the segment, and the state of its chunks. */
+  /** Number of the segment's chunk table at the gate, and the table's words. */
   readonly table: number;
   readonly words: Int32Array;
   /** The first word of the first and of the last chunk that it touches. */
@@ -25,37 +25,40 @@ export interface RequestPlace {
   readonly lastAt: number;
 }
 
-/** Whom a scheme tells what has ended. */
+/** Receiver of a scheme's completions. */
 export interface CompletionSink {
   /** `result` is a byte count or a negative errno. */
   completed(slot: number, result: number): void;
-  /** The kernel hasn't begun it, for want of a thread, or since that would have kept its caller waiting: `prepareAside` has it done. */
+  /**
+   * The kernel hasn't begun the request: it lacked a thread, or beginning would have kept the caller waiting.
+   * `prepareAside` gets it done.
+   */
   refused(slot: number): void;
-  /** The registration in this buffer slot is unused now and its pages are released. */
+  /** The registration in this buffer slot has ended, and its pages are unpinned. */
   released(bufferSlot: number): void;
 }
 
-/** A way to hand I/O to the kernel. Nothing here blocks; `reap` is where `CompletionSink` is called. */
+/** A way to hand I/O to the kernel. No call blocks; `reap` calls the `CompletionSink`. */
 export interface Scheme {
   readonly name: SchemeName;
   /** Requests that can be in the kernel at a time. */
   readonly depth: number;
-  /** Requests that it takes beyond these, to begin each as soon as it can. */
+  /** Requests that the scheme queues beyond these, and begins as others end. */
   readonly ahead?: number;
   /** Null where the scheme has no registered buffers. */
   readonly registrations: Registrations | null;
-  /** Set where a read that may never end (of a pipe or socket) can't be waited for: why not. */
+  /** The reason why the scheme can't wait for reads without a bound (of pipes and sockets), if it can't. */
   readonly refusesPipes?: string;
-  /** Set where sockets can't be waited for, in either direction: why not. */
+  /** The reason why the scheme can't wait for sockets in either direction, if it can't. */
   readonly refusesSockets?: string;
   /**
-   * A handle for `prepare`, of a descriptor that goes around the page cache; the descriptors stay the caller's. `prompt` false: the kernel
-   * would keep whoever hands such a request over waiting for the filesystem.
+   * Makes a handle for `prepare` of an O_DIRECT descriptor, which stays the caller's. `prompt` false: submission would
+   * wait for the filesystem.
    */
   attachFile(fd: number, prompt?: boolean): number;
-  /** The same for one that goes through the page cache, where the scheme needs a way of its own. */
+  /** The same for a descriptor without O_DIRECT, where the scheme treats it differently. */
   attachCached?(fd: number): number;
-  /** The same for what has no position and makes its callers wait (a pipe, a terminal, a socket), where the scheme needs a way of its own. */
+  /** The same for a pipe, a terminal or a socket, where the scheme treats it differently. */
   attachStream?(fd: number): number;
   detachFile(file: number): void;
   /**
@@ -69,53 +72,62 @@ export interface Scheme {
    * @param bufferSlot - Slot of the registration to use; below 0: none
    */
   prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number, bufferSlot: number): void;
-  /** The same for a request that was `refused`: in a way that isn't, never by a registration. */
+  /** Queues a request that was `refused`, in a way that the kernel doesn't refuse; never by a registration. */
   prepareAside?(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void;
-  /** What hasn't run as it should since the scheme was started, a sentence each. */
+  /** A sentence for each thing that hasn't worked as it should since the start. */
   remarks?(): readonly string[];
   /** Asks the kernel to end a request early; it completes in any case. */
   cancel(slot: number): void;
-  /** Hands what was prepared to the kernel in one call, and lets it post what has ended. Negative: an errno that can't be met with a retry. */
+  /**
+   * Hands all prepared requests to the kernel in one call, and lets it post completions. Negative: an errno that a
+   * retry doesn't help against.
+   */
   enter(): number;
-  /** Delivers at most `limit` of the completions that are there when it's called, none that come meanwhile; returns how many. */
+  /** Delivers at most `limit` of the completions that have arrived before the call; returns their number. */
   reap(sink: CompletionSink, limit: number): number;
-  /** Arranges for the loop's `wake` once something has ended. False: something has already, so reap again instead of going to sleep. */
+  /**
+   * Arms the wakeup of the event loop for the next completion. False: there is one already, so reap again instead of
+   * going to sleep.
+   */
   arm(): boolean;
-  /** Whether a pending wake keeps the process alive. */
+  /** True: a pending wakeup keeps the process alive. */
   keepAlive(yes: boolean): void;
   close(): void;
 }
 
-/** The ring's sparse buffer table. */
+/** The sparse buffer table of a ring (IORING_REGISTER_BUFFERS2). */
 export interface Registrations {
   readonly slots: number;
-  /** The process has become another user since (setuid): nothing is to be registered any more. Asking costs two system calls. */
+  /**
+   * True once the process has become another user (setuid): nothing is registered any more. Asking costs two system
+   * calls.
+   */
   readonly outlived: boolean;
-  /** Registers memory in a slot that is empty; its `released` comes after a `drop`. */
+  /** Registers memory in an empty slot: 0 or a negative errno. `released` comes only after a `drop`. */
   take(slot: number, address: number, bytes: number): number;
-  /** Empties a slot: `released` follows when the last request on it has ended. */
+  /** Empties a slot: `released` follows once the last request that uses it has ended. */
   drop(slot: number): number;
   /** Makes the pages present and dirty. */
   populate(address: number, bytes: number): number;
   /**
-   * What taking and dropping a lease of so many bytes in so many segments costs while others pin so many pages of 4 KiB, in pages that could
-   * go per-io for that. Below it a lease doesn't pay.
+   * Cost of taking and dropping a lease of so many bytes in so many segments, while other leases pin so many pages of
+   * 4 KiB: as the number of pages that could go per-io in the same time. A lease pays from then on.
    */
   costPages(bytes: number, segments: number, pinnedPages: number): number;
 }
 
-/** Time and turns. */
+/** The event loop and its clocks. */
 export interface Loop {
-  /** Milliseconds of a clock that only goes forward, as an int32 that every thread of the process agrees on. */
+  /** Milliseconds of a monotonic clock, as an int32 that all threads of the process agree on. */
   nowMs(): number;
-  /** The same clock in fractions. */
+  /** The same clock with fractions. */
   preciseMs(): number;
-  /** Runs once the current call has ended, before anything else. */
+  /** Runs a function right after the current call has ended. */
   microtask(run: () => void): void;
-  /** Runs after timers and sockets had their turn. */
+  /** Runs a function after timers and sockets had their turn. */
   soon(run: () => void): void;
-  /** Runs every `ms` until the returned function is called; doesn't keep the process alive. */
+  /** Runs a function every `ms` until the returned one is called. It doesn't keep the process alive. */
   every(ms: number, run: () => void): () => void;
-  /** Hands an error that nobody catches to the host. */
+  /** Hands an uncaught error to the host (`uncaughtException`). */
   uncaught(error: unknown): void;
 }

@@ -13,11 +13,11 @@ export interface Mapping {
   readonly address: number;
 }
 
-/** What copies between memory that can be pulled away and staging memory, and fails where a store would end the process. */
+/** Copies between staging memory and a mapped file; fails with an errno where a store would end the process. */
 export interface Copier {
   /**
-   * Resolves to 0 or a negative errno. `toMemory`: from the staging memory at that address; else to it. `patient`: it waits for memory as
-   * long as it takes; if not, it resolves to "shut" instead.
+   * Resolves to 0 or a negative errno. `toMemory`: from the staging memory at that address; else to it. `patient`:
+   * waits until an invalidation has ended; if not, resolves to "shut" during one.
    */
   copy(toMemory: boolean, place: RequestPlace, staging: number, patient: boolean): Promise<number | "shut">;
 }
@@ -33,10 +33,10 @@ export interface Segment {
   readonly range: Range;
   readonly table: ChunkTable;
   readonly free: FreeList;
-  /** Those of its engine. */
+  /** The gate and the notifier of its engine. */
   readonly gate: Gate;
   readonly notifier: MmuNotifier;
-  /** Of a mapped file: no device may write into it (see copier.ts). Null: anonymous memory. */
+  /** Set for a mapped file, into which no device may write (files/proc-self-mem.ts). Null: anonymous memory. */
   readonly copier: Copier | null;
   /** The gate's number for it; -1 once it's gone. */
   index: number;
@@ -46,7 +46,7 @@ export interface Segment {
   registeredSlot: number;
 }
 
-/** Of all engines of this thread. Weak: a closed arena's memory goes with its last view. */
+/** Segments of all engines of this thread. Weak, so that a closed arena's memory goes with its last view. */
 const segments = new WeakMap<ArrayBufferLike, Segment>();
 
 export function noteSegment(segment: Segment): void {
@@ -65,8 +65,8 @@ export function rangeIn(segment: Segment, view: ArrayBufferView): Range {
 }
 
 /**
- * Where a buffer from `alloc` is, on the buffer itself: asking a typed array for its `buffer` is a call into V8's C++, and costs more than
- * all the rest of a submission. Views made of it (`subarray`) don't have it and are looked up.
+ * Key of the location that `alloc` stores on a buffer. Asking a typed array for its `buffer` is a call into V8's C++
+ * and costs more than all the rest of a submission. Views of it (`subarray`) lack the key and are looked up.
  */
 export const PLACE = Symbol("pinless.place");
 
@@ -75,10 +75,13 @@ export interface Place extends RequestPlace {
   segment: Segment;
 }
 
-/** In the place of a segment: no request goes there. */
+/** Stands for the segment of a buffer that was freed: no request goes there. */
 export const FREED = { closed: true } as Segment;
 
-/** Whether the memory was given back, or never given out; of views made of a buffer only while it isn't somebody else's. */
+/**
+ * True if the memory was freed or never allocated. For a view of a freed buffer this is known only until the memory is
+ * allocated again.
+ */
 export function isFreed(view: ArrayBufferView): boolean {
   const place = (view as { [PLACE]?: Place })[PLACE];
   if (place !== undefined) return place.segment === FREED;
@@ -113,13 +116,17 @@ export function pagesOf(range: Range): number {
   return (end - start) / PAGE_BYTES;
 }
 
-/** The pages that a range is, or throws `ERR_PINLESS_RANGE`: the last page of what `alloc` gave is nobody else's, others may be. */
+/**
+ * The whole pages of a range. Throws `ERR_PINLESS_RANGE` if a page also holds other bytes; the last page of a buffer
+ * from `alloc` holds none.
+ */
 export function wholePages(part: Range, view: ArrayBufferView | undefined): Range {
   const whole = alignOut(part, PAGE_BYTES);
   if ((whole.start === part.start && whole.end === part.end) || (view !== undefined && PLACE in view)) return whole;
   throw new PinlessError(
     "ERR_PINLESS_RANGE",
-    `memory is protected in whole pages of ${PAGE_BYTES} bytes: this range would protect bytes beside it; take a buffer from alloc(), or whole pages of one`,
+    `memory is protected in whole pages of ${PAGE_BYTES} bytes: this range would protect bytes beside it; ` +
+      "take a buffer from alloc(), or whole pages of one",
   );
 }
 
