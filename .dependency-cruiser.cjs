@@ -39,7 +39,12 @@ const rooms = {
   check: ["lab/src/check/", ["lab/src/(check|proposal|model)/", "pinless/dist/portable\\."]],
   proposal: ["lab/src/proposal/", ["lab/src/(check|proposal|model)/", "pinless/dist/portable\\."]],
   "what-if": ["lab/src/what-if/", ["lab/src/(what-if|simulate|model)/", "pinless/dist/portable\\."]],
-  mutants: ["lab/src/mutants/", ["lab/src/", "pinless/dist/portable\\."], NODE],
+  mutants: [
+    "lab/mutants/",
+    ["lab/(mutants|dist)/", "pinless/dist/portable\\.", "cli/dist/command/index\\."],
+    NODE,
+    NPM,
+  ],
   "lab-commands": [
     "lab/src/(commands/|main\\.ts$)",
     ["lab/src/", "pinless/dist/portable\\.", "cli/dist/command/index\\."],

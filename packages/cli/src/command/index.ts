@@ -1,8 +1,9 @@
 /** Parts of commands, for `pinless` and `pinless-lab`. */
 
 export { engineName } from "./engine-name.js";
+export { FAILED, USAGE, UsageError } from "./failures.js";
 export { bold, DASH, type Grid, renderGrid, type Style, TABLE_COLUMNS, textOf, wrap } from "./grid.js";
-export { InputFileError, readInputFile } from "./input-file.js";
+export { readInputFile } from "./input-file.js";
 export { onInterrupt } from "./interrupt.js";
 export { JsonError, parseJson } from "./json-source.js";
 export { wholeNumber } from "./number-arguments.js";

@@ -1,35 +1,31 @@
 /** Reads files given to commands: regular files and shell pipes only, up to a maximum size. */
 
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
-
-/** A file that can't be read, with the reason in one line. */
-export class InputFileError extends Error {
-  override readonly name = "InputFileError";
-}
+import { UsageError } from "./failures.js";
 
 /** Names that a shell gives to its pipes. */
 const PIPED = /^\/dev\/(stdin|fd\/\d+)$/;
 
-/** Reads a regular file, or a pipe that a shell has connected, of at most `maxBytes`. Throws `InputFileError`. */
+/** Reads a regular file, or a pipe that a shell has connected, of at most `maxBytes`. Throws `UsageError`. */
 export function readInputFile(file: string, maxBytes: number): string {
   let fd: number;
   try {
     // O_NONBLOCK, because opening a FIFO without a writer, or a terminal, would block.
     fd = openSync(file, PIPED.test(file) ? "r" : constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (error) {
-    throw new InputFileError(`${file} can't be read: ${reasonOf(error)}`);
+    throw new UsageError(`${file} can't be read: ${reasonOf(error)}`);
   }
   try {
     const stat = fstatSync(fd);
     const kind = kindOf(stat);
     if (kind !== null && !(stat.isFIFO() && PIPED.test(file)))
-      throw new InputFileError(`${file} is ${kind}: it takes a file of text`);
+      throw new UsageError(`${file} is ${kind}: it takes a file of text`);
     const bytes = stat.size > maxBytes ? null : readAtMost(fd, maxBytes);
-    if (bytes === null) throw new InputFileError(`${file} is too large: at most ${maxBytes / 2 ** 20} MiB are read`);
+    if (bytes === null) throw new UsageError(`${file} is too large: at most ${maxBytes / 2 ** 20} MiB are read`);
     return textOf(bytes, file);
   } catch (error) {
-    if (error instanceof InputFileError) throw error;
-    throw new InputFileError(`${file} can't be read: ${reasonOf(error)}`);
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`${file} can't be read: ${reasonOf(error)}`);
   } finally {
     closeSync(fd);
   }
@@ -53,7 +49,7 @@ function textOf(bytes: Buffer, file: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw new InputFileError(`${file} isn't text in UTF-8`);
+    throw new UsageError(`${file} isn't text in UTF-8`);
   }
 }
 

@@ -4,11 +4,9 @@
  */
 
 import { Command, CommanderError } from "commander";
+import { FAILED, USAGE } from "./failures.js";
 import { complain } from "./output.js";
 import { printableLines } from "./printable.js";
-
-const FAILED = 1;
-const USAGE = 2;
 
 export interface Program {
   readonly name: string;

@@ -2,7 +2,8 @@
 
 import { ReportError } from "../bench/bench-error.js";
 import type { ReportFile } from "../bench/report/comparison.js";
-import { InputFileError, readInputFile } from "../command/input-file.js";
+import { UsageError } from "../command/failures.js";
+import { readInputFile } from "../command/input-file.js";
 import { JsonError, parseJson } from "../command/json-source.js";
 import { printableValue } from "../command/printable.js";
 
@@ -13,7 +14,7 @@ export function readReportFile(path: string): ReportFile {
   try {
     return { path, value: printableValue(parseJson(readInputFile(path, MAX_BYTES)).value) };
   } catch (error) {
-    if (error instanceof InputFileError) throw new ReportError("ERR_BENCH_UNREADABLE", error.message);
+    if (error instanceof UsageError) throw new ReportError("ERR_BENCH_UNREADABLE", error.message);
     if (!(error instanceof JsonError)) throw error;
     throw new ReportError(
       "ERR_BENCH_NOT_A_REPORT",

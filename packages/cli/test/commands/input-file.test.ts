@@ -33,8 +33,8 @@ test("only a regular file that isn't too large is read", (t) => {
     [at("x".repeat(300)), /can't be read: its name is too long/],
   ];
   for (const [file, message] of refused)
-    assert.throws(() => readInputFile(file, 4), { name: "InputFileError", message }, file);
-  assert.throws(() => readInputFile(at("binary"), 100), { name: "InputFileError", message: /isn't text in UTF-8/ });
+    assert.throws(() => readInputFile(file, 4), { name: "UsageError", message }, file);
+  assert.throws(() => readInputFile(at("binary"), 100), { name: "UsageError", message: /isn't text in UTF-8/ });
 });
 
 test("every command that reads files refuses those without an end, and those nested too deeply", async (t) => {

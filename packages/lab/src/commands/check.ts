@@ -5,12 +5,14 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   complain,
-  InputFileError,
+  FAILED,
   onInterrupt,
   print,
   printable,
   readInputFile,
   terminal,
+  USAGE,
+  UsageError,
   wholeNumber,
   whyUnwritable,
   writeJson,
@@ -18,15 +20,11 @@ import {
 import { SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
 import type { CaseReport } from "../check/run-case.js";
-import { EXPLORED_MUTANTS, MUTANTS, mutantNamed } from "../mutants/mutants.js";
-import { CHECKED, type MutatedModules, mutate } from "../mutants/mutate.js";
-import { firstFailure, SIMULATED_MUTANTS } from "../mutants/simulated-mutants.js";
-import { BUILT, runPool, type Work } from "./check/pool.js";
-import { parseScenario, ScenarioError, type ScenarioFile } from "./check/scenario-file.js";
+import { runPool, type Work } from "./check/pool.js";
+import { parseScenario, type ScenarioFile } from "./check/scenario-file.js";
 import { checkLines, type FileReport, type MutantReport, mutantLines } from "./check-text.js";
+import { type Modules, modulesFor, mutantLibrary, type SimulatedMutantRuns } from "./mutants.js";
 
-const FAILED = 1;
-const USAGE = 2;
 const MAX_SCENARIO_BYTES = 1 << 20;
 const MAX_THREADS = 1024;
 const DEFAULTS = fileURLToPath(new URL("../../scenarios/", import.meta.url));
@@ -60,54 +58,49 @@ export function checkCommand(): Command {
 async function run(names: readonly string[], flags: Flags): Promise<void> {
   try {
     const { json, failure, mutant } = flags;
-    const asked = names.length > 0 ? names.map(fileOf) : filesFor(mutant);
+    const asked = names.length > 0 ? names.map(fileOf) : await filesFor(mutant);
     const to = typeof json === "string" ? json : undefined;
     const why = whyUnwritable(to, [...asked, failure]) ?? whyUnwritable(failure, asked);
-    if (why !== null) throw new ScenarioError(why);
-    const files = asked.map((file) => parseScenario(scenarioText(file), path.basename(file, path.extname(file)), file));
+    if (why !== null) throw new UsageError(why);
+    const files = asked.map((file) =>
+      parseScenario(readInputFile(file, MAX_SCENARIO_BYTES), path.basename(file, path.extname(file)), file),
+    );
     if (flags.mutants === true) await checkMutants(files, flags, names.length === 0);
     else await check(files, flags, names.length > 0);
   } catch (error) {
-    if (!(error instanceof ScenarioError)) throw error;
+    if (!(error instanceof UsageError)) throw error;
     complain("pinless-lab check", error.message);
     process.exitCode = USAGE;
   }
 }
 
 /** Of the scenarios that come with pinless; with a step left out, the one that is made to show it comes first. */
-function filesFor(mutant: string | undefined): readonly string[] {
-  const all = readdirSync(DEFAULTS)
-    .filter((file) => file.endsWith(".yaml"))
-    .sort();
-  const first = mutant === undefined ? null : `${mutantNamed(mutant).shows}.yaml`;
-  return [...all.filter((file) => file === first), ...all.filter((file) => file !== first)].map((file) =>
-    path.join(DEFAULTS, file),
-  );
+async function filesFor(mutant: string | undefined): Promise<readonly string[]> {
+  const first = mutant === undefined ? null : (await mutantLibrary()).named(mutant).shows;
+  const names = shippedNames();
+  return [...names.filter((name) => name === first), ...names.filter((name) => name !== first)].map(shipped);
 }
 
 /** A file, or one of those by its name. */
 function fileOf(name: string): string {
-  const shipped = path.join(DEFAULTS, `${name}.yaml`);
   const isName = /^[\w-]+$/.test(name);
-  if (isName && existsSync(shipped)) return shipped;
+  if (isName && existsSync(shipped(name))) return shipped(name);
   // What can only be a path is said to be none when it's read.
   if (!isName || existsSync(name)) return name;
-  throw new ScenarioError(`there's no file "${name}", and no scenario of that name; there are ${shippedNames()}`);
+  throw new UsageError(
+    `there's no file "${name}", and no scenario of that name; there are ${shippedNames().join(", ")}`,
+  );
 }
 
-function shippedNames(): string {
-  return filesFor(undefined)
+function shipped(name: string): string {
+  return path.join(DEFAULTS, `${name}.yaml`);
+}
+
+function shippedNames(): readonly string[] {
+  return readdirSync(DEFAULTS)
+    .filter((file) => file.endsWith(".yaml"))
     .map((file) => path.basename(file, ".yaml"))
-    .join(", ");
-}
-
-function scenarioText(file: string): string {
-  try {
-    return readInputFile(file, MAX_SCENARIO_BYTES);
-  } catch (error) {
-    if (error instanceof InputFileError) throw new ScenarioError(error.message);
-    throw error;
-  }
+    .sort();
 }
 
 /** A case that says what doesn't hold in it is as it should be only with that. */
@@ -123,7 +116,7 @@ function judge(of: FileReport, { name, violation, expects }: CaseReport): void {
 /** `named`: somebody asks about these scenarios, and is told also what they are known to show. */
 async function check(files: readonly ScenarioFile[], flags: Flags, named: boolean): Promise<void> {
   const began = performance.now();
-  const modules = flags.mutant === undefined ? null : mutate(mutantNamed(flags.mutant), CHECKED);
+  const modules = await modulesFor(flags.mutant ?? null, "check");
   const reports: FileReport[] = files.map(({ name, about }) => ({
     name,
     about,
@@ -137,7 +130,7 @@ async function check(files: readonly ScenarioFile[], flags: Flags, named: boolea
   }));
   const orders = files.flatMap(({ cases }, file) => cases.map((scenario) => ({ scenario, brief: false, file })));
   try {
-    const work = { modules: modules?.url ?? BUILT, orders, untilFound: modules !== null };
+    const work = { modules: modules.url, orders, untilFound: flags.mutant !== undefined };
     const whole = await pool([work], flags, orders.length, (report, _, order) => {
       const of = reports[orders[order]!.file]!;
       of.cases++;
@@ -149,7 +142,7 @@ async function check(files: readonly ScenarioFile[], flags: Flags, named: boolea
     });
     if (whole) conclude(reports, (performance.now() - began) / 1000, flags, named);
   } finally {
-    modules?.remove();
+    modules.remove();
   }
 }
 
@@ -180,13 +173,14 @@ function conclude(all: readonly FileReport[], tookSeconds: number, flags: Flags,
 
 /** `all`: also those that random runs show, not only what scenarios that were named do. */
 async function checkMutants(files: readonly ScenarioFile[], flags: Flags, all: boolean): Promise<void> {
-  const modules: MutatedModules[] = [];
-  const reports: MutantReport[] = MUTANTS.map(({ name, leavesOut }) => {
+  const { explored, simulated, mutate } = await mutantLibrary();
+  const modules: Modules[] = [];
+  const reports: MutantReport[] = [...explored, ...simulated].map(({ name, leavesOut }) => {
     return { name, leavesOut, killed: false, invariant: null, message: null, case: null, states: 0 };
   });
   try {
-    for (const mutant of EXPLORED_MUTANTS) modules.push(mutate(mutant, CHECKED));
-    const works: Work[] = EXPLORED_MUTANTS.map((mutant, m) => ({
+    for (const { name } of explored) modules.push(mutate(name, "check"));
+    const works: Work[] = explored.map((mutant, m) => ({
       modules: modules[m]!.url,
       untilFound: true,
       orders: files
@@ -204,15 +198,18 @@ async function checkMutants(files: readonly ScenarioFile[], flags: Flags, all: b
   } finally {
     for (const each of modules) each.remove();
   }
-  if (all) await simulateMutants(reports);
+  if (all) await simulateMutants(simulated, reports);
   const alive = reports.filter(({ killed }) => !killed);
   show({ format: "pinless-check-mutants/1", mutants: reports }, flags, (columns) => mutantLines(reports, columns));
   if (alive.length > 0) process.exitCode = FAILED;
 }
 
-async function simulateMutants(reports: readonly MutantReport[]): Promise<void> {
-  for (const mutant of SIMULATED_MUTANTS) {
-    const found = await firstFailure(mutant);
+async function simulateMutants(
+  mutants: readonly SimulatedMutantRuns[],
+  reports: readonly MutantReport[],
+): Promise<void> {
+  for (const mutant of mutants) {
+    const found = await mutant.firstFailure();
     if (found?.failure == null) continue;
     const { what: invariant, message } = found.failure;
     const seen = { killed: true, invariant, message, case: `simulate: seed ${found.seed}` };

@@ -1,6 +1,6 @@
 /** Reports of `pinless-lab simulate`: read from files, and put into words. */
 
-import { InputFileError, JsonError, parseJson, printableValue, readInputFile, wrap } from "@pinless/cli/command";
+import { JsonError, parseJson, printableValue, readInputFile, wrap } from "@pinless/cli/command";
 import { InputError } from "../simulate/input-error.js";
 import {
   type CampaignReport,
@@ -20,7 +20,6 @@ export function reportOf(file: string): ReportSource {
     const { value, lineOf } = parseJson(readInputFile(file, MAX_BYTES));
     return { name: file, value: printableValue(value), lineOf };
   } catch (error) {
-    if (error instanceof InputFileError) throw new InputError(error.message);
     if (!(error instanceof JsonError)) throw error;
     throw new InputError(`${file}:${error.line ?? 1}: ${error.message}`);
   }

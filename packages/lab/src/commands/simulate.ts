@@ -4,19 +4,20 @@ import { setFlagsFromString } from "node:v8";
 import {
   complain,
   engineName,
+  FAILED,
   onInterrupt,
   parseJson,
   print,
   printJson,
   terminal,
+  USAGE,
+  UsageError,
   wholeNumber,
   whyUnwritable,
   writeJson,
 } from "@pinless/cli/command";
 import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { mutantNamed } from "../mutants/mutants.js";
-import { mutate, SIMULATED } from "../mutants/mutate.js";
 import type { campaign } from "../simulate/campaign.js";
 import { InputError } from "../simulate/input-error.js";
 import { changesOf } from "../simulate/overrides.js";
@@ -24,13 +25,9 @@ import { type CampaignReport, MOST, merge, type Ran, runsOf, type Shard } from "
 import type { simulate } from "../simulate/run-simulation.js";
 import type { Swarm } from "../simulate/swarm.js";
 import { calibration } from "./calibration.js";
-import { BUILT } from "./check/pool.js";
-import { ScenarioError } from "./check/scenario-file.js";
+import { modulesFor } from "./mutants.js";
 import { renderCampaign, reportOf, toReplay } from "./simulate-report.js";
 import { whatIf } from "./what-if.js";
-
-const FAILED = 1;
-const USAGE = 2;
 
 interface Flags {
   readonly seed: number;
@@ -165,15 +162,14 @@ async function run(flags: Flags, version: string): Promise<void> {
       await withSimulation(mutant, (simulation) => runOn(simulation, flags, changed, { engine, mutant }));
     }
   } catch (error) {
-    if (!(error instanceof ScenarioError) && !(error instanceof InputError)) throw error;
+    if (!(error instanceof UsageError) && !(error instanceof InputError)) throw error;
     complain("pinless-lab simulate", (error as Error).message);
     process.exitCode = USAGE;
   }
 }
 
 async function withSimulation(mutant: string | null, body: (simulation: Simulation) => Promise<void>): Promise<void> {
-  if (mutant === null) return body(await load(BUILT));
-  const modules = mutate(mutantNamed(mutant), SIMULATED);
+  const modules = await modulesFor(mutant, "simulate");
   try {
     await body(await load(modules.url));
   } finally {

@@ -3,7 +3,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { InputFileError, JsonError, parseJson, readInputFile } from "@pinless/cli/command";
+import { JsonError, parseJson, readInputFile, UsageError } from "@pinless/cli/command";
 import type { PlanSource } from "../what-if/plan.js";
 import { WhatIfError } from "../what-if/what-if-error.js";
 
@@ -30,7 +30,7 @@ export function readWhatIf(file: string): PlanSource {
   try {
     return parseJson(readInputFile(file, MAX_BYTES));
   } catch (error) {
-    if (error instanceof InputFileError) throw new WhatIfError("ERR_WHAT_IF_UNREADABLE", error.message, null);
+    if (error instanceof UsageError) throw new WhatIfError("ERR_WHAT_IF_UNREADABLE", error.message, null);
     if (!(error instanceof JsonError)) throw error;
     throw new WhatIfError(
       error.reason === "twice" ? "ERR_WHAT_IF_WORD" : "ERR_WHAT_IF_JSON",

@@ -1,8 +1,8 @@
 // Steps of what no exploration has, the monitor's own program above all: left out of a copy, random runs miss them, and not the whole engine.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { firstFailure, SIMULATED_MUTANTS } from "../../dist/mutants/simulated-mutants.js";
 import { simulate } from "../../dist/simulate/run-simulation.js";
+import { firstFailure, SIMULATED_MUTANTS } from "../../dist-mutants/simulated-mutants.js";
 
 for (const mutant of SIMULATED_MUTANTS)
   test(`left out: ${mutant.leavesOut}`, async () => {

@@ -1,14 +1,13 @@
 // `pinless check` as a command: what it says of scenarios that hold, of those that can't be read, and of an engine with a step left out.
 import assert from "node:assert/strict";
-import { linkSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, linkSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import ts from "typescript";
 import { type Ended, runModule } from "../../../pinless/dist-test/support/children.js";
 import { scratchDirectory } from "../../../pinless/dist-test/support/undo.js";
-import { parseScenario, ScenarioError } from "../../dist/commands/check/scenario-file.js";
-import { MUTANTS } from "../../dist/mutants/mutants.js";
-import { changedText } from "../../dist/mutants/mutate.js";
+import { parseScenario } from "../../dist/commands/check/scenario-file.js";
+import { compiled } from "../../dist-mutants/edit.js";
+import { MUTANTS } from "../../dist-mutants/index.js";
 
 const MAIN = new URL("../../dist/main.js", import.meta.url).href;
 
@@ -95,7 +94,7 @@ test("simulate finds it too, and says how to see it again", async () => {
       args: ["simulate", "--mutant", other],
     });
     assert.equal(refused.code, 2);
-    assert.match(refused.stderr, /which isn't run here: pinless-lab check has it/);
+    assert.match(refused.stderr, /which pinless-lab simulate doesn't run: pinless-lab check does/);
   }
 });
 
@@ -116,18 +115,38 @@ test("check --mutants: each with the invariant that it breaks", async () => {
 
 test(`${MUTANTS.length} mutants: each fits one place of what ships, and is a module still`, () => {
   assert.equal(new Set(MUTANTS.map(({ name }) => name)).size, MUTANTS.length);
-  const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext };
-  for (const mutant of MUTANTS) {
-    const { diagnostics } = ts.transpileModule(changedText(mutant), { compilerOptions, reportDiagnostics: true });
-    assert.deepEqual(
-      diagnostics?.map(({ messageText }) => messageText),
-      [],
-      mutant.name,
-    );
-  }
+  for (const mutant of MUTANTS) assert.deepEqual(compiled(mutant).errors, [], mutant.name);
   const [first] = MUTANTS;
-  assert.throws(() => changedText({ ...first!, from: "const" }), /fits \d+ places of protocol\/gate\.js, not one/);
-  assert.throws(() => changedText({ ...first!, from: "nobody wrote this" }), /fits 0 places/);
+  const { within } = first!;
+  assert.throws(
+    () => compiled({ ...first!, node: "gate" }),
+    /fits \d+ places, not one: `gate` in \w+ of pinless\/src\/protocol\/gate\.ts/,
+  );
+  assert.throws(
+    () => compiled({ ...first!, node: "nobody wrote this" }),
+    /fits 0 places, not one: `nobody wrote this`/,
+  );
+  assert.throws(() => compiled({ ...first!, within: "nobody" }), /fits 0 places, not one: .* in nobody of/);
+  assert.throws(() => compiled({ ...first!, to: first!.node! }), new RegExp(`changes nothing: ${within} of`));
+});
+
+test("a published package has no mutants, and says where they are", async (t) => {
+  const directory = scratchDirectory(t);
+  const lab = new URL("../../", import.meta.url);
+  const { files } = JSON.parse(readFileSync(new URL("package.json", lab), "utf8")) as { files: string[] };
+  for (const name of ["package.json", ...files.filter((file) => !file.startsWith("!"))])
+    cpSync(new URL(name, lab), path.join(directory, name), { recursive: true });
+  symlinkSync(path.resolve("node_modules"), path.join(directory, "node_modules"));
+  const source = `await import(${JSON.stringify(path.join(directory, "dist/main.js"))});`;
+  for (const args of [
+    ["check", "--mutants"],
+    ["check", "--mutant", "no-hold", "pairs"],
+    ["simulate", "--mutant", "no-hold"],
+  ]) {
+    const { code, stdout, stderr } = await runModule(source, { args });
+    assert.deepEqual([code, stdout], [2, ""], args.join(" "));
+    assert.match(stderr, /^pinless-lab \w+: mutants are not in the published package: clone the repository/);
+  }
 });
 
 test("a scenario that can't be read or can't be is an error with its file and line", async (t) => {
@@ -165,12 +184,11 @@ test("a scenario that can't be read or can't be is an error with its file and li
     [`${head}invalidations: [\n`, /^x\.yaml:\d+: /],
     ["- 1\n", /^x\.yaml:1: a scenario is a list of names with values/],
   ];
-  for (const [text, message] of refused) assert.throws(read(text), { name: "ScenarioError", message }, text);
-  assert.ok(ScenarioError.prototype instanceof Error);
+  for (const [text, message] of refused) assert.throws(read(text), { name: "UsageError", message }, text);
 
   const ended = await check([path.join(scratchDirectory(t), "none.yaml")]);
   assert.equal(ended.code, 2);
-  assert.match(ended.stderr, /^pinless check: .*none\.yaml can't be read/);
+  assert.match(ended.stderr, /^pinless-lab check: .*none\.yaml can't be read/);
   const unknown = await check(["--mutant", "no-such", "unmap"]);
   assert.equal(unknown.code, 2);
   assert.match(unknown.stderr, /there's no mutant "no-such"; there are no-hold, /);

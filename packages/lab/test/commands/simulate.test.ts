@@ -49,13 +49,13 @@ test("what can't be meant is said in a line, and nothing runs", async (t) => {
   const broken = path.join(directory, "broken.json");
   writeFileSync(broken, '{\n "format": oops }');
   for (const [args, message] of [
-    [["--change", '{"odd":1}'], /^pinless simulate: a run has no "odd"; it has engine, /],
-    [["--change", '{"arenaMiB":-5}'], /^pinless simulate: "arenaMiB" is a whole number from 1 to /],
+    [["--change", '{"odd":1}'], /^pinless-lab simulate: a run has no "odd"; it has engine, /],
+    [["--change", '{"arenaMiB":-5}'], /^pinless-lab simulate: "arenaMiB" is a whole number from 1 to /],
     [["--change", "{"], /It takes JSON/],
     [["--merge", broken], /broken\.json:2: /],
     [
       ["--merge", path.join(directory, "none.json")],
-      /^pinless simulate: .*none\.json can't be read: there's no such file \(ENOENT\)$/m,
+      /^pinless-lab simulate: .*none\.json can't be read: there's no such file \(ENOENT\)$/m,
     ],
     [["--replay", broken, "--runs", "3"], /cannot be used with/],
     [["--runs", "0"], /argument '0' is invalid. It takes a whole number from 1 to/],
@@ -78,7 +78,10 @@ test("--what-if takes the name of a file that comes with pinless; of another it 
   assert.ok(JSON.parse(named.stdout).points.length > 0);
   const { code, stdout, stderr } = await simulate(["--what-if", "no-machine"]);
   assert.deepEqual([code, stdout], [1, ""]);
-  assert.match(stderr, /^pinless simulate: no-machine: there's no such file: give .* or one of .*one-machine\.json/);
+  assert.match(
+    stderr,
+    /^pinless-lab simulate: no-machine: there's no such file: give .* or one of .*one-machine\.json/,
+  );
 });
 
 test("an output that takes nothing is one line, and exit code 1", async () => {

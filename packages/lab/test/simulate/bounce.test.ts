@@ -6,9 +6,9 @@ import { smallWorld } from "../../../pinless/dist-test/support/world.js";
 import { BUILT } from "../../dist/commands/check/pool.js";
 import type { Flusher as FlusherOf } from "../../dist/model/flusher.js";
 import type { FILESYSTEMS as Filesystems } from "../../dist/model/tables.js";
-import { mutate, SIMULATED } from "../../dist/mutants/mutate.js";
-import { SIMULATED_MUTANTS } from "../../dist/mutants/simulated-mutants.js";
 import type { World as WorldOf } from "../../dist/simulate/simulated-world.js";
+import { mutate } from "../../dist-mutants/mutate.js";
+import { SIMULATED_MUTANTS } from "../../dist-mutants/simulated-mutants.js";
 
 const PAGE = 4096;
 const PAGES = 8;
@@ -53,7 +53,7 @@ async function corruptedBlocks(modules: URL): Promise<number> {
 test("bounce-for-files: straight into a mapping of btrfs, a device leaves wrong checksums; copied, it leaves none", async () => {
   assert.equal(await corruptedBlocks(BUILT), 0);
   const mutant = SIMULATED_MUTANTS.find(({ name }) => name === "bounce-for-files")!;
-  const modules = mutate(mutant, SIMULATED);
+  const modules = mutate(mutant, "simulate");
   try {
     assert.ok((await corruptedBlocks(modules.url)) > 0);
   } finally {

@@ -2,9 +2,9 @@
 // measured on real kernels, and none in the proposal's.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { firstFailure, SIMULATED_MUTANTS, type SimulatedMutant } from "../../dist/mutants/simulated-mutants.js";
 import { simulate } from "../../dist/simulate/run-simulation.js";
 import type { Swarm } from "../../dist/simulate/swarm.js";
+import { firstFailure, SIMULATED_MUTANTS, type SimulatedMutant } from "../../dist-mutants/simulated-mutants.js";
 
 const straight = SIMULATED_MUTANTS.find(({ name }) => name === "bounce-for-files")!;
 

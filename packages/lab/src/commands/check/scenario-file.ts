@@ -1,5 +1,6 @@
 /** Scenarios as people write them: YAML files, each of which stands for one or many cases. What isn't understood is said with its line. */
 
+import { UsageError } from "@pinless/cli/command";
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, YAMLMap } from "yaml";
 import {
   CHECKED_SCHEMES,
@@ -12,11 +13,6 @@ import {
   type ScenarioInvalidation,
   type ScenarioRequest,
 } from "../../check/scenario.js";
-
-/** A scenario file that can't be taken, with where. */
-export class ScenarioError extends Error {
-  override readonly name = "ScenarioError";
-}
 
 const KEYS = [
   "about",
@@ -71,12 +67,12 @@ export interface ScenarioFile {
   readonly cases: readonly Scenario[];
 }
 
-/** All cases of a file. `name` is what it's called in reports; `file` in errors. */
+/** All cases of a file. `name` is what it's called in reports; `file` in errors. Throws `UsageError` with the line. */
 export function parseScenario(text: string, name: string, file: string): ScenarioFile {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
   const refuse = (offset: number, why: string): never => {
-    throw new ScenarioError(`${file}:${lines.linePos(offset).line}: ${why}`);
+    throw new UsageError(`${file}:${lines.linePos(offset).line}: ${why}`);
   };
   const [broken] = document.errors;
   if (broken?.message.includes("call stack")) refuse(broken.pos[0], "it's nested too deeply");

@@ -2,80 +2,92 @@
 
 import { type Mutant, row } from "./mutant.js";
 
-const PROPOSED = "proposal/mmu-notifier.js";
-const IO = "proposal/gup-io.js";
+const PROPOSED = "lab/src/proposal/mmu-notifier.ts";
+const IO = "lab/src/proposal/gup-io.ts";
 
 export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   {
     name: "notifier-no-wait",
     leavesOut: "an invalidation waits for the I/O in flight that it concerns",
     file: PROPOSED,
-    from: "if (this.#count(invalidation, IN_FLIGHT) > 0) { this.#words",
-    to: "if (false) { this.#words",
+    within: "ProposedNotifier.look",
+    node: "this.#count(invalidation, IN_FLIGHT) > 0",
+    to: "false",
     shows: "notifier-pairs",
   },
   {
     name: "notifier-looks-before-it-raises",
     leavesOut: "an invalidation looks for I/O in flight only when none can begin any more",
     file: PROPOSED,
-    from: `raise(invalidation) { const range = this.rangeOf(invalidation);
-      for (const side of this.#sides(this.event(invalidation))) {
-        this.#add(range, EXCLUDED + side, 1); this.#add(range, SEQUENCE + side, 1);
-      }
-      this.#words[this.#invalidation(invalidation) + STATE] = RAISED; }
-      /** invalidate_range_start, then: is anybody still in? Only now, or one could come in after the look. */
-      look(invalidation) { if (this.#count(invalidation, IN_FLIGHT) > 0) {
-        this.#words[this.#invalidation(invalidation) + STATE] = DRAINING; return; }`,
-    to: `raise(invalidation) {
-      this.#words[this.#invalidation(invalidation) + STATE] = this.#count(invalidation, IN_FLIGHT) > 0 ? DRAINING : RAISED; }
-      look(invalidation) { const range = this.rangeOf(invalidation);
-      for (const side of this.#sides(this.event(invalidation))) {
-        this.#add(range, EXCLUDED + side, 1); this.#add(range, SEQUENCE + side, 1);
+    within: "ProposedNotifier.raise",
+    to: `{
+      const busy = this.#count(invalidation, IN_FLIGHT) > 0;
+      this.#words[this.#invalidation(invalidation) + STATE] = busy ? DRAINING : RAISED;
+    }`,
+    also: {
+      within: "ProposedNotifier.look",
+      node: `if (this.#count(invalidation, IN_FLIGHT) > 0) {
+        this.#words[this.#invalidation(invalidation) + STATE] = DRAINING;
+        return;
       }`,
+      to: `const range = this.rangeOf(invalidation);
+      for (const side of this.#sides(this.event(invalidation))) {
+        this.#add(range, EXCLUDED + side, 1);
+        this.#add(range, SEQUENCE + side, 1);
+      }`,
+    },
     shows: "notifier-pairs",
   },
   {
     name: "notifier-no-exclusion",
     leavesOut: "no I/O begins while an invalidation is in progress",
     file: PROPOSED,
-    from: "if (this.isExcluded(request)) { this.#hold(request);",
-    to: "if (false) { this.#hold(request);",
+    within: "ProposedNotifier.readBegin",
+    node: "this.isExcluded(request)",
+    to: "false",
     shows: "notifier-pairs",
   },
   {
     name: "notifier-no-sequence",
     leavesOut: "an invalidation raises the sequence",
     file: PROPOSED,
-    from: "this.#add(range, SEQUENCE + side, 1);",
-    to: "",
+    within: "ProposedNotifier.raise",
+    node: "this.#add(range, SEQUENCE + side, 1);",
     shows: "notifier-pairs",
   },
   {
     name: "notifier-no-retry",
     leavesOut: "I/O whose pages may be others by then looks them up again",
     file: PROPOSED,
-    from: "return sequence !== this.#words[this.#io(request) + SEEN];",
-    to: "return false;",
+    within: "ProposedNotifier.readRetry",
+    node: "sequence !== this.#words[this.#io(request) + SEEN]",
+    to: "false",
     shows: "notifier-pairs",
   },
   {
     name: "notifier-asks-before-it-counts",
     leavesOut: "I/O is counted in before it asks whether anything came between",
     file: IO,
-    from: "case G.FOUND: notifier.countIn(request); this.#set(request, G.COUNTED); break; case G.COUNTED: this.#retry(request); break;",
+    within: "Io.goOn",
+    node: "case G.FOUND: notifier.countIn(request); this.#set(request, G.COUNTED); break;",
     to: `case G.FOUND:
       if (notifier.readRetry(request)) { notifier.countIn(request); this.#retry(request); } else this.#set(request, G.COUNTED);
-      break;
-    case G.COUNTED:
-      notifier.countIn(request); notifier.letGo(request); this.#set(request, G.IN_FLIGHT); this.#rules.began(request);
       break;`,
+    also: {
+      within: "Io.goOn",
+      node: "case G.COUNTED: this.#retry(request); break;",
+      to: `case G.COUNTED:
+        notifier.countIn(request); notifier.letGo(request); this.#set(request, G.IN_FLIGHT); this.#rules.began(request);
+        break;`,
+    },
     shows: "notifier-pairs",
   },
   {
     name: "notifier-counts-before-it-looks-up",
     leavesOut: "I/O is counted in only after the look-up, which may have to wait for whoever is counted in",
     file: IO,
-    from: "case G.LOOKING: this.#lookUp(request); break;",
+    within: "Io.goOn",
+    node: "case G.LOOKING: this.#lookUp(request); break;",
     to: `case G.LOOKING:
       if (ground.request(request, G.Q_PAGE) === 0 && ground.invalidation(ground.ownOf(request), G.V_FRAMES) === 0) {
         notifier.countIn(request);
@@ -93,31 +105,34 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
     name: "notifier-no-mark",
     leavesOut: "an invalidation marks registered buffers",
     file: PROPOSED,
-    from: "this.#setPage(page, GRADE, MARKED);",
-    to: ";",
+    within: "ProposedNotifier.#begin",
+    node: "this.#setPage(page, GRADE, MARKED);",
     shows: "notifier-pairs",
   },
   {
     name: "notifier-always-looks-up",
     leavesOut: "a registered buffer that isn't marked needs no look-up (FREE_WHEN_QUIET)",
     file: PROPOSED,
-    from: "return fits ? this.#page(page, FRAME) - 1 : -1;",
-    to: "return -1;",
+    within: "ProposedNotifier.registered",
+    node: "fits ? this.#page(page, FRAME) - 1 : -1",
+    to: "-1",
     shows: "notifier-pairs",
   },
   {
     name: "notifier-read-only-look-up-is-written-by",
     leavesOut: "what was looked up for a device's reads is looked up again before it writes",
     file: PROPOSED,
-    from: "const fits = this.#page(page, GRADE) >= (write ? FOR_READS : FOR_WRITES);",
-    to: "const fits = this.#page(page, GRADE) >= FOR_READS;",
+    within: "ProposedNotifier.registered",
+    node: "FOR_WRITES",
+    to: "FOR_READS",
     shows: "notifier-pairs",
   },
   {
     name: "notifier-publishes-early",
     leavesOut: "a registered buffer is given only what still holds once its user is counted in",
     file: IO,
-    from: "ground.setRequest(request, G.Q_FRAMES + i, frame + 1);",
+    within: "Io.#found",
+    node: "ground.setRequest(request, G.Q_FRAMES + i, frame + 1);",
     to: `ground.setRequest(request, G.Q_FRAMES + i, frame + 1);
       if (ground.notifies && ground.registered)
         ground.notifier.publish(ground.scenario.requests[request].first + i, frame, ground.scenario.requests[request].write);`,
@@ -127,72 +142,80 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
     name: "notifier-no-stable-pages",
     leavesOut: "a device write waits until a page isn't being written back any more",
     file: IO,
-    from: "return machine.frameIs(frame, WRITEBACK); } /** One page",
-    to: "return false; } /** One page",
+    within: "Io.#waitsForWriteback",
+    node: "machine.frameIs(frame, WRITEBACK)",
+    to: "false",
     shows: "notifier-pairs",
   },
   {
     name: "notifier-leaves-pages-clean",
     leavesOut: "what a device wrote is dirty before anybody may take the page",
     file: IO,
-    from: "this.#markDirty(request); this.#rules",
-    to: "this.#rules",
+    within: "Io.#complete",
+    node: "this.#markDirty(request);",
     shows: "notifier-clean",
   },
   {
     name: "notifier-end-wakes-nobody",
     leavesOut: "the end of an invalidation wakes the I/O that it kept out",
     file: PROPOSED,
-    from: "this.#wakeIo(range);",
-    to: "",
+    within: "ProposedNotifier.#lower",
+    node: "this.#wakeIo(range);",
     shows: "notifier-pairs",
   },
   {
     name: "notifier-completion-wakes-nobody",
     leavesOut: "I/O that ends wakes the invalidations that wait for it",
     file: PROPOSED,
-    from: "this.#wakeInvalidations(this.#uses[request]);",
-    to: "",
+    within: "ProposedNotifier.countOut",
+    node: "this.#wakeInvalidations(this.#uses[request]!);",
     shows: "notifier-pairs",
   },
   {
     name: "notifier-completion-takes-a-lock",
     leavesOut: "I/O ends without a lock that whoever changes memory may hold while it waits for just that",
     file: IO,
-    from: "case G.FOUND: case G.COUNTED: case G.SERVED: return true;",
-    to: `case G.FOUND: case G.COUNTED: return true;
-    case G.SERVED: return !ground.notifier.isExcluded(request);`,
+    within: "Io.mayGoOn",
+    node: "case G.COUNTED:",
+    to: "case G.COUNTED: return true;",
+    also: {
+      within: "Io.mayGoOn",
+      node: "case G.SERVED: return true;",
+      to: "case G.SERVED: return !ground.notifier.isExcluded(request);",
+    },
     shows: "notifier-pairs",
   },
   {
     name: "notifier-sent-back-stays-counted",
     leavesOut: "I/O that is sent back isn't waited for meanwhile",
     file: PROPOSED,
-    from: "this.#hold(request); this.countOut(request);",
-    to: "this.#hold(request);",
+    within: "ProposedNotifier.goBack",
+    node: "this.countOut(request);",
     shows: "notifier-pairs",
   },
   {
     name: "notifier-starves-io",
     leavesOut: "what an invalidation has held goes before the next one has its turn",
     file: PROPOSED,
-    from: "return this.#count(invalidation, HELD) === 0;",
-    to: "return true;",
+    within: "ProposedNotifier.mayRaise",
+    node: "this.#count(invalidation, HELD) === 0",
+    to: "true",
     shows: "notifier-pairs",
   },
   {
     name: "notifier-starves-what-is-sent-back",
     leavesOut: "and so does what it has sent back",
     file: PROPOSED,
-    from: "this.#hold(request); this.countOut(request);",
-    to: "this.countOut(request);",
+    within: "ProposedNotifier.goBack",
+    node: "this.#hold(request);",
     shows: "notifier-pairs",
   },
   {
     name: "notifier-own-waits-for-the-held",
     leavesOut: "what a look-up does to its page waits for no I/O that is held: that may be itself",
     file: IO,
-    from: "return ground.notifier.state(ground.ownOf(request)) !== DRAINING;",
+    within: "Io.mayGoOn",
+    node: "return ground.notifier.state(ground.ownOf(request)) !== DRAINING;",
     to: `return ground.notifier.state(ground.ownOf(request)) !== DRAINING
       && (ground.notifier.state(ground.ownOf(request)) !== 0 || ground.notifier.mayRaise(ground.ownOf(request)));`,
     shows: "notifier-fork",
@@ -201,24 +224,25 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
     name: "notifier-interrupted-is-still-held",
     leavesOut: "I/O whose wait a signal ends isn't waited for",
     file: IO,
-    from: "if (ground.notifies) ground.notifier.letGo(request);",
-    to: "",
+    within: "Io.#fail",
+    node: "if (ground.notifies) ground.notifier.letGo(request);",
     shows: "notifier-veto",
   },
   {
     name: "notifier-veto-over-io",
     leavesOut: "one that may not wait is refused if I/O came in before it was raised",
     file: PROPOSED,
-    from: "if (this.#count(invalidation, IN_FLIGHT) === 0) { this.#begin(invalidation); return; }",
-    to: "this.#begin(invalidation); return;",
+    within: "ProposedNotifier.lookOnce",
+    node: "this.#count(invalidation, IN_FLIGHT) === 0",
+    to: "true",
     shows: "notifier-veto",
   },
   {
     name: "notifier-veto-without-undo",
     leavesOut: "a refusal leaves every counter as it was",
     file: PROPOSED,
-    from: "this.#lower(invalidation); this.refuse(invalidation);",
-    to: "this.refuse(invalidation);",
+    within: "ProposedNotifier.lookOnce",
+    node: "this.#lower(invalidation);",
     shows: "notifier-veto",
   },
   row("CLEAR", "deviceReads", "false", "CLEAR waits for device reads", "notifier-pairs"),

@@ -1,12 +1,12 @@
 /**
- * Protective steps of what no exploration has: of `files`, and of the monitor's own program. A few runs of the whole engine show them, each
- * with a load that is about nothing else.
+ * Protective steps that no exploration reaches: those of `files`, and of the monitor's program. A few runs of the whole engine show them,
+ * each under a load that is about nothing else.
  */
 
-import type { RunReport, simulate } from "../simulate/run-simulation.js";
-import { CALM, type Swarm } from "../simulate/swarm.js";
+import type { RunReport, simulate } from "../dist/simulate/run-simulation.js";
+import { CALM, type Swarm } from "../dist/simulate/swarm.js";
 import type { Mutant } from "./mutant.js";
-import { mutate, SIMULATED } from "./mutate.js";
+import { mutate } from "./mutate.js";
 
 export interface SimulatedMutant extends Mutant {
   /** One of so many seeds, from the first on, fails. */
@@ -15,8 +15,8 @@ export interface SimulatedMutant extends Mutant {
   readonly changes: Partial<Swarm>;
 }
 
-const PROGRAM = "protocol/monitor/program.js";
-const SETTLINGS = "protocol/monitor/pending-discards.js";
+const PROGRAM = "pinless/src/protocol/monitor/program.ts";
+const SETTLINGS = "pinless/src/protocol/monitor/pending-discards.ts";
 
 /** A file that is mapped, and read into, and written back. */
 const MAPPED_FILE: Partial<Swarm> = {
@@ -54,9 +54,10 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
   {
     name: "bounce-for-files",
     leavesOut: "a device never writes into a mapped file: what is read there is copied",
-    file: "files/transfers.js",
-    from: "const usable = inArena && fits && (write || segment.copier === null);",
-    to: "const usable = inArena && fits;",
+    file: "pinless/src/files/transfers.ts",
+    within: "Transfers.#pieces",
+    node: "write || segment.copier === null",
+    to: "true",
     seeds: 130,
     requests: 600,
     changes: MAPPED_FILE,
@@ -65,8 +66,9 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
     name: "program-settles-at-once",
     leavesOut: "a range is unsettled until its callers have left their calls",
     file: SETTLINGS,
-    from: "departures.filter((departure) => !departure.hasLeft(nowMs))",
-    to: "departures.filter(() => false)",
+    within: "Settlings.look",
+    node: "!departure.hasLeft(nowMs)",
+    to: "false",
     seeds: 40,
     requests: 1500,
     changes: STORM,
@@ -74,9 +76,9 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
   {
     name: "unseen-settles-at-once",
     leavesOut: "who can't be looked at has time to leave its call",
-    file: "protocol/monitor/caller-tracking.js",
-    from: "export const UNSEEN_MS = 50;",
-    to: "export const UNSEEN_MS = -1;",
+    file: "pinless/src/protocol/monitor/caller-tracking.ts",
+    within: "UNSEEN_MS",
+    to: "-1",
     seeds: 40,
     requests: 1500,
     changes: { ...STORM, blindMs: 2 },
@@ -85,8 +87,9 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
     name: "program-gives-up-in-silence",
     leavesOut: "what can't be drained is announced",
     file: PROGRAM,
-    from: "const removed = start > 0 ? [] : yield* this.#announce(rangesOf(removing));",
-    to: "const removed = [];",
+    within: "MonitorProgram.#begin",
+    node: "start > 0 ? [] : yield* this.#announce(rangesOf(removing))",
+    to: "[]",
     seeds: 40,
     requests: 1500,
     changes: STORM,
@@ -94,9 +97,9 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
   {
     name: "loss-settles-at-once",
     leavesOut: "where the monitor ends, whoever it had let go has time to leave",
-    file: "engine/monitor-loss.js",
-    from: "const AFTER_LOSS_MS = 50;",
-    to: "const AFTER_LOSS_MS = 0.01;",
+    file: "pinless/src/engine/monitor-loss.ts",
+    within: "AFTER_LOSS_MS",
+    to: "0.01",
     seeds: 40,
     requests: 600,
     changes: { ...STORM, monitorDiesMs: 10 },
@@ -105,7 +108,7 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
 
 /** The first of its seeds that fails with the step left out; null: none does. */
 export async function firstFailure(mutant: SimulatedMutant): Promise<RunReport | null> {
-  const modules = mutate(mutant, SIMULATED);
+  const modules = mutate(mutant, "simulate");
   try {
     const broken = (await import(new URL("simulate/run-simulation.js", modules.url).href)) as {
       simulate: typeof simulate;
