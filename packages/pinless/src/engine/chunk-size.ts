@@ -1,19 +1,21 @@
 /**
- * How large the chunks of a segment are: what one lease covers, and what I/O waits by while a part of it is changed.
+ * Size of a segment's chunks. A chunk is the memory that one lease covers, and that I/O waits by while a part of it is
+ * changed.
  *
- * A registration has the kernel look at every other one, so many small ones are slow: with all of 2 GiB leased and other things in the
- * processor's cache, to take them all again took 83 ms in leases of 2 MiB, 24 in those of 8 MiB and 14 in those of 16 MiB; of 8 GiB 515, 186
- * and 152 ms (Linux 6.18). Larger ones bring no more, and each takes 0.1 to 0.3 ms then, in which the event loop waits.
+ * A registration has the kernel look at every other one, so many small ones are slow: with all of 2 GiB leased and
+ * other data in the processor's cache, taking all leases again took 83 ms at 2 MiB each, 24 ms at 8 MiB and 14 ms at 16
+ * MiB; with 8 GiB 515, 186 and 152 ms (Linux 6.18). Larger ones bring no more, and each then takes 0.1 to 0.3 ms, in
+ * which the event loop waits.
  */
 
 import type { MemoryResult } from "../ports/memory.js";
 import type { MmuNotifier } from "../protocol/notifier.js";
 import { intersect, overlaps, type Range } from "../protocol/ranges/ranges.js";
 
-/** As many chunks as a segment has at most, unless that takes larger ones than are allowed. */
+/** Most chunks of a segment, unless that takes larger chunks than are allowed. */
 const CHUNKS = 128;
 
-/** Of its pages are huge: then a chunk costs about what one of huge pages alone does. */
+/** Share of huge pages from which on a chunk costs about as much as one that has only huge pages. */
 const MOSTLY = 0.95;
 
 export interface ChunkSizes {
@@ -21,7 +23,7 @@ export interface ChunkSizes {
   readonly largestChunkBytes: number;
 }
 
-/** The size that a segment of so many bytes is to have, if its pages are huge: it must begin on such a boundary. */
+/** The chunk size for a segment of so many bytes of huge pages; the segment has to begin on such a boundary. */
 export function wantedChunkBytes(bytes: number, { chunkBytes, largestChunkBytes }: ChunkSizes): number {
   let wanted = chunkBytes;
   while (wanted < largestChunkBytes && wanted * CHUNKS < bytes) wanted *= 2;
@@ -29,8 +31,8 @@ export function wantedChunkBytes(bytes: number, { chunkBytes, largestChunkBytes 
 }
 
 /**
- * The size that it has. Small pages are registered one by one, so there larger chunks bring nothing; and what is in progress on the range has
- * been rounded out to small ones.
+ * The chunk size of a segment. Small pages are registered one by one, so larger chunks bring nothing there; and
+ * invalidations in progress on the range were rounded out to small chunks.
  */
 export function chunkBytesOf(range: Range, { huge }: MemoryResult, sizes: ChunkSizes, notifier: MmuNotifier): number {
   const isHuge = hugeBytes(range, huge ?? []) >= MOSTLY * (range.end - range.start);

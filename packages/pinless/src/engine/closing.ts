@@ -1,4 +1,4 @@
-/** An end that goes on to the end: each step is done, whatever went wrong in those before it; what went wrong is said afterwards. */
+/** A close in steps: each step runs, whatever failed before it, and the failures are thrown at the end. */
 
 export class Closing {
   readonly #failures: unknown[] = [];
@@ -11,12 +11,12 @@ export class Closing {
     }
   }
 
-  /** All at a time. */
+  /** Runs a step for each of them, all at a time. */
   async each<T>(all: Iterable<T>, run: (one: T) => unknown): Promise<void> {
     await Promise.all([...all].map((one) => this.step(() => run(one))));
   }
 
-  /** Throws what went wrong: the error itself, or an AggregateError of all of them, with the code of the first. */
+  /** Throws the failure, or an AggregateError of several with the code of the first. */
   end(what: string): void {
     if (this.#failures.length === 0) return;
     const [first] = this.#failures as [{ code?: string }];

@@ -1,4 +1,6 @@
-/** The engine behind `open()`: there from the first call on, and gone again once its last file was closed and nobody has opened another. */
+/**
+ * The engine behind `open()`: opened by the first call, and closed when it has had no files and no calls for a while.
+ */
 
 import type { File } from "../files/file.js";
 import type { FilePath } from "../ports/opened-file.js";
@@ -6,15 +8,16 @@ import type { Loop } from "../protocol/scheme.js";
 import { openFilesOf, type PortableEngine } from "./engine.js";
 import { Kept } from "./kept.js";
 
-/** Looks as often: an engine without files and calls for so long gives everything back. Opening it again takes some milliseconds. */
+/** An engine without files and calls for so long is closed. Opening it again takes some milliseconds. */
 const IDLE_MS = 1000;
 
 export class DefaultEngine {
   readonly #open: () => Promise<PortableEngine>;
   readonly #loop: Loop;
   readonly #engine = new Kept(() => this.#start());
-  /** Calls under way; and whether there was one since the last look. */
+  /** Calls under way. */
   #calls = 0;
+  /** There was a call since the last look. */
   #called = false;
 
   constructor(open: () => Promise<PortableEngine>, loop: Loop) {
@@ -42,7 +45,7 @@ export class DefaultEngine {
       if (!isIdle) return;
       stop();
       this.#engine.forget();
-      // Nobody is there to be told what couldn't be given back; it's tried to the end.
+      // There is no caller to tell of a failure; close() gives back whatever can be given back all the same.
       engine.close().catch(() => {});
     });
     return engine;

@@ -1,4 +1,4 @@
-/** The file that an arena is a mapping of. */
+/** The file behind a file-backed arena. */
 
 import type { Host } from "../ports/host.js";
 import { type NodeHandle, O_CREAT, O_RDWR, type OpenedFile } from "../ports/opened-file.js";
@@ -31,22 +31,22 @@ export interface FileArenaOptions {
 
 /** An open file that memory can be mapped from. */
 export interface Backing {
-  /** For errors. */
+  /** Path for error messages. */
   readonly path: string | undefined;
-  /** The device that it's on: what waits for that one doesn't stand in front of anything else. */
+  /** Device that the file is on: an operation that waits for it holds up only others on the same device. */
   readonly device: string;
-  /** What to map of it at first, in whole pages. */
+  /** Bytes to map at first, in whole pages. */
   readonly bytes: number;
-  /** Whether the file may have to be made so long. */
+  /** True if the file may have to be made so long. */
   readonly extend: boolean;
-  /** Runs `use` with the file open all along. Rejects with EBADF where whoever opened it has closed it. */
+  /** Runs `use` with the file open all along. Rejects with EBADF where the caller who opened it has closed it. */
   with<T>(use: (file: BackingFile) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
 export interface BackingFile {
   readonly fd: number;
-  /** What is used of the answer is in `sizeOf`. */
+  /** Answers in Node's `Stats`, of which `sizeOf` uses the size. */
   stat(): Promise<unknown>;
   truncate(length: number): Promise<void>;
 }
@@ -60,7 +60,10 @@ interface Stat {
   isFile(): boolean;
 }
 
-/** As node:fs rejects where it can't be opened; with `ERR_PINLESS_UNSUPPORTED` for what isn't a regular file. */
+/**
+ * Opens the file. Rejects as node:fs where that fails, and with `ERR_PINLESS_UNSUPPORTED` for what isn't a regular
+ * file.
+ */
 export async function openBacking(
   { file, bytes }: FileArenaOptions,
   { openFile, describe }: Pick<Host, "openFile" | "describe">,

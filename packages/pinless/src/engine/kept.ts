@@ -1,4 +1,4 @@
-/** A value that is made when it's first asked for, and kept. A failure isn't kept: what was missing may be there the next time. */
+/** A value that is made on first use and kept. A failure isn't kept: what was missing may be there the next time. */
 
 export class Kept<T> {
   readonly #make: () => Promise<T>;
@@ -8,7 +8,7 @@ export class Kept<T> {
     this.#make = make;
   }
 
-  /** The value, or why it can't be made now. All who ask while it's being made get the same. */
+  /** Resolves to the value, or rejects with why it can't be made now. Calls while it's being made get the same. */
   get(): Promise<T> {
     if (this.#value !== null) return this.#value;
     const value = this.#make();
@@ -17,7 +17,7 @@ export class Kept<T> {
     return value;
   }
 
-  /** Makes a new one the next time; only if it's this one that is kept, where one is given. */
+  /** Has the next call make a new value. With an argument: only if that is the one that is kept. */
   forget(value: Promise<T> | null = this.#value): void {
     if (this.#value === value) this.#value = null;
   }

@@ -6,19 +6,20 @@ import type { Segment } from "../protocol/segment.js";
 
 /** The largest registration that the kernel takes (io_uring/rsrc.c). */
 const MAX_REGISTRATION_BYTES = 2 ** 30;
-/** Of the ring's buffer table. */
+/** Slots of the ring's buffer table in this mode. */
 export const LIFETIME_SLOTS = 64;
 export const OTHER_USER =
-  "the process has become another user since the engine was opened (open it afterwards), who wouldn't be charged for what it registers";
+  "the process has become another user since the engine was opened, who wouldn't be charged for what it registers " +
+  "(open engines afterwards)";
 
 export class LifetimeRegistrations {
   readonly #registrations: Registrations | null;
   readonly #describe: DescribeErrno;
   readonly #degraded: string[];
-  /** Which buffer slots are taken. */
+  /** Buffer slots that are taken. */
   readonly #taken = new Array<boolean>(LIFETIME_SLOTS).fill(false);
 
-  /** `degraded`: what goes per-io instead is added to it, with the reason. */
+  /** `degraded` gets a sentence for each arena that goes per-io instead, with the reason. */
   constructor(registrations: Registrations | null, describe: DescribeErrno, degraded: string[]) {
     this.#registrations = registrations;
     this.#describe = describe;

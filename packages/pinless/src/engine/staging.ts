@@ -1,4 +1,4 @@
-/** A small arena that I/O goes through when its memory can't be used directly: not an arena's, not aligned, or a string's. */
+/** A small arena for I/O whose own memory can't be used directly: not an arena's, not aligned, or a string's. */
 
 import type { StagingMemory } from "../files/staging-memory.js";
 import type { Arena } from "./arena.js";
@@ -11,7 +11,9 @@ export class Staging implements StagingMemory {
   readonly #grows: boolean;
   readonly #waiting: (() => void)[] = [];
 
-  /** `grows`: for pieces that nobody knows the end of; with others, whoever finds no room waits. */
+  /**
+   * `grows`: for pieces that may be held without end (of pipes). Otherwise a call that finds no room waits for a piece.
+   */
   constructor(make: (bytes: number) => Promise<Arena>, grows = false) {
     this.#arena = new Kept(() => make(ARENA_BYTES));
     this.#grows = grows;

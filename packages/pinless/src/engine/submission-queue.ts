@@ -1,16 +1,20 @@
 /**
- * Who waits for room: promise calls queue in order, and whoever `submit` answered `"busy"` hears when there's some again. First come, first
- * served: each slot that becomes free goes to who has waited longest, before whoever had it can ask for the next.
+ * The queue of calls that wait for room: promise calls are tried again in order, and callers to whom `submit` answered
+ * `"busy"` are told (`drained`). First come, first served: a slot that becomes free goes to the call that has waited
+ * longest, before the call that had it can ask for another.
  */
 
 import type { Pause } from "../files/pause.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
 import type { Loop } from "../protocol/scheme.js";
 
-/** Microtasks that those who are told of room have to use it: whoever awaits through functions of their own hears a little later. */
+/**
+ * Microtasks that callers have to use the room they were told of: those who await through functions of their own hear a
+ * little later.
+ */
 const GRACE = 4;
 
-/** Between two looks for room where nothing has ended: what there's none for is memory. */
+/** Milliseconds between two looks for room when no request has ended: memory is then the thing there's no room for. */
 const LOOK_MS = 1;
 
 interface Attempt {
@@ -28,13 +32,13 @@ export class Backlog {
   readonly #loop: Loop;
   readonly #attempts: Attempt[] = [];
   readonly #waiters: Waiter[] = [];
-  /** In the order of asking. */
+  /** Number of the next call, in the order of asking. */
   #next = 0;
-  /** Submissions that didn't take the hot path; at most as many as there may be requests. */
+  /** Submissions off the hot path; at most as many as there may be requests. */
   #indirect = 0;
-  /** The same, while they wait for memory. */
+  /** Submissions off the hot path that wait for memory; `#indirect` doesn't count them meanwhile. */
   #paused = 0;
-  /** Above 0: those who were told of room have yet to use it. */
+  /** Above 0: callers that were told of room have yet to use it. */
   #grace = 0;
   #looks = false;
   /** Requests that had ended at the last look. */
@@ -45,7 +49,7 @@ export class Backlog {
     this.#loop = loop;
   }
 
-  /** Told while a submission that didn't take the hot path waits for memory: it isn't in the way of others then. */
+  /** Counts a submission off the hot path out while it waits for memory, so that it isn't in the way of others. */
   readonly pause: Pause = {
     begin: () => {
       this.#indirect--;
@@ -58,19 +62,22 @@ export class Backlog {
     },
   };
 
-  /** Whether a request would be accepted now without overtaking anybody. */
+  /** True if a request would be accepted now without overtaking an earlier one. */
   get hasRoom(): boolean {
     return this.#dispatcher.room === null && this.#dispatcher.requests.hasRoom;
   }
 
-  /** Whether a submission would overtake those who have just been told of room. Nobody else waits while there is any. */
+  /**
+   * True if a submission would overtake callers that have just been told of room. No other call waits while there is
+   * any.
+   */
   get isBarred(): boolean {
     return this.#grace > 0 && this.#dispatcher.isInTurn;
   }
 
-  /** `attempt` is called until it answers true, which it does once it's accepted. */
+  /** Calls `attempt` until it answers true, which means that it was accepted. */
   enqueue(attempt: () => boolean): void {
-    // Whoever waits for room to submit, and isn't told while there are slots, waits for something else.
+    // A caller that waits for room, and isn't told while there are slots, waits for something else.
     if (this.#attempts.length === 0 && this.#grace === 0 && attempt()) return;
     this.#attempts.push({ number: this.#next++, run: attempt });
     this.#dispatcher.room = this.#room;
@@ -96,7 +103,7 @@ export class Backlog {
     });
   }
 
-  /** False: busy. `shut`: it will wait for memory, and only so many may. */
+  /** Begins a submission off the hot path. False: busy. `shut`: it will wait for memory, and only so many may. */
   beginIndirect(shut: boolean): boolean {
     const { capacity } = this.#dispatcher.requests;
     if (this.isBarred || this.#indirect >= capacity || (shut && this.#paused >= capacity)) return false;
@@ -114,15 +121,15 @@ export class Backlog {
     return requests.hasRoom && this.#indirect < requests.capacity;
   }
 
-  /** As many wait for memory as may. */
+  /** True if as many submissions wait for memory as may. */
   get #isHeldFull(): boolean {
     return this.#dispatcher.isHeldFull || this.#paused >= this.#dispatcher.requests.capacity;
   }
 
-  /** There may be room. */
+  /** Called when there may be room. */
   readonly #room = (): void => this.#serve(true);
 
-  /** `progress`: something ended. What was told of room because of that may find none for memory that's shut, and asks again. */
+  /** `progress`: a request ended. A caller told of that room may find none for memory that's shut, and asks again. */
   #serve(progress: boolean): void {
     while (this.#grace === 0) {
       const attempt = this.#attempts[0];
@@ -138,7 +145,7 @@ export class Backlog {
     if (this.#attempts.length === 0 && this.#waiters.length === 0 && this.#grace === 0) this.#dispatcher.room = null;
   }
 
-  /** Tells those who have waited longest. Everybody else waits until they have had the time to use it. */
+  /** Tells the callers that have waited longest. All others wait until those have had the time to use the room. */
   #tell(before: number): void {
     const next = this.#waiters.findIndex(({ number }) => number >= before);
     for (const { resolve } of this.#waiters.splice(0, next < 0 ? this.#waiters.length : next)) resolve();
@@ -147,14 +154,15 @@ export class Backlog {
   }
 
   readonly #told = (): void => {
-    // A turn's microtasks come after it: while it lasts nobody has had the time.
+    // The microtasks of a turn of the loop run after it: while it lasts no caller has had the time.
     if (--this.#grace > 0) this.#loop.microtask(this.#told);
     else this.#serve(false);
   };
 
   /**
-   * Too many wait for memory that is shut, for as long as that may take; whose memory is open doesn't have to wait for them, and who that is
-   * nobody knows: all are told, and have given the loop a turn.
+   * Tells all waiting callers, after a turn of the loop. Too many submissions wait for memory that is shut, for as long
+   * as that may take; a caller whose memory is open needn't wait for them, and only the caller's next attempt shows
+   * which one that is.
    */
   readonly #look = (): void => {
     this.#looks = false;
