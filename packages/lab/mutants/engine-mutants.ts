@@ -342,7 +342,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "what waits for memory has no slot",
     file: DISPATCHER,
     within: "Dispatcher.#park",
-    node: "this.#vacate(slot);",
+    node: "this.#vacate(slot, owner);",
     to: "this.requests.places[slot] = undefined;",
     shows: "exclusive-elsewhere",
   },

@@ -52,8 +52,6 @@ export class File extends StreamedFile {
   readonly #transfers: Transfers;
   readonly #owner: Owner;
   readonly #ways: Ways;
-  /** The scheme's handle of the direct descriptor; -1 while it isn't open. */
-  #directFile = -1;
   readonly #memoryMask: number;
   readonly #offsetMask: number;
   readonly #directWrites: boolean;
@@ -145,7 +143,7 @@ export class File extends StreamedFile {
 
   /** Hands a request to the dispatcher; false means busy. */
   #accept(write: boolean, place: Place, position: number, done: Done, patience: Patience): boolean {
-    const file = this.#directFile;
+    const file = this.#ways.straight;
     const answer = this.#dispatcher.accept(write, file, this.#owner, true, place, position, done, patience);
     if (answer === BUSY) return false;
     this.#detours.direct++;
@@ -155,20 +153,12 @@ export class File extends StreamedFile {
   /** Location of a buffer that a request can transfer directly; null if it has to take another path. */
   #straight(write: boolean, buffer: ArrayBufferView, position: number): Place | null {
     if (write && (!this.#directWrites || !this.#transfers.turns.direct)) return null;
-    if (!this.#ways.hasDirect) return null;
     const place = (buffer as { [PLACE]?: Place })[PLACE] ?? this.#placeOf(buffer);
     if (place === null || place.segment.closed || place.segment.gate !== this.#dispatcher.gate) return null;
     if (!write && place.segment.copier !== null) return null;
     // Bitwise operators keep the low 32 bits of a double, and alignment needs only those.
     if (((position | place.bytes) & this.#offsetMask) !== 0 || (place.address & this.#memoryMask) !== 0) return null;
-    return this.#directFile >= 0 || this.#openDirect() ? place : null;
-  }
-
-  /** Opens the direct descriptor, before the first request that needs it. */
-  #openDirect(): boolean {
-    if (!this.#ways.openDirect()) return false;
-    this.#directFile = this.#ways.direct;
-    return true;
+    return this.#ways.straight >= 0 || this.#ways.openDirect() ? place : null;
   }
 
   #placeOf(buffer: ArrayBufferView): Place | null {

@@ -31,6 +31,8 @@ export class Ways implements Instead {
    * do.
    */
   direct = -1;
+  /** The same as long as requests are to go by it, and -1 otherwise: all that the hot path looks at. */
+  straight = -1;
   #hasDirect: boolean;
 
   constructor(host: WaysHost, opened: OpenedFile) {
@@ -64,6 +66,7 @@ export class Ways implements Instead {
    */
   taken(errno: number): void {
     this.#hasDirect = false;
+    this.straight = -1;
     this.#host.counted("buffered");
     const [name] = this.#host.describe(errno);
     this.#host.degraded(
@@ -78,6 +81,7 @@ export class Ways implements Instead {
     const fd = this.#opened.openDirect();
     if (fd >= 0) {
       this.direct = this.#host.scheme.attachFile(fd, this.#opened.traits.prompt);
+      this.straight = this.direct;
       return true;
     }
     const passes = PASSING.includes(fd);

@@ -173,7 +173,7 @@ export class Dispatcher implements CompletionSink {
     this.submitted++;
     if (!this.#inTurn) this.#wakeUp();
     if (this.#submit(slot, place, write, patience)) return QUEUED;
-    this.#vacate(slot);
+    this.#vacate(slot, owner);
     owner.active--;
     this.submitted--;
     return patience === NEVER_WAITS ? SHUT : BUSY;
@@ -287,8 +287,7 @@ export class Dispatcher implements CompletionSink {
   }
 
   /** The request isn't in its slot any more, and doesn't count as a write of its file. */
-  #vacate(slot: number): void {
-    const owner = this.#owners[slot]!;
+  #vacate(slot: number, owner: Owner): void {
     this.#dones[slot] = undefined;
     this.#owners[slot] = undefined;
     this.requests.places[slot] = undefined;
@@ -312,13 +311,13 @@ export class Dispatcher implements CompletionSink {
       cancelled: this.#cancelled[slot] === 1,
       held: false,
     };
-    this.#vacate(slot);
+    const { owner } = parked;
+    this.#vacate(slot, owner);
     this.#parked.add(parked);
     if (limited) this.#limited++;
     if (!this.#quiet.isEmpty) this.#quiet.renamed(slot, parked);
     if (verdict === WAIT) this.gate.hold(parked);
     else this.#unsettled.push(parked);
-    const { owner } = parked;
     if ((parked.kind & DIRECT_WRITE) !== 0 && owner.directWrites === 0) owner.quiet?.();
   }
 
@@ -380,6 +379,10 @@ export class Dispatcher implements CompletionSink {
     if (!this.#admittedAgain(slot, place))
       this.#scheme.prepare(slot, words[at + WRITE] === 1, file, place, position[slot]!, -1);
     return true;
+  }
+
+  #wentInstead(slot: number, owner: Owner): void {
+    owner.instead?.taken((this.#kinds[slot]! & REFUSED_INVALID) !== 0 ? -EINVAL : -EOPNOTSUPP);
   }
 
   #submitAgain(slot: number, place: RequestPlace, write: boolean): void {
@@ -470,11 +473,9 @@ export class Dispatcher implements CompletionSink {
   #finish(slot: number, place: RequestPlace, result: number): void {
     const done = this.#dones[slot]!;
     const owner = this.#owners[slot]!;
-    this.#vacate(slot);
+    this.#vacate(slot, owner);
     owner.active--;
-    const kind = this.#kinds[slot]!;
-    if (kind > DIRECT_WRITE && result >= 0)
-      owner.instead?.taken((kind & REFUSED_INVALID) !== 0 ? -EINVAL : -EOPNOTSUPP);
+    if (this.#kinds[slot]! > DIRECT_WRITE && result >= 0) this.#wentInstead(slot, owner);
     if (result < 0) this.failed++;
     else this.completedOk++;
     // Before the slot is another's. Who asks from inside `done` doesn't mean this request any more.
