@@ -1,0 +1,90 @@
+// This tree's engine beside another version's: CPU time a request, in pairs of short turns.
+//
+//   node bench/versions.mjs --other FOLDER [--file FILE] [--ms 250] [--rounds 40] [--block 4096,131072] [--depth 1,32,128]
+//
+// FOLDER is a built checkout of the other version with its dependencies. As root on a zram disk with ext4, as bench:engine; otherwise give it
+// a file. Both versions have a process each; who goes first changes from round to round.
+
+import { fork } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { zramFile } from "./zram.mjs";
+
+const { values } = parseArgs({
+  options: {
+    other: { type: "string" },
+    file: { type: "string" },
+    ms: { type: "string", default: "250" },
+    rounds: { type: "string", default: "40" },
+    block: { type: "string", default: "4096,131072" },
+    depth: { type: "string", default: "1,32,128" },
+    load: { type: "string", default: "callback" },
+  },
+});
+if (values.other === undefined) throw new Error("--other FOLDER is missing: a built checkout of the other version");
+const LOADS = { ours: join(import.meta.dirname, "load.mjs"), theirs: resolve(values.other, "bench/load.mjs") };
+const WARM_UP_MS = 1000;
+
+const folder = mkdtempSync(join(tmpdir(), "pinless-bench-"));
+const scratch = values.file === undefined ? zramFile(folder) : { path: values.file, remove: () => {} };
+try {
+  for (const block of values.block.split(",").map(Number))
+    for (const depth of values.depth.split(",").map(Number)) await compare(block, depth);
+} finally {
+  scratch.remove();
+  rmSync(folder, { recursive: true, force: true });
+}
+
+async function compare(block, depth) {
+  const row = { name: "versions", load: values.load, depth, block, file: scratch.path };
+  const ours = await child(LOADS.ours, row);
+  const theirs = await child(LOADS.theirs, row);
+  try {
+    for (const each of [ours, theirs]) await each.run(WARM_UP_MS);
+    const rounds = [];
+    for (let round = 0; round < Number(values.rounds); round++) {
+      const turns = round % 2 === 0 ? [ours, theirs] : [theirs, ours];
+      const figures = new Map();
+      for (const each of turns) figures.set(each, await each.run(Number(values.ms)));
+      rounds.push({ ours: figures.get(ours), theirs: figures.get(theirs) });
+    }
+    const ratios = rounds.map((round) => round.ours.cpuUsPerIo / round.theirs.cpuUsPerIo).sort((a, b) => a - b);
+    const at = (share) => ratios[Math.floor(share * (ratios.length - 1))].toFixed(3);
+    const cpu = (whose) => median(rounds.map((round) => round[whose].cpuUsPerIo)).toFixed(3);
+    console.log(
+      `${block} bytes, depth ${depth}: CPU µs a request ${cpu("ours")}, other ${cpu("theirs")}; ` +
+        `ratio ${at(0.5)} (quartiles ${at(0.25)} to ${at(0.75)})`,
+    );
+  } finally {
+    for (const each of [ours, theirs]) await each.end();
+  }
+}
+
+async function child(script, row) {
+  const process_ = fork(script, [JSON.stringify(row)], { execArgv: ["--expose-gc"] });
+  const answer = () =>
+    new Promise((answered, failed) => {
+      process_.once("message", answered);
+      process_.once("exit", (code, signal) => failed(new Error(`${script} ended with ${code ?? signal}`)));
+    });
+  process_.setMaxListeners(0);
+  await answer();
+  return {
+    run(ms) {
+      const answered = answer();
+      process_.send({ kind: "load", ms });
+      return answered;
+    },
+    end() {
+      const ended = new Promise((gone) => process_.once("exit", gone));
+      process_.kill("SIGKILL");
+      return ended;
+    },
+  };
+}
+
+function median(list) {
+  return [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
+}
