@@ -1,8 +1,8 @@
 // This tree's engine beside another version's: CPU time a request, in pairs of short turns.
 //
-//   node bench/versions.mjs --other FOLDER [--file FILE] [--ms 250] [--rounds 40] [--block 4096,131072] [--depth 1,32,128]
+//   node benchmarks/versions.mjs --other LOAD [--file FILE] [--ms 250] [--rounds 40] [--block 4096,131072] [--depth 1,32,128]
 //
-// FOLDER is a built checkout of the other version with its dependencies. As root on a zram disk with ext4, as bench:engine; otherwise give it
+// LOAD is load.mjs beside this file, in a built checkout of the other version with its dependencies. As root on a zram disk with ext4, as bench:engine; otherwise give it
 // a file. Both versions have a process each; who goes first changes from round to round.
 
 import { fork } from "node:child_process";
@@ -23,8 +23,8 @@ const { values } = parseArgs({
     load: { type: "string", default: "callback" },
   },
 });
-if (values.other === undefined) throw new Error("--other FOLDER is missing: a built checkout of the other version");
-const LOADS = { ours: join(import.meta.dirname, "load.mjs"), theirs: resolve(values.other, "bench/load.mjs") };
+if (values.other === undefined) throw new Error("--other LOAD is missing: load.mjs of the other version, built");
+const LOADS = { ours: join(import.meta.dirname, "load.mjs"), theirs: resolve(values.other) };
 const WARM_UP_MS = 1000;
 
 const folder = mkdtempSync(join(tmpdir(), "pinless-bench-"));

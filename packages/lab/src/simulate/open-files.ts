@@ -131,6 +131,8 @@ export class OpenFiles {
         own = position;
       },
       size,
+      isCached: () => false,
+      memoryFor: (bytes) => new ArrayBuffer(bytes),
     };
   }
 

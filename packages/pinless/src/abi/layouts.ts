@@ -123,6 +123,14 @@ export const STATX_BUFFER = {
   },
 } as const satisfies Layout;
 
+export const CACHESTAT_RANGE = {
+  headers: ["linux/mman.h"],
+  size: 16,
+  fields: { off: 0, len: 8 },
+} as const satisfies Layout;
+
+export const CACHESTAT = { headers: ["linux/mman.h"], size: 40, fields: { nr_cache: 0 } } as const satisfies Layout;
+
 /** struct fiemap, which the extents follow. */
 export const FIEMAP = {
   headers: ["linux/types.h", "linux/fiemap.h"],
@@ -182,6 +190,8 @@ export const LAYOUTS: Readonly<Record<string, Layout>> = {
   rlimit: RLIMIT,
   ucred: UCRED,
   statx: STATX_BUFFER,
+  cachestat_range: CACHESTAT_RANGE,
+  cachestat: CACHESTAT,
   fiemap: FIEMAP,
   fiemap_extent: FIEMAP_EXTENT,
   uffdio_api: UFFDIO_API,

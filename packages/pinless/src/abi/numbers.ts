@@ -36,7 +36,12 @@ export const IO_URING = {
 } as const;
 
 /** System calls without a wrapper in libc, the same on both architectures. */
-export const SYSCALLS = { __NR_io_uring_setup: 425, __NR_io_uring_enter: 426, __NR_io_uring_register: 427 } as const;
+export const SYSCALLS = {
+  __NR_io_uring_setup: 425,
+  __NR_io_uring_enter: 426,
+  __NR_io_uring_register: 427,
+  __NR_cachestat: 451,
+} as const;
 
 /** Numbers of Linux AIO's system calls: they're older than the table that newer architectures share. */
 const AIO_SYSCALLS_X64 = {

@@ -142,6 +142,7 @@ export abstract class StreamedFile extends NodeFile {
       events: this,
       // The getter `this.fd` isn't used, since it makes the position shared.
       fd: this.isOpen ? this.held.handle.fd : -1,
+      memoryFor: (bytes) => this.held.opened.calls.memoryFor(bytes),
       share: () => void this.fd,
       read: async (buffer, offset, length, position, signal) => {
         if (!this.mayNotEnd) return (await this.read(buffer, offset, length, position)).bytesRead;

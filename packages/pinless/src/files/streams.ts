@@ -76,6 +76,8 @@ export interface Streamable {
   /** Emits "close". */
   readonly events: EventEmitter;
   readonly fd: number;
+  /** Makes memory for all of the file. */
+  memoryFor(bytes: number): ArrayBuffer;
   /** Notes that the descriptor may be handed out, so that others can move the position from now on. */
   share(): void;
   /**

@@ -26,6 +26,8 @@ import type { Turns, TurnsOfFiles, Writer } from "./write-ordering.js";
  * for the next.
  */
 const DIRECT_FROM_BYTES = 32 << 10;
+/** Size from which a read asks first if the page cache has all of it. */
+const CACHED_FROM_BYTES = 256 << 10;
 
 /** True if other code has unmapped the arena memory: not even a copy may touch it. */
 function isGone(segment: Segment | null, view: ArrayBufferView): boolean {
@@ -173,8 +175,20 @@ export class Transfers implements Writer {
     const may = write ? this.#ways.hasDirectWrites : this.#ways.hasDirect;
     const direct = goesDirect && may && this.#ways.openDirect();
     const way = { write, direct, pause };
+    if (!write && direct && this.#isAtHand(view, position)) {
+      // It could have been direct, so it doesn't count against the file.
+      this.#ways.detours.direct++;
+      return this.runByNode(false, [view], position, pause);
+    }
     if (!write) return this.#pieces(way, view, position);
     return this.#inTurn(!direct, () => this.#pieces(way, view, position));
+  }
+
+  /** True for a large read into ordinary memory of what the page cache has: a copy from there adds nothing to it. */
+  #isAtHand({ buffer, byteLength }: ArrayBufferView, position: number): boolean {
+    return (
+      byteLength >= CACHED_FROM_BYTES && segmentOf(buffer) === null && this.#opened.calls.isCached(position, byteLength)
+    );
   }
 
   /** Transfers on a pipe, a terminal or a socket: a read resolves to what is there. `call` can end it early. */

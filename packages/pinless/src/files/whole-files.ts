@@ -61,7 +61,7 @@ export async function readWhole(
 
 /** Reads a file of known size into a single buffer. As in Node, bytes appended meanwhile aren't read. */
 async function readSized(file: Streamable, size: number, signal: AbortSignal | undefined): Promise<NonSharedBuffer> {
-  const whole = Buffer.allocUnsafeSlow(size);
+  const whole = Buffer.from(file.memoryFor(size));
   const step = signal === undefined ? size : STEP_BYTES;
   let done = 0;
   while (done < size) {

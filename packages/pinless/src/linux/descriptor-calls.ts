@@ -4,10 +4,15 @@
  */
 
 import { STATX_BUFFER } from "../abi/layouts.js";
-import { ERRNO, FCNTL, STATX } from "../abi/numbers.js";
+import { ERRNO, FCNTL, MMAN, STATX } from "../abi/numbers.js";
 import type { DescriptorCalls } from "../ports/opened-file.js";
-import { lseek, statx } from "./libc.js";
+import { alignDown, alignUp } from "../protocol/ranges/ranges.js";
+import { addressOf, cachestat, lseek, madvise, statx } from "./libc.js";
 import { read, readv, writev } from "./originals.js";
+
+const PAGE_BYTES = 4096;
+/** Two huge pages: memory of this size contains one wherever it begins. */
+const LARGE_BYTES = 4 << 20;
 
 export function descriptorCalls(fd: number): DescriptorCalls {
   return {
@@ -22,6 +27,8 @@ export function descriptorCalls(fd: number): DescriptorCalls {
     tell: () => lseek(fd, 0, FCNTL.SEEK_CUR),
     seek: (position) => void lseek(fd, position, FCNTL.SEEK_SET),
     size: () => sizeOf(fd),
+    isCached: (position, bytes) => isCached(fd, position, bytes),
+    memoryFor,
   };
 }
 
@@ -30,4 +37,20 @@ function sizeOf(fd: number): number {
   const buffer = new Uint8Array(STATX_BUFFER.size);
   statx(fd, FCNTL.AT_EMPTY_PATH | FCNTL.AT_STATX_DONT_SYNC, STATX.STATX_SIZE, buffer);
   return Number(new BigUint64Array(buffer.buffer)[STATX_BUFFER.fields.stx_size / 8]);
+}
+
+function isCached(fd: number, position: number, bytes: number): boolean {
+  const end = Math.min(position + bytes, sizeOf(fd));
+  const pages = Math.ceil(end / PAGE_BYTES) - Math.floor(position / PAGE_BYTES);
+  return pages > 0 && cachestat(fd, position, end - position) >= pages;
+}
+
+function memoryFor(bytes: number): ArrayBuffer {
+  const memory = Buffer.allocUnsafeSlow(bytes).buffer;
+  if (bytes < LARGE_BYTES) return memory;
+  const address = addressOf(memory);
+  const start = alignUp(address, PAGE_BYTES);
+  // A kernel without huge pages answers EINVAL, and small ones do as well.
+  madvise(start, alignDown(address + bytes, PAGE_BYTES) - start, MMAN.MADV_HUGEPAGE);
+  return memory;
 }

@@ -4,7 +4,7 @@
  */
 
 import { isMainThread } from "node:worker_threads";
-import { RLIMIT, TIMESPEC, UCRED } from "../abi/layouts.js";
+import { CACHESTAT, CACHESTAT_RANGE, RLIMIT, TIMESPEC, UCRED } from "../abi/layouts.js";
 import {
   aioSyscalls,
   DLFCN,
@@ -68,6 +68,7 @@ interface Libc {
   read(fd: number, memory: number, bytes: number): number;
   lseek(fd: number, offset: number, whence: number): number;
   preadv(fd: number, buffers: number, count: number, offset: number): number;
+  cachestat(nr: number, fd: number, range: BigUint64Array, counts: BigUint64Array, flags: number): number;
   pwritev(fd: number, buffers: number, count: number, offset: number): number;
   epollCreate(flags: number): number;
   epollControl(epoll: number, operation: number, fd: number, event: Uint8Array): number;
@@ -120,6 +121,7 @@ function bind(koffi: Koffi): Libc {
     geteuid: lib.func("uint32_t geteuid()"),
     read: lib.func("intptr_t read(int fd, uintptr_t memory, size_t bytes)"),
     lseek: lib.func("int64_t lseek(int fd, int64_t offset, int whence)"),
+    cachestat: lib.func("syscall", "long", ["long", "int", "uint64_t *", "uint64_t *", "uint32_t"]),
     preadv: lib.func("intptr_t preadv(int fd, uintptr_t buffers, int count, int64_t offset)"),
     pwritev: lib.func("intptr_t pwritev(int fd, uintptr_t buffers, int count, int64_t offset)"),
     epollCreate: lib.func("int epoll_create1(int flags)"),
@@ -351,6 +353,20 @@ export function geteuid(): number {
 export function read(fd: number, memory: number, bytes: number): number {
   const c = bound();
   return orErrno(c, c.read(fd, memory, bytes));
+}
+
+/**
+ * cachestat(2): returns the number of a file's pages that are in the page cache, or -errno. EPERM: the caller may not
+ * write the file, and doesn't own it.
+ */
+export function cachestat(fd: number, position: number, bytes: number): number {
+  const c = bound();
+  const range = new BigUint64Array(CACHESTAT_RANGE.size / 8);
+  range[CACHESTAT_RANGE.fields.off / 8] = BigInt(position);
+  range[CACHESTAT_RANGE.fields.len / 8] = BigInt(bytes);
+  const counts = new BigUint64Array(CACHESTAT.size / 8);
+  const errno = orErrno(c, c.cachestat(SYSCALLS.__NR_cachestat, fd, range, counts, 0));
+  return errno < 0 ? errno : Number(counts[CACHESTAT.fields.nr_cache / 8]);
 }
 
 /**

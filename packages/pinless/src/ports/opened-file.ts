@@ -33,6 +33,16 @@ export interface DescriptorCalls {
   seek(position: number): void;
   /** The file's size, 0 for a device. */
   size(): number;
+  /**
+   * True if the page cache has all of a part of the file. False where the kernel doesn't say: before Linux 6.5, and of
+   * other users' files.
+   */
+  isCached(position: number, bytes: number): boolean;
+  /**
+   * Makes memory for all of a file, in huge pages if it's large: the first touches of small ones take as long as the
+   * copy itself.
+   */
+  memoryFor(bytes: number): ArrayBuffer;
 }
 
 /** A file as the operating system opened it. */

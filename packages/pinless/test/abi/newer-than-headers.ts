@@ -5,4 +5,10 @@ export const NEWER: Readonly<Record<string, string>> = {
   "io_sqring_offsets.user_addr": "Linux 6.5",
   "io_cqring_offsets.user_addr": "Linux 6.5",
   UFFD_FEATURE_WP_ASYNC: "Linux 6.7",
+  __NR_cachestat: "Linux 6.5",
+  cachestat_range: "Linux 6.5",
+  "cachestat_range.off": "Linux 6.5",
+  "cachestat_range.len": "Linux 6.5",
+  cachestat: "Linux 6.5",
+  "cachestat.nr_cache": "Linux 6.5",
 };

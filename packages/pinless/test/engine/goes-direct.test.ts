@@ -6,15 +6,11 @@ import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { Engine } from "../../dist/index.js";
 import { btrfsThat, disk, ext4, needsRoot, overlay, tmpfs } from "../support/disks.js";
+import { cachedBytes } from "../support/page-cache.js";
 import { Random } from "../support/random.js";
 import { undoing } from "../support/undo.js";
 
 const MIB = 1 << 20;
-
-/** Bytes of a file that the page cache has. */
-function cachedBytes(file: string): number {
-  return Number(execFileSync("fincore", ["--bytes", "--noheadings", "--output", "RES", file], { encoding: "utf8" }));
-}
 
 const PLACES: readonly { what: string; at: (t: TestContext) => string; direct: boolean; text?: boolean }[] = [
   { what: "ext4", at: (t) => ext4(t, 32 * MIB), direct: true },

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { readPieces } from "../../dist/files/read-pieces.js";
 import { Engine } from "../../dist/index.js";
+import { forget } from "../support/page-cache.js";
 import { Random } from "../support/random.js";
 import { scratchDirectory } from "../support/undo.js";
 
@@ -56,6 +57,7 @@ test("a read of 9 MiB and a bit into ordinary memory, at odd places, gives the f
   const file = path.join(scratchDirectory(t), "file");
   const content = Buffer.from(new Random(5).bytes((9 << 20) + 777));
   writeFileSync(file, content);
+  forget(file);
   const engine = await Engine.open({ depth: 8 });
   try {
     const opened = await engine.openFile(file);

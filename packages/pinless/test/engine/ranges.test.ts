@@ -5,6 +5,7 @@ import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { type Arena, Engine, type File } from "../../dist/index.js";
 import { ioUringOff } from "../support/io-uring.js";
+import { forget } from "../support/page-cache.js";
 import { Random } from "../support/random.js";
 import { scratchDirectory, undoing } from "../support/undo.js";
 
@@ -19,6 +20,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     undoing(t, () => engine.close());
     const name = path.join(scratchDirectory(t), "file");
     writeFileSync(name, CONTENT);
+    forget(name);
     const file = await engine.openFile(name, "r+");
     if (file.direct) return { engine, arena: await engine.arena({ bytes: 16 * MIB }), file };
     t.skip("machine: scratch files without direct I/O");

@@ -1,0 +1,13 @@
+/** What the page cache has of a file. */
+
+import { execFileSync } from "node:child_process";
+
+export function cachedBytes(file: string): number {
+  return Number(execFileSync("fincore", ["--bytes", "--noheadings", "--output", "RES", file], { encoding: "utf8" }));
+}
+
+/** Has the page cache forget a file, which is written back first. */
+export function forget(file: string): void {
+  execFileSync("sync", [file]);
+  execFileSync("dd", ["status=none", `if=${file}`, "iflag=nocache", "count=0"]);
+}
