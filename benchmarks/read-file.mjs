@@ -2,8 +2,9 @@
 //
 //   node benchmarks/read-file.mjs [--file FILE] [--mib 150] [--rounds 15] [--scheme io_uring]
 //
-// As root on a zram disk with ext4, as bench:engine; otherwise give it a file of that size on a filesystem with direct I/O. Medians of runs
-// in turns, in one process; before each from the disk the file's pages are dropped from the page cache.
+// As root on a zram disk with ext4, as bench:engine; otherwise give it a file of that size on a filesystem with direct
+// I/O. Medians of runs in turns, in one process; before each from the disk the file's pages are dropped from the page
+// cache.
 
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, truncateSync } from "node:fs";

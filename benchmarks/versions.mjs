@@ -1,9 +1,11 @@
 // This tree's engine beside another version's: CPU time a request, in pairs of short turns.
 //
-//   node benchmarks/versions.mjs --other LOAD [--file FILE] [--ms 250] [--rounds 40] [--block 4096,131072] [--depth 1,32,128]
+//   node benchmarks/versions.mjs --other LOAD [--file FILE] [--ms 250] [--rounds 40] [--block 4096,131072]
+//       [--depth 1,32,128]
 //
-// LOAD is load.mjs beside this file, in a built checkout of the other version with its dependencies. As root on a zram disk with ext4, as bench:engine; otherwise give it
-// a file. Both versions have a process each; who goes first changes from round to round.
+// LOAD is load.mjs beside this file, in a built checkout of the other version with its dependencies. As root on a zram
+// disk with ext4, as bench:engine; otherwise give it a file. Both versions have a process each; who goes first changes
+// from round to round.
 
 import { fork } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";

@@ -45,7 +45,7 @@ async function readWhole({ engine, name }: Started): Promise<Buffer> {
   return whole;
 }
 
-test("a large read into ordinary memory comes from the page cache where that has all of it, and is counted as such", async (t) => {
+test("a large read into ordinary memory comes from the page cache where that has all of it, and is counted", async (t) => {
   const started = await start(t);
   if (started === null) return;
   const { name, file, counts } = started;
