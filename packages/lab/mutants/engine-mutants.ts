@@ -155,7 +155,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
         if (on?.state === "draining" && CONCERNS[on.event].lease !== "keep")
           this.#everyChunk(on.range, (other, c) => {
             const lease = other.load(c, LEASE) - 1;
-            if (lease >= 0) { this.#leases.drop(lease); this.#events.dropping(); }
+            if (lease >= 0) { this.#leases.drop(lease); this.#events.nudge(); }
             return lease < 0;
           });
         if ((table.load(chunk, GATE) & DRAINING) !== 0) this.#settle(table, chunk);`,
@@ -359,8 +359,8 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "what was held and waits for a slot goes before the next invalidation's turn",
     file: GATE,
     within: "Gate.#releaseHeld",
-    node: "this.#events.released(parked);",
-    to: "{ this.letGo(parked); this.#events.released(parked); }",
+    node: "this.#events.goOn(parked);",
+    to: "{ this.letGo(parked); this.#events.goOn(parked); }",
     shows: "exclusive-elsewhere",
   },
   {

@@ -70,7 +70,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     leavesOut: "a device write that an announcement came under is issued again",
     file: DISPATCHER,
     within: "Dispatcher.completed",
-    node: "result >= 0 && this.gate.isDoubtful(slot, place) && this.#mayGoAgain(slot)",
+    node: "result >= 0 && this.#gate.isDoubtful(slot, place) && this.#mayGoAgain(slot)",
     to: "false",
     shows: "discard",
   },
@@ -106,7 +106,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     leavesOut: "what waited until it was settled goes then",
     file: DISPATCHER,
     within: "Dispatcher.settled",
-    node: "for (const parked of waiting) this.#goOn(parked);",
+    node: "for (const parked of waiting) this.goOn(parked);",
     shows: "discard",
   },
   {

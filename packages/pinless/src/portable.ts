@@ -20,11 +20,11 @@ export {
   MISSED_SINCE_MS,
   USED_MS,
 } from "./protocol/chunk-table.js";
-export { Dispatcher } from "./protocol/dispatcher.js";
+export type { Dispatcher } from "./protocol/dispatcher.js";
 export { EBADF, ECANCELED, EFAULT, ENOMEM } from "./protocol/errno.js";
 export { type DescribeErrno, systemError } from "./protocol/errors.js";
 export { CONCERNS, MMU_EVENTS, type MmuEvent } from "./protocol/events.js";
-export { ForeignCalls } from "./protocol/foreign-calls.js";
+export type { ForeignCalls } from "./protocol/foreign-calls.js";
 export {
   claim,
   DROPPED,
@@ -33,7 +33,7 @@ export {
   GONE,
   HELD_SLOTS,
   IDLE_MS,
-  LeaseTable,
+  type LeaseTable,
   LIVE,
   LIVE_CLEAN,
   leaseWords,
@@ -43,7 +43,7 @@ export {
   returned,
   TAKEN,
 } from "./protocol/lease-table.js";
-export { Leases } from "./protocol/leases.js";
+export type { Leases } from "./protocol/leases.js";
 export {
   type Caller,
   type MemoryEvent,
@@ -65,7 +65,8 @@ export {
 export { LeaseClock } from "./protocol/monitor/lease-clock.js";
 export type { MonitorReport } from "./protocol/monitor/messages.js";
 export { MonitorProgram } from "./protocol/monitor/program.js";
-export { type Invalidation, MmuNotifier, type Subscriber } from "./protocol/notifier.js";
+export type { Invalidation, MmuNotifier, Subscriber } from "./protocol/notifier.js";
+export { type LeaseParts, Protocol } from "./protocol/protocol.js";
 export { alignDown, alignUp, intersect, overlaps, type Range, without } from "./protocol/ranges/ranges.js";
 export { ACCEPTED, FREE as REQUEST_FREE, REQUEST_SHIFT, SUBMITTED } from "./protocol/request-table.js";
 export type { CompletionSink, Loop, Registrations, RequestPlace, Scheme, SchemeName } from "./protocol/scheme.js";

@@ -5,25 +5,27 @@
 
 import {
   DIRECT_WRITE,
-  Dispatcher,
+  type Dispatcher,
   type Done,
   DROPPED,
-  ForeignCalls,
+  type ForeignCalls,
   HELD_SLOTS,
   IDLE_MS as IDLE_WORD,
   type Invalidation,
   InvariantViolation,
-  Leases,
-  LeaseTable,
+  type LeaseParts,
+  type Leases,
+  type LeaseTable,
   LIVE,
   LIVE_CLEAN,
   type Loop,
   leaseWords,
   MISSED,
   MISSED_SINCE_MS,
-  MmuNotifier,
+  type MmuNotifier,
   FREE as NO_LEASE,
   type Owner,
+  Protocol,
   REQUEST_FREE,
   REQUEST_SHIFT,
   RESIDENCY_MAX_MS,
@@ -65,6 +67,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
   readonly messages: Messages;
   readonly leaseClock: LeaseClock;
   readonly program: Program;
+  readonly protocol: Protocol;
   readonly notifier: MmuNotifier;
   readonly leases: Leases | null;
   readonly dispatcher: Dispatcher;
@@ -104,31 +107,22 @@ export class World implements Subscriber, Loop, ProgramWorld {
     this.#unmaps = scenario.foreign.some(({ call }) => call === "unmap");
     this.rules = new Rules(ground);
     this.kernel = new CheckKernel(ground, this.rules);
-    const chunkBytes = ground.table.chunkBytes;
-    this.notifier = new MmuNotifier(chunkBytes, (error) => this.uncaught(error));
-    this.notifier.insert({ start: 0, end: 2 ** 46 }, this);
-    const tables = [ground.table];
-    this.leases = this.#makeLeases(tables);
-    this.dispatcher = new Dispatcher({
+    this.protocol = new Protocol({
       scheme: this.kernel,
       loop: this,
-      notifier: this.notifier,
-      tables,
-      leases: this.leases,
-      registered: null,
+      chunkBytes: ground.table.chunkBytes,
+      leases: this.#leaseParts(),
       requestWords: ground.requestWords,
       reading: ground.w.subarray(S.READING, S.READING + 1),
     });
-    // The gate finds the table in its list, and must be the one to number it.
-    tables.length = 0;
-    this.dispatcher.gate.addTable(ground.table);
-    this.calls = new ForeignCalls({
-      notifier: this.notifier,
-      dispatcher: this.dispatcher,
-      loop: this,
-      counted: () => {},
-      buried: (gone) => this.dispatcher.gate.bury(gone),
-    });
+    const { notifier, leases, gate, dispatcher, foreign } = this.protocol;
+    this.notifier = notifier;
+    this.leases = leases;
+    this.dispatcher = dispatcher;
+    this.calls = foreign;
+    this.notifier.insert({ start: 0, end: 2 ** 46 }, this);
+    gate.addTable(ground.table);
+    if (leases !== null) this.#showLeases(leases.table);
     if (scenario.foreign.length > 0) this.calls.follow(ground.table);
     this.messages = new Messages(ground, () => this.calls);
     this.monitor = new Monitor(ground, this.kernel, this.rules, this.messages);
@@ -157,20 +151,19 @@ export class World implements Subscriber, Loop, ProgramWorld {
     }
   }
 
-  #makeLeases(tables: (typeof Ground.prototype.table)[]): Leases | null {
+  #leaseParts(): LeaseParts | null {
     if (this.ground.slots === 0) return null;
     // A chunk of one page counts as a huge page: it can't be known to be none.
     const { leases, chunkPages } = this.ground.scenario;
     const leaseBytes = chunkPages === 1 ? 2 << 20 : chunkPages * 4096;
     const limits = { slots: this.ground.slots, budgetBytes: leases * leaseBytes, idleMs: IDLE_MS, maxMs: MAX_MS };
-    const table = new LeaseTable(limits, this.ground.leaseWords);
+    return { ...limits, words: this.ground.leaseWords };
+  }
+
+  #showLeases(table: LeaseTable): void {
     this.kernel.leases = table.words;
     this.rules.leaseChunk = (slot) => (table.state(slot) === NO_LEASE ? -1 : table.target(slot).chunk);
     this.rules.leaseIsLive = (slot) => table.state(slot) === LIVE || table.state(slot) === LIVE_CLEAN;
-    return new Leases(table, this.kernel, tables, {
-      firstTaken: () => {},
-      gone: (index, chunk) => this.dispatcher.gate.leaseGone(index, chunk),
-    });
   }
 
   // The loop, as the core sees it: what it wants done later is in the state.
@@ -416,8 +409,8 @@ export class World implements Subscriber, Loop, ProgramWorld {
 
   /** What the gate and the table know of pages is in ranges. */
   #restorePages(): void {
-    const { ground, dispatcher } = this;
-    const { readOnly } = dispatcher.gate;
+    const { ground, protocol } = this;
+    const { readOnly } = protocol.gate;
     const { gone, range } = ground.table;
     if (this.#protects) readOnly.remove(range);
     if (this.#unmaps) gone.length = 0;

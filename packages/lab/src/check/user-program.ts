@@ -9,6 +9,7 @@ import {
   type Leases,
   type MmuNotifier,
   type Owner,
+  type Protocol,
   violated,
 } from "pinless/portable";
 import { PTE_WRITE, VM_MAPPED, WRITEBACK } from "../model/tables.js";
@@ -23,6 +24,7 @@ export interface ProgramWorld {
   readonly ground: Ground;
   readonly rules: Rules;
   readonly kernel: CheckKernel;
+  readonly protocol: Protocol;
   readonly notifier: MmuNotifier;
   readonly leases: Leases | null;
   readonly dispatcher: Dispatcher;
@@ -213,7 +215,7 @@ export class Program {
     const { scenario, w } = this.#ground;
     if (scenario.foreign.length === 0) return true;
     const reading = w[S.READING]!;
-    const knows = this.#world.dispatcher.gate.knowsUnmaps(this.#ground.range(this.#ground.pagesOf(invalidation)));
+    const knows = this.#world.protocol.gate.knowsUnmaps(this.#ground.range(this.#ground.pagesOf(invalidation)));
     w[S.READING] = reading;
     return knows;
   }

@@ -2,10 +2,9 @@
 
 import type { Memory, MemoryResult } from "../ports/memory.js";
 import { ChunkTable } from "../protocol/chunk-table.js";
-import type { Dispatcher } from "../protocol/dispatcher.js";
 import { ENOMEM } from "../protocol/errno.js";
 import { argumentError, type DescribeErrno, PinlessError, type SystemError, systemError } from "../protocol/errors.js";
-import type { MmuNotifier } from "../protocol/notifier.js";
+import type { Protocol } from "../protocol/protocol.js";
 import { FreeList } from "../protocol/ranges/free-list.js";
 import { alignUp, type Range } from "../protocol/ranges/ranges.js";
 import { type Copier, type Mapping, PAGE_BYTES, type Segment } from "../protocol/segment.js";
@@ -22,8 +21,7 @@ const WASM_PAGE_BYTES = 65536;
 /** What it needs of the engine. */
 export interface GrowthHost extends ChunkSizes {
   readonly memory: Memory;
-  readonly dispatcher: Dispatcher;
-  readonly notifier: MmuNotifier;
+  readonly protocol: Protocol;
   /** Of a mapped file. */
   readonly copier: Copier | null;
   readonly describe: DescribeErrno;
@@ -172,16 +170,15 @@ export class Growth {
 
   /** It becomes the arena's also if that is being closed: then it goes the way of the others. */
   async #add({ mapping, range }: Room, prepared: MemoryResult): Promise<void> {
-    const { notifier, dispatcher, copier } = this.#host;
-    const chunkBytes = chunkBytesOf(range, prepared, this.#host, notifier);
+    const { protocol, copier } = this.#host;
+    const chunkBytes = chunkBytesOf(range, prepared, this.#host, protocol.notifier);
     const segment: Segment = {
       buffer: mapping.buffer,
       bufferAddress: mapping.address,
       range,
       table: new ChunkTable(range, chunkBytes),
       free: new FreeList(range.end - range.start, chunkBytes),
-      gate: dispatcher.gate,
-      notifier,
+      protocol,
       copier,
       index: -1,
       closed: false,

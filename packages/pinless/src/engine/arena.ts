@@ -223,7 +223,7 @@ export class Arena {
         { start: part.start, end: start },
         { start: end, end: part.end },
       ];
-      if (edges.some((edge) => segment.gate.readOnly.meets(edge))) {
+      if (edges.some((edge) => segment.protocol.gate.readOnly.meets(edge))) {
         throw new PinlessError(
           "ERR_PINLESS_READ_ONLY",
           'the range begins or ends inside of a page that protect() made read-only: discard whole pages, or protect("readwrite") first',
@@ -342,7 +342,7 @@ export class Arena {
     const changed: Protection[] = [];
     const change = async (): Promise<void> => {
       // A piece at a time that is all alike, and so one mapping: what the kernel refuses has changed nothing.
-      const known = segment.gate.readOnly;
+      const known = segment.protocol.gate.readOnly;
       for (const range of readOnly ? known.outside(part) : known.within(part)) {
         const { errno } = await this.#changes.run(range, readOnly ? "makeReadOnly" : "makeWritable");
         if (errno !== 0) throw systemError(this.#host.describe, errno, "mprotect");
@@ -414,9 +414,9 @@ export class Arena {
 
   /** Resolves when what was asked for on a range has been answered: calls, also those that wait for room, and requests. */
   async #quiet(range: Range, patient: boolean): Promise<void> {
-    const { uses, dispatcher } = this.#host;
+    const { uses, protocol } = this.#host;
     await new Promise<void>((resolve) => uses.whenQuiet(range, patient, resolve));
-    await new Promise<void>((resolve) => dispatcher.whenQuiet(range, resolve));
+    await new Promise<void>((resolve) => protocol.dispatcher.whenQuiet(range, resolve));
   }
 
   /**

@@ -7,22 +7,19 @@ import { SelfMemory } from "../files/proc-self-mem.js";
 import { EndlessPlaces } from "../files/stream-call-limits.js";
 import { TurnsOfFiles } from "../files/write-ordering.js";
 import type { Host, StartedScheme, WaitHistogram } from "../ports/host.js";
-import type { Follower, Watchdog } from "../ports/monitor.js";
+import type { Follower, MonitorEnded, Watchdog } from "../ports/monitor.js";
 import type { FilePath, NodeHandle } from "../ports/opened-file.js";
 import { checkBoolean, checkOptions } from "../ports/option-checks.js";
 import { type EngineSettings, type PinMode, SCHEMES } from "../ports/options.js";
 import type { EngineStats, Released } from "../ports/stats.js";
 import { invariant } from "../protocol/assert.js";
-import type { ChunkTable } from "../protocol/chunk-table.js";
-import { Dispatcher } from "../protocol/dispatcher.js";
 import { EFAULT, EPERM } from "../protocol/errno.js";
 import { argumentError, PinlessError, type SystemError } from "../protocol/errors.js";
 import { MMU_EVENTS, type MmuEvent } from "../protocol/events.js";
-import { ForeignCalls } from "../protocol/foreign-calls.js";
-import { DROPPED, LeaseTable, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "../protocol/lease-table.js";
-import { Leases } from "../protocol/leases.js";
-import { MmuNotifier } from "../protocol/notifier.js";
+import { DROPPED, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "../protocol/lease-table.js";
+import type { MmuNotifier } from "../protocol/notifier.js";
 import { Pressure, SAMPLE_MS } from "../protocol/pressure.js";
+import { Protocol } from "../protocol/protocol.js";
 import { overlaps, type Range } from "../protocol/ranges/ranges.js";
 import type { Scheme, SchemeName } from "../protocol/scheme.js";
 import { type Copier, noteSegment, type Segment, segmentOf } from "../protocol/segment.js";
@@ -77,14 +74,11 @@ export class PortableEngine {
   readonly #host: Host;
   readonly #settings: EngineSettings;
   readonly #scheme: Scheme;
-  readonly #dispatcher: Dispatcher;
-  readonly #tables: ChunkTable[] = [];
+  readonly #protocol: Protocol;
   readonly #byTable: (Segment | undefined)[] = [];
   readonly #arenas = new Set<Arena>();
   readonly #files = new Set<Held>();
-  readonly #leases: Leases | null;
   readonly #watchdog: Watchdog | null;
-  readonly #calls: ForeignCalls;
   /** Null: what other code does isn't followed. */
   readonly #follower: Follower | null;
   readonly #staging: Staging;
@@ -117,63 +111,49 @@ export class PortableEngine {
     this.scheme = started.scheme.name;
     this.pin = started.pin;
     this.depth = started.scheme.depth;
-    this.notifier = new MmuNotifier(settings.chunkBytes, (error) => host.loop.uncaught(error));
-    const registrations = started.scheme.registrations;
-    const events = {
-      firstTaken: (nowMs: number): void => this.#startClock(nowMs),
-      gone: (table: number, chunk: number): void => this.#dispatcher.gate.leaseGone(table, chunk),
-    };
-    this.#leases =
-      this.pin === "lease" && registrations !== null
-        ? new Leases(
-            new LeaseTable({ ...settings, slots: registrations.slots }),
-            registrations,
-            this.#tables,
-            events,
-            this.#openPressure(),
-          )
-        : null;
-    this.#dispatcher = new Dispatcher({
+    const { registrations } = started.scheme;
+    const isLeased = this.pin === "lease" && registrations !== null;
+    this.#protocol = new Protocol({
       scheme: this.#scheme,
       loop: host.loop,
-      notifier: this.notifier,
-      tables: this.#tables,
-      leases: this.#leases,
-      // Who follows nobody isn't told when it's over.
+      chunkBytes: settings.chunkBytes,
+      leases: isLeased
+        ? {
+            ...settings,
+            slots: registrations.slots,
+            pressure: this.#openPressure(),
+            firstTaken: (nowMs) => this.#startClock(nowMs),
+          }
+        : null,
+      ...(this.pin === "lifetime" ? { registered: (place) => lifetimeSlot(this.#byTable[place.table], place) } : {}),
+      // Without userfaultfd there is no monitor, and so nobody who would say that the reading is over.
       ...(settings.userfaultfd && host.reading !== undefined ? { reading: host.reading } : {}),
-      registered: this.pin === "lifetime" ? (place) => lifetimeSlot(this.#byTable[place.table], place) : null,
-    });
-    this.#lifetime = new LifetimeRegistrations(registrations, host.describe, this.#degraded);
-    this.#backlog = new Backlog(this.#dispatcher, host.loop);
-    started.onWoken(this.#dispatcher.turnOfLoop);
-    this.#endless = new EndlessPlaces(this.#dispatcher.requests.capacity);
-    this.#watchdog =
-      this.#leases === null
-        ? null
-        : started.openWatchdog((whenAgain) => {
-            this.#leases?.mend(host.loop.nowMs());
-            this.#dispatcher.nudge();
-            whenAgain((why) => {
-              if (why !== "")
-                note(this.#degraded, `the monitor thread ended: leases go by the engine's own clock (${why})`);
-            });
-          });
-    if (this.#leases !== null) this.#watchdog?.watch(this.#leases.table.words);
-    this.#calls = new ForeignCalls({
-      notifier: this.notifier,
-      dispatcher: this.#dispatcher,
-      loop: host.loop,
       counted: (waitedMs) => this.#count("CLEAR", waitedMs),
       buried: (gone) => this.#bury(gone),
     });
+    const { notifier, leases, dispatcher, foreign } = this.#protocol;
+    this.notifier = notifier;
+    this.#lifetime = new LifetimeRegistrations(registrations, host.describe, this.#degraded);
+    this.#backlog = new Backlog(dispatcher, host.loop);
+    started.onWoken(dispatcher.turnOfLoop);
+    this.#endless = new EndlessPlaces(dispatcher.requests.capacity);
+    this.#watchdog = leases === null ? null : started.openWatchdog((whenAgain) => this.#lostClock(whenAgain));
+    if (leases !== null) this.#watchdog?.watch(leases.table.words);
     this.#follower = settings.userfaultfd
-      ? host.openFollower(
-          this.#calls,
-          new Losses({ calls: this.#calls, loop: host.loop, degraded: this.#degraded }).ended,
-        )
+      ? host.openFollower(foreign, new Losses({ calls: foreign, loop: host.loop, degraded: this.#degraded }).ended)
       : null;
     this.#staging = new Staging((bytes) => this.#newArena({ bytes }, STAGING));
     this.#pipeStaging = new Staging((bytes) => this.#newArena({ bytes, hugePages: false }, PIPES), true);
+  }
+
+  /** The monitor's thread has ended, perhaps in the middle of giving a lease back. */
+  #lostClock(whenAgain: Parameters<MonitorEnded>[0]): void {
+    const { leases, dispatcher } = this.#protocol;
+    leases?.mend(this.#host.loop.nowMs());
+    dispatcher.nudge();
+    whenAgain((why) => {
+      if (why !== "") note(this.#degraded, `the monitor thread ended: leases go by the engine's own clock (${why})`);
+    });
   }
 
   /**
@@ -229,7 +209,7 @@ export class PortableEngine {
         throw closedError();
       }
       this.#selfMemoryHandle = opened.handle;
-      return new SelfMemory(this.#dispatcher, (attempt) => this.#backlog.enqueue(attempt), opened.handle.fd);
+      return new SelfMemory(this.#protocol.dispatcher, (attempt) => this.#backlog.enqueue(attempt), opened.handle.fd);
     } catch (cause) {
       const { code } = cause as SystemError;
       if (this.#state !== "open" || PASSING.includes(code)) throw cause;
@@ -264,8 +244,7 @@ export class PortableEngine {
     return {
       memory: followed ? memory : ownMemory,
       loop: this.#host.loop,
-      dispatcher: this.#dispatcher,
-      notifier: this.notifier,
+      protocol: this.#protocol,
       copier: null,
       uses: this.#uses,
       chunkBytes: this.#settings.chunkBytes,
@@ -309,7 +288,7 @@ export class PortableEngine {
     }
     return new File(
       {
-        dispatcher: this.#dispatcher,
+        protocol: this.#protocol,
         scheme: this.#scheme,
         staging: opened.traits.waits ? this.#pipeStaging : this.#staging,
         spareStaging: this.#pipeStaging,
@@ -350,7 +329,8 @@ export class PortableEngine {
    * @returns How many leases and bytes, once the kernel has let go of all their pages
    */
   async releasePins(): Promise<Released> {
-    if (this.#leases === null) {
+    const { leases, dispatcher } = this.#protocol;
+    if (leases === null) {
       const registered = this.#byTable.filter((segment) => segment !== undefined && segment.registeredSlot >= 0);
       let bytes = 0;
       for (const segment of registered as Segment[]) {
@@ -359,12 +339,11 @@ export class PortableEngine {
       }
       return { leases: registered.length, bytes };
     }
-    const leases = this.#leases;
     const released = { leases: leases.held, bytes: leases.table.header(PINNED_PAGES) * 4096 };
     leases.dropAll();
     // Those that are held now: under load others are taken meanwhile.
     for (let left = leases.onTheirWay(); left.length > 0; left = left.filter((slot) => leases.isOnItsWay(slot))) {
-      this.#dispatcher.nudge();
+      dispatcher.nudge();
       await new Promise<void>((resolve) => this.#host.loop.soon(resolve));
     }
     return released;
@@ -372,13 +351,14 @@ export class PortableEngine {
 
   /** Gives the engine's figures, as of now. */
   stats(): EngineStats {
-    const { submitted, completedOk, failed, gate, perIo, refusedAtImport, reissued } = this.#dispatcher;
-    const header = (word: number): number => this.#leases?.table.header(word) ?? 0;
+    const { gate, leases, dispatcher } = this.#protocol;
+    const { submitted, completedOk, failed, perIo, refusedAtImport, reissued } = dispatcher;
+    const header = (word: number): number => leases?.table.header(word) ?? 0;
     const degraded = [...this.#degraded, ...(this.#scheme.remarks?.() ?? [])];
-    if (this.#leases !== null && this.#leases.lastRefusal !== 0) {
-      const [name] = this.#host.describe(this.#leases.lastRefusal);
+    if (leases !== null && leases.lastRefusal !== 0) {
+      const [name] = this.#host.describe(leases.lastRefusal);
       degraded.push(
-        this.#leases.lastRefusal === -EPERM
+        leases.lastRefusal === -EPERM
           ? `${OTHER_USER}: that I/O went per-io`
           : `the kernel refused a lease with ${name} (RLIMIT_MEMLOCK is one limit for all of a user's processes): that I/O went per-io`,
       );
@@ -393,21 +373,21 @@ export class PortableEngine {
       reissued,
       perIo,
       refusedAtImport,
-      revalidated: this.#leases?.revalidated ?? 0,
+      revalidated: leases?.revalidated ?? 0,
       invalidations: { ...this.#invalidations },
       waited: this.#waited.summary(),
       leases: {
-        live: this.#leases?.held ?? 0,
+        live: leases?.held ?? 0,
         bytes: header(PINNED_PAGES) * 4096,
-        budget: this.#leases?.table.budgetBytes ?? 0,
+        budget: leases?.table.budgetBytes ?? 0,
         taken: header(TAKEN),
         dropped: header(DROPPED),
         residencyMax: header(RESIDENCY_MAX_MS),
       },
       pressure: {
-        source: this.#leases?.pressure?.source ?? null,
-        givenUp: this.#leases?.pressure?.givenUp ?? 0,
-        active: this.#leases?.pressure?.active ?? false,
+        source: leases?.pressure?.source ?? null,
+        givenUp: leases?.pressure?.givenUp ?? 0,
+        active: leases?.pressure?.active ?? false,
       },
       bounced: this.#bounced,
       buffered: this.#buffered,
@@ -434,7 +414,7 @@ export class PortableEngine {
     await closing.step(() => this.#selfMemoryHandle?.close());
     await closing.step(() => this.releasePins());
     await closing.step(() =>
-      invariant("EXACTLY_ONCE", this.#dispatcher.active === 0, "requests were left behind by close()"),
+      invariant("EXACTLY_ONCE", this.#protocol.dispatcher.active === 0, "requests were left behind by close()"),
     );
     await closing.step(() => this.#stopClock?.());
     await closing.step(() => this.#watchdog?.close());
@@ -453,7 +433,7 @@ export class PortableEngine {
 
   #adopt(segment: Segment, leased: boolean): void {
     // Memory that waits for a pipe may do so for ever: a lease on it would pin it for as long. A mapped file can't be registered at all.
-    segment.index = this.#dispatcher.gate.addTable(segment.table, { leasable: leased });
+    segment.index = this.#protocol.gate.addTable(segment.table, { leasable: leased });
     noteSegment(segment);
     this.#byTable[segment.index] = segment;
     if (this.pin === "lifetime" && leased) this.#lifetime.register(segment);
@@ -461,7 +441,7 @@ export class PortableEngine {
 
   async #follow({ table }: Segment): Promise<void> {
     if (this.#follower === null) return;
-    this.#calls.follow(table);
+    this.#protocol.foreign.follow(table);
     const unseen = await this.#follower.follow(table, this.#watchdog);
     if (unseen !== "" && !this.#degraded.includes(unseen)) this.#degraded.push(unseen);
   }
@@ -470,12 +450,11 @@ export class PortableEngine {
     try {
       await this.#follower?.unfollow(table);
     } finally {
-      this.#calls.unfollow(table);
+      this.#protocol.foreign.unfollow(table);
     }
   }
 
   #bury(gone: Range): void {
-    this.#dispatcher.gate.bury(gone);
     this.#uses.endEndless(gone, EFAULT);
     for (const segment of this.#byTable) {
       if (segment === undefined || !overlaps(segment.range, gone)) continue;
@@ -486,7 +465,7 @@ export class PortableEngine {
 
   #abandon(segment: Segment): void {
     this.#lifetime.unregister(segment);
-    this.#dispatcher.gate.removeTable(segment.index);
+    this.#protocol.gate.removeTable(segment.index);
     this.#byTable[segment.index] = undefined;
     // The buffer stays known, as closed memory: I/O on its views fails with EFAULT instead of being copied to nowhere.
     segment.index = -1;
@@ -498,7 +477,7 @@ export class PortableEngine {
     if (last !== null && last.buffer === buffer) return last;
     const segment = segmentOf(buffer);
     // Memory of another engine is memory like any other.
-    if (segment === null || segment.gate !== this.#dispatcher.gate) return null;
+    if (segment === null || segment.protocol !== this.#protocol) return null;
     this.#lastSegment = segment;
     return segment;
   }
@@ -512,7 +491,7 @@ export class PortableEngine {
   }
 
   #startClock(nowMs: number): void {
-    const leases = this.#leases!;
+    const leases = this.#protocol.leases!;
     leases.tick(nowMs);
     this.#watchdog?.wake();
     if (this.#stopClock !== null) return;
@@ -522,7 +501,7 @@ export class PortableEngine {
       const now = this.#host.loop.nowMs();
       leases.tick(now);
       leases.checkPressure(now);
-      this.#dispatcher.nudge();
+      this.#protocol.dispatcher.nudge();
       if (leases.held > 0) return;
       this.#stopClock?.();
       this.#stopClock = null;

@@ -1,9 +1,9 @@
 /** How an arena's memory is changed: on the memory thread, inside of invalidations that keep I/O out. */
 
 import type { Memory, MemoryRequest, MemoryResult, OperationReport } from "../ports/memory.js";
-import type { Dispatcher } from "../protocol/dispatcher.js";
 import type { MmuEvent } from "../protocol/events.js";
-import type { MmuNotifier, Protection } from "../protocol/notifier.js";
+import type { Protection } from "../protocol/notifier.js";
+import type { Protocol } from "../protocol/protocol.js";
 import { alignOut, contains, overlaps, type Range, without } from "../protocol/ranges/ranges.js";
 import type { Loop } from "../protocol/scheme.js";
 import type { Segment } from "../protocol/segment.js";
@@ -11,8 +11,7 @@ import type { Segment } from "../protocol/segment.js";
 export interface ChangesHost {
   readonly memory: Memory;
   readonly loop: Loop;
-  readonly dispatcher: Dispatcher;
-  readonly notifier: MmuNotifier;
+  readonly protocol: Protocol;
   counted(event: MmuEvent, waitedMs: number): void;
 }
 
@@ -105,22 +104,21 @@ export class Changes {
     run: () => Promise<T>,
     protections?: readonly Protection[],
   ): Promise<{ result: T; waitedMs: number }> {
-    const { notifier, loop } = this.#host;
+    const { protocol, loop } = this.#host;
     const began = loop.preciseMs();
     let ready = (): void => {};
     const begun = new Promise<void>((resolve) => {
       ready = resolve;
     });
-    const invalidation = notifier.invalidateRangeStart(range, event, { ready });
-    this.#host.dispatcher.nudge();
+    const invalidation = protocol.invalidate(range, event, ready);
     await begun;
     // Other code may have unmapped some of it, and we're yet to hear of that: it would be somebody else's memory that is changed.
-    await new Promise<void>((resolve) => this.#host.dispatcher.whenKnown(range, resolve));
+    await new Promise<void>((resolve) => protocol.dispatcher.whenKnown(range, resolve));
     const waitedMs = loop.preciseMs() - began;
     try {
       return { result: await run(), waitedMs };
     } finally {
-      notifier.invalidateRangeEnd(invalidation, protections);
+      protocol.notifier.invalidateRangeEnd(invalidation, protections);
       this.#host.counted(event, waitedMs);
     }
   }
@@ -128,7 +126,7 @@ export class Changes {
   /** What was found out about the size of its pages. */
   noteHuge(range: Range, { huge }: MemoryResult): void {
     if (huge === null) return;
-    this.#host.dispatcher.gate.notePages(range, (area) => huge.some((piece) => contains(piece, area)));
+    this.#host.protocol.gate.notePages(range, (area) => huge.some((piece) => contains(piece, area)));
   }
 }
 

@@ -6,6 +6,7 @@ import { BUSY, type Done, FEW_WAIT, type Owner, type Patience, WAITS } from "../
 import type { Dispatcher } from "../protocol/dispatcher.js";
 import { ECANCELED, EFAULT, EINVAL, ESPIPE } from "../protocol/errno.js";
 import type { SystemError } from "../protocol/errors.js";
+import type { Protocol } from "../protocol/protocol.js";
 import type { Operation } from "../protocol/scheme.js";
 import { isFreed, PLACE, type Place, placeIn } from "../protocol/segment.js";
 import {
@@ -47,6 +48,7 @@ import type { Transfers } from "./transfers.js";
  */
 export class File extends StreamedFile {
   readonly #host: FileHost;
+  readonly #protocol: Protocol;
   readonly #dispatcher: Dispatcher;
   readonly #opened: OpenedFile;
   readonly #transfers: Transfers;
@@ -67,7 +69,8 @@ export class File extends StreamedFile {
     super(new Held(host, opened));
     const { transfers, owner, ways } = this.held;
     this.#host = host;
-    this.#dispatcher = host.dispatcher;
+    this.#protocol = host.protocol;
+    this.#dispatcher = host.protocol.dispatcher;
     this.#opened = opened;
     this.#transfers = transfers;
     this.#owner = owner;
@@ -154,7 +157,7 @@ export class File extends StreamedFile {
   #straight(write: boolean, buffer: ArrayBufferView, position: number): Place | null {
     if (write && (!this.#directWrites || !this.#transfers.turns.direct)) return null;
     const place = (buffer as { [PLACE]?: Place })[PLACE] ?? this.#placeOf(buffer);
-    if (place === null || place.segment.closed || place.segment.gate !== this.#dispatcher.gate) return null;
+    if (place === null || place.segment.closed || place.segment.protocol !== this.#protocol) return null;
     if (!write && place.segment.copier !== null) return null;
     // Bitwise operators keep the low 32 bits of a double, and alignment needs only those.
     if (((position | place.bytes) & this.#offsetMask) !== 0 || (place.address & this.#memoryMask) !== 0) return null;

@@ -5,9 +5,9 @@
 
 import type { OpenedFile } from "../ports/opened-file.js";
 import { BUSY, NEVER_WAITS, type Owner, type Patience, SHUT, WAITS } from "../protocol/acceptance.js";
-import type { Dispatcher } from "../protocol/dispatcher.js";
 import { EBADF, ECANCELED, EFAULT } from "../protocol/errno.js";
 import { type DescribeErrno, PinlessError, type SystemError, systemError } from "../protocol/errors.js";
+import type { Protocol } from "../protocol/protocol.js";
 import { alignUp, contains } from "../protocol/ranges/ranges.js";
 import type { Scheme } from "../protocol/scheme.js";
 import { placeIn, rangeIn, type Segment, segmentOf } from "../protocol/segment.js";
@@ -35,7 +35,7 @@ function isGone(segment: Segment | null, view: ArrayBufferView): boolean {
 }
 
 export interface TransferHost {
-  readonly dispatcher: Dispatcher;
+  readonly protocol: Protocol;
   readonly scheme: Scheme;
   readonly staging: StagingMemory;
   /** Staging memory that grows, for calls that wait for memory: they must not use up the shared one. */
@@ -63,7 +63,7 @@ interface Way {
 /** True if a store by JavaScript would kill the process. */
 function isReadOnly(view: ArrayBufferView): boolean {
   const segment = segmentOf(view.buffer);
-  return segment?.gate.readOnly.meets(rangeIn(segment, view)) === true;
+  return segment?.protocol.gate.readOnly.meets(rangeIn(segment, view)) === true;
 }
 
 /**
@@ -107,14 +107,14 @@ export class Transfers implements Writer {
   }
 
   #openStream(): StreamTransfers {
-    const { staging, endless, dispatcher } = this.#host;
+    const { staging, endless, protocol } = this.#host;
     return new StreamTransfers({
       staging,
       endless,
       isRefused: (write, memory) => isRefused(write, memory, false),
       copy: async (write, memory, piece) => void (await this.#copy(write, memory, piece, false)),
       issue: (write, piece, ended) => this.#issue(write, piece, -1, false, WAITS, ended),
-      cancel: (piece) => dispatcher.cancel(piece),
+      cancel: (piece) => protocol.dispatcher.cancel(piece),
       error: (write, errno) => this.error(write, errno),
     });
   }
@@ -161,7 +161,7 @@ export class Transfers implements Writer {
   /** True if a transfer of this memory would have to wait for a memory operation now. */
   isShut(write: boolean, view: ArrayBufferView): boolean {
     const segment = this.#host.segmentOf(view.buffer);
-    return segment?.notifier.excludes(rangeIn(segment, view), write ? "deviceReads" : "deviceWrites") === true;
+    return segment?.protocol.notifier.excludes(rangeIn(segment, view), write ? "deviceReads" : "deviceWrites") === true;
   }
 
   /** Transfers a view and resolves to the number of bytes. A write is complete or rejects with `bytesWritten`. */
@@ -361,9 +361,9 @@ export class Transfers implements Writer {
     if (segment === null) return;
     const range = rangeIn(segment, part);
     const concerns = way.write ? "deviceReads" : "deviceWrites";
-    if (segment.notifier.isOpen(range, concerns)) return;
-    segment.gate.heldTotal++;
-    await this.#apart(way, () => new Promise<void>((open) => segment.notifier.whenOpen(range, concerns, open)));
+    const { protocol } = segment;
+    if (protocol.notifier.isOpen(range, concerns)) return;
+    await this.#apart(way, () => new Promise<void>((open) => protocol.whenOpen(range, concerns, open)));
   }
 
   /** Writes a piece of memory that a memory operation had closed, with the contents after that operation. */
@@ -423,10 +423,8 @@ export class Transfers implements Writer {
         return void this.#copyByKernel(write, memory, piece, segment, patient).then(resolve, reject);
       const range = rangeIn(segment, memory);
       const concerns = write ? "deviceReads" : "deviceWrites";
-      if (segment.notifier.isOpen(range, concerns)) return copy();
-      if (!patient) return resolve(false);
-      segment.gate.heldTotal++;
-      segment.notifier.whenOpen(range, concerns, copy);
+      if (!patient && !segment.protocol.notifier.isOpen(range, concerns)) return resolve(false);
+      segment.protocol.whenOpen(range, concerns, copy);
     });
   }
 
@@ -474,7 +472,7 @@ export class Transfers implements Writer {
     patience: Patience = WAITS,
     ended: () => boolean = () => false,
   ): Promise<number> {
-    const { dispatcher, segmentOf } = this.#host;
+    const { protocol, segmentOf } = this.#host;
     const segment = segmentOf(memory.buffer);
     if (memory.byteLength === 0) return Promise.resolve(0);
     const file = direct ? this.#ways.direct : this.#ways.cached;
@@ -491,7 +489,7 @@ export class Transfers implements Writer {
           return true;
         }
         // The caller keeps the file's turn to write: a write that queued for it again would wait for itself.
-        const answer = dispatcher.accept(write, file, this.owner, false, place, position, done, patience);
+        const answer = protocol.dispatcher.accept(write, file, this.owner, false, place, position, done, patience);
         if (answer === SHUT) resolve(-1);
         return answer !== BUSY;
       });

@@ -20,9 +20,8 @@ import {
   WAITS,
 } from "./acceptance.js";
 import { violated } from "./assert.js";
-import type { ChunkTable } from "./chunk-table.js";
 import { ECANCELED, EFAULT, EINVAL, EOPNOTSUPP } from "./errno.js";
-import { FAULT, Gate, GO, type Verdict, WAIT } from "./gate.js";
+import { FAULT, type Gate, GO, type Verdict, WAIT } from "./gate.js";
 import type { Leases } from "./leases.js";
 import type { MmuNotifier } from "./notifier.js";
 import { type Parked, putParked, takeParked } from "./parked-requests.js";
@@ -33,7 +32,7 @@ import {
   FREE,
   LEASE,
   REQUEST_SHIFT,
-  RequestTable,
+  type RequestTable,
   STATE,
   SUBMITTED,
   UNREGISTERED,
@@ -47,20 +46,17 @@ const TURN_COMPLETIONS = 256;
 export interface DispatcherParts {
   readonly scheme: Scheme;
   readonly loop: Loop;
+  readonly requests: RequestTable;
+  readonly gate: Gate;
   readonly notifier: MmuNotifier;
-  readonly tables: ChunkTable[];
   readonly leases: Leases | null;
   /** `lifetime` only: the slot that memory was registered in for good, or -1. */
   readonly registered: ((place: RequestPlace) => number) | null;
-  /** Where the words of its requests are to lie, if not in memory of their own. */
-  readonly requestWords?: Int32Array;
-  /** The monitor's word (announcements.ts); absent: there's no monitor. */
-  readonly reading?: Int32Array;
 }
 
 export class Dispatcher implements CompletionSink {
   readonly requests: RequestTable;
-  readonly gate: Gate;
+  readonly #gate: Gate;
   readonly #scheme: Scheme;
   readonly #loop: Loop;
   readonly #leases: Leases | null;
@@ -106,23 +102,13 @@ export class Dispatcher implements CompletionSink {
     this.#loop = parts.loop;
     this.#leases = parts.leases;
     this.#registered = parts.registered;
-    const capacity = parts.scheme.depth + (parts.scheme.ahead ?? 0);
-    this.requests = new RequestTable(capacity, parts.requestWords);
+    this.requests = parts.requests;
+    this.#gate = parts.gate;
+    const { capacity } = parts.requests;
     this.#owners = new Array(capacity).fill(undefined);
     this.#kinds = new Uint8Array(capacity);
     this.#cancelled = new Uint8Array(capacity);
     this.#dones = new Array(capacity).fill(undefined);
-    this.gate = new Gate(
-      this.requests,
-      parts.tables,
-      parts.leases,
-      parts.notifier,
-      {
-        released: (parked) => this.#goOn(parked),
-        dropping: () => this.nudge(),
-      },
-      parts.reading ?? new Int32Array(1),
-    );
   }
 
   /** Requests between acceptance and completion. */
@@ -239,7 +225,7 @@ export class Dispatcher implements CompletionSink {
   }
 
   /** What it waited for is over: it goes once its file may be written, and a slot is free. */
-  #goOn(parked: Parked): void {
+  goOn(parked: Parked): void {
     const { kind, cancelled, owner } = parked;
     if ((kind & DIRECT_WRITE) !== 0 && !cancelled && owner.turn !== undefined) owner.turn(() => this.#queue(parked));
     else this.#queue(parked);
@@ -264,7 +250,7 @@ export class Dispatcher implements CompletionSink {
       this.#submit(slot, parked.place, parked.write, WAITS);
       // Only now that it's counted in: the next invalidation waits for it either way.
       if (!parked.held) continue;
-      this.gate.letGo(parked);
+      this.#gate.letGo(parked);
       letGo = true;
     }
     if (letGo) this.#notifier.heldHaveGone();
@@ -316,7 +302,7 @@ export class Dispatcher implements CompletionSink {
     this.#parked.add(parked);
     if (limited) this.#limited++;
     if (!this.#quiet.isEmpty) this.#quiet.renamed(slot, parked);
-    if (verdict === WAIT) this.gate.hold(parked);
+    if (verdict === WAIT) this.#gate.hold(parked);
     else this.#unsettled.push(parked);
     if ((parked.kind & DIRECT_WRITE) !== 0 && owner.directWrites === 0) owner.quiet?.();
   }
@@ -333,7 +319,7 @@ export class Dispatcher implements CompletionSink {
       this.#finishSoon(slot, -ECANCELED);
       return true;
     }
-    const verdict = this.gate.admit(slot, place, write, this.#nowMs);
+    const verdict = this.#gate.admit(slot, place, write, this.#nowMs);
     if (verdict !== GO) return this.#keptOut(slot, verdict, patience);
     const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
@@ -361,8 +347,8 @@ export class Dispatcher implements CompletionSink {
       result = -ECANCELED;
     }
     if ((result === -EINVAL || result === -EOPNOTSUPP) && this.#goesInstead(slot, place, result)) return;
-    this.gate.complete(slot, place);
-    if (result >= 0 && this.gate.isDoubtful(slot, place) && this.#mayGoAgain(slot)) {
+    this.#gate.complete(slot, place);
+    if (result >= 0 && this.#gate.isDoubtful(slot, place) && this.#mayGoAgain(slot)) {
       this.reissued++;
       this.#submitAgain(slot, place, false);
     } else this.#finish(slot, place, result);
@@ -407,12 +393,12 @@ export class Dispatcher implements CompletionSink {
     if (this.#unsettled.length === 0) return;
     const waiting = this.#unsettled;
     this.#unsettled = [];
-    for (const parked of waiting) this.#goOn(parked);
+    for (const parked of waiting) this.goOn(parked);
   }
 
   /** Calls `run` once it's known what of a range other code has unmapped: at once if nothing is announced there. */
   whenKnown(range: Range, run: () => void): void {
-    if (this.gate.knowsUnmaps(range)) run();
+    if (this.#gate.knowsUnmaps(range)) run();
     else this.#unknown.push({ range, run });
     // A turn decides what keeps the process alive.
     this.nudge();
@@ -447,8 +433,8 @@ export class Dispatcher implements CompletionSink {
     if (words[at + LEASE]! >= 0) this.perIo++;
     words[at + LEASE] = -1;
     // A lease was dropped since the pages go: where nothing may touch them any more, per-io would.
-    if (!this.gate.isDoubtful(slot, place)) return false;
-    this.gate.complete(slot, place);
+    if (!this.#gate.isDoubtful(slot, place)) return false;
+    this.#gate.complete(slot, place);
     this.#submitAgain(slot, place, words[at + WRITE] === 1);
     return true;
   }
@@ -523,7 +509,7 @@ export class Dispatcher implements CompletionSink {
     to.put(this.#nowMs);
     to.put((this.#scheduled ? 1 : 0) | (this.#alive ? 2 : 0));
     putParked(to, this.#unsettled, names, nameOf);
-    putParked(to, this.gate.held, names, nameOf);
+    putParked(to, this.#gate.held, names, nameOf);
     putParked(to, this.#ready, names, nameOf);
     to.putList(this.#failing, 2 * capacity);
     for (let slot = 0; slot < capacity; slot++) {
@@ -545,7 +531,7 @@ export class Dispatcher implements CompletionSink {
     this.#alive = (flags & 2) !== 0;
     this.#inTurn = false;
     this.#budget = TURN_COMPLETIONS;
-    const lists = [this.#unsettled, this.gate.held, this.#ready];
+    const lists = [this.#unsettled, this.#gate.held, this.#ready];
     this.#parked.clear();
     for (const list of lists) {
       takeParked(from, list, names, of);

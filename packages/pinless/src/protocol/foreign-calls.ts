@@ -1,11 +1,12 @@
 /**
  * The engine's side of the monitor: other code of the process is about to discard a range, and waits. Its call is made an invalidation
  * like any of our own, from before the pages go until the caller has left the call. What can't be drained in time, and what is only known
- * afterwards, comes as an announcement (announcements.ts).
+ * afterwards, comes as an announcement (deferred-changes.ts).
  */
 
 import { CHUNK_WORDS, type ChunkTable } from "./chunk-table.js";
 import type { Dispatcher } from "./dispatcher.js";
+import type { Gate } from "./gate.js";
 import { announce, settleAll } from "./monitor/deferred-changes.js";
 import type { Invalidation, MmuNotifier } from "./notifier.js";
 import { alignOut, contains, intersect, overlaps, type Range } from "./ranges/ranges.js";
@@ -14,22 +15,27 @@ import type { Loop } from "./scheme.js";
 /** How a start stands. covered: the range is inside an invalidation that somebody here has begun, so nothing is left to drain. */
 export type Standing = "turn" | "draining" | "begun" | "covered";
 
+export interface ForeignEvents {
+  /** A call was made to wait, for so long. */
+  counted?(waitedMs: number): void;
+  /** Memory isn't the engine's any more. */
+  buried?(gone: Range): void;
+}
+
 export interface ForeignCallsParts {
   readonly notifier: MmuNotifier;
+  readonly gate: Gate;
   readonly dispatcher: Dispatcher;
   readonly loop: Loop;
-  /** A call was made to wait, for so long. */
-  counted(waitedMs: number): void;
-  /** Memory isn't the engine's any more. */
-  buried(gone: Range): void;
+  readonly events: ForeignEvents;
 }
 
 export class ForeignCalls {
   readonly #notifier: MmuNotifier;
+  readonly #gate: Gate;
   readonly #dispatcher: Dispatcher;
   readonly #loop: Loop;
-  readonly #counted: (waitedMs: number) => void;
-  readonly #buried: (gone: Range) => void;
+  readonly #events: ForeignEvents;
   /** What is followed. */
   readonly #tables = new Set<ChunkTable>();
   /** By the monitor's number, until it's ended. */
@@ -37,12 +43,12 @@ export class ForeignCalls {
   /** Begun only after their start was ended. */
   #late: Invalidation[] = [];
 
-  constructor(parts: ForeignCallsParts) {
-    this.#notifier = parts.notifier;
-    this.#dispatcher = parts.dispatcher;
-    this.#loop = parts.loop;
-    this.#counted = parts.counted;
-    this.#buried = parts.buried;
+  constructor({ notifier, gate, dispatcher, loop, events }: ForeignCallsParts) {
+    this.#notifier = notifier;
+    this.#gate = gate;
+    this.#dispatcher = dispatcher;
+    this.#loop = loop;
+    this.#events = events;
   }
 
   follow(table: ChunkTable): void {
@@ -91,7 +97,7 @@ export class ForeignCalls {
 
   #count(start: Start): void {
     if (--start.left > 0) return;
-    this.#counted(this.#loop.preciseMs() - start.beganMs);
+    this.#events.counted?.(this.#loop.preciseMs() - start.beganMs);
     start.ready();
   }
 
@@ -147,7 +153,8 @@ export class ForeignCalls {
 
   /** Other code has unmapped a range: nothing of ours touches it from here on. */
   unmapped(gone: Range): void {
-    this.#buried(gone);
+    this.#gate.bury(gone);
+    this.#events.buried?.(gone);
   }
 
   /**

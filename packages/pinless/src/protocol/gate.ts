@@ -61,22 +61,32 @@ export const FAULT = 2;
 export const UNTIL_SETTLED = 3;
 export type Verdict = typeof GO | typeof WAIT | typeof FAULT | typeof UNTIL_SETTLED;
 
+/** The dispatcher, as the gate sees it. */
 export interface GateEvents {
   /** A held request may go, once it has a slot: then ask `admit` again, and call `letGo`. */
-  released(parked: Parked): void;
-  /** Leases were asked to go: somebody has to look for their tags. */
-  dropping(): void;
+  goOn(parked: Parked): void;
+  /** Leases were asked to go: their tags have to be looked for. */
+  nudge(): void;
+}
+
+export interface GateParts {
+  readonly requests: RequestTable;
+  /** Filled by `addTable`. */
+  readonly tables: ChunkTable[];
+  /** Null: nothing is leased (per-io), or nothing is ever given back (lifetime). */
+  readonly leases: Leases | null;
+  readonly notifier: MmuNotifier;
+  /** The monitor's word (deferred-changes.ts). */
+  readonly reading: Int32Array;
 }
 
 export class Gate implements Subscriber {
   readonly #requests: RequestTable;
-  /** Null: nothing is leased (per-io), or nothing is ever given back (lifetime). */
   readonly #leases: Leases | null;
   readonly #notifier: MmuNotifier;
   readonly #tables: ChunkTable[];
   readonly #subscriptions: (Subscription | undefined)[] = [];
-  readonly #events: GateEvents;
-  /** The monitor's word (announcements.ts). */
+  #events!: GateEvents;
   readonly #reading: Int32Array;
   readonly #held: Parked[] = [];
   /** What of the segments is read-only, to the page: the chunks' flags are made of it. Nobody else changes it. */
@@ -84,20 +94,17 @@ export class Gate implements Subscriber {
   /** Requests, and copies, that were ever held. */
   heldTotal = 0;
 
-  constructor(
-    requests: RequestTable,
-    tables: ChunkTable[],
-    leases: Leases | null,
-    notifier: MmuNotifier,
-    events: GateEvents,
-    reading: Int32Array,
-  ) {
+  constructor({ requests, tables, leases, notifier, reading }: GateParts) {
     this.#requests = requests;
     this.#tables = tables;
     this.#leases = leases;
     this.#notifier = notifier;
-    this.#events = events;
     this.#reading = reading;
+  }
+
+  /** Says who lets requests go, before the first is held. */
+  connect(events: GateEvents): void {
+    this.#events = events;
   }
 
   /** Requests that wait for an invalidation's end, in their order: what of the gate's state isn't in the chunks. */
@@ -326,7 +333,7 @@ export class Gate implements Subscriber {
         dropped = true;
         return true;
       });
-      if (dropped) this.#events.dropping();
+      if (dropped) this.#events.nudge();
     }
     this.#everyChunk(range, (table, c) => {
       // Marked before looking: who counts out in between either sees the mark or isn't seen here.
@@ -384,7 +391,7 @@ export class Gate implements Subscriber {
       for (let at = firstAt; at <= lastAt && verdict === GO; at += CHUNK_WORDS)
         verdict = verdictOf(Atomics.load(words, at + GATE), parked.write);
       if (verdict === WAIT) this.#held.push(parked);
-      else this.#events.released(parked);
+      else this.#events.goOn(parked);
     }
   }
 

@@ -51,18 +51,25 @@ const MISSED_ENOUGH = 1 << 20;
 /** To look for a lease that can go takes a look at all of them: so many in a millisecond. */
 const LOOKED_AT_PER_MS = 256;
 
-export interface LeaseEvents {
-  /** There was none before: clocks and the watchdog start. */
-  firstTaken(nowMs: number): void;
-  /** A lease is gone, and so its chunk's pages are free. */
-  gone(table: number, chunk: number): void;
+export interface LeasesParts {
+  /** Absent: nobody looks whether memory is short. */
+  readonly pressure?: Pressure | null;
+  /** A lease was taken, and there was none before. */
+  firstTaken?(nowMs: number): void;
+}
+
+/** The gate, as the leases see it. */
+export interface LeaseEnds {
+  /** The lease of this chunk is gone, and so its pages are free. */
+  leaseGone(table: number, chunk: number): void;
 }
 
 export class Leases {
   readonly table: LeaseTable;
   readonly #registrations: Registrations;
   readonly #tables: readonly ChunkTable[];
-  readonly #events: LeaseEvents;
+  readonly #firstTaken: ((nowMs: number) => void) | undefined;
+  #ends!: LeaseEnds;
   /** Null: nobody looks whether memory is short. */
   readonly pressure: Pressure | null;
   #refusedUntilMs = 0;
@@ -83,14 +90,18 @@ export class Leases {
     table: LeaseTable,
     registrations: Registrations,
     tables: readonly ChunkTable[],
-    events: LeaseEvents,
-    pressure: Pressure | null = null,
+    { pressure = null, firstTaken }: LeasesParts = {},
   ) {
     this.table = table;
     this.#registrations = registrations;
     this.#tables = tables;
-    this.#events = events;
+    this.#firstTaken = firstTaken;
     this.pressure = pressure;
+  }
+
+  /** Says who hears of the ends of leases, before the first is taken. */
+  connect(ends: LeaseEnds): void {
+    this.#ends = ends;
   }
 
   /**
@@ -124,7 +135,7 @@ export class Leases {
     this.#refused = false;
     this.table.taken(slot, { table: tableIndex, chunk, bytes: pinned, segments }, nowMs);
     table.store(chunk, LEASE, slot + 1);
-    if (this.table.header(HELD_SLOTS) === 1) this.#events.firstTaken(nowMs);
+    if (this.table.header(HELD_SLOTS) === 1) this.#firstTaken?.(nowMs);
     if (before === REVALIDATE) this.revalidated++;
     return deviceWrite ? this.#populate(slot, table, chunk, nowMs) : slot;
   }
@@ -337,6 +348,6 @@ export class Leases {
     this.#roomAgain = true;
     const { table, chunk } = this.table.target(slot);
     if (this.table.free(slot, nowMs)) this.#rest(this.#tables[table]!, chunk, nowMs);
-    this.#events.gone(table, chunk);
+    this.#ends.leaseGone(table, chunk);
   }
 }

@@ -2,8 +2,7 @@
 
 import { CHUNK_WORDS, type ChunkTable } from "./chunk-table.js";
 import { PinlessError } from "./errors.js";
-import type { Gate } from "./gate.js";
-import type { MmuNotifier } from "./notifier.js";
+import type { Protocol } from "./protocol.js";
 import type { FreeList } from "./ranges/free-list.js";
 import { alignOut, type Range } from "./ranges/ranges.js";
 import type { RequestPlace } from "./scheme.js";
@@ -33,9 +32,8 @@ export interface Segment {
   readonly range: Range;
   readonly table: ChunkTable;
   readonly free: FreeList;
-  /** The gate and the notifier of its engine. */
-  readonly gate: Gate;
-  readonly notifier: MmuNotifier;
+  /** The protocol of its engine. */
+  readonly protocol: Protocol;
   /** Set for a mapped file, into which no device may write (files/proc-self-mem.ts). Null: anonymous memory. */
   readonly copier: Copier | null;
   /** The gate's number for it; -1 once it's gone. */

@@ -239,7 +239,7 @@ test("A request whose lease the monitor drops before its submission goes nowhere
 test("Gate.bury: what was unmapped fails with EFAULT, the rest of its chunk goes on without a lease", () => {
   const plain = new Plain();
   plain.lease(0);
-  plain.dispatcher.gate.bury({ start: START + PAGE, end: START + CHUNK + PAGE });
+  plain.gate.bury({ start: START + PAGE, end: START + CHUNK + PAGE });
   const [part, inside] = [plain.place(0), plain.place(0)];
   const errnos: number[] = [];
   const done = (errno: number): void => void errnos.push(errno);
@@ -267,7 +267,7 @@ test("Gate.bury of whole chunks fails what is held there as soon as its invalida
   announce(chunksOf(plain, 0, 1));
   const migrate = plain.start("MIGRATE", 0);
   const held = plain.write(0);
-  plain.dispatcher.gate.bury({ start: START, end: START + 2 * CHUNK });
+  plain.gate.bury({ start: START, end: START + 2 * CHUNK });
   plain.complete(flying);
   over(plain, 0, 1);
   plain.end(migrate);

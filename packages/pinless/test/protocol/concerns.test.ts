@@ -104,7 +104,7 @@ for (const event of MMU_EVENTS) {
     const [write, read, again] = [plain.write(0), plain.read(0), plain.read(0)];
     assert.equal(plain.where(write), deviceWrites ? "out" : "per-io");
     for (const request of [read, again]) assert.equal(plain.where(request), deviceReads ? "out" : "per-io");
-    assert.equal(plain.dispatcher.gate.heldTotal, Number(deviceWrites) + 2 * Number(deviceReads));
+    assert.equal(plain.gate.heldTotal, Number(deviceWrites) + 2 * Number(deviceReads));
     end();
     plain.complete();
     assert.equal(write.errno, ["efault", "readOnly", "refuse"].includes(afterwards) ? -EFAULT : 0);

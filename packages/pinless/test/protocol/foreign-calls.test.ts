@@ -1,7 +1,7 @@
 // Calls of other code, as the monitor reports them: each is an invalidation, from before its pages go until it's over.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ForeignCalls } from "../../dist/protocol/foreign-calls.js";
+import type { ForeignCalls } from "../../dist/protocol/foreign-calls.js";
 import { announce } from "../../dist/protocol/monitor/deferred-changes.js";
 import type { Range } from "../../dist/protocol/ranges/ranges.js";
 import { CHUNK } from "./world/kernel.js";
@@ -9,15 +9,8 @@ import { Plain, START } from "./world/plain.js";
 
 function setUp(): { plain: Plain; calls: ForeignCalls; waits: number[]; ready: () => number; begun: () => void } {
   const plain = new Plain();
-  const waits: number[] = [];
+  const { foreign: calls, waits } = plain;
   let count = 0;
-  const calls = new ForeignCalls({
-    notifier: plain.notifier,
-    dispatcher: plain.dispatcher,
-    loop: plain.loop,
-    counted: (ms) => void waits.push(ms),
-    buried: (gone) => plain.dispatcher.gate.bury(gone),
-  });
   calls.follow(plain.table);
   return { plain, calls, waits, ready: () => count, begun: () => void count++ };
 }

@@ -22,7 +22,7 @@ const COUNTS = [DEVICE_WRITES, DEVICE_READS, HELD, GATE] as const;
 function second(plain: Plain, chunks = 2): { table: ChunkTable; index: number } {
   const start = plain.table.range.end;
   const table = new ChunkTable({ start, end: start + chunks * CHUNK }, CHUNK);
-  return { table, index: plain.dispatcher.gate.addTable(table) };
+  return { table, index: plain.gate.addTable(table) };
 }
 
 function words(table: ChunkTable, word: number): number[] {
@@ -71,7 +71,7 @@ test("Gate holds a span until the last invalidation on any of its chunks has end
     plain.end(invalidation);
   }
   assert.equal(plain.where(span), "per-io");
-  assert.equal(plain.dispatcher.gate.heldTotal, 1);
+  assert.equal(plain.gate.heldTotal, 1);
 });
 
 test("a start waits only for I/O that went before it (BOUNDED_WAIT)", () => {
@@ -152,14 +152,14 @@ test("Gate.addTable puts a new arena under the invalidation in progress on its a
 test("Gate.removeTable forgets an arena; its number is used again", () => {
   const plain = new Plain();
   const first = second(plain);
-  plain.dispatcher.gate.removeTable(first.index);
+  plain.gate.removeTable(first.index);
   const clear = plain.start("CLEAR", 4);
   assert.deepEqual(marked(first.table), [0, 0]);
   const next = second(plain);
   assert.equal(next.index, first.index);
   assert.deepEqual(marked(next.table), [1, 0]);
   plain.end(clear);
-  plain.dispatcher.gate.removeTable(next.index);
+  plain.gate.removeTable(next.index);
 });
 
 test("I/O on what was unmapped fails at once, also while another invalidation is in progress there", () => {
@@ -169,7 +169,7 @@ test("I/O on what was unmapped fails at once, also while another invalidation is
   plain.end(unmap);
   assert.equal(migrate.state, "begun");
   const request = plain.write(0);
-  plain.dispatcher.gate.removeTable(plain.index);
+  plain.gate.removeTable(plain.index);
   plain.end(migrate);
   plain.loop.runAll();
   assert.equal(request.errno, -EFAULT);
@@ -178,9 +178,9 @@ test("I/O on what was unmapped fails at once, also while another invalidation is
 test("Gate.addTable with leasable false: its requests go per-io for good, whatever happens to its memory", () => {
   const plain = new Plain();
   const { range } = plain.table;
-  plain.dispatcher.gate.removeTable(plain.index);
+  plain.gate.removeTable(plain.index);
   const table = new ChunkTable(range, CHUNK);
-  assert.equal(plain.dispatcher.gate.addTable(table, { leasable: false }), plain.index);
+  assert.equal(plain.gate.addTable(table, { leasable: false }), plain.index);
   const place = { ...plain.place(0), words: table.words };
   const write = (): boolean => {
     plain.dispatcher.accept(false, 0, plain.owner, true, place, 0, () => {});
@@ -292,7 +292,7 @@ test("no registration for life is used where memory is read-only: a device would
 
 test("Gate forgets what was read-only with its arena; other memory's protection is none of its business", () => {
   const plain = new Plain();
-  const { gate } = plain.dispatcher;
+  const { gate } = plain;
   const first = second(plain);
   const { range } = first.table;
   const beyond = { start: range.start, end: range.end + 4 * CHUNK };
@@ -308,9 +308,9 @@ test("Gate forgets what was read-only with its arena; other memory's protection 
 test("Gate.notePages counts huge pages in the segments of their chunks", () => {
   const plain = new Plain();
   const { range } = plain.table;
-  plain.dispatcher.gate.notePages({ start: START, end: START + 3 * CHUNK }, ({ start }) => start !== START + CHUNK);
+  plain.gate.notePages({ start: START, end: START + 3 * CHUNK }, ({ start }) => start !== START + CHUNK);
   assert.deepEqual(words(plain.table, SEGMENTS), [1, 16, 1, 16]);
-  plain.dispatcher.gate.notePages(range, () => false);
+  plain.gate.notePages(range, () => false);
   assert.deepEqual(words(plain.table, SEGMENTS), [16, 16, 16, 16]);
 });
 

@@ -61,15 +61,14 @@ function setUp({
     new LeaseTable({ slots, budgetBytes: budgetPages * PAGE, idleMs, maxMs }),
     registrations,
     [table],
-    {
-      firstTaken: (nowMs) => first.push(nowMs),
-      gone: (_table, chunk) => {
-        gone.push(chunk);
-        table.store(chunk, LEASE, 0);
-      },
-    },
-    pressure,
+    { firstTaken: (nowMs) => void first.push(nowMs), pressure },
   );
+  leases.connect({
+    leaseGone: (_table, chunk) => {
+      gone.push(chunk);
+      table.store(chunk, LEASE, 0);
+    },
+  });
   const said = (): string[] => calls.splice(0);
   /** As the gate does: looks for a lease, and notes that the chunk was used. */
   const use = (chunk: number, nowMs: number, deviceWrite = false, bytes = PAGE): number => {

@@ -2,11 +2,13 @@
 
 import type { Owner } from "../../../dist/protocol/acceptance.js";
 import { CHUNK_WORDS, ChunkTable } from "../../../dist/protocol/chunk-table.js";
-import { Dispatcher } from "../../../dist/protocol/dispatcher.js";
+import type { Dispatcher } from "../../../dist/protocol/dispatcher.js";
 import type { MmuEvent } from "../../../dist/protocol/events.js";
-import { LeaseTable } from "../../../dist/protocol/lease-table.js";
-import { Leases } from "../../../dist/protocol/leases.js";
-import { type Invalidation, MmuNotifier } from "../../../dist/protocol/notifier.js";
+import type { ForeignCalls } from "../../../dist/protocol/foreign-calls.js";
+import type { Gate } from "../../../dist/protocol/gate.js";
+import type { Leases } from "../../../dist/protocol/leases.js";
+import type { Invalidation, MmuNotifier } from "../../../dist/protocol/notifier.js";
+import { Protocol } from "../../../dist/protocol/protocol.js";
 import type { RequestPlace } from "../../../dist/protocol/scheme.js";
 import { Judge } from "./judge.js";
 import { CHUNK, Kernel, newPages, type Pages, type Watch } from "./kernel.js";
@@ -48,11 +50,16 @@ export interface Options {
 /** A dispatcher with one arena of a few chunks. */
 export class Plain {
   readonly loop = new ManualLoop();
-  readonly notifier = new MmuNotifier(CHUNK, (error) => this.loop.uncaught(error));
   readonly owner: Owner = { active: 0, directWrites: 0, quiet: null };
   readonly kernel: Kernel;
+  readonly protocol: Protocol;
+  readonly notifier: MmuNotifier;
   readonly leases: Leases | null;
+  readonly gate: Gate;
   readonly dispatcher: Dispatcher;
+  readonly foreign: ForeignCalls;
+  /** For how long foreign calls were made to wait. */
+  readonly waits: number[] = [];
   readonly table: ChunkTable;
   readonly index: number;
   /** The monitor's word. */
@@ -60,7 +67,7 @@ export class Plain {
   #next = 0;
 
   constructor({ depth = 16, slots = 4, chunks = 4, registered }: Options = {}) {
-    const { loop, notifier } = this;
+    const { loop } = this;
     const kernel = new Kernel(new Judge(), NOBODY, depth, slots);
     const pages = new Map<number, Pages>();
     kernel.pagesAt = (chunk) => {
@@ -71,25 +78,25 @@ export class Plain {
     kernel.nowMs = () => loop.now;
     kernel.soon = (run) => loop.soon(run);
     this.kernel = kernel;
-    const tables: ChunkTable[] = [];
-    const gone = (table: number, chunk: number): void => this.dispatcher.gate.leaseGone(table, chunk);
     const limits = { slots, budgetBytes: 1024 * CHUNK, idleMs: 50, maxMs: 1000 };
-    this.leases =
-      slots === 0 || registered !== undefined
-        ? null
-        : new Leases(new LeaseTable(limits), kernel, tables, { firstTaken: () => {}, gone });
-    this.dispatcher = new Dispatcher({
-      reading: this.reading,
+    this.protocol = new Protocol({
       scheme: kernel,
       loop,
-      notifier,
-      tables,
-      leases: this.leases,
-      registered: registered === undefined ? null : () => registered,
+      chunkBytes: CHUNK,
+      leases: slots === 0 || registered !== undefined ? null : limits,
+      reading: this.reading,
+      counted: (waitedMs) => void this.waits.push(waitedMs),
+      ...(registered === undefined ? {} : { registered: () => registered }),
     });
-    kernel.woken = this.dispatcher.turnOfLoop;
+    const { notifier, leases, gate, dispatcher, foreign } = this.protocol;
+    this.notifier = notifier;
+    this.leases = leases;
+    this.gate = gate;
+    this.dispatcher = dispatcher;
+    this.foreign = foreign;
+    kernel.woken = dispatcher.turnOfLoop;
     this.table = new ChunkTable({ start: START, end: START + chunks * CHUNK }, CHUNK);
-    this.index = this.dispatcher.gate.addTable(this.table);
+    this.index = gate.addTable(this.table);
   }
 
   place(chunk: number, chunks = 1): RequestPlace {

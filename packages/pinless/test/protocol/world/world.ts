@@ -1,13 +1,10 @@
 // The protocol, wired to the kernel, the loop and the reference; does what a list of operations says.
 import assert from "node:assert/strict";
-import type { ChunkTable } from "../../../dist/protocol/chunk-table.js";
-import { Dispatcher } from "../../../dist/protocol/dispatcher.js";
+import type { Dispatcher } from "../../../dist/protocol/dispatcher.js";
 import { EFAULT } from "../../../dist/protocol/errno.js";
-import { ForeignCalls } from "../../../dist/protocol/foreign-calls.js";
-import { LeaseTable } from "../../../dist/protocol/lease-table.js";
-import { Leases } from "../../../dist/protocol/leases.js";
-import { MmuNotifier } from "../../../dist/protocol/notifier.js";
-import type { Range } from "../../../dist/protocol/ranges/ranges.js";
+import type { Leases } from "../../../dist/protocol/leases.js";
+import type { MmuNotifier } from "../../../dist/protocol/notifier.js";
+import { Protocol } from "../../../dist/protocol/protocol.js";
 import { agree } from "./agree.js";
 import { Arenas } from "./arenas.js";
 import { Invalidations } from "./invalidations.js";
@@ -26,13 +23,13 @@ const THROWN = new Error("thrown by a callback");
 export class World {
   readonly judge: Judge = new Judge();
   readonly loop = new ManualLoop();
-  readonly notifier = new MmuNotifier(CHUNK, (error) => this.loop.uncaught(error));
   readonly setup: Setup;
   readonly kernel: Kernel;
   readonly reference: Reference;
+  readonly protocol: Protocol;
+  readonly notifier: MmuNotifier;
   readonly leases: Leases | null;
   readonly dispatcher: Dispatcher;
-  readonly calls: ForeignCalls;
   readonly arenas: Arenas;
   readonly requests: Requests;
   readonly invalidations: Invalidations;
@@ -43,12 +40,12 @@ export class World {
 
   constructor(setup: Setup) {
     this.setup = setup;
-    const { judge, loop, notifier } = this;
+    const { judge, loop } = this;
     loop.now = loop.read = setup.nowMs;
     const now = (): number => loop.read;
     this.reference = new Reference(
       judge,
-      () => this.dispatcher.parked.size - this.dispatcher.gate.held.length,
+      () => this.dispatcher.parked.size - this.protocol.gate.held.length,
       now,
       (r) => this.#mayDrop(r),
       (c, bytes) => this.#mayTake(c, bytes),
@@ -59,26 +56,21 @@ export class World {
     kernel.pagesAt = (chunk) => reference.chunks.get(chunk)?.pages ?? newPages();
     kernel.soon = (run) => loop.soon(run);
     this.kernel = kernel;
-    const tables: ChunkTable[] = [];
     const { slots, budgetPages, idleMs, maxMs } = setup;
     const limits = { slots, budgetBytes: budgetPages * PAGE, idleMs, maxMs };
-    const events = {
-      firstTaken: (): void => {},
-      gone: (table: number, chunk: number): void => this.#gone(table, chunk),
-    };
-    this.leases = slots === 0 ? null : new Leases(new LeaseTable(limits), kernel, tables, events);
-    const { leases } = this;
-    this.dispatcher = new Dispatcher({ scheme: kernel, loop, notifier, tables, leases, registered: null });
-    const { dispatcher } = this;
+    this.protocol = new Protocol({ scheme: kernel, loop, chunkBytes: CHUNK, leases: slots === 0 ? null : limits });
+    const { notifier, leases, gate, dispatcher, foreign } = this.protocol;
+    this.notifier = notifier;
+    this.leases = leases;
+    this.dispatcher = dispatcher;
+    leases?.connect({ leaseGone: (table, chunk) => this.#gone(table, chunk) });
     kernel.woken = dispatcher.turnOfLoop;
     this.#monitor = new Monitor(kernel, leases?.table.words ?? new Int32Array(0));
-    const buried = (gone: Range): void => dispatcher.gate.bury(gone);
-    this.calls = new ForeignCalls({ notifier, dispatcher, loop, counted: () => {}, buried });
-    this.arenas = new Arenas(dispatcher.gate, this.calls, reference);
+    this.arenas = new Arenas(gate, foreign, reference);
     const { arenas } = this;
     this.requests = new Requests(judge, kernel, reference, dispatcher, arenas, (o) => this.#perform(o, []));
     const state = (): unknown => this.#state();
-    this.invalidations = new Invalidations(judge, kernel, reference, notifier, this.calls, arenas, state);
+    this.invalidations = new Invalidations(judge, kernel, reference, notifier, foreign, arenas, state);
     arenas.add(0, 3, 0);
     arenas.add(1, 2, 3);
   }
@@ -88,7 +80,7 @@ export class World {
     const registration = this.reference.registrations.find((r) => r.chunk === number);
     assert.ok(registration !== undefined, `REVOKED_MEANS_REVOKED: chunk ${number} had no lease`);
     this.reference.booked(registration);
-    this.dispatcher.gate.leaseGone(table, chunk);
+    this.protocol.gate.leaseGone(table, chunk);
   }
 
   /** Whether a lease is on its way out. */
@@ -138,7 +130,7 @@ export class World {
   #state(): unknown {
     const tables = this.arenas.all.map((arena) => arena?.table.words.slice());
     const waiting = this.invalidations.started.map(({ handle }) => handle?.state);
-    const { heldTotal } = this.dispatcher.gate;
+    const { heldTotal } = this.protocol.gate;
     const { issues, enters } = this.kernel;
     const words = this.leases?.table.words.slice();
     return [tables, words, this.notifier.inProgress, heldTotal, waiting, this.loop.microtasks, issues.length, enters];
