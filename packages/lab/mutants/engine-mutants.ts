@@ -71,7 +71,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "invalidations of the same range have their turns in order",
     file: NOTIFIER,
     within: "MmuNotifier.#mayBegin",
-    node: "for (let i = 0; i < place; i++) if (overlaps(this.#waiting[i]!.range, range)) return false;",
+    node: "for (let i = 0; i < place; i++) if (overlaps(this.queue[i]!.range, range)) return false;",
     shows: "two-chunks",
   },
   {
@@ -79,7 +79,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "one invalidation at a time has a range",
     file: NOTIFIER,
     within: "MmuNotifier.#mayBegin",
-    node: "if (this.#active.overlapsAny(range)) return false;",
+    node: "if (this.active.overlapsAny(range)) return false;",
     shows: "pairs",
   },
   {
@@ -105,7 +105,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "one that may not wait is refused while another has the range",
     file: NOTIFIER,
     within: "MmuNotifier.#isFree",
-    node: "if (this.#active.overlapsAny(range) || this.#waiting.some((other) => overlaps(other.range, range))) return false;",
+    node: "if (this.active.overlapsAny(range) || this.queue.some((other) => overlaps(other.range, range))) return false;",
     shows: "veto",
   },
   {
@@ -326,7 +326,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "what was cancelled before it began never begins",
     file: DISPATCHER,
     within: "Dispatcher.#submit",
-    node: "if (this.#cancelled[slot] === 1) { this.#finishSoon(slot, -ECANCELED); return true; }",
+    node: "if (this.cancelled[slot] === 1) { this.#finishSoon(slot, -ECANCELED); return true; }",
     shows: "cancel",
   },
   {
@@ -351,7 +351,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "a slot that becomes free goes to what has waited for memory",
     file: DISPATCHER,
     within: "Dispatcher.#slotIsFree",
-    node: "if (this.#ready.length > 0) this.#unpark();",
+    node: "if (this.ready.length > 0) this.#unpark();",
     shows: "exclusive-elsewhere",
   },
   {

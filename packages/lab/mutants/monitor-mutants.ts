@@ -283,7 +283,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     leavesOut: "so are the starts that it had asked for",
     file: FOREIGN,
     within: "ForeignCalls.lost",
-    node: "for (const id of [...this.#starts.keys()]) this.end(id);",
+    node: "for (const id of [...this.starts.keys()]) this.end(id);",
     shows: "lost-monitor",
   },
   {

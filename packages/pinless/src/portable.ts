@@ -71,4 +71,16 @@ export { alignDown, alignUp, intersect, overlaps, type Range, without } from "./
 export { ACCEPTED, FREE as REQUEST_FREE, REQUEST_SHIFT, SUBMITTED } from "./protocol/request-table.js";
 export type { CompletionSink, Loop, Registrations, RequestPlace, Scheme, SchemeName } from "./protocol/scheme.js";
 export type { Mapping } from "./protocol/segment.js";
-export { StateWords } from "./protocol/state-words.js";
+export {
+  type Accepted,
+  lateOf,
+  type RequestNames,
+  restoreForeignCalls,
+  restoreNotifier,
+  restoreProtocol,
+  restoreRequests,
+  StateWords,
+  saveProtocol,
+  snapshotWords,
+  startOf,
+} from "./protocol/snapshot.js";

@@ -1,6 +1,14 @@
 /** What all actors of an exploration stand on: the scenario, the state, the machine. */
 
-import { CHUNK_WORDS, ChunkTable, leaseWords, type Range, REQUEST_SHIFT, type RequestPlace } from "pinless/portable";
+import {
+  CHUNK_WORDS,
+  ChunkTable,
+  leaseWords,
+  type Range,
+  REQUEST_SHIFT,
+  type RequestPlace,
+  snapshotWords,
+} from "pinless/portable";
 import { MachineIo } from "../model/block-device-io.js";
 import { type MachineSize, layoutOf as machineLayout } from "../model/tables.js";
 import type { Pages, Scenario } from "./scenario.js";
@@ -18,12 +26,6 @@ export const MAX_MS = 64;
 const FIRST_CONTENT = 1;
 const BLOCK_CONTENT = 20;
 const STORED_CONTENT = 80;
-
-/** What the dispatcher and the leases write of themselves. */
-const ENGINE_WORDS = 2 + 4 + 6;
-/** Three lists of what waits; and of each slot two words, and twice as many in a list. */
-const ENGINE_WORDS_A_REQUEST = 3;
-const ENGINE_WORDS_A_SLOT = 2 + 2;
 
 export class Ground {
   readonly scenario: Scenario;
@@ -79,7 +81,7 @@ export class Ground {
       scenario.chunks * CHUNK_WORDS,
       leaseWords(this.slots),
       this.requestSlots << REQUEST_SHIFT,
-      ENGINE_WORDS + requests * ENGINE_WORDS_A_REQUEST + this.requestSlots * ENGINE_WORDS_A_SLOT,
+      snapshotWords(requests, this.requestSlots),
     ];
     this.state = new Int32Array(counts.reduce((sum, count) => sum + count));
     let end = 0;

@@ -4,9 +4,9 @@
  */
 
 import {
+  type Accepted,
   DIRECT_WRITE,
   type Dispatcher,
-  type Done,
   DROPPED,
   type ForeignCalls,
   HELD_SLOTS,
@@ -19,6 +19,7 @@ import {
   LIVE,
   LIVE_CLEAN,
   type Loop,
+  lateOf,
   leaseWords,
   MISSED,
   MISSED_SINCE_MS,
@@ -29,9 +30,16 @@ import {
   REQUEST_FREE,
   REQUEST_SHIFT,
   RESIDENCY_MAX_MS,
+  type RequestNames,
   type RequestPlace,
+  restoreForeignCalls,
+  restoreNotifier,
+  restoreProtocol,
+  restoreRequests,
   StateWords,
   type Subscriber,
+  saveProtocol,
+  startOf,
   TAKEN,
   USED_MS,
   violated,
@@ -47,17 +55,6 @@ import * as S from "./state.js";
 import { Program, type ProgramWorld } from "./user-program.js";
 
 const INVALIDATION_STATES = ["", "waiting", "draining", "begun", "ended"] as const;
-
-/** A request as it's accepted again when a state is put back. */
-interface Accepted {
-  readonly write: boolean;
-  readonly file: number;
-  readonly kind: number;
-  readonly owner: Owner;
-  readonly place: RequestPlace;
-  readonly position: number;
-  readonly done: Done;
-}
 
 export class World implements Subscriber, Loop, ProgramWorld {
   readonly ground: Ground;
@@ -91,8 +88,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
   readonly #engine: StateWords;
   readonly #waiting: Invalidation[] = [];
   readonly #active: Invalidation[] = [];
-  readonly #acceptedAs = (request: number): Accepted => this.#accepted[request]!;
-  readonly #nameOf = (place: RequestPlace): number => this.ground.places.indexOf(place);
+  readonly #names: RequestNames;
   /** There are fewer slots than requests: which of them is whose has no meaning. */
   readonly #isCrowded: boolean;
   /** Whether pages may become read-only, and unmapped by other code. */
@@ -138,6 +134,11 @@ export class World implements Subscriber, Loop, ProgramWorld {
       position: ground.blockOf(request) * 4096,
       done: (errno: number) => this.rules.answered(request, errno),
     }));
+    this.#names = {
+      count: this.#accepted.length,
+      nameOf: (place) => ground.places.indexOf(place),
+      requestOf: (name) => this.#accepted[name]!,
+    };
     this.rules.words = this.dispatcher.requests.words;
     this.rules.isHeld = (request) => this.#isHeld(ground.places[request]!);
     this.rules.hasRoom = () => this.dispatcher.requests.hasRoom;
@@ -246,7 +247,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
   /** The start that the monitor has asked for, if it has made an invalidation. */
   adopt(): void {
     const callers = this.starting - this.ground.scenario.invalidations.length + 1;
-    const [made] = this.calls.startOf(callers)?.invalidations ?? [];
+    const [made] = startOf(this.calls, callers)?.invalidations ?? [];
     if (made === undefined || this.handles[this.starting] === made) return;
     this.handles[this.starting] = made;
     this.ground.setInvalidation(this.starting, S.I_STATE, S.WAITING);
@@ -276,7 +277,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
   /** Something happens, and all that must hold is looked at. Returns what doesn't, or null. */
   perform(actions: { apply(action: number): boolean }, action: number): InvariantViolation | null {
     try {
-      if (this.#isCrowded) this.dispatcher.requests.restore(-1);
+      if (this.#isCrowded) restoreRequests(this.dispatcher.requests, -1);
       this.happened = actions.apply(action);
       if (this.#thrown !== null) throw this.#thrown;
       this.#note();
@@ -323,11 +324,11 @@ export class World implements Subscriber, Loop, ProgramWorld {
       const next = waiting[i - 1];
       w[at.waiting + i] = next === undefined ? 0 : this.handles.indexOf(next);
     }
-    const { late } = this.calls;
+    const late = lateOf(this.calls);
     w[at.late] = late.length;
     for (let i = 0; i < late.length; i++) w[at.late + 1 + i] = this.handles.indexOf(late[i]);
     for (let start = 0; start < this.#starts; start++)
-      w[at.left + start] = (this.calls.startOf(start + 1)?.left ?? -1) + 1;
+      w[at.left + start] = (startOf(this.calls, start + 1)?.left ?? -1) + 1;
   }
 
   /** Writes the whole state. */
@@ -342,13 +343,12 @@ export class World implements Subscriber, Loop, ProgramWorld {
       if (requests.words[slot << REQUEST_SHIFT] === REQUEST_FREE) forget(requests.words, slot << REQUEST_SHIFT);
     this.ground.machine.words[this.ground.machine.layout.nextRequest] = 0;
     this.#engine.at = 0;
-    this.dispatcher.save(this.#engine, this.#accepted.length, this.#nameOf);
+    saveProtocol(this.protocol, this.#engine, this.#names);
     if (this.leases !== null) {
-      this.leases.save(this.#engine);
       this.#forgetFigures(this.leases.table);
       // A lease costs nothing here.
       for (let c = 0; c < this.ground.scenario.chunks; c++) this.ground.table.store(c, MISSED, 0);
-    } else this.#engine.at += 6;
+    }
     return this.ground.state;
   }
 
@@ -361,10 +361,8 @@ export class World implements Subscriber, Loop, ProgramWorld {
 
   restore(from: Int32Array): void {
     this.ground.state.set(from);
-    this.dispatcher.requests.restore(-1);
     this.#engine.at = 0;
-    this.dispatcher.restore(this.#engine, this.#accepted.length, this.#acceptedAs);
-    this.leases?.restore(this.#engine);
+    restoreProtocol(this.protocol, this.#engine, this.#names);
     this.#owner.active = this.dispatcher.active;
     this.#owner.directWrites = this.dispatcher.requests.active;
     this.#restoreInvalidations();
@@ -391,7 +389,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
     const waiting = this.#waiting;
     while (waiting.length > 0) waiting.pop();
     for (let i = 1; i <= w[at.waiting]!; i++) waiting.push(handles[w[at.waiting + i]!]!);
-    this.notifier.restore(waiting, active);
+    restoreNotifier(this.notifier, waiting, active);
     if (this.#starts === 0) return;
     const starts = [];
     for (let start = 0; start < this.#starts; start++) {
@@ -404,7 +402,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
     }
     const late: Invalidation[] = [];
     for (let i = 1; i <= w[at.late]!; i++) late.push(handles[w[at.late + i]!]!);
-    this.calls.restore(starts, late);
+    restoreForeignCalls(this.calls, starts, late);
   }
 
   /** What the gate and the table know of pages is in ranges. */
@@ -446,7 +444,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
         violated("BOUNDED_WAIT", `nothing can happen any more, and ${j} never ended`);
     });
     for (let start = 0; start < this.#starts; start++)
-      if (this.calls.startOf(start + 1) !== undefined)
+      if (startOf(this.calls, start + 1) !== undefined)
         violated("BOUNDED_WAIT", `nothing can happen any more, and ${namesOfThreads(start + 1)} is still drained for`);
     if (dispatcher.active !== 0) violated("EXACTLY_ONCE", "a request is left over");
     this.#giveBack();

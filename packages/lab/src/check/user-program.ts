@@ -10,6 +10,7 @@ import {
   type MmuNotifier,
   type Owner,
   type Protocol,
+  restoreRequests,
   violated,
 } from "pinless/portable";
 import { PTE_WRITE, VM_MAPPED, WRITEBACK } from "../model/tables.js";
@@ -81,7 +82,7 @@ export class Program {
     const ground = this.#ground;
     const { dispatcher } = this.#world;
     // Slots are alike: a request's is the one of its own number, if there are as many.
-    dispatcher.requests.restore(request < dispatcher.requests.capacity ? request : -1);
+    restoreRequests(dispatcher.requests, request < dispatcher.requests.capacity ? request : -1);
     ground.setRequest(request, S.R_STATUS, S.ACCEPTED);
     const { write } = ground.scenario.requests[request]!;
     const place = ground.places[request]!;

@@ -24,7 +24,7 @@ import { ECANCELED, EFAULT, EINVAL, EOPNOTSUPP } from "./errno.js";
 import { FAULT, type Gate, GO, type Verdict, WAIT } from "./gate.js";
 import type { Leases } from "./leases.js";
 import type { MmuNotifier } from "./notifier.js";
-import { type Parked, putParked, takeParked } from "./parked-requests.js";
+import type { Parked } from "./parked-requests.js";
 import { type Accepted, QuietWaiters } from "./quiet-waiters.js";
 import { overlaps, type Range } from "./ranges/ranges.js";
 import {
@@ -39,9 +39,8 @@ import {
   WRITE,
 } from "./request-table.js";
 import type { CompletionSink, Loop, RequestPlace, Scheme } from "./scheme.js";
-import type { StateWords } from "./state-words.js";
 
-const TURN_COMPLETIONS = 256;
+export const TURN_COMPLETIONS = 256;
 
 export interface DispatcherParts {
   readonly scheme: Scheme;
@@ -61,30 +60,30 @@ export class Dispatcher implements CompletionSink {
   readonly #loop: Loop;
   readonly #leases: Leases | null;
   readonly #registered: DispatcherParts["registered"];
-  readonly #owners: (Owner | undefined)[];
-  readonly #kinds: Uint8Array;
+  private readonly owners: (Owner | undefined)[];
+  private readonly kinds: Uint8Array;
   /** 1: ended by its owner. What the kernel hasn't begun by then never begins. */
-  readonly #cancelled: Uint8Array;
-  readonly #dones: (Done | undefined)[];
+  private readonly cancelled: Uint8Array;
+  private readonly dones: (Done | undefined)[];
   /** Requests that wait for memory, or for a slot after that. */
   readonly #parked = new Set<Parked>();
   /** Of these, those of which only so many may. */
-  #limited = 0;
+  private limited = 0;
   /** Those that wait until what the monitor has announced on their range is over. */
-  #unsettled: Parked[] = [];
+  private unsettled: Parked[] = [];
   /** Those that have waited long enough, and need nothing but a slot: each that becomes free is theirs. */
-  readonly #ready: Parked[] = [];
+  private readonly ready: Parked[] = [];
   /** Operations that wait until it's known what of their range is unmapped. */
   readonly #unknown: { range: Range; run: () => void }[] = [];
   /** Those that failed before they began, and their results: each is answered by a microtask of its own. */
-  #failing: number[] = [];
+  private failing: number[] = [];
   readonly #quiet = new QuietWaiters();
   readonly #notifier: MmuNotifier;
-  #nowMs = 0;
-  #budget = TURN_COMPLETIONS;
-  #scheduled = false;
-  #inTurn = false;
-  #alive = false;
+  private nowMs = 0;
+  private budget = TURN_COMPLETIONS;
+  private scheduled = false;
+  private inTurn = false;
+  private alive = false;
   /** Set while somebody waits for a free slot; called with each one that becomes free, before whoever had it hears of its end. */
   room: (() => void) | null = null;
   submitted = 0;
@@ -105,10 +104,10 @@ export class Dispatcher implements CompletionSink {
     this.requests = parts.requests;
     this.#gate = parts.gate;
     const { capacity } = parts.requests;
-    this.#owners = new Array(capacity).fill(undefined);
-    this.#kinds = new Uint8Array(capacity);
-    this.#cancelled = new Uint8Array(capacity);
-    this.#dones = new Array(capacity).fill(undefined);
+    this.owners = new Array(capacity).fill(undefined);
+    this.kinds = new Uint8Array(capacity);
+    this.cancelled = new Uint8Array(capacity);
+    this.dones = new Array(capacity).fill(undefined);
   }
 
   /** Requests between acceptance and completion. */
@@ -123,11 +122,11 @@ export class Dispatcher implements CompletionSink {
 
   /** As many wait for memory as may of FEW_WAIT. */
   get isHeldFull(): boolean {
-    return this.#limited >= this.requests.capacity;
+    return this.limited >= this.requests.capacity;
   }
 
   get isInTurn(): boolean {
-    return this.#inTurn;
+    return this.inTurn;
   }
 
   /** Accepts a request, if the answer is QUEUED. `done` is called once, never in here. */
@@ -149,15 +148,15 @@ export class Dispatcher implements CompletionSink {
     words[at + FILE] = file;
     this.requests.position[slot] = position;
     this.requests.places[slot] = place;
-    this.#owners[slot] = owner;
-    this.#dones[slot] = done;
+    this.owners[slot] = owner;
+    this.dones[slot] = done;
     owner.active++;
     const directWrite = write && direct;
     if (directWrite) owner.directWrites++;
-    this.#kinds[slot] = directWrite ? DIRECT_WRITE : 0;
-    this.#cancelled[slot] = 0;
+    this.kinds[slot] = directWrite ? DIRECT_WRITE : 0;
+    this.cancelled[slot] = 0;
     this.submitted++;
-    if (!this.#inTurn) this.#wakeUp();
+    if (!this.inTurn) this.#wakeUp();
     if (this.#submit(slot, place, write, patience)) return QUEUED;
     this.#vacate(slot, owner);
     owner.active--;
@@ -167,19 +166,19 @@ export class Dispatcher implements CompletionSink {
 
   /** A turn that another turn of the host's loop begins: a full budget. */
   readonly turnOfLoop = (): void => {
-    this.#budget = TURN_COMPLETIONS;
+    this.budget = TURN_COMPLETIONS;
     this.turn();
   };
 
   readonly turn = (): void => {
-    if (this.#inTurn) return;
-    this.#inTurn = true;
-    this.#scheduled = false;
-    this.#nowMs = this.#loop.nowMs();
+    if (this.inTurn) return;
+    this.inTurn = true;
+    this.scheduled = false;
+    this.nowMs = this.#loop.nowMs();
     try {
       this.#pump();
     } finally {
-      this.#inTurn = false;
+      this.inTurn = false;
     }
   };
 
@@ -187,40 +186,40 @@ export class Dispatcher implements CompletionSink {
     for (;;) {
       const errno = this.#scheme.enter();
       if (errno < 0) violated("STATE", `the kernel refused a submission as a whole: errno ${-errno}`);
-      if (this.#budget <= 0) {
+      if (this.budget <= 0) {
         this.#soon();
         return;
       }
-      const reaped = this.#scheme.reap(this, this.#budget);
-      this.#budget -= reaped;
+      const reaped = this.#scheme.reap(this, this.budget);
+      this.budget -= reaped;
       if (reaped === 0) break;
     }
-    this.#leases?.collect(this.#nowMs);
+    this.#leases?.collect(this.nowMs);
     const waiting = this.active > 0 || this.#leases?.uncollected === true || this.#unknown.length > 0;
     if (waiting && !this.#scheme.arm()) this.#soon();
     else this.#keepAlive(waiting);
   }
 
   #soon(): void {
-    this.#scheduled = true;
+    this.scheduled = true;
     this.#loop.soon(this.turnOfLoop);
   }
 
   #keepAlive(yes: boolean): void {
-    if (this.#alive === yes) return;
-    this.#alive = yes;
+    if (this.alive === yes) return;
+    this.alive = yes;
     this.#scheme.keepAlive(yes);
   }
 
   /** Something changed that a turn has to look at, with no request accepted: a lease on its way, say. */
   nudge(): void {
-    if (!this.#inTurn) this.#wakeUp();
+    if (!this.inTurn) this.#wakeUp();
   }
 
   #wakeUp(): void {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    this.#nowMs = this.#loop.nowMs();
+    if (this.scheduled) return;
+    this.scheduled = true;
+    this.nowMs = this.#loop.nowMs();
     this.#loop.microtask(this.turn);
   }
 
@@ -235,17 +234,17 @@ export class Dispatcher implements CompletionSink {
     // First: it looks at the clock, which may have gone on for as long as the invalidation took.
     this.nudge();
     if ((parked.kind & DIRECT_WRITE) !== 0) parked.owner.directWrites++;
-    this.#ready.push(parked);
+    this.ready.push(parked);
     this.#unpark();
   }
 
   /** Gives slots to those that have waited for memory, in their order, as far as there are any. */
   #unpark(): void {
     let letGo = false;
-    while (this.#ready.length > 0) {
-      const slot = this.requests.take(this.#ready[0]!.slot);
+    while (this.ready.length > 0) {
+      const slot = this.requests.take(this.ready[0]!.slot);
       if (slot < 0) break;
-      const parked = this.#ready.shift()!;
+      const parked = this.ready.shift()!;
       this.#occupy(slot, parked);
       this.#submit(slot, parked.place, parked.write, WAITS);
       // Only now that it's counted in: the next invalidation waits for it either way.
@@ -263,22 +262,22 @@ export class Dispatcher implements CompletionSink {
     this.requests.words[at + FILE] = file;
     this.requests.position[slot] = position;
     this.requests.places[slot] = place;
-    this.#owners[slot] = owner;
-    this.#dones[slot] = done;
-    this.#kinds[slot] = kind;
-    this.#cancelled[slot] = cancelled ? 1 : 0;
+    this.owners[slot] = owner;
+    this.dones[slot] = done;
+    this.kinds[slot] = kind;
+    this.cancelled[slot] = cancelled ? 1 : 0;
     this.#parked.delete(parked);
-    if (limited) this.#limited--;
+    if (limited) this.limited--;
     if (!this.#quiet.isEmpty) this.#quiet.renamed(parked, slot);
   }
 
   /** The request isn't in its slot any more, and doesn't count as a write of its file. */
   #vacate(slot: number, owner: Owner): void {
-    this.#dones[slot] = undefined;
-    this.#owners[slot] = undefined;
+    this.dones[slot] = undefined;
+    this.owners[slot] = undefined;
     this.requests.places[slot] = undefined;
     this.requests.release(slot);
-    if ((this.#kinds[slot]! & DIRECT_WRITE) !== 0) owner.directWrites--;
+    if ((this.kinds[slot]! & DIRECT_WRITE) !== 0) owner.directWrites--;
   }
 
   #park(slot: number, verdict: Verdict, limited: boolean): void {
@@ -287,39 +286,39 @@ export class Dispatcher implements CompletionSink {
     const parked: Parked = {
       write: words[at + WRITE] === 1,
       file: words[at + FILE]!,
-      owner: this.#owners[slot]!,
-      kind: this.#kinds[slot]!,
+      owner: this.owners[slot]!,
+      kind: this.kinds[slot]!,
       place: places[slot]!,
       position: position[slot]!,
-      done: this.#dones[slot]!,
+      done: this.dones[slot]!,
       slot,
       limited,
-      cancelled: this.#cancelled[slot] === 1,
+      cancelled: this.cancelled[slot] === 1,
       held: false,
     };
     const { owner } = parked;
     this.#vacate(slot, owner);
     this.#parked.add(parked);
-    if (limited) this.#limited++;
+    if (limited) this.limited++;
     if (!this.#quiet.isEmpty) this.#quiet.renamed(slot, parked);
     if (verdict === WAIT) this.#gate.hold(parked);
-    else this.#unsettled.push(parked);
+    else this.unsettled.push(parked);
     if ((parked.kind & DIRECT_WRITE) !== 0 && owner.directWrites === 0) owner.quiet?.();
   }
 
   /** A slot is free: for whoever has waited longest. */
   #slotIsFree(): void {
-    if (this.#ready.length > 0) this.#unpark();
+    if (this.ready.length > 0) this.#unpark();
     if (this.room !== null) this.room();
   }
 
   /** Hands it to the kernel, or sees to it that it goes later, or fails. False: it would have to wait for memory, and mustn't. */
   #submit(slot: number, place: RequestPlace, write: boolean, patience: Patience): boolean {
-    if (this.#cancelled[slot] === 1) {
+    if (this.cancelled[slot] === 1) {
       this.#finishSoon(slot, -ECANCELED);
       return true;
     }
-    const verdict = this.#gate.admit(slot, place, write, this.#nowMs);
+    const verdict = this.#gate.admit(slot, place, write, this.nowMs);
     if (verdict !== GO) return this.#keptOut(slot, verdict, patience);
     const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
@@ -340,7 +339,7 @@ export class Dispatcher implements CompletionSink {
   completed(slot: number, result: number): void {
     const place = this.requests.places[slot]!;
     if (result === -EFAULT && this.#leases !== null && this.requests.get(slot, LEASE) >= 0) {
-      if (this.#cancelled[slot] === 0) {
+      if (this.cancelled[slot] === 0) {
         this.#refusedAtImport(slot, place);
         return;
       }
@@ -358,17 +357,17 @@ export class Dispatcher implements CompletionSink {
   #goesInstead(slot: number, place: RequestPlace, errno: number): boolean {
     const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
-    const file = this.#owners[slot]!.instead?.handleFor(words[at + FILE]!) ?? -1;
-    if (file === -1 || this.#cancelled[slot] === 1) return false;
+    const file = this.owners[slot]!.instead?.handleFor(words[at + FILE]!) ?? -1;
+    if (file === -1 || this.cancelled[slot] === 1) return false;
     words[at + FILE] = file;
-    this.#kinds[slot]! |= errno === -EINVAL ? REFUSED_INVALID : REFUSED_UNSUPPORTED;
+    this.kinds[slot]! |= errno === -EINVAL ? REFUSED_INVALID : REFUSED_UNSUPPORTED;
     if (!this.#admittedAgain(slot, place))
       this.#scheme.prepare(slot, words[at + WRITE] === 1, file, place, position[slot]!, -1);
     return true;
   }
 
   #wentInstead(slot: number, owner: Owner): void {
-    owner.instead?.taken((this.#kinds[slot]! & REFUSED_INVALID) !== 0 ? -EINVAL : -EOPNOTSUPP);
+    owner.instead?.taken((this.kinds[slot]! & REFUSED_INVALID) !== 0 ? -EINVAL : -EOPNOTSUPP);
   }
 
   #submitAgain(slot: number, place: RequestPlace, write: boolean): void {
@@ -390,9 +389,9 @@ export class Dispatcher implements CompletionSink {
   /** Something that the monitor had announced is over: what waited for that asks again. */
   settled(): void {
     for (const { range, run } of this.#unknown.splice(0)) this.whenKnown(range, run);
-    if (this.#unsettled.length === 0) return;
-    const waiting = this.#unsettled;
-    this.#unsettled = [];
+    if (this.unsettled.length === 0) return;
+    const waiting = this.unsettled;
+    this.unsettled = [];
     for (const parked of waiting) this.goOn(parked);
   }
 
@@ -421,7 +420,7 @@ export class Dispatcher implements CompletionSink {
     const { words, position, places } = this.requests;
     const place = places[slot]!;
     const at = slot << REQUEST_SHIFT;
-    if (this.#cancelled[slot] === 1) this.completed(slot, -ECANCELED);
+    if (this.cancelled[slot] === 1) this.completed(slot, -ECANCELED);
     else if (!this.#admittedAgain(slot, place))
       this.#scheme.prepareAside!(slot, words[at + WRITE] === 1, words[at + FILE]!, place, position[slot]!);
   }
@@ -440,28 +439,28 @@ export class Dispatcher implements CompletionSink {
   }
 
   released(bufferSlot: number): void {
-    this.#leases?.released(bufferSlot, this.#nowMs);
+    this.#leases?.released(bufferSlot, this.nowMs);
   }
 
   /** Not from inside whatever made it fail: the answer never comes within `submit` or an invalidation's end. */
   #finishSoon(slot: number, result: number): void {
-    this.#failing.push(slot, result);
+    this.failing.push(slot, result);
     this.#loop.microtask(this.#finishNext);
   }
 
   readonly #finishNext = (): void => {
-    const [slot, result] = this.#failing.splice(0, 2) as [number, number];
+    const [slot, result] = this.failing.splice(0, 2) as [number, number];
     this.#finish(slot, this.requests.places[slot]!, result);
     // A turn decides what keeps the process alive: this may have been the last request.
     this.nudge();
   };
 
   #finish(slot: number, place: RequestPlace, result: number): void {
-    const done = this.#dones[slot]!;
-    const owner = this.#owners[slot]!;
+    const done = this.dones[slot]!;
+    const owner = this.owners[slot]!;
     this.#vacate(slot, owner);
     owner.active--;
-    if (this.#kinds[slot]! > DIRECT_WRITE && result >= 0) this.#wentInstead(slot, owner);
+    if (this.kinds[slot]! > DIRECT_WRITE && result >= 0) this.#wentInstead(slot, owner);
     if (result < 0) this.failed++;
     else this.completedOk++;
     // Before the slot is another's. Who asks from inside `done` doesn't mean this request any more.
@@ -488,7 +487,7 @@ export class Dispatcher implements CompletionSink {
 
   /** The kernel is asked only about what it has got. */
   #cancel(slot: number): void {
-    this.#cancelled[slot] = 1;
+    this.cancelled[slot] = 1;
     if (this.requests.get(slot, STATE) === SUBMITTED) this.#scheme.cancel(slot);
   }
 
@@ -501,58 +500,5 @@ export class Dispatcher implements CompletionSink {
       if (this.requests.get(slot, STATE) !== FREE && met(this.requests.places[slot]!)) left.add(slot);
     for (const parked of this.#parked) if (met(parked.place)) left.add(parked);
     this.#quiet.add(left, run);
-  }
-
-  /** What isn't in the tables, between turns and with nobody waiting for quiet. `nameOf` is a small number for each of `names` places. */
-  save(to: StateWords, names: number, nameOf: (place: RequestPlace) => number): void {
-    const { capacity, places } = this.requests;
-    to.put(this.#nowMs);
-    to.put((this.#scheduled ? 1 : 0) | (this.#alive ? 2 : 0));
-    putParked(to, this.#unsettled, names, nameOf);
-    putParked(to, this.#gate.held, names, nameOf);
-    putParked(to, this.#ready, names, nameOf);
-    to.putList(this.#failing, 2 * capacity);
-    for (let slot = 0; slot < capacity; slot++) {
-      to.put(this.#cancelled[slot]!);
-      to.put(places[slot] === undefined ? 0 : nameOf(places[slot]!));
-    }
-  }
-
-  /** After the tables were put back. `of` says again what was accepted under a name: all as `accept` was told. */
-  restore(
-    from: StateWords,
-    names: number,
-    of: (name: number) => Omit<Parked, "slot" | "limited" | "cancelled" | "held">,
-  ): void {
-    const { capacity } = this.requests;
-    this.#nowMs = from.take();
-    const flags = from.take();
-    this.#scheduled = (flags & 1) !== 0;
-    this.#alive = (flags & 2) !== 0;
-    this.#inTurn = false;
-    this.#budget = TURN_COMPLETIONS;
-    const lists = [this.#unsettled, this.#gate.held, this.#ready];
-    this.#parked.clear();
-    for (const list of lists) {
-      takeParked(from, list, names, of);
-      for (const parked of list) this.#parked.add(parked);
-    }
-    this.#limited = 0;
-    for (const { limited } of this.#parked) if (limited) this.#limited++;
-    from.takeList(this.#failing, 2 * capacity);
-    for (let slot = 0; slot < capacity; slot++) {
-      this.#cancelled[slot] = from.take();
-      const name = from.take();
-      if (this.requests.get(slot, STATE) === FREE) {
-        this.requests.places[slot] = undefined;
-        continue;
-      }
-      const { owner, place, position, done, kind } = of(name);
-      this.#owners[slot] = owner;
-      this.#dones[slot] = done;
-      this.requests.places[slot] = place;
-      this.requests.position[slot] = position;
-      this.#kinds[slot] = kind;
-    }
   }
 }

@@ -39,9 +39,9 @@ export class ForeignCalls {
   /** What is followed. */
   readonly #tables = new Set<ChunkTable>();
   /** By the monitor's number, until it's ended. */
-  readonly #starts = new Map<number, Start>();
+  private readonly starts = new Map<number, Start>();
   /** Begun only after their start was ended. */
-  #late: Invalidation[] = [];
+  private late: Invalidation[] = [];
 
   constructor({ notifier, gate, dispatcher, loop, events }: ForeignCallsParts) {
     this.#notifier = notifier;
@@ -69,12 +69,12 @@ export class ForeignCalls {
     if (parts.length > 0 && parts.every((part) => this.#isCovered(part))) return "covered";
     // One too many until all are asked.
     const start: Start = { left: 1, beganMs: this.#loop.preciseMs(), ready, invalidations: [] };
-    this.#starts.set(id, start);
+    this.starts.set(id, start);
     for (const part of disjoint(parts)) {
       start.left++;
       const invalidation: Invalidation = this.#notifier.invalidateRangeStart(part, "CLEAR", {
         ready: () => {
-          const current = this.#starts.get(id);
+          const current = this.starts.get(id);
           if (current !== undefined) this.#count(current);
           else this.#endSoon(invalidation);
         },
@@ -89,11 +89,11 @@ export class ForeignCalls {
 
   /** Whoever is given up while it waits for its turn is told of it only now. */
   #endSoon(invalidation: Invalidation): void {
-    this.#late.push(invalidation);
+    this.late.push(invalidation);
     this.#loop.microtask(this.#endLate);
   }
 
-  readonly #endLate = (): void => this.#endOne(this.#late.shift()!);
+  readonly #endLate = (): void => this.#endOne(this.late.shift()!);
 
   #count(start: Start): void {
     if (--start.left > 0) return;
@@ -108,15 +108,15 @@ export class ForeignCalls {
   }
 
   #isOurs(invalidation: Invalidation): boolean {
-    for (const { invalidations } of this.#starts.values()) if (invalidations.includes(invalidation)) return true;
+    for (const { invalidations } of this.starts.values()) if (invalidations.includes(invalidation)) return true;
     return false;
   }
 
   /** The callers have left their calls; or nobody waits for this start any more. */
   end(id: number): void {
-    const start = this.#starts.get(id);
+    const start = this.starts.get(id);
     if (start === undefined) return;
-    this.#starts.delete(id);
+    this.starts.delete(id);
     for (const invalidation of start.invalidations) this.#endOne(invalidation);
   }
 
@@ -124,26 +124,6 @@ export class ForeignCalls {
     if (invalidation.state !== "begun") return;
     this.#notifier.invalidateRangeEnd(invalidation);
     this.#dispatcher.nudge();
-  }
-
-  /** What a start that isn't ended has asked for, and how many of them haven't begun; and those begun after their start was ended. */
-  startOf(id: number): { readonly left: number; readonly invalidations: readonly Invalidation[] } | undefined {
-    return this.#starts.get(id);
-  }
-
-  get late(): readonly Invalidation[] {
-    return this.#late;
-  }
-
-  /** Puts back what `startOf` and `late` said. */
-  restore(
-    starts: readonly { id: number; left: number; ready: () => void; invalidations: Invalidation[] }[],
-    late: Invalidation[],
-  ): void {
-    this.#starts.clear();
-    for (const { id, left, ready, invalidations } of starts)
-      this.#starts.set(id, { left, beganMs: 0, ready, invalidations });
-    this.#late = late;
   }
 
   /** An announcement is over. */
@@ -168,7 +148,7 @@ export class ForeignCalls {
 
   /** What the monitor had begun or announced is over. Call it once those whom its end has let go must have left their calls. */
   lost(): void {
-    for (const id of [...this.#starts.keys()]) this.end(id);
+    for (const id of [...this.starts.keys()]) this.end(id);
     for (const { words } of this.#tables) settleAll(words);
     this.#dispatcher.settled();
   }

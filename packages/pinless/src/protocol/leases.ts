@@ -34,7 +34,6 @@ import {
 } from "./lease-table.js";
 import type { Pressure } from "./pressure.js";
 import type { Registrations } from "./scheme.js";
-import type { StateWords } from "./state-words.js";
 
 /** After the kernel refused a lease (ENOMEM: the limit is the user's, and shared), it isn't asked again for so long. */
 const REFUSAL_PAUSE_MS = 10;
@@ -72,15 +71,15 @@ export class Leases {
   #ends!: LeaseEnds;
   /** Null: nobody looks whether memory is short. */
   readonly pressure: Pressure | null;
-  #refusedUntilMs = 0;
-  #refused = false;
+  private refusedUntilMs = 0;
+  private refused = false;
   /** When it was last tried to make room; null: never. */
-  #madeRoomAtMs: number | null = null;
+  private madeRoomAtMs: number | null = null;
   #lookedAtMs = -1;
   /** When there was no room for a lease; null: never. And whether one was given back since. */
-  #noRoomAtMs: number | null = null;
-  #roomAgain = false;
-  #givingUp = false;
+  private noRoomAtMs: number | null = null;
+  private roomAgain = false;
+  private givingUp = false;
   /** Leases taken again after an invalidation had dropped them. */
   revalidated = 0;
   /** The errno of the last refusal, or 0. EPERM: ours, since the process is another user's now. */
@@ -119,7 +118,7 @@ export class Leases {
       return deviceWrite && this.table.state(held) === LIVE_CLEAN ? this.#populate(held, table, chunk, nowMs) : -1;
     const segments = table.load(chunk, SEGMENTS);
     if (!this.#isWorthIt(table, chunk, segments, nowMs, requestBytes)) return -1;
-    if (this.#refused && ((nowMs - this.#refusedUntilMs) | 0) < 0) return -1;
+    if (this.refused && ((nowMs - this.refusedUntilMs) | 0) < 0) return -1;
     if (this.#isGivenUp(nowMs) || this.#isOutlived(nowMs)) return -1;
     const { start, end } = table.rangeOf(chunk);
     const bytes = end - start;
@@ -132,7 +131,7 @@ export class Leases {
       this.#refusal(errno, nowMs);
       return -1;
     }
-    this.#refused = false;
+    this.refused = false;
     this.table.taken(slot, { table: tableIndex, chunk, bytes: pinned, segments }, nowMs);
     table.store(chunk, LEASE, slot + 1);
     if (this.table.header(HELD_SLOTS) === 1) this.#firstTaken?.(nowMs);
@@ -152,9 +151,9 @@ export class Leases {
     }
     const missed = table.load(chunk, MISSED);
     if (missed < MISSED_ENOUGH) table.store(chunk, MISSED, missed + pages);
-    const noRoomForMs = this.#noRoomAtMs === null ? -1 : (nowMs - this.#noRoomAtMs) | 0;
+    const noRoomForMs = this.noRoomAtMs === null ? -1 : (nowMs - this.noRoomAtMs) | 0;
     // That is found out once a millisecond, not by every request.
-    if (noRoomForMs === 0 && !this.#roomAgain) return false;
+    if (noRoomForMs === 0 && !this.roomAgain) return false;
     const scarce = noRoomForMs >= 0 && noRoomForMs < SCARCE_MS;
     const cheap = table.chunks <= MANY_CHUNKS && table.chunkBytes <= HUGE_PAGE_BYTES;
     if (!scarce && cheap) return !this.#rests(table, chunk, nowMs);
@@ -197,11 +196,11 @@ export class Leases {
       const slot = this.table.freeSlot();
       if (slot >= 0) return slot;
     }
-    this.#noRoomAtMs = nowMs;
-    this.#roomAgain = false;
-    const sinceMs = this.#madeRoomAtMs === null ? Number.POSITIVE_INFINITY : (nowMs - this.#madeRoomAtMs) | 0;
+    this.noRoomAtMs = nowMs;
+    this.roomAgain = false;
+    const sinceMs = this.madeRoomAtMs === null ? Number.POSITIVE_INFINITY : (nowMs - this.madeRoomAtMs) | 0;
     if (sinceMs >= 0 && sinceMs * LOOKED_AT_PER_MS < this.table.header(HELD_SLOTS)) return -1;
-    this.#madeRoomAtMs = nowMs;
+    this.madeRoomAtMs = nowMs;
     this.#makeRoom(chunks, chunk, nowMs);
     return -1;
   }
@@ -228,9 +227,9 @@ export class Leases {
   }
 
   #refusal(errno: number, nowMs: number): void {
-    this.#refused = true;
+    this.refused = true;
     this.lastRefusal = errno;
-    this.#refusedUntilMs = (nowMs + REFUSAL_PAUSE_MS) | 0;
+    this.refusedUntilMs = (nowMs + REFUSAL_PAUSE_MS) | 0;
   }
 
   /** Begins to give a lease back; `released` follows. Harmless on one that is on its way already. */
@@ -301,19 +300,19 @@ export class Leases {
 
   /** While given up, no lease is taken. */
   giveUp(yes: boolean): void {
-    this.#givingUp = yes;
+    this.givingUp = yes;
     if (yes) this.dropAll();
   }
 
   /** Gives every lease up if memory has become short, until it has been quiet for a while. */
   checkPressure(nowMs: number): void {
-    if (!this.#givingUp && this.pressure?.rises(nowMs) === true) this.giveUp(true);
+    if (!this.givingUp && this.pressure?.rises(nowMs) === true) this.giveUp(true);
   }
 
   /** Whether leases are still given up for a request that wants one. */
   #isGivenUp(nowMs: number): boolean {
-    if (this.#givingUp && this.pressure?.isOver(nowMs) === true) this.giveUp(false);
-    return this.#givingUp;
+    if (this.givingUp && this.pressure?.isOver(nowMs) === true) this.giveUp(false);
+    return this.givingUp;
   }
 
   /** Leases that aren't given back yet. */
@@ -321,31 +320,8 @@ export class Leases {
     return this.table.header(HELD_SLOTS);
   }
 
-  /** What isn't in the table. */
-  save(to: StateWords): void {
-    to.put(this.#refused ? 1 : 0);
-    to.put(this.#refusedUntilMs);
-    to.put((this.#madeRoomAtMs === null ? 0 : 1) | (this.#noRoomAtMs === null ? 0 : 2) | (this.#roomAgain ? 4 : 0));
-    to.put(this.#noRoomAtMs ?? 0);
-    to.put(this.#madeRoomAtMs ?? 0);
-    to.put(this.#givingUp ? 1 : 0);
-  }
-
-  restore(from: StateWords): void {
-    this.#refused = from.take() === 1;
-    this.#refusedUntilMs = from.take();
-    const known = from.take();
-    const noRoomAtMs = from.take();
-    this.#roomAgain = (known & 4) !== 0;
-    this.#noRoomAtMs = (known & 2) !== 0 ? noRoomAtMs : null;
-    const madeRoomAtMs = from.take();
-    this.#madeRoomAtMs = (known & 1) !== 0 ? madeRoomAtMs : null;
-    this.#givingUp = from.take() === 1;
-    this.table.changed();
-  }
-
   #bury(slot: number, nowMs: number): void {
-    this.#roomAgain = true;
+    this.roomAgain = true;
     const { table, chunk } = this.table.target(slot);
     if (this.table.free(slot, nowMs)) this.#rest(this.#tables[table]!, chunk, nowMs);
     this.#ends.leaseGone(table, chunk);

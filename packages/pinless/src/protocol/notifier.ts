@@ -115,9 +115,9 @@ export class MmuNotifier {
   readonly #subscribers = new IntervalTree<Subscriber>();
   /** Ranges whose granules are larger than others', and how large. */
   readonly #coarse = new Map<Subscription, number>();
-  #active = new IntervalTree<Invalidation>();
-  readonly #intervals = new Map<Invalidation, Interval>();
-  #waiting: Invalidation[] = [];
+  private active = new IntervalTree<Invalidation>();
+  private readonly intervals = new Map<Invalidation, Interval>();
+  private queue: Invalidation[] = [];
   /** Subscribers are being told of an end: whose turn is next is looked at when all of them were. */
   #ending = false;
 
@@ -132,23 +132,12 @@ export class MmuNotifier {
 
   /** Invalidations begun or draining. */
   get inProgress(): number {
-    return this.#active.size;
+    return this.active.size;
   }
 
   /** Those that wait for their turn, oldest first. */
   get waiting(): readonly Invalidation[] {
-    return this.#waiting;
-  }
-
-  /** Puts it back to where these wait and these are in progress; their own fields are the caller's to put back. */
-  restore(waiting: Invalidation[], active: readonly Invalidation[]): void {
-    this.#waiting = waiting;
-    if (active.length === this.#intervals.size && active.every((invalidation) => this.#intervals.has(invalidation)))
-      return;
-    this.#active = new IntervalTree();
-    this.#intervals.clear();
-    for (const invalidation of active)
-      this.#intervals.set(invalidation, this.#active.insert(invalidation.range, invalidation));
+    return this.queue;
   }
 
   /**
@@ -209,7 +198,7 @@ export class MmuNotifier {
       this.#stop(invalidation);
       invariant("BALANCED_VETO", invalidation.draining === 0, `${event} was to begin at once`);
     } else {
-      this.#waiting.push(invalidation);
+      this.queue.push(invalidation);
       this.#takeTurns();
     }
     return invalidation;
@@ -229,8 +218,8 @@ export class MmuNotifier {
   ): void {
     const interval = this.#intervalOf(invalidation);
     if (invalidation.event === "PROTECTION_VMA") checkProtections(protections);
-    this.#active.remove(interval);
-    this.#intervals.delete(invalidation);
+    this.active.remove(interval);
+    this.intervals.delete(invalidation);
     invalidation.state = "ended";
     if (invalidation.event === "PROTECTION_VMA") invalidation.protections = protections;
     this.#ending = true;
@@ -251,7 +240,7 @@ export class MmuNotifier {
         `The "invalidation" argument must be what invalidateRangeStart() gave. Received ${inWords(invalidation)}`,
       );
     const { event, state, range } = invalidation;
-    const interval = this.#intervals.get(invalidation);
+    const interval = this.intervals.get(invalidation);
     if (state === "begun" && interval !== undefined) return interval;
     const why = state === "begun" ? "another notifier's" : state;
     throw argumentError(
@@ -293,11 +282,11 @@ export class MmuNotifier {
 
   /** The invalidations in progress on a range. */
   on(range: Range): Invalidation[] {
-    return this.#active.overlapping(range);
+    return this.active.overlapping(range);
   }
 
   #isFree({ range, event }: Invalidation): boolean {
-    if (this.#active.overlapsAny(range) || this.#waiting.some((other) => overlaps(other.range, range))) return false;
+    if (this.active.overlapsAny(range) || this.queue.some((other) => overlaps(other.range, range))) return false;
     return this.#subscribersOn(range).every((s) => !s.holds(range) && s.isQuiet(range, event));
   }
 
@@ -309,10 +298,10 @@ export class MmuNotifier {
 
   /** Gives a turn to everyone in the queue who can have it, oldest first; nobody overtakes on the same range. */
   #takeTurns(): void {
-    for (let i = 0; i < this.#waiting.length; ) {
-      const next = this.#waiting[i]!;
+    for (let i = 0; i < this.queue.length; ) {
+      const next = this.queue[i]!;
       if (this.#mayBegin(next, i)) {
-        this.#waiting.splice(i, 1);
+        this.queue.splice(i, 1);
         this.#stop(next);
         // `ready` may have ended it, or started others: look at the queue from its head again.
         i = 0;
@@ -321,14 +310,14 @@ export class MmuNotifier {
   }
 
   #mayBegin({ range }: Invalidation, place: number): boolean {
-    if (this.#active.overlapsAny(range)) return false;
-    for (let i = 0; i < place; i++) if (overlaps(this.#waiting[i]!.range, range)) return false;
+    if (this.active.overlapsAny(range)) return false;
+    for (let i = 0; i < place; i++) if (overlaps(this.queue[i]!.range, range)) return false;
     return !this.#subscribersOn(range).some((s) => s.holds(range));
   }
 
   #stop(invalidation: Invalidation): void {
     invalidation.state = "draining";
-    this.#intervals.set(invalidation, this.#active.insert(invalidation.range, invalidation));
+    this.intervals.set(invalidation, this.active.insert(invalidation.range, invalidation));
     // One thing too many until all were asked: a subscriber that drains while it's asked doesn't begin it early.
     invalidation.draining = 1;
     for (const subscriber of this.#subscribersOn(invalidation.range))

@@ -6,7 +6,6 @@
 
 import type { Done, Owner } from "./acceptance.js";
 import type { RequestPlace } from "./scheme.js";
-import type { StateWords } from "./state-words.js";
 
 /** All that there is to a request without a slot. */
 export interface Parked {
@@ -25,32 +24,4 @@ export interface Parked {
   cancelled: boolean;
   /** It's counted in the HELD words of its chunks. */
   held: boolean;
-}
-
-/** The same as a number of its place and flags, for whoever explores. */
-export function putParked(
-  to: StateWords,
-  list: readonly Parked[],
-  room: number,
-  nameOf: (place: RequestPlace) => number,
-): void {
-  const words: number[] = [];
-  for (const { place, cancelled, held, limited, slot } of list)
-    words.push(nameOf(place) | (cancelled ? 256 : 0) | (held ? 512 : 0) | (limited ? 1024 : 0) | (slot << 11));
-  to.putList(words, room);
-}
-
-export function takeParked(
-  from: StateWords,
-  into: Parked[],
-  room: number,
-  of: (name: number) => Pick<Parked, "write" | "file" | "owner" | "kind" | "place" | "position" | "done">,
-): void {
-  const words: number[] = [];
-  from.takeList(words, room);
-  into.length = 0;
-  for (const word of words) {
-    const flags = { cancelled: (word & 256) !== 0, held: (word & 512) !== 0, limited: (word & 1024) !== 0 };
-    into.push({ ...of(word & 255), ...flags, slot: word >> 11 });
-  }
 }

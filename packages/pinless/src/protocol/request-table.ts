@@ -28,8 +28,8 @@ export class RequestTable {
   readonly words: Int32Array;
   readonly position: Float64Array;
   readonly places: (RequestPlace | undefined)[];
-  readonly #free: Int32Array;
-  #freeCount: number;
+  private readonly free: Int32Array;
+  private freeCount: number;
 
   /** `words`: where its state is to lie, if not in memory of its own. */
   constructor(capacity: number, words: Int32Array = new Int32Array(capacity << REQUEST_SHIFT)) {
@@ -37,34 +37,34 @@ export class RequestTable {
     this.words = words;
     this.position = new Float64Array(capacity);
     this.places = new Array(capacity).fill(undefined);
-    this.#free = new Int32Array(capacity);
-    for (let i = 0; i < capacity; i++) this.#free[i] = capacity - 1 - i;
-    this.#freeCount = capacity;
+    this.free = new Int32Array(capacity);
+    for (let i = 0; i < capacity; i++) this.free[i] = capacity - 1 - i;
+    this.freeCount = capacity;
   }
 
   /** Requests between acceptance and completion. */
   get active(): number {
-    return this.capacity - this.#freeCount;
+    return this.capacity - this.freeCount;
   }
 
   get hasRoom(): boolean {
-    return this.#freeCount > 0;
+    return this.freeCount > 0;
   }
 
   /** A slot in state ACCEPTED, `rather` this one if it's free, or -1; the caller fills in the rest. */
   take(rather = -1): number {
-    if (this.#freeCount === 0) return -1;
+    if (this.freeCount === 0) return -1;
     if (rather >= 0) this.#putOnTop(rather);
-    const slot = this.#free[--this.#freeCount]!;
+    const slot = this.free[--this.freeCount]!;
     this.words[slot << REQUEST_SHIFT] = ACCEPTED;
     return slot;
   }
 
   #putOnTop(slot: number): void {
-    const at = this.#free.indexOf(slot);
-    if (at < 0 || at >= this.#freeCount) return;
-    this.#free[at] = this.#free[this.#freeCount - 1]!;
-    this.#free[this.#freeCount - 1] = slot;
+    const at = this.free.indexOf(slot);
+    if (at < 0 || at >= this.freeCount) return;
+    this.free[at] = this.free[this.freeCount - 1]!;
+    this.free[this.freeCount - 1] = slot;
   }
 
   /** Ends a request; from here on the slot may be another's. */
@@ -72,15 +72,7 @@ export class RequestTable {
     const at = slot << REQUEST_SHIFT;
     if (this.words[at] !== ACCEPTED) violated("EXACTLY_ONCE", `request ${slot} ended in state ${this.words[at]}`);
     this.words[at] = FREE;
-    this.#free[this.#freeCount++] = slot;
-  }
-
-  /** After the words were put back: which slots are free follows from them. `next` is the one that `take` gives, if it's free. */
-  restore(next: number): void {
-    this.#freeCount = 0;
-    for (let slot = this.capacity - 1; slot >= 0; slot--)
-      if (slot !== next && this.words[slot << REQUEST_SHIFT] === FREE) this.#free[this.#freeCount++] = slot;
-    if (next >= 0 && this.words[next << REQUEST_SHIFT] === FREE) this.#free[this.#freeCount++] = next;
+    this.free[this.freeCount++] = slot;
   }
 
   get(slot: number, word: number): number {

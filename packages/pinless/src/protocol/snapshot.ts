@@ -1,0 +1,217 @@
+/**
+ * Save and restore of the state that the protocol has beside its flat tables, as whole numbers: for an explorer that puts
+ * an engine back to a state that it was in. It reads and writes members that are private to everything else, by their
+ * names in brackets.
+ */
+
+import { type Dispatcher, TURN_COMPLETIONS } from "./dispatcher.js";
+import type { ForeignCalls } from "./foreign-calls.js";
+import type { Gate } from "./gate.js";
+import type { Leases } from "./leases.js";
+import type { Invalidation, MmuNotifier } from "./notifier.js";
+import type { Parked } from "./parked-requests.js";
+import type { Protocol } from "./protocol.js";
+import { IntervalTree } from "./ranges/interval-tree.js";
+import { FREE, REQUEST_SHIFT, type RequestTable } from "./request-table.js";
+import type { RequestPlace } from "./scheme.js";
+
+export class StateWords {
+  readonly words: Int32Array;
+  /** The next word. */
+  at = 0;
+
+  constructor(words: Int32Array) {
+    this.words = words;
+  }
+
+  put(value: number): void {
+    this.words[this.at++] = value;
+  }
+
+  take(): number {
+    return this.words[this.at++]!;
+  }
+
+  /** A list of at most `room` numbers, always in as many words. */
+  putList(list: readonly number[], room: number): void {
+    const { words, at } = this;
+    words[at] = list.length;
+    for (let i = 0; i < room; i++) words[at + 1 + i] = i < list.length ? list[i]! : 0;
+    this.at = at + 1 + room;
+  }
+
+  takeList(into: number[], room: number): void {
+    const length = this.words[this.at++]!;
+    // To set a length is a call into the runtime, and this is done for every list of every state.
+    while (into.length > length) into.pop();
+    for (let i = 0; i < length; i++) into[i] = this.words[this.at + i]!;
+    this.at += room;
+  }
+}
+
+/** A request as it was accepted; an explorer knows it by a small number. */
+export type Accepted = Pick<Parked, "write" | "file" | "owner" | "kind" | "place" | "position" | "done">;
+
+/** How an explorer names requests: `count` names, by their places in memory. */
+export interface RequestNames {
+  readonly count: number;
+  nameOf(place: RequestPlace): number;
+  requestOf(name: number): Accepted;
+}
+
+/** Words that `saveProtocol` takes. */
+export function snapshotWords(requests: number, slots: number): number {
+  // Of the dispatcher two numbers and three lists of what waits; of each slot two words, and twice as many in a list.
+  return 2 + 4 + 3 * requests + (2 + 2) * slots + LEASE_WORDS;
+}
+
+const LEASE_WORDS = 6;
+
+/** Saves what isn't in the tables, between turns and with nobody waiting for quiet. */
+export function saveProtocol({ dispatcher, gate, leases }: Protocol, to: StateWords, names: RequestNames): void {
+  saveDispatcher(dispatcher, gate, to, names);
+  if (leases === null) to.at += LEASE_WORDS;
+  else saveLeases(leases, to);
+}
+
+/** Restores what `saveProtocol` saved, after the tables were put back. */
+export function restoreProtocol({ dispatcher, gate, leases }: Protocol, from: StateWords, names: RequestNames): void {
+  restoreRequests(dispatcher.requests, -1);
+  restoreDispatcher(dispatcher, gate, from, names);
+  if (leases !== null) restoreLeases(leases, from);
+}
+
+function saveDispatcher(dispatcher: Dispatcher, gate: Gate, to: StateWords, names: RequestNames): void {
+  const { capacity, places } = dispatcher.requests;
+  to.put(dispatcher["nowMs"]);
+  to.put((dispatcher["scheduled"] ? 1 : 0) | (dispatcher["alive"] ? 2 : 0));
+  for (const list of [dispatcher["unsettled"], gate.held, dispatcher["ready"]]) putParked(to, list, names);
+  to.putList(dispatcher["failing"], 2 * capacity);
+  for (let slot = 0; slot < capacity; slot++) {
+    to.put(dispatcher["cancelled"][slot]!);
+    to.put(places[slot] === undefined ? 0 : names.nameOf(places[slot]!));
+  }
+}
+
+function restoreDispatcher(dispatcher: Dispatcher, gate: Gate, from: StateWords, names: RequestNames): void {
+  const { requests } = dispatcher;
+  const parked = dispatcher.parked as Set<Parked>;
+  dispatcher["nowMs"] = from.take();
+  const flags = from.take();
+  dispatcher["scheduled"] = (flags & 1) !== 0;
+  dispatcher["alive"] = (flags & 2) !== 0;
+  dispatcher["inTurn"] = false;
+  dispatcher["budget"] = TURN_COMPLETIONS;
+  parked.clear();
+  for (const list of [dispatcher["unsettled"], gate.held, dispatcher["ready"]]) {
+    takeParked(from, list, names);
+    for (const each of list) parked.add(each);
+  }
+  dispatcher["limited"] = 0;
+  for (const { limited } of parked) if (limited) dispatcher["limited"]++;
+  from.takeList(dispatcher["failing"], 2 * requests.capacity);
+  for (let slot = 0; slot < requests.capacity; slot++) {
+    dispatcher["cancelled"][slot] = from.take();
+    const name = from.take();
+    if (requests.words[slot << REQUEST_SHIFT] === FREE) {
+      requests.places[slot] = undefined;
+      continue;
+    }
+    const { owner, place, position, done, kind } = names.requestOf(name);
+    dispatcher["owners"][slot] = owner;
+    dispatcher["dones"][slot] = done;
+    dispatcher["kinds"][slot] = kind;
+    requests.places[slot] = place;
+    requests.position[slot] = position;
+  }
+}
+
+/** Each request that waits is a number: of its name, its flags and its slot. */
+function putParked(to: StateWords, list: readonly Parked[], { count, nameOf }: RequestNames): void {
+  const words: number[] = [];
+  for (const { place, cancelled, held, limited, slot } of list)
+    words.push(nameOf(place) | (cancelled ? 256 : 0) | (held ? 512 : 0) | (limited ? 1024 : 0) | (slot << 11));
+  to.putList(words, count);
+}
+
+function takeParked(from: StateWords, into: Parked[], { count, requestOf }: RequestNames): void {
+  const words: number[] = [];
+  from.takeList(words, count);
+  into.length = 0;
+  for (const word of words) {
+    const flags = { cancelled: (word & 256) !== 0, held: (word & 512) !== 0, limited: (word & 1024) !== 0 };
+    into.push({ ...requestOf(word & 255), ...flags, slot: word >> 11 });
+  }
+}
+
+function saveLeases(leases: Leases, to: StateWords): void {
+  const noRoomAtMs = leases["noRoomAtMs"];
+  const madeRoomAtMs = leases["madeRoomAtMs"];
+  to.put(leases["refused"] ? 1 : 0);
+  to.put(leases["refusedUntilMs"]);
+  to.put((madeRoomAtMs === null ? 0 : 1) | (noRoomAtMs === null ? 0 : 2) | (leases["roomAgain"] ? 4 : 0));
+  to.put(noRoomAtMs ?? 0);
+  to.put(madeRoomAtMs ?? 0);
+  to.put(leases["givingUp"] ? 1 : 0);
+}
+
+function restoreLeases(leases: Leases, from: StateWords): void {
+  leases["refused"] = from.take() === 1;
+  leases["refusedUntilMs"] = from.take();
+  const known = from.take();
+  const noRoomAtMs = from.take();
+  const madeRoomAtMs = from.take();
+  leases["roomAgain"] = (known & 4) !== 0;
+  leases["noRoomAtMs"] = (known & 2) !== 0 ? noRoomAtMs : null;
+  leases["madeRoomAtMs"] = (known & 1) !== 0 ? madeRoomAtMs : null;
+  leases["givingUp"] = from.take() === 1;
+  leases.table.changed();
+}
+
+/** Restores the list of free slots after the words were put back. `next` is the one that `take` gives, if it's free. */
+export function restoreRequests(requests: RequestTable, next: number): void {
+  const isFree = (slot: number): boolean => requests.words[slot << REQUEST_SHIFT] === FREE;
+  let count = 0;
+  for (let slot = requests.capacity - 1; slot >= 0; slot--)
+    if (slot !== next && isFree(slot)) requests["free"][count++] = slot;
+  if (next >= 0 && isFree(next)) requests["free"][count++] = next;
+  requests["freeCount"] = count;
+}
+
+/** Restores who waits and who is in progress; the fields of each invalidation are the caller's to put back. */
+export function restoreNotifier(notifier: MmuNotifier, waiting: Invalidation[], active: readonly Invalidation[]): void {
+  notifier["queue"] = waiting;
+  const intervals = notifier["intervals"];
+  if (active.length === intervals.size && active.every((invalidation) => intervals.has(invalidation))) return;
+  const tree = new IntervalTree<Invalidation>();
+  notifier["active"] = tree;
+  intervals.clear();
+  for (const invalidation of active) intervals.set(invalidation, tree.insert(invalidation.range, invalidation));
+}
+
+/** A start that the monitor has asked for, and that isn't ended. */
+export interface SavedStart {
+  readonly id: number;
+  /** Invalidations that haven't begun. */
+  readonly left: number;
+  readonly invalidations: Invalidation[];
+  ready(): void;
+}
+
+/** The start of that number: its invalidations, and how many of them haven't begun. */
+export function startOf(calls: ForeignCalls, id: number): Omit<SavedStart, "id"> | undefined {
+  return calls["starts"].get(id);
+}
+
+/** Invalidations that began after their start was ended. */
+export function lateOf(calls: ForeignCalls): readonly Invalidation[] {
+  return calls["late"];
+}
+
+/** Restores what `startOf` and `lateOf` said. */
+export function restoreForeignCalls(calls: ForeignCalls, starts: readonly SavedStart[], late: Invalidation[]): void {
+  calls["starts"].clear();
+  for (const { id, left, ready, invalidations } of starts)
+    calls["starts"].set(id, { left, beganMs: 0, ready, invalidations });
+  calls["late"] = late;
+}
