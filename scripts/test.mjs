@@ -28,12 +28,16 @@ const ONLY_IN_ALL = {
   "structure/package": "packs and installs the packages, which takes npm's registry",
 };
 
+/** They change settings of the whole machine: nothing else runs meanwhile. */
+const ALONE = /(bench\/adverse|commands\/doctor-refusals|conformance\/auto|engine\/refusals)\./;
 /**
- * What only computes, runs in a machine of its own, or registers no memory goes beside the rest: an ordinary user's processes share one
- * limit on locked memory, so those that lock some run one after the other.
+ * They count leases, or what the machine does with memory. An ordinary user's processes share one limit on locked memory, so these run one
+ * after the other, beside those that lock none.
  */
-const BESIDE =
-  /^packages\/(lab\/|pinless\/dist-test\/(abi|memory|protocol|types)\/|pinless\/dist-test\/(conformance\/(aio|direct)|hazards\/(huge-pages|numa)))/;
+const COUNT_LEASES =
+  /(bench|events|hazards)\/|commands\/doctor|control\/(release|top)|conformance\/(io-uring|pairs|sequences|no-threads)|engine\/(give-back|life-cycle|limits|memory|pins)/;
+const LOCK_NOTHING =
+  /^packages\/(lab\/|pinless\/dist-test\/((abi|memory|protocol|types)\/|conformance\/(aio|direct)|hazards\/(huge-pages|numa)))/;
 
 const root = path.dirname(import.meta.dirname);
 const scratch = os.tmpdir();
@@ -82,7 +86,7 @@ if (!all && filters.length === 0) {
 console.log();
 
 // Node 20 takes no globs, so the files are listed here.
-const files = ["pinless", "cli", "lab"]
+let files = ["pinless", "cli", "lab"]
   .map((name) => path.join("packages", name, "dist-test"))
   .flatMap((folder) => readdirSync(path.join(root, folder), { recursive: true }).map((file) => path.join(folder, file)))
   .filter((file) => file.endsWith(".test.js"))
@@ -97,42 +101,53 @@ if (files.length === 0) {
 const temporary = mkdtempSync(path.join(scratch, "pinless-skips-"));
 const reporter = "./scripts/skips-reporter.mjs";
 
-/** One run of node's test runner, one file after the other; its exit code, and the tests that it skipped. */
-function run(name, of, stdout) {
-  const list = path.join(temporary, name);
+/** Runs files by node's test runner, `atOnce` of them at a time. */
+async function run(of, atOnce, stdout) {
+  const list = path.join(temporary, `skipped-${runs++}`);
   const reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout", `--test-reporter=${reporter}`];
-  const args = ["--enable-source-maps", "--test", "--test-concurrency=1", ...reporters];
+  const args = ["--enable-source-maps", "--test", `--test-concurrency=${atOnce}`, ...reporters];
   const child = spawn(process.execPath, [...args, `--test-reporter-destination=${list}`, ...options, ...of], {
     cwd: root,
     stdio: ["inherit", stdout, "inherit"],
   });
-  const skipped = () =>
-    read(list)
-      .split("\n")
-      .filter((line) => line !== "");
   // A run that a signal ended has no status.
-  return once(child, "exit").then(([code]) => ({
-    status: code ?? 1,
-    skipped: skipped().map((line) => JSON.parse(line)),
-  }));
+  const [code] = await once(child, "exit");
+  status ||= code ?? 1;
+  for (const line of read(list).split("\n")) if (line !== "") skipped.push(JSON.parse(line));
 }
 
-// What runs beside is shown afterwards.
-const besides = (file) => BESIDE.test(file);
-const groups = [files.filter((file) => !besides(file)), files.filter(besides)].filter((group) => group.length > 0);
-const said = path.join(temporary, "said");
-const output = openSync(said, "w");
+/** Runs both kinds at the same time; what the second says is shown afterwards. */
+async function runBeside(first, second) {
+  const said = path.join(temporary, "said");
+  const output = openSync(said, "w");
+  try {
+    await Promise.all([
+      first.length === 0 ? null : run(first, 1, "inherit"),
+      second.length === 0 ? null : run(second, 1, first.length === 0 ? "inherit" : output),
+    ]);
+    process.stdout.write(read(said));
+  } finally {
+    closeSync(output);
+  }
+}
+
+/** Takes out of `files` those that match. */
+function take(pattern) {
+  const taken = files.filter((file) => pattern.test(file));
+  files = files.filter((file) => !pattern.test(file));
+  return taken;
+}
+
+let runs = 0;
 let status = 0;
 const skipped = [];
 try {
-  const runs = groups.map((group, i) => run(`skipped-${i}`, group, i === 0 ? "inherit" : output));
-  for (const ended of await Promise.all(runs)) {
-    status ||= ended.status;
-    skipped.push(...ended.skipped);
-  }
-  process.stdout.write(read(said));
+  const alone = take(ALONE);
+  if (alone.length > 0) await run(alone, 1, "inherit");
+  const beside = take(LOCK_NOTHING);
+  await runBeside(take(COUNT_LEASES), beside);
+  if (files.length > 0) await run(files, Math.min(4, os.availableParallelism()), "inherit");
 } finally {
-  closeSync(output);
   rmSync(temporary, { recursive: true, force: true });
 }
 
