@@ -215,7 +215,7 @@ test("Connections that ask nothing don't keep an operator out", async (t) => {
 test("A runtime directory whose sockets' names would be too long gives way to another", async (t) => {
   const { directory } = ownRuntime(t);
   const parent = path.dirname(directory);
-  for (const bytes of [80, 88, 89, 95, 100, 107, 150]) {
+  for (const bytes of [80, 88, 89, 150]) {
     const long = path.join(parent, "d".repeat(Math.max(1, bytes - parent.length - "//pinless".length)));
     mkdirSync(long, { recursive: true, mode: 0o700 });
     const runtime = { directory: path.join(long, "pinless"), env: { XDG_RUNTIME_DIR: long } };

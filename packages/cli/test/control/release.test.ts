@@ -407,16 +407,7 @@ test("pinless release reaches into a container: other namespaces of processes, f
 });
 
 test("pinless release: wrong usage", async () => {
-  for (const args of [
-    [],
-    ["x"],
-    ["0"],
-    ["-1"],
-    ["1.5"],
-    ["--all", "1"],
-    ["--timeout", "0", "1"],
-    ["--timeout", "x", "1"],
-  ]) {
+  for (const args of [[], ["x"], ["-1"], ["1.5"], ["--all", "1"], ["--timeout", "0", "1"]]) {
     const { code, stdout, stderr } = await pinless(["release", ...args]);
     assert.deepEqual([code, stdout], [2, ""], args.join(" "));
     assert.notEqual(stderr, "");

@@ -158,7 +158,7 @@ export function invalidations(ground: Ground): void {
   });
 
   test(named("Engine.close in the middle of memory operations and reads ends all of them"), async () => {
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < 5; round++) {
       const path = await ground.file(numberedBlocks(64));
       const engine = await ground.open({ depth: 4 });
       const file = await engine.openFile(path, "r");
@@ -172,7 +172,7 @@ export function invalidations(ground: Ground): void {
       }
       calls.push(arena.grow(2 * MIB), engine.arena({ bytes: 2 * MIB }), engine.openFile(path));
       const outcomes = Promise.allSettled(calls);
-      for (let turn = 0; turn < round; turn++) await new Promise((resolve) => setImmediate(resolve));
+      for (let turn = 0; turn < 2 * round; turn++) await new Promise((resolve) => setImmediate(resolve));
       await engine.close();
       for (const outcome of await outcomes) {
         if (outcome.status === "fulfilled") continue;
