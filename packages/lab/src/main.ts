@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { runProgram } from "@pinless/cli/command";
 import { checkCommand } from "./commands/check.js";
 import { simulateCommand } from "./commands/simulate.js";
+import { whatIfCommand } from "./commands/what-if.js";
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -12,7 +13,7 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 
 await runProgram({
   name: "pinless-lab",
-  description: "The protocol of pinless, explored in every order, and its engine simulated by seed",
+  description: "The protocol of pinless explored in every order, its engine simulated by seed, and designs compared",
   version,
-  commands: [checkCommand(), simulateCommand(version)],
+  commands: [checkCommand(), simulateCommand(version), whatIfCommand(version)],
 });

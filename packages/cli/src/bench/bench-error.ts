@@ -1,10 +1,9 @@
-/** A failure explained by its message, which says what is wrong and what to change; its stack isn't shown. */
-export class BenchError extends Error {
-  override readonly name: string = "BenchError";
-}
+/** Errors of the bench that callers tell apart. */
+
+import { UsageError } from "../command/failures.js";
 
 /** A report that can't be compared. */
-export class ReportError extends BenchError {
+export class ReportError extends UsageError {
   override readonly name = "ReportError";
   readonly code: "ERR_BENCH_UNREADABLE" | "ERR_BENCH_NOT_A_REPORT" | "ERR_BENCH_FORMAT";
 

@@ -43,7 +43,7 @@ export interface Outcome {
 }
 
 /**
- * Runs all of it. Throws `BenchError` if it can't begin, and the signal's reason if it's aborted; cleans up in any
+ * Runs all of it. Throws `UsageError` if it can't begin, and the signal's reason if it's aborted; cleans up in any
  * case.
  */
 export async function runBench(options: Options): Promise<Outcome> {

@@ -4,7 +4,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { accessSync, closeSync, constants, openSync, readSync, statfsSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { BenchError } from "./bench-error.js";
+import { UsageError } from "../command/failures.js";
 import { MIN_FILE_BYTES } from "./harms/losses.js";
 import type { Target } from "./worker-protocol.js";
 
@@ -33,7 +33,7 @@ export interface Scratch {
   close(): Promise<void>;
 }
 
-/** Prepares both. `file` is an existing file to read instead of a scratch file. Throws `BenchError`. */
+/** Prepares both. `file` is an existing file to read instead of a scratch file. Throws `UsageError`. */
 export async function prepareScratch(
   file: string | null,
   wantedBytes: number,
@@ -52,7 +52,7 @@ export async function prepareScratch(
     order = orderFor(directory, given === null ? wantedBytes : 0, wantsSwap ? SWAP_BYTES : 0);
   } catch (error) {
     // Without a scratch file only swap needs the space, and the bench can run without swap.
-    if (given === null || !(error instanceof BenchError)) throw error;
+    if (given === null || !(error instanceof UsageError)) throw error;
     return { target: given, swap, noSwap: `no swap: ${error.message}`, close: async () => {} };
   }
   const keeper = fork(new URL("./scratch-process.js", import.meta.url), [], {
@@ -71,7 +71,7 @@ export async function prepareScratch(
     keeper.send(order);
     const answer = once(keeper, "message", { signal }).then(([message]) => message as ScratchMade | { error: string });
     const made = await Promise.race([answer, gone]);
-    if ("error" in made) throw new BenchError(`a scratch file can't be made in ${directory}: ${made.error}`);
+    if ("error" in made) throw new UsageError(`a scratch file can't be made in ${directory}: ${made.error}`);
     const temporary = order.swapBytes > 0 && made.noSwap === null;
     const noRoom = wantsSwap && order.swapBytes === 0 ? `no swap: no room for it in ${directory}` : null;
     return {
@@ -97,7 +97,7 @@ export function whyNoScratch(): { readonly directory: string; readonly why: stri
     orderFor(directory, MIN_FILE_BYTES, 0);
     return { directory, why: null };
   } catch (error) {
-    if (error instanceof BenchError) return { directory, why: error.message };
+    if (error instanceof UsageError) return { directory, why: error.message };
     throw error;
   }
 }
@@ -105,17 +105,17 @@ export function whyNoScratch(): { readonly directory: string; readonly why: stri
 /** Chooses the sizes: those wanted, or what the disk has room for. */
 function orderFor(directory: string, wantedBytes: number, swapBytes: number): ScratchOrder {
   try {
-    if (!statSync(directory).isDirectory()) throw new BenchError(`the scratch space ${directory} isn't a directory`);
+    if (!statSync(directory).isDirectory()) throw new UsageError(`the scratch space ${directory} isn't a directory`);
     accessSync(directory, constants.W_OK | constants.X_OK);
     const { bavail, bsize } = statfsSync(directory);
     const roomBytes = Math.floor((bavail * bsize) / 2 / (4 * MIB)) * 4 * MIB;
     if (roomBytes < MIN_FILE_BYTES)
-      throw new BenchError(`the scratch space ${directory} is full: set PINLESS_SCRATCH to a directory with room`);
+      throw new UsageError(`the scratch space ${directory} is full: set PINLESS_SCRATCH to a directory with room`);
     const fileBytes = Math.min(wantedBytes, roomBytes);
     return { directory, fileBytes, swapBytes: fileBytes + swapBytes > roomBytes * 2 - 4 * MIB ? 0 : swapBytes };
   } catch (error) {
-    if (error instanceof BenchError) throw error;
-    throw new BenchError(
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(
       `the scratch space can't be used: ${(error as Error).message}; set PINLESS_SCRATCH to a directory you can write`,
     );
   }
@@ -124,15 +124,15 @@ function orderFor(directory: string, wantedBytes: number, swapBytes: number): Sc
 function existing(path: string): Scratch["target"] {
   try {
     const stat = statSync(path);
-    if (stat.isDirectory()) throw new BenchError(`${path} is a directory: --file takes a file`);
-    if (!stat.isFile()) throw new BenchError(`${path} isn't a regular file`);
+    if (stat.isDirectory()) throw new UsageError(`${path} is a directory: --file takes a file`);
+    if (!stat.isFile()) throw new UsageError(`${path} isn't a regular file`);
     if (stat.size < MIN_FILE_BYTES)
-      throw new BenchError(`${path} is too small: ${stat.size} bytes, where ${MIN_FILE_BYTES} are needed`);
+      throw new UsageError(`${path} is too small: ${stat.size} bytes, where ${MIN_FILE_BYTES} are needed`);
     const fd = openSync(path, "r");
     readSync(fd, new Uint8Array(1));
     closeSync(fd);
     return { path, bytes: stat.size, numbered: false };
   } catch (error) {
-    throw error instanceof BenchError ? error : new BenchError((error as Error).message);
+    throw error instanceof UsageError ? error : new UsageError((error as Error).message);
   }
 }

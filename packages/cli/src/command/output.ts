@@ -19,5 +19,5 @@ export function printJson(value: unknown, indent?: number): void {
 
 /** Writes one line to the standard error: program and command, and what is wrong. */
 export function complain(program: string, message: string): void {
-  process.stderr.write(`${program}: ${printable(message)}\n`);
+  process.stderr.write(`${printable(`${program}: ${message}`)}\n`);
 }

@@ -19,15 +19,15 @@ export async function runProgram({ name, description, version, commands }: Progr
   const unwritable = (error: NodeJS.ErrnoException): never => giveUpWriting(name, error);
   // A terminal or pipe reports a write error later, a file at once from within write().
   for (const stream of [process.stdout, process.stderr]) stream.on("error", unwritable);
-  const program = new Command(name)
-    .description(description)
-    .version(version)
-    .showHelpAfterError("(try --help)")
-    .exitOverride();
+  const program = new Command(name).description(description).version(version).showHelpAfterError("(try --help)");
   for (const command of commands) program.addCommand(command);
   // The message may contain a name that was given on the command line or found by the shell.
   const writeErr = (text: string): void => void process.stderr.write(printableLines(text));
-  for (const command of [program, ...program.commands]) command.configureOutput({ writeErr });
+  const configure = (command: Command): void => {
+    command.exitOverride().configureOutput({ writeErr });
+    for (const each of command.commands) configure(each);
+  };
+  configure(program);
   try {
     await program.parseAsync();
   } catch (error) {

@@ -1,21 +1,19 @@
 /** `pinless bench`: measures what pins cost on this machine, and what leases save. */
 
-import { SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
-import { BenchError } from "../bench/bench-error.js";
 import { compareReports } from "../bench/report/comparison.js";
 import { renderComparison } from "../bench/report/comparison-table.js";
 import { renderReport } from "../bench/report/table.js";
 import { type Outcome, runBench } from "../bench/run-bench.js";
 import { DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS } from "../bench/sizes.js";
+import { explaining, FAILED, UsageError } from "../command/failures.js";
 import { onInterrupt } from "../command/interrupt.js";
 import { wholeNumber } from "../command/number-arguments.js";
 import { complain, print } from "../command/output.js";
 import { whyUnwritable } from "../command/output-file.js";
+import { progressBar } from "../command/progress-bar.js";
 import { terminal, writeJson } from "../command/report-output.js";
 import { readReportFile } from "./bench-report-file.js";
-
-const FAILED = 1;
 
 interface Flags {
   readonly file?: string;
@@ -71,71 +69,50 @@ The scratch file (256 MiB) goes to $PINLESS_SCRATCH, or where temporary files
 go, and is deleted afterwards. Paging out needs swap: root gets a swap file
 beside it for the time of the run, where no swap is active.`;
 
-function compare({ compare: reports = [], json }: Flags, version: string, command: Command): void {
+async function compare({ compare: reports = [], json }: Flags, version: string, command: Command): Promise<void> {
   const [a, b, ...more] = reports;
   if (a === undefined || b === undefined || more.length > 0) command.error("error: --compare takes two reports");
-  try {
-    const unwritable = whyUnwritable(json, [a, b]);
-    if (unwritable !== null) throw new BenchError(unwritable);
+  await explaining("pinless bench", FAILED, [UsageError], () => {
+    refuseUnwritable(json, [a, b]);
     const comparison = compareReports(readReportFile(a), readReportFile(b), version);
     if (writeJson("pinless bench", comparison, json)) print(renderComparison(comparison, terminal()));
-  } catch (error) {
-    if (error instanceof BenchError) fail(error.message);
-    else throw error;
-  }
+  });
+}
+
+function refuseUnwritable(json: string | undefined, inputs: readonly (string | undefined)[]): void {
+  const why = whyUnwritable(json, inputs);
+  if (why !== null) throw new UsageError(why);
 }
 
 async function bench(flags: Flags, version: string): Promise<void> {
-  const unwritable = whyUnwritable(flags.json, [flags.file]);
-  if (unwritable !== null) return fail(unwritable);
-  const interrupt = onInterrupt();
-  const bar = process.stderr.isTTY ? progressBar() : null;
-  try {
-    const outcome = await runBench({
-      file: flags.file ?? null,
-      seconds: flags.seconds,
-      quick: flags.quick === true,
-      version,
-      signal: interrupt.signal,
-      progress: (part, doing) => bar?.update(Math.round(part * 100), { doing }),
-    });
-    bar?.stop();
-    show(outcome, flags.json);
-    if (outcome.failures.length > 0) process.exitCode = FAILED;
-  } catch (error) {
-    bar?.stop();
-    if (interrupt.exitCode !== null) process.exitCode = interrupt.exitCode;
-    else if (error instanceof BenchError) fail(error.message);
-    else throw error;
-  } finally {
-    interrupt.stop();
-  }
+  await explaining("pinless bench", FAILED, [UsageError], async () => {
+    refuseUnwritable(flags.json, [flags.file]);
+    const interrupt = onInterrupt();
+    const bar = progressBar("{bar} {percentage} % {doing}");
+    try {
+      bar.update(0, 100);
+      const outcome = await runBench({
+        file: flags.file ?? null,
+        seconds: flags.seconds,
+        quick: flags.quick === true,
+        version,
+        signal: interrupt.signal,
+        progress: (part, doing) => bar.update(Math.round(part * 100), 100, doing),
+      });
+      bar.stop();
+      show(outcome, flags.json);
+      if (outcome.failures.length > 0) process.exitCode = FAILED;
+    } catch (error) {
+      if (interrupt.exitCode === null) throw error;
+      process.exitCode = interrupt.exitCode;
+    } finally {
+      bar.stop();
+      interrupt.stop();
+    }
+  });
 }
 
 function show({ report, failures }: Outcome, json: string | undefined): void {
   if (writeJson("pinless bench", report, json)) print(renderReport(report, terminal()));
   for (const failure of failures) complain("pinless bench", failure);
-}
-
-function fail(message: string): void {
-  complain("pinless bench", message);
-  process.exitCode = FAILED;
-}
-
-function progressBar(): SingleBar {
-  // A bar that is too wide for the terminal would wrap.
-  const barsize = Math.max(5, Math.min(30, (process.stderr.columns ?? 80) - 36));
-  const bar = new SingleBar({
-    stream: process.stderr,
-    format: "{bar} {percentage} % {doing}",
-    barCompleteChar: "█",
-    barIncompleteChar: "░",
-    barsize,
-    hideCursor: true,
-    clearOnComplete: true,
-    // The bar would otherwise handle SIGINT itself, and restore the cursor while the run goes on.
-    gracefulExit: false,
-  });
-  bar.start(100, 0, { doing: "" });
-  return bar;
 }

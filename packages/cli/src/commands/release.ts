@@ -2,6 +2,7 @@
 
 import { statSync } from "node:fs";
 import { Command } from "commander";
+import { FAILED } from "../command/failures.js";
 import { processNumber, seconds } from "../command/number-arguments.js";
 import { complain, print, printJson } from "../command/output.js";
 import {
@@ -14,7 +15,6 @@ import {
   within,
 } from "../control/client.js";
 
-const FAILED = 1;
 const DEFAULT_SECONDS = 10;
 /** Limit of Node's timers. */
 const MAX_SECONDS = 2_000_000;

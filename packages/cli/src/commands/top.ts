@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command } from "commander";
+import { FAILED } from "../command/failures.js";
 import { onInterrupt } from "../command/interrupt.js";
 import { processNumber, seconds } from "../command/number-arguments.js";
 import { complain, print, printJson } from "../command/output.js";
@@ -10,7 +11,6 @@ import { Unreachable } from "../control/client.js";
 import { Watched } from "../control/watched-process.js";
 import { lineOf, linesOf, type Picture } from "./top-picture.js";
 
-const FAILED = 1;
 const MIN_DELAY_SECONDS = 0.1;
 const MAX_DELAY_SECONDS = 3600;
 /** Time after which a thread that hasn't answered is shown as busy. */

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { runCommand } from "../../../pinless/dist-test/support/children.js";
+import { runCommand, runLab } from "../../../pinless/dist-test/support/children.js";
 import { scratchDirectory } from "../../../pinless/dist-test/support/undo.js";
 import { processNumber, seconds, wholeNumber } from "../../dist/command/number-arguments.js";
 import { jsonText, printable, printableLines, printableValue } from "../../dist/command/printable.js";
@@ -68,14 +68,15 @@ test("reports, names of files and arguments are shown with it written out", asyn
     ["doctor", odd],
     ["doctor", odd, "--json"],
     ["doctor", path.join(odd, "none")],
-    ["simulate", "--merge", simulated],
-    ["simulate", "--merge", simulated, "--json", "-"],
-    ["simulate", "--replay", simulated],
-    ["simulate", "--what-if", written("what-if.json", { [TAKEOVER]: 1 })],
+    ["simulate", "merge", simulated],
+    ["simulate", "merge", simulated, "--json", "-"],
+    ["simulate", "replay", simulated],
+    ["what-if", written("what-if.json", { [TAKEOVER]: 1 })],
     [TAKEOVER],
     ["top", TAKEOVER],
   ]) {
-    const { stdout, stderr } = await runCommand(args);
+    const run = ["check", "simulate", "what-if"].includes(args[0]!) ? runLab : runCommand;
+    const { stdout, stderr } = await run(args);
     assert.notEqual(stdout + stderr, "", args.join(" "));
     assert.doesNotMatch(stdout + stderr, UNSEEN, printable(args.join(" ")));
   }

@@ -1,13 +1,11 @@
-/** `pinless-lab simulate --calibrate`: the model's figures beside those that were measured. */
+/** `pinless-lab what-if calibrate`: the model's figures beside those that were measured. */
 
-import { bold, print, type Style, terminal, textOf, wrap, writeJson } from "@pinless/cli/command";
+import { bold, FAILED, print, type Style, terminal, textOf, wrap, writeJson } from "@pinless/cli/command";
 import { type CalibratedRow, type CalibratedSide, calibrate } from "../what-if/calibrate/calibrate.js";
-
-const FAILED = 1;
 
 export function calibration(engine: string, seed: number, json: string | undefined): void {
   const report = calibrate(engine, seed);
-  if (writeJson("pinless-lab simulate", report, json)) {
+  if (writeJson("pinless-lab what-if", report, json)) {
     const style = terminal();
     const say = (text: string): readonly string[] => wrap(text, style.columns, "  ");
     print(

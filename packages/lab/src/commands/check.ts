@@ -4,11 +4,12 @@ import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import {
-  complain,
+  explaining,
   FAILED,
   onInterrupt,
   print,
   printable,
+  progressBar,
   readInputFile,
   terminal,
   USAGE,
@@ -17,7 +18,6 @@ import {
   whyUnwritable,
   writeJson,
 } from "@pinless/cli/command";
-import { SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
 import type { CaseReport } from "../check/run-case.js";
 import { runPool, type Work } from "./check/pool.js";
@@ -56,7 +56,7 @@ export function checkCommand(): Command {
 }
 
 async function run(names: readonly string[], flags: Flags): Promise<void> {
-  try {
+  await explaining("pinless-lab check", USAGE, [UsageError], async () => {
     const { json, failure, mutant } = flags;
     const asked = names.length > 0 ? names.map(fileOf) : await filesFor(mutant);
     const to = typeof json === "string" ? json : undefined;
@@ -67,11 +67,7 @@ async function run(names: readonly string[], flags: Flags): Promise<void> {
     );
     if (flags.mutants === true) await checkMutants(files, flags, names.length === 0);
     else await check(files, flags, names.length > 0);
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    complain("pinless-lab check", error.message);
-    process.exitCode = USAGE;
-  }
+  });
 }
 
 /** Of the scenarios that come with pinless; with a step left out, the one that is made to show it comes first. */
@@ -225,15 +221,8 @@ async function pool(
   reported: (report: CaseReport, work: number, order: number) => void,
 ): Promise<boolean> {
   const interrupt = onInterrupt();
-  const bar = process.stderr.isTTY
-    ? new SingleBar({
-        stream: process.stderr,
-        format: "{bar} {value}/{total}",
-        clearOnComplete: true,
-        gracefulExit: false,
-      })
-    : null;
-  bar?.start(total, 0);
+  const bar = progressBar("{bar} {value}/{total}");
+  bar.update(0, total);
   const done = new Set<number>();
   let cases = 0;
   try {
@@ -243,12 +232,12 @@ async function pool(
       reported: (report, work, order) => {
         cases++;
         if (report.violation !== null) done.add(work);
-        bar?.update(works.length === 1 ? cases : done.size);
+        bar.update(works.length === 1 ? cases : done.size, total);
         reported(report, work, order);
       },
     });
   } finally {
-    bar?.stop();
+    bar.stop();
     interrupt.stop();
   }
   if (interrupt.exitCode !== null) process.exitCode = interrupt.exitCode;

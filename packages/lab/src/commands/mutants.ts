@@ -32,7 +32,7 @@ export interface MutantLibrary {
   readonly simulated: readonly SimulatedMutantRuns[];
   /** Throws a `UsageError` that names all there are. */
   named(name: string): ListedMutant;
-  /** Copies the modules that a command loads, with the mutant's mistake. Throws a `UsageError` if none of them has it. */
+  /** Copies the modules that a command loads, with the mutant's mistake. Throws a `UsageError` if none has it. */
   mutate(name: string, command: "check" | "simulate"): Modules;
 }
 

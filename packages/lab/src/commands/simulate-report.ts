@@ -68,6 +68,6 @@ function renderFailure(failure: FoundFailure, mutant: string | null, columns: nu
   return [
     ...wrap(`seed ${seed}: ${what} after ${atMs.toFixed(3)} ms`, columns, "  "),
     ...wrap(message, columns - 2, "  ").map((line) => `  ${line}`),
-    `  again, with all steps: pinless-lab simulate --seed ${seed} --requests ${requests}${change}${without} --trace`,
+    `  again, with all steps: pinless-lab simulate trace --seed ${seed} --requests ${requests}${change}${without}`,
   ];
 }

@@ -4,11 +4,13 @@ import { setFlagsFromString } from "node:v8";
 import {
   complain,
   engineName,
+  explaining,
   FAILED,
   onInterrupt,
   parseJson,
   print,
   printJson,
+  progressBar,
   terminal,
   USAGE,
   UsageError,
@@ -16,99 +18,106 @@ import {
   whyUnwritable,
   writeJson,
 } from "@pinless/cli/command";
-import { SingleBar } from "cli-progress";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import type { campaign } from "../simulate/campaign.js";
 import { InputError } from "../simulate/input-error.js";
 import { changesOf } from "../simulate/overrides.js";
 import { type CampaignReport, MOST, merge, type Ran, runsOf, type Shard } from "../simulate/report.js";
 import type { simulate } from "../simulate/run-simulation.js";
-import type { Swarm } from "../simulate/swarm.js";
-import { calibration } from "./calibration.js";
 import { modulesFor } from "./mutants.js";
 import { renderCampaign, reportOf, toReplay } from "./simulate-report.js";
-import { whatIf } from "./what-if.js";
 
-interface Flags {
+interface RunFlags {
   readonly seed: number;
-  readonly runs?: number;
   readonly requests: number;
-  readonly shard?: Shard;
   readonly change?: unknown;
-  readonly trace?: true;
   readonly mutant?: string;
-  readonly merge?: readonly string[];
-  readonly replay?: string;
-  readonly json?: string;
-  readonly whatIf?: string;
-  readonly calibrate?: true;
 }
 
-/** Runs of a campaign where nobody says how many. */
+interface CampaignFlags extends RunFlags {
+  readonly runs: number;
+  readonly shard?: Shard;
+  readonly json?: string;
+}
+
 const RUNS = 1000;
-/** What says which runs are made. */
-const RUN_ONLY = ["runs", "requests", "shard", "change", "trace", "mutant"];
-/** What is of use only where the engine runs. */
-const ENGINE_ONLY = [...RUN_ONLY, "merge", "replay"];
+const HELP = `
+Without the name of a command, its arguments are those of run. The same seed is
+the same run, on every version of Node.`;
 
 export function simulateCommand(version: string): Command {
+  const engine = engineName(version);
   return new Command("simulate")
-    .description(
-      "The engine in a simulated machine, in virtual time, under random load and faults: the same seed is the same run",
-    )
+    .description("Runs the engine in a simulated machine, in virtual time, under random load and faults")
+    .addHelpText("after", HELP)
+    .addCommand(runCommand(engine), { isDefault: true })
+    .addCommand(traceCommand())
+    .addCommand(replayCommand(engine))
+    .addCommand(mergeCommand());
+}
+
+function named(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .showHelpAfterError(`(try pinless-lab simulate ${name} --help)`)
+    .exitOverride();
+}
+
+function withRunOptions(command: Command): Command {
+  return command
     .option("--seed <n>", "the first seed", wholeNumber(0, 1e15), 1)
-    .option(
-      "--runs <n>",
-      `how many seeds, one after the other (default: ${RUNS}; 1 with --trace or --change)`,
-      wholeNumber(1, MOST.runs),
-    )
     .option("--requests <n>", "requests of a run", wholeNumber(1, MOST.requests), 2000)
+    .option("--change <json>", "values that replace those drawn from the seed, as a failure prints them", change)
+    .option("--mutant <name>", "leaves one protective step of the engine out, as in check");
+}
+
+function runCommand(engine: string): Command {
+  return withRunOptions(named("run", "runs many seeds, one after the other; exits with 1 if one fails"))
+    .option("--runs <n>", "how many seeds", wholeNumber(1, MOST.runs), RUNS)
     .option(
       "--shard <i/n>",
       "only every n-th seed, from the i-th (0 to n-1) on; just n: i is $JOB_COMPLETION_INDEX",
       shard,
     )
-    .option("--change <json>", "what is to be otherwise than the seeds have it, as a failure says it", change)
-    .addOption(new Option("--trace", "one run: everything that happens, line by line").conflicts(["shard", "json"]))
-    .option("--mutant <name>", "with one protective step of the engine left out, as in check")
-    .addOption(
-      new Option("--merge <file...>", "run nothing, add up the JSON of shards").conflicts([
-        ...RUN_ONLY,
-        "seed",
-        "replay",
-      ]),
-    )
-    .addOption(
-      new Option(
-        "--replay <file>",
-        "has the failures of such a JSON once more; exits with 1 if there are any",
-      ).conflicts([...RUN_ONLY, "seed", "json"]),
-    )
-    .addOption(
-      new Option(
-        "--what-if <file>",
-        "no engine: three designs of direct I/O on a machine and a load that the file describes (what-if/README.md)",
-      ).conflicts(ENGINE_ONLY),
-    )
-    .addOption(
-      new Option(
-        "--calibrate",
-        "no engine: what that model makes of what was measured; exits with 1 where another design is better than was",
-      ).conflicts([...ENGINE_ONLY, "whatIf"]),
-    )
     .option("--json <file>", 'write the report as JSON; "-" is the standard output')
-    .showHelpAfterError("(try pinless-lab simulate --help)")
-    .exitOverride()
-    .action((flags: Flags, command: Command) => {
-      const { trace, runs = RUNS, shard } = flags;
-      if (trace === true && flags.runs !== undefined && runs !== 1)
-        command.error(`error: --trace is of one run, not of ${runs}: --seed says which`);
+    .action((flags: CampaignFlags, command: Command) => {
+      const { runs, shard } = flags;
       if (shard !== undefined && runsOf(runs, shard) === 0)
         command.error(
-          `error: of ${runs} runs none is in shard ${shard.index} of ${shard.of}: ask for more, or fewer shards`,
+          `error: of ${runs} runs none is in shard ${shard.index} of ${shard.of}: ask for more runs, or fewer shards`,
         );
-      return run(flags, version);
+      return act(flags.json, [], () => run(flags, engine));
     });
+}
+
+function traceCommand(): Command {
+  return withRunOptions(named("trace", "prints everything that happens in the run of one seed")).action(
+    (flags: RunFlags) => act(undefined, [], () => trace(flags)),
+  );
+}
+
+function replayCommand(engine: string): Command {
+  return named("replay", "repeats the failures of a report of run --json; exits with 1 if one still fails")
+    .argument("<file>", "the report")
+    .action((file: string) => act(undefined, [], () => replay(file, engine)));
+}
+
+function mergeCommand(): Command {
+  return named("merge", "adds up the reports of shards, and names those that are missing")
+    .argument("<file...>", "the reports")
+    .option("--json <file>", 'write the sum as JSON; "-" is the standard output')
+    .action((files: readonly string[], { json }: { readonly json?: string }) =>
+      act(json, files, () => conclude(merge(files.map(reportOf)), json)),
+    );
+}
+
+/** Does the work of a command that writes to `json`, unless that would replace one of the files that it reads. */
+function act(json: string | undefined, inputs: readonly string[], work: () => void | Promise<void>): Promise<void> {
+  return explaining("pinless-lab simulate", USAGE, [UsageError, InputError], () => {
+    const unwritable = whyUnwritable(json, inputs);
+    if (unwritable !== null) throw new UsageError(unwritable);
+    return work();
+  });
 }
 
 function shard(text: string): Shard {
@@ -130,85 +139,87 @@ function change(text: string): unknown {
   }
 }
 
-/** The simulation, of the engine that ships or of one with a mistake in it. */
+/** The simulation, of the engine that ships or of a mutant. */
 interface Simulation {
   readonly campaign: typeof campaign;
   readonly simulate: typeof simulate;
 }
 
-async function load(modules: URL): Promise<Simulation> {
-  // Machine code for all of it from its first call on: a campaign is over in seconds, and took a sixth less so. Nothing of it is promised.
+async function withSimulation(
+  mutant: string | undefined,
+  body: (simulation: Simulation) => void | Promise<void>,
+): Promise<void> {
+  const modules = await modulesFor(mutant ?? null, "simulate");
+  // Compiles every function at its first call. A campaign is over in seconds, and took a sixth less time so. V8 doesn't
+  // promise that the flag exists.
   setFlagsFromString("--always-sparkplug");
-  const { campaign } = (await import(new URL("simulate/campaign.js", modules).href)) as Pick<Simulation, "campaign">;
-  const { simulate } = (await import(new URL("simulate/run-simulation.js", modules).href)) as Pick<
-    Simulation,
-    "simulate"
-  >;
-  return { campaign, simulate };
-}
-
-async function run(flags: Flags, version: string): Promise<void> {
-  const engine = engineName(version);
-  if (flags.whatIf !== undefined) return whatIf({ ...flags, whatIf: flags.whatIf }, engine);
   try {
-    const unwritable = whyUnwritable(flags.json, [...(flags.merge ?? []), flags.replay]);
-    if (unwritable !== null) throw new InputError(unwritable);
-    if (flags.calibrate === true) calibration(engine, flags.seed, flags.json);
-    else if (flags.merge !== undefined) conclude(merge(flags.merge.map(reportOf)), flags);
-    else if (flags.replay !== undefined) await replay(flags.replay, engine);
-    else {
-      const { seed, change: changes = {}, mutant = null } = flags;
-      const changed = changesOf(seed, changes);
-      await withSimulation(mutant, (simulation) => runOn(simulation, flags, changed, { engine, mutant }));
-    }
-  } catch (error) {
-    if (!(error instanceof UsageError) && !(error instanceof InputError)) throw error;
-    complain("pinless-lab simulate", (error as Error).message);
-    process.exitCode = USAGE;
-  }
-}
-
-async function withSimulation(mutant: string | null, body: (simulation: Simulation) => Promise<void>): Promise<void> {
-  const modules = await modulesFor(mutant, "simulate");
-  try {
-    await body(await load(modules.url));
+    const { campaign } = (await import(new URL("simulate/campaign.js", modules.url).href)) as Omit<
+      Simulation,
+      "simulate"
+    >;
+    const { simulate } = (await import(new URL("simulate/run-simulation.js", modules.url).href)) as Omit<
+      Simulation,
+      "campaign"
+    >;
+    await body({ campaign, simulate });
   } finally {
     modules.remove();
   }
 }
 
-async function runOn(simulation: Simulation, flags: Flags, changes: Partial<Swarm>, ran: Ran): Promise<void> {
-  const one = flags.trace === true || (flags.change !== undefined && flags.runs === undefined);
-  if (one) return oneRun(simulation, flags, changes);
-  const before = process.cpuUsage();
-  const report = await runAll(simulation, flags, changes, ran);
-  const { user, system } = process.cpuUsage(before);
-  conclude(report, flags, (user + system) / 1e6);
+async function run(flags: CampaignFlags, engine: string): Promise<void> {
+  const changes = changesOf(flags.seed, flags.change ?? {});
+  await withSimulation(flags.mutant, async ({ campaign }) => {
+    const before = process.cpuUsage();
+    const ran: Ran = { engine, mutant: flags.mutant ?? null };
+    const interrupt = onInterrupt();
+    const bar = progressBar("{bar} {value}/{total} runs");
+    try {
+      const report = await campaign({
+        seed: flags.seed,
+        runs: flags.runs,
+        requests: flags.requests,
+        changes,
+        shard: flags.shard ?? { index: 0, of: 1 },
+        ...ran,
+        signal: interrupt.signal,
+        progress: (done, of) => bar.update(done, of),
+      });
+      bar.stop();
+      if (interrupt.exitCode !== null) process.exitCode = interrupt.exitCode;
+      const { user, system } = process.cpuUsage(before);
+      conclude(report, flags.json, (user + system) / 1e6);
+    } finally {
+      bar.stop();
+      interrupt.stop();
+    }
+  });
 }
 
-/** `cpuSeconds`: that it took; not part of the report, which is the same wherever it's made. */
-function conclude(report: CampaignReport, { json }: Flags, cpuSeconds?: number): void {
+/** Shows a report. The CPU time isn't part of it, for it is the same wherever it's made. */
+function conclude(report: CampaignReport, json: string | undefined, cpuSeconds?: number): void {
   if (writeJson("pinless-lab simulate", report, json)) print(renderCampaign(report, terminal().columns, cpuSeconds));
   if (report.failures.length > 0) process.exitCode ??= FAILED;
 }
 
-async function oneRun({ simulate }: Simulation, flags: Flags, changes: Partial<Swarm>): Promise<void> {
-  const { seed, requests, trace } = flags;
-  const steps = trace === true ? (line: string): void => print(`${line}\n`) : undefined;
-  const report = await simulate({ seed, requests, changes, ...(steps === undefined ? {} : { steps }) });
-  if (writeJson("pinless-lab simulate", report, flags.json)) printJson(report);
-  if (report.failure !== null) process.exitCode = FAILED;
+async function trace({ seed, requests, change, mutant }: RunFlags): Promise<void> {
+  const changes = changesOf(seed, change ?? {});
+  await withSimulation(mutant, async ({ simulate }) => {
+    const report = await simulate({ seed, requests, changes, steps: (line) => print(`${line}\n`) });
+    printJson(report);
+    if (report.failure !== null) process.exitCode = FAILED;
+  });
 }
 
-/** Each failure of a report again, from its seed and what was changed. */
 async function replay(file: string, engine: string): Promise<void> {
   const { report, note } = toReplay(file, engine);
   if (note !== null) complain("pinless-lab simulate", note);
   const interrupt = onInterrupt();
-  await withSimulation(report.mutant, async ({ simulate }) => {
+  await withSimulation(report.mutant ?? undefined, async ({ simulate }) => {
     let [tried, failed] = [0, 0];
     for (const { seed, requests, changes, what } of report.failures) {
-      // Signals come between two runs.
+      // A signal is delivered between two runs.
       await new Promise((resolve) => setImmediate(resolve));
       if (interrupt.signal.aborted) break;
       const { failure } = await simulate({ seed, requests, changes });
@@ -222,41 +233,4 @@ async function replay(file: string, engine: string): Promise<void> {
   });
   interrupt.stop();
   if (interrupt.exitCode !== null) process.exitCode = interrupt.exitCode;
-}
-
-async function runAll(
-  { campaign }: Simulation,
-  flags: Flags,
-  changes: Partial<Swarm>,
-  ran: Ran,
-): Promise<CampaignReport> {
-  const interrupt = onInterrupt();
-  const bar = process.stderr.isTTY
-    ? new SingleBar({
-        stream: process.stderr,
-        format: "{bar} {value}/{total} runs",
-        clearOnComplete: true,
-        gracefulExit: false,
-      })
-    : null;
-  try {
-    const report = await campaign({
-      seed: flags.seed,
-      runs: flags.runs ?? RUNS,
-      requests: flags.requests,
-      changes,
-      shard: flags.shard ?? { index: 0, of: 1 },
-      ...ran,
-      signal: interrupt.signal,
-      progress: (done, of) => {
-        if (done === 1) bar?.start(of, 0);
-        bar?.update(done);
-      },
-    });
-    if (interrupt.exitCode !== null) process.exitCode = interrupt.exitCode;
-    return report;
-  } finally {
-    bar?.stop();
-    interrupt.stop();
-  }
 }

@@ -20,7 +20,7 @@ export function whatIfFile(name: string): string {
   const names = readdirSync(SHIPPED).filter((file) => file.endsWith(".json"));
   throw new WhatIfError(
     "ERR_WHAT_IF_UNREADABLE",
-    `there's no such file: give one of your own (what-if/README.md has its format), or one of ${names.join(", ")}`,
+    `there's no such file: give one of your own (plans/README.md has the format), or one of ${names.join(", ")}`,
     null,
   );
 }

@@ -87,7 +87,7 @@ test("simulate finds it too, and says how to see it again", async () => {
   const args = ["simulate", "--mutant", "no-hold", "--runs", "5", "--requests", "200"];
   const ended = await runModule(`await import(${JSON.stringify(MAIN)});`, { args });
   assert.equal(ended.code, 1, ended.stderr);
-  const again = /again, with all steps: pinless-lab (simulate .* --mutant no-hold --trace)$/m.exec(ended.stdout)?.[1];
+  const again = /again, with all steps: pinless-lab (simulate trace .* --mutant no-hold)$/m.exec(ended.stdout)?.[1];
   assert.ok(again !== undefined, ended.stdout);
   for (const other of ["settles-at-once", "notifier-no-wait"]) {
     const refused = await runModule(`await import(${JSON.stringify(MAIN)});`, {

@@ -1,4 +1,4 @@
-// `pinless simulate` as a command: failures that are written down are had again, and what can't be meant is refused.
+// `pinless-lab simulate` and `what-if` as commands: recorded failures run again, and bad arguments are refused.
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -8,35 +8,40 @@ import { scratchDirectory } from "../../../pinless/dist-test/support/undo.js";
 
 const MAIN = new URL("../../dist/main.js", import.meta.url).href;
 
-function simulate(args: readonly string[]): Promise<Ended> {
-  return runModule(`await import(${JSON.stringify(MAIN)});`, { args: ["simulate", ...args] });
+function lab(args: readonly string[]): Promise<Ended> {
+  return runModule(`await import(${JSON.stringify(MAIN)});`, { args });
 }
 
-test("--replay has the failures of a report again; those of another version are refused, with the line", async (t) => {
+function simulate(args: readonly string[]): Promise<Ended> {
+  return lab(["simulate", ...args]);
+}
+
+test("replay has the failures of a report again; those of another version are refused, with the line", async (t) => {
   const file = path.join(scratchDirectory(t), "report.json");
   const runs = ["--runs", "6", "--requests", "300"];
   const found = await simulate([...runs, "--mutant", "no-hold", "--json", file]);
   assert.equal(found.code, 1, found.stderr);
-  const again = await simulate(["--replay", file]);
+  const again = await simulate(["replay", file]);
   assert.equal(again.code, 1, again.stderr);
   const seeds = JSON.parse(readFileSync(file, "utf8")).failures.map(({ seed }: { seed: number }) => seed);
   for (const seed of seeds) assert.match(again.stdout, new RegExp(`^seed ${seed}: [A-Z_]+: `, "m"));
   assert.match(again.stdout, new RegExp(`^${seeds.length} of ${seeds.length} fail$`, "m"));
   const text = readFileSync(file, "utf8");
   writeFileSync(file, text.replace('"mutant": "no-hold"', '"mutant": null'));
-  const mended = await simulate(["--replay", file]);
+  const mended = await simulate(["replay", file]);
   assert.equal(mended.code, 0, mended.stderr);
   assert.equal(mended.stdout.match(/^seed \d+: doesn't fail any more$/gm)?.length, seeds.length);
   writeFileSync(file, text.replace(/"pinless \S+/, '"pinless 0.0.1'));
-  const other = await simulate(["--replay", file]);
+  const other = await simulate(["replay", file]);
   assert.deepEqual([other.code, other.stdout], [2, ""]);
   assert.match(other.stderr, /report\.json:3: these seeds are of pinless 0\.0\.1 .*; this is pinless /);
 });
 
-test("--change alone is one run, with --runs it's of all of them, and of what a failure of theirs needs", async () => {
+test("run --change changes every run, and what a failure of theirs needs to be had again", async () => {
   const change = ["--requests", "200", "--change", '{"design":"notifier"}'];
-  const one = await simulate(change);
-  assert.deepEqual([one.code, JSON.parse(one.stdout).failure], [0, null], one.stderr);
+  const { code, stdout, stderr } = await simulate(["trace", ...change]);
+  const [, last] = /\n(\{.*\})\n$/s.exec(stdout) ?? [];
+  assert.deepEqual([code, JSON.parse(last ?? "{}").failure], [0, null], stderr);
   const broken = ["--runs", "4", "--json", "-", "--mutant", "no-hold"];
   const { failures, ...report } = JSON.parse((await simulate([...change, ...broken])).stdout);
   assert.deepEqual([report.runs, report.asked.changes], [4, { design: "notifier" }]);
@@ -52,19 +57,20 @@ test("what can't be meant is said in a line, and nothing runs", async (t) => {
     [["--change", '{"odd":1}'], /^pinless-lab simulate: a run has no "odd"; it has engine, /],
     [["--change", '{"arenaMiB":-5}'], /^pinless-lab simulate: "arenaMiB" is a whole number from 1 to /],
     [["--change", "{"], /It takes JSON/],
-    [["--merge", broken], /broken\.json:2: /],
+    [["merge", broken], /broken\.json:2: /],
     [
-      ["--merge", path.join(directory, "none.json")],
+      ["merge", path.join(directory, "none.json")],
       /^pinless-lab simulate: .*none\.json can't be read: there's no such file \(ENOENT\)$/m,
     ],
-    [["--replay", broken, "--runs", "3"], /cannot be used with/],
+    [["replay", broken, "--runs", "3"], /unknown option '--runs'/],
     [["--runs", "0"], /argument '0' is invalid. It takes a whole number from 1 to/],
     [["--requests", "1e99"], /It takes a whole number from 1 to 1,000,000/],
     [["--runs", "3", "--shard", "5/9"], /of 3 runs none is in shard 5 of 9/],
-    [["--trace", "--runs", "3"], /--trace is of one run, not of 3/],
-    [["--trace", "--json", "-"], /cannot be used with/],
+    [["trace", "--runs", "3"], /unknown option '--runs'/],
+    [["run", "trace"], /too many arguments/],
+    [["replay"], /missing required argument 'file'/],
     [["--run", "3"], /unknown option '--run'/],
-    [["--merge", broken, "--json", broken], /would replace .*broken\.json, which is read/],
+    [["merge", broken, "--json", broken], /would replace .*broken\.json, which is read/],
   ] as const) {
     const { code, stdout, stderr } = await simulate(args);
     assert.deepEqual([code, stdout], [2, ""], args.join(" "));
@@ -72,16 +78,13 @@ test("what can't be meant is said in a line, and nothing runs", async (t) => {
   }
 });
 
-test("--what-if takes the name of a file that comes with pinless; of another it says which there are", async () => {
-  const named = await simulate(["--what-if", "one-machine", "--json", "-"]);
+test("what-if takes the name of a file that comes with pinless; of another it says which there are", async () => {
+  const named = await lab(["what-if", "one-machine", "--json", "-"]);
   assert.equal(named.code, 0, named.stderr);
   assert.ok(JSON.parse(named.stdout).points.length > 0);
-  const { code, stdout, stderr } = await simulate(["--what-if", "no-machine"]);
+  const { code, stdout, stderr } = await lab(["what-if", "run", "no-machine"]);
   assert.deepEqual([code, stdout], [1, ""]);
-  assert.match(
-    stderr,
-    /^pinless-lab simulate: no-machine: there's no such file: give .* or one of .*one-machine\.json/,
-  );
+  assert.match(stderr, /^pinless-lab what-if: no-machine: there's no such file: give .* or one of .*one-machine\.json/);
 });
 
 test("an output that takes nothing is one line, and exit code 1", async () => {

@@ -21,7 +21,9 @@ test("every command's help, and what they say, are lines of 80 columns at most",
     file,
     "about: a scenario that has more to say of itself than there's room for\nrequests: [read page 0]\n",
   );
-  const helps = ["check", "simulate"].map((command) => [command, "--help"]);
+  const helps = ["check", "simulate", "simulate run", "simulate trace", "simulate replay", "simulate merge", "what-if"]
+    .concat(["what-if run", "what-if calibrate"])
+    .map((command) => [...command.split(" "), "--help"]);
   for (const args of [["--help"], ...helps, ["check", file], ["simulate", "--runs", "2", "--requests", "50"]]) {
     const { code, stdout, stderr } = await runLab(args);
     assert.deepEqual([code, stderr], [0, ""], args.join(" "));

@@ -61,11 +61,11 @@ function pinless(args: readonly string[], first = ""): { status: number | null; 
   return spawnSync(process.execPath, ["--input-type=module", "--eval", source], { encoding: "utf8", timeout: 180_000 });
 }
 
-test("simulate --calibrate exits with 0, and with 1 where a mistake in the machine makes something else better", () => {
+test("what-if calibrate exits with 0, and with 1 where a mistake in the machine makes something else better", () => {
   const directory = mkdtempSync(path.join(os.tmpdir(), "pinless-calibration-"));
   try {
     const file = path.join(directory, "report.json");
-    const right = pinless(["simulate", "--calibrate", "--seed", "1", "--json", file]);
+    const right = pinless(["what-if", "calibrate", "--seed", "1", "--json", file]);
     assert.equal(right.status, 0, right.stderr);
     assert.match(right.stdout, /The same is better in (\d+) of \1 rows/);
     assert.match(right.stdout, /What the model does not model/);
@@ -76,16 +76,16 @@ test("simulate --calibrate exits with 0, and with 1 where a mistake in the machi
   }
   const machine = JSON.stringify(path.join(DIST, "model/address-space.js"));
   const mistake = `const { MachineMemory } = await import(${machine}); MachineMemory.prototype.migrate = () => 0`;
-  const wrong = pinless(["simulate", "--calibrate", "--json", "-"], mistake);
+  const wrong = pinless(["what-if", "calibrate", "--json", "-"], mistake);
   assert.equal(wrong.status, 1, wrong.stderr);
   assert.ok(JSON.parse(wrong.stdout).disagreeing > 0);
 });
 
-test("simulate --what-if says what is wrong with a file and exits with 1, and with 2 beside what only an engine needs", () => {
+test("what-if says what is wrong with a file and exits with 1, and with 2 for an option that it doesn't have", () => {
   const file = path.join(DIST, "../package.json");
-  const wrong = pinless(["simulate", "--what-if", file]);
+  const wrong = pinless(["what-if", file]);
   assert.equal(wrong.status, 1);
-  assert.match(wrong.stderr, /^pinless-lab simulate: .*package\.json: line 2: "name" isn't known; there are machine/);
+  assert.match(wrong.stderr, /^pinless-lab what-if: .*package\.json: line 2: "name" isn't known; there are machine/);
   assert.equal(wrong.stdout, "");
-  assert.equal(pinless(["simulate", "--what-if", file, "--runs", "3"]).status, 2);
+  assert.equal(pinless(["what-if", file, "--runs", "3"]).status, 2);
 });
