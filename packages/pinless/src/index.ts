@@ -40,7 +40,7 @@ export type { Done } from "./protocol/acceptance.js";
 export { InvariantViolation } from "./protocol/assert.js";
 export { ERROR_CODES, PinlessError, type PinlessErrorCode, type SystemError } from "./protocol/errors.js";
 export type { MmuEvent } from "./protocol/events.js";
-export type { Invalidation, MmuNotifier, Protection, StartOptions } from "./protocol/notifier.js";
+export type { Invalidation, MmuNotifier, Protection, StartOptions } from "./protocol/public-notifier.js";
 export type { Range } from "./protocol/ranges/ranges.js";
 export type { Operation, SchemeName } from "./protocol/scheme.js";
 
@@ -82,7 +82,7 @@ export class Engine extends PortableEngine {
    *
    * @hidden
    */
-  constructor(host: Host, settings: EngineSettings, started: StartedScheme) {
+  private constructor(host: Host, settings: EngineSettings, started: StartedScheme) {
     if (started === undefined)
       throw new PinlessError("ERR_PINLESS_UNSUPPORTED", "an engine can't be made by new: await Engine.open(options)");
     super(host, settings, started);

@@ -5,7 +5,7 @@ import type { MemoryResult, OperationReport } from "../ports/memory.js";
 import { checkBoolean, checkOptions } from "../ports/option-checks.js";
 import { EFAULT } from "../protocol/errno.js";
 import { argumentError, PinlessError, type PinlessErrorCode, systemError } from "../protocol/errors.js";
-import type { Protection } from "../protocol/notifier.js";
+import type { Protection } from "../protocol/public-notifier.js";
 import { alignDown, alignOut, alignUp, contains, type Range } from "../protocol/ranges/ranges.js";
 import {
   bytesAt,

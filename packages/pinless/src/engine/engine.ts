@@ -17,7 +17,7 @@ import { EFAULT, EPERM } from "../protocol/errno.js";
 import { argumentError, PinlessError, type SystemError } from "../protocol/errors.js";
 import { MMU_EVENTS, type MmuEvent } from "../protocol/events.js";
 import { DROPPED, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "../protocol/lease-table.js";
-import type { MmuNotifier } from "../protocol/notifier.js";
+import type { MmuNotifier } from "../protocol/public-notifier.js";
 import { Pressure, SAMPLE_MS } from "../protocol/pressure.js";
 import { Protocol } from "../protocol/protocol.js";
 import { overlaps, type Range } from "../protocol/ranges/ranges.js";

@@ -2,7 +2,7 @@
 
 import type { Memory, MemoryRequest, MemoryResult, OperationReport } from "../ports/memory.js";
 import type { MmuEvent } from "../protocol/events.js";
-import type { Protection } from "../protocol/notifier.js";
+import type { Protection } from "../protocol/public-notifier.js";
 import type { Protocol } from "../protocol/protocol.js";
 import { alignOut, contains, overlaps, type Range, without } from "../protocol/ranges/ranges.js";
 import type { Loop } from "../protocol/scheme.js";

@@ -34,8 +34,9 @@ import {
 import { CONCERNS, type MmuEvent } from "./events.js";
 import type { Leases } from "./leases.js";
 import { areUnmapsHeard, isBeingRead, isReading, isSettled } from "./monitor/deferred-changes.js";
-import type { Invalidation, MmuNotifier, Protection, Subscriber, Subscription } from "./notifier.js";
+import type { Invalidation, MmuNotifier, Subscriber, Subscription } from "./notifier.js";
 import type { Parked } from "./parked-requests.js";
+import type { Protection } from "./public-notifier.js";
 import { RangeSet } from "./ranges/range-set.js";
 import { contains, intersect, type Range } from "./ranges/ranges.js";
 import {

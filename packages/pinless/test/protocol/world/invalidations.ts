@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import type { MmuEvent } from "../../../dist/protocol/events.js";
 import type { ForeignCalls } from "../../../dist/protocol/foreign-calls.js";
-import type { Invalidation, MmuNotifier, Protection, Subscriber } from "../../../dist/protocol/notifier.js";
+import type { Invalidation, MmuNotifier, Subscriber } from "../../../dist/protocol/notifier.js";
+import type { Protection } from "../../../dist/protocol/public-notifier.js";
 import type { Range } from "../../../dist/protocol/ranges/ranges.js";
 import type { Arenas, Chunks } from "./arenas.js";
 import type { Judge } from "./judge.js";

@@ -3,7 +3,7 @@
 
 import { ECANCELED, EFAULT } from "../../../dist/protocol/errno.js";
 import { CONCERNS, type MmuEvent } from "../../../dist/protocol/events.js";
-import type { Protection } from "../../../dist/protocol/notifier.js";
+import type { Protection } from "../../../dist/protocol/public-notifier.js";
 import type { Judge } from "./judge.js";
 import { CHUNK, type Issue, newPages, PAGE, type Pages, type Registration, type Watch } from "./kernel.js";
 
