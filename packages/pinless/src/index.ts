@@ -84,7 +84,10 @@ export class Engine extends PortableEngine {
    */
   private constructor(host: Host, settings: EngineSettings, started: StartedScheme) {
     if (started === undefined)
-      throw new PinlessError("ERR_PINLESS_UNSUPPORTED", "an engine can't be made by new: await Engine.open(options)");
+      throw new PinlessError(
+        "ERR_PINLESS_UNSUPPORTED",
+        "Engine has no public constructor: use await Engine.open(options)",
+      );
     super(host, settings, started);
   }
 

@@ -43,7 +43,7 @@ export async function prepareScratch(
   const given = file === null ? null : existing(file);
   const root = process.geteuid?.() === 0;
   const wantsSwap = !swapActive && root;
-  const noSwap = swapActive || root ? null : "no swap: run as root, or swapon one";
+  const noSwap = swapActive || root ? null : "no swap: run as root, or activate some with swapon";
   const swap = swapActive ? "active" : "none";
   if (given !== null && !wantsSwap) return { target: given, swap, noSwap, close: async () => {} };
   const directory = scratchDirectory();

@@ -19,7 +19,7 @@ export function readInputFile(file: string, maxBytes: number): string {
     const stat = fstatSync(fd);
     const kind = kindOf(stat);
     if (kind !== null && !(stat.isFIFO() && PIPED.test(file)))
-      throw new UsageError(`${file} is ${kind}: it takes a file of text`);
+      throw new UsageError(`${file} is ${kind}: give a text file`);
     const bytes = stat.size > maxBytes ? null : readAtMost(fd, maxBytes);
     if (bytes === null) throw new UsageError(`${file} is too large: at most ${maxBytes / 2 ** 20} MiB are read`);
     return textOf(bytes, file);

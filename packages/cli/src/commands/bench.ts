@@ -25,8 +25,8 @@ interface Flags {
 
 export function benchCommand(version: string): Command {
   return new Command("bench")
-    .description("What pinned buffers cost on this machine, and what leases save: every way side by side")
-    .option("--file <path>", "read this file of yours instead of a scratch file; it's never written")
+    .description("Measure what pinned buffers cost on this machine, and what leases save")
+    .option("--file <path>", "read this file of yours instead of a scratch file; it isn't written to")
     .option("--json <file>", 'write the figures as JSON; "-" is the standard output, instead of the tables')
     .option(
       "--seconds <n>",

@@ -9,7 +9,9 @@ const CANNOT_RUN = 1;
 
 export function doctorCommand(version: string): Command {
   return new Command("doctor")
-    .description("What this kernel, filesystem and its limits allow, which processes pin memory, and what to change")
+    .description(
+      "Report what this kernel, filesystem and their limits allow, which processes pin memory, and what to change",
+    )
     .argument("[path]", "try direct I/O on this file or in this directory", ".")
     .option("--json", "one JSON document instead of the text")
     .addHelpText("after", HELP)

@@ -47,7 +47,7 @@ interface Failure {
 
 export function releaseCommand(): Command {
   return new Command("release")
-    .description("Have running processes give their leases back, now")
+    .description("Make running processes give their leases back now")
     .argument("[pid...]", "the processes", processNumbers)
     .option("--all", "every process of yours that has an engine; for root: everybody's")
     .option("--json", "write what was released, and what failed, as JSON")
@@ -56,7 +56,7 @@ export function releaseCommand(): Command {
     .showHelpAfterError("(try pinless release --help)")
     .exitOverride()
     .action((pids: readonly number[], flags: Flags, command: Command) => {
-      if ((flags.all === true) === pids.length > 0) command.error("error: it takes either process numbers or --all");
+      if ((flags.all === true) === pids.length > 0) command.error("error: give either process numbers or --all");
       return release(pids, flags);
     });
 }

@@ -27,9 +27,9 @@ interface Flags {
 
 export function topCommand(): Command {
   return new Command("top")
-    .description("What the engines of a running process do, once a second")
+    .description("Show the engines of a running process, once a second")
     .argument("<pid>", "the process", processNumber)
-    .option("-d, --delay <seconds>", "from one look to the next", seconds(MIN_DELAY_SECONDS, MAX_DELAY_SECONDS), 1)
+    .option("-d, --delay <seconds>", "time between two looks", seconds(MIN_DELAY_SECONDS, MAX_DELAY_SECONDS), 1)
     .option("--json", "a line of JSON each time")
     .option("--once", "one look, after watching for that long")
     .addHelpText("after", HELP)

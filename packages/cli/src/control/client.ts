@@ -138,7 +138,7 @@ export class Connection {
     const peer = peerOfSocket(socket);
     if (peer?.pid !== pid) {
       socket.destroy();
-      throw new Unreachable("EACCES", `${place.path} is process ${peer?.pid}'s`);
+      throw new Unreachable("EACCES", `${place.path} belongs to process ${peer?.pid}`);
     }
     return new Connection(place, socket);
   }
@@ -171,7 +171,7 @@ export class Connection {
 
   /** Gives up on a peer that doesn't speak the protocol. */
   #misunderstood({ message }: Error): Unreachable {
-    const why = new Unreachable("EPROTO", `answered what can't be understood: ${message}`);
+    const why = new Unreachable("EPROTO", `gave an answer that can't be understood: ${message}`);
     this.#end(why);
     return why;
   }
@@ -206,7 +206,7 @@ async function connected(at: string): Promise<Socket> {
     const { code = "", message } = error as NodeJS.ErrnoException;
     if (code === "EACCES") throw new Unreachable("EACCES", message);
     if (["ENOENT", "ECONNREFUSED"].includes(code)) throw new Unreachable("ENOENT", message);
-    throw new Unreachable("ETIMEDOUT", `its socket can't be connected to now: ${message}`);
+    throw new Unreachable("ETIMEDOUT", `its socket doesn't accept connections now: ${message}`);
   } finally {
     if (directory !== null) closeSync(directory);
   }

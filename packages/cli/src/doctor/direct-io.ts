@@ -57,7 +57,8 @@ function kindOf(stat: Stats): DirectIoFacts["kind"] {
 
 export function examineDirectIo(path: string, before: DirectIoFacts): Found<DirectIoFacts> {
   const filesystem = before.filesystem ?? "an unknown filesystem";
-  const where = `${before.kind === "block device" ? before.kind : filesystem}${before.readOnly === true ? ", read-only" : ""}`;
+  const place = before.kind === "block device" ? before.kind : filesystem;
+  const where = before.readOnly === true ? `${place}, read-only` : place;
   if (before.kind === "other")
     return { ...missing(`${path} is neither file nor directory: it has no direct I/O`), ...before };
   let fd: number;
@@ -114,8 +115,8 @@ function readDirectly(fd: number, where: string, before: DirectIoFacts): Found<D
     if (before.filesystem === "tmpfs" || before.filesystem === "ramfs")
       return {
         ...degraded(
-          `${where}: O_DIRECT is taken, but files are memory there: there is no device to read from`,
-          "Take a path on a disk.",
+          `${where}: O_DIRECT is accepted, but its files are in memory: there is no device to read from`,
+          "Try a path on a disk.",
         ),
         ...facts,
         reads: true,
@@ -127,7 +128,7 @@ function readDirectly(fd: number, where: string, before: DirectIoFacts): Found<D
 }
 
 function cached(found: string): Finding {
-  return degraded(found, "I/O there goes through the page cache. Take a path on ext4, xfs, btrfs or a block device.");
+  return degraded(found, "I/O there goes through the page cache. Try a path on ext4, xfs, btrfs or a block device.");
 }
 
 /** Compares a direct read with the page cache; returns null if they are the same. */

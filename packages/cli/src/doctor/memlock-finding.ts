@@ -79,7 +79,9 @@ export function examineMemlock(
   ].join("; ");
   const enough = ENOUGH_BYTES;
   if (leftBytes >= chunkBytes && budgetBytes >= enough) return { ...ok(found), ...facts };
-  const raise = `What doesn't fit goes per-io. Raise it to ${bytesText(2 * enough)}: ulimit -l ${(2 * enough) / 1024}, LimitMEMLOCK= of a systemd unit, --ulimit memlock= of a container.`;
+  const raise =
+    `What doesn't fit goes per-io. Raise it to ${bytesText(2 * enough)}: ` +
+    `ulimit -l ${(2 * enough) / 1024}, LimitMEMLOCK= of a systemd unit, --ulimit memlock= of a container.`;
   return { ...degraded(found, raise), ...facts };
 }
 

@@ -100,7 +100,7 @@ export function examineSwap(cgroupLimitBytes: number | null): Found<SwapFacts> {
       ...degraded(`${found}, none of it for this cgroup`, "Allow swap in the container (memory.swap.max)."),
       ...facts,
     };
-  if (freeBytes === 0) return { ...degraded(found, "It's full: swapon more of it."), ...facts };
+  if (freeBytes === 0) return { ...degraded(found, "It's full: activate more with swapon."), ...facts };
   return { ...ok(found), ...facts };
 }
 

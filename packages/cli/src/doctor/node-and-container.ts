@@ -35,7 +35,7 @@ export function examineNode(noAddOn: Error | null): Found<NodeFacts> {
     );
   }
   if (!webAssembly) {
-    lacks.push("no WebAssembly, whose memory arenas are");
+    lacks.push("no WebAssembly, which arenas need");
     remedies.push("Start node without --jitless.");
   }
   if (lacks.length === 0) return { ...ok(`${said}, add-on loaded`), ...facts };
@@ -67,13 +67,15 @@ export function examineContainer(ring: RingFacts, aio: AioFacts): Found<Containe
   if (memoryLimitBytes === null) parts.push("no memory limit");
   else
     parts.push(
-      `memory limited to ${bytesText(memoryLimitBytes)}${memoryUsedBytes === null ? "" : `, ${bytesText(memoryUsedBytes)} used`}`,
+      "memory limited to " +
+        `${bytesText(memoryLimitBytes)}${memoryUsedBytes === null ? "" : `, ${bytesText(memoryUsedBytes)} used`}`,
     );
   const found = parts.join("; ");
   const hidden = [ring.errno, aio.errno].some((errno) => errno === "EPERM" || errno === "ENOSYS");
   if (seccomp !== "filter" || !hidden) return { ...ok(found), ...facts };
   const remedy =
-    "The filter may be what refuses io_uring or AIO: docker and podman take another by --security-opt seccomp=FILE, Kubernetes by securityContext.seccompProfile.";
+    "The filter may be what refuses io_uring or AIO: docker and podman take another by --security-opt seccomp=FILE, " +
+    "Kubernetes by securityContext.seccompProfile.";
   return { ...degraded(found, remedy), ...facts };
 }
 

@@ -48,7 +48,8 @@ export function examineRing({ depth, slots }: EngineSettings): Found<RingFacts> 
     const remedies = [explainNoRing(ring)];
     if (disabled === 1 && ring === -ERRNO.EPERM)
       remedies.push(
-        `With 1 it's there for whoever is in the group that sysctl kernel.io_uring_group names (${group}), and with CAP_SYS_ADMIN.`,
+        `With 1 it's available to members of the group in sysctl kernel.io_uring_group (${group}), and with ` +
+          "CAP_SYS_ADMIN.",
       );
     const facts = { ...NO_RING_FACTS, errno: errnoName(ring), disabled, group };
     return { ...missing(`refused with ${facts.errno} on Linux ${release()}`, ...remedies), ...facts };
@@ -67,7 +68,8 @@ export function examineRing({ depth, slots }: EngineSettings): Found<RingFacts> 
     return {
       ...degraded(
         `${there} in the kernel's memory; sparse tagged buffers`,
-        "A ring in memory of the process needs Linux 6.5, and 6.10 for it to be in several pieces; without it a terminated worker's ring and pins stay until the process ends.",
+        "A ring in memory of the process needs Linux 6.5, and 6.10 for it to be in several pieces; without it a " +
+          "terminated worker's ring and pins stay until the process ends.",
       ),
       ...facts,
     };
@@ -87,11 +89,11 @@ export function examineRevocation(ring: RingFacts): Found<RevocationFacts> {
   if (ring.errno !== null) return { ...missing("not tried: there is no ring"), ...NO_REVOCATION_FACTS };
   const { works, detail, noMemory, idleMs = null, busyMs = null } = revocationHere();
   const facts = { works, idleMs, busyMs };
-  if (works) return { ...ok(`registrations are given back: ${detail}`), ...facts };
+  if (works) return { ...ok(`registrations are released at once: ${detail}`), ...facts };
   const remedy =
     noMemory === true
       ? "Raise RLIMIT_MEMLOCK (ulimit -l): a lease needs room in it."
-      : "Leases need a kernel that gives registrations back at once: 6.13 or later. Without them I/O goes per-io.";
+      : "Leases need a kernel that releases registrations at once: 6.13 or later. Without them I/O goes per-io.";
   return { ...degraded(detail, remedy), ...facts };
 }
 

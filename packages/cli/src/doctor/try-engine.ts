@@ -35,7 +35,7 @@ export async function examineEngine({ budgetBytes }: EngineSettings): Promise<Fo
     const { degraded: reasons } = engine.stats();
     const facts = { scheme, pin, depth, budgetBytes: pin === "lease" ? budgetBytes : null, reasons };
     const leases = pin === "lease" ? `, leases of at most ${bytesText(budgetBytes)} at a time` : "";
-    const found = `"auto" takes ${scheme}, pin "${pin}", depth ${depth}${leases}`;
+    const found = `"auto" chooses ${scheme}, pin "${pin}", depth ${depth}${leases}`;
     return { ...(reasons.length === 0 ? ok(found) : degraded(found, ...reasons)), ...facts };
   } finally {
     await engine.close();

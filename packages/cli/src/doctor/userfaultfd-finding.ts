@@ -71,12 +71,12 @@ export function examineUserfaultfd(): Found<UserfaultfdFacts> {
     return {
       ...degraded(
         `${found}; memory can't be registered (${errnoName(registers)})`,
-        "Linux 5.7 or later watches memory for writes.",
+        "Write protection needs Linux 5.7 or later.",
       ),
       ...facts,
     };
   // No kernel reports these, and leases survive them.
-  if (lacking.length === 0) return { ...ok(`${found}; of guard pages (MADV_GUARD_INSTALL) nobody is told`), ...facts };
+  if (lacking.length === 0) return { ...ok(`${found}; guard pages (MADV_GUARD_INSTALL) aren't reported`), ...facts };
   return {
     ...degraded(`${found}; without ${lacking.join(", ")}`, "WP_ASYNC, the newest of them, needs Linux 6.7."),
     ...facts,

@@ -47,7 +47,7 @@ const IMPOSTORS: Record<string, readonly [source: string, message: RegExp]> = {
     `(socket) => socket.write(JSON.stringify({ engines: Array(2000).fill({}) }) + "\\n")`,
     /are 2000, where 1024 are the most/,
   ],
-  "no JSON": [`(socket) => socket.write("nonsense\\n")`, /answered what can't be understood/],
+  "no JSON": [`(socket) => socket.write("nonsense\\n")`, /gave an answer that can't be understood/],
   "no end": [
     `(socket) => { const more = () => socket.write("x".repeat(1 << 16), more); more(); }`,
     /a line of more than 1048576/,

@@ -207,7 +207,7 @@ test("pinless release refuses a directory that was opened to others, or moved, a
   chmodSync(runtime.directory, 0o777);
   const { code, stderr } = await pinless(["release", pid], runtime);
   assert.equal(code, 1);
-  assert.match(stderr, /has mode 0777: it takes 0700/);
+  assert.match(stderr, /has mode 0777: change it to 0700/);
   assert.equal(pinnedBytes(pid), before + BYTES);
   chmodSync(runtime.directory, 0o700);
   assert.equal((await pinless(["release", pid], runtime)).code, 0);
@@ -222,7 +222,7 @@ test("pinless release refuses a socket that isn't the process's own", async (t) 
   t.after(() => impostor.close());
   const { code, stdout, stderr } = await pinless(["release", pid], runtime);
   assert.deepEqual([code, stdout], [1, ""]);
-  assert.match(stderr, new RegExp(`${pid}-0.sock is process ${process.pid}'s`));
+  assert.match(stderr, new RegExp(`${pid}-0.sock belongs to process ${process.pid}`));
 });
 
 test("pinless release says which process can't be reached and why, and releases the others", async (t) => {
@@ -287,7 +287,7 @@ test("The socket answers what it can't understand with an error, and goes on", a
   await until("six answers", () => said.split("\n").length === 7);
   const [nonsense, unknown, nothing, stats, released, after] = said.split("\n", 6).map((line) => JSON.parse(line));
   for (const { error } of [nonsense, nothing]) assert.equal(typeof error, "string");
-  assert.equal(unknown.error, 'this version of pinless knows no "signal"');
+  assert.equal(unknown.error, `this version of pinless doesn't know the question "signal"`);
   assert.equal(stats.engines[0].leases.live, LEASES);
   assert.equal(released.engines[0].leases, LEASES);
   assert.equal(after.engines[0].leases.live, 0);

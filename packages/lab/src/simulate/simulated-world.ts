@@ -211,7 +211,7 @@ export class World {
     // The ring, and the one that wakes the loop.
     const locked = name === "io_uring" ? ringPages(2 * depth, 2 * depth + bufferSlots) + ringPages(2, 4) : 0;
     if (lock(this.machine, user, locked) < 0)
-      return "RLIMIT_MEMLOCK leaves no room for a ring: raise it (ulimit -l), or take a smaller depth.";
+      return "RLIMIT_MEMLOCK leaves no room for a ring: raise it (ulimit -l), or choose a smaller depth.";
     const scheme = new ModelScheme(this.machine, {
       name,
       depth,

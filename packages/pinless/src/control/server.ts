@@ -157,7 +157,7 @@ async function answer(line: string): Promise<StatsAnswer | ReleaseAnswer | Refus
     const { ask } = JSON.parse(line) as Question;
     if (ask === "stats") return { engines: [...engines].map(([engine, each]) => ({ engine, ...each.stats() })) };
     if (ask === "release") return { engines: await Promise.all([...engines].map(release)) };
-    return { error: `this version of pinless knows no "${ask}"` };
+    return { error: `this version of pinless doesn't know the question "${ask}"` };
   } catch (error) {
     return { error: (error as Error).message };
   }

@@ -69,7 +69,7 @@ export function whyUntrusted(directory: string, uids: readonly number[]): string
     return `${directory} belongs to user ${stat.uid}, not to ${[...new Set(uids)].join(" or ")}`;
   const mode = stat.mode & 0o777;
   if (mode !== MODE)
-    return `${directory} has mode 0${mode.toString(8)}: it takes 0700, so that nobody else can reach it`;
+    return `${directory} has mode 0${mode.toString(8)}: change it to 0700, so that no other user can reach it`;
   return null;
 }
 

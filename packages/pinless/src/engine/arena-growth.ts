@@ -209,7 +209,7 @@ function becauseOf(error: SystemError, reason: string | undefined): SystemError 
 /** Whole bytes, and some. */
 export function assertGrowth(bytes: number): void {
   if (!Number.isSafeInteger(bytes) || bytes < 1)
-    throw argumentError("ERR_OUT_OF_RANGE", `an arena can't grow by ${bytes} bytes`);
+    throw argumentError("ERR_OUT_OF_RANGE", `bytes must be a positive integer. Received ${String(bytes)}`);
 }
 
 export function closedError(): PinlessError {

@@ -99,7 +99,7 @@ export class Arena {
   alloc(bytes: number): Uint8Array {
     this.#assertOpen();
     if (!Number.isSafeInteger(bytes) || bytes < 1)
-      throw argumentError("ERR_OUT_OF_RANGE", `a buffer of ${bytes} bytes can't be allocated`);
+      throw argumentError("ERR_OUT_OF_RANGE", `bytes must be a positive integer. Received ${String(bytes)}`);
     const rounded = alignUp(bytes, PAGE_BYTES);
     for (const segment of this.#segments) {
       const offset = segment.free.allocate(rounded, PAGE_BYTES);
@@ -108,7 +108,7 @@ export class Arena {
     }
     throw new PinlessError(
       "ERR_PINLESS_ARENA_FULL",
-      `no ${bytes} bytes in one piece are free in this arena of ${this.bytes}: free buffers, or grow() it`,
+      `this arena of ${this.bytes} bytes has no free piece of ${bytes} bytes: free buffers, or grow() it`,
     );
   }
 
@@ -122,7 +122,11 @@ export class Arena {
    */
   view(position: number, bytes: number): Uint8Array {
     this.#assertOpen();
-    if (this.#file === null) throw new PinlessError("ERR_PINLESS_UNSUPPORTED", "anonymous memory has no positions");
+    if (this.#file === null)
+      throw new PinlessError(
+        "ERR_PINLESS_UNSUPPORTED",
+        "view() needs an arena of a file, and this one is anonymous memory: alloc() gives buffers of it",
+      );
     const meant = Number.isSafeInteger(position) && Number.isSafeInteger(bytes) && bytes > 0;
     let start = 0;
     for (const segment of this.#segments) {
@@ -132,7 +136,10 @@ export class Arena {
         return this.#bufferAt(segment, range.start + position - start, bytes);
       start = end;
     }
-    throw argumentError("ERR_OUT_OF_RANGE", `there are no ${bytes} bytes in one piece from ${position} on`);
+    throw argumentError(
+      "ERR_OUT_OF_RANGE",
+      `no mapped segment of the arena contains ${bytes} bytes from position ${position} on; it has ${this.bytes} bytes`,
+    );
   }
 
   #bufferAt(segment: Segment, address: number, bytes: number): Uint8Array {
@@ -158,7 +165,7 @@ export class Arena {
     if (bytes === undefined || alignUp(buffer.byteLength, PAGE_BYTES) !== bytes) {
       throw new PinlessError(
         "ERR_PINLESS_NOT_ALLOCATED",
-        `the ${buffer.byteLength} bytes at ${offset} weren't allocated as one buffer, or were freed before`,
+        `the ${buffer.byteLength} bytes at ${offset} aren't a buffer from alloc(), or were freed before`,
       );
     }
     segment.free.retire(offset);
@@ -213,7 +220,8 @@ export class Arena {
     const operation = options.lazily === true ? "discardLazily" : "discard";
     if (operation === "discardLazily")
       this.#refuseFile(
-        "a file's pages aren't this process's to free: discard() lets go of them, pageOut() sends them out",
+        "this arena maps a file, whose pages the kernel frees by itself: discard() unmaps them, " +
+          "pageOut() reclaims them",
       );
     return this.#changes.operate("CLEAR", this.#partsOf(range), 1, (part, segment) => {
       const start = Math.min(part.end, alignUp(part.start, PAGE_BYTES));
@@ -226,7 +234,8 @@ export class Arena {
       if (edges.some((edge) => segment.protocol.gate.readOnly.meets(edge))) {
         throw new PinlessError(
           "ERR_PINLESS_READ_ONLY",
-          'the range begins or ends inside of a page that protect() made read-only: discard whole pages, or protect("readwrite") first',
+          "the range begins or ends within a page that protect() made read-only: " +
+            'discard whole pages, or protect("readwrite") first',
         );
       }
       // A store into memory that other code has unmapped would end the process.
@@ -247,7 +256,7 @@ export class Arena {
   async collapse(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
     this.#refuseFile(
-      "the filesystem decides how large a file's pages are in memory: they can't be collapsed from here",
+      "this arena maps a file, whose filesystem chooses the size of its pages: collapse() needs anonymous memory",
     );
     refuseIf("ERR_PINLESS_NO_HUGE_PAGES", this.#host.memory.explainNoCollapse());
     return this.#changes.operate("MIGRATE", this.#partsOf(range), HUGE_PAGE_BYTES, (part) =>
@@ -270,7 +279,7 @@ export class Arena {
         return this.#changes.run(part, "pageOut");
       });
     }
-    const noSwap = "no swap is active (/proc/swaps), so anonymous memory can't be paged out: swapon one";
+    const noSwap = "no swap is active (/proc/swaps), so anonymous memory can't be paged out: activate one with swapon";
     refuseIf("ERR_PINLESS_NO_SWAP", this.#host.memory.hasSwap() ? null : noSwap);
     return this.#changes.operate("CLEAR", this.#partsOf(range), PAGE_BYTES, (part) =>
       this.#changes.run(part, "pageOut"),
@@ -292,11 +301,11 @@ export class Arena {
     checkOptions("arena.migrate", options, ["node"]);
     const { node } = options;
     if (!Number.isSafeInteger(node) || node < 0)
-      throw argumentError("ERR_OUT_OF_RANGE", `the node must be a whole number from 0 on. Received ${String(node)}`);
+      throw argumentError("ERR_OUT_OF_RANGE", `options.node must be a non-negative integer. Received ${String(node)}`);
     const { memory } = this.#host;
     refuseIf("ERR_PINLESS_UNSUPPORTED", memory.explainNoMigration());
     const nodes = memory.nodes();
-    const none = `node ${node} has no memory, or none that this process may use; nodes that have: ${nodes.join(", ")}`;
+    const none = `node ${node} has no memory that this process may use; nodes that have: ${nodes.join(", ")}`;
     refuseIf("ERR_PINLESS_NO_NODE", nodes.includes(node) ? null : none);
     return this.#changes.operate("MIGRATE", this.#partsOf(range), PAGE_BYTES, (part) =>
       this.#changes.run(part, "migrate", node),
@@ -375,7 +384,8 @@ export class Arena {
     this.#assertOpen();
     const parts = this.#partsOf(range);
     const { part } = parts[0]!;
-    if (typeof fn !== "function") throw argumentError("ERR_INVALID_ARG_TYPE", "the second argument must be a function");
+    if (typeof fn !== "function")
+      throw argumentError("ERR_INVALID_ARG_TYPE", `the second argument must be a function. Received ${typeof fn}`);
     const bytes = new Uint8Array(range.buffer, range.byteOffset, range.byteLength);
     const { result, waitedMs } = await this.#changes.during(parts, () =>
       this.#changes.invalidate(part, "EXCLUSIVE", async () => fn(bytes)),
@@ -398,7 +408,7 @@ export class Arena {
     if (this.#file !== null)
       return this.#changes.operate("PROTECTION_PAGE", this.#partsOf(range), PAGE_BYTES, (part) => this.#write(part));
     const pages = this.#partsOf(range).reduce((sum, { part }) => sum + pagesOf(part), 0);
-    const skipped = "anonymous memory has no file to be written to";
+    const skipped = "this arena is anonymous memory: there is no file to write to";
     return { event: "PROTECTION_PAGE", pages, done: 0, busy: 0, waited: 0, skipped };
   }
 
@@ -483,13 +493,19 @@ export class Arena {
     const { start } = segment.range;
     const place = (view as { [PLACE]?: Place })[PLACE];
     if (place?.segment === FREED || segment.free.hasRetired({ start: part.start - start, end: part.end - start }))
-      throw new PinlessError("ERR_PINLESS_NOT_ALLOCATED", "a buffer of the range was freed, or is being freed");
+      throw new PinlessError(
+        "ERR_PINLESS_NOT_ALLOCATED",
+        "the range overlaps a buffer that was freed, or is being freed",
+      );
     return [found];
   }
 
   #locate(view: ArrayBufferView): { segment: Segment; part: Range } {
     if (!ArrayBuffer.isView(view))
-      throw argumentError("ERR_INVALID_ARG_TYPE", "the range must be a view of this arena's memory");
+      throw argumentError(
+        "ERR_INVALID_ARG_TYPE",
+        `the range must be a view of this arena's memory. Received ${typeof view}`,
+      );
     const segment = this.#segments.find((s) => s.buffer === view.buffer);
     if (segment !== undefined) {
       const part = rangeIn(segment, view);
@@ -497,7 +513,8 @@ export class Arena {
     }
     throw new PinlessError(
       "ERR_PINLESS_RANGE",
-      `the view of ${view.byteLength} bytes isn't part of this arena, or is empty`,
+      `the range must be a non-empty view inside this arena. Received ${view.byteLength} bytes ` +
+        (segment === undefined ? "of other memory" : `at ${view.byteOffset}`),
     );
   }
 

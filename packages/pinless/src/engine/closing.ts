@@ -24,7 +24,7 @@ export class Closing {
     const messages = this.#failures.map((error) => (error as Error).message).join("; ");
     const error = new AggregateError(
       this.#failures,
-      `${what} is closed, but for ${this.#failures.length} parts: ${messages}`,
+      `${what} is closed, but closing ${this.#failures.length} of its parts failed: ${messages}`,
     );
     throw Object.assign(error, { code: first.code });
   }

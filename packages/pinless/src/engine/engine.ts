@@ -152,7 +152,7 @@ export class PortableEngine {
     leases?.mend(this.#host.loop.nowMs());
     dispatcher.nudge();
     whenAgain((why) => {
-      if (why !== "") note(this.#degraded, `the monitor thread ended: leases go by the engine's own clock (${why})`);
+      if (why !== "") note(this.#degraded, `the monitor thread ended: leases end by the engine's own clock (${why})`);
     });
   }
 
@@ -215,7 +215,7 @@ export class PortableEngine {
       if (this.#state !== "open" || PASSING.includes(code)) throw cause;
       throw new PinlessError(
         "ERR_PINLESS_UNSUPPORTED",
-        `copies into a mapped file go by /proc/self/mem, which can't be opened here: ${(cause as Error).message}`,
+        `an arena of a file needs /proc/self/mem, which can't be opened here: ${(cause as Error).message}`,
       );
     }
   }
@@ -360,7 +360,8 @@ export class PortableEngine {
       degraded.push(
         leases.lastRefusal === -EPERM
           ? `${OTHER_USER}: that I/O went per-io`
-          : `the kernel refused a lease with ${name} (RLIMIT_MEMLOCK is one limit for all of a user's processes): that I/O went per-io`,
+          : `the kernel refused a lease with ${name}: that I/O went per-io. ` +
+              "All processes of a user share RLIMIT_MEMLOCK (ulimit -l)",
       );
     }
     return {

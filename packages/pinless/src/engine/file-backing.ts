@@ -69,7 +69,7 @@ export async function openBacking(
   { openFile, describe }: Pick<Host, "openFile" | "describe">,
 ): Promise<Backing> {
   if (bytes !== undefined && (!Number.isSafeInteger(bytes) || bytes < 1))
-    throw argumentError("ERR_OUT_OF_RANGE", `an arena of ${String(bytes)} bytes can't be made`);
+    throw argumentError("ERR_OUT_OF_RANGE", `bytes must be a positive integer. Received ${String(bytes)}`);
   const open = async (...[path, flags]: Parameters<Host["openFile"]>): Promise<OpenedFile> => {
     const opened = await openFile(path, flags);
     await opened.closeDirect();
@@ -117,9 +117,15 @@ function deviceOf(identity: string): string {
 async function extentOf(handle: NodeHandle, asked: number | undefined): Promise<{ bytes: number; extend: boolean }> {
   const stat = (await handle.stat()) as Stat;
   if (!stat.isFile())
-    throw new PinlessError("ERR_PINLESS_UNSUPPORTED", "an arena can only be a mapping of a regular file");
+    throw new PinlessError(
+      "ERR_PINLESS_UNSUPPORTED",
+      "an arena can map only a regular file, not a directory, device, pipe or socket",
+    );
   const bytes = alignUp(asked ?? stat.size, PAGE_BYTES);
   if (bytes === 0)
-    throw argumentError("ERR_OUT_OF_RANGE", "nothing of an empty file can be mapped: say how many bytes");
+    throw argumentError(
+      "ERR_OUT_OF_RANGE",
+      "the file is empty, and options.bytes is missing: give the size of the arena",
+    );
   return { bytes, extend: asked !== undefined };
 }

@@ -9,8 +9,8 @@ const MAX_REGISTRATION_BYTES = 2 ** 30;
 /** Slots of the ring's buffer table in this mode. */
 export const LIFETIME_SLOTS = 64;
 export const OTHER_USER =
-  "the process has become another user since the engine was opened, who wouldn't be charged for what it registers " +
-  "(open engines afterwards)";
+  "the process changed its user after the engine was opened, and the kernel would charge registrations to the old " +
+  "one (open the engine afterwards)";
 
 export class LifetimeRegistrations {
   readonly #registrations: Registrations | null;

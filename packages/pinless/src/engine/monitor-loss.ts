@@ -7,7 +7,7 @@ import type { Loop } from "../protocol/scheme.js";
 /** When the monitor ends it lets everybody go who waits for it; their discards are done by then. Seen: 5 ms at worst. */
 const AFTER_LOSS_MS = 50;
 const STARTED_AGAIN = "the monitor thread ended and was started again";
-const NOT_FOLLOWED = "the monitor thread ended: what other code does to an arena's memory isn't followed";
+const NOT_FOLLOWED = "the monitor thread ended: memory calls of other code aren't followed";
 
 export interface LossesParts {
   readonly calls: ForeignCalls;

@@ -30,7 +30,10 @@ export function explainMemoryLimit(
       ? room + Math.min(swapBytes, Math.max(0, swap))
       : Math.min(room + swapBytes, swap + reclaimable);
     if (bytes > withSwap)
-      return `an arena of ${bytes} bytes: the memory cgroup has ${Math.max(0, Math.floor(withSwap))} left of its limit (${file} is ${limit})`;
+      return (
+        `an arena of ${bytes} bytes doesn't fit: the memory cgroup has ${Math.max(0, Math.floor(withSwap))} ` +
+        `bytes left of its limit (${file} is ${limit})`
+      );
   }
   return null;
 }

@@ -34,7 +34,7 @@ export function openPressure(): OpenedPressure {
   try {
     return lookedUp();
   } catch (error) {
-    return { source: null, missing: [`whether memory is short isn't followed: ${(error as Error).message}`] };
+    return { source: null, missing: [`memory pressure isn't followed: ${(error as Error).message}`] };
   }
 }
 
@@ -46,7 +46,8 @@ function lookedUp(): OpenedPressure {
   if (!stalls.includes(HOST_STALLS))
     missing.push(
       whyHidden(HOST_STALLS) ??
-        `the kernel says nothing of memory pressure: ${HOST_STALLS} needs CONFIG_PSI, and psi=1 where it's off by default`,
+        `the kernel doesn't report memory pressure: ${HOST_STALLS} needs CONFIG_PSI, and psi=1 where it's ` +
+          "off by default",
     );
   if (cgroups.limits.length === 0) missing.push("this process is in no memory cgroup whose limits it can see");
   const files = [...stalls, ...cgroups.limits.map(({ directory }) => directory)];

@@ -269,7 +269,7 @@ export function openFollower(calls: ForeignCalls, ended: MonitorEnded): Follower
       };
       const errno = await monitor.ask(message);
       const missing = errno < 0 ? lackOf({ errno }) : null;
-      if (missing !== null) throw lack(missing, "what other code does to an arena's memory can't be followed");
+      if (missing !== null) throw lack(missing, "memory calls of other code can't be followed");
       if (errno < 0) return explainNoUserfaultfd(errno);
       client.followed.set(table, message);
       return "";

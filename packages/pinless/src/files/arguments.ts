@@ -151,7 +151,7 @@ export function asOfNow(view: ArrayBufferView): ArrayBufferView {
   if (isFreed(view))
     throw new PinlessError(
       "ERR_PINLESS_NOT_ALLOCATED",
-      `the ${view.byteLength} bytes of the arena were freed, and may be somebody else's: allocate a buffer`,
+      `the buffer of ${view.byteLength} bytes was freed, and its memory may be in use again: allocate another`,
     );
   if (PLACE in view) return view;
   const { buffer, byteOffset, byteLength } = view;

@@ -23,7 +23,8 @@ export class Detours {
 /** Builds the sentence about such a file in `engine.stats().degraded`. */
 export function mostlyBuffered(offsetAlign: number): string {
   return (
-    `most requests of a file with direct I/O went through the page cache: around it go offsets and lengths in multiples of ${offsetAlign} ` +
-    "bytes (file.alignment) and reads from 32 KiB on, at the own position only while nobody else has file.fd, and no appends"
+    "most requests of a file that supports direct I/O went through the page cache: " +
+    `direct I/O takes offsets and lengths in multiples of ${offsetAlign} bytes (file.alignment), or reads of 32 KiB ` +
+    "and more; no appends, and nothing at the own position once file.fd was used"
   );
 }

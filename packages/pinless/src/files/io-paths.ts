@@ -10,7 +10,7 @@ import { Detours, mostlyBuffered } from "./buffered-share.js";
 /** Errors of an open that may pass: the next request tries again. */
 const PASSING: readonly number[] = [-EMFILE, -ENFILE, -ENOMEM];
 
-const NO_ACCESS = ": that goes by /proc/self/fd, which node --allow-fs-read and --allow-fs-write have to let it";
+const NO_ACCESS = ": it's opened by /proc/self/fd, which node --allow-fs-read and --allow-fs-write must permit";
 
 interface WaysHost {
   readonly scheme: Scheme;
@@ -70,7 +70,7 @@ export class Ways implements Instead {
     this.#host.counted("buffered");
     const [name] = this.#host.describe(errno);
     this.#host.degraded(
-      `a filesystem takes O_DIRECT and refuses direct I/O (${name}): such files go through the page cache`,
+      `a filesystem accepts O_DIRECT but refuses direct I/O (${name}): its files go through the page cache`,
     );
   }
 
@@ -88,7 +88,8 @@ export class Ways implements Instead {
     this.#hasDirect = passes;
     const [name] = this.#host.describe(fd);
     this.#host.degraded(
-      `a file couldn't be opened for direct I/O (${name}): its requests go through the page cache${passes ? " meanwhile" : fd === -EACCES ? NO_ACCESS : ""}`,
+      `a file couldn't be opened for direct I/O (${name}): its requests go through the page ` +
+        `cache${passes ? " for now" : fd === -EACCES ? NO_ACCESS : ""}`,
     );
     return false;
   }

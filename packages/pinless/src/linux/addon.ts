@@ -20,11 +20,12 @@ export async function importKoffi(): Promise<Koffi> {
     const again = requireKoffi();
     if (again !== null) return again;
     const missing = lackOf(cause);
-    if (missing !== null) throw lack(missing, "koffi, the add-on that system calls go through, can't be loaded", cause);
+    if (missing !== null) throw lack(missing, "koffi, the add-on for system calls, can't be loaded", cause);
     const error = new PinlessError(
       "ERR_PINLESS_UNSUPPORTED",
-      `koffi, the add-on that system calls go through, can't be loaded: ${(cause as Error).message}. ` +
-        "Under Node's permission model start node with --allow-addons; otherwise install pinless again on this machine.",
+      `koffi, the add-on for system calls, can't be loaded: ${(cause as Error).message}. ` +
+        "Under Node's permission model start node with --allow-addons; " +
+        "otherwise install pinless again on this machine.",
     );
     error.cause = cause;
     throw error;

@@ -11,9 +11,11 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EMFILE: "this process has no descriptor left: close some, or raise RLIMIT_NOFILE (ulimit -n)",
   ENFILE: "this machine has no open file left: raise sysctl fs.file-max",
   EAGAIN:
-    "no thread can be started: raise pids.max of the cgroup (containers: the limit on processes), or RLIMIT_NPROC (ulimit -u)",
+    "no thread can be started: raise pids.max of the cgroup (containers: the limit on processes), or " +
+    "RLIMIT_NPROC (ulimit -u)",
   ENOMEM:
-    "there is no memory, or no address space left: raise the memory cgroup's limit, or RLIMIT_AS (ulimit -v), or close arenas",
+    "there is no memory, or no address space left: raise the memory cgroup's limit, or RLIMIT_AS (ulimit -v), " +
+    "or close arenas",
 };
 const LACKS = Object.keys(REMEDIES).map((name) => {
   const errno = -constants.errno[name as "EMFILE"];

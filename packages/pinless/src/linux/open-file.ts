@@ -62,7 +62,8 @@ const isError = Number.parseInt(process.versions.node, 10) >= 25;
 /** Throws the error that Node throws for an open FileHandle that was garbage-collected. */
 function throwForDropped(descriptor: string, closed: Promise<void>): void {
   const error = new Error(
-    `A File was closed on garbage collection, which is an error from Node 25 on: close it by file.close(). Its descriptor was ${descriptor}`,
+    "A File was closed on garbage collection, which is an error from Node 25 on: close it by file.close(). Its " +
+      `descriptor was ${descriptor}`,
   );
   const thrown = Object.assign(error, { code: "ERR_INVALID_STATE" });
   closed
@@ -81,7 +82,8 @@ function warnOfDropped(fd: number, closed: Promise<void>): void {
   if (deprecated) return;
   deprecated = true;
   process.emitWarning(
-    "Closing a FileHandle object on garbage collection is deprecated. Please close FileHandle objects explicitly using " +
+    "Closing a FileHandle object on garbage collection is deprecated. Please close FileHandle objects " +
+      "explicitly using " +
       "FileHandle.prototype.close(). In the future, an error will be thrown if a file descriptor is closed during " +
       "garbage collection.",
     "DeprecationWarning",
@@ -91,7 +93,8 @@ function warnOfDropped(fd: number, closed: Promise<void>): void {
 
 /** Duplicates a descriptor. Throws EBADF if it isn't one. */
 function duplicate(fd: number): DescriptorHandle {
-  if (!Number.isInteger(fd)) throw argumentError("ERR_INVALID_ARG_TYPE", `fd must be a descriptor. Received ${fd}`);
+  if (!Number.isInteger(fd))
+    throw argumentError("ERR_INVALID_ARG_TYPE", `fd must be an open file descriptor. Received ${fd}`);
   const own = fcntl(fd, FCNTL.F_DUPFD_CLOEXEC);
   if (own < 0) throw systemError((errno) => getSystemErrorMap().get(errno)!, own, "dup");
   return new DescriptorHandle(own);

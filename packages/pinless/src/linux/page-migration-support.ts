@@ -10,8 +10,8 @@ export function explainNoCollapse(): string | null {
   // With length 0 the kernel still checks the advice.
   if (madvise(0, 0, MMAN.MADV_COLLAPSE) === 0) return null;
   return readText("/sys/kernel/mm/transparent_hugepage/enabled") === null
-    ? "this kernel has no transparent huge pages: it takes one with CONFIG_TRANSPARENT_HUGEPAGE."
-    : `this kernel (${release()}) can't make huge pages when asked to (MADV_COLLAPSE): 6.1 or later can.`;
+    ? "this kernel has no transparent huge pages: use one with CONFIG_TRANSPARENT_HUGEPAGE."
+    : `this kernel (${release()}) has no MADV_COLLAPSE: use 6.1 or later.`;
 }
 
 /** Sentence that says why pages can't be migrated to another node, and what to change; null if they can. */
@@ -21,9 +21,15 @@ export function explainNoMigration(): string | null {
     case 0:
       return null;
     case ERRNO.ENOSYS:
-      return "move_pages isn't in this kernel (it takes one with CONFIG_NUMA and CONFIG_MIGRATION), or a seccomp filter hides it (containers: allow move_pages).";
+      return (
+        "this kernel has no move_pages (CONFIG_NUMA and CONFIG_MIGRATION), or a seccomp filter hides it " +
+        "(containers: allow move_pages)."
+      );
     default:
-      return "move_pages is forbidden here, by a seccomp filter or a security module (containers: allow move_pages, or give CAP_SYS_NICE).";
+      return (
+        "move_pages is forbidden here, by a seccomp filter or a security module " +
+        "(containers: allow move_pages, or give CAP_SYS_NICE)."
+      );
   }
 }
 

@@ -35,7 +35,7 @@ export function explainNoRing(errno: number): string {
   const allowed = disabled === "0" || (disabled === "1" && geteuid() === 0);
   switch (-errno) {
     case ERRNO.ENOSYS:
-      return `io_uring isn't in this kernel, or a seccomp filter hides it (containers: allow ${RING_CALLS}).`;
+      return `this kernel has no io_uring, or a seccomp filter hides it (containers: allow ${RING_CALLS}).`;
     case ERRNO.EPERM:
     case ERRNO.EACCES:
       return allowed
@@ -43,8 +43,8 @@ export function explainNoRing(errno: number): string {
         : `io_uring is switched off: sysctl kernel.io_uring_disabled is ${disabled}; 0 allows it.`;
     case ERRNO.ENOMEM:
       return memlockBytes() === Number.POSITIVE_INFINITY
-        ? "there is no memory for a ring: free some, raise the memory cgroup's limit, or take a smaller depth."
-        : "RLIMIT_MEMLOCK leaves no room for a ring: raise it (ulimit -l), or take a smaller depth.";
+        ? "there is no memory for a ring: free some, raise the memory cgroup's limit, or choose a smaller depth."
+        : "RLIMIT_MEMLOCK leaves no room for a ring: raise it (ulimit -l), or choose a smaller depth.";
     case ERRNO.EINVAL:
       return `this kernel (${release()}) is too old for the ring that pinless needs: 5.19 or later.`;
     default:
@@ -57,12 +57,15 @@ export function explainNoAio(errno: number): string {
   const setting = (name: string): string => readText(`/proc/sys/fs/${name}`)?.trim() ?? "?";
   switch (-errno) {
     case ERRNO.ENOSYS:
-      return `Linux AIO isn't in this kernel, or a seccomp filter hides it (containers: allow ${AIO_CALLS}).`;
+      return `this kernel has no Linux AIO, or a seccomp filter hides it (containers: allow ${AIO_CALLS}).`;
     case ERRNO.EPERM:
     case ERRNO.EACCES:
       return `Linux AIO is forbidden here, by a seccomp filter or a security module (containers: allow ${AIO_CALLS}).`;
     case ERRNO.EAGAIN:
-      return `Linux AIO has no room for this depth: sysctl fs.aio-max-nr is ${setting("aio-max-nr")}, and fs.aio-nr says that ${setting("aio-nr")} are used; raise the limit, or take a smaller depth.`;
+      return (
+        `Linux AIO has no room for this depth: sysctl fs.aio-max-nr is ${setting("aio-max-nr")}, of which ` +
+        `${setting("aio-nr")} (fs.aio-nr) are in use: raise it, or choose a smaller depth.`
+      );
     default:
       return `Linux AIO can't be used: ${errnoText(errno)}.`;
   }

@@ -11,7 +11,8 @@ export function assertRuntime(): void {
   if (bun === undefined) return;
   throw new PinlessError(
     "ERR_PINLESS_UNSUPPORTED",
-    `pinless doesn't run in Bun (this is ${bun}), whose net.Socket doesn't listen to a descriptor that it's given: run it with Node or Deno`,
+    `pinless doesn't run in Bun (this is ${bun}), whose net.Socket can't poll a given descriptor: run it ` +
+      "with Node or Deno",
   );
 }
 

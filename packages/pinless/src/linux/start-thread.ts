@@ -28,7 +28,7 @@ export function threadError(name: string, error: unknown): Error {
       return unsupported(`${what}: under Node's permission model start node with --allow-worker`, error);
     case "ERR_MODULE_NOT_FOUND":
     case "MODULE_NOT_FOUND":
-      return unsupported(`${what}, a part of pinless isn't there: ${message}`, error);
+      return unsupported(`${what}, because a file of pinless is missing (install it again): ${message}`, error);
     default:
       return new Error(`${what}: ${message}`, { cause: error });
   }
@@ -46,7 +46,8 @@ export function assertUnbundled(files: readonly string[], base: string | undefin
       // A CommonJS bundle has no import.meta.url.
     }
     throw unsupported(
-      `${file}, which a thread of pinless runs, isn't beside ${base ?? "the program"}: a bundle can't have pinless in it. Leave it in ` +
+      `${file}, which a thread of pinless runs, isn't beside ${base ?? "the program"}: ` +
+        "pinless can't be bundled. Leave it in " +
         "node_modules (esbuild: --external:pinless; rollup and vite: external: ['pinless']; webpack: externals)",
     );
   }

@@ -113,17 +113,23 @@ export class Userfaultfd {
 
 /** Sentence that says why foreign memory calls can't be followed, and what to change. */
 export function explainNoUserfaultfd(errno: number): string {
-  const what = "What other code does to an arena's memory (madvise, munmap) isn't followed";
+  const what = "Memory calls of other code (madvise, munmap) aren't followed";
   switch (-errno) {
     case ERRNO.ENOSYS:
-      return `${what}: userfaultfd isn't in this kernel, or a seccomp filter hides it.`;
+      return `${what}: this kernel has no userfaultfd, or a seccomp filter hides it.`;
     case ERRNO.EPERM:
-      return `${what}: userfaultfd is forbidden here, by a seccomp filter or a security module (containers: allow userfaultfd).`;
+      return (
+        `${what}: userfaultfd is forbidden here, by a seccomp filter or a security module ` +
+        "(containers: allow userfaultfd)."
+      );
     case ERRNO.EINVAL:
-      return `${what}: this kernel's userfaultfd has no write protection or no events of an ordinary user (x86-64: 5.11 or later, arm64: 6.10 or later), or none of a file's mapping (6.7 or later).`;
+      return (
+        `${what}: it needs a kernel of 5.11 or later on x86-64, 6.10 or later on arm64, ` +
+        "and 6.7 or later for arenas of files."
+      );
     case ERRNO.EBUSY:
-      return `${what} on a part of it that another userfaultfd holds.`;
+      return `${what} on memory that another userfaultfd has registered.`;
     default:
-      return `${what}: userfaultfd answers errno ${-errno}.`;
+      return `${what}: userfaultfd fails with errno ${-errno}.`;
   }
 }

@@ -41,10 +41,10 @@ function collapsePiece({ start, end }: Range): { errno: number; missing: number 
 /** Explains a refusal. Causes that can be observed come first, because the kernel uses the same errno for several. */
 function explain(piece: Range, errno: number, missing: number): string {
   if (prctl(PRCTL.PR_GET_THP_DISABLE, 0) > 0)
-    return "huge pages are switched off for this process (prctl PR_SET_THP_DISABLE, also by whoever started it)";
+    return "huge pages are switched off for this process, or by its parent (prctl PR_SET_THP_DISABLE)";
   const flags = mappingFlags(piece);
   if (flags.includes("nh"))
-    return "other code has advised against huge pages there (MADV_NOHUGEPAGE): MADV_HUGEPAGE lifts it";
+    return "other code has advised against huge pages there (MADV_NOHUGEPAGE): madvise(MADV_HUGEPAGE) undoes it";
   if (flags.length > 0 && !flags.includes("rd")) return "other code has made it inaccessible (mprotect, PROT_NONE)";
   if (piece.end - piece.start !== hugePageBytes) return "other code has unmapped a part of a huge page";
   if (missing < 0 && missing !== -ERRNO.ENOMEM) return READ_ONLY;

@@ -14,13 +14,14 @@ export function explainRefusal(operation: MemoryOperation, errno: number): strin
     case EAGAIN:
     case EBUSY:
       return operation === "pageOut"
-        ? "somebody holds pages (a registration, other direct I/O, of a file another mapping), or swap has no room for them, or the memory cgroup's share of it hasn't"
-        : "somebody holds pages: a registration, other direct I/O, or another process";
+        ? "pages are held (by a registration, other direct I/O, or another mapping of the file), " +
+            "or swap, or the memory cgroup's share of it, is full"
+        : "pages are held by a registration, other direct I/O, or another process";
     case EACCES:
       return SHARED;
     case ENOMEM:
       return operation === "collapse"
-        ? "the kernel found no free huge page: memory is short, or in pieces"
+        ? "the kernel found no free huge page: memory is short, or fragmented"
         : "the kernel found no free memory for them (on that node, or within the memory cgroup's limit)";
     case EFAULT:
       return READ_ONLY;
@@ -28,15 +29,16 @@ export function explainRefusal(operation: MemoryOperation, errno: number): strin
       return "the kernel forbids it for this memory: it was sealed (mseal), or a security module refuses";
     case EINVAL:
       return operation === "collapse"
-        ? "the kernel makes no huge page of this memory: a page of it is missing and can't be brought back, or its mapping doesn't allow one"
+        ? "the kernel can't make a huge page of this memory: one of its pages is missing and can't be brought " +
+            "back, or its mapping doesn't allow it"
         : LOCKED;
     default:
       return `the kernel refused it with errno ${-errno}`;
   }
 }
 
-export const SHARED =
-  "another process has pages too (a child, with `inherit`), or the kernel has merged them with others (KSM)";
+export const SHARED = "pages are shared with another process (a child, with `inherit`), or merged with others (KSM)";
 export const LOCKED = "the memory is locked (mlock): munlock it first";
 export const READ_ONLY =
-  "pages are missing of memory that can't be written, so they can't be brought back: protect(\"readwrite\") first, or mprotect where other code made it so";
+  'missing pages can\'t be brought back, because the memory is read-only: protect("readwrite") first, ' +
+  "or mprotect if other code protected it";

@@ -80,7 +80,10 @@ export class MemoryThread implements Memory {
   explainNoRoom(bytes: number): string | null {
     const available = availableBytes();
     if (bytes <= available) return this.#explainLimit(bytes);
-    return `an arena of ${bytes} bytes: this machine has ${available} of memory and swap left (MemAvailable and SwapFree in /proc/meminfo)`;
+    return (
+      `an arena of ${bytes} bytes doesn't fit: this machine has ${available} bytes of memory and swap left ` +
+      "(MemAvailable and SwapFree in /proc/meminfo)"
+    );
   }
 
   hasSwap(): boolean {

@@ -10,13 +10,12 @@
  * @enum
  */
 export const ERROR_CODES = {
-  ERR_PINLESS_UNSUPPORTED:
-    "what was asked for isn't there on this kernel, machine or Node; the message says what to change",
-  ERR_PINLESS_OPTION: "an option has a value that can't be meant",
+  ERR_PINLESS_UNSUPPORTED: "this kernel, machine or Node doesn't support it; the message says what to change",
+  ERR_PINLESS_OPTION: "an option is unknown, or has an invalid value",
   ERR_PINLESS_CLOSED: "the engine or the arena was closed",
-  ERR_PINLESS_ARENA_FULL: "no free piece of the arena is large enough",
+  ERR_PINLESS_ARENA_FULL: "the arena has no free piece that is large enough",
   ERR_PINLESS_NOT_ALLOCATED: "the buffer isn't one that alloc() gave, or it was freed before",
-  ERR_PINLESS_RANGE: "the range isn't part of this arena, or isn't one of whole pages where it has to be",
+  ERR_PINLESS_RANGE: "the range isn't inside this arena, or doesn't consist of whole pages as the operation needs",
   ERR_PINLESS_READ_ONLY: "the memory was made read-only by protect(), so it can't be written with zeros",
   ERR_PINLESS_NO_SWAP: "pageOut of anonymous memory needs swap, and there is none",
   ERR_PINLESS_NO_HUGE_PAGES: "collapse needs a kernel that makes huge pages when asked to",

@@ -81,8 +81,11 @@ function startIoUring(
 function explainNoLeases({ noMemory, errno, detail }: Revocation): string {
   if (noMemory === true) return "RLIMIT_MEMLOCK leaves no room for a lease: raise it (ulimit -l)";
   if (errno === -ERRNO.EPERM || errno === -ERRNO.ENOSYS || errno === -ERRNO.EACCES)
-    return `leases are forbidden here, by a seccomp filter or a security module (containers: allow io_uring_register): ${detail}`;
-  return `leases need a kernel that gives registrations back at once (6.13 or later); here: ${detail}`;
+    return (
+      "leases are forbidden here, by a seccomp filter or a security module " +
+      `(containers: allow io_uring_register): ${detail}`
+    );
+  return `leases need a kernel that releases registrations at once (6.13 or later); here: ${detail}`;
 }
 
 function startAio(settings: EngineSettings): StartedScheme | string {
@@ -101,7 +104,8 @@ function startDirect(settings: EngineSettings): StartedScheme {
   const started = { scheme, onWoken, ...perIo(scheme.name, settings) };
   if (scheme.depth < settings.depth)
     started.degraded.push(
-      `the scheme direct has a depth of ${scheme.depth}, one request for each thread of libuv's pool (UV_THREADPOOL_SIZE): others wait`,
+      `the scheme direct has a depth of ${scheme.depth}, one request for each thread of libuv's pool ` +
+        "(UV_THREADPOOL_SIZE): others wait",
     );
   return started;
 }
@@ -111,7 +115,8 @@ function perIo(name: SchemeName, { pin }: EngineSettings): Pick<StartedScheme, "
   const degraded: string[] = [];
   if (pin !== "per-io")
     degraded.push(
-      `the scheme ${name} registers nothing, so pin "${pin}" is "per-io": pages are pinned for the time of a request only`,
+      `the scheme ${name} registers nothing, so pin "${pin}" is "per-io": ` +
+        "pages are pinned only while a request is in flight",
     );
   return {
     pin: "per-io",

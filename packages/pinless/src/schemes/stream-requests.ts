@@ -12,7 +12,7 @@ import { callPool, type PoolRequests, resultOf } from "./pool-requests.js";
 
 /** Reason for refusing sockets: a pipe can be opened a second time with O_NONBLOCK, a socket can't. */
 export const NO_SOCKETS =
-  'a socket would have to be switched to not blocking, for everybody who has it: it needs the scheme "io_uring"';
+  'sockets need the scheme "io_uring": with any other the socket would have to be non-blocking for everyone who has it';
 
 /** Interval of retries where the descriptor can't be polled. */
 const RETRY_MS = 5;

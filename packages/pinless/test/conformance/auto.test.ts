@@ -9,7 +9,7 @@ import { needsRoot } from "../support/disks.js";
 import { refusing } from "../support/seccomp.js";
 import { withSetting } from "../support/undo.js";
 
-const NO_ROOM = /fs\.aio-max-nr is \d+, .*fs\.aio-nr .* raise the limit, or take a smaller depth/;
+const NO_ROOM = /fs\.aio-max-nr is \d+, .*fs\.aio-nr.*raise it, or choose a smaller depth/;
 const SETTING = "/proc/sys/kernel/io_uring_disabled";
 
 /** Opens an engine, reads by it, and prints what ran. */

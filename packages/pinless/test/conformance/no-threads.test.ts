@@ -50,7 +50,7 @@ function assertDone({ code, stdout, stderr }: Ended): void {
   assert.equal(code, 0, stderr);
   const { degraded, ...said } = JSON.parse(stdout);
   assert.deepEqual(said, { files: [true, true, true], read: true, submitted: true, counts: true });
-  assert.match(degraded, /no thread of its own for \d+ requests.*pids\.max.*RLIMIT_NPROC/);
+  assert.match(degraded, /couldn't start a thread \(io-wq\) for \d+ requests.*pids\.max.*RLIMIT_NPROC/);
 }
 
 test("io_uring at RLIMIT_NPROC reads and writes, and says what to raise", {

@@ -184,7 +184,7 @@ export function operations(ground: Ground): void {
   test(named("Arena.writeback of anonymous memory does nothing, at once, and says so"), () =>
     withBed(ground, async ({ engine, arena, memory }) => {
       await arena.grow(2 * MIB);
-      const skipped = "anonymous memory has no file to be written to";
+      const skipped = "this arena is anonymous memory: there is no file to write to";
       const report = { event: "PROTECTION_PAGE", done: 0, busy: 0, waited: 0, skipped };
       assert.deepEqual(await arena.writeback(), { ...report, pages: 1536 });
       assert.deepEqual(await arena.writeback(memory.subarray(4095, 4097)), { ...report, pages: 2 });

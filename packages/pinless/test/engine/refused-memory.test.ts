@@ -64,7 +64,7 @@ test("Arena.collapse says which advice or protection stands in its way", { skip:
   await arena.discard(memory.subarray(0, 4096));
   for (const [protection, reason] of [
     [0, /PROT_NONE/],
-    [1, /can't be written/],
+    [1, /the memory is read-only/],
   ] as const) {
     mprotect(at, bytes, protection);
     const report = await arena.collapse();

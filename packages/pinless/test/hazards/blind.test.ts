@@ -68,7 +68,7 @@ for (const options of [{ lease: { idle: 5000, max: 20_000 } }, { scheme: "aio" }
       allowDescriptors(0);
       await monitors().at(-1).worker.terminate();
       // One that ended within a second of its start isn't started at once, so the reason may be that it ended.
-      await within("its absence", () => has(/isn't followed \\(.*(EMFILE|ended with code)/));
+      await within("its absence", () => has(/aren't followed \\(.*(EMFILE|ended with code)/));
       allowDescriptors(100);
       await engine.arena({ bytes: 4096 });
       await within("the third", () => has(/started again, 2 times/));
@@ -77,7 +77,7 @@ for (const options of [{ lease: { idle: 5000, max: 20_000 } }, { scheme: "aio" }
       process.exit(0);`,
     );
     assert.deepEqual(wrong, [], (degraded as string[]).join("\n"));
-    assert.doesNotMatch((degraded as string[]).join("\n"), /isn't followed/);
+    assert.doesNotMatch((degraded as string[]).join("\n"), /aren't followed/);
   });
 }
 

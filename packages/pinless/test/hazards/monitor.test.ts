@@ -195,8 +195,8 @@ test("The monitor is terminated at rest, where a filter forbids io_uring: whoeve
 
 test("Where a filter forbids userfaultfd, the engine says so and works", { skip: needsCompiler }, async (t) => {
   for (const [errno, reason] of [
-    [1, /isn't followed: userfaultfd is forbidden here, by a seccomp filter/],
-    [38, /isn't followed: userfaultfd isn't in this kernel, or a seccomp filter hides it/],
+    [1, /aren't followed: userfaultfd is forbidden here, by a seccomp filter/],
+    [38, /aren't followed: this kernel has no userfaultfd, or a seccomp filter hides it/],
   ] as const) {
     const { degraded, scheme } = await run(
       t,
@@ -239,5 +239,5 @@ test("Where another userfaultfd holds the memory, the engine says so and works",
     process.exit(0);`,
   );
   assert.equal(same, true);
-  assert.match((degraded as string[]).join("\n"), /isn't followed on a part of it that another userfaultfd holds/);
+  assert.match((degraded as string[]).join("\n"), /aren't followed on memory that another userfaultfd has registered/);
 });

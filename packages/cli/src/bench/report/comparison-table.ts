@@ -26,7 +26,8 @@ export function renderComparison(comparison: Comparison, style: Style): string {
   const counted = (change: Compared["change"]): number => figures.filter((figure) => figure.change === change).length;
   lines.push(
     ...say(
-      `${counted("better")} figures are better in B, ${counted("worse")} worse, ${counted("same")} the same within a tenth`,
+      `${counted("better")} figures are better in B, ${counted("worse")} worse, ${counted("same")} the same ` +
+        "within a tenth",
     ),
   );
   return textOf(lines);

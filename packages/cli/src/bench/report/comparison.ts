@@ -45,7 +45,8 @@ function readReport({ path, value: found }: ReportFile): Report {
   if (format !== FORMAT)
     throw new ReportError(
       "ERR_BENCH_FORMAT",
-      `${path} has the format ${JSON.stringify(format) ?? "of before formats had numbers"} (pinless ${pinless}); this one compares format ${FORMAT}: run both with the same version`,
+      `${path} has the format ${JSON.stringify(format) ?? "of before formats had numbers"} (pinless ${pinless}); ` +
+        `this one compares format ${FORMAT}: run both with the same version`,
     );
   if (!isWhole(found as Report))
     throw new ReportError(

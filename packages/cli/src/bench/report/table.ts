@@ -86,7 +86,7 @@ const SECTIONS: readonly Section[] = [
           ],
   },
   {
-    title: "Moved to another NUMA node with reads on their way",
+    title: "Migrated to another NUMA node with reads in flight",
     columns: ["pages\nasked for", "done", "refused", "wait p99"],
     concerns: (row) => row.scheme !== null,
     cells: ({ migration: m }) =>
@@ -166,9 +166,12 @@ function heading({ machine, settings }: Report): readonly string[] {
   const memlock = machine.memlockBytes === null ? "no limit on pins" : `${bytes(machine.memlockBytes)} of pins allowed`;
   const swap = { active: "swap active", temporary: "a temporary swap file", none: "no swap" }[machine.swap];
   return [
-    `Linux ${machine.kernel} ${machine.arch}, Node ${machine.node}, ${machine.cpus} × ${machine.cpu}, ${bytes(machine.memoryBytes)}`,
-    `reads of ${settings.file === "scratch" ? "a scratch file" : settings.file}, ${bytes(settings.fileBytes)} on ${settings.filesystem}; uid ${machine.user}, ${memlock}; ${swap}`,
-    `${settings.rounds} ${settings.rounds === 1 ? "round" : "rounds"}, every configuration for ${settings.sliceMs} ms in turn, medians`,
+    `Linux ${machine.kernel} ${machine.arch}, Node ${machine.node}, ${machine.cpus} × ${machine.cpu}, ` +
+      `${bytes(machine.memoryBytes)}`,
+    `reads of ${settings.file === "scratch" ? "a scratch file" : settings.file}, ${bytes(settings.fileBytes)} on ` +
+      `${settings.filesystem}; uid ${machine.user}, ${memlock}; ${swap}`,
+    `${settings.rounds} ${settings.rounds === 1 ? "round" : "rounds"}, every configuration for ${settings.sliceMs} ` +
+      "ms in turn, medians",
   ];
 }
 

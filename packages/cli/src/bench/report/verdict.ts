@@ -36,7 +36,8 @@ export function verdict(rows: readonly Row[], hostHuge: Maybe<HostHuge>): readon
   const cpu = cpuRatio(lease.read4KiB, same.read4KiB);
   if (small !== null && large !== null)
     lines.push(
-      `lease / lifetime on the same arena: throughput ${small} at 4 KiB, ${large} at 128 KiB; processor time ${cpu} at 4 KiB`,
+      `lease / lifetime on the same arena: throughput ${small} at 4 KiB, ${large} at 128 KiB; ` +
+        `processor time ${cpu} at 4 KiB`,
     );
   return lines;
 }
@@ -50,7 +51,10 @@ function hostHugeLine(hostHuge: Maybe<HostHuge>): string | null {
   };
   const [pinned, leased, none] = [got(LIFETIME_SMALL.name), got(LEASE_SMALL.name), got("no buffers")];
   if (pinned === null || leased === null || none === null) return null;
-  return `huge pages that the host could still get: ${leased} with idle leases, ${pinned} with lifetime registrations, ${none} without buffers`;
+  return (
+    `huge pages that the host could still get: ${leased} with idle leases, ` +
+    `${pinned} with lifetime registrations, ${none} without buffers`
+  );
 }
 
 /** Names a row by the pin mode that really ran. */

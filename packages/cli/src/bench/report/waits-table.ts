@@ -28,7 +28,9 @@ export function renderWaits(rows: readonly Row[], nameOf: (row: Row) => string, 
       .join(" ");
   };
   const bounds = found[0]!.waits.buckets.slice(first, last + 1);
-  const scale = `one bar from ${bound(found[0]!.waits.buckets[first - 1]?.belowMs ?? 0)}, each twice as long, to ${bound(bounds.at(-1)!.belowMs)}`;
+  const scale =
+    `one bar from ${bound(found[0]!.waits.buckets[first - 1]?.belowMs ?? 0)}, each twice as long, to ` +
+    `${bound(bounds.at(-1)!.belowMs)}`;
   return [
     ...title,
     ...found.map(({ row, waits }) => `${nameOf(row).padEnd(width)}  ${cells(waits)}  ${summary(waits)}`),

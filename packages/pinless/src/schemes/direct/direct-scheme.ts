@@ -38,7 +38,8 @@ export class Direct implements Scheme {
   readonly registrations = null;
   readonly refusesSockets = NO_SOCKETS;
   readonly refusesPipes =
-    'a read of a pipe or terminal may never end, and would keep a thread of libuv\'s pool: it needs the scheme "io_uring" or "aio"';
+    'reads of a pipe or terminal need the scheme "io_uring" or "aio": ' +
+    'with "direct" they could block a thread of libuv\'s pool for ever';
   readonly #pool: PoolRequests;
   readonly #streams: StreamRequests;
   readonly #alarm: Alarm;

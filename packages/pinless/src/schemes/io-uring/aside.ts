@@ -63,7 +63,8 @@ export class Aside {
   remarks(): readonly string[] {
     if (this.#count === 0) return [];
     return [
-      `the kernel could start no thread of its own for ${this.#count} requests, which went by libuv's pool: raise pids.max of the cgroup (containers: the limit on processes), or RLIMIT_NPROC (ulimit -u)`,
+      `the kernel couldn't start a thread (io-wq) for ${this.#count} requests, which ran on libuv's pool instead: ` +
+        "raise pids.max of the cgroup (containers: the limit on processes), or RLIMIT_NPROC (ulimit -u)",
     ];
   }
 
