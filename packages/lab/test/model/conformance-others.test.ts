@@ -1,4 +1,5 @@
-// The same bodies on the simulated kernel by what leases are compared with, and each operation beside and after every other.
+// The same bodies on the simulated kernel by what leases are compared with, and each operation beside and after every
+// other.
 import { conformance } from "../../../pinless/dist-test/conformance/conformance.js";
 import { fileArenas } from "../../../pinless/dist-test/conformance/file-arenas.js";
 import { forks } from "../../../pinless/dist-test/conformance/memory-management.js";

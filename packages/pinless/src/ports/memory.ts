@@ -54,7 +54,9 @@ export interface MemoryResult {
   readonly reason?: string;
 }
 
-/** Memory and its operations. `run` works on threads of its own: an operation that waits for a device delays no other. */
+/**
+ * Memory and its operations. `run` works on threads of its own: an operation that waits for a device delays no other.
+ */
 export interface Memory {
   /** Zeroed memory of at least `bytes`, starting on a multiple of 64 KiB. */
   map(bytes: number): Mapping;

@@ -162,7 +162,8 @@ test("Engine with leases: no lease lives longer than max, however constant the l
     const { residencyMax, taken } = bed.engine.stats().leases;
     assert.ok(taken >= 12);
     assert.ok(residencyMax >= 100, `a lease was given back after ${residencyMax} ms at most: by another clock`);
-    // What's above the 100 ms is the ticking of the clock and, of the engine's thread and of the monitor's, the waiting for a core.
+    // What's above the 100 ms is the ticking of the clock and, of the engine's thread and of the monitor's, the waiting
+    // for a core.
     assert.ok(
       residencyMax < 300 + 3 * lateMs,
       `a lease lived for ${residencyMax} ms, timers were late by ${lateMs} ms`,
@@ -229,7 +230,8 @@ for (const [pages, chunk, budget] of [
         while (++rounds < 60) {
           const at = random.below(memory.byteLength / chunk) * chunk;
           const buffer = memory.subarray(at, at + BLOCK_BYTES);
-          // Beyond the budget a lease is another's once it would have paid for itself: some chunks are used for long enough.
+          // Beyond the budget a lease is another's once it would have paid for itself: some chunks are used for long
+          // enough.
           for (let use = 1 + random.below(400); use > 0; use--) {
             await file.read(buffer, { position: random.below(BLOCKS) * BLOCK_BYTES });
             const { bytes } = engine.stats().leases;
