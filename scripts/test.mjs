@@ -1,7 +1,6 @@
-// Runs the compiled tests: node scripts/test.mjs [--all] [part of a file name…] [!part of those left out…]
-// [--option=for-node…] First says on what machine and what is left out, at the end which tests were skipped and why.
-// With PINLESS_REQUIRE_ALL=1 a test may be skipped only for what the machine lacks (its reason begins with "machine:");
-// any other skip fails the run.
+// Runs the compiled tests: node scripts/test.mjs [--all] [part of a file name…] [!part of those left out…] [--option=for-node…]
+// First says on what machine and what is left out, at the end which tests were skipped and why. With PINLESS_REQUIRE_ALL=1 a test may be
+// skipped only for what the machine lacks (its reason begins with "machine:"); any other skip fails the run.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -9,8 +8,8 @@ import os from "node:os";
 import path from "node:path";
 
 /**
- * Parts of file names, and why `npm test` leaves these files to `npm run test:all`. Everything else it runs: the
- * protocol, the model, every scheme on the real kernel, files and commands, in three minutes.
+ * Parts of file names, and why `npm test` leaves these files to `npm run test:all`. Everything else it runs: the protocol, the model, every
+ * scheme on the real kernel, files and commands, in three minutes.
  */
 const ONLY_IN_ALL = {
   "pinless/dist-test/hazards/":

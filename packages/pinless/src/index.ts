@@ -9,7 +9,7 @@ import { explainMemoryLimit } from "./events/memory-limits.js";
 import { openPressure } from "./events/memory-pressure.js";
 import { monitorEnded, monitorStarted, openFollower, openWatchdog, ourTids, reading } from "./events/monitor-client.js";
 import type { File } from "./files/file.js";
-import { loadLibc } from "./linux/libc.js";
+import { loadLibc } from "./linux/libc-bindings.js";
 import { loop } from "./linux/loop.js";
 import { openFile } from "./linux/open-file.js";
 import { memlockBytes } from "./linux/probe.js";

@@ -14,7 +14,8 @@ export {
 export { AioContext } from "./linux/aio-context.js";
 export { type Alignment, reportedAlignment } from "./linux/direct-alignment.js";
 export { fixedMemory } from "./linux/fixed-memory.js";
-export { addressOf, close, ioctl, loadLibc, madvise, prctl, setAffinity, userfaultfd } from "./linux/libc.js";
+export { close, ioctl, madvise, prctl, setAffinity, userfaultfd } from "./linux/libc.js";
+export { addressOf, loadLibc } from "./linux/libc-bindings.js";
 export {
   availableBytes,
   countNumaNodes,

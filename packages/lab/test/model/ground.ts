@@ -42,7 +42,9 @@ export function modelGround(
   });
   let files = 0;
   return {
-    name: `model of ${scheme}, ${pin}${design === "gup" ? "" : ", kernel obeys notifiers"}${sharesPinned ? ", before Linux 5.12" : ""}`,
+    name:
+      `model of ${scheme}, ` +
+      `${pin}${design === "gup" ? "" : ", kernel obeys notifiers"}${sharesPinned ? ", before Linux 5.12" : ""}`,
     pin,
     harmed: pin === "lifetime" && design === "gup",
     open: async (options) => world.openEngine({ ...options, scheme, pin }),

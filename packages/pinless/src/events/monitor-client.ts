@@ -5,8 +5,8 @@
 
 import { isMainThread } from "node:worker_threads";
 import { lack, lackOf } from "../linux/lacks.js";
-import { SEMAPHORE_BYTES } from "../linux/libc.js";
 import { loop } from "../linux/loop.js";
+import { SEMAPHORE_BYTES } from "../linux/teardown.js";
 import { explainNoUserfaultfd } from "../linux/userfaultfd.js";
 import type { Follower, MonitorEnded, Watchdog } from "../ports/monitor.js";
 import type { ChunkTable } from "../protocol/chunk-table.js";

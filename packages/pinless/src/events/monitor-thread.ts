@@ -6,7 +6,7 @@
 
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { hasLoaded } from "../linux/ffi-startup.js";
-import { loadLibc } from "../linux/libc.js";
+import { loadLibc } from "../linux/libc-bindings.js";
 import { LeaseTimer } from "./lease-timer.js";
 import type { FollowMessage, FromMonitor, MonitorData, ToMonitor } from "./monitor-messages.js";
 import { Follower } from "./userfaultfd-follower.js";

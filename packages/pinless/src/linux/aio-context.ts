@@ -5,7 +5,8 @@
 
 import { IO_EVENT, IOCB } from "../abi/layouts.js";
 import { AIO, ERRNO, EVENTFD } from "../abi/numbers.js";
-import { addressOf, close, eventfd, ioCancel, ioDestroy, ioGetevents, ioSetup, ioSubmit, viewOf } from "./libc.js";
+import { close, eventfd, ioCancel, ioDestroy, ioGetevents, ioSetup, ioSubmit } from "./libc.js";
+import { addressOf, viewOf } from "./libc-bindings.js";
 
 const IOCB_WORDS = IOCB.size / 4;
 const EVENT_WORDS = IO_EVENT.size / 4;

@@ -5,7 +5,8 @@
 
 import { IOVEC, RSRC_UPDATE2 } from "../abi/layouts.js";
 import { IO_URING } from "../abi/numbers.js";
-import { addressOf, ioUringRegister } from "./libc.js";
+import { ioUringRegister } from "./libc.js";
+import { addressOf } from "./libc-bindings.js";
 
 const IOVEC_AT = RSRC_UPDATE2.size;
 const TAG_AT = IOVEC_AT + IOVEC.size;

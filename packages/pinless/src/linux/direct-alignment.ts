@@ -6,7 +6,8 @@
 
 import { FIEMAP, FIEMAP_EXTENT, STATX_BUFFER } from "../abi/layouts.js";
 import { FCNTL, FIEMAP_FLAGS, FS_IOC, MAGIC, STATX } from "../abi/numbers.js";
-import { addressOf, ioctl, statx } from "./libc.js";
+import { ioctl, statx } from "./libc.js";
+import { addressOf } from "./libc-bindings.js";
 import { readFileSync, statfs } from "./originals.js";
 
 /**

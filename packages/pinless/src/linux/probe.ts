@@ -5,7 +5,8 @@ import { release } from "node:os";
 import { getSystemErrorMap } from "node:util";
 import { ERRNO, RESOURCE } from "../abi/numbers.js";
 import { lack } from "./lacks.js";
-import { geteuid, getrlimit, loadLibc } from "./libc.js";
+import { geteuid, getrlimit } from "./libc.js";
+import { loadLibc } from "./libc-bindings.js";
 import { readFileSync } from "./originals.js";
 
 /** Bytes that this process may pin: without CAP_IPC_LOCK, RLIMIT_MEMLOCK, which all processes of the user share. */

@@ -9,9 +9,10 @@ import { IOCB } from "../abi/layouts.js";
 import { AIO, EPOLL, POLL } from "../abi/numbers.js";
 import { AioContext } from "./aio-context.js";
 import { EventWake } from "./event-wake.js";
-import { close, closeAtTeardown, EPOLL_EVENT_BYTES, epollControl, epollCreate, epollWait } from "./libc.js";
+import { close, EPOLL_EVENT_BYTES, epollControl, epollCreate, epollWait } from "./libc.js";
 import { setImmediate } from "./originals.js";
 import { whyNoSocket } from "./runtime.js";
+import { closeAtTeardown } from "./teardown.js";
 import { Wake } from "./wake.js";
 
 /** Length of a slice: a worker can't be terminated while it waits in one. */

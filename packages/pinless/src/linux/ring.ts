@@ -5,7 +5,9 @@ import { ERRNO, IO_URING, MMAN } from "../abi/numbers.js";
 import { invariant } from "../protocol/assert.js";
 import { alignUp } from "../protocol/ranges/ranges.js";
 import { fixedMemory } from "./fixed-memory.js";
-import { addressOf, close, closeAtTeardown, ioUringEnter, ioUringSetup, mmap, munmap, viewOf } from "./libc.js";
+import { close, ioUringEnter, ioUringSetup, mmap, munmap } from "./libc.js";
+import { addressOf, viewOf } from "./libc-bindings.js";
+import { closeAtTeardown } from "./teardown.js";
 
 const SQE_WORDS = SQE.size / 4;
 const CQE_WORDS = CQE.size / 4;

@@ -8,7 +8,9 @@ import { UFFD_MSG, UFFDIO_API, UFFDIO_RANGE, UFFDIO_REGISTER } from "../abi/layo
 import { ERRNO, FCNTL, UFFD } from "../abi/numbers.js";
 import type { MemoryEvent } from "../protocol/monitor/caller-tracking.js";
 import type { Range } from "../protocol/ranges/ranges.js";
-import { addressOf, close, closeAtTeardown, ioctl, raiseAtTeardown, read, userfaultfd } from "./libc.js";
+import { close, ioctl, read, userfaultfd } from "./libc.js";
+import { addressOf } from "./libc-bindings.js";
+import { closeAtTeardown, raiseAtTeardown } from "./teardown.js";
 
 const FEATURES =
   UFFD.UFFD_FEATURE_PAGEFAULT_FLAG_WP |

@@ -11,8 +11,10 @@
 import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from "node:net";
 import { SQE } from "../abi/layouts.js";
 import { IO_URING, POLL, SOCKET } from "../abi/numbers.js";
-import { addressOf, close, closeAtTeardown, socketpair } from "./libc.js";
+import { close, socketpair } from "./libc.js";
+import { addressOf } from "./libc-bindings.js";
 import { Ring } from "./ring.js";
+import { closeAtTeardown } from "./teardown.js";
 
 const FD = SQE.fields.fd / 4;
 const ADDR = SQE.fields.addr / 4;

@@ -2,7 +2,8 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { hasLoaded } from "../linux/ffi-startup.js";
-import { gettid, loadLibc } from "../linux/libc.js";
+import { gettid } from "../linux/libc.js";
+import { loadLibc } from "../linux/libc-bindings.js";
 import type { MemoryRequest } from "../ports/memory.js";
 import { inOne } from "./operation-pieces.js";
 import { runOperation } from "./operations.js";

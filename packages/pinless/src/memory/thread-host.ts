@@ -8,7 +8,7 @@ import { isMainThread, Worker } from "node:worker_threads";
 import { ERRNO } from "../abi/numbers.js";
 import { hasEnded, willLoad } from "../linux/ffi-startup.js";
 import { fixedMemory } from "../linux/fixed-memory.js";
-import { addressOf } from "../linux/libc.js";
+import { addressOf } from "../linux/libc-bindings.js";
 import { explainNoCollapse, explainNoMigration, memoryNodes } from "../linux/page-migration-support.js";
 import { availableBytes, hasSwap } from "../linux/probe.js";
 import { startThread, threadError } from "../linux/start-thread.js";

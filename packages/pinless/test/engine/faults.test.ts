@@ -8,7 +8,7 @@ import { getSystemErrorMap } from "node:util";
 import { PortableEngine, startFirst } from "../../dist/engine/engine.js";
 import { openPressure } from "../../dist/events/memory-pressure.js";
 import { openFollower, openWatchdog, ourTids, reading } from "../../dist/events/monitor-client.js";
-import { loadLibc } from "../../dist/linux/libc.js";
+import { loadLibc } from "../../dist/linux/libc-bindings.js";
 import { loop } from "../../dist/linux/loop.js";
 import { openFile } from "../../dist/linux/open-file.js";
 import { memlockBytes } from "../../dist/linux/probe.js";

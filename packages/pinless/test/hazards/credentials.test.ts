@@ -38,7 +38,7 @@ test("A ring that root made pins for whoever the process becomes, beyond that us
     const { Ring } = await import(dist + "linux/ring.js");
     const { RegisteredBuffers } = await import(dist + "schemes/io-uring/registered-buffers.js");
     const { fixedMemory } = await import(dist + "linux/fixed-memory.js");
-    const { addressOf, loadLibc } = await import(dist + "linux/libc.js");
+    const { addressOf, loadLibc } = await import(dist + "linux/libc-bindings.js");
     await loadLibc();
     const memory = fixedMemory(${4 * MIB});
     new Uint8Array(memory).fill(1);

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import type { TestContext } from "node:test";
 import { AioContext } from "../../dist/linux/aio-context.js";
-import { loadLibc } from "../../dist/linux/libc.js";
+import { loadLibc } from "../../dist/linux/libc-bindings.js";
 import { undoing } from "./undo.js";
 
 const most = Number(readFileSync("/proc/sys/fs/aio-max-nr", "utf8"));

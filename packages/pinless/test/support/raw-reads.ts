@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { closeSync, constants, openSync } from "node:fs";
 import { openDirectFlag } from "../../dist/abi/numbers.js";
-import { loadLibc } from "../../dist/linux/libc.js";
+import { loadLibc } from "../../dist/linux/libc-bindings.js";
 import type { CompletionSink, RequestPlace } from "../../dist/protocol/scheme.js";
 import { Aio } from "../../dist/schemes/aio/aio-scheme.js";
 import { addressOf } from "./proc.js";

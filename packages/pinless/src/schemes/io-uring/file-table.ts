@@ -2,7 +2,8 @@
 
 import { FILES_UPDATE, RSRC_REGISTER } from "../../abi/layouts.js";
 import { IO_URING } from "../../abi/numbers.js";
-import { addressOf, ioUringRegister } from "../../linux/libc.js";
+import { ioUringRegister } from "../../linux/libc.js";
+import { addressOf } from "../../linux/libc-bindings.js";
 
 /** Capacity; further files are used by their descriptors. */
 const SLOTS = 256;

@@ -3,7 +3,8 @@
 import { RSRC_REGISTER } from "../../abi/layouts.js";
 import { IO_URING, MMAN } from "../../abi/numbers.js";
 import { BufferUpdate } from "../../linux/buffer-update.js";
-import { addressOf, ioUringRegister, madvise } from "../../linux/libc.js";
+import { ioUringRegister, madvise } from "../../linux/libc.js";
+import { addressOf } from "../../linux/libc-bindings.js";
 import type { Ring } from "../../linux/ring.js";
 import type { Registrations } from "../../protocol/scheme.js";
 

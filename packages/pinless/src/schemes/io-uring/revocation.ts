@@ -7,7 +7,8 @@
 import { SQE } from "../../abi/layouts.js";
 import { ERRNO, IO_URING, SOCKET } from "../../abi/numbers.js";
 import { fixedMemory } from "../../linux/fixed-memory.js";
-import { addressOf, close, socketpair } from "../../linux/libc.js";
+import { close, socketpair } from "../../linux/libc.js";
+import { addressOf } from "../../linux/libc-bindings.js";
 import { errnoText } from "../../linux/probe.js";
 import { Ring } from "../../linux/ring.js";
 import { RegisteredBuffers } from "./registered-buffers.js";
