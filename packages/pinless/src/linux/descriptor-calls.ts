@@ -7,7 +7,8 @@ import { STATX_BUFFER } from "../abi/layouts.js";
 import { ERRNO, FCNTL, MMAN, STATX } from "../abi/numbers.js";
 import type { DescriptorCalls } from "../ports/opened-file.js";
 import { alignDown, alignUp } from "../protocol/ranges/ranges.js";
-import { addressOf, cachestat, lseek, madvise, statx } from "./libc.js";
+import { cachestat, lseek, madvise, statx } from "./libc.js";
+import { addressOf } from "./libc-bindings.js";
 import { read, readv, writev } from "./originals.js";
 
 const PAGE_BYTES = 4096;

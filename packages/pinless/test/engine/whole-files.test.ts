@@ -4,7 +4,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { Engine, type File } from "../../dist/index.js";
-import { addressOf, cachestat } from "../../dist/linux/libc.js";
+import { cachestat } from "../../dist/linux/libc.js";
+import { addressOf } from "../../dist/linux/libc-bindings.js";
 import { cachedBytes, forget } from "../support/page-cache.js";
 import { Random } from "../support/random.js";
 import { scratchDirectory, undoing } from "../support/undo.js";
@@ -45,7 +46,7 @@ async function readWhole({ engine, name }: Started): Promise<Buffer> {
   return whole;
 }
 
-test("a large read into ordinary memory comes from the page cache where that has all of it, and is counted", async (t) => {
+test("a large read into ordinary memory comes from the page cache where that has it all, and is counted", async (t) => {
   const started = await start(t);
   if (started === null) return;
   const { name, file, counts } = started;
