@@ -1,7 +1,7 @@
 /**
- * Save and restore of the state that the protocol has beside its flat tables, as whole numbers: for an explorer that puts
- * an engine back to a state that it was in. It reads and writes members that are private to everything else, by their
- * names in brackets.
+ * Save and restore of the state that the protocol has beside its flat tables, as whole numbers: for an explorer that
+ * puts an engine back to a state that it was in. It reads and writes members that are private to everything else, by
+ * their names in brackets.
  */
 
 import { type Dispatcher, TURN_COMPLETIONS } from "./dispatcher.js";
@@ -52,7 +52,7 @@ export class StateWords {
 /** A request as it was accepted; an explorer knows it by a small number. */
 export type Accepted = Pick<Parked, "write" | "file" | "owner" | "kind" | "place" | "position" | "done">;
 
-/** How an explorer names requests: `count` names, by their places in memory. */
+/** Names that an explorer gives to requests: `count` numbers, by their locations in memory. */
 export interface RequestNames {
   readonly count: number;
   nameOf(place: RequestPlace): number;
