@@ -1,6 +1,7 @@
-// Runs the compiled tests: node scripts/test.mjs [--all] [part of a file name…] [!part of those left out…] [--option=for-node…]
-// First says on what machine and what is left out, at the end which tests were skipped and why. With PINLESS_REQUIRE_ALL=1 a test may be
-// skipped only for what the machine lacks (its reason begins with "machine:"); any other skip fails the run.
+// Runs the compiled tests: node scripts/test.mjs [--all] [part of a file name…] [!part of those left out…]
+// [--option=for-node…] First says on what machine and what is left out, at the end which tests were skipped and why.
+// With PINLESS_REQUIRE_ALL=1 a test may be skipped only for what the machine lacks (its reason begins with "machine:");
+// any other skip fails the run.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -8,8 +9,8 @@ import os from "node:os";
 import path from "node:path";
 
 /**
- * Parts of file names, and why `npm test` leaves these files to `npm run test:all`. Everything else it runs: the protocol, the model, every
- * scheme on the real kernel, files and commands, in three minutes.
+ * Parts of file names, and why `npm test` leaves these files to `npm run test:all`. Everything else it runs: the
+ * protocol, the model, every scheme on the real kernel, files and commands, in three minutes.
  */
 const ONLY_IN_ALL = {
   "pinless/dist-test/hazards/":
@@ -34,8 +35,8 @@ const ONLY_IN_ALL = {
 /** They change settings of the whole machine: nothing else runs meanwhile. */
 const ALONE = /(bench\/adverse|commands\/doctor-refusals|conformance\/auto|engine\/refusals)\./;
 /**
- * They count leases, or what the machine does with memory. An ordinary user's processes share one limit on locked memory, so these run one
- * after the other, beside those that lock none.
+ * They count leases, or what the machine does with memory. An ordinary user's processes share one limit on locked
+ * memory, so these run one after the other, beside those that lock none.
  */
 const COUNT_LEASES =
   /(bench|events|hazards)\/|commands\/doctor|control\/(release|top)|conformance\/(io-uring|pairs|sequences|no-threads)|engine\/(give-back|life-cycle|limits|memory|pins)/;
