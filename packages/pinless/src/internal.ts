@@ -29,6 +29,7 @@ export { Ring } from "./linux/ring.js";
 export { type EngineSettings, settingsOf } from "./ports/options.js";
 export type { EngineStats } from "./ports/stats.js";
 export { MMU_EVENTS, type MmuEvent } from "./protocol/events.js";
+export { LARGEST_PAGE_BYTES, PAGE_BYTES } from "./protocol/ranges/pages.js";
 export { alignUp } from "./protocol/ranges/ranges.js";
 export { RegisteredBuffers } from "./schemes/io-uring/registered-buffers.js";
 export { revocationHere } from "./schemes/start.js";

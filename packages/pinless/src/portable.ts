@@ -21,7 +21,22 @@ export {
   USED_MS,
 } from "./protocol/chunk-table.js";
 export type { Dispatcher } from "./protocol/dispatcher.js";
-export { EBADF, ECANCELED, EFAULT, ENOMEM } from "./protocol/errno.js";
+export {
+  EACCES,
+  EAGAIN,
+  EBADF,
+  EBUSY,
+  ECANCELED,
+  EFAULT,
+  EFBIG,
+  EINTR,
+  EINVAL,
+  EIO,
+  ENOENT,
+  ENOMEM,
+  ENOSPC,
+  EOPNOTSUPP,
+} from "./protocol/errno.js";
 export { type DescribeErrno, systemError } from "./protocol/errors.js";
 export { CONCERNS, MMU_EVENTS, type MmuEvent } from "./protocol/events.js";
 export type { ForeignCalls } from "./protocol/foreign-calls.js";
@@ -67,6 +82,7 @@ export type { MonitorReport } from "./protocol/monitor/messages.js";
 export { MonitorProgram } from "./protocol/monitor/program.js";
 export type { Invalidation, MmuNotifier, Subscriber } from "./protocol/notifier.js";
 export { type LeaseParts, Protocol } from "./protocol/protocol.js";
+export { LARGEST_PAGE_BYTES, PAGE_BYTES } from "./protocol/ranges/pages.js";
 export { alignDown, alignUp, intersect, overlaps, type Range, without } from "./protocol/ranges/ranges.js";
 export { ACCEPTED, FREE as REQUEST_FREE, REQUEST_SHIFT, SUBMITTED } from "./protocol/request-table.js";
 export type { CompletionSink, Loop, Registrations, RequestPlace, Scheme, SchemeName } from "./protocol/scheme.js";

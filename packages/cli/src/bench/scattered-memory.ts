@@ -4,7 +4,7 @@
  */
 
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
-import { addressOf, loadLibc, PRCTL, prctl, setAffinity } from "pinless/internal";
+import { addressOf, loadLibc, PAGE_BYTES, PRCTL, prctl, setAffinity } from "pinless/internal";
 
 /**
  * Switches transparent huge pages off for this process, even if transparent_hugepage/enabled is "always". Existing ones
@@ -25,7 +25,6 @@ export async function stayOnOneProcessor(): Promise<boolean> {
   return setAffinity(Number(allowed)) === 0;
 }
 
-const PAGE_BYTES = 4096;
 const PAGEMAP_ENTRY_BYTES = 8;
 const BLOCK_PAGES = (2 << 20) / PAGE_BYTES;
 

@@ -8,6 +8,7 @@ import {
   FCNTL,
   fixedMemory,
   ioctl,
+  LARGEST_PAGE_BYTES,
   UFFD,
   UFFDIO_API,
   UFFDIO_RANGE,
@@ -16,7 +17,6 @@ import {
 } from "pinless/internal";
 
 const DEVICE = "/dev/userfaultfd";
-const PAGE_BYTES = 65536;
 const EVENTS = UFFD.UFFD_FEATURE_EVENT_REMOVE | UFFD.UFFD_FEATURE_EVENT_UNMAP | UFFD.UFFD_FEATURE_EVENT_REMAP;
 
 export interface UserfaultfdTrial {
@@ -77,11 +77,11 @@ function handshake(fd: number, wanted: number): number {
 function register(fd: number, features: number): number {
   if (fd < 0) return fd;
   const wanted = EVENTS | UFFD.UFFD_FEATURE_PAGEFAULT_FLAG_WP;
-  const memory = fixedMemory(PAGE_BYTES);
+  const memory = fixedMemory(LARGEST_PAGE_BYTES);
   const words = new BigUint64Array(new ArrayBuffer(128));
   const { range } = UFFDIO_REGISTER.fields;
   words[(range + UFFDIO_RANGE.fields.start) / 8] = BigInt(addressOf(memory));
-  words[(range + UFFDIO_RANGE.fields.len) / 8] = BigInt(PAGE_BYTES);
+  words[(range + UFFDIO_RANGE.fields.len) / 8] = BigInt(LARGEST_PAGE_BYTES);
   words[UFFDIO_REGISTER.fields.mode / 8] = BigInt(UFFD.UFFDIO_REGISTER_MODE_WP);
   const agreed = handshake(fd, wanted & features);
   const result = agreed < 0 ? agreed : ioctl(fd, UFFD.UFFDIO_REGISTER, addressOf(words.buffer));

@@ -4,6 +4,7 @@ import {
   CHUNK_WORDS,
   ChunkTable,
   leaseWords,
+  PAGE_BYTES,
   type Range,
   REQUEST_SHIFT,
   type RequestPlace,
@@ -14,7 +15,6 @@ import { type MachineSize, layoutOf as machineLayout } from "../model/tables.js"
 import type { Pages, Scenario } from "./scenario.js";
 import * as S from "./state.js";
 
-export const PAGE_BYTES = 4096;
 /** Beyond 32 bits, as addresses are. */
 const FIRST_ADDRESS = 2 ** 33;
 

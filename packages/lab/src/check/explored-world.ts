@@ -26,6 +26,7 @@ import {
   type MmuNotifier,
   FREE as NO_LEASE,
   type Owner,
+  PAGE_BYTES,
   Protocol,
   REQUEST_FREE,
   REQUEST_SHIFT,
@@ -131,7 +132,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
       kind: write ? DIRECT_WRITE : 0,
       owner: this.#owner,
       place: ground.places[request]!,
-      position: ground.blockOf(request) * 4096,
+      position: ground.blockOf(request) * PAGE_BYTES,
       done: (errno: number) => this.rules.answered(request, errno),
     }));
     this.#names = {
@@ -156,7 +157,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
     if (this.ground.slots === 0) return null;
     // A chunk of one page counts as a huge page: it can't be known to be none.
     const { leases, chunkPages } = this.ground.scenario;
-    const leaseBytes = chunkPages === 1 ? 2 << 20 : chunkPages * 4096;
+    const leaseBytes = chunkPages === 1 ? 2 << 20 : chunkPages * PAGE_BYTES;
     const limits = { slots: this.ground.slots, budgetBytes: leases * leaseBytes, idleMs: IDLE_MS, maxMs: MAX_MS };
     return { ...limits, words: this.ground.leaseWords };
   }

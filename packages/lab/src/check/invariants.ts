@@ -13,6 +13,7 @@ import {
   type Invariant,
   LEASE,
   type MmuEvent,
+  PAGE_BYTES,
   REQUEST_SHIFT,
   SUBMITTED,
   violated,
@@ -289,7 +290,7 @@ export class Rules {
     const ground = this.#ground;
     const first = ground.pageAt(address);
     const chunk = first / ground.scenario.chunkPages;
-    for (let page = first; page < first + bytes / 4096; page++) {
+    for (let page = first; page < first + bytes / PAGE_BYTES; page++) {
       const flags = ground.page(page, S.P_FLAGS);
       if ((flags & (S.GONE_KNOWN | S.IS_READ_ONLY | S.IS_REFUSED)) !== 0)
         violated("NO_STALE_IO", `a lease is taken with page ${page}, which may have none`);
@@ -334,7 +335,8 @@ export class Rules {
     const { machine, w, at } = this.#ground;
     if (machine.slot(slot, SLOT_STATE) !== SLOT_EMPTY || this.#ground.slot(slot, S.S_TAG) !== 0) return false;
     if (w[S.CLOCK_SLOT] === slot + 1 || (w[S.MONITOR_SLOT] === slot + 1 && w[S.MONITOR]! > 0)) return false;
-    for (let i = 1; i <= w[at.completions]!; i++) if (w[at.completions + i] === 5 + 8 * slot) return false;
+    for (let i = 1; i <= w[at.completions]!; i++)
+      if (w[at.completions + i] === S.TAG_COMPLETION + 8 * slot) return false;
     return true;
   }
 

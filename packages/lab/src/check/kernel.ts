@@ -5,7 +5,9 @@ import {
   claim,
   ECANCELED,
   EFAULT,
+  EIO,
   ENOMEM,
+  PAGE_BYTES,
   type Registrations,
   type RequestPlace,
   returned,
@@ -13,11 +15,10 @@ import {
   type SchemeName,
 } from "pinless/portable";
 import { REQUEST_IN_FLIGHT, REQUEST_RELEASING, REQUEST_STATE, SLOT_LIVE, SLOT_STATE } from "../model/tables.js";
-import { type Ground, nameOfRequest, PAGE_BYTES } from "./context.js";
+import { type Ground, nameOfRequest } from "./context.js";
 import type { Rules } from "./invariants.js";
 import * as S from "./state.js";
 
-const EIO = 5;
 /** Requests that the pool's threads of `direct` run at a time: fewer than there are, so that some wait. */
 const POOL = 2;
 
@@ -27,7 +28,6 @@ const SHORT = 1;
 const FAILED = 2;
 const FAULTED = 3;
 const CANCELLED = 4;
-const TAG = 5;
 
 /** Calls of the engine in which something else can happen at the same time; a bit each. */
 export const TAKE = 1;
@@ -195,7 +195,7 @@ export class CheckKernel implements Scheme, Registrations {
 
   postTag(slot: number): void {
     this.#ground.setSlot(slot, S.S_TAG, 0);
-    this.#post(TAG + 8 * slot);
+    this.#post(S.TAG_COMPLETION + 8 * slot);
   }
 
   #post(completion: number): void {
@@ -214,7 +214,7 @@ export class CheckKernel implements Scheme, Registrations {
       const completion = S.shift(w, at.completions);
       const number = Math.floor(completion / 8);
       const kind = completion % 8;
-      if (kind === TAG) {
+      if (kind === S.TAG_COMPLETION) {
         tell?.(`the engine sees the tag of slot ${number}`);
         sink.released(number);
       } else {

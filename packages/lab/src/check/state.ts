@@ -116,6 +116,9 @@ export const BURIED = 16;
 /** Nobody may touch it from the next step on. */
 export const GONE_NOW = 32;
 
+/** The completion that tells of a slot's tag; a word of `completions` is such a kind + 8 × the slot (or request) that it's of. */
+export const TAG_COMPLETION = 5;
+
 /** Words of a buffer slot. */
 export const S_TAG = 0;
 /** Taken before an invalidation that has ended. */

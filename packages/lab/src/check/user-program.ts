@@ -9,6 +9,7 @@ import {
   type Leases,
   type MmuNotifier,
   type Owner,
+  PAGE_BYTES,
   type Protocol,
   restoreRequests,
   violated,
@@ -86,7 +87,9 @@ export class Program {
     ground.setRequest(request, S.R_STATUS, S.ACCEPTED);
     const { write } = ground.scenario.requests[request]!;
     const place = ground.places[request]!;
-    if (!dispatcher.accept(write, 0, this.#owner, true, place, ground.blockOf(request) * 4096, this.#done(request)))
+    if (
+      !dispatcher.accept(write, 0, this.#owner, true, place, ground.blockOf(request) * PAGE_BYTES, this.#done(request))
+    )
       violated("STATE", "there's no room for a request");
   }
 

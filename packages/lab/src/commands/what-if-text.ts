@@ -1,6 +1,7 @@
 /** A what-if for people: tables, and how figures grow along what was swept. */
 
 import { DASH, type Grid, renderGrid, type Style, textOf, wrap } from "@pinless/cli/command";
+import { PAGE_BYTES } from "pinless/portable";
 import { RATES } from "../what-if/event-rates.js";
 import { sizeOf } from "../what-if/fields.js";
 import type { Plan } from "../what-if/plan.js";
@@ -8,8 +9,6 @@ import type { PointReport, StudyReport } from "../what-if/study.js";
 import type { Figures, OperationFigures } from "../what-if/what-if-figures.js";
 import { renderGrowth } from "./what-if-growth.js";
 import { count, duration, shortly } from "./what-if-units.js";
-
-const PAGE_BYTES = 4096;
 
 interface Section {
   readonly title: string;

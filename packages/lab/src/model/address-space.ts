@@ -11,7 +11,7 @@
  * swap get a frame each at once; in Linux they share the swap cache's until one of them stores.
  */
 
-import { EFAULT, ENOMEM, violated } from "pinless/portable";
+import { EAGAIN, EFAULT, ENOMEM, violated } from "pinless/portable";
 import { MachineFrames } from "./frames.js";
 import {
   BACKING,
@@ -37,7 +37,6 @@ import {
   WRITEBACK,
 } from "./tables.js";
 
-const EAGAIN = 11;
 /** Not an errno: the invalidation waits until the I/O in flight has ended, and is tried again then. */
 export const WAIT = -1000;
 

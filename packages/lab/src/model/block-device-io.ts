@@ -6,7 +6,7 @@
  * bounce buffers.
  */
 
-import { EFAULT, violated } from "pinless/portable";
+import { EFAULT, EINVAL, violated } from "pinless/portable";
 import { chargeSlot, ROOT, unchargeSlot } from "./memlock-account.js";
 import {
   BLOCK_CHECKSUM,
@@ -41,8 +41,6 @@ import {
   type Table,
 } from "./tables.js";
 import { MachineWriteback } from "./writeback.js";
-
-const EINVAL = 22;
 
 /** One request as a scheme hands it over. */
 export interface Transfer {

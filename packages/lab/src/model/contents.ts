@@ -7,11 +7,10 @@
  * first process is a program with bytes.
  */
 
-import { invariant } from "pinless/portable";
+import { invariant, PAGE_BYTES } from "pinless/portable";
 import type { MachineIo } from "./block-device-io.js";
 import { BLOCK_CONTENT, CONTENT, INODE_MAPPED, INODE_PAGE, SWAP_CONTENT, VM_MAPPED, VM_WRITE } from "./tables.js";
 
-export const PAGE_BYTES = 4096;
 const PAGE_WORDS = PAGE_BYTES / 4;
 /** Contents kept before those that nothing names any more are thrown away. */
 const SWEEP_AT = 32_768;

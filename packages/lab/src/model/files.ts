@@ -1,8 +1,7 @@
 /** Files by their paths and bytes: rows of the machine's inode pages, read and written through its page cache. */
 
-import { alignDown, alignUp, invariant } from "pinless/portable";
+import { alignDown, alignUp, EFBIG, ENOSPC, invariant, PAGE_BYTES } from "pinless/portable";
 import { WAIT } from "./address-space.js";
-import { PAGE_BYTES } from "./contents.js";
 import type { Machine } from "./machine.js";
 import { FILESYSTEMS, STABLE_PAGES } from "./tables.js";
 
@@ -10,8 +9,6 @@ import { FILESYSTEMS, STABLE_PAGES } from "./tables.js";
 const ROOM_PAGES = 4096;
 /** ext4's largest file, with blocks of 4 KiB. */
 const LARGEST_BYTES = 2 ** 44;
-const EFBIG = 27;
-const ENOSPC = 28;
 
 export class ModelFile {
   readonly number: number;

@@ -1,8 +1,8 @@
 /** A machine: its state, the bytes behind it, its time and its chance. Everything that a kernel is made of here has one of these. */
 
-import { invariant } from "pinless/portable";
+import { invariant, PAGE_BYTES } from "pinless/portable";
 import { MachineIo } from "./block-device-io.js";
-import { Contents, PAGE_BYTES } from "./contents.js";
+import { Contents } from "./contents.js";
 import { fork } from "./fork.js";
 import { NamedRandom } from "./random.js";
 import type { Design, MachineSize } from "./tables.js";

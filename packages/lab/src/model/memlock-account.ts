@@ -6,7 +6,7 @@
  * registrations of the same ring; here it's those of the same user).
  */
 
-import { ENOMEM } from "pinless/portable";
+import { ENOMEM, PAGE_BYTES } from "pinless/portable";
 import type { MachineFrames } from "./frames.js";
 import {
   ACCOUNT_PAGES,
@@ -21,7 +21,6 @@ import {
 
 /** Who has no limit. */
 export const ROOT = -1;
-const PAGE_BYTES = 4096;
 const HUGE_PAGES = 512;
 
 /** Pages of a ring: its submission queue entries, and the queues with their header, each in pages of its own. */

@@ -3,8 +3,7 @@
  * mapping, and they go some time after that was read; an unmapping takes them first, and tells then. Each stage takes its time.
  */
 
-import { intersect, type MemoryEvent, type Range } from "pinless/portable";
-import { PAGE_BYTES } from "./contents.js";
+import { intersect, type MemoryEvent, PAGE_BYTES, type Range } from "pinless/portable";
 import type { Machine } from "./machine.js";
 import type { ModelUserfaultfd } from "./model-userfaultfd.js";
 import type { ModelThread } from "./threads.js";

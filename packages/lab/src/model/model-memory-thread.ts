@@ -2,25 +2,27 @@
 
 import {
   alignDown,
+  alignUp,
+  EACCES,
+  EAGAIN,
   EBADF,
+  EINVAL,
   explainRefusal,
   intersect,
+  LARGEST_PAGE_BYTES,
   type Mapping,
   type Memory,
   type MemoryRequest,
   type MemoryResult,
+  PAGE_BYTES,
   type Range,
 } from "pinless/portable";
 import { WAIT } from "./address-space.js";
-import { PAGE_BYTES } from "./contents.js";
 import type { Descriptor } from "./files.js";
 import type { Flusher } from "./flusher.js";
 import type { Machine } from "./machine.js";
 import { INODE_PAGE, VM_DONTCOPY } from "./tables.js";
 
-const EAGAIN = 11;
-const EACCES = 13;
-const EINVAL = 22;
 const HUGE_PAGE_BYTES = 2 << 20;
 const HUGE_PAGES = HUGE_PAGE_BYTES / PAGE_BYTES;
 /** As the real one does: for 20 ms, from 0.2 ms on ever more rarely, and so many times at least. */
@@ -48,7 +50,7 @@ export class ModelMemory implements Memory {
   }
 
   map(bytes: number): Mapping {
-    const buffer = this.#machine.newMemory(Math.ceil(bytes / 65536) * 65536);
+    const buffer = this.#machine.newMemory(alignUp(bytes, LARGEST_PAGE_BYTES));
     return { buffer, address: this.#machine.mapMemory(buffer) };
   }
 

@@ -5,16 +5,19 @@
 
 import {
   type CompletionSink,
+  EAGAIN,
   EBADF,
+  EINTR,
+  EIO,
   ENOMEM,
   invariant,
+  PAGE_BYTES,
   type Registrations,
   type RequestPlace,
   type Scheme,
   type SchemeName,
 } from "pinless/portable";
 import { WAIT } from "./address-space.js";
-import { PAGE_BYTES } from "./contents.js";
 import type { Descriptor, ModelFile } from "./files.js";
 import type { Flusher } from "./flusher.js";
 import type { Machine } from "./machine.js";
@@ -29,9 +32,6 @@ import {
 } from "./tables.js";
 import { Tags, type TagWay } from "./tags.js";
 
-const EINTR = 4;
-const EIO = 5;
-const EAGAIN = 11;
 /** How requests fail that nothing is wrong with. */
 export const FAILURES: readonly number[] = [EIO, EAGAIN, EINTR];
 /** A device that stands still: longer than the monitor waits for it, shorter than anybody's patience. */

@@ -7,7 +7,7 @@
  * (every page has its block), quotas, names and inodes beyond a row of pages.
  */
 
-import { EFAULT, ENOMEM, violated } from "pinless/portable";
+import { EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENOMEM, ENOSPC, EOPNOTSUPP, violated } from "pinless/portable";
 import { MachineMemory, WAIT } from "./address-space.js";
 import {
   BACKING,
@@ -43,13 +43,6 @@ import {
   VM_WRITE,
   WRITEBACK,
 } from "./tables.js";
-
-const EIO = 5;
-const EAGAIN = 11;
-const EBUSY = 16;
-const EINVAL = 22;
-const ENOSPC = 28;
-const EOPNOTSUPP = 95;
 
 export class MachinePageCache extends MachineMemory {
   block(block: number, word: number): number {

@@ -6,10 +6,10 @@
  * says how many such areas could be had), pages of files, which compaction leaves where they are.
  */
 
+import { EAGAIN } from "pinless/portable";
 import { type MachineMemory, WAIT } from "./address-space.js";
 import { HUGE, IN_USE, INODE_PAGE, PINS, PTE_PROTNONE, TARGET, WRITEBACK } from "./tables.js";
 
-const EAGAIN = 11;
 const HUGE_PAGES = 512;
 
 /**

@@ -4,6 +4,7 @@
  * nobody does here.
  */
 
+import { EINTR, EIO, ENOMEM } from "pinless/portable";
 import { nameOfRequest } from "../check/context.js";
 import { BLOCK_CONTENT, CONTENT, FOLIO_DIRTY, PTE_WRITE, VM_WRITE, WRITEBACK } from "../model/tables.js";
 import { BREAK, type Changes } from "./memory-calls-of-user.js";
@@ -11,10 +12,6 @@ import { DRAINING } from "./mmu-notifier.js";
 import type { ProposalGround } from "./proposal-context.js";
 import * as G from "./proposal-context.js";
 import type { ProposalRules } from "./proposal-invariants.js";
-
-const EIO = 5;
-const EINTR = 4;
-const ENOMEM = 12;
 
 export class Io {
   readonly #ground: ProposalGround;

@@ -3,7 +3,7 @@
  * step and what the machine does. Linux (`gup`) is held to what the program and its memory see, for it makes nobody wait.
  */
 
-import { type MmuEvent, violated } from "pinless/portable";
+import { EFAULT, type MmuEvent, violated } from "pinless/portable";
 import { inWords, nameOfInvalidation, nameOfRequest } from "../check/context.js";
 import { CONCERNED } from "../check/invariants.js";
 import {
@@ -19,8 +19,6 @@ import {
 import { BEGUN, DRAINING, RAISED, REFUSED } from "./mmu-notifier.js";
 import type { ProposalGround } from "./proposal-context.js";
 import * as G from "./proposal-context.js";
-
-const EFAULT = 14;
 
 export class ProposalRules {
   readonly #ground: ProposalGround;

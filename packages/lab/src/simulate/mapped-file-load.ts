@@ -4,8 +4,7 @@
  * page has one thing of the program's own at a time.
  */
 
-import { violated } from "pinless/portable";
-import { PAGE_BYTES } from "../model/contents.js";
+import { PAGE_BYTES, violated } from "pinless/portable";
 import { BLOCK_CONTENT, FILESYSTEMS } from "../model/tables.js";
 import { type Arena, type File, READ_BLOCKS } from "./requests.js";
 import type { World } from "./simulated-world.js";

@@ -4,10 +4,12 @@ import {
   type DescribeErrno,
   type DescriptorCalls,
   EBADF,
+  ENOENT,
   type NodeHandle,
   O_CREAT,
   O_RDWR,
   type OpenedFile,
+  PAGE_BYTES,
   systemError,
 } from "pinless/portable";
 import { WAIT } from "../model/address-space.js";
@@ -15,7 +17,6 @@ import type { Descriptor, ModelFile, ModelFiles } from "../model/files.js";
 import type { Flusher } from "../model/flusher.js";
 import type { Machine } from "../model/machine.js";
 
-const ENOENT = 2;
 const SELF_MEMORY = "/proc/self/mem";
 /** How soon what waits for I/O is tried again. */
 const AGAIN_MS = 0.1;
@@ -100,8 +101,8 @@ export class OpenFiles {
       identity: file === null ? path : String(file.number),
       direct: directFd >= 0,
       openDirect: () => directFd,
-      memoryAlign: 4096,
-      offsetAlign: 4096,
+      memoryAlign: PAGE_BYTES,
+      offsetAlign: PAGE_BYTES,
       socket: false,
       append,
       readable,

@@ -3,8 +3,7 @@
  * be found there meanwhile and from then on, and what becomes of requests on it.
  */
 
-import { type Range, violated } from "pinless/portable";
-import { PAGE_BYTES } from "../model/contents.js";
+import { PAGE_BYTES, type Range, violated } from "pinless/portable";
 import type { ModelThread } from "../model/threads.js";
 import type { Oracle } from "./oracle.js";
 import type { World } from "./simulated-world.js";

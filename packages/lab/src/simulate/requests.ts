@@ -1,7 +1,6 @@
 /** The program's requests: its buffers, what it asks for, and what it must find when it's answered. A buffer has one request at a time. */
 
-import { type Done, type PortableEngine, violated } from "pinless/portable";
-import { PAGE_BYTES } from "../model/contents.js";
+import { type Done, PAGE_BYTES, type PortableEngine, violated } from "pinless/portable";
 import type { ModelFile } from "../model/files.js";
 import type { Machine } from "../model/machine.js";
 import { FAILURES } from "../model/model-scheme.js";

@@ -1,7 +1,6 @@
 /** One simulated run: the engine that ships, on the machine, under the load and the faults of its seed. The same seed is the same run. */
 
-import { InvariantViolation, type OperationReport, type PortableEngine, violated } from "pinless/portable";
-import { PAGE_BYTES } from "../model/contents.js";
+import { InvariantViolation, type OperationReport, PAGE_BYTES, type PortableEngine, violated } from "pinless/portable";
 import { ROOT } from "../model/memlock-account.js";
 import { CHILDREN } from "./children.js";
 import { startDaemons } from "./daemons.js";

@@ -14,12 +14,12 @@ import {
   type MonitorEnded,
   MonitorProgram,
   type MonitorReport,
+  PAGE_BYTES,
   type Range,
   type Steps,
   type Watchdog,
   without,
 } from "pinless/portable";
-import { PAGE_BYTES } from "../model/contents.js";
 import type { Machine } from "../model/machine.js";
 import { ModelUserfaultfd } from "../model/model-userfaultfd.js";
 import type { ModelThreads } from "../model/threads.js";

@@ -6,6 +6,7 @@ import {
   type Host,
   invariant,
   type Loop,
+  PAGE_BYTES,
   PortableEngine,
   type Range,
   type SchemeName,
@@ -14,7 +15,6 @@ import {
   startFirst,
   type WaitHistogram,
 } from "pinless/portable";
-import { PAGE_BYTES } from "../model/contents.js";
 import { ModelFiles } from "../model/files.js";
 import { Flusher } from "../model/flusher.js";
 import { Machine } from "../model/machine.js";

@@ -5,6 +5,8 @@
  * "Measured" is on Linux 6.18, x86-64, a virtual machine with 2 cores and 24 GiB, by small programs in C (liburing 2.3 for rings).
  */
 
+import { PAGE_BYTES } from "pinless/portable";
+
 export interface Cost {
   readonly us: number;
   readonly source: string;
@@ -75,7 +77,6 @@ export const BUSY_SHARE = {
   source: "measured: one MADV_PAGEOUT of 512 pages leaves 1 to 3 of them",
 } as const;
 
-export const PAGE_BYTES = 4096;
 export const HUGE_PAGES = 512;
 export const HUGE_BYTES = HUGE_PAGES * PAGE_BYTES;
 

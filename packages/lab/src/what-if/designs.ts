@@ -1,7 +1,8 @@
 /** The three designs that a what-if compares: what each does when a request begins, and when memory management comes. */
 
+import { PAGE_BYTES } from "pinless/portable";
 import { CHANGED, type Chunks, HUGE, STALE, UNDER_WRITEBACK } from "./chunks.js";
-import { COSTS, forkUs, HUGE_PAGES, PAGE_BYTES, perIoUs, takeUs } from "./costs.js";
+import { COSTS, forkUs, HUGE_PAGES, perIoUs, takeUs } from "./costs.js";
 import { Counters } from "./counters.js";
 import type { EventKind } from "./event-rates.js";
 import { Leases } from "./lease-costs.js";

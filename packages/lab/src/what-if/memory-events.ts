@@ -1,10 +1,11 @@
 /** Memory management: each kind of operation comes at random moments; whoever does it does one at a time. */
 
+import { PAGE_BYTES } from "pinless/portable";
 import type { NamedRandom } from "../model/random.js";
 import type { VirtualClock } from "../model/virtual-clock.js";
 import type { Blocks } from "./blocks.js";
 import { type Chunks, HUGE, SWAPPED, TAKEN, UNDER_WRITEBACK } from "./chunks.js";
-import { BUSY_SHARE, COSTS, HUGE_PAGES, PAGE_BYTES } from "./costs.js";
+import { BUSY_SHARE, COSTS, HUGE_PAGES } from "./costs.js";
 import type { Design } from "./designs.js";
 import { exponential } from "./distributions.js";
 import { concernsDeviceReads, type EventKind, RATES, type Rated } from "./event-rates.js";

@@ -1,10 +1,10 @@
 /** One design at one point of a what-if: a machine, a program and memory management, in virtual time. The same seed is the same run. */
 
+import { PAGE_BYTES } from "pinless/portable";
 import { NamedRandom } from "../model/random.js";
 import { VirtualClock } from "../model/virtual-clock.js";
 import { Blocks } from "./blocks.js";
 import { Chunks } from "./chunks.js";
-import { PAGE_BYTES } from "./costs.js";
 import { type DesignName, designOf } from "./designs.js";
 import { Load } from "./machine-load.js";
 import { Operations } from "./memory-events.js";

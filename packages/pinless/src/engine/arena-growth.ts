@@ -6,8 +6,9 @@ import { ENOMEM } from "../protocol/errno.js";
 import { argumentError, type DescribeErrno, PinlessError, type SystemError, systemError } from "../protocol/errors.js";
 import type { Protocol } from "../protocol/protocol.js";
 import { FreeList } from "../protocol/ranges/free-list.js";
+import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignUp, type Range } from "../protocol/ranges/ranges.js";
-import { type Copier, type Mapping, PAGE_BYTES, type Segment } from "../protocol/segment.js";
+import type { Copier, Mapping, Segment } from "../protocol/segment.js";
 import { type ChunkSizes, chunkBytesOf, wantedChunkBytes } from "./chunk-size.js";
 import { type Backing, type BackingFile, sizeOf } from "./file-backing.js";
 

@@ -6,11 +6,11 @@ import { checkBoolean, checkOptions } from "../ports/option-checks.js";
 import { EFAULT } from "../protocol/errno.js";
 import { argumentError, PinlessError, type PinlessErrorCode, systemError } from "../protocol/errors.js";
 import type { Protection } from "../protocol/public-notifier.js";
+import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignDown, alignOut, alignUp, contains, type Range } from "../protocol/ranges/ranges.js";
 import {
   bytesAt,
   FREED,
-  PAGE_BYTES,
   PLACE,
   type Place,
   pagesOf,

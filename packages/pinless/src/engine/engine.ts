@@ -20,6 +20,7 @@ import { DROPPED, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "../protocol/leas
 import type { MmuNotifier } from "../protocol/public-notifier.js";
 import { Pressure, SAMPLE_MS } from "../protocol/pressure.js";
 import { Protocol } from "../protocol/protocol.js";
+import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { overlaps, type Range } from "../protocol/ranges/ranges.js";
 import type { Scheme, SchemeName } from "../protocol/scheme.js";
 import { type Copier, noteSegment, type Segment, segmentOf } from "../protocol/segment.js";
@@ -339,7 +340,7 @@ export class PortableEngine {
       }
       return { leases: registered.length, bytes };
     }
-    const released = { leases: leases.held, bytes: leases.table.header(PINNED_PAGES) * 4096 };
+    const released = { leases: leases.held, bytes: leases.table.header(PINNED_PAGES) * PAGE_BYTES };
     leases.dropAll();
     // Those that are held now: under load others are taken meanwhile.
     for (let left = leases.onTheirWay(); left.length > 0; left = left.filter((slot) => leases.isOnItsWay(slot))) {
@@ -379,7 +380,7 @@ export class PortableEngine {
       waited: this.#waited.summary(),
       leases: {
         live: leases?.held ?? 0,
-        bytes: header(PINNED_PAGES) * 4096,
+        bytes: header(PINNED_PAGES) * PAGE_BYTES,
         budget: leases?.table.budgetBytes ?? 0,
         taken: header(TAKEN),
         dropped: header(DROPPED),

@@ -4,8 +4,8 @@ import type { Host } from "../ports/host.js";
 import { type NodeHandle, O_CREAT, O_RDWR, type OpenedFile } from "../ports/opened-file.js";
 import { EBADF } from "../protocol/errno.js";
 import { argumentError, PinlessError, systemError } from "../protocol/errors.js";
+import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignUp } from "../protocol/ranges/ranges.js";
-import { PAGE_BYTES } from "../protocol/segment.js";
 
 /** Options of {@link Engine.arena} for a mapping of a file. */
 export interface FileArenaOptions {

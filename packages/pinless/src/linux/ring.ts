@@ -3,6 +3,7 @@
 import { CQ_OFFSETS, CQE, PARAMS, SQ_OFFSETS, SQE } from "../abi/layouts.js";
 import { ERRNO, IO_URING, MMAN } from "../abi/numbers.js";
 import { invariant } from "../protocol/assert.js";
+import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignUp } from "../protocol/ranges/ranges.js";
 import { fixedMemory } from "./fixed-memory.js";
 import { close, ioUringEnter, ioUringSetup, mmap, munmap } from "./libc.js";
@@ -11,7 +12,6 @@ import { closeAtTeardown } from "./teardown.js";
 
 const SQE_WORDS = SQE.size / 4;
 const CQE_WORDS = CQE.size / 4;
-const PAGE_BYTES = 4096;
 /** Limit of the kernel for submission queues; completion queues may have twice as many entries. */
 const MAX_ENTRIES = 32768;
 /** Upper bound of struct io_rings before the completions, and of the gap before the index array. */

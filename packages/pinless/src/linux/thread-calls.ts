@@ -6,12 +6,12 @@
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
 import { MMAN, memorySyscalls } from "../abi/numbers.js";
 import { type Caller, type ThreadCalls, UNSEEN } from "../protocol/monitor/caller-tracking.js";
+import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import type { Range } from "../protocol/ranges/ranges.js";
 import { threadCpuMs } from "./libc.js";
 
 const NR = memorySyscalls(process.arch);
 const TASKS = "/proc/self/task";
-const PAGE_BYTES = 4096;
 const IOVEC_BYTES = 16;
 /** Maximum number of ranges of process_madvise (UIO_MAXIOV). */
 const MAX_PIECES = 1024;

@@ -2,8 +2,9 @@
 
 import { ERRNO } from "../abi/numbers.js";
 import type { MemoryResult } from "../ports/memory.js";
+import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import type { Range } from "../protocol/ranges/ranges.js";
-import { PAGE_BYTES, pagesOf, pieces } from "./operation-pieces.js";
+import { pagesOf, pieces } from "./operation-pieces.js";
 import { persistently } from "./retry.js";
 
 /** Pages skipped where the call gave up: the smallest large folio that is common (64 KiB). */

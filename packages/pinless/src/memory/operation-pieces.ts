@@ -2,9 +2,9 @@
 
 import { readFileSync } from "node:fs";
 import type { MemoryResult } from "../ports/memory.js";
+import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignDown, alignUp, intersect, type Range } from "../protocol/ranges/ranges.js";
 
-export const PAGE_BYTES = 4096;
 export const hugePageBytes = readHugePageBytes();
 
 /** Cuts a range at the boundaries of huge pages. */

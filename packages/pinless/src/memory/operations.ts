@@ -3,11 +3,12 @@
 import { ERRNO, MMAN } from "../abi/numbers.js";
 import { madvise, movePages, mprotect } from "../linux/libc.js";
 import type { MemoryRequest, MemoryResult } from "../ports/memory.js";
+import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import type { Range } from "../protocol/ranges/ranges.js";
 import { collapse } from "./collapse.js";
 import { extendFile, mapFile, mapZeros, writeback } from "./mapped-file.js";
 import { migrate } from "./migrate.js";
-import { hugePageBytes, inOne, PAGE_BYTES, pagesOf, pieces } from "./operation-pieces.js";
+import { hugePageBytes, inOne, pagesOf, pieces } from "./operation-pieces.js";
 import { pageOut } from "./page-out.js";
 import { presentPages } from "./pagemap.js";
 import { explainRefusal } from "./refusals.js";

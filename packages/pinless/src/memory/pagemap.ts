@@ -6,8 +6,9 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { ERRNO } from "../abi/numbers.js";
 import { movePages } from "../linux/libc.js";
+import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import type { Range } from "../protocol/ranges/ranges.js";
-import { PAGE_BYTES, pagesOf } from "./operation-pieces.js";
+import { pagesOf } from "./operation-pieces.js";
 
 const ENTRY_BYTES = 8;
 /** Bits 63, 61 and 56 of an entry, in its highest byte. */

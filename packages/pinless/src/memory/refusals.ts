@@ -1,12 +1,7 @@
 /** Explains why pages were left as they are: the meaning of a memory operation's errno. */
 
 import type { MemoryOperation } from "../ports/memory.js";
-import { EFAULT, ENOMEM, EPERM } from "../protocol/errno.js";
-
-const EAGAIN = 11;
-const EACCES = 13;
-const EBUSY = 16;
-const EINVAL = 22;
+import { EACCES, EAGAIN, EBUSY, EFAULT, EINVAL, ENOMEM, EPERM } from "../protocol/errno.js";
 
 /** The explanation; `errno` is negative. */
 export function explainRefusal(operation: MemoryOperation, errno: number): string {

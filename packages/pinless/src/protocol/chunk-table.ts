@@ -4,6 +4,7 @@
  */
 
 import { invariant } from "./assert.js";
+import { PAGE_BYTES } from "./ranges/pages.js";
 import { alignDown, alignUp, isPowerOfTwo, overlaps, type Range } from "./ranges/ranges.js";
 
 /** Words of a chunk. */
@@ -71,7 +72,6 @@ export const REVALIDATE = -1;
  */
 export const LOOK = 1 << 30;
 
-const PAGE_BYTES = 4096;
 const HUGE_PAGE_BYTES = 2 << 20;
 
 export class ChunkTable {

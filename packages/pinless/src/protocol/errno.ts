@@ -1,14 +1,20 @@
 /** The errno values that are spoken of above the schemes; the same on every Linux. */
 
 export const EPERM = 1;
+export const ENOENT = 2;
 export const EINTR = 4;
+export const EIO = 5;
 export const EBADF = 9;
+export const EAGAIN = 11;
 export const ENOMEM = 12;
-export const ENFILE = 23;
 export const EACCES = 13;
-export const EMFILE = 24;
 export const EFAULT = 14;
-export const ESPIPE = 29;
+export const EBUSY = 16;
 export const EINVAL = 22;
+export const ENFILE = 23;
+export const EMFILE = 24;
+export const EFBIG = 27;
+export const ENOSPC = 28;
+export const ESPIPE = 29;
 export const EOPNOTSUPP = 95;
 export const ECANCELED = 125;

@@ -6,6 +6,7 @@
  */
 
 import { invariant, violated } from "./assert.js";
+import { PAGE_BYTES } from "./ranges/pages.js";
 
 /** A slot's states. A lease is gone when its tag completion was seen *and* the update has returned (REVOKED_MEANS_REVOKED). */
 export const FREE = 0;
@@ -95,7 +96,7 @@ export class LeaseTable {
   constructor(limits: LeaseLimits, words?: Int32Array) {
     invariant("BUDGET", limits.slots >= 1 && limits.slots <= MAX_SLOTS, `${limits.slots} slots`);
     this.slots = limits.slots;
-    this.#budgetPages = Math.floor(limits.budgetBytes / 4096);
+    this.#budgetPages = Math.floor(limits.budgetBytes / PAGE_BYTES);
     this.words = words ?? new Int32Array(new SharedArrayBuffer(leaseWords(limits.slots) * 4));
     Atomics.store(this.words, IDLE_MS, limits.idleMs);
     Atomics.store(this.words, MAX_MS, limits.maxMs);
@@ -103,7 +104,7 @@ export class LeaseTable {
   }
 
   get budgetBytes(): number {
-    return this.#budgetPages * 4096;
+    return this.#budgetPages * PAGE_BYTES;
   }
 
   /** For how long a chunk rests whose lease was held for `max`. */
@@ -146,14 +147,14 @@ export class LeaseTable {
   /** Whether one more lease of this size fits the budget and the cap on segments. */
   fits(bytes: number, segments: number): boolean {
     return (
-      this.header(PINNED_PAGES) + Math.ceil(bytes / 4096) <= this.#budgetPages &&
+      this.header(PINNED_PAGES) + Math.ceil(bytes / PAGE_BYTES) <= this.#budgetPages &&
       this.header(PINNED_SEGMENTS) + segments <= MAX_SEGMENTS
     );
   }
 
   /** Whether it could ever fit, with no other lease held. */
   couldFit(bytes: number, segments: number): boolean {
-    return Math.ceil(bytes / 4096) <= this.#budgetPages && segments <= MAX_SEGMENTS;
+    return Math.ceil(bytes / PAGE_BYTES) <= this.#budgetPages && segments <= MAX_SEGMENTS;
   }
 
   freeSlot(): number {
@@ -175,7 +176,7 @@ export class LeaseTable {
     w[at + CHUNK] = target.chunk;
     w[at + TAKEN_AT_MS] = nowMs;
     w[at + LAST_USE_MS] = nowMs;
-    w[at + PAGES] = Math.ceil(target.bytes / 4096);
+    w[at + PAGES] = Math.ceil(target.bytes / PAGE_BYTES);
     w[at + SEGMENTS] = target.segments;
     Atomics.add(w, PINNED_PAGES, w[at + PAGES]!);
     Atomics.add(w, PINNED_SEGMENTS, target.segments);

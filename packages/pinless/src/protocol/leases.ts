@@ -33,12 +33,12 @@ import {
   returned,
 } from "./lease-table.js";
 import type { Pressure } from "./pressure.js";
+import { PAGE_BYTES } from "./ranges/pages.js";
 import type { Registrations } from "./scheme.js";
 
 /** After the kernel refused a lease (ENOMEM: the limit is the user's, and shared), it isn't asked again for so long. */
 const REFUSAL_PAUSE_MS = 10;
 const HUGE_PAGE_BYTES = 2 << 20;
-const PAGE_BYTES = 4096;
 /** So few, of a huge page at most, cost little, even if each of them is taken and dropped for want of use all the time. */
 const MANY_CHUNKS = 128;
 /** For so long after there was no room for a lease there isn't for all that want one. */

@@ -4,6 +4,7 @@ import { CHUNK_WORDS, type ChunkTable } from "./chunk-table.js";
 import { PinlessError } from "./errors.js";
 import type { Protocol } from "./protocol.js";
 import type { FreeList } from "./ranges/free-list.js";
+import { PAGE_BYTES } from "./ranges/pages.js";
 import { alignOut, type Range } from "./ranges/ranges.js";
 import type { RequestPlace } from "./scheme.js";
 
@@ -20,8 +21,6 @@ export interface Copier {
    */
   copy(toMemory: boolean, place: RequestPlace, staging: number, patient: boolean): Promise<number | "shut">;
 }
-
-export const PAGE_BYTES = 4096;
 
 /** One mapping of an arena. */
 export interface Segment {

@@ -4,6 +4,7 @@ import { readdirSync } from "node:fs";
 import { test } from "node:test";
 import { LAYOUTS } from "../../dist/abi/layouts.js";
 import { NUMBERS } from "../../dist/abi/numbers.js";
+import * as errno from "../../dist/protocol/errno.js";
 import { type Arch, compilerFor, evaluate, exists } from "./c-compiler.js";
 import { NEWER } from "./newer-than-headers.js";
 
@@ -73,7 +74,9 @@ for (const arch of ["x64", "arm64"] as const) {
   const skip = exists(compiler) ? false : `no ${compiler}`;
 
   test(`sizes, offsets and numbers are those of the ${arch} headers`, { skip }, (t) => {
-    const { checked, wrong, unknown } = check(arch, LAYOUTS, NUMBERS);
+    const errnos = Object.fromEntries(Object.entries(errno).filter(([name]) => /^E[A-Z]+$/.test(name)));
+    const numbers = [...NUMBERS, { headers: ["errno.h"], values: errnos as Record<string, number> }];
+    const { checked, wrong, unknown } = check(arch, LAYOUTS, numbers);
     t.diagnostic(`${arch}: ${checked} checked`);
     for (const line of unknown) t.diagnostic(`${arch}: ${line}`);
     assert.deepEqual(wrong, []);

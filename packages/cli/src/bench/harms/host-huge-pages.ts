@@ -8,6 +8,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { totalmem } from "node:os";
+import { PAGE_BYTES } from "pinless/internal";
 import { isUnavailable } from "../bench-error.js";
 import { type EngineReads, LEASE_SMALL, LIFETIME, LIFETIME_SMALL } from "../configurations.js";
 import type { HostHuge, HostHugeFigures, HostHugeRow, Maybe } from "../report-schema.js";
@@ -126,7 +127,7 @@ export function brokenBytes(): number {
     const counts = line.replace(/^.*zone\s+\S+\s+/, "").split(/\s+/);
     for (const [order, count] of counts.slice(0, 9).entries()) pages += Number(count) * 2 ** order;
   }
-  return pages * 4096;
+  return pages * PAGE_BYTES;
 }
 
 async function measure(

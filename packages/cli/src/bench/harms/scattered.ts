@@ -9,13 +9,13 @@
 import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Arena, Engine, probe } from "pinless";
+import { PAGE_BYTES } from "pinless/internal";
 import type { EngineReads } from "../configurations.js";
 import { blocksOf, smallPagesOnly, stayOnOneProcessor } from "../scattered-memory.js";
 import { cut, type EngineSubject, openEngine } from "../subject.js";
 import type { Scattered, ScatterTask, Target } from "../worker-protocol.js";
 
 const BLOCK_BYTES = 2 << 20;
-const PAGE_BYTES = 4096;
 /** Size of the hole in each area of 2 MiB: a thirty-second of it is in use. */
 const HOLE_BYTES = 64 << 10;
 /** Three times as long as a lease lives without I/O. */

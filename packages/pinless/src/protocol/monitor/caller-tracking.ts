@@ -1,8 +1,7 @@
 /** Threads that wait until the monitor has read what they're about to do to memory, or have done; and how to see that they went on. */
 
+import { PAGE_BYTES } from "../ranges/pages.js";
 import type { Range } from "../ranges/ranges.js";
-
-const PAGE_BYTES = 4096;
 
 /** A thread that is about to discard memory, or has just unmapped it, and waits until that was noticed. */
 export interface Caller {

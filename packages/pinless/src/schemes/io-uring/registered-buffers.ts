@@ -6,9 +6,9 @@ import { BufferUpdate } from "../../linux/buffer-update.js";
 import { ioUringRegister, madvise } from "../../linux/libc.js";
 import { addressOf } from "../../linux/libc-bindings.js";
 import type { Ring } from "../../linux/ring.js";
+import { PAGE_BYTES } from "../../protocol/ranges/pages.js";
 import type { Registrations } from "../../protocol/scheme.js";
 
-const PAGE_BYTES = 4096;
 const PAGES_OF_HUGE = 512;
 
 export class RegisteredBuffers implements Registrations {

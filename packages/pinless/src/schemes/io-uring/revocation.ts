@@ -11,11 +11,11 @@ import { close, socketpair } from "../../linux/libc.js";
 import { addressOf } from "../../linux/libc-bindings.js";
 import { errnoText } from "../../linux/probe.js";
 import { Ring } from "../../linux/ring.js";
+import { LARGEST_PAGE_BYTES } from "../../protocol/ranges/pages.js";
 import { RegisteredBuffers } from "./registered-buffers.js";
 
 /** Limit for the tag. Prompt kernels take microseconds; the rest is for a busy machine. */
 const LIMIT_MS = 100;
-const PAGE_BYTES = 65536;
 const TAG = 1;
 const PENDING_READ = 7;
 
@@ -48,15 +48,15 @@ export function probeRevocation(nowMs: () => number): Revocation {
     const buffers = RegisteredBuffers.open(ring, 2, TAG);
     if (typeof buffers === "number") return refused("no sparse buffer table", buffers);
     if (typeof pair === "number") return refused("no socket for the test", pair);
-    const memory = fixedMemory(2 * PAGE_BYTES);
+    const memory = fixedMemory(2 * LARGEST_PAGE_BYTES);
     const address = addressOf(memory);
     const idleMs = timeRevoke(ring, buffers, address, nowMs);
     if (idleMs === -ERRNO.ENOMEM) return NO_MEMORY;
     if (typeof idleMs === "string") return { works: false, detail: `${idleMs} when idle` };
-    const taken = buffers.take(1, address + PAGE_BYTES, PAGE_BYTES);
+    const taken = buffers.take(1, address + LARGEST_PAGE_BYTES, LARGEST_PAGE_BYTES);
     if (taken === -ERRNO.ENOMEM) return NO_MEMORY;
     if (taken < 0) return refused("no second registration", taken);
-    readWithoutEnd(ring, pair[0], address + PAGE_BYTES);
+    readWithoutEnd(ring, pair[0], address + LARGEST_PAGE_BYTES);
     const busyMs = timeRevoke(ring, buffers, address, nowMs);
     if (busyMs === -ERRNO.ENOMEM) return NO_MEMORY;
     if (typeof busyMs === "string")
@@ -79,7 +79,7 @@ function refused(what: string, errno: number): Revocation {
 
 /** Milliseconds from the drop to its tag, or what went wrong; -ENOMEM if nothing could be registered. */
 function timeRevoke(ring: Ring, buffers: RegisteredBuffers, address: number, nowMs: () => number): number | string {
-  const taken = buffers.take(0, address, PAGE_BYTES);
+  const taken = buffers.take(0, address, LARGEST_PAGE_BYTES);
   if (taken === -ERRNO.ENOMEM) return taken;
   if (taken < 0) return `no registration (errno ${-taken})`;
   const begin = nowMs();
@@ -108,7 +108,7 @@ function readWithoutEnd(ring: Ring, fd: number, address: number): void {
   ring.sqes[at] = IO_URING.IORING_OP_READ_FIXED;
   ring.sqes[at + SQE.fields.fd / 4] = fd;
   new BigUint64Array(ring.sqes.buffer, at * 4 + SQE.fields.addr, 1)[0] = BigInt(address);
-  ring.sqes[at + SQE.fields.len / 4] = PAGE_BYTES;
+  ring.sqes[at + SQE.fields.len / 4] = LARGEST_PAGE_BYTES;
   ring.sqes[at + SQE.fields.user_data / 4 + 1] = PENDING_READ;
   ring.sqes[at + SQE.fields.buf_index / 4] = 1;
   ring.enter(0, 0);
