@@ -106,7 +106,7 @@ export class Actions {
     for (let slot = 0; slot < ground.slots; slot++)
       if (ground.slot(slot, S.S_TAG) === 1) into[count++] = K.TAG + K.KINDS * slot;
     for (let page = 0; page < ground.pages; page++) {
-      if (ground.machine.frameOf(page) < 0) continue;
+      if (ground.machine.tables.frameOf(page) < 0) continue;
       if (w[S.RECLAIMS]! > 0) into[count++] = K.RECLAIM + K.KINDS * page;
       if (w[S.MIGRATIONS]! > 0) into[count++] = K.COMPACT + K.KINDS * page;
     }
@@ -232,9 +232,9 @@ export class Actions {
 
   #kswapd(page: number): void {
     const { machine, w } = this.#world.ground;
-    if (w[S.RECLAIMS] === 0 || machine.frameOf(page) < 0 || machine.reclaim(page) !== 0) return;
+    if (w[S.RECLAIMS] === 0 || machine.tables.frameOf(page) < 0 || machine.memory.reclaim(page) !== 0) return;
     w[S.RECLAIMS]!--;
-    machine.load(page);
+    machine.memory.load(page);
     this.#steps = 0;
   }
 
@@ -312,10 +312,10 @@ export class Actions {
         break;
       case K.RECLAIM:
         w[S.RECLAIMS]!--;
-        return machine.reclaim(object) === 0;
+        return machine.memory.reclaim(object) === 0;
       case K.COMPACT:
         w[S.MIGRATIONS]!--;
-        return machine.migrate(object) === 0;
+        return machine.memory.migrate(object) === 0;
       case K.CALL:
         monitor.call(object);
         break;

@@ -10,7 +10,7 @@ import {
   type RequestPlace,
   snapshotWords,
 } from "pinless/portable";
-import { MachineIo } from "../model/block-device-io.js";
+import { Kernel } from "../model/kernel.js";
 import { type MachineSize, layoutOf as machineLayout } from "../model/tables.js";
 import type { Pages, Scenario } from "./scenario.js";
 import * as S from "./state.js";
@@ -40,7 +40,7 @@ export class Ground {
   readonly engine: Int32Array;
   readonly leaseWords: Int32Array;
   readonly requestWords: Int32Array;
-  readonly machine: MachineIo;
+  readonly machine: Kernel;
   readonly table: ChunkTable;
   readonly places: readonly RequestPlace[];
   readonly pages: number;
@@ -93,7 +93,7 @@ export class Ground {
     this.engine = engine;
     this.requestWords = requestWords;
     this.leaseWords = leases;
-    this.machine = new MachineIo(size, "gup", machine);
+    this.machine = new Kernel(size, "gup", machine);
     const bytes = this.pages * PAGE_BYTES;
     this.table = new ChunkTable(
       { start: FIRST_ADDRESS, end: FIRST_ADDRESS + bytes },
@@ -123,16 +123,16 @@ export class Ground {
   #prepare(requestPages: number): void {
     const { machine, scenario, w, at } = this;
     for (let page = 0; page < this.pages; page++) {
-      machine.mmap(page);
-      machine.store(page, FIRST_CONTENT + page);
+      machine.memory.mmap(page);
+      machine.memory.store(page, FIRST_CONTENT + page);
       w[at.pages + page * S.P_WORDS + S.P_CONTENT] = FIRST_CONTENT + page;
       if (scenario.pages === "dirty") continue;
-      machine.reclaim(page);
-      machine.load(page);
+      machine.memory.reclaim(page);
+      machine.memory.load(page);
     }
     for (let block = 0; block < scenario.requests.length * requestPages; block++) {
       if (!scenario.requests[Math.floor(block / requestPages)]!.write)
-        machine.setBlock(block, 0, BLOCK_CONTENT + block);
+        machine.cache.setBlock(block, 0, BLOCK_CONTENT + block);
     }
     w[S.RECLAIMS] = scenario.reclaims;
     w[S.MIGRATIONS] = scenario.migrations;

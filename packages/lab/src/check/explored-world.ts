@@ -342,7 +342,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
     const { requests } = this.dispatcher;
     for (let slot = 0; slot < requests.capacity; slot++)
       if (requests.words[slot << REQUEST_SHIFT] === REQUEST_FREE) forget(requests.words, slot << REQUEST_SHIFT);
-    this.ground.machine.words[this.ground.machine.layout.nextRequest] = 0;
+    this.ground.machine.words[this.ground.machine.frames.layout.nextRequest] = 0;
     this.#engine.at = 0;
     saveProtocol(this.protocol, this.#engine, this.#names);
     if (this.leases !== null) {
@@ -464,10 +464,10 @@ export class World implements Subscriber, Loop, ProgramWorld {
       if (ground.w[S.WAKE] === 1) this.program.wake();
       while (ground.w[ground.at.soon]! > 0) this.runSoon();
     }
-    if (leases.table.header(HELD_SLOTS) !== 0 || ground.machine.pins !== 0)
+    if (leases.table.header(HELD_SLOTS) !== 0 || ground.machine.disk.pins !== 0)
       violated(
         "NO_IDLE_PIN",
-        `${leases.table.header(HELD_SLOTS)} leases and ${ground.machine.pins} pins are left over`,
+        `${leases.table.header(HELD_SLOTS)} leases and ${ground.machine.disk.pins} pins are left over`,
       );
   }
 }

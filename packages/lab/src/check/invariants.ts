@@ -173,10 +173,10 @@ export class Rules {
     ground.setRequest(request, S.R_BEGUN, begun);
     ground.setRequest(request, S.R_LOST, 0);
     for (let page = first; page <= last; page++) {
-      if (machine.requestFrame(request, page - first) === machine.frameOf(page)) continue;
+      if (machine.disk.requestFrame(request, page - first) === machine.tables.frameOf(page)) continue;
       const known = (ground.page(page, S.P_FLAGS) & S.GONE_KNOWN) !== 0;
       // What was unmapped without notice can't be known before the monitor has heard of it.
-      if (!machine.is(page, VM_MAPPED) && !known) ground.setRequest(request, S.R_LOST, 2);
+      if (!machine.tables.is(page, VM_MAPPED) && !known) ground.setRequest(request, S.R_LOST, 2);
       // Where the monitor had to read to know whose event it is, or has ended, what had been prepared may begin: and mustn't be delivered.
       else if (this.#isSeenLate(page) || ground.hasLostMonitor) ground.setRequest(request, S.R_LOST, 1);
       else
@@ -198,18 +198,23 @@ export class Rules {
     const { machine, scenario } = ground;
     const { write, first } = scenario.requests[request]!;
     const page = first + i;
-    const frame = machine.requestFrame(request, i);
+    const frame = machine.disk.requestFrame(request, i);
     const name = nameOfRequest(request);
-    if (!machine.frameIs(frame, IN_USE))
+    if (!machine.frames.frameIs(frame, IN_USE))
       violated("LINEAR", `the device serves ${name} in frame ${frame}, which is free`);
-    const mapped = machine.frameOf(page) === frame;
+    const mapped = machine.tables.frameOf(page) === frame;
     if (!mapped && ground.request(request, S.R_LOST) === 0)
       violated("LINEAR", `the device serves ${name} in a frame that isn't page ${page}'s any more`);
     if (write) return;
-    if (machine.frameIs(frame, WRITEBACK)) violated("EXCLUSION", `${name} changes page ${page} under writeback`);
-    if (mapped && !machine.is(page, VM_WRITE))
+    if (machine.frames.frameIs(frame, WRITEBACK)) violated("EXCLUSION", `${name} changes page ${page} under writeback`);
+    if (mapped && !machine.tables.is(page, VM_WRITE))
       violated("EXCLUSION", `${name} changes page ${page}, which is read-only`);
-    if (mapped && machine.isRegistered(request) && !machine.is(page, PTE_DIRTY) && !machine.frameIs(frame, FOLIO_DIRTY))
+    if (
+      mapped &&
+      machine.disk.isRegistered(request) &&
+      !machine.tables.is(page, PTE_DIRTY) &&
+      !machine.frames.frameIs(frame, FOLIO_DIRTY)
+    )
       violated(
         "DEVICE_WRITES_DIRTY",
         `${name} writes by a lease to page ${page}, which is clean: reclaim will lose it`,
@@ -223,9 +228,9 @@ export class Rules {
     const { write, first } = scenario.requests[request]!;
     if (write) return;
     const page = first + i;
-    if (machine.frameOf(page) !== machine.requestFrame(request, i)) return;
-    ground.setContent(page, machine.block(ground.blockOf(request) + i, BLOCK_CONTENT));
-    if ((ground.page(page, S.P_FLAGS) & S.TRACKED) !== 0 && !machine.is(page, PTE_SOFT_DIRTY))
+    if (machine.tables.frameOf(page) !== machine.disk.requestFrame(request, i)) return;
+    ground.setContent(page, machine.cache.block(ground.blockOf(request) + i, BLOCK_CONTENT));
+    if ((ground.page(page, S.P_FLAGS) & S.TRACKED) !== 0 && !machine.tables.is(page, PTE_SOFT_DIRTY))
       violated("NO_STALE_IO", `${nameOfRequest(request)} leaves no trace in page ${page}'s soft-dirty bit`);
   }
 
@@ -242,7 +247,7 @@ export class Rules {
   }
 
   #isWithKernel(request: number): boolean {
-    return this.#ground.machine.request(request, 0) === 1;
+    return this.#ground.machine.disk.request(request, 0) === 1;
   }
 
   isSubmitted(request: number): boolean {
@@ -280,7 +285,7 @@ export class Rules {
     let reason = false;
     for (let page = first; page <= last; page++) {
       const flags = ground.page(page, S.P_FLAGS);
-      const gone = !ground.machine.is(page, VM_MAPPED);
+      const gone = !ground.machine.tables.is(page, VM_MAPPED);
       reason ||= gone || (flags & S.IS_REFUSED) !== 0 || (!write && (flags & S.IS_READ_ONLY) !== 0);
     }
     if (!reason) violated("LINEAR", `${name} fails with EFAULT, but its memory is there and may be used`);
@@ -321,19 +326,19 @@ export class Rules {
     if (words[chunk * CHUNK_WORDS + ANNOUNCED_BEGUN] !== words[chunk * CHUNK_WORDS + ANNOUNCED_ENDED]) return;
     let held = 0;
     for (let other = 0; other < ground.slots; other++) if (!this.#isGone(other)) held++;
-    const used = ground.machine.slot(slot, SLOT_USERS) > 0;
+    const used = ground.machine.disk.slot(slot, SLOT_USERS) > 0;
     if (held < ground.scenario.leases || used)
       violated("FILTER", `the lease on chunk ${chunk} is dropped, and nothing asked for that`);
   }
 
   #chunkOf(slot: number): number {
-    return this.#ground.machine.slot(slot, SLOT_FIRST_PAGE) / this.#ground.scenario.chunkPages;
+    return this.#ground.machine.disk.slot(slot, SLOT_FIRST_PAGE) / this.#ground.scenario.chunkPages;
   }
 
   /** Nothing of a lease is left: its pages are released, its tag was seen, its update has returned. */
   #isGone(slot: number): boolean {
     const { machine, w, at } = this.#ground;
-    if (machine.slot(slot, SLOT_STATE) !== SLOT_EMPTY || this.#ground.slot(slot, S.S_TAG) !== 0) return false;
+    if (machine.disk.slot(slot, SLOT_STATE) !== SLOT_EMPTY || this.#ground.slot(slot, S.S_TAG) !== 0) return false;
     if (w[S.CLOCK_SLOT] === slot + 1 || (w[S.MONITOR_SLOT] === slot + 1 && w[S.MONITOR]! > 0)) return false;
     for (let i = 1; i <= w[at.completions]!; i++)
       if (w[at.completions + i] === S.TAG_COMPLETION + 8 * slot) return false;
@@ -415,7 +420,7 @@ export class Rules {
     if (this.#concernOf(invalidation).lease !== "drop") return;
     const { first, last } = ground.chunksOf(invalidation);
     for (let slot = 0; slot < ground.slots; slot++) {
-      if (ground.machine.slot(slot, SLOT_STATE) === SLOT_EMPTY) continue;
+      if (ground.machine.disk.slot(slot, SLOT_STATE) === SLOT_EMPTY) continue;
       const chunk = this.#chunkOf(slot);
       if (first <= chunk && chunk <= last) ground.setSlot(slot, S.S_STALE, 1);
     }
@@ -436,8 +441,8 @@ export class Rules {
     for (let page = 0; page < ground.pages; page++) {
       if ((ground.page(page, S.P_FLAGS) & S.GONE_NOW) !== 0) ground.flag(page, S.GONE_KNOWN, S.GONE_NOW);
       const content = ground.page(page, S.P_CONTENT);
-      if (ground.machine.peek(page) !== content)
-        violated("LINEAR", `page ${page} holds ${ground.machine.peek(page)}, where ${content} was written last`);
+      if (ground.machine.memory.peek(page) !== content)
+        violated("LINEAR", `page ${page} holds ${ground.machine.memory.peek(page)}, where ${content} was written last`);
     }
   }
 

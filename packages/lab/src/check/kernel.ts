@@ -144,8 +144,8 @@ export class CheckKernel implements Scheme, Registrations {
     const { scenario, machine } = this.#ground;
     const { write, first, last } = scenario.requests[request]!;
     // The machine's number of a request is ours.
-    machine.words[machine.layout.nextRequest] = request;
-    const begun = machine.submit({
+    machine.words[machine.frames.layout.nextRequest] = request;
+    const begun = machine.disk.submit({
       write,
       firstPage: first,
       pages: last - first + 1,
@@ -164,11 +164,11 @@ export class CheckKernel implements Scheme, Registrations {
   }
 
   isInFlight(request: number): boolean {
-    return this.#ground.machine.request(request, REQUEST_STATE) === REQUEST_IN_FLIGHT;
+    return this.#ground.machine.disk.request(request, REQUEST_STATE) === REQUEST_IN_FLIGHT;
   }
 
   isReleasing(request: number): boolean {
-    return this.#ground.machine.request(request, REQUEST_STATE) === REQUEST_RELEASING;
+    return this.#ground.machine.disk.request(request, REQUEST_STATE) === REQUEST_RELEASING;
   }
 
   /** The device ends a request: as it should, after its first page only, or with EIO before any. */
@@ -178,18 +178,18 @@ export class CheckKernel implements Scheme, Registrations {
     const pages = how === "EIO" ? 0 : how === "short" ? 1 : last - first + 1;
     for (let i = 0; i < pages; i++) {
       this.#rules.serving(request, i);
-      machine.serve(request);
+      machine.disk.serve(request);
       this.#rules.served(request, i);
     }
-    machine.complete(request);
+    machine.disk.complete(request);
     this.#post((how === "whole" ? WHOLE : how === "short" ? SHORT : FAILED) + 8 * request);
-    if (!scenario.lateRelease || machine.isRegistered(request)) this.release(request);
+    if (!scenario.lateRelease || machine.disk.isRegistered(request)) this.release(request);
     if (w[at.backlog]! > 0) this.#begin(S.shift(w, at.backlog));
   }
 
   /** The kernel lets go of the pages. */
   release(request: number): void {
-    const due = this.#ground.machine.release(request);
+    const due = this.#ground.machine.disk.release(request);
     if (due >= 0) this.#ground.setSlot(due, S.S_TAG, 1);
   }
 
@@ -257,7 +257,7 @@ export class CheckKernel implements Scheme, Registrations {
       tell?.("the kernel refuses a lease: ENOMEM");
       return -ENOMEM;
     }
-    const result = machine.register(slot, this.#ground.pageAt(address), bytes / PAGE_BYTES);
+    const result = machine.disk.register(slot, this.#ground.pageAt(address), bytes / PAGE_BYTES);
     tell?.(`the engine takes a lease on chunk ${this.#ground.table.chunkAt(address)} in slot ${slot}`);
     this.#ground.setSlot(slot, S.S_STALE, 0);
     this.#during(TAKE);
@@ -272,7 +272,7 @@ export class CheckKernel implements Scheme, Registrations {
     }
     const first = this.#ground.pageAt(address);
     for (let page = first; page < first + bytes / PAGE_BYTES; page++) {
-      const errno = this.#ground.machine.populateWrite(page);
+      const errno = this.#ground.machine.memory.populateWrite(page);
       if (errno < 0) return errno;
     }
     return 0;
@@ -286,7 +286,7 @@ export class CheckKernel implements Scheme, Registrations {
   drop(slot: number): number {
     this.#handOver();
     // The monitor may have got as far before it ended: emptied once more, a slot posts no tag.
-    if (this.#ground.machine.slot(slot, SLOT_STATE) !== SLOT_LIVE) return 0;
+    if (this.#ground.machine.disk.slot(slot, SLOT_STATE) !== SLOT_LIVE) return 0;
     this.#rules.dropping(slot);
     this.#ground.tell?.(`the engine empties slot ${slot}`);
     this.empty(slot);
@@ -294,7 +294,7 @@ export class CheckKernel implements Scheme, Registrations {
   }
 
   empty(slot: number): void {
-    if (this.#ground.machine.unregister(slot)) this.#ground.setSlot(slot, S.S_TAG, 1);
+    if (this.#ground.machine.disk.unregister(slot)) this.#ground.setSlot(slot, S.S_TAG, 1);
   }
 
   /** The monitor's thread makes a lease its own to drop; then empties the slot; then says that this is done. */

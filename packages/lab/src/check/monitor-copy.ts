@@ -115,7 +115,7 @@ export class Monitor {
     S.push(ground.w, ground.at.raised, call);
     if (own) ground.w[S.BLOCKED] = call + 1;
     if (kind === "discard") return;
-    for (let page = first; page <= last; page++) ground.machine.munmap(page);
+    for (let page = first; page <= last; page++) ground.machine.memory.munmap(page);
     this.#rules.taken(first, last, false);
   }
 
@@ -135,7 +135,7 @@ export class Monitor {
   goOn(call: number): void {
     const ground = this.#ground;
     const { first, last } = this.#call(call);
-    for (let page = first; page <= last; page++) ground.machine.discard(page);
+    for (let page = first; page <= last; page++) ground.machine.memory.discard(page);
     this.#rules.taken(first, last, true);
     ground.setForeign(call, S.F_STATE, S.LEFT);
     if (ground.w[S.BLOCKED] === call + 1) ground.w[S.BLOCKED] = 0;

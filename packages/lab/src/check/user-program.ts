@@ -180,20 +180,20 @@ export class Program {
     for (let page = first; page <= last; page++) {
       if (!this.#isMapped(page)) continue;
       const { machine } = ground;
-      if (event === "PROTECTION_PAGE" && machine.frameOf(page) >= 0) {
+      if (event === "PROTECTION_PAGE" && machine.tables.frameOf(page) >= 0) {
         // Writeback begins: write-protected, and nobody may change it until it ends.
-        machine.setFlags(page, 0, PTE_WRITE);
-        machine.setFrameFlags(machine.frameOf(page), WRITEBACK);
+        machine.tables.setFlags(page, 0, PTE_WRITE);
+        machine.frames.setFrameFlags(machine.tables.frameOf(page), WRITEBACK);
       }
       if (event === "EXCLUSIVE" && (ground.page(page, S.P_FLAGS) & S.IS_READ_ONLY) === 0) {
-        machine.store(page, ground.storedBy(invalidation));
+        machine.memory.store(page, ground.storedBy(invalidation));
         ground.setContent(page, ground.storedBy(invalidation));
       }
     }
   }
 
   #isMapped(page: number): boolean {
-    return this.#ground.machine.is(page, VM_MAPPED);
+    return this.#ground.machine.tables.is(page, VM_MAPPED);
   }
 
   /** With a monitor, a discard of our own waits for it too. */
@@ -251,26 +251,26 @@ export class Program {
     const { machine } = ground;
     switch (ground.scenario.invalidations[invalidation]!.event) {
       case "UNMAP":
-        machine.munmap(page);
+        machine.memory.munmap(page);
         this.#world.rules.taken(page, page, true);
         ground.flag(page, S.GONE_KNOWN);
         break;
       case "CLEAR":
-        machine.discard(page);
+        machine.memory.discard(page);
         this.#world.rules.taken(page, page, true);
         break;
       case "MIGRATE":
         this.#migrate(invalidation, page);
         break;
       case "PROTECTION_VMA":
-        machine.protect(page, false);
+        machine.memory.protect(page, false);
         ground.flag(page, S.IS_READ_ONLY);
         break;
       case "PROTECTION_PAGE":
-        if (machine.frameOf(page) >= 0) machine.setFrameFlags(machine.frameOf(page), 0, WRITEBACK);
+        if (machine.tables.frameOf(page) >= 0) machine.frames.setFrameFlags(machine.tables.frameOf(page), 0, WRITEBACK);
         break;
       case "SOFT_DIRTY":
-        machine.clearSoftDirty(page);
+        machine.memory.clearSoftDirty(page);
         ground.flag(page, S.TRACKED);
         break;
       case "RELEASE":
@@ -284,7 +284,7 @@ export class Program {
   /** Refused only for what has no tag to be awaited. */
   #migrate(invalidation: number, page: number): void {
     const { machine, scenario } = this.#ground;
-    if (machine.migrate(page) === 0) return;
+    if (machine.memory.migrate(page) === 0) return;
     const releasing = scenario.requests.some(
       (r, i) => r.first <= page && page <= r.last && this.#world.kernel.isReleasing(i),
     );

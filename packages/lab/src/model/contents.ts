@@ -8,7 +8,7 @@
  */
 
 import { invariant, PAGE_BYTES } from "pinless/portable";
-import type { MachineIo } from "./block-device-io.js";
+import type { Kernel } from "./kernel.js";
 import { BLOCK_CONTENT, CONTENT, INODE_MAPPED, INODE_PAGE, SWAP_CONTENT, VM_MAPPED, VM_WRITE } from "./tables.js";
 
 const PAGE_WORDS = PAGE_BYTES / 4;
@@ -28,7 +28,7 @@ interface Content {
 }
 
 export class Contents {
-  readonly #machine: MachineIo;
+  readonly #machine: Kernel;
   readonly #byTag = new Map<number, Content>([[0, contentOf(new Uint8Array(PAGE_BYTES))]]);
   /** None: nobody sees bytes, and nothing here costs anything. */
   readonly #mappings: Mapping[] = [];
@@ -38,7 +38,7 @@ export class Contents {
   #nextTag = 1;
   #sweepAt = SWEEP_AT;
 
-  constructor(machine: MachineIo) {
+  constructor(machine: Kernel) {
     this.#machine = machine;
     this.#mappingOf = new Int32Array(machine.size.pages);
     this.#shown = new Int32Array(machine.size.pages);
@@ -85,21 +85,21 @@ export class Contents {
     if (place === undefined) return;
     const words = new Int32Array(place.memory);
     for (let i = 0; i < pages; i++) {
-      const inodePage = this.#machine.pte(firstPage + i, INODE_PAGE) - 1;
+      const inodePage = this.#machine.tables.pte(firstPage + i, INODE_PAGE) - 1;
       if (inodePage >= 0) this.noticeFile(inodePage);
       else this.#noticeOne(firstPage + i, words, (place.index + i) * PAGE_WORDS);
     }
   }
 
   #noticeOne(page: number, words: Int32Array, at: number): void {
-    if (same(words, at, this.#content(this.#shown[page]!).words) || !this.#machine.is(page, VM_MAPPED)) return;
-    const writable = this.#machine.is(page, VM_WRITE);
+    if (same(words, at, this.#content(this.#shown[page]!).words) || !this.#machine.tables.is(page, VM_MAPPED)) return;
+    const writable = this.#machine.tables.is(page, VM_WRITE);
     invariant("STATE", writable, `a store to page ${page}, which is read-only: a real one is SIGSEGV`);
     const stored = new Uint8Array(words.buffer, 4 * at, PAGE_BYTES);
-    const ofFile = this.#machine.pte(page, INODE_PAGE) !== 0;
+    const ofFile = this.#machine.tables.pte(page, INODE_PAGE) !== 0;
     const tag = this.tagOf(ofFile ? this.#merged(page, stored) : stored);
     // A program would sleep in the page fault, or have got a SIGBUS: there it stays unnoticed.
-    if (this.#machine.store(page, tag) !== 0) return;
+    if (this.#machine.memory.store(page, tag) !== 0) return;
     this.#shown[page] = tag;
     if (ofFile) this.overwrite(page);
   }
@@ -107,15 +107,15 @@ export class Contents {
   /** What was stored by this mapping, in what others have stored meanwhile. */
   #merged(page: number, stored: Uint8Array): Uint8Array {
     const before = this.bytesOf(this.#shown[page]!);
-    const merged = this.bytesOf(this.#machine.peek(page)).slice();
+    const merged = this.bytesOf(this.#machine.memory.peek(page)).slice();
     for (let i = 0; i < PAGE_BYTES; i++) if (stored[i] !== before[i]) merged[i] = stored[i]!;
     return merged;
   }
 
   /** Notices what the program has stored in a page of a file, by whichever mapping; then all of them show the same. */
   noticeFile(inodePage: number): void {
-    if (this.#machine.inode(inodePage, INODE_MAPPED) === 0) return;
-    for (const page of this.#machine.mappingsOf(inodePage)) {
+    if (this.#machine.cache.inode(inodePage, INODE_MAPPED) === 0) return;
+    for (const page of this.#machine.cache.mappingsOf(inodePage)) {
       const place = this.#place(page);
       if (place !== undefined) this.#noticeOne(page, new Int32Array(place.memory), place.index * PAGE_WORDS);
     }
@@ -124,7 +124,7 @@ export class Contents {
 
   /** Shows what is in a page of a file by all of its mappings. */
   showFile(inodePage: number): void {
-    for (const page of this.#machine.mappingsOf(inodePage)) this.show(page, 1);
+    for (const page of this.#machine.cache.mappingsOf(inodePage)) this.show(page, 1);
   }
 
   /** The program's memory from an address on. */
@@ -145,13 +145,13 @@ export class Contents {
   show(firstPage: number, pages: number): void {
     if (this.#mappings.length === 0) return;
     for (let page = firstPage; page < firstPage + pages; page++)
-      if (this.#machine.peek(page) !== this.#shown[page]) this.overwrite(page);
+      if (this.#machine.memory.peek(page) !== this.#shown[page]) this.overwrite(page);
   }
 
   /** Shows what is on a page that was written or thrown away just now, whatever the program had stored there that nobody noticed. */
   overwrite(page: number): void {
     if (this.#mappings.length === 0) return;
-    const tag = this.#machine.peek(page);
+    const tag = this.#machine.memory.peek(page);
     const place = this.#place(page);
     if (place !== undefined) new Uint8Array(place.memory, place.index * PAGE_BYTES, PAGE_BYTES).set(this.bytesOf(tag));
     this.#shown[page] = tag;
@@ -161,9 +161,9 @@ export class Contents {
   #sweep(): void {
     const machine = this.#machine;
     const used = new Set<number>([0, ...this.#shown]);
-    for (let i = 0; i < machine.size.frames; i++) used.add(machine.frame(i, CONTENT));
-    for (let i = 0; i < machine.size.swapSlots; i++) used.add(machine.swap(i, SWAP_CONTENT));
-    for (let i = 0; i < machine.size.blocks; i++) used.add(machine.block(i, BLOCK_CONTENT));
+    for (let i = 0; i < machine.size.frames; i++) used.add(machine.frames.frame(i, CONTENT));
+    for (let i = 0; i < machine.size.swapSlots; i++) used.add(machine.frames.swap(i, SWAP_CONTENT));
+    for (let i = 0; i < machine.size.blocks; i++) used.add(machine.cache.block(i, BLOCK_CONTENT));
     for (const tag of [...this.#byTag.keys()]) if (!used.has(tag)) this.#byTag.delete(tag);
     this.#sweepAt = Math.max(SWEEP_AT, 2 * this.#byTag.size);
   }

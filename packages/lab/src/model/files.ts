@@ -1,8 +1,8 @@
 /** Files by their paths and bytes: rows of the machine's inode pages, read and written through its page cache. */
 
 import { alignDown, alignUp, EFBIG, ENOSPC, invariant, PAGE_BYTES } from "pinless/portable";
-import { WAIT } from "./address-space.js";
 import type { Machine } from "./machine.js";
+import { WAIT } from "./page-tables.js";
 import { FILESYSTEMS, STABLE_PAGES } from "./tables.js";
 
 /** Pages that a file has to itself, so that it can grow in place. */
@@ -29,7 +29,7 @@ export class ModelFile {
 
   /** Of a file that was preallocated: the blocks that nobody has written elsewhere follow. */
   get firstBlock(): number {
-    return this.#machine.blockOf(this.firstInodePage);
+    return this.#machine.cache.blockOf(this.firstInodePage);
   }
 
   get pages(): number {
@@ -47,8 +47,8 @@ export class ModelFile {
     const bytes = new Uint8Array(Math.max(0, Math.min(length, this.bytes - position)));
     for (const { inodePage, from, at, count } of this.#pieces(position, bytes.length)) {
       machine.contents.noticeFile(inodePage);
-      if (machine.bringIn(inodePage) < 0) return bytes.subarray(0, at);
-      const content = machine.contents.bytesOf(machine.contentOfInode(inodePage));
+      if (machine.cache.bringIn(inodePage) < 0) return bytes.subarray(0, at);
+      const content = machine.contents.bytesOf(machine.cache.contentOfInode(inodePage));
       bytes.set(content.subarray(from, from + count), at);
     }
     return bytes;
@@ -60,7 +60,7 @@ export class ModelFile {
     const bytes = new Uint8Array(this.pages * PAGE_BYTES);
     for (let i = 0; i < this.pages; i++) {
       contents.noticeFile(this.firstInodePage + i);
-      bytes.set(contents.bytesOf(this.#machine.contentOfInode(this.firstInodePage + i)), i * PAGE_BYTES);
+      bytes.set(contents.bytesOf(this.#machine.cache.contentOfInode(this.firstInodePage + i)), i * PAGE_BYTES);
     }
     return bytes.subarray(0, this.bytes);
   }
@@ -69,16 +69,16 @@ export class ModelFile {
   write(position: number, bytes: Uint8Array): number {
     const machine = this.#machine;
     for (const { inodePage } of this.#pieces(position, bytes.length))
-      if (machine.isUnderWriteback(inodePage) && machine.inodeIs(inodePage, STABLE_PAGES)) return WAIT;
+      if (machine.cache.isUnderWriteback(inodePage) && machine.cache.inodeIs(inodePage, STABLE_PAGES)) return WAIT;
     const errno = this.grow(position + bytes.length);
     if (errno < 0) return errno;
     for (const { inodePage, from, at, count } of this.#pieces(position, bytes.length)) {
       machine.contents.noticeFile(inodePage);
-      const broughtIn = machine.bringIn(inodePage);
+      const broughtIn = machine.cache.bringIn(inodePage);
       if (broughtIn < 0) return broughtIn;
-      const content = machine.contents.bytesOf(machine.contentOfInode(inodePage)).slice();
+      const content = machine.contents.bytesOf(machine.cache.contentOfInode(inodePage)).slice();
       content.set(bytes.subarray(at, at + count), from);
-      const written = machine.writeFile(inodePage, machine.contents.tagOf(content));
+      const written = machine.cache.writeFile(inodePage, machine.contents.tagOf(content));
       if (written < 0) return written;
       machine.contents.showFile(inodePage);
     }
@@ -93,10 +93,10 @@ export class ModelFile {
     const before = this.bytes;
     const { pages } = this;
     this.bytes = bytes;
-    for (let i = pages; i < this.pages; i++) this.#machine.extendFile(this.firstInodePage + i, this.#filesystem);
+    for (let i = pages; i < this.pages; i++) this.#machine.cache.extendFile(this.firstInodePage + i, this.#filesystem);
     // What a mapping had stored beyond the end is none of the file's.
     const tail = Math.min(alignUp(before, PAGE_BYTES), bytes) - before;
-    const wasMapped = tail > 0 && !this.#machine.mappingsOf(this.inodePageAt(before)).next().done;
+    const wasMapped = tail > 0 && !this.#machine.cache.mappingsOf(this.inodePageAt(before)).next().done;
     return wasMapped ? this.write(before, new Uint8Array(tail)) : 0;
   }
 
@@ -107,7 +107,7 @@ export class ModelFile {
     for (let i = this.pages - 1; i >= kept; i--) {
       const inodePage = this.firstInodePage + i;
       this.#machine.contents.noticeFile(inodePage);
-      const errno = this.#machine.truncateFile(inodePage);
+      const errno = this.#machine.cache.truncateFile(inodePage);
       if (errno < 0) return errno;
       this.#machine.contents.showFile(inodePage);
       this.bytes = i * PAGE_BYTES;
@@ -122,12 +122,12 @@ export class ModelFile {
   settle(): void {
     for (let i = 0; i < this.pages; i++) {
       const inodePage = this.firstInodePage + i;
-      const begun = this.#machine.beginWriteback(inodePage);
+      const begun = this.#machine.writeback.begin(inodePage);
       invariant("STATE", begun === 0, `inode page ${inodePage} of a file that's in use is to settle`);
-      if (!this.#machine.isUnderWriteback(inodePage)) continue;
-      this.#machine.serveWriteback(inodePage);
-      this.#machine.endWriteback(inodePage);
-      this.#machine.reclaimFile(inodePage);
+      if (!this.#machine.cache.isUnderWriteback(inodePage)) continue;
+      this.#machine.writeback.serve(inodePage);
+      this.#machine.writeback.end(inodePage);
+      this.#machine.cache.reclaimFile(inodePage);
     }
   }
 
@@ -179,7 +179,7 @@ export class ModelFiles {
     const first = this.#nextInodePage;
     invariant("STATE", first + room <= (machine.size.inodePages ?? 0), "the model's disk is full");
     this.#nextInodePage += room;
-    for (let i = 0; filesystem === FILESYSTEMS.ext4 && i < room; i++) machine.preallocate(first + i);
+    for (let i = 0; filesystem === FILESYSTEMS.ext4 && i < room; i++) machine.cache.preallocate(first + i);
     const file = new ModelFile(machine, this.#byPath.size + 1, first, room, filesystem);
     this.#byPath.set(path, file);
     return file;

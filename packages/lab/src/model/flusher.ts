@@ -1,7 +1,7 @@
 /** Writeback in time: what a flusher thread, fsync and msync do with the machine's steps. */
 
-import { WAIT } from "./address-space.js";
 import type { Machine } from "./machine.js";
+import { WAIT } from "./page-tables.js";
 
 /** From its begin to its end a page's writeback takes up to so long. */
 const MOST_MS = 0.2;
@@ -21,8 +21,8 @@ export class Flusher {
     let answer = 0;
     for (let inodePage = first; inodePage < first + pages; inodePage++) {
       machine.contents.noticeFile(inodePage);
-      if (!machine.isDirty(inodePage)) continue;
-      const begun = machine.beginWriteback(inodePage);
+      if (!machine.cache.isDirty(inodePage)) continue;
+      const begun = machine.writeback.begin(inodePage);
       if (begun === 0) this.#goOn(inodePage);
       else if (answer === 0 || begun !== WAIT) answer = begun;
     }
@@ -34,15 +34,15 @@ export class Flusher {
     const half = (): number => random.stream("writeback ms").upTo(MOST_MS / 2);
     clock.after(half(), () => {
       this.#machine.contents.noticeFile(inodePage);
-      this.#machine.serveWriteback(inodePage);
-      clock.after(half(), () => this.#machine.endWriteback(inodePage));
+      this.#machine.writeback.serve(inodePage);
+      clock.after(half(), () => this.#machine.writeback.end(inodePage));
     });
   }
 
   /** Whether anything of them is on its way. */
   isBusy(first: number, pages: number): boolean {
     for (let inodePage = first; inodePage < first + pages; inodePage++)
-      if (this.#machine.isUnderWriteback(inodePage)) return true;
+      if (this.#machine.cache.isUnderWriteback(inodePage)) return true;
     return false;
   }
 

@@ -6,8 +6,8 @@
  */
 
 import { ENOMEM, violated } from "pinless/portable";
-import { WAIT } from "./address-space.js";
-import type { MachinePageCache } from "./page-cache.js";
+import type { Kernel } from "./kernel.js";
+import { WAIT } from "./page-tables.js";
 import {
   CONTENT,
   INODE_PAGE,
@@ -25,15 +25,15 @@ import {
  * `child` becomes what `parent` is. Returns how many pages had to be copied now, since they're pinned: that is what makes fork slow. Or
  * -ENOMEM, and there is no child; or WAIT (the proposal: to write-protect the parent is an invalidation), and nothing has happened yet.
  */
-export function fork(machine: MachinePageCache, parent: number, child: number): number {
+export function fork(machine: Kernel, parent: number, child: number): number {
   const { pages } = machine.size;
   const [from, to] = [parent * pages, child * pages];
-  for (let i = 0; i < machine.topPage; i++) {
-    if (machine.is(to + i, VM_MAPPED)) violated("STATE", `process ${child} is there already`);
-    if (machine.mustWait(from + i) && isInherited(machine, from + i)) return WAIT;
+  for (let i = 0; i < machine.tables.topPage; i++) {
+    if (machine.tables.is(to + i, VM_MAPPED)) violated("STATE", `process ${child} is there already`);
+    if (machine.tables.mustWait(from + i) && isInherited(machine, from + i)) return WAIT;
   }
   let copied = 0;
-  for (let i = 0; i < machine.topPage; i++) {
+  for (let i = 0; i < machine.tables.topPage; i++) {
     if (!isInherited(machine, from + i)) continue;
     const answer = inherit(machine, from + i, to + i);
     if (answer < 0) {
@@ -45,42 +45,43 @@ export function fork(machine: MachinePageCache, parent: number, child: number): 
   return copied;
 }
 
-function isInherited(machine: MachinePageCache, page: number): boolean {
-  return machine.is(page, VM_MAPPED) && !machine.is(page, VM_DONTCOPY);
+function isInherited(machine: Kernel, page: number): boolean {
+  return machine.tables.is(page, VM_MAPPED) && !machine.tables.is(page, VM_DONTCOPY);
 }
 
 /** One entry. Returns how many pages were copied, or -ENOMEM. */
-function inherit(machine: MachinePageCache, page: number, childs: number): number {
-  const target = machine.pte(page, TARGET);
-  const flags = machine.pte(page, PTE_FLAGS);
-  const inodePage = machine.pte(page, INODE_PAGE) - 1;
+function inherit(machine: Kernel, page: number, childs: number): number {
+  const target = machine.tables.pte(page, TARGET);
+  const flags = machine.tables.pte(page, PTE_FLAGS);
+  const inodePage = machine.tables.pte(page, INODE_PAGE) - 1;
   const isFile = inodePage >= 0;
-  machine.setPte(childs, PTE_FLAGS, flags & ~(isFile ? PTE_WRITE | PTE_DIRTY : PTE_WRITE));
+  machine.tables.setPte(childs, PTE_FLAGS, flags & ~(isFile ? PTE_WRITE | PTE_DIRTY : PTE_WRITE));
   // Pages of a file the child finds in the page cache.
-  if (isFile) machine.becomeMapping(childs, inodePage);
+  if (isFile) machine.cache.becomeMapping(childs, inodePage);
   if (target === 0 || isFile) return 0;
   if (target < 0) {
-    machine.setPte(childs, TARGET, target);
-    machine.setSwap(-target - 1, SWAP_USERS, machine.swap(-target - 1, SWAP_USERS) + 1);
+    machine.tables.setPte(childs, TARGET, target);
+    machine.frames.setSwap(-target - 1, SWAP_USERS, machine.frames.swap(-target - 1, SWAP_USERS) + 1);
     return 0;
   }
   const frame = target - 1;
-  if (machine.frame(frame, PINS) > 0 && machine.size.sharesPinned !== true) {
-    const copy = machine.allocate(machine.frame(frame, CONTENT), machine.homeOf(childs));
+  if (machine.frames.frame(frame, PINS) > 0 && machine.size.sharesPinned !== true) {
+    const copy = machine.frames.allocate(machine.frames.frame(frame, CONTENT), machine.tables.homeOf(childs));
     if (copy < 0) return -ENOMEM;
-    machine.map(childs, copy);
+    machine.tables.map(childs, copy);
     return 1;
   }
-  machine.map(childs, frame);
-  machine.setFlags(page, 0, PTE_WRITE);
+  machine.tables.map(childs, frame);
+  machine.tables.setFlags(page, 0, PTE_WRITE);
   return 0;
 }
 
 /** The process ends: whatever it had is unmapped. WAIT (the proposal), while I/O is in flight on memory of its own: ask again. */
-export function exit(machine: MachinePageCache, process: number): number {
+export function exit(machine: Kernel, process: number): number {
   const { pages } = machine.size;
   const first = process * pages;
-  for (let page = first; page < first + machine.topPage; page++) if (machine.mustWait(page)) return WAIT;
-  for (let page = first; page < first + machine.topPage; page++) if (machine.is(page, VM_MAPPED)) machine.munmap(page);
+  for (let page = first; page < first + machine.tables.topPage; page++) if (machine.tables.mustWait(page)) return WAIT;
+  for (let page = first; page < first + machine.tables.topPage; page++)
+    if (machine.tables.is(page, VM_MAPPED)) machine.memory.munmap(page);
   return 0;
 }

@@ -1,18 +1,31 @@
-/** The machine's state, and the allocator of its frames: what everything else in mm/ is made of. */
+/**
+ * The machine's state, the allocator of its frames, and the copies that swap has of them.
+ *
+ * Supported: NUMA nodes with a free list each, allocation with and without fallback to other nodes, swap slots that several page tables
+ * refer to.
+ *
+ * Differs from Linux: frames are single pages, so there's no buddy allocator, and a huge page is a flag of its frames; there are no
+ * zones and no memory cgroups; swap entries and the swap cache are one table.
+ */
 
+import { violated } from "pinless/portable";
 import {
+  BACKING,
   CONTENT,
   type Design,
   FRAME_FLAGS,
+  IN_FLIGHT,
   IN_USE,
   type Layout,
   layoutOf,
+  MAPS,
   type MachineSize,
-  PTE_FLAGS,
-  TARGET,
+  PINS,
+  SWAP_CONTENT,
+  SWAP_USERS,
 } from "./tables.js";
 
-export class MachineFrames {
+export class Frames {
   readonly size: MachineSize;
   readonly design: Design;
   readonly layout: Layout;
@@ -21,7 +34,7 @@ export class MachineFrames {
   /** All of the machine's state. */
   readonly words: Int32Array;
 
-  /** `words`: where its state is to lie, if not in memory of its own; all zeros. */
+  /** `words`: zeroed memory for the state, if it isn't to have memory of its own. */
   constructor(size: MachineSize, design: Design, words?: Int32Array) {
     this.size = size;
     this.design = design;
@@ -38,7 +51,7 @@ export class MachineFrames {
     }
   }
 
-  /** After a free frame comes the one that follows it in memory (0), or another: large memory needn't be gone through to be all free. */
+  /** The free frame after a free frame; a CONTENT of 0 means its neighbour, so that new memory needn't be written to be free. */
   #nextFree(frame: number): number {
     return this.frame(frame, CONTENT) + frame + 1;
   }
@@ -59,16 +72,7 @@ export class MachineFrames {
     return this.nodes === 1 ? 0 : Math.floor(frame / this.#nodeFrames);
   }
 
-  /** The node that a page's process runs on. */
-  homeOf(page: number): number {
-    return this.nodes === 1 ? 0 : this.words[this.layout.runsOn + Math.floor(page / this.size.pages)]!;
-  }
-
-  runOn(process: number, node: number): void {
-    if (this.nodes > 1) this.words[this.layout.runsOn + process] = node;
-  }
-
-  /** These are all that is free of a node, to be had in this order. */
+  /** Replaces a node's free list: these frames, to be allocated in this order. */
   setFree(node: number, frames: readonly number[]): void {
     this.words[this.layout.freeFrames + node] = (frames[0] ?? -1) + 1;
     for (let i = 0; i < frames.length; i++) this.#setNextFree(frames[i]!, frames[i + 1] ?? -1);
@@ -89,14 +93,6 @@ export class MachineFrames {
     this.words[this.layout.frames.at + frame * this.layout.frames.entryWords + word] = value;
   }
 
-  pte(page: number, word: number): number {
-    return this.words[this.layout.pages.at + page * this.layout.pages.entryWords + word]!;
-  }
-
-  setPte(page: number, word: number, value: number): void {
-    this.words[this.layout.pages.at + page * this.layout.pages.entryWords + word] = value;
-  }
-
   swap(slot: number, word: number): number {
     return this.words[this.layout.swap.at + slot * this.layout.swap.entryWords + word]!;
   }
@@ -105,21 +101,8 @@ export class MachineFrames {
     this.words[this.layout.swap.at + slot * this.layout.swap.entryWords + word] = value;
   }
 
-  /** The frame that a page is in now, or -1. */
-  frameOf(page: number): number {
-    return Math.max(this.pte(page, TARGET), 0) - 1;
-  }
-
-  is(page: number, flag: number): boolean {
-    return (this.pte(page, PTE_FLAGS) & flag) !== 0;
-  }
-
   frameIs(frame: number, flag: number): boolean {
     return (this.frame(frame, FRAME_FLAGS) & flag) !== 0;
-  }
-
-  setFlags(page: number, on: number, off = 0): void {
-    this.setPte(page, PTE_FLAGS, (this.pte(page, PTE_FLAGS) | on) & ~off);
   }
 
   setFrameFlags(frame: number, on: number, off = 0): void {
@@ -144,11 +127,46 @@ export class MachineFrames {
     return frame;
   }
 
+  /** Frees a frame that nothing refers to any more (put_page). */
+  put(frame: number): void {
+    const kept = this.frame(frame, MAPS) > 0 || this.frame(frame, PINS) > 0 || this.frame(frame, BACKING) < 0;
+    if (kept || (this.frame(frame, IN_FLIGHT) > 0 && this.design === "gup")) return;
+    if (this.frame(frame, IN_FLIGHT) !== 0) violated("STATE", `frame ${frame} is freed under I/O`);
+    this.dropSwapCopy(frame);
+    this.free(frame);
+  }
+
   free(frame: number): void {
     const { at, entryWords } = this.layout.frames;
     this.words.fill(0, at + frame * entryWords, at + (frame + 1) * entryWords);
     const list = this.layout.freeFrames + this.nodeOf(frame);
     this.#setNextFree(frame, this.words[list]! - 1);
     this.words[list] = frame + 1;
+  }
+
+  /** Copies all that is known of a frame, its references too, to another one. */
+  copy(from: number, to: number): void {
+    const { at, entryWords } = this.layout.frames;
+    this.words.copyWithin(at + to * entryWords, at + from * entryWords, at + (from + 1) * entryWords);
+  }
+
+  /** Gives up the copy that swap has of a frame: the frame is about to differ from it. */
+  dropSwapCopy(frame: number): void {
+    const backing = this.frame(frame, BACKING);
+    if (backing <= 0) return;
+    this.putSwap(backing - 1);
+    this.setFrame(frame, BACKING, 0);
+  }
+
+  putSwap(slot: number): void {
+    const users = this.swap(slot, SWAP_USERS) - 1;
+    this.setSwap(slot, SWAP_USERS, users);
+    if (users === 0) this.setSwap(slot, SWAP_CONTENT, 0);
+  }
+
+  /** A swap slot that nothing refers to, or -1. */
+  freeSwapSlot(): number {
+    for (let slot = 0; slot < this.size.swapSlots; slot++) if (this.swap(slot, SWAP_USERS) === 0) return slot;
+    return -1;
   }
 }

@@ -1,9 +1,9 @@
 /** A machine: its state, the bytes behind it, its time and its chance. Everything that a kernel is made of here has one of these. */
 
 import { invariant, PAGE_BYTES } from "pinless/portable";
-import { MachineIo } from "./block-device-io.js";
 import { Contents } from "./contents.js";
 import { fork } from "./fork.js";
+import { Kernel } from "./kernel.js";
 import { NamedRandom } from "./random.js";
 import type { Design, MachineSize } from "./tables.js";
 import { VirtualClock } from "./virtual-clock.js";
@@ -13,7 +13,7 @@ const FIRST_ADDRESS = 2 ** 32;
 /** Mappings begin on a multiple of 64 KiB, as the memory port promises, and not always on a huge page. */
 const GRANULE_PAGES = 16;
 
-export class Machine extends MachineIo {
+export class Machine extends Kernel {
   readonly clock = new VirtualClock();
   readonly random: NamedRandom;
   readonly contents: Contents;
@@ -48,7 +48,7 @@ export class Machine extends MachineIo {
     const pages = memory.byteLength / PAGE_BYTES;
     invariant("STATE", first + pages <= this.size.pages, "the machine's address space is used up");
     this.#nextPage = Math.ceil((first + pages + 1) / GRANULE_PAGES) * GRANULE_PAGES;
-    for (let page = first; page < first + pages; page++) this.mmap(page);
+    for (let page = first; page < first + pages; page++) this.memory.mmap(page);
     if (this.#withBytes) this.contents.attach(first, memory);
     this.#addresses.set(memory, this.addressOf(first));
     return this.addressOf(first);
@@ -57,7 +57,7 @@ export class Machine extends MachineIo {
   /** Whether a child has any of these pages too. */
   anyShared(firstPage: number, pages: number): boolean {
     for (let page = firstPage; this.size.processes !== undefined && page < firstPage + pages; page++)
-      if (this.isShared(page)) return true;
+      if (this.tables.isShared(page)) return true;
     return false;
   }
 

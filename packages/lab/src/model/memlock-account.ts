@@ -7,7 +7,7 @@
  */
 
 import { ENOMEM, PAGE_BYTES } from "pinless/portable";
-import type { MachineFrames } from "./frames.js";
+import type { Frames } from "./frames.js";
 import {
   ACCOUNT_PAGES,
   ACCOUNT_USER,
@@ -36,62 +36,62 @@ function powerOfTwo(least: number): number {
 }
 
 /** Charges a user. 0, or -ENOMEM: nothing was charged. */
-export function lock(machine: MachineFrames, user: number, pages: number): number {
-  const { memlock } = machine.size;
+export function lock(frames: Frames, user: number, pages: number): number {
+  const { memlock } = frames.size;
   if (user === ROOT || memlock === undefined) return 0;
-  const at = machine.layout.locked + user;
-  if (machine.words[at]! + pages > memlock.pages) return -ENOMEM;
-  machine.words[at]! += pages;
+  const at = frames.layout.locked + user;
+  if (frames.words[at]! + pages > memlock.pages) return -ENOMEM;
+  frames.words[at]! += pages;
   return 0;
 }
 
-export function unlock(machine: MachineFrames, user: number, pages: number): void {
-  if (user !== ROOT && machine.size.memlock !== undefined) machine.words[machine.layout.locked + user]! -= pages;
+export function unlock(frames: Frames, user: number, pages: number): void {
+  if (user !== ROOT && frames.size.memlock !== undefined) frames.words[frames.layout.locked + user]! -= pages;
 }
 
 /** Charges for the registration in a slot that isn't live yet. 0, or -ENOMEM. */
-export function chargeSlot(machine: MachineFrames, entry: number, user: number): number {
-  const { slotAccount } = machine.layout;
-  if (slotAccount === 0 || user === ROOT || machine.design === "notifier") return 0;
-  const pages = chargeOf(machine, entry, user);
-  const refused = lock(machine, user, pages);
+export function chargeSlot(frames: Frames, entry: number, user: number): number {
+  const { slotAccount } = frames.layout;
+  if (slotAccount === 0 || user === ROOT || frames.design === "notifier") return 0;
+  const pages = chargeOf(frames, entry, user);
+  const refused = lock(frames, user, pages);
   if (refused < 0) return refused;
-  machine.words[entry + slotAccount + ACCOUNT_USER] = user + 1;
-  machine.words[entry + slotAccount + ACCOUNT_PAGES] = pages;
+  frames.words[entry + slotAccount + ACCOUNT_USER] = user + 1;
+  frames.words[entry + slotAccount + ACCOUNT_PAGES] = pages;
   return 0;
 }
 
-export function unchargeSlot(machine: MachineFrames, entry: number): void {
-  const { slotAccount } = machine.layout;
+export function unchargeSlot(frames: Frames, entry: number): void {
+  const { slotAccount } = frames.layout;
   if (slotAccount === 0) return;
-  const user = machine.words[entry + slotAccount + ACCOUNT_USER]! - 1;
-  if (user >= 0) unlock(machine, user, machine.words[entry + slotAccount + ACCOUNT_PAGES]!);
+  const user = frames.words[entry + slotAccount + ACCOUNT_USER]! - 1;
+  if (user >= 0) unlock(frames, user, frames.words[entry + slotAccount + ACCOUNT_PAGES]!);
 }
 
-function chargeOf(machine: MachineFrames, entry: number, user: number): number {
-  const { words } = machine;
+function chargeOf(frames: Frames, entry: number, user: number): number {
+  const { words } = frames;
   const first = words[entry + SLOT_FIRST_PAGE]!;
   let pages = 0;
   let lastHuge = -1;
   for (let i = 0; i < words[entry + SLOT_PAGES]!; i++) {
     const huge = Math.floor((first + i) / HUGE_PAGES);
-    if (!machine.frameIs(words[entry + SLOT_WORDS + i]!, HUGE)) pages++;
+    if (!frames.frameIs(words[entry + SLOT_WORDS + i]!, HUGE)) pages++;
     else if (huge !== lastHuge) {
       lastHuge = huge;
-      if (!isCharged(machine, user, huge)) pages += HUGE_PAGES;
+      if (!isCharged(frames, user, huge)) pages += HUGE_PAGES;
     }
   }
   return pages;
 }
 
 /** Whether another registration of the user is of a part of this huge page. */
-function isCharged(machine: MachineFrames, user: number, huge: number): boolean {
-  const { slots, slotAccount } = machine.layout;
+function isCharged(frames: Frames, user: number, huge: number): boolean {
+  const { slots, slotAccount } = frames.layout;
   for (let other = slots.at; other < slots.at + slots.entries * slots.entryWords; other += slots.entryWords) {
-    const theirs = machine.words[other + slotAccount + ACCOUNT_USER]! - 1;
-    if (machine.words[other + SLOT_STATE] === SLOT_EMPTY || theirs !== user) continue;
-    const first = machine.words[other + SLOT_FIRST_PAGE]!;
-    const last = first + machine.words[other + SLOT_PAGES]! - 1;
+    const theirs = frames.words[other + slotAccount + ACCOUNT_USER]! - 1;
+    if (frames.words[other + SLOT_STATE] === SLOT_EMPTY || theirs !== user) continue;
+    const first = frames.words[other + SLOT_FIRST_PAGE]!;
+    const last = first + frames.words[other + SLOT_PAGES]! - 1;
     if (first < (huge + 1) * HUGE_PAGES && last >= huge * HUGE_PAGES) return true;
   }
   return false;

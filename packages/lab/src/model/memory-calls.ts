@@ -85,7 +85,7 @@ export class MemoryCalls {
       for (const { start, end } of moved.map((mapping) => intersect(mapping, range)))
         this.#userfaultfd()?.register({ start: to + start - range.start, end: to + end - range.start });
       const first = machine.pageAt(range.start);
-      for (let i = 0; i < pagesIn(range); i++) machine.mremap(first + i, machine.pageAt(to) + i);
+      for (let i = 0; i < pagesIn(range); i++) machine.memory.mremap(first + i, machine.pageAt(to) + i);
       if (moved.length === 0) {
         this.#leave(thread, done);
         return;
@@ -100,7 +100,7 @@ export class MemoryCalls {
   /** mmap where nothing is (any more). */
   map(range: Range): void {
     const first = this.#machine.pageAt(range.start);
-    for (let i = 0; i < pagesIn(range); i++) this.#machine.mmap(first + i);
+    for (let i = 0; i < pagesIn(range); i++) this.#machine.memory.mmap(first + i);
   }
 
   /** Our own memory operations raise events as anybody's; resolves when this one's was read. Null: nobody follows this memory. */
@@ -116,7 +116,7 @@ export class MemoryCalls {
     const machine = this.#machine;
     const first = machine.pageAt(range.start);
     for (let page = first; page < first + pagesIn(range); page++) {
-      machine.munmap(page);
+      machine.memory.munmap(page);
       machine.contents.overwrite(page);
     }
   }
@@ -139,9 +139,9 @@ export class MemoryCalls {
         }
         if (lazily) {
           machine.contents.notice(page, 1);
-          machine.freeLazily(page);
+          machine.memory.freeLazily(page);
         } else {
-          machine.discard(page);
+          machine.memory.discard(page);
           machine.contents.overwrite(page);
         }
       }

@@ -17,10 +17,10 @@ import {
   PAGE_BYTES,
   type Range,
 } from "pinless/portable";
-import { WAIT } from "./address-space.js";
 import type { Descriptor } from "./files.js";
 import type { Flusher } from "./flusher.js";
 import type { Machine } from "./machine.js";
+import { WAIT } from "./page-tables.js";
 import { INODE_PAGE, VM_DONTCOPY } from "./tables.js";
 
 const HUGE_PAGE_BYTES = 2 << 20;
@@ -97,23 +97,24 @@ export class ModelMemory implements Memory {
     const whole = count === HUGE_PAGES;
     switch (operation) {
       case "prepare": {
-        for (let page = first; inherit !== true && page < first + count; page++) machine.setFlags(page, VM_DONTCOPY);
-        const populated = await this.#each(first, count, (page) => machine.populateWrite(page));
-        const collapsed = hugePages !== false && whole ? machine.collapse(first, count) : -EINVAL;
+        for (let page = first; inherit !== true && page < first + count; page++)
+          machine.tables.setFlags(page, VM_DONTCOPY);
+        const populated = await this.#each(first, count, (page) => machine.memory.populateWrite(page));
+        const collapsed = hugePages !== false && whole ? machine.memory.collapse(first, count) : -EINVAL;
         return { ...populated, isHuge: collapsed === 0 };
       }
       case "discard":
         return this.#each(first, count, (page) => this.#discard(page));
       case "discardLazily":
-        return this.#each(first, count, (page) => this.#noticed(page, () => machine.freeLazily(page)));
+        return this.#each(first, count, (page) => this.#noticed(page, () => machine.memory.freeLazily(page)));
       case "pageOut":
         return this.#each(first, count, (page) => this.#noticed(page, () => this.#pageOut(page)));
       case "migrate":
         return this.#each(first, count, (page) => this.#noticed(page, () => this.#migrate(page, node!)));
       case "makeReadOnly":
-        return this.#each(first, count, (page) => this.#noticed(page, () => machine.protect(page, false)));
+        return this.#each(first, count, (page) => this.#noticed(page, () => machine.memory.protect(page, false)));
       case "makeWritable":
-        return this.#each(first, count, (page) => machine.protect(page, true));
+        return this.#each(first, count, (page) => machine.memory.protect(page, true));
       case "collapse": {
         machine.contents.notice(first, count);
         const errno = whole ? await this.#persistently(() => this.#collapse(first, count)) : -EINVAL;
@@ -140,7 +141,7 @@ export class ModelMemory implements Memory {
         return this.#mapOver(first, pages, -1);
       // All of it is one mapping.
       default: {
-        const inodePage = this.#machine.pte(first, INODE_PAGE) - 1;
+        const inodePage = this.#machine.tables.pte(first, INODE_PAGE) - 1;
         return new Promise((resolve) => this.#flusher.sync(inodePage, pages, resolve));
       }
     }
@@ -150,11 +151,11 @@ export class ModelMemory implements Memory {
   async #mapOver(first: number, pages: number, inodePage: number, inherit = true): Promise<number> {
     const machine = this.#machine;
     machine.contents.notice(first, pages);
-    const { errno } = await this.#each(first, pages, (page) => machine.munmap(page));
+    const { errno } = await this.#each(first, pages, (page) => machine.memory.munmap(page));
     for (let i = 0; i < pages && errno === 0; i++) {
-      if (inodePage < 0) machine.mmap(first + i);
-      else machine.mapFile(first + i, inodePage + i);
-      if (!inherit) machine.setFlags(first + i, VM_DONTCOPY);
+      if (inodePage < 0) machine.memory.mmap(first + i);
+      else machine.memory.mapFile(first + i, inodePage + i);
+      if (!inherit) machine.tables.setFlags(first + i, VM_DONTCOPY);
       machine.contents.overwrite(first + i);
     }
     return errno;
@@ -164,28 +165,28 @@ export class ModelMemory implements Memory {
   #collapse(first: number, count: number): number {
     const machine = this.#machine;
     for (let page = first; page < first + count; page++) {
-      const errno = machine.frameOf(page) < 0 ? machine.populateWrite(page) : 0;
+      const errno = machine.tables.frameOf(page) < 0 ? machine.memory.populateWrite(page) : 0;
       if (errno < 0) return errno;
     }
-    return machine.collapse(first, count);
+    return machine.memory.collapse(first, count);
   }
 
   /** Of a file nothing is lost: what was stored is in the cache. */
   #discard(page: number): number {
-    if (this.#machine.pte(page, INODE_PAGE) !== 0) this.#machine.contents.notice(page, 1);
-    const result = this.#machine.discard(page);
+    if (this.#machine.tables.pte(page, INODE_PAGE) !== 0) this.#machine.contents.notice(page, 1);
+    const result = this.#machine.memory.discard(page);
     if (result === 0) this.#machine.contents.overwrite(page);
     return result;
   }
 
   /** MADV_PAGEOUT leaves what other processes have too. */
   #pageOut(page: number): number {
-    return this.#machine.isShared(page) ? -EAGAIN : this.#machine.reclaim(page);
+    return this.#machine.tables.isShared(page) ? -EAGAIN : this.#machine.memory.reclaim(page);
   }
 
   /** move_pages neither, but refuses at once. */
   #migrate(page: number, node: number): number {
-    return this.#machine.isShared(page) ? -EACCES : this.#machine.migrate(page, node);
+    return this.#machine.tables.isShared(page) ? -EACCES : this.#machine.memory.migrate(page, node);
   }
 
   /** An operation that does otherwise with a page that was written. */
@@ -240,7 +241,7 @@ export class ModelMemory implements Memory {
   }
 
   nodes(): readonly number[] {
-    return Array.from({ length: this.#machine.nodes }, (_, node) => node);
+    return Array.from({ length: this.#machine.frames.nodes }, (_, node) => node);
   }
 
   hasSwap(): boolean {

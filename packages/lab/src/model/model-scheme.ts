@@ -17,10 +17,10 @@ import {
   type Scheme,
   type SchemeName,
 } from "pinless/portable";
-import { WAIT } from "./address-space.js";
 import type { Descriptor, ModelFile } from "./files.js";
 import type { Flusher } from "./flusher.js";
 import type { Machine } from "./machine.js";
+import { WAIT } from "./page-tables.js";
 import {
   inFile,
   REQUEST_FIRST_PAGE,
@@ -186,7 +186,7 @@ export class ModelScheme implements Scheme, Registrations {
     for (let i = 0; i < pages; i++) machine.contents.noticeFile(first + i);
     const transfer = { write, firstPage, pages, block: inFile(first), bufferSlot: this.#slotOf(bufferSlot) };
     const errno = write ? file.grow(position + bytes) : 0;
-    const request = errno < 0 ? errno : machine.submit(transfer);
+    const request = errno < 0 ? errno : machine.disk.submit(transfer);
     if (request === WAIT) {
       this.#options.flusher.begin(first, pages);
       this.#soon("device ms", () => this.#beginDirect(prepared, file));
@@ -218,9 +218,9 @@ export class ModelScheme implements Scheme, Registrations {
   /** Mostly in one go; sometimes a page now and the next ones later. */
   #serve(request: number, slot: number, bytes: number): void {
     const machine = this.#machine;
-    const firstPage = machine.request(request, REQUEST_FIRST_PAGE);
-    const pages = machine.request(request, REQUEST_PAGES);
-    const write = machine.request(request, REQUEST_WRITE) === 1;
+    const firstPage = machine.disk.request(request, REQUEST_FIRST_PAGE);
+    const pages = machine.disk.request(request, REQUEST_PAGES);
+    const write = machine.disk.request(request, REQUEST_WRITE) === 1;
     const { fails, short, late } = this.#options.faults;
     if (fails > 0 && machine.random.stream("failures").chance(fails)) {
       this.#complete(request, slot, -machine.random.pick("failure", FAILURES));
@@ -228,14 +228,14 @@ export class ModelScheme implements Scheme, Registrations {
     }
     if (write) machine.contents.notice(firstPage, pages);
     for (let last = false; !last; ) {
-      const i = machine.request(request, REQUEST_SERVED);
-      if (machine.failsChecksum(request)) {
+      const i = machine.disk.request(request, REQUEST_SERVED);
+      if (machine.disk.failsChecksum(request)) {
         this.#complete(request, slot, i === 0 ? -EIO : i * PAGE_BYTES);
         return;
       }
-      last = machine.serve(request);
+      last = machine.disk.serve(request);
       // Where the page is somewhere else by now, the program sees nothing of it.
-      if (!write && machine.frameOf(firstPage + i) === machine.requestFrame(request, i))
+      if (!write && machine.tables.frameOf(firstPage + i) === machine.disk.requestFrame(request, i))
         machine.contents.overwrite(firstPage + i);
       if (!last && short > 0 && machine.random.stream("short transfer").chance(short)) {
         this.#complete(request, slot, (i + 1) * PAGE_BYTES);
@@ -253,13 +253,13 @@ export class ModelScheme implements Scheme, Registrations {
 
   #complete(request: number, slot: number, result: number): void {
     const machine = this.#machine;
-    const inodePages = machine.inodePagesOf(request);
+    const inodePages = machine.disk.inodePagesOf(request);
     for (const inodePage of inodePages) machine.contents.noticeFile(inodePage);
-    machine.complete(request);
+    machine.disk.complete(request);
     for (const inodePage of inodePages) machine.contents.showFile(inodePage);
     this.#end(slot, result);
     // What isn't registered is held for a moment more.
-    const registered = this.registrations !== null && machine.isRegistered(request);
+    const registered = this.registrations !== null && machine.disk.isRegistered(request);
     const holds = !registered && machine.random.stream("pages are let go late").chance(1 / 8);
     const { releaseMs } = this.#options.timing;
     // So many at a time as leave room for others.
@@ -275,7 +275,7 @@ export class ModelScheme implements Scheme, Registrations {
   }
 
   #let(request: number): void {
-    this.#tags.ended(request, this.#machine.release(request));
+    this.#tags.ended(request, this.#machine.disk.release(request));
   }
 
   /** Through the page cache, or to and from memory by its address: the processor copies, and faults as a program's own access would. */
@@ -301,7 +301,7 @@ export class ModelScheme implements Scheme, Registrations {
   #faultIn({ address, bytes }: RequestPlace, write: boolean): number {
     const machine = this.#machine;
     for (let page = machine.pageAt(address); page <= machine.pageAt(address + bytes - 1); page++) {
-      const errno = machine.fault(page, write);
+      const errno = machine.memory.fault(page, write);
       if (errno < 0) return errno;
     }
     return 0;
@@ -320,7 +320,8 @@ export class ModelScheme implements Scheme, Registrations {
       machine.contents.notice(machine.pageAt(to), pages);
     } else {
       // Where there are no bytes there are whole pages only.
-      for (let i = 0; i < pages; i++) machine.store(machine.pageAt(to) + i, machine.peek(machine.pageAt(from) + i));
+      for (let i = 0; i < pages; i++)
+        machine.memory.store(machine.pageAt(to) + i, machine.memory.peek(machine.pageAt(from) + i));
     }
     return bytes;
   }
@@ -359,12 +360,12 @@ export class ModelScheme implements Scheme, Registrations {
     const { noLease } = this.#options.faults;
     if (noLease > 0 && this.#machine.random.stream("no lease").chance(noLease)) return -ENOMEM;
     const firstPage = this.#machine.pageAt(address);
-    return this.#machine.register(this.#slotOf(slot), firstPage, bytes / PAGE_BYTES, this.#options.user);
+    return this.#machine.disk.register(this.#slotOf(slot), firstPage, bytes / PAGE_BYTES, this.#options.user);
   }
 
   drop(slot: number): number {
     // To empty a slot that's empty is nothing, and posts no tag: whoever finds a monitor's drop half done does that.
-    if (this.#machine.slot(this.#slotOf(slot), SLOT_STATE) === SLOT_LIVE) this.#tags.drop(this.#slotOf(slot));
+    if (this.#machine.disk.slot(this.#slotOf(slot), SLOT_STATE) === SLOT_LIVE) this.#tags.drop(this.#slotOf(slot));
     return 0;
   }
 
@@ -372,7 +373,7 @@ export class ModelScheme implements Scheme, Registrations {
     const machine = this.#machine;
     const first = machine.pageAt(address);
     for (let page = first; page < first + bytes / PAGE_BYTES; page++) {
-      const errno = machine.populateWrite(page);
+      const errno = machine.memory.populateWrite(page);
       if (errno < 0) return errno;
     }
     return 0;

@@ -34,10 +34,10 @@ export class Tags {
   /** A slot of the machine's buffer table is emptied. */
   drop(slot: number): void {
     if (this.#way === "own") {
-      if (this.#machine.unregister(slot)) this.#due(slot);
+      if (this.#machine.disk.unregister(slot)) this.#due(slot);
       return;
     }
-    this.#machine.unregisterLater(slot);
+    this.#machine.disk.unregisterLater(slot);
     this.#drops.push({ slot, after: new Set(this.#inKernel) });
     this.#next();
   }
@@ -59,7 +59,7 @@ export class Tags {
     while (this.#drops[0]?.after.size === 0) {
       const { slot } = this.#drops.shift()!;
       this.#machine.clock.after(this.#delayMs, () => {
-        this.#machine.releaseLater(slot);
+        this.#machine.disk.releaseLater(slot);
         this.#post(slot);
       });
     }

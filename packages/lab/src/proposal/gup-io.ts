@@ -95,11 +95,11 @@ export class Io {
   #waitsForWriteback(request: number): boolean {
     const { machine, scenario, notifies } = this.#ground;
     const page = this.#pageOf(request);
-    const frame = machine.frameOf(page);
+    const frame = machine.tables.frameOf(page);
     const { write } = scenario.requests[request]!;
-    if (write || !notifies || frame < 0 || machine.is(page, PTE_WRITE)) return false;
+    if (write || !notifies || frame < 0 || machine.tables.is(page, PTE_WRITE)) return false;
     if (this.#registeredFrame(page, write) >= 0) return false;
-    return machine.frameIs(frame, WRITEBACK);
+    return machine.frames.frameIs(frame, WRITEBACK);
   }
 
   /** One page: by the registered buffer, or in the page table, with a fault where it isn't there as it's needed. */
@@ -114,21 +114,21 @@ export class Io {
     }
     const { machine } = ground;
     if (ground.registered) this.#rules.lookedUp(request, page);
-    const there = machine.frameOf(page);
+    const there = machine.tables.frameOf(page);
     if (
       !write &&
       there >= 0 &&
-      !machine.is(page, PTE_WRITE) &&
-      machine.is(page, VM_WRITE) &&
+      !machine.tables.is(page, PTE_WRITE) &&
+      machine.tables.is(page, VM_WRITE) &&
       this.#changes.isShared(page)
     ) {
       this.#breakFirst(request, page);
       return;
     }
-    const enough = there >= 0 && (write || machine.is(page, PTE_WRITE));
-    const errno = enough ? 0 : machine.fault(page, !write);
+    const enough = there >= 0 && (write || machine.tables.is(page, PTE_WRITE));
+    const errno = enough ? 0 : machine.memory.fault(page, !write);
     if (errno < 0) this.#fail(request, -errno);
-    else this.#found(request, machine.frameOf(page));
+    else this.#found(request, machine.tables.frameOf(page));
   }
 
   #registeredFrame(page: number, write: boolean): number {
@@ -203,7 +203,8 @@ export class Io {
     if (ground.request(request, G.Q_STATE) !== G.LOOKING || this.#waitsForWriteback(request)) return false;
     const page = this.#pageOf(request);
     return (
-      this.#registeredFrame(page, ground.scenario.requests[request]!.write) < 0 && ground.machine.frameOf(page) < 0
+      this.#registeredFrame(page, ground.scenario.requests[request]!.write) < 0 &&
+      ground.machine.tables.frameOf(page) < 0
     );
   }
 
@@ -231,8 +232,8 @@ export class Io {
       const frame = ground.frameFor(request, i);
       const block = ground.blockOf(request) + i;
       this.#rules.serving(request, i);
-      if (write) machine.setBlock(block, BLOCK_CONTENT, machine.frame(frame, CONTENT));
-      else machine.setFrame(frame, CONTENT, machine.block(block, BLOCK_CONTENT));
+      if (write) machine.cache.setBlock(block, BLOCK_CONTENT, machine.frames.frame(frame, CONTENT));
+      else machine.frames.setFrame(frame, CONTENT, machine.cache.block(block, BLOCK_CONTENT));
       this.#rules.served(request, i);
     }
     ground.setRequest(request, G.Q_SERVED, pages);
@@ -259,7 +260,7 @@ export class Io {
     const ground = this.#ground;
     if (ground.scenario.requests[request]!.write || (ground.registered && !ground.notifies)) return;
     for (let i = 0; i < ground.request(request, G.Q_SERVED); i++)
-      ground.machine.setFrameFlags(ground.frameFor(request, i), FOLIO_DIRTY);
+      ground.machine.frames.setFrameFlags(ground.frameFor(request, i), FOLIO_DIRTY);
   }
 
   // A look-up for a device's writes that finds a page shared with a child: copy-on-write is broken, by an invalidation of the I/O's own.

@@ -94,7 +94,8 @@ export class Changes {
     if (event !== "PROTECTION_PAGE" && event !== "EXCLUSIVE") return false;
     const { first, last } = notifier.rangeOf(invalidation);
     for (let page = first; page <= last; page++)
-      if (machine.frameOf(page) >= 0 && machine.frameIs(machine.frameOf(page), WRITEBACK)) return true;
+      if (machine.tables.frameOf(page) >= 0 && machine.frames.frameIs(machine.tables.frameOf(page), WRITEBACK))
+        return true;
     return false;
   }
 
@@ -125,15 +126,15 @@ export class Changes {
     }
     ground.setInvalidation(invalidation, G.V_STEP, G.OPERATED);
     for (let page = first; page <= last; page++)
-      if (ground.machine.is(page, VM_MAPPED)) this.#operateOn(invalidation, page);
+      if (ground.machine.tables.is(page, VM_MAPPED)) this.#operateOn(invalidation, page);
   }
 
   #operateOn(invalidation: number, page: number): void {
     const ground = this.#ground;
     const { machine } = ground;
     const operation = ground.invalidation(invalidation, G.V_OPERATION);
-    if (operation === RECLAIM) machine.reclaim(page);
-    else if (operation === COMPACT) machine.migrate(page);
+    if (operation === RECLAIM) machine.memory.reclaim(page);
+    else if (operation === COMPACT) machine.memory.migrate(page);
     else if (operation === FORK) this.#fork(page);
     else if (operation === BREAK) this.#copy(page);
     else this.#byEvent(invalidation, page);
@@ -145,32 +146,32 @@ export class Changes {
     switch (ground.scenario.invalidations[invalidation]!.event) {
       case "UNMAP":
       case "RELEASE":
-        machine.munmap(page);
+        machine.memory.munmap(page);
         ground.flag(page, G.UNMAPPED);
         ground.setPage(page, G.P_CONTENT, 0);
         break;
       case "CLEAR":
-        machine.discard(page);
+        machine.memory.discard(page);
         ground.setPage(page, G.P_CONTENT, 0);
         break;
       case "MIGRATE":
-        if (machine.migrate(page) !== 0) this.#rules.notMoved(page);
+        if (machine.memory.migrate(page) !== 0) this.#rules.notMoved(page);
         break;
       case "PROTECTION_VMA":
-        machine.protect(page, false);
+        machine.memory.protect(page, false);
         ground.flag(page, G.READ_ONLY);
         break;
       case "PROTECTION_PAGE":
         this.#writeBack(invalidation, page);
         break;
       case "SOFT_DIRTY":
-        machine.clearSoftDirty(page);
+        machine.memory.clearSoftDirty(page);
         ground.flag(page, G.TRACKED);
         break;
       case "EXCLUSIVE":
-        if (!machine.is(page, VM_WRITE)) break;
+        if (!machine.tables.is(page, VM_WRITE)) break;
         this.#copy(page);
-        machine.store(page, ground.storedBy(invalidation));
+        machine.memory.store(page, ground.storedBy(invalidation));
         ground.setPage(page, G.P_CONTENT, ground.storedBy(invalidation));
         break;
     }
@@ -180,11 +181,11 @@ export class Changes {
   #writeBack(invalidation: number, page: number): void {
     const ground = this.#ground;
     const { machine } = ground;
-    const frame = machine.frameOf(page);
+    const frame = machine.tables.frameOf(page);
     if (frame < 0) return;
-    machine.setFlags(page, 0, PTE_WRITE);
-    machine.setFrameFlags(frame, WRITEBACK);
-    machine.setFrame(frame, PINS, machine.frame(frame, PINS) + 1);
+    machine.tables.setFlags(page, 0, PTE_WRITE);
+    machine.frames.setFrameFlags(frame, WRITEBACK);
+    machine.frames.setFrame(frame, PINS, machine.frames.frame(frame, PINS) + 1);
     ground.setInvalidation(invalidation, G.V_FRAMES + page, frame + 1);
   }
 
@@ -203,7 +204,7 @@ export class Changes {
       const frame = ground.invalidation(invalidation, G.V_FRAMES + page) - 1;
       if (frame < 0) continue;
       ground.setInvalidation(invalidation, G.V_FRAMES + page, 0);
-      ground.machine.setFrameFlags(frame, 0, WRITEBACK);
+      ground.machine.frames.setFrameFlags(frame, 0, WRITEBACK);
       this.pin(frame, -1);
     }
   }
@@ -212,32 +213,32 @@ export class Changes {
   #fork(page: number): void {
     const ground = this.#ground;
     const { machine } = ground;
-    const frame = machine.frameOf(page);
-    if (frame < 0 || (!ground.notifies && machine.frame(frame, PINS) > 0)) return;
-    machine.setFlags(page, 0, PTE_WRITE);
-    machine.setFrame(frame, MAPS, machine.frame(frame, MAPS) + 1);
+    const frame = machine.tables.frameOf(page);
+    if (frame < 0 || (!ground.notifies && machine.frames.frame(frame, PINS) > 0)) return;
+    machine.tables.setFlags(page, 0, PTE_WRITE);
+    machine.frames.setFrame(frame, MAPS, machine.frames.frame(frame, MAPS) + 1);
     ground.setPage(page, G.P_CHILD, frame + 1);
-    ground.setPage(page, G.P_CHILD_CONTENT, machine.frame(frame, CONTENT));
+    ground.setPage(page, G.P_CHILD_CONTENT, machine.frames.frame(frame, CONTENT));
   }
 
   isShared(page: number): boolean {
     const { machine } = this.#ground;
-    return machine.frame(machine.frameOf(page), MAPS) > 1;
+    return machine.frames.frame(machine.tables.frameOf(page), MAPS) > 1;
   }
 
   /** Breaks a copy-on-write: the page has a frame of its own from here on. */
   #copy(page: number): void {
     const { machine } = this.#ground;
-    if (machine.frameOf(page) < 0 || !this.isShared(page)) return;
-    const frame = machine.allocate(machine.frame(machine.frameOf(page), CONTENT));
-    machine.unmap(page);
-    machine.map(page, frame);
-    machine.setFlags(page, PTE_WRITE | PTE_DIRTY | PTE_SOFT_DIRTY);
+    if (machine.tables.frameOf(page) < 0 || !this.isShared(page)) return;
+    const frame = machine.frames.allocate(machine.frames.frame(machine.tables.frameOf(page), CONTENT));
+    machine.tables.unmap(page);
+    machine.tables.map(page, frame);
+    machine.tables.setFlags(page, PTE_WRITE | PTE_DIRTY | PTE_SOFT_DIRTY);
   }
 
   pin(frame: number, by: number): void {
     const { machine } = this.#ground;
-    machine.setFrame(frame, PINS, machine.frame(frame, PINS) + by);
-    machine.putFrame(frame);
+    machine.frames.setFrame(frame, PINS, machine.frames.frame(frame, PINS) + by);
+    machine.frames.put(frame);
   }
 }

@@ -1,7 +1,7 @@
 /** What all actors of the kernel without an engine stand on: the scenario, the machine, and one row of words for all of it. */
 
 import type { Scenario } from "../check/scenario.js";
-import { MachineIo } from "../model/block-device-io.js";
+import { Kernel } from "../model/kernel.js";
 import { CONTENT, type MachineSize, layoutOf as machineLayout, PINS } from "../model/tables.js";
 import { type NotifierSize, notifierWords, ProposedNotifier } from "./mmu-notifier.js";
 
@@ -81,7 +81,7 @@ export class ProposalGround {
   readonly invalidations: number;
   readonly state: Int32Array;
   readonly w: Int32Array;
-  readonly machine: MachineIo;
+  readonly machine: Kernel;
   readonly notifier: ProposedNotifier;
   /** Whether requests go by a buffer that's registered for life. */
   readonly registered: boolean;
@@ -127,7 +127,7 @@ export class ProposalGround {
     this.state = new Int32Array(own + machineSize + notifierWords(notifierSize));
     this.w = this.state.subarray(0, own);
     // It holds no page itself: whatever waits, waits for the notifier's sake.
-    this.machine = new MachineIo(size, "gup", this.state.subarray(own, own + machineSize));
+    this.machine = new Kernel(size, "gup", this.state.subarray(own, own + machineSize));
     this.notifier = new ProposedNotifier(notifierSize, this.state.subarray(own + machineSize), requests);
     this.#prepare(requestPages);
   }
@@ -135,17 +135,17 @@ export class ProposalGround {
   #prepare(requestPages: number): void {
     const { machine, scenario, w } = this;
     for (let page = 0; page < this.pages; page++) {
-      machine.mmap(page);
-      machine.store(page, FIRST_CONTENT + page);
+      machine.memory.mmap(page);
+      machine.memory.store(page, FIRST_CONTENT + page);
       this.setPage(page, P_CONTENT, FIRST_CONTENT + page);
       if (scenario.pages === "clean") {
-        machine.reclaim(page);
-        machine.load(page);
+        machine.memory.reclaim(page);
+        machine.memory.load(page);
       }
       if (!this.registered) continue;
-      const frame = machine.frameOf(page);
+      const frame = machine.tables.frameOf(page);
       if (!this.notifies) {
-        machine.setFrame(frame, PINS, 1);
+        machine.frames.setFrame(frame, PINS, 1);
         w[this.#buffer + page] = frame + 1;
       } else {
         this.notifier.publish(page, frame, false);
@@ -154,7 +154,7 @@ export class ProposalGround {
     }
     scenario.requests.forEach(({ write }, i) => {
       for (let p = 0; p < requestPages && !write; p++)
-        machine.setBlock(i * requestPages + p, 0, BLOCK_CONTENT + i * requestPages + p);
+        machine.cache.setBlock(i * requestPages + p, 0, BLOCK_CONTENT + i * requestPages + p);
     });
     scenario.invalidations.forEach(({ event, first, last }, j) => {
       this.notifier.ask(j, event, first, last);
@@ -225,7 +225,7 @@ export class ProposalGround {
   }
 
   contentOf(frame: number): number {
-    return this.machine.frame(frame, CONTENT);
+    return this.machine.frames.frame(frame, CONTENT);
   }
 
   /** The invalidation that a request makes itself. */

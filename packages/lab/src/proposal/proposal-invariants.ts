@@ -125,7 +125,7 @@ export class ProposalRules {
     const name = nameOfRequest(request);
     ground.tell?.(`the kernel begins ${name}`);
     for (let page = first; page <= last; page++) {
-      if (machine.frameOf(page) !== ground.frameFor(request, page - first))
+      if (machine.tables.frameOf(page) !== ground.frameFor(request, page - first))
         violated(
           "NO_STALE_IO",
           `${name} goes to a frame that isn't page ${page}'s any more${registered ? " (its buffer is registered)" : ""}`,
@@ -148,15 +148,15 @@ export class ProposalRules {
     const page = first + i;
     const frame = this.#ground.frameFor(request, i);
     const name = nameOfRequest(request);
-    if (!machine.frameIs(frame, IN_USE))
+    if (!machine.frames.frameIs(frame, IN_USE))
       violated("LINEAR", `the device serves ${name} in frame ${frame}, which is free`);
-    const mapped = machine.frameOf(page) === frame;
+    const mapped = machine.tables.frameOf(page) === frame;
     // Linux pins it, and what was begun before the page went is a read before that.
     if (!mapped && notifies)
       violated("LINEAR", `the device serves ${name} in a frame that isn't page ${page}'s any more`);
     if (write) return;
-    if (machine.frameIs(frame, WRITEBACK)) violated("EXCLUSION", `${name} changes page ${page} under writeback`);
-    if (mapped && !machine.is(page, VM_WRITE))
+    if (machine.frames.frameIs(frame, WRITEBACK)) violated("EXCLUSION", `${name} changes page ${page} under writeback`);
+    if (mapped && !machine.tables.is(page, VM_WRITE))
       violated("EXCLUSION", `${name} changes page ${page}, which is read-only`);
   }
 
@@ -165,9 +165,9 @@ export class ProposalRules {
     const { machine } = ground;
     const { write, first } = ground.scenario.requests[request]!;
     const page = first + i;
-    if (write || machine.frameOf(page) !== ground.frameFor(request, i)) return;
-    ground.setPage(page, G.P_CONTENT, machine.block(ground.blockOf(request) + i, BLOCK_CONTENT));
-    if (ground.has(page, G.TRACKED) && !machine.is(page, PTE_SOFT_DIRTY))
+    if (write || machine.tables.frameOf(page) !== ground.frameFor(request, i)) return;
+    ground.setPage(page, G.P_CONTENT, machine.cache.block(ground.blockOf(request) + i, BLOCK_CONTENT));
+    if (ground.has(page, G.TRACKED) && !machine.tables.is(page, PTE_SOFT_DIRTY))
       violated("NO_STALE_IO", `${nameOfRequest(request)} leaves no trace in page ${page}'s soft-dirty bit`);
   }
 
@@ -179,7 +179,11 @@ export class ProposalRules {
     for (let i = 0; i < ground.request(request, G.Q_SERVED) && !write; i++) {
       const page = first + i;
       const frame = ground.frameFor(request, i);
-      if (machine.frameOf(page) !== frame || machine.is(page, PTE_DIRTY) || machine.frameIs(frame, FOLIO_DIRTY))
+      if (
+        machine.tables.frameOf(page) !== frame ||
+        machine.tables.is(page, PTE_DIRTY) ||
+        machine.frames.frameIs(frame, FOLIO_DIRTY)
+      )
         continue;
       violated(
         "DEVICE_WRITES_DIRTY",
@@ -204,8 +208,9 @@ export class ProposalRules {
   /** What was to be moved stayed where it is. */
   notMoved(page: number): void {
     const { machine, scenario } = this.#ground;
-    const frame = machine.frameOf(page);
-    if (frame < 0 || machine.frameIs(frame, WRITEBACK) || this.#ground.page(page, G.P_CHILD) === frame + 1) return;
+    const frame = machine.tables.frameOf(page);
+    if (frame < 0 || machine.frames.frameIs(frame, WRITEBACK) || this.#ground.page(page, G.P_CHILD) === frame + 1)
+      return;
     const used = scenario.requests.some(
       ({ first, last }, i) =>
         first <= page &&
@@ -213,7 +218,7 @@ export class ProposalRules {
         this.#ground.request(i, G.Q_STATE) >= G.LOOKING &&
         this.#ground.request(i, G.Q_STATE) < G.ANSWERED,
     );
-    if (machine.frame(frame, PINS) > 0 && !used)
+    if (machine.frames.frame(frame, PINS) > 0 && !used)
       violated("NO_IDLE_PIN", `page ${page} can't be moved: it's pinned, and no I/O uses it`);
   }
 
@@ -224,8 +229,8 @@ export class ProposalRules {
     if (ground.notifies) this.#order();
     for (let page = 0; page < ground.pages; page++) {
       const content = ground.page(page, G.P_CONTENT);
-      if (machine.peek(page) !== content)
-        violated("LINEAR", `page ${page} holds ${machine.peek(page)}, where ${content} was written last`);
+      if (machine.memory.peek(page) !== content)
+        violated("LINEAR", `page ${page} holds ${machine.memory.peek(page)}, where ${content} was written last`);
       const child = ground.page(page, G.P_CHILD) - 1;
       if (child >= 0 && ground.contentOf(child) !== ground.page(page, G.P_CHILD_CONTENT))
         violated("LINEAR", `the child's page ${page} has been changed by its parent's I/O`);
@@ -304,6 +309,6 @@ export class ProposalRules {
       if ([...excluded, ...inFlight, ...held].some((count) => count !== 0))
         violated("EXACTLY_ONCE", `page ${page} is still counted: ${[...excluded, ...inFlight, ...held].join(", ")}`);
     }
-    if (machine.pins !== 0) violated("NO_IDLE_PIN", `${machine.pins} pins are left over`);
+    if (machine.disk.pins !== 0) violated("NO_IDLE_PIN", `${machine.disk.pins} pins are left over`);
   }
 }

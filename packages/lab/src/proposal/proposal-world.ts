@@ -133,7 +133,7 @@ export class ProposalActions implements ExplorableActions {
     for (let page = 0; page < ground.pages; page++) {
       const may = changes.mayCome(page);
       all &&= may;
-      if (!may || ground.machine.frameOf(page) < 0) continue;
+      if (!may || ground.machine.tables.frameOf(page) < 0) continue;
       if (w[G.RECLAIMS]! > 0) into[count++] = KSWAPD + KINDS * page;
       if (w[G.MIGRATIONS]! > 0) into[count++] = COMPACTION + KINDS * page;
     }

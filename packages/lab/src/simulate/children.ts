@@ -1,9 +1,9 @@
 /** Child processes that the program forks: each sees its parent's memory as it was then, whatever is read into it later, and what it stores. */
 
 import { violated } from "pinless/portable";
-import { WAIT } from "../model/address-space.js";
 import { exit } from "../model/fork.js";
 import type { Machine } from "../model/machine.js";
+import { WAIT } from "../model/page-tables.js";
 import type { Oracle } from "./oracle.js";
 import type { Requests } from "./requests.js";
 import type { Swarm } from "./swarm.js";
@@ -67,7 +67,7 @@ export class Children {
     for (let i = 0; i < pages.length; i++) {
       const page = this.#parentPage(i);
       pages[i] = oracle.knows(page) ? page : -1;
-      content[i] = swarm.inherit ? machine.peek(page) : EFAULT;
+      content[i] = swarm.inherit ? machine.memory.peek(page) : EFAULT;
       orZero[i] = oracle.orZero(page) ? 1 : 0;
     }
     const copied = machine.fork(process);
@@ -90,7 +90,7 @@ export class Children {
     if (!this.#draw.store.chance(1 / 2) || child.content[i] === EFAULT) return;
     child.content[i] = this.#nextContent--;
     child.orZero[i] = 0;
-    this.#parts.machine.store(this.#pageOf(child, i), child.content[i]!);
+    this.#parts.machine.memory.store(this.#pageOf(child, i), child.content[i]!);
   }
 
   #pageOf({ process, pages }: Child, i: number): number {
@@ -100,7 +100,7 @@ export class Children {
   #look(child: Child, i: number): void {
     const page = child.pages[i]!;
     if (page === -1) return;
-    const found = this.#parts.machine.load(this.#pageOf(child, i));
+    const found = this.#parts.machine.memory.load(this.#pageOf(child, i));
     const content = child.content[i]!;
     if (found === content || (found === 0 && child.orZero[i] === 1 && content !== EFAULT)) return;
     violated(

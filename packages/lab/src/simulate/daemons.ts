@@ -32,13 +32,13 @@ export function startDaemons(parts: DaemonParts): void {
   };
   const often = (name: string, meanMs: number, run: (page: number) => void): void =>
     pace.often(name, meanMs, onPages(name, run));
-  often("reclaim", swarm.reclaimMs, (page) => machine.reclaim(page));
-  often("compaction", swarm.compactionMs, (page) => machine.migrate(page));
+  often("reclaim", swarm.reclaimMs, (page) => machine.memory.reclaim(page));
+  often("compaction", swarm.compactionMs, (page) => machine.memory.migrate(page));
   often("NUMA balancing", swarm.balancingMs, (page) => hint(machine, page));
   const collapses = onPages("khugepaged", (page) => khugepaged(machine, page - (page % HUGE_PAGES)));
   pace.storms("khugepaged", swarm.khugepagedMs, collapses, MOST_HUGE_PAGES);
   const node = machine.random.stream("node");
-  pace.often("scheduler", 4 * swarm.balancingMs, () => machine.runOn(0, node.below(swarm.nodes)));
+  pace.often("scheduler", 4 * swarm.balancingMs, () => machine.tables.runOn(0, node.below(swarm.nodes)));
   if (swarm.memlockPages > 0) pace.often("neighbour", swarm.neighbourMs, neighbour(parts));
   if (swarm.forkMs === 0) return;
   const children = new Children(parts);
@@ -51,8 +51,8 @@ function neighbour({ machine, swarm }: DaemonParts): () => void {
   const pages = machine.random.stream("neighbour locks");
   let locked = 0;
   return () => {
-    unlock(machine, 0, locked);
+    unlock(machine.frames, 0, locked);
     const wanted = pages.below(2 * swarm.memlockPages);
-    locked = lock(machine, 0, wanted) === 0 ? wanted : 0;
+    locked = lock(machine.frames, 0, wanted) === 0 ? wanted : 0;
   };
 }

@@ -110,7 +110,8 @@ export class MappedFile {
         break;
       case "store":
         // A store that the kernel has wait comes another time.
-        if (world.machine.store(this.#firstPage + i, this.#nextContent) === 0) this.#isContent(i, this.#nextContent++);
+        if (world.machine.memory.store(this.#firstPage + i, this.#nextContent) === 0)
+          this.#isContent(i, this.#nextContent++);
         break;
       case "writeback":
         await this.#writeback(i);
@@ -137,9 +138,9 @@ export class MappedFile {
 
   #onDisk(inodePage: number): number {
     const { machine } = this.#parts.world;
-    if (machine.isCorrupt(inodePage)) violated("LINEAR", `inode page ${inodePage} doesn't match its checksum`);
-    const block = machine.blockOf(inodePage);
-    return block < 0 ? 0 : machine.block(block, BLOCK_CONTENT);
+    if (machine.cache.isCorrupt(inodePage)) violated("LINEAR", `inode page ${inodePage} doesn't match its checksum`);
+    const block = machine.cache.blockOf(inodePage);
+    return block < 0 ? 0 : machine.cache.block(block, BLOCK_CONTENT);
   }
 
   #compare(what: string, i: number, found: number, right: number): void {
@@ -148,8 +149,9 @@ export class MappedFile {
 
   #check(i: number): void {
     const { machine } = this.#parts.world;
-    if (this.#busy[i] === 0) this.#compare("the mapping", i, machine.peek(this.#firstPage + i), this.#content[i]!);
-    this.#compare("a snapshot", i, machine.contentOfInode(this.#firstSnapshot + i), this.#snapshot[i]!);
+    if (this.#busy[i] === 0)
+      this.#compare("the mapping", i, machine.memory.peek(this.#firstPage + i), this.#content[i]!);
+    this.#compare("a snapshot", i, machine.cache.contentOfInode(this.#firstSnapshot + i), this.#snapshot[i]!);
   }
 
   /** One thing of the kernel's, or of somebody else's. */
@@ -163,14 +165,14 @@ export class MappedFile {
         world.flusher.begin(inodePage, 1 + this.#below("pages to flush", PAGES - i));
         break;
       case "reclaim":
-        machine.reclaimFile(inodePage);
+        machine.cache.reclaimFile(inodePage);
         break;
       case "punch":
-        if (this.#busy[i] === 0 && machine.punchHole(inodePage) === 0) this.#isContent(i, 0);
+        if (this.#busy[i] === 0 && machine.cache.punchHole(inodePage) === 0) this.#isContent(i, 0);
         break;
       case "clone":
-        if (machine.clone(inodePage, this.#firstSnapshot + i) === 0)
-          this.#snapshot[i] = machine.contentOfInode(inodePage);
+        if (machine.cache.clone(inodePage, this.#firstSnapshot + i) === 0)
+          this.#snapshot[i] = machine.cache.contentOfInode(inodePage);
         break;
       case "check":
         for (let page = 0; page < PAGES; page++) this.#check(page);

@@ -12,10 +12,10 @@ import {
   PAGE_BYTES,
   systemError,
 } from "pinless/portable";
-import { WAIT } from "../model/address-space.js";
 import type { Descriptor, ModelFile, ModelFiles } from "../model/files.js";
 import type { Flusher } from "../model/flusher.js";
 import type { Machine } from "../model/machine.js";
+import { WAIT } from "../model/page-tables.js";
 
 const SELF_MEMORY = "/proc/self/mem";
 /** How soon what waits for I/O is tried again. */

@@ -212,7 +212,7 @@ export class OtherThreads {
     for (const { firstPage, content } of this.#theirs)
       if (firstPage !== null && content !== null)
         for (let i = 0; i < this.#parts.bufferPages; i++) {
-          const found = machine.peek(firstPage + i);
+          const found = machine.memory.peek(firstPage + i);
           if (found !== content)
             violated("LINEAR", `page ${firstPage + i} is somebody else's and holds ${found}, not their ${content}`);
         }
@@ -226,7 +226,7 @@ export class OtherThreads {
       if (each.content !== null || each.firstPage === null || each.awaited >= 0) continue;
       if (each.operations.some((operation) => operations.has(operation))) continue;
       each.content = THEIRS + each.firstPage;
-      for (let i = 0; i < bufferPages; i++) world.machine.store(each.firstPage + i, each.content);
+      for (let i = 0; i < bufferPages; i++) world.machine.memory.store(each.firstPage + i, each.content);
     }
   }
 

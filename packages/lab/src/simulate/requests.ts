@@ -39,7 +39,7 @@ export interface RequestParts {
 export function fillFile(machine: Machine, file: ModelFile): void {
   file.grow(2 * READ_BLOCKS * PAGE_BYTES);
   for (let block = 0; block < READ_BLOCKS; block++)
-    machine.setBlock(file.firstBlock + block, BLOCK_CONTENT, -1 - block);
+    machine.cache.setBlock(file.firstBlock + block, BLOCK_CONTENT, -1 - block);
 }
 
 export class Requests {
@@ -166,7 +166,7 @@ export class Requests {
       const block = this.#block[buffer]! + i;
       const content = this.#content[at]!;
       const orZero = this.#orZero[at] === 1 || oracle.discards(first + i) !== this.#discards[at];
-      const found = machine.block(modelFile.firstBlock + block, BLOCK_CONTENT);
+      const found = machine.cache.block(modelFile.firstBlock + block, BLOCK_CONTENT);
       if (found !== content && !(orZero && found === 0) && oracle.knows(first + i))
         violated("LINEAR", `block ${block} holds ${found} after a write of ${content}${orZero ? " or 0" : ""}`);
     }
@@ -175,7 +175,7 @@ export class Requests {
   #store(page: number): void {
     const { machine, oracle } = this.#parts;
     const content = this.#nextContent++;
-    if (machine.store(page, content) === 0) oracle.stored(page, content);
+    if (machine.memory.store(page, content) === 0) oracle.stored(page, content);
   }
 
   /** False: it was on memory that somebody else has unmapped. */
@@ -196,7 +196,7 @@ export class Requests {
   }
 
   check(page: number): void {
-    this.#parts.oracle.check(page, this.#parts.machine.peek(page));
+    this.#parts.oracle.check(page, this.#parts.machine.memory.peek(page));
   }
 
   checkAll(): void {

@@ -180,7 +180,7 @@ class Run {
     const { machine } = this.#world;
     // What the kernel holds for a moment after a completion goes by itself.
     for (let i = 0; machine.clock.busy && i < 10_000; i++) machine.clock.step();
-    if (machine.pins > 0) violated("NO_IDLE_PIN", `${machine.pins} pins are left after close()`);
+    if (machine.disk.pins > 0) violated("NO_IDLE_PIN", `${machine.disk.pins} pins are left after close()`);
     const { submitted, completed, failed } = this.#engine.stats();
     if (submitted !== completed + failed)
       violated("EXACTLY_ONCE", `${submitted} accepted, ${completed + failed} answered`);
@@ -392,8 +392,8 @@ class Run {
   }
 
   async #perform(name: string, view: Uint8Array, first: number): Promise<OperationReport> {
-    const { random, nodes } = this.#world.machine;
-    if (name === "migrate") return this.#arena.migrate({ node: random.stream("to node").below(nodes) }, view);
+    const { random, frames } = this.#world.machine;
+    if (name === "migrate") return this.#arena.migrate({ node: random.stream("to node").below(frames.nodes) }, view);
     if (name === "collapse") return this.#arena.collapse(view);
     if (name === "pageOut") return this.#arena.pageOut(view);
     const lazily = name === "lazily";

@@ -210,7 +210,7 @@ export class World {
     const bufferSlots = pin === "per-io" ? 0 : slots;
     // The ring, and the one that wakes the loop.
     const locked = name === "io_uring" ? ringPages(2 * depth, 2 * depth + bufferSlots) + ringPages(2, 4) : 0;
-    if (lock(this.machine, user, locked) < 0)
+    if (lock(this.machine.frames, user, locked) < 0)
       return "RLIMIT_MEMLOCK leaves no room for a ring: raise it (ulimit -l), or choose a smaller depth.";
     const scheme = new ModelScheme(this.machine, {
       name,
@@ -220,7 +220,7 @@ export class World {
       timing: this.#options.timing,
       faults: this.#options.faults ?? NO_FAULTS,
       user,
-      closed: () => unlock(this.machine, user, locked),
+      closed: () => unlock(this.machine.frames, user, locked),
       woken: () => this.#onceFree(wake),
       flusher: this.flusher,
       descriptorOf: this.#opened.descriptorOf,
@@ -239,8 +239,8 @@ export class World {
 
   /** Whether so much could be locked now. */
   #hasRoom(user: number, pages: number): boolean {
-    if (lock(this.machine, user, pages) < 0) return false;
-    unlock(this.machine, user, pages);
+    if (lock(this.machine.frames, user, pages) < 0) return false;
+    unlock(this.machine.frames, user, pages);
     return true;
   }
 

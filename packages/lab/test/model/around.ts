@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import type { PortableEngine } from "../../../pinless/dist/engine/engine.js";
 import type { EngineOptions } from "../../../pinless/dist/index.js";
 import type { Around } from "../../../pinless/dist-test/conformance/ground.js";
-import { WAIT } from "../../dist/model/address-space.js";
 import { exit } from "../../dist/model/fork.js";
 import { compact } from "../../dist/model/page-placement.js";
+import { WAIT } from "../../dist/model/page-tables.js";
 import type { World } from "../../dist/simulate/simulated-world.js";
 
 const PAGE_BYTES = 4096;
@@ -22,7 +22,7 @@ export function modelAround(world: World, open: (options: EngineOptions) => Port
   });
   const framesOf = (view: Uint8Array): number[] => {
     const { first, count } = pagesOf(view);
-    return Array.from({ length: count }, (_, i) => machine.frameOf(first + i));
+    return Array.from({ length: count }, (_, i) => machine.tables.frameOf(first + i));
   };
   /** What the program has stored is there before, and what has become of it is shown after. */
   const operate = <T>(view: Uint8Array, run: (first: number, count: number) => T): T => {
@@ -36,21 +36,21 @@ export function modelAround(world: World, open: (options: EngineOptions) => Port
     noHugePages: false,
     noFork: false,
     forkHarms: size.sharesPinned === true,
-    nodes: Array.from({ length: machine.nodes }, (_, node) => node),
-    pagesOn: (node, view) => framesOf(view).filter((frame) => machine.nodeOf(frame) === node).length,
+    nodes: Array.from({ length: machine.frames.nodes }, (_, node) => node),
+    pagesOn: (node, view) => framesOf(view).filter((frame) => machine.frames.nodeOf(frame) === node).length,
     collapse: (area) =>
       operate(area, (first, count) => {
-        const errno = machine.collapse(first, count);
+        const errno = machine.memory.collapse(first, count);
         // The caller waits; here it's asked again.
         return errno === WAIT ? -11 : errno;
       }),
     reclaim: (view) =>
       operate(view, (first, count) => {
-        for (let page = first; page < first + count; page++) machine.reclaim(page);
+        for (let page = first; page < first + count; page++) machine.memory.reclaim(page);
       }),
     compaction: {
       run() {
-        for (let node = 0; node < machine.nodes; node++) compact(machine, node);
+        for (let node = 0; node < machine.frames.nodes; node++) compact(machine, node);
       },
       framesOf,
     },
@@ -61,7 +61,7 @@ export function modelAround(world: World, open: (options: EngineOptions) => Port
       t.after(() => assert.equal(exit(machine, CHILD), 0));
       return {
         look() {
-          const seen = childs.map((page) => machine.load(page));
+          const seen = childs.map((page) => machine.memory.load(page));
           return seen.some((tag) => tag < 0) ? null : Buffer.concat(seen.map((tag) => contents.bytesOf(tag)));
         },
       };

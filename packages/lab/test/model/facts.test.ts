@@ -1,8 +1,8 @@
 // What was measured on real kernels, on the model: each harm with the control that doesn't have it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { WAIT } from "../../dist/model/address-space.js";
-import { MachineIo } from "../../dist/model/block-device-io.js";
+import { Kernel } from "../../dist/model/kernel.js";
+import { WAIT } from "../../dist/model/page-tables.js";
 import {
   BLOCK_CONTENT,
   type Design,
@@ -18,21 +18,21 @@ const OLD = 7;
 const NEW = 100;
 const PAGES = 4;
 
-function machine(design: Design): MachineIo {
+function machine(design: Design): Kernel {
   const size = { frames: 16, pages: 8, swapSlots: 8, blocks: 8, bufferSlots: 2, bufferPages: 4 };
-  const made = new MachineIo({ ...size, requests: 4, requestPages: 4 }, design);
-  for (let page = 0; page < size.pages; page++) made.mmap(page);
-  for (let block = 0; block < size.blocks; block++) made.setBlock(block, BLOCK_CONTENT, NEW + block);
+  const made = new Kernel({ ...size, requests: 4, requestPages: 4 }, design);
+  for (let page = 0; page < size.pages; page++) made.memory.mmap(page);
+  for (let block = 0; block < size.blocks; block++) made.cache.setBlock(block, BLOCK_CONTENT, NEW + block);
   return made;
 }
 
 /** One request from its submission to the moment that its pages are let go. */
-function transfer(on: MachineIo, write: boolean, bufferSlot: number): void {
-  const request = on.submit({ write, firstPage: 0, pages: PAGES, block: 0, bufferSlot });
+function transfer(on: Kernel, write: boolean, bufferSlot: number): void {
+  const request = on.disk.submit({ write, firstPage: 0, pages: PAGES, block: 0, bufferSlot });
   assert.ok(request >= 0, `errno ${-request}`);
-  while (!on.serve(request));
-  on.complete(request);
-  on.release(request);
+  while (!on.disk.serve(request));
+  on.disk.complete(request);
+  on.disk.release(request);
 }
 
 function each(operate: (page: number) => number): number[] {
@@ -40,22 +40,22 @@ function each(operate: (page: number) => number): number[] {
 }
 
 /** Pages that don't show what the device wrote. */
-function lost(on: MachineIo): number {
-  return each((page) => on.load(page)).filter((content, page) => content !== NEW + page).length;
+function lost(on: Kernel): number {
+  return each((page) => on.memory.load(page)).filter((content, page) => content !== NEW + page).length;
 }
 
 const WAYS = ["registered", "registered, then populated", "not registered"] as const;
 
 /** Reads all pages from the disk, and lets go of them. */
-function read(on: MachineIo, way: (typeof WAYS)[number]): void {
+function read(on: Kernel, way: (typeof WAYS)[number]): void {
   if (way === "not registered") {
     transfer(on, false, -1);
     return;
   }
-  assert.equal(on.register(0, 0, PAGES), 0);
-  if (way !== "registered") each((page) => on.populateWrite(page));
+  assert.equal(on.disk.register(0, 0, PAGES), 0);
+  if (way !== "registered") each((page) => on.memory.populateWrite(page));
   transfer(on, false, 0);
-  assert.equal(on.unregister(0), true);
+  assert.equal(on.disk.unregister(0), true);
 }
 
 for (const way of WAYS) {
@@ -63,19 +63,19 @@ for (const way of WAYS) {
   for (const clean of ["after MADV_FREE", "swapped in by a load"] as const) {
     test(`DEVICE_WRITES_DIRTY: ${clean}, ${way}: what the device wrote ${harmed ? "is lost to reclaim (the control)" : "survives reclaim"}`, () => {
       const on = machine("gup");
-      each((page) => on.store(page, OLD));
-      if (clean === "after MADV_FREE") each((page) => on.freeLazily(page));
+      each((page) => on.memory.store(page, OLD));
+      if (clean === "after MADV_FREE") each((page) => on.memory.freeLazily(page));
       else {
         assert.deepEqual(
-          each((page) => on.reclaim(page)),
+          each((page) => on.memory.reclaim(page)),
           [0, 0, 0, 0],
         );
-        each((page) => on.load(page));
+        each((page) => on.memory.load(page));
       }
       read(on, way);
       assert.equal(lost(on), 0, "it wasn't even there before the reclaim");
       // The first pass may only find out that the pages aren't free any more.
-      for (let pass = 0; pass < 2; pass++) each((page) => on.reclaim(page));
+      for (let pass = 0; pass < 2; pass++) each((page) => on.memory.reclaim(page));
       assert.equal(lost(on), harmed ? PAGES : 0);
     });
   }
@@ -85,18 +85,18 @@ test("DEVICE_WRITES_DIRTY: Linux marks what isn't registered when it's submitted
   for (const design of ["gup", "notifier"] as const) {
     for (const bufferSlot of design === "gup" ? [-1] : [-1, 0]) {
       const on = machine(design);
-      each((page) => on.store(page, OLD));
-      each((page) => on.reclaim(page));
-      each((page) => on.load(page));
-      if (bufferSlot === 0) on.register(0, 0, PAGES);
-      const dirty = (): number[] => each((page) => Number(on.frameIs(on.frameOf(page), FOLIO_DIRTY)));
-      const request = on.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot });
+      each((page) => on.memory.store(page, OLD));
+      each((page) => on.memory.reclaim(page));
+      each((page) => on.memory.load(page));
+      if (bufferSlot === 0) on.disk.register(0, 0, PAGES);
+      const dirty = (): number[] => each((page) => Number(on.frames.frameIs(on.tables.frameOf(page), FOLIO_DIRTY)));
+      const request = on.disk.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot });
       assert.deepEqual(dirty(), design === "gup" ? [1, 1, 1, 1] : [0, 0, 0, 0]);
-      while (!on.serve(request));
-      on.complete(request);
+      while (!on.disk.serve(request));
+      on.disk.complete(request);
       assert.deepEqual(dirty(), [1, 1, 1, 1]);
-      on.release(request);
-      each((page) => on.reclaim(page));
+      on.disk.release(request);
+      each((page) => on.memory.reclaim(page));
       assert.equal(lost(on), 0);
     }
   }
@@ -104,85 +104,93 @@ test("DEVICE_WRITES_DIRTY: Linux marks what isn't registered when it's submitted
 
 test("a registration keeps pages from being moved, collapsed and reclaimed; without it all of that is done", () => {
   const on = machine("gup");
-  each((page) => on.store(page, OLD));
-  on.register(0, 0, PAGES);
-  for (const operate of [(p: number) => on.migrate(p), (p: number) => on.reclaim(p), () => on.collapse(0, PAGES)])
+  each((page) => on.memory.store(page, OLD));
+  on.disk.register(0, 0, PAGES);
+  for (const operate of [
+    (p: number) => on.memory.migrate(p),
+    (p: number) => on.memory.reclaim(p),
+    () => on.memory.collapse(0, PAGES),
+  ])
     assert.deepEqual(each(operate), [EAGAIN, EAGAIN, EAGAIN, EAGAIN]);
-  assert.equal(on.pins, PAGES);
-  on.unregister(0);
-  assert.equal(on.pins, 0);
-  for (const operate of [(p: number) => on.migrate(p), () => on.collapse(0, PAGES), (p: number) => on.reclaim(p)])
+  assert.equal(on.disk.pins, PAGES);
+  on.disk.unregister(0);
+  assert.equal(on.disk.pins, 0);
+  for (const operate of [
+    (p: number) => on.memory.migrate(p),
+    () => on.memory.collapse(0, PAGES),
+    (p: number) => on.memory.reclaim(p),
+  ])
     assert.deepEqual(each(operate), [0, 0, 0, 0]);
   assert.deepEqual(
-    each((page) => on.load(page)),
+    each((page) => on.memory.load(page)),
     [OLD, OLD, OLD, OLD],
   );
 });
 
 test("a read by an old registration after a discard is lost without an error, a new one arrives", () => {
   const on = machine("gup");
-  on.register(0, 0, PAGES);
-  each((page) => on.discard(page));
+  on.disk.register(0, 0, PAGES);
+  each((page) => on.memory.discard(page));
   transfer(on, false, 0);
   assert.equal(lost(on), PAGES);
-  on.unregister(0);
-  on.register(0, 0, PAGES);
+  on.disk.unregister(0);
+  on.disk.register(0, 0, PAGES);
   transfer(on, false, 0);
   assert.equal(lost(on), 0);
 });
 
 test("a dropped registration lives until its last request: only then are its pages released", () => {
   const on = machine("gup");
-  on.register(0, 0, PAGES);
-  const request = on.submit({ write: false, firstPage: 1, pages: 2, block: 0, bufferSlot: 0 });
-  assert.equal(on.unregister(0), false);
-  assert.equal(on.pins, PAGES);
-  assert.equal(on.submit({ write: false, firstPage: 1, pages: 1, block: 0, bufferSlot: 0 }), EFAULT);
-  while (!on.serve(request));
-  on.complete(request);
-  assert.equal(on.release(request), 0);
-  assert.equal(on.pins, 0);
-  assert.equal(on.slot(0, SLOT_STATE), SLOT_EMPTY);
+  on.disk.register(0, 0, PAGES);
+  const request = on.disk.submit({ write: false, firstPage: 1, pages: 2, block: 0, bufferSlot: 0 });
+  assert.equal(on.disk.unregister(0), false);
+  assert.equal(on.disk.pins, PAGES);
+  assert.equal(on.disk.submit({ write: false, firstPage: 1, pages: 1, block: 0, bufferSlot: 0 }), EFAULT);
+  while (!on.disk.serve(request));
+  on.disk.complete(request);
+  assert.equal(on.disk.release(request), 0);
+  assert.equal(on.disk.pins, 0);
+  assert.equal(on.disk.slot(0, SLOT_STATE), SLOT_EMPTY);
 });
 
 test("a device writes read-only memory through an old registration, and leaves no trace in soft-dirty bits; a new one is EFAULT", () => {
   const on = machine("gup");
-  each((page) => on.store(page, OLD));
-  on.register(0, 0, PAGES);
-  each((page) => on.clearSoftDirty(page));
-  each((page) => on.protect(page, false));
+  each((page) => on.memory.store(page, OLD));
+  on.disk.register(0, 0, PAGES);
+  each((page) => on.memory.clearSoftDirty(page));
+  each((page) => on.memory.protect(page, false));
   transfer(on, false, 0);
   assert.equal(lost(on), 0);
-  assert.ok(each((page) => Number(on.is(page, PTE_SOFT_DIRTY))).every((bit) => bit === 0));
-  assert.equal(on.register(1, 0, PAGES), EFAULT);
-  assert.equal(on.submit({ write: false, firstPage: 0, pages: 1, block: 0, bufferSlot: -1 }), EFAULT);
-  assert.equal(on.pins, PAGES, "a refused registration left pins behind");
+  assert.ok(each((page) => Number(on.tables.is(page, PTE_SOFT_DIRTY))).every((bit) => bit === 0));
+  assert.equal(on.disk.register(1, 0, PAGES), EFAULT);
+  assert.equal(on.disk.submit({ write: false, firstPage: 0, pages: 1, block: 0, bufferSlot: -1 }), EFAULT);
+  assert.equal(on.disk.pins, PAGES, "a refused registration left pins behind");
 });
 
 test("the proposal: invalidations wait for I/O in flight and for nothing else, and registrations find the new pages", () => {
   const on = machine("notifier");
-  each((page) => on.store(page, OLD));
-  on.register(0, 0, PAGES);
-  assert.equal(on.pins, 0);
-  const request = on.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot: 0 });
+  each((page) => on.memory.store(page, OLD));
+  on.disk.register(0, 0, PAGES);
+  assert.equal(on.disk.pins, 0);
+  const request = on.disk.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot: 0 });
   for (const operate of [
-    (p: number) => on.discard(p),
-    (p: number) => on.migrate(p),
-    (p: number) => on.reclaim(p),
-    (p: number) => on.protect(p, false),
-    (p: number) => on.munmap(p),
+    (p: number) => on.memory.discard(p),
+    (p: number) => on.memory.migrate(p),
+    (p: number) => on.memory.reclaim(p),
+    (p: number) => on.memory.protect(p, false),
+    (p: number) => on.memory.munmap(p),
   ])
     assert.deepEqual(each(operate), [WAIT, WAIT, WAIT, WAIT]);
-  while (!on.serve(request));
-  on.complete(request);
-  on.release(request);
+  while (!on.disk.serve(request));
+  on.disk.complete(request);
+  on.disk.release(request);
   assert.equal(lost(on), 0);
   assert.deepEqual(
-    each((page) => on.reclaim(page)),
+    each((page) => on.memory.reclaim(page)),
     [0, 0, 0, 0],
   );
   assert.equal(lost(on), 0);
-  each((page) => on.discard(page));
+  each((page) => on.memory.discard(page));
   transfer(on, false, 0);
   assert.equal(lost(on), 0);
 });
@@ -191,17 +199,17 @@ test("every frame is free again once nothing refers to it", () => {
   for (const design of ["gup", "notifier"] as const) {
     const on = machine(design);
     for (let round = 0; round < 50; round++) {
-      each((page) => on.store(page, round));
-      assert.equal(on.register(0, 0, PAGES), 0);
+      each((page) => on.memory.store(page, round));
+      assert.equal(on.disk.register(0, 0, PAGES), 0);
       transfer(on, round % 2 === 0, round % 3 === 0 ? 0 : -1);
-      if (round % 5 === 0) each((page) => on.discard(page));
-      on.unregister(0);
-      each((page) => on.reclaim(page));
-      if (round % 7 === 0) each((page) => on.load(page));
-      each((page) => on.discard(page));
+      if (round % 5 === 0) each((page) => on.memory.discard(page));
+      on.disk.unregister(0);
+      each((page) => on.memory.reclaim(page));
+      if (round % 7 === 0) each((page) => on.memory.load(page));
+      each((page) => on.memory.discard(page));
     }
     const frames: number[] = [];
-    for (let frame = on.allocate(0); frame >= 0; frame = on.allocate(0)) frames.push(frame);
+    for (let frame = on.frames.allocate(0); frame >= 0; frame = on.frames.allocate(0)) frames.push(frame);
     assert.equal(new Set(frames).size, on.size.frames);
   }
 });

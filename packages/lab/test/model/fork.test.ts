@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Random } from "../../../pinless/dist-test/support/random.js";
-import { WAIT } from "../../dist/model/address-space.js";
-import { MachineIo } from "../../dist/model/block-device-io.js";
 import { exit, fork } from "../../dist/model/fork.js";
+import { Kernel } from "../../dist/model/kernel.js";
+import { WAIT } from "../../dist/model/page-tables.js";
 import {
   BLOCK_CONTENT,
   type Design,
@@ -21,38 +21,38 @@ const NEW = 100;
 const PAGES = 4;
 const ALL = 8;
 
-function machine(design: Design, changes: Partial<MachineSize> = {}): MachineIo {
+function machine(design: Design, changes: Partial<MachineSize> = {}): Kernel {
   const size = { frames: 32, pages: ALL, processes: 3, swapSlots: 16, blocks: ALL, bufferSlots: 2, bufferPages: 8 };
-  const made = new MachineIo({ ...size, requests: 4, requestPages: 4, ...changes }, design);
-  for (let page = 0; page < made.size.pages; page++) made.mmap(page);
-  for (let block = 0; block < made.size.blocks; block++) made.setBlock(block, BLOCK_CONTENT, NEW + block);
+  const made = new Kernel({ ...size, requests: 4, requestPages: 4, ...changes }, design);
+  for (let page = 0; page < made.size.pages; page++) made.memory.mmap(page);
+  for (let block = 0; block < made.size.blocks; block++) made.cache.setBlock(block, BLOCK_CONTENT, NEW + block);
   return made;
 }
 
 /** What a process sees of the first pages. */
-function seen(on: MachineIo, process: number): number[] {
-  return Array.from({ length: PAGES }, (_, page) => on.load(process * on.size.pages + page));
+function seen(on: Kernel, process: number): number[] {
+  return Array.from({ length: PAGES }, (_, page) => on.memory.load(process * on.size.pages + page));
 }
 
-function store(on: MachineIo, process: number, content: number): void {
-  for (let page = 0; page < PAGES; page++) assert.equal(on.store(process * on.size.pages + page, content), 0);
+function store(on: Kernel, process: number, content: number): void {
+  for (let page = 0; page < PAGES; page++) assert.equal(on.memory.store(process * on.size.pages + page, content), 0);
 }
 
-function transfer(on: MachineIo, write: boolean, bufferSlot: number): void {
-  const request = on.submit({ write, firstPage: 0, pages: PAGES, block: 0, bufferSlot });
+function transfer(on: Kernel, write: boolean, bufferSlot: number): void {
+  const request = on.disk.submit({ write, firstPage: 0, pages: PAGES, block: 0, bufferSlot });
   end(on, request);
 }
 
-function end(on: MachineIo, request: number): void {
+function end(on: Kernel, request: number): void {
   assert.ok(request >= 0, `errno ${-request}`);
-  while (!on.serve(request));
-  on.complete(request);
-  on.release(request);
+  while (!on.disk.serve(request));
+  on.disk.complete(request);
+  on.disk.release(request);
 }
 
-function freeFrames(on: MachineIo): number {
+function freeFrames(on: Kernel): number {
   let free = 0;
-  while (on.allocate(0) >= 0) free++;
+  while (on.frames.allocate(0) >= 0) free++;
   return free;
 }
 
@@ -70,35 +70,35 @@ for (const design of ["gup", "notifier"] as const)
     store(on, 2, 3);
     assert.deepEqual([seen(on, 0), seen(on, 1), seen(on, 2)], [all(1), all(OLD), all(3)]);
     // The last one that has a frame stores to it without another copy.
-    const frame = on.frameOf(on.size.pages);
-    assert.equal(on.frame(frame, MAPS), 1);
+    const frame = on.tables.frameOf(on.size.pages);
+    assert.equal(on.frames.frame(frame, MAPS), 1);
     store(on, 1, 2);
-    assert.equal(on.frameOf(on.size.pages), frame);
+    assert.equal(on.tables.frameOf(on.size.pages), frame);
     for (const process of [0, 1, 2]) assert.equal(exit(on, process), 0);
     assert.equal(freeFrames(on), on.size.frames);
   });
 
 test("fork copies what is pinned, and nothing of what isn't, or is MADV_DONTFORK: that is what makes it slow (1 GiB: 473 ms instead of 26)", () => {
   const PINNED = 6;
-  const forked = (prepare: (on: MachineIo) => void): number => {
+  const forked = (prepare: (on: Kernel) => void): number => {
     const on = machine("gup");
-    for (let page = 0; page < ALL; page++) on.store(page, OLD);
+    for (let page = 0; page < ALL; page++) on.memory.store(page, OLD);
     prepare(on);
     return fork(on, 0, 1);
   };
-  const pin = (on: MachineIo): void => void assert.equal(on.register(0, 0, PINNED), 0);
+  const pin = (on: Kernel): void => void assert.equal(on.disk.register(0, 0, PINNED), 0);
   assert.equal(forked(pin), PINNED);
   assert.equal(
     forked((on) => {
       pin(on);
-      on.unregister(0);
+      on.disk.unregister(0);
     }),
     0,
   );
   assert.equal(
     forked((on) => {
       pin(on);
-      for (let page = 0; page < ALL; page++) on.setFlags(page, VM_DONTCOPY);
+      for (let page = 0; page < ALL; page++) on.tables.setFlags(page, VM_DONTCOPY);
     }),
     0,
   );
@@ -107,17 +107,17 @@ test("fork copies what is pinned, and nothing of what isn't, or is MADV_DONTFORK
 test("MADV_DONTFORK: the child doesn't have it, and the parent's stays its alone", () => {
   const on = machine("gup");
   store(on, 0, OLD);
-  on.setFlags(0, VM_DONTCOPY);
+  on.tables.setFlags(0, VM_DONTCOPY);
   fork(on, 0, 1);
   assert.deepEqual(seen(on, 1), [-14, OLD, OLD, OLD]);
-  assert.deepEqual([on.is(0, PTE_WRITE), on.is(1, PTE_WRITE)], [true, false]);
+  assert.deepEqual([on.tables.is(0, PTE_WRITE), on.tables.is(1, PTE_WRITE)], [true, false]);
 });
 
 for (const sharesPinned of [false, true])
   test(`a registration from before a fork, a store by the parent, then a device write: ${sharesPinned ? "lost for the parent (before 5.12, the control)" : "arrives"}`, () => {
     const on = machine("gup", { sharesPinned });
     store(on, 0, OLD);
-    on.register(0, 0, PAGES);
+    on.disk.register(0, 0, PAGES);
     assert.equal(fork(on, 0, 1), sharesPinned ? 0 : PAGES);
     store(on, 0, 1);
     transfer(on, false, 0);
@@ -130,7 +130,7 @@ for (const sharesPinned of [false, true])
   test(`a read in flight without a registration at the fork, and a store beside it: ${sharesPinned ? "lost for the parent (before 5.12, the control)" : "arrives"}`, () => {
     const on = machine("gup", { sharesPinned });
     store(on, 0, OLD);
-    const request = on.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot: -1 });
+    const request = on.disk.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot: -1 });
     fork(on, 0, 1);
     store(on, 0, 1);
     end(on, request);
@@ -148,31 +148,31 @@ for (const [design, way] of [
     store(on, 0, OLD);
     assert.equal(fork(on, 0, 1), 0);
     const slot = way === "registered" ? 0 : -1;
-    if (slot === 0) on.register(0, 0, PAGES);
+    if (slot === 0) on.disk.register(0, 0, PAGES);
     transfer(on, false, slot);
     assert.deepEqual([seen(on, 0), seen(on, 1)], [FROM_DISK, all(OLD)]);
-    if (slot === 0) on.unregister(0);
+    if (slot === 0) on.disk.unregister(0);
     assert.equal(fork(on, 0, 2), 0);
-    const request = on.submit({ write: true, firstPage: 0, pages: PAGES, block: PAGES, bufferSlot: -1 });
+    const request = on.disk.submit({ write: true, firstPage: 0, pages: PAGES, block: PAGES, bufferSlot: -1 });
     store(on, 0, 1);
     store(on, 2, 2);
     end(on, request);
-    assert.equal(on.block(PAGES, BLOCK_CONTENT), 1);
+    assert.equal(on.cache.block(PAGES, BLOCK_CONTENT), 1);
     assert.deepEqual([seen(on, 0), seen(on, 1), seen(on, 2)], [all(1), all(OLD), all(2)]);
   });
 
 test("the proposal: fork waits for I/O in flight, copies nothing, and registrations find the parent's pages afterwards", () => {
   const on = machine("notifier");
   store(on, 0, OLD);
-  on.register(0, 0, PAGES);
-  const request = on.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot: 0 });
+  on.disk.register(0, 0, PAGES);
+  const request = on.disk.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot: 0 });
   assert.equal(fork(on, 0, 1), WAIT);
   end(on, request);
   assert.equal(fork(on, 0, 1), 0);
   store(on, 0, 1);
   transfer(on, false, 0);
   assert.deepEqual([seen(on, 0), seen(on, 1)], [FROM_DISK, FROM_DISK]);
-  const childs = on.submit({ write: false, firstPage: on.size.pages, pages: PAGES, block: 0, bufferSlot: -1 });
+  const childs = on.disk.submit({ write: false, firstPage: on.size.pages, pages: PAGES, block: 0, bufferSlot: -1 });
   assert.equal(exit(on, 1), WAIT);
   end(on, childs);
   assert.equal(exit(on, 1), 0);
@@ -182,15 +182,15 @@ test("what two processes have goes out to swap for both, and comes back to each"
   const on = machine("gup");
   store(on, 0, OLD);
   fork(on, 0, 1);
-  for (let page = 0; page < PAGES; page++) assert.equal(on.reclaim(page), 0);
-  assert.deepEqual([on.frameOf(0), on.frameOf(on.size.pages)], [-1, -1]);
+  for (let page = 0; page < PAGES; page++) assert.equal(on.memory.reclaim(page), 0);
+  assert.deepEqual([on.tables.frameOf(0), on.tables.frameOf(on.size.pages)], [-1, -1]);
   fork(on, 0, 2);
   store(on, 0, 1);
   // One that is clean but for the device's word: what the others have in swap isn't overwritten.
   seen(on, 1);
-  const request = on.submit({ write: false, firstPage: on.size.pages, pages: PAGES, block: 0, bufferSlot: -1 });
+  const request = on.disk.submit({ write: false, firstPage: on.size.pages, pages: PAGES, block: 0, bufferSlot: -1 });
   end(on, request);
-  for (let page = 0; page < 3 * on.size.pages; page++) assert.equal(on.reclaim(page), 0);
+  for (let page = 0; page < 3 * on.size.pages; page++) assert.equal(on.memory.reclaim(page), 0);
   assert.deepEqual([seen(on, 0), seen(on, 1), seen(on, 2)], [all(1), FROM_DISK, all(OLD)]);
 });
 
@@ -198,15 +198,15 @@ test("what a child has too isn't discarded lazily: it keeps its own", () => {
   const on = machine("gup");
   store(on, 0, OLD);
   fork(on, 0, 1);
-  for (let page = 0; page < PAGES; page++) assert.equal(on.freeLazily(page), 0);
-  for (let pass = 0; pass < 2; pass++) for (let page = 0; page < PAGES; page++) on.reclaim(page);
+  for (let page = 0; page < PAGES; page++) assert.equal(on.memory.freeLazily(page), 0);
+  for (let pass = 0; pass < 2; pass++) for (let page = 0; page < PAGES; page++) on.memory.reclaim(page);
   assert.deepEqual(seen(on, 1), all(OLD));
 });
 
 test("where there's no memory for the pages that are pinned there is no child, and nothing is left of it", () => {
   const on = machine("gup", { frames: ALL + 2 });
-  for (let page = 0; page < ALL; page++) on.store(page, OLD);
-  on.register(0, 0, PAGES);
+  for (let page = 0; page < ALL; page++) on.memory.store(page, OLD);
+  on.disk.register(0, 0, PAGES);
   assert.equal(fork(on, 0, 1), -12);
   assert.deepEqual([seen(on, 0), seen(on, 1)], [all(OLD), all(-14)]);
   assert.equal(freeFrames(on), 2);
@@ -246,32 +246,32 @@ for (const design of ["gup", "notifier"] as const)
           case 3:
             // What is being read into is the device's.
             if (inFlight >= 0 && process === 0 && at < PAGES) break;
-            assert.equal(on.store(page, step), 0);
+            assert.equal(on.memory.store(page, step), 0);
             told.pages.get(process)![at] = step;
             break;
           case 4:
-            on.reclaim(page);
+            on.memory.reclaim(page);
             break;
           case 5:
-            on.migrate(page);
+            on.memory.migrate(page);
             break;
           case 6:
-            on.collapse(process * ALL, ALL);
+            on.memory.collapse(process * ALL, ALL);
             break;
           case 7:
-            if (registered) on.unregister(0);
+            if (registered) on.disk.unregister(0);
             // The last one may still have its request.
-            else if (on.slot(0, SLOT_STATE) !== SLOT_EMPTY) break;
+            else if (on.disk.slot(0, SLOT_STATE) !== SLOT_EMPTY) break;
             else {
-              assert.equal(on.register(0, 0, PAGES), 0);
-              for (let each = 0; each < PAGES; each++) on.populateWrite(each);
+              assert.equal(on.disk.register(0, 0, PAGES), 0);
+              for (let each = 0; each < PAGES; each++) on.memory.populateWrite(each);
             }
             registered = !registered;
             break;
           default:
             if (inFlight < 0) {
               const bufferSlot = registered ? 0 : -1;
-              inFlight = on.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot });
+              inFlight = on.disk.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot });
             } else {
               end(on, inFlight);
               inFlight = -1;
@@ -281,12 +281,16 @@ for (const design of ["gup", "notifier"] as const)
         for (const [each, contents] of told.pages)
           for (const [i, content] of contents.entries())
             if (inFlight < 0 || each !== 0 || i >= PAGES)
-              assert.equal(on.peek(each * ALL + i), content, `seed ${seed}, step ${step}: process ${each}, page ${i}`);
+              assert.equal(
+                on.memory.peek(each * ALL + i),
+                content,
+                `seed ${seed}, step ${step}: process ${each}, page ${i}`,
+              );
       }
       if (inFlight >= 0) end(on, inFlight);
-      if (registered) on.unregister(0);
+      if (registered) on.disk.unregister(0);
       for (const process of told.pages.keys()) assert.equal(exit(on, process), 0);
-      assert.equal(on.pins, 0);
+      assert.equal(on.disk.pins, 0);
       assert.equal(freeFrames(on), on.size.frames, `seed ${seed}`);
     }
   });

@@ -1,7 +1,7 @@
 // RLIMIT_MEMLOCK on the model: one limit for all that a user has, as measured; and what engines of one user make of it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MachineIo } from "../../dist/model/block-device-io.js";
+import { Kernel } from "../../dist/model/kernel.js";
 import { lock, ROOT, ringPages, unlock } from "../../dist/model/memlock-account.js";
 import type { Design } from "../../dist/model/tables.js";
 
@@ -9,19 +9,19 @@ const ENOMEM = -12;
 const HUGE = 512;
 const MIB_PAGES = 256;
 
-function machine(limitPages: number, design: Design = "gup"): MachineIo {
+function machine(limitPages: number, design: Design = "gup"): Kernel {
   const size = { frames: 8 * HUGE, pages: 6 * HUGE, swapSlots: 0, blocks: 1, bufferSlots: 6, bufferPages: HUGE };
   const memlock = { users: 2, pages: limitPages };
-  const on = new MachineIo({ ...size, requests: 1, requestPages: 1, memlock }, design);
+  const on = new Kernel({ ...size, requests: 1, requestPages: 1, memlock }, design);
   for (let page = 0; page < on.size.pages; page++) {
-    on.mmap(page);
-    on.store(page, 1);
+    on.memory.mmap(page);
+    on.memory.store(page, 1);
   }
   return on;
 }
 
-function locked(on: MachineIo, user: number): number {
-  return on.words[on.layout.locked + user]!;
+function locked(on: Kernel, user: number): number {
+  return on.words[on.frames.layout.locked + user]!;
 }
 
 test("a ring takes the pages that were measured", () => {
@@ -40,50 +40,50 @@ test("a ring takes the pages that were measured", () => {
 test("8 MiB are three registrations of 2 MiB, since the ring is charged too: the fourth is ENOMEM, and leaves nothing behind", () => {
   for (const huge of [false, true]) {
     const on = machine(8 * MIB_PAGES);
-    for (let area = 0; huge && area < 6; area++) assert.equal(on.collapse(area * HUGE, HUGE), 0);
-    assert.equal(lock(on, 0, ringPages(256, 320)), 0);
-    const register = (slot: number, user?: number): number => on.register(slot, slot * HUGE, HUGE, user);
+    for (let area = 0; huge && area < 6; area++) assert.equal(on.memory.collapse(area * HUGE, HUGE), 0);
+    assert.equal(lock(on.frames, 0, ringPages(256, 320)), 0);
+    const register = (slot: number, user?: number): number => on.disk.register(slot, slot * HUGE, HUGE, user);
     assert.deepEqual([register(0, 0), register(1, 0), register(2, 0), register(3, 0)], [0, 0, 0, ENOMEM]);
-    assert.equal(on.pins, 3 * HUGE);
+    assert.equal(on.disk.pins, 3 * HUGE);
     assert.equal(register(3, 1), 0, "another user has a limit of their own");
     assert.deepEqual([register(4, ROOT), register(5)], [0, 0], "root has none");
-    on.unregister(1);
+    on.disk.unregister(1);
     assert.equal(register(1, 0), 0);
-    for (let slot = 0; slot < 6; slot++) on.unregister(slot);
-    unlock(on, 0, ringPages(256, 320));
-    assert.deepEqual([on.pins, locked(on, 0), locked(on, 1)], [0, 0, 0]);
+    for (let slot = 0; slot < 6; slot++) on.disk.unregister(slot);
+    unlock(on.frames, 0, ringPages(256, 320));
+    assert.deepEqual([on.disk.pins, locked(on, 0), locked(on, 1)], [0, 0, 0]);
   }
 });
 
 test("a huge page is charged as a whole for any part of it, once", () => {
   const on = machine(8 * MIB_PAGES);
-  on.collapse(0, HUGE);
-  assert.equal(on.register(0, 7, 1, 0), 0);
+  on.memory.collapse(0, HUGE);
+  assert.equal(on.disk.register(0, 7, 1, 0), 0);
   assert.equal(locked(on, 0), HUGE);
-  assert.equal(on.register(1, 9, 16, 0), 0);
+  assert.equal(on.disk.register(1, 9, 16, 0), 0);
   assert.equal(locked(on, 0), HUGE);
-  assert.equal(on.register(2, HUGE, 16, 0), 0, "small pages are charged one by one");
+  assert.equal(on.disk.register(2, HUGE, 16, 0), 0, "small pages are charged one by one");
   assert.equal(locked(on, 0), HUGE + 16);
-  assert.equal(on.register(3, 16, 16, 1), 0);
+  assert.equal(on.disk.register(3, 16, 16, 1), 0);
   assert.equal(locked(on, 1), HUGE, "each user pays for it");
-  for (let slot = 0; slot < 4; slot++) on.unregister(slot);
+  for (let slot = 0; slot < 4; slot++) on.disk.unregister(slot);
   assert.deepEqual([locked(on, 0), locked(on, 1)], [0, 0]);
 });
 
 test("what a request still uses stays charged until that has ended", () => {
   const on = machine(HUGE);
-  on.register(0, 0, HUGE, 0);
-  const request = on.submit({ write: true, firstPage: 0, pages: 1, block: 0, bufferSlot: 0 });
-  on.unregister(0);
-  assert.equal(on.register(1, HUGE, 1, 0), ENOMEM);
-  on.serve(request);
-  on.complete(request);
-  on.release(request);
-  assert.equal(on.register(1, HUGE, 1, 0), 0);
+  on.disk.register(0, 0, HUGE, 0);
+  const request = on.disk.submit({ write: true, firstPage: 0, pages: 1, block: 0, bufferSlot: 0 });
+  on.disk.unregister(0);
+  assert.equal(on.disk.register(1, HUGE, 1, 0), ENOMEM);
+  on.disk.serve(request);
+  on.disk.complete(request);
+  on.disk.release(request);
+  assert.equal(on.disk.register(1, HUGE, 1, 0), 0);
 });
 
 test("the proposal: what is registered isn't locked, so nobody is charged", () => {
   const on = machine(1, "notifier");
-  for (let slot = 0; slot < 6; slot++) assert.equal(on.register(slot, slot * HUGE, HUGE, 0), 0);
+  for (let slot = 0; slot < 6; slot++) assert.equal(on.disk.register(slot, slot * HUGE, HUGE, 0), 0);
   assert.equal(locked(on, 0), 0);
 });

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Random } from "../../../pinless/dist-test/support/random.js";
-import { WAIT } from "../../dist/model/address-space.js";
-import { MachineIo } from "../../dist/model/block-device-io.js";
 import { fork } from "../../dist/model/fork.js";
+import { Kernel } from "../../dist/model/kernel.js";
 import { compact, hint, hugePagesObtainable, khugepaged, unmovable } from "../../dist/model/page-placement.js";
+import { WAIT } from "../../dist/model/page-tables.js";
 import { type Design, HUGE, IN_USE, type MachineSize, PTE_PROTNONE } from "../../dist/model/tables.js";
 
 const EAGAIN = -11;
@@ -13,58 +13,59 @@ const ENOMEM = -12;
 const PAGES = 16;
 const AREA = 8;
 
-function machine(design: Design, changes: Partial<MachineSize> = {}): MachineIo {
+function machine(design: Design, changes: Partial<MachineSize> = {}): Kernel {
   const size = { frames: 64, nodes: 2, pages: PAGES, processes: 2, swapSlots: PAGES, blocks: PAGES, bufferSlots: 20 };
-  const made = new MachineIo({ ...size, bufferPages: PAGES, requests: 4, requestPages: PAGES, ...changes }, design);
-  for (let page = 0; page < made.size.pages; page++) made.mmap(page);
+  const made = new Kernel({ ...size, bufferPages: PAGES, requests: 4, requestPages: PAGES, ...changes }, design);
+  for (let page = 0; page < made.size.pages; page++) made.memory.mmap(page);
   return made;
 }
 
 /** All pages, each with its number + 1. */
-function fill(on: MachineIo): void {
-  for (let page = 0; page < on.size.pages; page++) assert.equal(on.store(page, page + 1), 0);
+function fill(on: Kernel): void {
+  for (let page = 0; page < on.size.pages; page++) assert.equal(on.memory.store(page, page + 1), 0);
 }
 
-function assertFilled(on: MachineIo): void {
-  for (let page = 0; page < on.size.pages; page++) assert.equal(on.load(page), page + 1);
+function assertFilled(on: Kernel): void {
+  for (let page = 0; page < on.size.pages; page++) assert.equal(on.memory.load(page), page + 1);
 }
 
-function pagesOn(on: MachineIo, node: number): number {
-  return Array.from({ length: on.size.pages }, (_, page) => on.nodeOf(on.frameOf(page))).filter((of) => of === node)
-    .length;
+function pagesOn(on: Kernel, node: number): number {
+  return Array.from({ length: on.size.pages }, (_, page) => on.frames.nodeOf(on.tables.frameOf(page))).filter(
+    (of) => of === node,
+  ).length;
 }
 
 function count(operate: (page: number) => number, wanted: number): number {
   return Array.from({ length: PAGES }, (_, page) => operate(page)).filter((answer) => answer === wanted).length;
 }
 
-function readInto(on: MachineIo): number {
-  return on.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot: -1 });
+function readInto(on: Kernel): number {
+  return on.disk.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot: -1 });
 }
 
 test("memory comes from the node that its process runs on, and from the other one when that is full", () => {
   const on = machine("gup", { frames: 20, nodes: 2 });
-  on.runOn(0, 1);
+  on.tables.runOn(0, 1);
   fill(on);
   assert.deepEqual([pagesOn(on, 0), pagesOn(on, 1)], [6, 10]);
-  assert.equal(on.migrate(15, 1), ENOMEM, "to be moved there is to be moved there");
-  on.discard(0);
-  assert.equal(on.migrate(15, 1), 0);
-  assert.equal(on.migrate(15, 1), 0, "it's there");
+  assert.equal(on.memory.migrate(15, 1), ENOMEM, "to be moved there is to be moved there");
+  on.memory.discard(0);
+  assert.equal(on.memory.migrate(15, 1), 0);
+  assert.equal(on.memory.migrate(15, 1), 0, "it's there");
 });
 
 test("move_pages moves every page to the other node, and none that is pinned", () => {
   const on = machine("gup");
   fill(on);
-  on.register(0, 0, PAGES);
+  on.disk.register(0, 0, PAGES);
   assert.equal(
-    count((page) => on.migrate(page, 1), EAGAIN),
+    count((page) => on.memory.migrate(page, 1), EAGAIN),
     PAGES,
   );
   assert.equal(pagesOn(on, 1), 0);
-  on.unregister(0);
+  on.disk.unregister(0);
   assert.equal(
-    count((page) => on.migrate(page, 1), 0),
+    count((page) => on.memory.migrate(page, 1), 0),
     PAGES,
   );
   assert.equal(pagesOn(on, 1), PAGES);
@@ -74,8 +75,8 @@ test("move_pages moves every page to the other node, and none that is pinned", (
 test("NUMA balancing brings pages to where their process runs, with its next access; pinned ones stay where they are", () => {
   const on = machine("gup");
   fill(on);
-  on.runOn(0, 1);
-  on.register(0, 0, AREA);
+  on.tables.runOn(0, 1);
+  on.disk.register(0, 0, AREA);
   assert.equal(
     count((page) => hint(on, page), 0),
     PAGES - AREA,
@@ -87,14 +88,14 @@ test("NUMA balancing brings pages to where their process runs, with its next acc
     count((page) => hint(on, page), EAGAIN),
     PAGES,
   );
-  on.unregister(0);
+  on.disk.unregister(0);
   assert.equal(
     count((page) => hint(on, page), 0),
     AREA,
   );
   // Pinned between the hint and the access: the page is found as it is, and the access finds it pinned.
-  on.register(0, 0, 1);
-  assert.ok(on.is(0, PTE_PROTNONE));
+  on.disk.register(0, 0, 1);
+  assert.ok(on.tables.is(0, PTE_PROTNONE));
   assertFilled(on);
   assert.deepEqual([pagesOn(on, 0), pagesOn(on, 1)], [1, PAGES - 1]);
 });
@@ -102,8 +103,8 @@ test("NUMA balancing brings pages to where their process runs, with its next acc
 test("the proposal: a registration doesn't keep pages from being balanced, I/O in flight does for as long as it takes", () => {
   const on = machine("notifier");
   fill(on);
-  on.runOn(0, 1);
-  on.register(0, 0, PAGES);
+  on.tables.runOn(0, 1);
+  on.disk.register(0, 0, PAGES);
   const request = readInto(on);
   assert.equal(
     count((page) => hint(on, page), WAIT),
@@ -111,14 +112,14 @@ test("the proposal: a registration doesn't keep pages from being balanced, I/O i
   );
   assert.equal(khugepaged(on, 0, AREA), WAIT);
   assert.deepEqual(compact(on, 0), { moved: 0, held: PAGES });
-  while (!on.serve(request));
-  on.complete(request);
-  on.release(request);
+  while (!on.disk.serve(request));
+  on.disk.complete(request);
+  on.disk.release(request);
   assert.equal(
     count((page) => hint(on, page), 0),
     PAGES,
   );
-  for (let page = 0; page < PAGES; page++) on.store(page, page + 1);
+  for (let page = 0; page < PAGES; page++) on.memory.store(page, page + 1);
   assert.equal(pagesOn(on, 1), PAGES);
   assertFilled(on);
 });
@@ -127,25 +128,28 @@ test("khugepaged gives up on an area with one pinned page, and does it where the
   const on = machine("gup");
   fill(on);
   fork(on, 0, 1);
-  on.register(0, 3, 1);
-  const frame = on.frameOf(3);
+  on.disk.register(0, 3, 1);
+  const frame = on.tables.frameOf(3);
   assert.deepEqual([khugepaged(on, 0, AREA), khugepaged(on, AREA, AREA)], [EAGAIN, 0]);
-  assert.equal(on.frameOf(3), frame);
-  on.unregister(0);
+  assert.equal(on.tables.frameOf(3), frame);
+  on.disk.unregister(0);
   assert.equal(khugepaged(on, 0, AREA), 0);
   assertFilled(on);
-  assert.deepEqual([on.frameIs(on.frameOf(5), HUGE), on.frameIs(on.frameOf(PAGES + 5), HUGE)], [true, false]);
-  on.store(5, 100);
-  assert.equal(on.load(PAGES + 5), 6);
-  const before = on.frameOf(5);
-  assert.deepEqual([khugepaged(on, 0, AREA), on.frameOf(5)], [0, before], "it's huge already");
+  assert.deepEqual(
+    [on.frames.frameIs(on.tables.frameOf(5), HUGE), on.frames.frameIs(on.tables.frameOf(PAGES + 5), HUGE)],
+    [true, false],
+  );
+  on.memory.store(5, 100);
+  assert.equal(on.memory.load(PAGES + 5), 6);
+  const before = on.tables.frameOf(5);
+  assert.deepEqual([khugepaged(on, 0, AREA), on.tables.frameOf(5)], [0, before], "it's huge already");
 });
 
 test("a huge page is made on the node that most of it is on", () => {
   const on = machine("gup");
   fill(on);
-  for (let page = 2; page < AREA; page++) assert.equal(on.migrate(page, 1), 0);
-  assert.equal(on.collapse(0, AREA), 0);
+  for (let page = 2; page < AREA; page++) assert.equal(on.memory.migrate(page, 1), 0);
+  assert.equal(on.memory.collapse(0, AREA), 0);
   assert.equal(pagesOn(on, 1), AREA);
   assertFilled(on);
 });
@@ -153,31 +157,31 @@ test("a huge page is made on the node that most of it is on", () => {
 test("NUMA balancing leaves what a child has too; whatever takes a page away takes its hint too, as the next access does", () => {
   const on = machine("gup");
   fill(on);
-  on.runOn(0, 1);
+  on.tables.runOn(0, 1);
   for (const page of [0, 1, 2]) assert.equal(hint(on, page), 0);
-  on.load(0);
-  on.reclaim(1);
-  on.discard(2);
-  for (const page of [0, 1, 2]) assert.equal(on.is(page, PTE_PROTNONE), false);
+  on.memory.load(0);
+  on.memory.reclaim(1);
+  on.memory.discard(2);
+  for (const page of [0, 1, 2]) assert.equal(on.tables.is(page, PTE_PROTNONE), false);
   fork(on, 0, 1);
   assert.equal(hint(on, 3), EAGAIN);
 });
 
 /** Buffers of a page, scattered over all of memory: of each three pages that were there one is left, which is what is registered. */
-function scattered(design: Design, registered: boolean): MachineIo {
+function scattered(design: Design, registered: boolean): Kernel {
   const size = { frames: 256, nodes: 1, pages: 192, bufferSlots: 64, bufferPages: 1 };
   const on = machine(design, size);
   fill(on);
-  for (let page = 0; page < on.size.pages; page++) if (page % 3 !== 0) on.discard(page);
-  for (let slot = 0; slot < 64 && registered; slot++) assert.equal(on.register(slot, 3 * slot, 1), 0);
+  for (let page = 0; page < on.size.pages; page++) if (page % 3 !== 0) on.memory.discard(page);
+  for (let slot = 0; slot < 64 && registered; slot++) assert.equal(on.disk.register(slot, 3 * slot, 1), 0);
   return on;
 }
 
 /** Areas that are free as a whole. */
-function freeAreas(on: MachineIo): number {
+function freeAreas(on: Kernel): number {
   let areas = 0;
   for (let first = 0; first < on.size.frames; first += AREA) {
-    const used = Array.from({ length: AREA }, (_, i) => on.frameIs(first + i, IN_USE));
+    const used = Array.from({ length: AREA }, (_, i) => on.frames.frameIs(first + i, IN_USE));
     if (!used.includes(true)) areas++;
   }
   return areas;
@@ -195,7 +199,7 @@ test("compaction makes room for huge pages between scattered buffers, not betwee
     const { moved, held: refused } = compact(on);
     assert.deepEqual([refused, moved > 0], [held, held === 0]);
     assert.equal(freeAreas(on), areas, `${design}, registered: ${registered}`);
-    for (let page = 0; page < on.size.pages; page++) assert.equal(on.load(page), page % 3 === 0 ? page + 1 : 0);
+    for (let page = 0; page < on.size.pages; page++) assert.equal(on.memory.load(page), page % 3 === 0 ? page + 1 : 0);
   }
 });
 
@@ -204,7 +208,7 @@ test("compaction ends when it has looked at enough; what isn't a whole area is n
   assert.deepEqual(compact(on, 0, 5), { moved: 5, held: 0 });
   const small = machine("gup", { frames: 12, nodes: 1, pages: 1 });
   fill(small);
-  small.register(0, 0, 1);
+  small.disk.register(0, 0, 1);
   assert.equal(hugePagesObtainable(small, 0, AREA), 0);
 });
 
@@ -224,27 +228,28 @@ test("compaction in small steps, beside everything else, loses nothing", () => {
           hint(on, page);
           break;
         case 2:
-          on.runOn(0, random.below(2));
+          on.tables.runOn(0, random.below(2));
           break;
         case 3:
           khugepaged(on, page - (page % AREA), AREA);
           break;
         case 4:
-          on.discard(page);
+          on.memory.discard(page);
           told[page] = 0;
           break;
         case 5:
-          if (on.slot(slot, 0) === 0) on.register(slot, 0, 1 + random.below(PAGES));
-          else on.unregister(slot);
+          if (on.disk.slot(slot, 0) === 0) on.disk.register(slot, 0, 1 + random.below(PAGES));
+          else on.disk.unregister(slot);
           break;
         default:
-          assert.equal(on.store(page, step), 0);
+          assert.equal(on.memory.store(page, step), 0);
           told[page] = step;
       }
-      for (const [each, content] of told.entries()) assert.equal(on.peek(each), content, `seed ${seed}, step ${step}`);
+      for (const [each, content] of told.entries())
+        assert.equal(on.memory.peek(each), content, `seed ${seed}, step ${step}`);
     }
-    for (let slot = 0; slot < 4; slot++) if (on.slot(slot, 0) !== 0) on.unregister(slot);
-    for (let page = 0; page < on.size.pages; page++) on.discard(page);
-    assert.deepEqual([on.freeOf(0).length, on.freeOf(1).length], [48, 48]);
+    for (let slot = 0; slot < 4; slot++) if (on.disk.slot(slot, 0) !== 0) on.disk.unregister(slot);
+    for (let page = 0; page < on.size.pages; page++) on.memory.discard(page);
+    assert.deepEqual([on.frames.freeOf(0).length, on.frames.freeOf(1).length], [48, 48]);
   }
 });

@@ -11,16 +11,16 @@ function bed(way: TagWay, delayMs: number) {
   const posted: [slot: number, atMs: number][] = [];
   const tags = new Tags(machine, way, delayMs, (slot) => posted.push([slot, machine.clock.nowMs]));
   for (let slot = 0; slot < 3; slot++) {
-    machine.mmap(slot);
-    machine.register(slot, slot, 1);
+    machine.memory.mmap(slot);
+    machine.disk.register(slot, slot, 1);
   }
   const begin = (slot: number): (() => void) => {
-    const request = machine.submit({ write: false, firstPage: slot, pages: 1, block: slot, bufferSlot: slot });
+    const request = machine.disk.submit({ write: false, firstPage: slot, pages: 1, block: slot, bufferSlot: slot });
     tags.begun(request);
     return () => {
-      machine.serve(request);
-      machine.complete(request);
-      tags.ended(request, machine.release(request));
+      machine.disk.serve(request);
+      machine.disk.complete(request);
+      tags.ended(request, machine.disk.release(request));
     };
   };
   return { machine, tags, posted, begin, run: () => void (machine.clock.busy && machine.clock.step()) };
@@ -32,23 +32,23 @@ test("since 6.13: a registration goes with the end of its own last request, what
   const end = begin(0);
   tags.drop(0);
   tags.drop(1);
-  assert.deepEqual([posted, machine.pins], [[[1, 0]], 2]);
+  assert.deepEqual([posted, machine.disk.pins], [[[1, 0]], 2]);
   end();
-  assert.deepEqual([posted.length, machine.pins], [2, 1]);
+  assert.deepEqual([posted.length, machine.disk.pins], [2, 1]);
   endPipe();
-  assert.equal(machine.pins, 1);
+  assert.equal(machine.disk.pins, 1);
 });
 
 test("before it: a second late when idle, pinned until then; never while a request is pending on another; in the order of the drops", () => {
   const { machine, tags, posted, begin, run } = bed("in order", 1000);
   tags.drop(1);
-  assert.deepEqual([posted, machine.pins], [[], 3]);
+  assert.deepEqual([posted, machine.disk.pins], [[], 3]);
   run();
-  assert.deepEqual([posted, machine.pins], [[[1, 1000]], 2]);
+  assert.deepEqual([posted, machine.disk.pins], [[[1, 1000]], 2]);
   const endPipe = begin(2);
   tags.drop(0);
   run();
-  assert.deepEqual([posted.length, machine.pins], [1, 2], "nothing comes while the pipe's read is pending");
+  assert.deepEqual([posted.length, machine.disk.pins], [1, 2], "nothing comes while the pipe's read is pending");
   const endLater = begin(2);
   tags.drop(2);
   endLater();
@@ -61,5 +61,5 @@ test("before it: a second late when idle, pinned until then; never while a reque
     [0, 2000],
     [2, 2000],
   ]);
-  assert.equal(machine.pins, 0);
+  assert.equal(machine.disk.pins, 0);
 });

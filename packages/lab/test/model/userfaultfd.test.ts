@@ -30,7 +30,7 @@ class Bed {
     this.thread = this.threads.start();
     this.start = this.machine.mapMemory(new ArrayBuffer(PAGES * PAGE));
     this.first = this.machine.pageAt(this.start);
-    for (let i = 0; i < PAGES; i++) this.machine.store(this.first + i, OLD);
+    for (let i = 0; i < PAGES; i++) this.machine.memory.store(this.first + i, OLD);
   }
 
   range(from: number, count: number): { start: number; end: number } {
@@ -47,7 +47,7 @@ class Bed {
   }
 
   contents(): number[] {
-    return Array.from({ length: PAGES }, (_, i) => this.machine.peek(this.first + i));
+    return Array.from({ length: PAGES }, (_, i) => this.machine.memory.peek(this.first + i));
   }
 
   next(): [kind: string, firstPage: number, pages: number] | null {
@@ -86,7 +86,7 @@ for (const lazily of [false, true]) {
     bed.settle();
     assert.equal(bed.done, true);
     // What's free to be taken is there until it's taken.
-    if (lazily) bed.machine.reclaim(bed.first + 2);
+    if (lazily) bed.machine.memory.reclaim(bed.first + 2);
     assert.deepEqual(bed.contents(), lazily ? old(2) : old(2, 3));
     assert.equal(bed.next(), null);
   });
@@ -114,17 +114,17 @@ test("munmap: the pages have gone when its event comes, and somebody else may ha
   bed.calls.unmap(bed.thread, bed.range(2, 2), bed.ended);
   bed.settle();
   assert.deepEqual(bed.contents(), old(2, 3));
-  assert.equal(bed.machine.is(bed.first + 2, VM_MAPPED), false);
+  assert.equal(bed.machine.tables.is(bed.first + 2, VM_MAPPED), false);
   bed.calls.map(bed.range(2, 2));
-  bed.machine.store(bed.first + 2, THEIRS);
+  bed.machine.memory.store(bed.first + 2, THEIRS);
   assert.equal(bed.done, false);
   assert.deepEqual(bed.next(), ["unmap", 2, 2]);
   bed.settle();
-  assert.deepEqual([bed.done, bed.machine.peek(bed.first + 2)], [true, THEIRS]);
+  assert.deepEqual([bed.done, bed.machine.memory.peek(bed.first + 2)], [true, THEIRS]);
   // What is there now is nobody's business.
   bed.calls.discard(bed.thread, bed.range(2, 2), false, bed.ended);
   bed.settle();
-  assert.deepEqual([bed.next(), bed.machine.peek(bed.first + 2)], [null, 0]);
+  assert.deepEqual([bed.next(), bed.machine.memory.peek(bed.first + 2)], [null, 0]);
 });
 
 test("mmap over it: other memory is there at once, and the caller waits all the same", () => {
@@ -133,7 +133,7 @@ test("mmap over it: other memory is there at once, and the caller waits all the 
   bed.calls.mapOver(bed.thread, bed.range(2, 2), bed.ended);
   bed.settle();
   assert.deepEqual([bed.contents(), bed.done], [old(2, 3), false]);
-  assert.equal(bed.machine.store(bed.first + 2, THEIRS), 0);
+  assert.equal(bed.machine.memory.store(bed.first + 2, THEIRS), 0);
   assert.deepEqual(bed.next(), ["unmap", 2, 2]);
   bed.settle();
   assert.equal(bed.done, true);
@@ -146,7 +146,7 @@ test("mremap: what was there is elsewhere, and followed there; two events of one
   bed.calls.moveAway(bed.thread, bed.range(2, 2), to, bed.ended);
   bed.settle();
   assert.deepEqual(bed.contents(), old(2, 3));
-  assert.equal(bed.machine.peek(bed.machine.pageAt(to)), OLD);
+  assert.equal(bed.machine.memory.peek(bed.machine.pageAt(to)), OLD);
   for (let i = 0; i < 2; i++) {
     assert.equal(bed.done, false);
     assert.deepEqual(bed.next(), ["unmap", 2, 2]);

@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { everyOrder, type Step } from "../../../pinless/dist-test/support/orders.js";
-import { WAIT } from "../../dist/model/address-space.js";
-import { MachineIo } from "../../dist/model/block-device-io.js";
+import { Kernel } from "../../dist/model/kernel.js";
+import { msyncSteps } from "../../dist/model/msync-steps.js";
+import { WAIT } from "../../dist/model/page-tables.js";
 import {
   BLOCK_CHECKSUM,
   BLOCK_CONTENT,
@@ -14,7 +15,6 @@ import {
   REQUEST_RELEASING,
   REQUEST_STATE,
 } from "../../dist/model/tables.js";
-import { msyncSteps } from "../../dist/model/writeback.js";
 
 const OLD = 7;
 const NEW = 100;
@@ -29,16 +29,16 @@ const ANONYMOUS = 1;
 type Filesystem = keyof typeof FILESYSTEMS;
 type Way = "straight" | "registered" | "copied";
 
-function machine(design: Design, filesystem: Filesystem): MachineIo {
+function machine(design: Design, filesystem: Filesystem): Kernel {
   const size = { frames: 8, pages: 2, swapSlots: 1, blocks: 6, bufferSlots: 1, bufferPages: 1 };
-  const on = new MachineIo({ ...size, requests: 2, requestPages: 1, inodePages: 3 }, design);
-  for (const inodePage of [MAPPED, SOURCE, SNAPSHOT]) on.extendFile(inodePage, FILESYSTEMS[filesystem]);
-  on.preallocate(SOURCE);
-  on.setBlock(on.blockOf(SOURCE), BLOCK_CONTENT, NEW);
-  on.setBlock(on.blockOf(SOURCE), BLOCK_CHECKSUM, NEW);
-  on.mmap(ANONYMOUS);
-  on.mapFile(PAGE, MAPPED);
-  assert.equal(on.store(PAGE, OLD), 0);
+  const on = new Kernel({ ...size, requests: 2, requestPages: 1, inodePages: 3 }, design);
+  for (const inodePage of [MAPPED, SOURCE, SNAPSHOT]) on.cache.extendFile(inodePage, FILESYSTEMS[filesystem]);
+  on.cache.preallocate(SOURCE);
+  on.cache.setBlock(on.cache.blockOf(SOURCE), BLOCK_CONTENT, NEW);
+  on.cache.setBlock(on.cache.blockOf(SOURCE), BLOCK_CHECKSUM, NEW);
+  on.memory.mmap(ANONYMOUS);
+  on.memory.mapFile(PAGE, MAPPED);
+  assert.equal(on.memory.store(PAGE, OLD), 0);
   return on;
 }
 
@@ -54,34 +54,34 @@ interface Reading {
 }
 
 /** Reads into the mapping, one way or another. */
-function read(on: MachineIo, way: Way): Reading {
+function read(on: Kernel, way: Way): Reading {
   let request = -1;
-  if (way === "registered") assert.equal(on.register(0, PAGE, 1), 0);
+  if (way === "registered") assert.equal(on.disk.register(0, PAGE, 1), 0);
   const firstPage = way === "copied" ? ANONYMOUS : PAGE;
   const bufferSlot = way === "registered" ? 0 : -1;
   const submit = (): boolean => {
-    const answer = on.submit({ write: false, firstPage, pages: 1, block: inFile(SOURCE), bufferSlot });
+    const answer = on.disk.submit({ write: false, firstPage, pages: 1, block: inFile(SOURCE), bufferSlot });
     if (answer >= 0) request = answer;
     return answer >= 0 || done(answer);
   };
   const complete = (): boolean => {
-    on.complete(request);
+    on.disk.complete(request);
     return true;
   };
-  const copy = (): boolean => way !== "copied" || done(on.store(PAGE, on.load(ANONYMOUS)));
+  const copy = (): boolean => way !== "copied" || done(on.memory.store(PAGE, on.memory.load(ANONYMOUS)));
   const release = (): boolean => {
-    if (request < 0 || on.request(request, REQUEST_STATE) < REQUEST_RELEASING) return false;
-    on.release(request);
+    if (request < 0 || on.disk.request(request, REQUEST_STATE) < REQUEST_RELEASING) return false;
+    on.disk.release(request);
     return true;
   };
-  return { program: [submit, () => on.serve(request), complete, copy], release };
+  return { program: [submit, () => on.disk.serve(request), complete, copy], release };
 }
 
-function writeback(on: MachineIo): readonly Step[] {
+function writeback(on: Kernel): readonly Step[] {
   return msyncSteps(on, MAPPED);
 }
 
-function writeBackAll(on: MachineIo): void {
+function writeBackAll(on: Kernel): void {
   for (const step of writeback(on)) assert.ok(step());
 }
 
@@ -96,16 +96,16 @@ function afterMsync(
   const found = { stale: 0, corrupt: 0 };
   const { program, release } = read(on, way);
   const look = (): boolean => {
-    if (on.isCorrupt(MAPPED)) found.corrupt++;
-    if (on.block(on.blockOf(MAPPED), BLOCK_CONTENT) !== NEW) found.stale++;
+    if (on.cache.isCorrupt(MAPPED)) found.corrupt++;
+    if (on.cache.block(on.cache.blockOf(MAPPED), BLOCK_CONTENT) !== NEW) found.stale++;
     return true;
   };
   const actors = [[...program, ...writeback(on), look], [release], flusher === "no flusher" ? [] : writeback(on)];
   const orders = everyOrder(on.words, actors, () => {
     // What was marked dirty late is written in the end.
     writeBackAll(on);
-    assert.equal(on.block(on.blockOf(MAPPED), BLOCK_CONTENT), NEW);
-    assert.equal(on.isCorrupt(MAPPED), false);
+    assert.equal(on.cache.block(on.cache.blockOf(MAPPED), BLOCK_CONTENT), NEW);
+    assert.equal(on.cache.isCorrupt(MAPPED), false);
   });
   assert.ok(orders > 1);
   return found;
@@ -119,15 +119,15 @@ function overwrittenSnapshots(design: Design, filesystem: Filesystem, way: Way):
   let overwritten = 0;
   const clone = (): boolean => {
     // Dirty again since.
-    if (on.isDirty(MAPPED) && !writeback(on).every((step) => step())) return false;
-    if (!done(on.clone(MAPPED, SNAPSHOT))) return false;
-    made = on.contentOfInode(SNAPSHOT);
+    if (on.cache.isDirty(MAPPED) && !writeback(on).every((step) => step())) return false;
+    if (!done(on.cache.clone(MAPPED, SNAPSHOT))) return false;
+    made = on.cache.contentOfInode(SNAPSHOT);
     return true;
   };
   everyOrder(on.words, [program, [release], [...writeback(on), clone]], () => {
     writeBackAll(on);
-    if (on.contentOfInode(SNAPSHOT) !== made) overwritten++;
-    assert.equal(on.contentOfInode(MAPPED), NEW);
+    if (on.cache.contentOfInode(SNAPSHOT) !== made) overwritten++;
+    assert.equal(on.cache.contentOfInode(MAPPED), NEW);
   });
   return overwritten;
 }

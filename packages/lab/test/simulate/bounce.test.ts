@@ -44,7 +44,8 @@ async function corruptedBlocks(modules: URL): Promise<number> {
     await Promise.all(reading);
     // Nobody stores there any more, and what is on its way arrives.
     await until("it's written back", () => !flusher.isBusy(model.firstInodePage, PAGES));
-    for (let page = 0; page < PAGES; page++) if (world.machine.isCorrupt(model.firstInodePage + page)) corrupted++;
+    for (let page = 0; page < PAGES; page++)
+      if (world.machine.cache.isCorrupt(model.firstInodePage + page)) corrupted++;
   }
   await engine.close();
   return corrupted;

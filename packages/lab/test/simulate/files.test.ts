@@ -15,8 +15,8 @@ const MIB = 1 << 20;
 function onDisk(world: World, file: ModelFile): number[] {
   const { machine } = world;
   return Array.from({ length: file.pages }, (_, i) => {
-    const block = machine.blockOf(file.firstInodePage + i);
-    return block < 0 ? 0 : machine.contents.bytesOf(machine.block(block, BLOCK_CONTENT))[0]!;
+    const block = machine.cache.blockOf(file.firstInodePage + i);
+    return block < 0 ? 0 : machine.contents.bytesOf(machine.cache.block(block, BLOCK_CONTENT))[0]!;
   });
 }
 
@@ -49,7 +49,7 @@ for (const [name, filesystem] of Object.entries(FILESYSTEMS)) {
     const [one, other] = [await engine.arena({ file, bytes: 4 * PAGE }), await engine.arena({ file })];
     const [mine, others] = [one.view(0, 4 * PAGE), other.view(0, 4 * PAGE)];
     const firstPage = world.machine.pageAt(world.machine.addressOfView(mine));
-    assert.ok(world.machine.is(firstPage, VM_DONTCOPY), "not for children");
+    assert.ok(world.machine.tables.is(firstPage, VM_DONTCOPY), "not for children");
     const plain = (await engine.arena({ bytes: MIB })).alloc(4 * PAGE);
     // Stores by two mappings, in one page; then by write(2), in a part of one.
     mine[0] = 2;
@@ -88,7 +88,7 @@ for (const [name, filesystem] of Object.entries(FILESYSTEMS)) {
     assert.equal(others[2 * PAGE], 10, "closed, its stores stay");
     assert.equal(model.read(2 * PAGE, 1)[0], 10);
     await engine.close();
-    for (let i = 0; i < 4; i++) assert.ok(!world.machine.isCorrupt(model.firstInodePage + i));
+    for (let i = 0; i < 4; i++) assert.ok(!world.machine.cache.isCorrupt(model.firstInodePage + i));
   });
 }
 
@@ -130,24 +130,24 @@ test("ftruncate waits for I/O around the cache, and fsync and I/O around the cac
   for (const use of [() => file.sync(), () => file.read(buffer, { position: 0 })]) {
     model.write(0, filled(2 * PAGE, 2));
     // Somebody else has begun, with what was there then.
-    assert.equal(machine.beginWriteback(model.firstInodePage), 0);
+    assert.equal(machine.writeback.begin(model.firstInodePage), 0);
     model.write(0, filled(1, 3));
     const used = use();
     const pending = isPending(used);
     assert.equal(await pending(), true);
-    machine.serveWriteback(model.firstInodePage);
-    machine.endWriteback(model.firstInodePage);
+    machine.writeback.serve(model.firstInodePage);
+    machine.writeback.end(model.firstInodePage);
     await used;
     assert.deepEqual(onDisk(world, model), [3, 2]);
   }
   const firstPage = machine.pageAt(machine.addressOfView(buffer));
   const block = inFile(model.firstInodePage);
-  const request = machine.submit({ write: false, firstPage, pages: 1, block, bufferSlot: -1 });
+  const request = machine.disk.submit({ write: false, firstPage, pages: 1, block, bufferSlot: -1 });
   const truncated = isPending(file.truncate(0));
   assert.equal(await truncated(), true);
-  machine.serve(request);
-  machine.complete(request);
-  machine.release(request);
+  machine.disk.serve(request);
+  machine.disk.complete(request);
+  machine.disk.release(request);
   await until("it's cut off", async () => !(await truncated()));
   assert.equal(model.bytes, 0);
   await engine.close();
@@ -161,15 +161,15 @@ test("a store by JavaScript under writeback with stable pages counts once that h
   const engine = world.openEngine({ scheme: "io_uring" });
   const file = await engine.openFile("file", "r+");
   const memory = (await engine.arena({ file, bytes: PAGE })).view(0, PAGE);
-  assert.equal(machine.beginWriteback(model.firstInodePage), 0);
+  assert.equal(machine.writeback.begin(model.firstInodePage), 0);
   memory[0] = 2;
   // write(2), and a copy into the mapping by the kernel, sleep as well.
   const written = file.write(Buffer.from([3]), 0, 1, 1);
   const copied = file.read(memory.subarray(2, 3), { position: 0 });
   assert.ok((await isPending(written)()) && (await isPending(copied)()));
   assert.equal(model.read(0, 2)[0], 1);
-  machine.serveWriteback(model.firstInodePage);
-  machine.endWriteback(model.firstInodePage);
+  machine.writeback.serve(model.firstInodePage);
+  machine.writeback.end(model.firstInodePage);
   await Promise.all([written, copied]);
   assert.deepEqual([...model.read(0, 2)], [2, 3]);
   await engine.close();
@@ -182,7 +182,7 @@ test("a block of btrfs that doesn't match its checksum is EIO to reads, and EFAU
   model.settle();
   const engine = world.openEngine({ scheme: "io_uring" });
   const file = await engine.openFile("file", "r+");
-  world.machine.setBlock(world.machine.blockOf(model.firstInodePage + 1), BLOCK_CHECKSUM, 0);
+  world.machine.cache.setBlock(world.machine.cache.blockOf(model.firstInodePage + 1), BLOCK_CHECKSUM, 0);
   const buffer = (await engine.arena({ bytes: MIB })).alloc(3 * PAGE);
   for (const bytes of [PAGE, 100]) {
     await assert.rejects(file.read(buffer.subarray(0, bytes), { position: PAGE }), { code: "EIO" });
@@ -205,7 +205,7 @@ test("a block of btrfs that doesn't match its checksum is EIO to reads, and EFAU
 
 test("where the disk has no room fsync and writeback say so", async () => {
   const world = new World(smallWorld());
-  const { blockUsers } = world.machine.layout;
+  const { blockUsers } = world.machine.frames.layout;
   const model = world.files.create("file", 0, FILESYSTEMS.btrfs);
   model.write(0, filled(PAGE, 1));
   model.settle();

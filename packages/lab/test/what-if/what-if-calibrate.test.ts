@@ -75,7 +75,7 @@ test("what-if calibrate exits with 0, and with 1 where a mistake in the machine 
     rmSync(directory, { recursive: true });
   }
   const machine = JSON.stringify(path.join(DIST, "model/address-space.js"));
-  const mistake = `const { MachineMemory } = await import(${machine}); MachineMemory.prototype.migrate = () => 0`;
+  const mistake = `const { AddressSpace } = await import(${machine}); AddressSpace.prototype.migrate = () => 0`;
   const wrong = pinless(["what-if", "calibrate", "--json", "-"], mistake);
   assert.equal(wrong.status, 1, wrong.stderr);
   assert.ok(JSON.parse(wrong.stdout).disagreeing > 0);

@@ -1,6 +1,6 @@
 /** A small machine, and reads into all of its memory: what rows about frames and page tables stand on. */
 
-import { MachineIo } from "../../model/block-device-io.js";
+import { Kernel } from "../../model/kernel.js";
 import { BLOCK_CONTENT } from "../../model/tables.js";
 
 /** What memory holds at first, and the first block of the disk. */
@@ -8,8 +8,8 @@ const OLD = 7;
 export const NEW = 1000;
 
 /** A process with so many pages of memory, each stored to, and a disk with other contents. */
-export function machine(pages: number, requestPages: number): MachineIo {
-  const on = new MachineIo(
+export function machine(pages: number, requestPages: number): Kernel {
+  const on = new Kernel(
     {
       frames: 3 * pages,
       pages,
@@ -23,9 +23,9 @@ export function machine(pages: number, requestPages: number): MachineIo {
     "gup",
   );
   for (let page = 0; page < pages; page++) {
-    on.mmap(page);
-    on.store(page, OLD);
-    on.setBlock(page, BLOCK_CONTENT, NEW + page);
+    on.memory.mmap(page);
+    on.memory.store(page, OLD);
+    on.cache.setBlock(page, BLOCK_CONTENT, NEW + page);
   }
   return on;
 }
@@ -39,13 +39,19 @@ export function counted(pages: number, does: (page: number) => boolean): number 
 export const BLOCKS = 1024;
 
 /** Reads the disk into all pages; by the registration in slot 0, or without one. */
-export function readAll(on: MachineIo, registered: boolean): void {
-  const request = on.submit({ write: false, firstPage: 0, pages: BLOCKS, block: 0, bufferSlot: registered ? 0 : -1 });
-  while (!on.serve(request));
-  on.complete(request);
-  on.release(request);
+export function readAll(on: Kernel, registered: boolean): void {
+  const request = on.disk.submit({
+    write: false,
+    firstPage: 0,
+    pages: BLOCKS,
+    block: 0,
+    bufferSlot: registered ? 0 : -1,
+  });
+  while (!on.disk.serve(request));
+  on.disk.complete(request);
+  on.disk.release(request);
 }
 
-export function lost(on: MachineIo): number {
-  return counted(BLOCKS, (page) => on.load(page) !== NEW + page);
+export function lost(on: Kernel): number {
+  return counted(BLOCKS, (page) => on.memory.load(page) !== NEW + page);
 }

@@ -1,6 +1,6 @@
 /** What a kernel lets happen to memory that is registered, and refuses to do with it: no times. It happens to all pages, or to none. */
 
-import { MachineIo } from "../../model/block-device-io.js";
+import { Kernel } from "../../model/kernel.js";
 import { Machine } from "../../model/machine.js";
 import { lock, ringPages } from "../../model/memlock-account.js";
 import type { NamedRandom } from "../../model/random.js";
@@ -32,10 +32,10 @@ function percent(pages: number): number {
 function registersReadOnly(): Row {
   const registered = (writable: boolean): number => {
     const on = machine(BLOCKS, 1);
-    for (let page = 0; page < BLOCKS; page++) on.protect(page, writable);
+    for (let page = 0; page < BLOCKS; page++) on.memory.protect(page, writable);
     return counted(BLOCKS, (page) => {
-      if (on.register(0, page, 1) < 0) return false;
-      on.unregister(0);
+      if (on.disk.register(0, page, 1) < 0) return false;
+      on.disk.unregister(0);
       return true;
     });
   };
@@ -53,9 +53,9 @@ function writesReadOnly(): Row {
   const written = (registered: boolean): number => {
     const on = machine(BLOCKS, 1);
     return counted(BLOCKS, (page) => {
-      if (registered) on.register(0, page, 1);
-      on.protect(page, false);
-      const request = on.submit({
+      if (registered) on.disk.register(0, page, 1);
+      on.memory.protect(page, false);
+      const request = on.disk.submit({
         write: false,
         firstPage: page,
         pages: 1,
@@ -63,12 +63,12 @@ function writesReadOnly(): Row {
         bufferSlot: registered ? 0 : -1,
       });
       if (request >= 0) {
-        on.serve(request);
-        on.complete(request);
-        on.release(request);
+        on.disk.serve(request);
+        on.disk.complete(request);
+        on.disk.release(request);
       }
-      if (registered) on.unregister(0);
-      return on.peek(page) === NEW + page;
+      if (registered) on.disk.unregister(0);
+      return on.memory.peek(page) === NEW + page;
     });
   };
   return {
@@ -84,10 +84,10 @@ function writesReadOnly(): Row {
 function softDirty(): Row {
   const unseen = (registered: boolean): number => {
     const on = machine(BLOCKS, BLOCKS);
-    if (registered) on.register(0, 0, BLOCKS);
-    for (let page = 0; page < BLOCKS; page++) on.clearSoftDirty(page);
+    if (registered) on.disk.register(0, 0, BLOCKS);
+    for (let page = 0; page < BLOCKS; page++) on.memory.clearSoftDirty(page);
     readAll(on, registered);
-    return counted(BLOCKS, (page) => on.peek(page) === NEW + page && !on.is(page, PTE_SOFT_DIRTY));
+    return counted(BLOCKS, (page) => on.memory.peek(page) === NEW + page && !on.tables.is(page, PTE_SOFT_DIRTY));
   };
   return {
     title: "pages that a device wrote without a trace in their soft-dirty bits",
@@ -105,14 +105,20 @@ function collapseRightAfter(random: NamedRandom): Row {
   const refused = (registered: boolean): number =>
     counted(TRIES, () => {
       const on = machine(1, 1);
-      if (registered) on.register(0, 0, 1);
-      const request = on.submit({ write: false, firstPage: 0, pages: 1, block: 0, bufferSlot: registered ? 0 : -1 });
-      on.serve(request);
-      on.complete(request);
+      if (registered) on.disk.register(0, 0, 1);
+      const request = on.disk.submit({
+        write: false,
+        firstPage: 0,
+        pages: 1,
+        block: 0,
+        bufferSlot: registered ? 0 : -1,
+      });
+      on.disk.serve(request);
+      on.disk.complete(request);
       // A tag says that the pages are let go of; a completion doesn't.
-      if (registered || !held.chance(HELD_SHARE)) on.release(request);
-      if (registered) on.unregister(0);
-      return on.collapse(0, 1) < 0;
+      if (registered || !held.chance(HELD_SHARE)) on.disk.release(request);
+      if (registered) on.disk.unregister(0);
+      return on.memory.collapse(0, 1) < 0;
     });
   return {
     title: "MADV_COLLAPSE refused, of 300 tries right after the last I/O",
@@ -131,19 +137,19 @@ function collapseRightAfter(random: NamedRandom): Row {
 function readsInFlight(): readonly Row[] {
   const arrived = (again: boolean): number => {
     const on = machine(BLOCKS, BLOCKS);
-    on.register(0, 0, BLOCKS);
-    for (let page = 0; page < BLOCKS; page++) on.store(page, NEW + page);
+    on.disk.register(0, 0, BLOCKS);
+    for (let page = 0; page < BLOCKS; page++) on.memory.store(page, NEW + page);
     const transfer = { write: true, firstPage: 0, pages: BLOCKS, block: 0 };
-    const request = on.submit({ ...transfer, bufferSlot: 0 });
-    for (let page = 0; page < BLOCKS; page++) on.discard(page);
-    while (!on.serve(request));
-    on.complete(request);
-    on.release(request);
+    const request = on.disk.submit({ ...transfer, bufferSlot: 0 });
+    for (let page = 0; page < BLOCKS; page++) on.memory.discard(page);
+    while (!on.disk.serve(request));
+    on.disk.complete(request);
+    on.disk.release(request);
     if (again) {
-      const second = on.submit({ ...transfer, bufferSlot: -1 });
-      while (!on.serve(second));
+      const second = on.disk.submit({ ...transfer, bufferSlot: -1 });
+      while (!on.disk.serve(second));
     }
-    return counted(BLOCKS, (page) => on.block(page, BLOCK_CONTENT) === NEW + page);
+    return counted(BLOCKS, (page) => on.cache.block(page, BLOCK_CONTENT) === NEW + page);
   };
   return [
     {
@@ -164,13 +170,10 @@ function locked(): Row {
   const registered = (limitMiB: number): number => {
     const size = { frames: BUFFERS * HUGE_PAGES, pages: BUFFERS * HUGE_PAGES, swapSlots: 0, blocks: 1, requests: 1 };
     const memlock = { users: 1, pages: limitMiB * 256 };
-    const on = new MachineIo(
-      { ...size, bufferSlots: BUFFERS, bufferPages: HUGE_PAGES, requestPages: 1, memlock },
-      "gup",
-    );
-    for (let page = 0; page < size.pages; page++) on.mmap(page);
-    lock(on, USER, ringPages(64, 128));
-    return counted(BUFFERS, (i) => on.register(i, i * HUGE_PAGES, HUGE_PAGES, USER) === 0);
+    const on = new Kernel({ ...size, bufferSlots: BUFFERS, bufferPages: HUGE_PAGES, requestPages: 1, memlock }, "gup");
+    for (let page = 0; page < size.pages; page++) on.memory.mmap(page);
+    lock(on.frames, USER, ringPages(64, 128));
+    return counted(BUFFERS, (i) => on.disk.register(i, i * HUGE_PAGES, HUGE_PAGES, USER) === 0);
   };
   return {
     title: "buffers of 2 MiB that an ordinary user can register, of 4",
@@ -191,8 +194,8 @@ function revoked(): Row {
     const tags = new Tags(on, way, delayMs, () => {
       postedMs = on.clock.nowMs;
     });
-    on.mmap(0);
-    on.register(0, 0, 1);
+    on.memory.mmap(0);
+    on.disk.register(0, 0, 1);
     tags.drop(0);
     while (on.clock.step());
     return postedMs;

@@ -3,10 +3,10 @@
  * flusher's, the kernel's letting go of the page) come in an order that is drawn for each.
  */
 
-import { MachineIo } from "../../model/block-device-io.js";
+import { Kernel } from "../../model/kernel.js";
+import { msyncSteps } from "../../model/msync-steps.js";
 import type { NamedRandom, Stream } from "../../model/random.js";
 import { BLOCK_CHECKSUM, BLOCK_CONTENT, FILESYSTEMS, inFile } from "../../model/tables.js";
-import { msyncSteps } from "../../model/writeback.js";
 import { input, type Measured, type Row, side } from "./row.js";
 
 /** The mapped page of a file, one of another that is read from, a snapshot of the first; pages of memory. */
@@ -39,48 +39,48 @@ export function fileRows(random: NamedRandom): readonly Row[] {
   return [registers(), ...unwritten(order), checksums(order), snapshots(order)];
 }
 
-function machine(filesystem: Filesystem): MachineIo {
+function machine(filesystem: Filesystem): Kernel {
   const size = { frames: 8, pages: 2, swapSlots: 1, blocks: 6, bufferSlots: 1, bufferPages: 1 };
-  const on = new MachineIo({ ...size, requests: 1, requestPages: 1, inodePages: 3 }, "gup");
-  for (const inodePage of [MAPPED, SOURCE, SNAPSHOT]) on.extendFile(inodePage, FILESYSTEMS[filesystem]);
-  on.preallocate(SOURCE);
-  on.setBlock(on.blockOf(SOURCE), BLOCK_CONTENT, NEW);
-  on.setBlock(on.blockOf(SOURCE), BLOCK_CHECKSUM, NEW);
-  on.mmap(ANONYMOUS);
-  on.mapFile(MAPPING, MAPPED);
-  on.store(MAPPING, OLD);
+  const on = new Kernel({ ...size, requests: 1, requestPages: 1, inodePages: 3 }, "gup");
+  for (const inodePage of [MAPPED, SOURCE, SNAPSHOT]) on.cache.extendFile(inodePage, FILESYSTEMS[filesystem]);
+  on.cache.preallocate(SOURCE);
+  on.cache.setBlock(on.cache.blockOf(SOURCE), BLOCK_CONTENT, NEW);
+  on.cache.setBlock(on.cache.blockOf(SOURCE), BLOCK_CHECKSUM, NEW);
+  on.memory.mmap(ANONYMOUS);
+  on.memory.mapFile(MAPPING, MAPPED);
+  on.memory.store(MAPPING, OLD);
   return on;
 }
 
 /** A read into the mapping, straight or by way of other memory; then the kernel lets go of the page, some time. */
-function reading(on: MachineIo, straight: boolean): { program: Step[]; kernel: Step } {
+function reading(on: Kernel, straight: boolean): { program: Step[]; kernel: Step } {
   let request = -1;
   let ended = false;
   const submit = (): boolean => {
     const firstPage = straight ? MAPPING : ANONYMOUS;
-    request = on.submit({ write: false, firstPage, pages: 1, block: inFile(SOURCE), bufferSlot: -1 });
+    request = on.disk.submit({ write: false, firstPage, pages: 1, block: inFile(SOURCE), bufferSlot: -1 });
     return request >= 0;
   };
   const complete = (): boolean => {
-    on.complete(request);
+    on.disk.complete(request);
     ended = true;
     return true;
   };
-  const copy = (): boolean => straight || on.store(MAPPING, on.load(ANONYMOUS)) === 0;
+  const copy = (): boolean => straight || on.memory.store(MAPPING, on.memory.load(ANONYMOUS)) === 0;
   const release = (): boolean => {
-    if (ended) on.release(request);
+    if (ended) on.disk.release(request);
     return ended;
   };
-  const program = [soon(submit), later(DEVICE_US, () => on.serve(request)), soon(complete), soon(copy)];
+  const program = [soon(submit), later(DEVICE_US, () => on.disk.serve(request)), soon(complete), soon(copy)];
   return { program, kernel: later(WORKER_US, release) };
 }
 
-function writingBack(on: MachineIo): Step[] {
+function writingBack(on: Kernel): Step[] {
   const [begin, serve, end] = msyncSteps(on, MAPPED);
   return [soon(begin!), later(DEVICE_US, serve!), soon(end!)];
 }
 
-function flusher(on: MachineIo): Step[] {
+function flusher(on: Kernel): Step[] {
   return [later(FLUSHER_US, () => true), ...writingBack(on)];
 }
 
@@ -117,8 +117,8 @@ function rounds(count: number, filesystem: Filesystem, straight: boolean, flushe
     const on = machine(filesystem);
     const { program, kernel } = reading(on, straight);
     const look = (): boolean => {
-      if (on.isCorrupt(MAPPED)) found.corrupt++;
-      if (on.block(on.blockOf(MAPPED), BLOCK_CONTENT) !== NEW) found.unwritten++;
+      if (on.cache.isCorrupt(MAPPED)) found.corrupt++;
+      if (on.cache.block(on.cache.blockOf(MAPPED), BLOCK_CONTENT) !== NEW) found.unwritten++;
       return true;
     };
     go([[...program, ...writingBack(on), soon(look)], [kernel], ...(flushed ? [flusher(on)] : [])], order);
@@ -171,14 +171,14 @@ function snapshots(order: Stream): Row {
       const { program, kernel } = reading(on, straight);
       let made = 0;
       const clone = (): boolean => {
-        if (on.isDirty(MAPPED)) go([writingBack(on)], order);
-        if (on.clone(MAPPED, SNAPSHOT) !== 0) return false;
-        made = on.contentOfInode(SNAPSHOT);
+        if (on.cache.isDirty(MAPPED)) go([writingBack(on)], order);
+        if (on.cache.clone(MAPPED, SNAPSHOT) !== 0) return false;
+        made = on.cache.contentOfInode(SNAPSHOT);
         return true;
       };
       go([program, [kernel], [...writingBack(on), soon(clone)]], order);
       go([writingBack(on)], order);
-      if (on.contentOfInode(SNAPSHOT) !== made) count++;
+      if (on.cache.contentOfInode(SNAPSHOT) !== made) count++;
     }
     return count;
   };
@@ -194,7 +194,7 @@ function snapshots(order: Stream): Row {
 }
 
 function registers(): Row {
-  const registered = (page: number): number => (machine("ext4").register(0, page, 1) === 0 ? 100 : 0);
+  const registered = (page: number): number => (machine("ext4").disk.register(0, page, 1) === 0 ? 100 : 0);
   return {
     title: "memory that can be registered",
     unit: "%",

@@ -73,10 +73,10 @@ function moves(random: NamedRandom): Row {
   const PAGES = 4096;
   const on = machine(PAGES, 1);
   const busy = random.stream("calibrate: a page is busy");
-  const moved = (): number => counted(PAGES, (page) => !busy.chance(BUSY_SHARE.share) && on.migrate(page) === 0);
-  on.register(0, 0, PAGES);
+  const moved = (): number => counted(PAGES, (page) => !busy.chance(BUSY_SHARE.share) && on.memory.migrate(page) === 0);
+  on.disk.register(0, 0, PAGES);
   const registered = moved();
-  on.unregister(0);
+  on.disk.unregister(0);
   return {
     title: "move_pages of 4,096 pages to another NUMA node, right after unregistering",
     unit: "pages",
@@ -93,12 +93,12 @@ function collapses(): readonly Row[] {
   const collapsed = (): number => {
     let pages = 0;
     for (let first = 0; first < PAGES; first += HUGE_PAGES)
-      if (on.collapse(first, HUGE_PAGES) === 0) pages += HUGE_PAGES;
+      if (on.memory.collapse(first, HUGE_PAGES) === 0) pages += HUGE_PAGES;
     return pages;
   };
-  on.register(0, 0, PAGES);
+  on.disk.register(0, 0, PAGES);
   const registered = collapsed();
-  on.unregister(0);
+  on.disk.unregister(0);
   const done = collapsed();
   return [
     {
@@ -123,8 +123,8 @@ function collapses(): readonly Row[] {
 function discards(): Row {
   const after = (registered: boolean): number => {
     const on = machine(BLOCKS, BLOCKS);
-    if (registered) on.register(0, 0, BLOCKS);
-    for (let page = 0; page < BLOCKS; page++) on.discard(page);
+    if (registered) on.disk.register(0, 0, BLOCKS);
+    for (let page = 0; page < BLOCKS; page++) on.memory.discard(page);
     readAll(on, registered);
     return lost(on);
   };
@@ -144,15 +144,15 @@ function reclaims(): readonly Row[] {
   const after = (way: Way, swapped: boolean): number => {
     const on = machine(BLOCKS, BLOCKS);
     for (let page = 0; page < BLOCKS; page++) {
-      if (!swapped) on.freeLazily(page);
-      else if (on.reclaim(page) === 0) on.load(page);
+      if (!swapped) on.memory.freeLazily(page);
+      else if (on.memory.reclaim(page) === 0) on.memory.load(page);
     }
-    if (way !== "not") on.register(0, 0, BLOCKS);
-    if (way === "populated") for (let page = 0; page < BLOCKS; page++) on.populateWrite(page);
+    if (way !== "not") on.disk.register(0, 0, BLOCKS);
+    if (way === "populated") for (let page = 0; page < BLOCKS; page++) on.memory.populateWrite(page);
     readAll(on, way !== "not");
-    if (way !== "not") on.unregister(0);
+    if (way !== "not") on.disk.unregister(0);
     // The first pass may only find out that a page isn't free any more.
-    for (let pass = 0; pass < 2; pass++) for (let page = 0; page < BLOCKS; page++) on.reclaim(page);
+    for (let pass = 0; pass < 2; pass++) for (let page = 0; page < BLOCKS; page++) on.memory.reclaim(page);
     return lost(on);
   };
   const row = (
