@@ -143,7 +143,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
     leavesOut: "a device write waits until a page isn't being written back any more",
     file: IO,
     within: "Io.#waitsForWriteback",
-    node: "machine.frameIs(frame, WRITEBACK)",
+    node: "machine.frames.frameIs(frame, WRITEBACK)",
     to: "false",
     shows: "notifier-pairs",
   },

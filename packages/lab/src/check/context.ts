@@ -10,7 +10,7 @@ import {
   type RequestPlace,
   snapshotWords,
 } from "pinless/portable";
-import { Kernel } from "../model/kernel.js";
+import { Kernel } from "../model/model-kernel.js";
 import { type MachineSize, layoutOf as machineLayout } from "../model/tables.js";
 import type { Pages, Scenario } from "./scenario.js";
 import * as S from "./state.js";

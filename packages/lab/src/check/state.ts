@@ -116,7 +116,7 @@ export const BURIED = 16;
 /** Nobody may touch it from the next step on. */
 export const GONE_NOW = 32;
 
-/** The completion that tells of a slot's tag; a word of `completions` is such a kind + 8 × the slot (or request) that it's of. */
+/** The kind of a completion that posts a slot's tag. A word of `completions` is a kind + 8 × its slot or request. */
 export const TAG_COMPLETION = 5;
 
 /** Words of a buffer slot. */

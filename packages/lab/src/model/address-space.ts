@@ -1,17 +1,19 @@
 /**
- * Address spaces, as mm/ has them, at the granularity of a page: faults, memory calls, reclaim, migration, huge pages. Every method is
- * one step that nothing else comes between. Answers are 0 or a negative errno; WAIT where the design makes an invalidation wait for I/O
- * in flight, or where a fault on a file's page sleeps until writeback ends.
+ * Address spaces, as mm/ has them, at the granularity of a page: faults, memory calls, reclaim, migration, huge pages.
+ * Every method is one step that nothing else comes between. Answers are 0 or a negative errno; WAIT where the design
+ * makes an invalidation wait for I/O in flight, or where a fault on a file's page sleeps until writeback ends.
  *
- * Supported: anonymous private memory, and shared mappings of files; swap, MADV_DONTNEED, MADV_FREE, MADV_POPULATE_WRITE, mprotect,
- * munmap, mremap of anonymous memory, soft-dirty, NUMA hinting, reclaim, migration, collapse.
+ * Supported: anonymous private memory, and shared mappings of files; swap, MADV_DONTNEED, MADV_FREE,
+ * MADV_POPULATE_WRITE, mprotect, munmap, mremap of anonymous memory, soft-dirty, NUMA hinting, reclaim, migration,
+ * collapse.
  *
- * Rejected: MADV_FREE and collapse of mappings of files (-EINVAL); access beyond the end of a file, or where it can't be read or has no
- * room (a program gets SIGBUS, and I/O -EFAULT: here both get -EFAULT).
+ * Rejected: MADV_FREE and collapse of mappings of files (-EINVAL); access beyond the end of a file, or where it can't
+ * be read or has no room (a program gets SIGBUS, and I/O -EFAULT: here both get -EFAULT).
  *
- * Differs from Linux: there's no LRU order (the caller of `reclaim` chooses the page), and no zero page; large folios are never mapped
- * in part; mremap takes nothing along that a child has too, nor mappings of files. Two processes that bring the same page in from swap
- * get a frame each at once; in Linux they share the swap cache's until one of them stores.
+ * Differs from Linux: there's no LRU order (the caller of `reclaim` chooses the page), and no zero page; large folios
+ * are never mapped in part; mremap takes nothing along that a child has too, nor mappings of files. Two processes that
+ * bring the same page in from swap get a frame each at once; in Linux they share the swap cache's until one of them
+ * stores.
  */
 
 import { EAGAIN, EFAULT, EINVAL, EIO, ENOMEM, ENOSPC, violated } from "pinless/portable";
@@ -86,7 +88,8 @@ export class AddressSpace {
   #anonymousFault(page: number, flags: number, write: boolean): number {
     let frame = this.#tables.frameOf(page);
     if (frame < 0) {
-      // A page from swap is writable at once, unless a store has to be seen (pte_needs_soft_dirty_wp). A page of zeros becomes
+      // A page from swap is writable at once, unless a store has to be seen (pte_needs_soft_dirty_wp). A page of zeros
+      // becomes
       // writable with its first store.
       const writable = this.#tables.pte(page, TARGET) < 0 && (flags & VM_WRITE) !== 0 && (flags & PTE_SOFT_DIRTY) !== 0;
       frame = this.#bringIn(page);
@@ -104,7 +107,10 @@ export class AddressSpace {
     return 0;
   }
 
-  /** do_numa_page: moves the page to the node that its process runs on, unless it is referred to. Returns its frame after that. */
+  /**
+   * do_numa_page: moves the page to the node that its process runs on, unless it is referred to. Returns its frame
+   * after that.
+   */
   #hintingFault(page: number): number {
     this.#tables.setFlags(page, 0, PTE_PROTNONE);
     // MIGRATE_ASYNC: where it would have to wait it gives up.
@@ -118,7 +124,10 @@ export class AddressSpace {
     return errno < 0 ? errno : Math.min(0, this.#own(page));
   }
 
-  /** Makes a page this process's alone: a frame that is shared stays the others', and the page gets a copy (do_wp_page). The frame, or -ENOMEM. */
+  /**
+   * Makes a page this process's alone: a frame that is shared stays the others', and the page gets a copy (do_wp_page).
+   * The frame, or -ENOMEM.
+   */
   #own(page: number): number {
     const from = this.#tables.frameOf(page);
     if (!this.#tables.isShared(page)) return from;
@@ -132,7 +141,9 @@ export class AddressSpace {
     return to;
   }
 
-  /** Brings an absent page in: zeros, or its copy in swap, which it keeps as long as it's clean. The frame, or -ENOMEM. */
+  /**
+   * Brings an absent page in: zeros, or its copy in swap, which it keeps as long as it's clean. The frame, or -ENOMEM.
+   */
   #bringIn(page: number): number {
     const swapSlot = -this.#tables.pte(page, TARGET) - 1;
     const frame = this.#frames.allocate(
@@ -178,7 +189,9 @@ export class AddressSpace {
     return errno;
   }
 
-  /** madvise(MADV_DONTNEED): never fails for a pin; what's pinned lives on unmapped, and a device goes on writing to it. */
+  /**
+   * madvise(MADV_DONTNEED): never fails for a pin; what's pinned lives on unmapped, and a device goes on writing to it.
+   */
   discard(page: number): number {
     if (this.#tables.mustWait(page)) return WAIT;
     this.#zap(page);
@@ -202,7 +215,9 @@ export class AddressSpace {
     return 0;
   }
 
-  /** mremap: moves a page, with its frame or its copy in swap, to another address; what was mapped there is unmapped. */
+  /**
+   * mremap: moves a page, with its frame or its copy in swap, to another address; what was mapped there is unmapped.
+   */
   mremap(page: number, to: number): void {
     this.#zap(to);
     for (const word of [TARGET, PTE_FLAGS]) {
@@ -224,7 +239,10 @@ export class AddressSpace {
     this.#cache.becomeMapping(page, inodePage);
   }
 
-  /** madvise(MADV_FREE): clean from here on, and dropped under pressure unless it's written again. A shared page stays as it is. */
+  /**
+   * madvise(MADV_FREE): clean from here on, and dropped under pressure unless it's written again. A shared page stays
+   * as it is.
+   */
   freeLazily(page: number): number {
     if (this.#inodePageOf(page) >= 0) return -EINVAL;
     if (this.#tables.mustWait(page)) return WAIT;
@@ -244,7 +262,10 @@ export class AddressSpace {
     return 0;
   }
 
-  /** clear_refs 4: begins dirty tracking. The entry is write-protected, so that the next store or pin for writing faults, and is seen. */
+  /**
+   * clear_refs 4: begins dirty tracking. The entry is write-protected, so that the next store or pin for writing
+   * faults, and is seen.
+   */
   clearSoftDirty(page: number): number {
     if (this.#tables.mustWait(page)) return WAIT;
     this.#tables.setFlags(page, 0, PTE_SOFT_DIRTY | PTE_WRITE);
@@ -296,8 +317,8 @@ export class AddressSpace {
   }
 
   /**
-   * Moves a page to a node, if it isn't there (move_pages, NUMA balancing); without a node, to another frame of its own node
-   * (compaction). -EAGAIN while anything but page tables refers to it, -ENOMEM where the node has nothing free.
+   * Moves a page to a node, if it isn't there (move_pages, NUMA balancing); without a node, to another frame of its own
+   * node (compaction). -EAGAIN while anything but page tables refers to it, -ENOMEM where the node has nothing free.
    */
   migrate(page: number, node?: number): number {
     const from = this.#tables.frameOf(page);
@@ -315,7 +336,10 @@ export class AddressSpace {
     return 0;
   }
 
-  /** Makes one huge page of `pages` small ones, on the node that has most of them, or none. Shared pages are copied for it. */
+  /**
+   * Makes one huge page of `pages` small ones, on the node that has most of them, or none. Shared pages are copied for
+   * it.
+   */
   collapse(first: number, pages: number): number {
     for (let page = first; page < first + pages; page++) if (this.#inodePageOf(page) >= 0) return -EINVAL;
     const counts = new Array<number>(this.#frames.nodes).fill(0);

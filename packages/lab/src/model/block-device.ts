@@ -1,14 +1,15 @@
 /**
- * A disk, and how I/O gets at memory: get_user_pages, io_uring's buffer table, and requests whose data goes to or from the *frames* that
- * were found when they were submitted, page by page, at the moment they are served.
+ * A disk, and how I/O gets at memory: get_user_pages, io_uring's buffer table, and requests whose data goes to or from
+ * the *frames* that were found when they were submitted, page by page, at the moment they are served.
  *
- * Supported: requests by address and by registered buffer, on blocks and around the cache of a file; tags of registrations; RLIMIT_MEMLOCK.
+ * Supported: requests by address and by registered buffer, on blocks and around the cache of a file; tags of
+ * registrations; RLIMIT_MEMLOCK.
  *
- * Rejected: registration of a mapping of a file by Linux's design (-EFAULT), and of more pages than the table has room for (-EINVAL); I/O
- * on memory that isn't mapped, or not covered by the registration it names (-EFAULT).
+ * Rejected: registration of a mapping of a file by Linux's design (-EFAULT), and of more pages than the table has room
+ * for (-EINVAL); I/O on memory that isn't mapped, or not covered by the registration it names (-EFAULT).
  *
- * Differs from Linux: requests are whole pages; the block layer neither merges nor splits them; there are no IOMMUs and no bounce
- * buffers.
+ * Differs from Linux: requests are whole pages; the block layer neither merges nor splits them; there are no IOMMUs and
+ * no bounce buffers.
  */
 
 import { EFAULT, EINVAL, violated } from "pinless/portable";
@@ -92,8 +93,8 @@ export class BlockDevice {
   }
 
   /**
-   * Finds a page for a device (get_user_pages): faults it in, and breaks copy-on-write; a page that is writable already isn't made dirty.
-   * The frame, or -EFAULT, -ENOMEM.
+   * Finds a page for a device (get_user_pages): faults it in, and breaks copy-on-write; a page that is writable already
+   * isn't made dirty. The frame, or -EFAULT, -ENOMEM.
    */
   #find(page: number, deviceWrite: boolean): number {
     const frame = this.#tables.frameOf(page);
@@ -114,15 +115,16 @@ export class BlockDevice {
   }
 
   /**
-   * IORING_REGISTER_BUFFERS_UPDATE of one empty slot: pins the pages for writing, and charges the ring's user. -EFAULT (also for a
-   * mapping of a file), or -ENOMEM: no memory, or beyond the user's limit.
+   * IORING_REGISTER_BUFFERS_UPDATE of one empty slot: pins the pages for writing, and charges the ring's user. -EFAULT
+   * (also for a mapping of a file), or -ENOMEM: no memory, or beyond the user's limit.
    */
   register(slot: number, firstPage: number, pages: number, user = ROOT): number {
     const entry = at(this.#frames.layout.slots, slot);
     if (this.#frames.words[entry + SLOT_STATE] !== SLOT_EMPTY) violated("STATE", `buffer slot ${slot} isn't empty`);
     if (pages > this.#frames.size.bufferPages) return -EINVAL;
     for (let i = 0; i < pages; i++) {
-      // Divergence of the proposal: it has no reason to refuse mappings of files, since writeback tells it before it reads them.
+      // Divergence of the proposal: it has no reason to refuse mappings of files, since writeback tells it before it
+      // reads them.
       const file = this.#frames.design === "gup" && this.#tables.pte(firstPage + i, INODE_PAGE) !== 0;
       const frame = file ? -EFAULT : this.#find(firstPage + i, true);
       if (frame < 0) return this.#unregistered(entry, i, frame);
@@ -144,7 +146,9 @@ export class BlockDevice {
     return errno;
   }
 
-  /** Empties a slot. True: its pages are released now, and its tag is due; else both come when its last request ends. */
+  /**
+   * Empties a slot. True: its pages are released now, and its tag is due; else both come when its last request ends.
+   */
   unregister(slot: number): boolean {
     const entry = at(this.#frames.layout.slots, slot);
     if (this.#frames.words[entry + SLOT_STATE] !== SLOT_LIVE) violated("STATE", `buffer slot ${slot} isn't live`);
@@ -163,7 +167,10 @@ export class BlockDevice {
     if (!this.#releaseSlot(slot)) violated("STATE", `buffer slot ${slot} is released under I/O`);
   }
 
-  /** Releases a slot's pages, without marking them dirty: the kernel doesn't know any more whether a device wrote to them. */
+  /**
+   * Releases a slot's pages, without marking them dirty: the kernel doesn't know any more whether a device wrote to
+   * them.
+   */
   #releaseSlot(slot: number): boolean {
     const entry = at(this.#frames.layout.slots, slot);
     if (this.#frames.words[entry + SLOT_STATE] !== SLOT_LEAVING || this.#frames.words[entry + SLOT_USERS] !== 0)
@@ -179,7 +186,10 @@ export class BlockDevice {
     this.#frames.put(frame);
   }
 
-  /** Looks a registration's page up again (the proposal does, at the next use after an invalidation). In Linux it stays what it was. */
+  /**
+   * Looks a registration's page up again (the proposal does, at the next use after an invalidation). In Linux it stays
+   * what it was.
+   */
   #revalidate(slot: number, i: number): number {
     const entry = at(this.#frames.layout.slots, slot);
     if (this.#frames.design === "gup") return this.#frames.words[entry + SLOT_WORDS + i]!;
@@ -187,8 +197,8 @@ export class BlockDevice {
   }
 
   /**
-   * Submits a request: finds the frames of all pages. The request's number, or -EFAULT, -ENOMEM, -ENOSPC, and nothing has begun then.
-   * WAIT: the cache has dirty pages of it, or a page can't be made writable before its writeback ends.
+   * Submits a request: finds the frames of all pages. The request's number, or -EFAULT, -ENOMEM, -ENOSPC, and nothing
+   * has begun then. WAIT: the cache has dirty pages of it, or a page can't be made writable before its writeback ends.
    */
   submit(transfer: Transfer): number {
     const inodePage = inodePageOf(transfer.block);
@@ -243,7 +253,9 @@ export class BlockDevice {
     throw new Error(`more than ${requests} requests are in the kernel`);
   }
 
-  /** Serves the next page of a request, to or from its frame, wherever that is mapped by now. True: it was the last one. */
+  /**
+   * Serves the next page of a request, to or from its frame, wherever that is mapped by now. True: it was the last one.
+   */
   serve(request: number): boolean {
     const entry = at(this.#frames.layout.requests, request);
     if (this.#frames.words[entry + REQUEST_STATE] !== REQUEST_IN_FLIGHT)
@@ -272,9 +284,9 @@ export class BlockDevice {
   }
 
   /**
-   * Completes a request. Linux has marked the pages of a device write dirty at submission, unless they're registered; those that writeback
-   * has cleaned since it marks again, but later (bio_check_pages_dirty). The proposal marks them now. `release` follows, at once or some
-   * time later.
+   * Completes a request. Linux has marked the pages of a device write dirty at submission, unless they're registered;
+   * those that writeback has cleaned since it marks again, but later (bio_check_pages_dirty). The proposal marks them
+   * now. `release` follows, at once or some time later.
    */
   complete(request: number): void {
     const entry = at(this.#frames.layout.requests, request);

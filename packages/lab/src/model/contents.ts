@@ -1,14 +1,14 @@
 /**
- * Bytes behind the machine's tags, for whoever needs real memory: a program's buffer shows what is in the frame that its page is mapped
- * to. The machine knows nothing of it; where no bytes are needed a tag is just a number.
+ * Bytes behind the machine's tags, for whoever needs real memory: a program's buffer shows what is in the frame that
+ * its page is mapped to. The machine knows nothing of it; where no bytes are needed a tag is just a number.
  *
- * A JavaScript store can't be seen when it happens, so it's noticed before the machine next touches the page, which is also when other
- * mappings of the same page of a file show it; and what the machine does to a page is shown at once. Only the machine's
- * first process is a program with bytes.
+ * A JavaScript store can't be seen when it happens, so it's noticed before the machine next touches the page, which is
+ * also when other mappings of the same page of a file show it; and what the machine does to a page is shown at once.
+ * Only the machine's first process is a program with bytes.
  */
 
 import { invariant, PAGE_BYTES } from "pinless/portable";
-import type { Kernel } from "./kernel.js";
+import type { Kernel } from "./model-kernel.js";
 import { BLOCK_CONTENT, CONTENT, INODE_MAPPED, INODE_PAGE, SWAP_CONTENT, VM_MAPPED, VM_WRITE } from "./tables.js";
 
 const PAGE_WORDS = PAGE_BYTES / 4;
@@ -78,7 +78,10 @@ export class Contents {
     return tag;
   }
 
-  /** Notices what the program has stored on pages, of one mapping, since they were last shown; of a file's pages by any mapping. */
+  /**
+   * Notices what the program has stored on pages, of one mapping, since they were last shown; of a file's pages by any
+   * mapping.
+   */
   notice(firstPage: number, pages: number): void {
     if (this.#mappings.length === 0) return;
     const place = this.#place(firstPage);
@@ -148,7 +151,10 @@ export class Contents {
       if (this.#machine.memory.peek(page) !== this.#shown[page]) this.overwrite(page);
   }
 
-  /** Shows what is on a page that was written or thrown away just now, whatever the program had stored there that nobody noticed. */
+  /**
+   * Shows what is on a page that was written or thrown away just now, whatever the program had stored there that nobody
+   * noticed.
+   */
   overwrite(page: number): void {
     if (this.#mappings.length === 0) return;
     const tag = this.#machine.memory.peek(page);

@@ -65,7 +65,10 @@ export class ModelFile {
     return bytes.subarray(0, this.bytes);
   }
 
-  /** 0 or a negative errno; WAIT where a page is being written back that has to be stable meanwhile: nothing is written then. */
+  /**
+   * 0 or a negative errno; WAIT where a page is being written back that has to be stable meanwhile: nothing is written
+   * then.
+   */
   write(position: number, bytes: Uint8Array): number {
     const machine = this.#machine;
     for (const { inodePage } of this.#pieces(position, bytes.length))
@@ -172,7 +175,10 @@ export class ModelFiles {
     return this.#byPath.get(path);
   }
 
-  /** An empty file. Where its filesystem writes in place, it has blocks for all of its room from the start, one after the other. */
+  /**
+   * An empty file. Where its filesystem writes in place, it has blocks for all of its room from the start, one after
+   * the other.
+   */
   create(path: string, roomBytes = 0, filesystem: number = FILESYSTEMS.ext4): ModelFile {
     const machine = this.#machine;
     const room = Math.max(ROOM_PAGES, 2 * Math.ceil(roomBytes / PAGE_BYTES));

@@ -15,7 +15,10 @@ export class Flusher {
     this.#machine = machine;
   }
 
-  /** What is dirty of these pages is on its way. 0, WAIT where a page has to wait for an earlier way of it, or a negative errno. */
+  /**
+   * What is dirty of these pages is on its way. 0, WAIT where a page has to wait for an earlier way of it, or a
+   * negative errno.
+   */
   begin(first: number, pages: number): number {
     const machine = this.#machine;
     let answer = 0;

@@ -1,12 +1,14 @@
 /**
- * fork and exit. A child gets what its parent has, entry by entry: what is in memory both have from then on, write-protected, until one of
- * them stores; what is pinned the child gets a copy of at once, so that device and parent go on with the same frame (copy_present_page).
+ * fork and exit. A child gets what its parent has, entry by entry: what is in memory both have from then on,
+ * write-protected, until one of them stores; what is pinned the child gets a copy of at once, so that device and parent
+ * go on with the same frame (copy_present_page).
  *
- * What isn't modelled: threads, exec, vfork (nothing is copied there), MADV_WIPEONFORK, the child's I/O by what it inherited of a ring.
+ * What isn't modelled: threads, exec, vfork (nothing is copied there), MADV_WIPEONFORK, the child's I/O by what it
+ * inherited of a ring.
  */
 
 import { ENOMEM, violated } from "pinless/portable";
-import type { Kernel } from "./kernel.js";
+import type { Kernel } from "./model-kernel.js";
 import { WAIT } from "./page-tables.js";
 import {
   CONTENT,
@@ -22,8 +24,8 @@ import {
 } from "./tables.js";
 
 /**
- * `child` becomes what `parent` is. Returns how many pages had to be copied now, since they're pinned: that is what makes fork slow. Or
- * -ENOMEM, and there is no child; or WAIT (the proposal: to write-protect the parent is an invalidation), and nothing has happened yet.
+ * Makes `child` what `parent` is. Returns how many pages were copied at once since they're pinned, which is what makes fork slow; or
+ * -ENOMEM, and there is no child; or WAIT (the proposal: write-protecting the parent is an invalidation), and nothing has happened.
  */
 export function fork(machine: Kernel, parent: number, child: number): number {
   const { pages } = machine.size;
@@ -76,7 +78,10 @@ function inherit(machine: Kernel, page: number, childs: number): number {
   return 0;
 }
 
-/** The process ends: whatever it had is unmapped. WAIT (the proposal), while I/O is in flight on memory of its own: ask again. */
+/**
+ * The process ends: whatever it had is unmapped. WAIT (the proposal), while I/O is in flight on memory of its own: ask
+ * again.
+ */
 export function exit(machine: Kernel, process: number): number {
   const { pages } = machine.size;
   const first = process * pages;

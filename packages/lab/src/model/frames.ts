@@ -1,11 +1,11 @@
 /**
  * The machine's state, the allocator of its frames, and the copies that swap has of them.
  *
- * Supported: NUMA nodes with a free list each, allocation with and without fallback to other nodes, swap slots that several page tables
- * refer to.
+ * Supported: NUMA nodes with a free list each, allocation with and without fallback to other nodes, swap slots that
+ * several page tables refer to.
  *
- * Differs from Linux: frames are single pages, so there's no buddy allocator, and a huge page is a flag of its frames; there are no
- * zones and no memory cgroups; swap entries and the swap cache are one table.
+ * Differs from Linux: frames are single pages, so there's no buddy allocator, and a huge page is a flag of its frames;
+ * there are no zones and no memory cgroups; swap entries and the swap cache are one table.
  */
 
 import { violated } from "pinless/portable";
@@ -51,7 +51,10 @@ export class Frames {
     }
   }
 
-  /** The free frame after a free frame; a CONTENT of 0 means its neighbour, so that new memory needn't be written to be free. */
+  /**
+   * The free frame after a free frame; a CONTENT of 0 means its neighbour, so that new memory needn't be written to be
+   * free.
+   */
   #nextFree(frame: number): number {
     return this.frame(frame, CONTENT) + frame + 1;
   }

@@ -1,9 +1,12 @@
-/** A machine: its state, the bytes behind it, its time and its chance. Everything that a kernel is made of here has one of these. */
+/**
+ * A machine: a kernel with virtual time, chance, and the bytes behind its tags. It adds to the kernel, and changes
+ * nothing of it.
+ */
 
 import { invariant, PAGE_BYTES } from "pinless/portable";
 import { Contents } from "./contents.js";
 import { fork } from "./fork.js";
-import { Kernel } from "./kernel.js";
+import { Kernel } from "./model-kernel.js";
 import { NamedRandom } from "./random.js";
 import type { Design, MachineSize } from "./tables.js";
 import { VirtualClock } from "./virtual-clock.js";
@@ -37,7 +40,10 @@ export class Machine extends Kernel {
     return FIRST_ADDRESS + page * PAGE_BYTES;
   }
 
-  /** What a program's views of new memory are of. Where nobody sees bytes it's the kind that is neither cleared nor there before it's touched. */
+  /**
+   * What a program's views of new memory are of. Where nobody sees bytes it's the kind that is neither cleared nor
+   * there before it's touched.
+   */
   newMemory(bytes: number): ArrayBufferLike {
     return this.#withBytes ? new ArrayBuffer(bytes) : new SharedArrayBuffer(bytes, { maxByteLength: bytes });
   }

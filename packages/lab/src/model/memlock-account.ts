@@ -1,9 +1,10 @@
 /**
- * RLIMIT_MEMLOCK: what a user's rings and registrations have locked, all processes together (io_account_mem). Root, who has CAP_IPC_LOCK,
- * isn't charged; nor is anybody for what isn't registered. In the proposal registrations lock nothing.
+ * RLIMIT_MEMLOCK: what a user's rings and registrations have locked, all processes together (io_account_mem). Root, who
+ * has CAP_IPC_LOCK, isn't charged; nor is anybody for what isn't registered. In the proposal registrations lock
+ * nothing.
  *
- * A huge page is charged as a whole for any part of it, once: to the registration that was there first (io_buffer_account_pin asks the
- * registrations of the same ring; here it's those of the same user).
+ * A huge page is charged as a whole for any part of it, once: to the registration that was there first
+ * (io_buffer_account_pin asks the registrations of the same ring; here it's those of the same user).
  */
 
 import { ENOMEM, PAGE_BYTES } from "pinless/portable";
@@ -25,7 +26,8 @@ const HUGE_PAGES = 512;
 
 /** Pages of a ring: its submission queue entries, and the queues with their header, each in pages of its own. */
 export function ringPages(submissions: number, completions: number): number {
-  // Bytes of an entry to submit, of one that has completed, of an index, and of the header (with what pinless leaves for it).
+  // Bytes of an entry to submit, of one that has completed, of an index, and of the header (with what pinless leaves
+  // for it).
   const [sqe, cqe, index, header] = [64, 16, 4, 1024];
   const queues = header + powerOfTwo(completions) * cqe + powerOfTwo(submissions) * index;
   return Math.ceil((powerOfTwo(submissions) * sqe) / PAGE_BYTES) + Math.ceil(queues / PAGE_BYTES);

@@ -1,6 +1,7 @@
 /**
- * What threads of the process do to memory by calls of their own, in the kernel's order: a discard tells before the pages go, mapping by
- * mapping, and they go some time after that was read; an unmapping takes them first, and tells then. Each stage takes its time.
+ * What threads of the process do to memory by calls of their own, in the kernel's order: a discard tells before the
+ * pages go, mapping by mapping, and they go some time after that was read; an unmapping takes them first, and tells
+ * then. Each stage takes its time.
  */
 
 import { intersect, type MemoryEvent, PAGE_BYTES, type Range } from "pinless/portable";
@@ -9,9 +10,15 @@ import type { ModelUserfaultfd } from "./model-userfaultfd.js";
 import type { ModelThread } from "./threads.js";
 
 export interface CallTiming {
-  /** From an event to the moment that its thread sleeps, and can be seen to: now and then up to this; else a hundredth of it. */
+  /**
+   * From an event to the moment that its thread sleeps, and can be seen to: now and then up to this; else a hundredth
+   * of it.
+   */
   readonly unseenMs: number;
-  /** From the reading of an event to the pages' going: now and then up to this; else a hundredth of it. Real ones: 5 ms at worst. */
+  /**
+   * From the reading of an event to the pages' going: now and then up to this; else a hundredth of it. Real ones: 5 ms
+   * at worst.
+   */
   readonly zapMs: number;
 }
 
@@ -76,7 +83,10 @@ export class MemoryCalls {
     });
   }
 
-  /** mremap(MREMAP_FIXED) to memory that is mapped elsewhere. What is moved stays registered. Two events, one after the other. */
+  /**
+   * mremap(MREMAP_FIXED) to memory that is mapped elsewhere. What is moved stays registered. Two events, one after the
+   * other.
+   */
   moveAway(thread: ModelThread, range: Range, to: number, done: () => void): void {
     const machine = this.#machine;
     const call = lineOf(MREMAP, range, to);
@@ -103,7 +113,10 @@ export class MemoryCalls {
     for (let i = 0; i < pagesIn(range); i++) this.#machine.memory.mmap(first + i);
   }
 
-  /** Our own memory operations raise events as anybody's; resolves when this one's was read. Null: nobody follows this memory. */
+  /**
+   * Our own memory operations raise events as anybody's; resolves when this one's was read. Null: nobody follows this
+   * memory.
+   */
   removal(thread: ModelThread, range: Range): Promise<void> | null {
     const mappings = this.#userfaultfd()?.mappingsOn(range) ?? [];
     if (mappings.length === 0) return null;

@@ -1,4 +1,7 @@
-/** The memory port on the machine: operations take time, go huge page by huge page, and are tried again while the kernel says so. */
+/**
+ * The memory port on the machine: operations take time, go huge page by huge page, and are tried again while the kernel
+ * says so.
+ */
 
 import {
   alignDown,
@@ -36,7 +39,10 @@ export class ModelMemory implements Memory {
   readonly #descriptorOf: (fd: number) => Descriptor | undefined;
   readonly #removal: (range: Range) => Promise<void> | null;
 
-  /** `removal`: resolves when whoever follows what becomes of memory has read that a range is discarded; null where nobody follows it. */
+  /**
+   * `removal`: resolves when whoever follows what becomes of memory has read that a range is discarded; null where
+   * nobody follows it.
+   */
   constructor(
     machine: Machine,
     flusher: Flusher,

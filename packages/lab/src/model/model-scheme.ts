@@ -1,6 +1,7 @@
 /**
- * The three schemes on the machine: what is submitted is served after some time, in any order, page by page; and each has its own life of
- * a pin. io_uring: registrations with tags. aio, direct and what isn't registered: the pages are let go some time after the completion.
+ * The three schemes on the machine: what is submitted is served after some time, in any order, page by page; and each
+ * has its own life of a pin. io_uring: registrations with tags. aio, direct and what isn't registered: the pages are
+ * let go some time after the completion.
  */
 
 import {
@@ -49,7 +50,10 @@ export interface ModelTiming {
   readonly deviceMs: readonly [least: number, most: number];
   /** How long after its completion the kernel may hold an unregistered request's pages. Real ones: up to 9.4 ms. */
   readonly releaseMs: number;
-  /** How long after the last use the tag of a dropped registration comes: at once since Linux 6.13, a second on 6.1; and which use that is. */
+  /**
+   * How long after the last use the tag of a dropped registration comes: at once since Linux 6.13, a second on 6.1; and
+   * which use that is.
+   */
   readonly tagMs: number;
   readonly tags: TagWay;
   /** From a completion to the wake of a loop that sleeps. */
@@ -278,7 +282,10 @@ export class ModelScheme implements Scheme, Registrations {
     this.#tags.ended(request, this.#machine.disk.release(request));
   }
 
-  /** Through the page cache, or to and from memory by its address: the processor copies, and faults as a program's own access would. */
+  /**
+   * Through the page cache, or to and from memory by its address: the processor copies, and faults as a program's own
+   * access would.
+   */
   #copy(request: Prepared, opened: Descriptor): void {
     const { slot, write, place, position } = request;
     const { buffer, bytes } = place;

@@ -1,6 +1,7 @@
 /**
- * A userfaultfd, used for its events: whoever changes registered memory waits until the event has been read. It's readable as soon as an
- * event is there; the thread that waits goes to sleep only after that, and can be seen to wait only then.
+ * A userfaultfd, used for its events: whoever changes registered memory waits until the event has been read. It's
+ * readable as soon as an event is there; the thread that waits goes to sleep only after that, and can be seen to wait
+ * only then.
  */
 
 import { type MemoryEvent, overlaps, type Range, without } from "pinless/portable";

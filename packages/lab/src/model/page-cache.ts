@@ -1,14 +1,17 @@
 /**
- * Files: their pages, the blocks of the disk that those are in, the frames that cache them, and their mappings, as mm/filemap.c and a
- * filesystem have it. Every method is one step. Answers are 0 or a negative errno; WAIT also where the kernel sleeps until writeback of
- * the page, or I/O around the cache, has ended: the caller tries again then.
+ * Files: their pages, the blocks of the disk that those are in, the frames that cache them, and their mappings, as
+ * mm/filemap.c and a filesystem have it. Every method is one step. Answers are 0 or a negative errno; WAIT also where
+ * the kernel sleeps until writeback of the page, or I/O around the cache, has ended: the caller tries again then.
  *
- * Supported: shared mappings, holes, preallocation, truncate, PUNCH_HOLE, reflinks (FICLONE), copy-on-write, checksums, stable pages.
+ * Supported: shared mappings, holes, preallocation, truncate, PUNCH_HOLE, reflinks (FICLONE), copy-on-write, checksums,
+ * stable pages.
  *
- * Rejected: cloning where a filesystem has no reflinks (-EOPNOTSUPP); reads of a page whose checksum doesn't match (-EIO).
+ * Rejected: cloning where a filesystem has no reflinks (-EOPNOTSUPP); reads of a page whose checksum doesn't match
+ * (-EIO).
  *
- * Differs from Linux: there are no private mappings of files, no read-ahead and no faults around; pages are of one size; there are no
- * journals, no metadata, no quotas and no names; every page has a block of its own instead of extents.
+ * Differs from Linux: there are no private mappings of files, no read-ahead and no faults around; pages are of one
+ * size; there are no journals, no metadata, no quotas and no names; every page has a block of its own instead of
+ * extents.
  */
 
 import { EAGAIN, EBUSY, EIO, ENOMEM, ENOSPC, EOPNOTSUPP, violated } from "pinless/portable";
@@ -179,8 +182,8 @@ export class PageCache {
   }
 
   /**
-   * Prepares a cached page for a write, by write(2) or by a store (page_mkwrite): waits for writeback where pages are stable, finds
-   * room on the disk, and a block of its own where it shares one, and marks the page dirty.
+   * Prepares a cached page for a write, by write(2) or by a store (page_mkwrite): waits for writeback where pages are
+   * stable, finds room on the disk, and a block of its own where it shares one, and marks the page dirty.
    */
   makeWritable(inodePage: number): number {
     if (this.isUnderWriteback(inodePage) && this.inodeIs(inodePage, STABLE_PAGES)) return WAIT;
@@ -249,7 +252,10 @@ export class PageCache {
     this.#frames.put(frame);
   }
 
-  /** Drops the cached copy of a page that is written around the cache (invalidate_inode_pages2): -EBUSY if it's dirty, pinned or not. */
+  /**
+   * Drops the cached copy of a page that is written around the cache (invalidate_inode_pages2): -EBUSY if it's dirty,
+   * pinned or not.
+   */
   invalidateFile(inodePage: number): number {
     if (this.isUnderWriteback(inodePage)) return WAIT;
     const errno = this.unmapAll(inodePage);
@@ -282,8 +288,8 @@ export class PageCache {
   }
 
   /**
-   * FICLONE of one page: the other one is in the same block from now on. WAIT until this one is on the disk; the caller writes it back
-   * first. A pin on it doesn't matter.
+   * FICLONE of one page: the other one is in the same block from now on. WAIT until this one is on the disk; the caller
+   * writes it back first. A pin on it doesn't matter.
    */
   clone(from: number, to: number): number {
     if (!this.inodeIs(from, REFLINKS) || !this.inodeIs(to, REFLINKS)) return -EOPNOTSUPP;

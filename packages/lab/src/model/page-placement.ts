@@ -1,21 +1,23 @@
 /**
- * What the kernel's daemons do about where pages are: NUMA balancing, compaction, khugepaged; a step of one at a time, and figures of what
- * they can do. None of them moves a page that somebody refers to; in the proposal they wait for I/O in flight, or come back later.
+ * What the kernel's daemons do about where pages are: NUMA balancing, compaction, khugepaged; a step of one at a time,
+ * and figures of what they can do. None of them moves a page that somebody refers to; in the proposal they wait for I/O
+ * in flight, or come back later.
  *
- * What isn't modelled: page blocks by migrate type, scan rates, how far a node is, that frames of a huge page lie side by side (the figure
- * says how many such areas could be had), pages of files, which compaction leaves where they are.
+ * What isn't modelled: page blocks by migrate type, scan rates, how far a node is, that frames of a huge page lie side
+ * by side (the figure says how many such areas could be had), pages of files, which compaction leaves where they are.
  */
 
 import { EAGAIN } from "pinless/portable";
-import type { Kernel } from "./kernel.js";
+import type { Kernel } from "./model-kernel.js";
 import { WAIT } from "./page-tables.js";
 import { HUGE, IN_USE, INODE_PAGE, PINS, PTE_PROTNONE, TARGET, WRITEBACK } from "./tables.js";
 
 const HUGE_PAGES = 512;
 
 /**
- * NUMA balancing comes across a page (change_prot_numa): the next load or store of it faults, and brings it to the node that its process
- * runs on. Pages that are there, are pinned or are others' too stay as they are: EAGAIN. WAIT (the proposal): I/O is in flight on it.
+ * NUMA balancing comes across a page (change_prot_numa): the next load or store of it faults, and brings it to the node
+ * that its process runs on. Pages that are there, are pinned or are others' too stay as they are: EAGAIN. WAIT (the
+ * proposal): I/O is in flight on it.
  */
 export function hint(machine: Kernel, page: number): number {
   const frame = machine.tables.frameOf(page);
@@ -27,7 +29,9 @@ export function hint(machine: Kernel, page: number): number {
   return 0;
 }
 
-/** khugepaged comes across the area of a huge page: 0 where it's one now; EAGAIN where it gives up; WAIT: it comes back. */
+/**
+ * khugepaged comes across the area of a huge page: 0 where it's one now; EAGAIN where it gives up; WAIT: it comes back.
+ */
 export function khugepaged(machine: Kernel, first: number, pages = HUGE_PAGES): number {
   for (let page = first; page < first + pages; page++) {
     const frame = machine.tables.frameOf(page);
@@ -42,7 +46,9 @@ export interface Compaction {
   readonly held: number;
 }
 
-/** Compacts a node: pages of its first frames go to its last free ones, until the two meet, or `most` were looked at. */
+/**
+ * Compacts a node: pages of its first frames go to its last free ones, until the two meet, or `most` were looked at.
+ */
 export function compact(machine: Kernel, node = 0, most = Number.POSITIVE_INFINITY): Compaction {
   const pages = pagesByFrame(machine);
   const free = machine.frames.freeOf(node).sort((a, b) => a - b);
@@ -92,8 +98,8 @@ export function unmovable(machine: Kernel, node = 0): number {
 }
 
 /**
- * How many huge pages could be had of a node, if compaction had all the time it likes: areas of so many frames without one that can't be
- * moved, as far as what is in them finds room elsewhere.
+ * How many huge pages could be had of a node, if compaction had all the time it likes: areas of so many frames without
+ * one that can't be moved, as far as what is in them finds room elsewhere.
  */
 export function hugePagesObtainable(machine: Kernel, node = 0, pages = HUGE_PAGES): number {
   let free = 0;

@@ -3,9 +3,10 @@
  *
  * Supported: anonymous pages shared after fork, shared mappings of files, NUMA hinting, soft-dirty.
  *
- * Differs from Linux: a table has one level, and an entry holds the flags of its mapping (VM_*) too, so there are no VMAs; there are no
- * TLBs. An anonymous page is at the same place in every process that has it (children keep their parent's addresses): that is its
- * reverse map. PageAnonExclusive is "mapped once", since nothing but page tables shares a frame here (no KSM).
+ * Differs from Linux: a table has one level, and an entry holds the flags of its mapping (VM_*) too, so there are no
+ * VMAs; there are no TLBs. An anonymous page is at the same place in every process that has it (children keep their
+ * parent's addresses): that is its reverse map. PageAnonExclusive is "mapped once", since nothing but page tables
+ * shares a frame here (no KSM).
  */
 
 import type { Frames } from "./frames.js";
@@ -22,12 +23,15 @@ import {
   TARGET,
 } from "./tables.js";
 
-/** The answer of a step whose invalidation waits for I/O in flight, or that sleeps until writeback ends; no errno: try again then. */
+/**
+ * The answer of a step whose invalidation waits for I/O in flight, or that sleeps until writeback ends; no errno: try
+ * again then.
+ */
 export const WAIT = -1000;
 
 export class PageTables {
   readonly #frames: Frames;
-  /** How many of a process's first pages have ever been mapped: a bound for loops, and no state. */
+  /** The number of first pages of a process of which any was ever mapped: a bound for loops, and no state. */
   topPage = 0;
 
   constructor(frames: Frames) {

@@ -1,6 +1,6 @@
 /**
- * The one source of chance in a simulation. Every draw has a name and every name a stream of its own, so that a draw added in one place
- * changes nothing elsewhere, and the same seed gives the same run.
+ * The one source of chance in a simulation. Every draw has a name and every name a stream of its own, so that a draw
+ * added in one place changes nothing elsewhere, and the same seed gives the same run.
  */
 
 export class NamedRandom {

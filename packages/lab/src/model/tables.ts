@@ -1,5 +1,6 @@
 /**
- * The machine's state: one flat Int32Array, so that it can be copied, hashed and put back as bytes. This file says what lies where.
+ * The machine's state: one flat Int32Array, so that it can be copied, hashed and put back as bytes. This file says what
+ * lies where.
  *
  * A page's or block's content is a tag: a number that says what was last written there; 0 is zeros.
  */
@@ -8,7 +9,10 @@
 export type Design =
   /** Linux: get_user_pages takes references, for a registration until somebody drops it. */
   | "gup"
-  /** The proposal: nothing is held. Invalidations wait for I/O in flight; a registration looks its pages up again after one. */
+  /**
+   * The proposal: nothing is held. Invalidations wait for I/O in flight; a registration looks its pages up again after
+   * one.
+   */
   | "notifier";
 
 export interface MachineSize {
@@ -17,9 +21,14 @@ export interface MachineSize {
   readonly nodes?: number;
   /** Pages of a process's address space. */
   readonly pages: number;
-  /** Processes there can be at a time. Default 1. A page's number counts through all of them: process × pages + page. */
+  /**
+   * Processes there can be at a time. Default 1. A page's number counts through all of them: process × pages + page.
+   */
   readonly processes?: number;
-  /** Fork as it was before Linux 5.12: children share pinned pages too, so that the parent's next store leaves its frame to the device. */
+  /**
+   * Fork as it was before Linux 5.12: children share pinned pages too, so that the parent's next store leaves its frame
+   * to the device.
+   */
   readonly sharesPinned?: boolean;
   readonly swapSlots: number;
   /** Blocks of the disk, of a page each. */
@@ -30,7 +39,10 @@ export interface MachineSize {
   /** Requests in the kernel at a time, and pages of one at most. */
   readonly requests: number;
   readonly requestPages: number;
-  /** RLIMIT_MEMLOCK in pages, one for everything of a user; and how many users have it. Default: there's root only, who has no limit. */
+  /**
+   * RLIMIT_MEMLOCK in pages, one for everything of a user; and how many users have it. Default: there's root only, who
+   * has no limit.
+   */
   readonly memlock?: { readonly users: number; readonly pages: number };
   /** Pages of all files together; a file is a row of them. Without, there are no files, and no words for them. */
   readonly inodePages?: number;
@@ -79,7 +91,9 @@ export const VM_DONTCOPY = 64;
 /** NUMA balancing wants to see the next access: it faults. Devices find the page all the same. */
 export const PTE_PROTNONE = 128;
 
-/** Words of a swap slot: its content, and how many refer to it: page table entries, or the frame that it's a copy of. */
+/**
+ * Words of a swap slot: its content, and how many refer to it: page table entries, or the frame that it's a copy of.
+ */
 export const SWAP_CONTENT = 0;
 export const SWAP_USERS = 1;
 const SWAP_WORDS = 2;
@@ -117,7 +131,9 @@ export const REFLINKS = 8;
 /** A page under writeback can't be made writable. */
 export const STABLE_PAGES = 16;
 
-/** What filesystems do, as INODE_FLAGS. Stable pages are also what some devices ask of any filesystem (stable_writes). */
+/**
+ * What filesystems do, as INODE_FLAGS. Stable pages are also what some devices ask of any filesystem (stable_writes).
+ */
 export const FILESYSTEMS = {
   ext4: 0,
   xfs: REFLINKS,
@@ -130,7 +146,10 @@ export const SLOT_FIRST_PAGE = 1;
 export const SLOT_PAGES = 2;
 export const SLOT_USERS = 3;
 export const SLOT_WORDS = 4;
-/** Where there are users with a limit, at `Layout.slotAccount`: the user + 1 who is charged for it, and for how many pages. */
+/**
+ * Where there are users with a limit, at `Layout.slotAccount`: the user + 1 who is charged for it, and for how many
+ * pages.
+ */
 export const ACCOUNT_USER = 0;
 export const ACCOUNT_PAGES = 1;
 const ACCOUNT_WORDS = 2;
@@ -171,11 +190,16 @@ export interface Table {
 
 export interface Layout {
   readonly words: number;
-  /** A word a node: its first free frame + 1; a free frame's CONTENT says which is next, 0 the one that follows it in memory. */
+  /**
+   * A word a node: its first free frame + 1; a free frame's CONTENT says which is next, 0 the one that follows it in
+   * memory.
+   */
   readonly freeFrames: number;
   /** One word: where the search for a free request begins. */
   readonly nextRequest: number;
-  /** A word a process: the node that it runs on, and has its memory from if it can. Not there where there's one node. */
+  /**
+   * A word a process: the node that it runs on, and has its memory from if it can. Not there where there's one node.
+   */
   readonly runsOn: number;
   /** A word a user with a limit: pages that are locked. */
   readonly locked: number;

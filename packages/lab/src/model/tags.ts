@@ -1,7 +1,8 @@
 /**
- * When a registration that was dropped lets go of its pages, and its tag is posted. Since Linux 6.13 with the end of its own last request.
- * Before that (io_rsrc_node_ref_zero) in the order of the drops, each after all requests by registered buffers that were submitted before
- * it, whichever buffer they used, and some time more: a second on 6.1, and never while a read of a pipe was pending in another buffer.
+ * When a registration that was dropped lets go of its pages, and its tag is posted. Since Linux 6.13 with the end of
+ * its own last request. Before that (io_rsrc_node_ref_zero) in the order of the drops, each after all requests by
+ * registered buffers that were submitted before it, whichever buffer they used, and some time more: a second on 6.1,
+ * and never while a read of a pipe was pending in another buffer.
  */
 
 import type { Machine } from "./machine.js";

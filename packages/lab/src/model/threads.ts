@@ -1,4 +1,7 @@
-/** Threads of the one process, and what can be seen of them from outside: which call each is blocked in, and how long it has run. */
+/**
+ * Threads of the one process, and what can be seen of them from outside: which call each is blocked in, and how long it
+ * has run.
+ */
 
 import { type Caller, RUNNING, type ThreadCalls, UNSEEN } from "pinless/portable";
 import type { Machine } from "./machine.js";

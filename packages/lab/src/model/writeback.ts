@@ -1,10 +1,11 @@
 /**
- * Writeback of files, and what direct I/O does to a file before and after it, around the page cache. Writeback of a page is three steps,
- * and anything may come between them: `begin` write-protects it in all page tables, and takes its checksum where there is one; the
- * device reads the frame (`serve`), with its content of that moment; `end` makes the block that was written the file's.
+ * Writeback of files, and what direct I/O does to a file before and after it, around the page cache. Writeback of a
+ * page is three steps, and anything may come between them: `begin` write-protects it in all page tables, and takes its
+ * checksum where there is one; the device reads the frame (`serve`), with its content of that moment; `end` makes the
+ * block that was written the file's.
  *
- * Differs from Linux: a write is of one page, and the device reports no errors; there's no limit on dirty pages, and the caller chooses
- * which page is written when.
+ * Differs from Linux: a write is of one page, and the device reports no errors; there's no limit on dirty pages, and
+ * the caller chooses which page is written when.
  */
 
 import { violated } from "pinless/portable";
@@ -43,9 +44,9 @@ export class Writeback {
   }
 
   /**
-   * Begins to write a page. 0: it's under way, or there was nothing to write (`isUnderWriteback` says which). WAIT: an earlier writeback
-   * hasn't ended, or a request writes there around the cache. The proposal also waits for device writes into the page, which Linux
-   * doesn't know of.
+   * Begins to write a page. 0: it's under way, or there was nothing to write (`isUnderWriteback` says which). WAIT: an
+   * earlier writeback hasn't ended, or a request writes there around the cache. The proposal also waits for device
+   * writes into the page, which Linux doesn't know of.
    */
   begin(inodePage: number): number {
     if (!this.#cache.isDirty(inodePage)) return 0;
@@ -53,7 +54,8 @@ export class Writeback {
     if (this.#frames.frameIs(frame, WRITEBACK) || this.#isLocked(inodePage)) return WAIT;
     if (this.#frames.design === "notifier" && this.#hasDeviceWrites(frame)) return WAIT;
     const elsewhere = this.#cache.inodeIs(inodePage, COPY_ON_WRITE) || this.#cache.blockOf(inodePage) < 0;
-    // A shared block without a new one is written in place: only a store that makeWritable never saw (a device's) leads here.
+    // A shared block without a new one is written in place: only a store that makeWritable never saw (a device's) leads
+    // here.
     const errno = elsewhere ? this.#cache.chooseNewBlock(inodePage) : 0;
     if (errno < 0) return errno;
     for (const page of this.#cache.mappingsOf(inodePage)) this.#tables.setFlags(page, 0, PTE_WRITE | PTE_DIRTY);
@@ -118,8 +120,8 @@ export class Writeback {
   }
 
   /**
-   * Begins direct I/O on pages of a file: dirty pages in the cache must be on the disk before (WAIT). A write drops the cached pages, and
-   * chooses blocks for them.
+   * Begins direct I/O on pages of a file: dirty pages in the cache must be on the disk before (WAIT). A write drops the
+   * cached pages, and chooses blocks for them.
    */
   beginDirect(first: number, pages: number, write: boolean): number {
     for (let inodePage = first; inodePage < first + pages; inodePage++) {

@@ -1,7 +1,7 @@
 /**
- * How I/O gets at memory without an engine, in steps that anything may come between. `notifier`: as the proposal has it, by
- * model/mmu-notifier.ts. `gup`: as Linux is, where get_user_pages holds the pages, for a registered buffer until somebody takes it back:
- * nobody does here.
+ * How I/O gets at memory without an engine, in steps that anything may come between. `notifier`: as the proposal has
+ * it, by model/mmu-notifier.ts. `gup`: as Linux is, where get_user_pages holds the pages, for a registered buffer until
+ * somebody takes it back: nobody does here.
  */
 
 import { EINTR, EIO, ENOMEM } from "pinless/portable";
@@ -263,7 +263,8 @@ export class Io {
       ground.machine.frames.setFrameFlags(ground.frameFor(request, i), FOLIO_DIRTY);
   }
 
-  // A look-up for a device's writes that finds a page shared with a child: copy-on-write is broken, by an invalidation of the I/O's own.
+  // A look-up for a device's writes that finds a page shared with a child: copy-on-write is broken, by an invalidation
+  // of the I/O's own.
 
   #breakFirst(request: number, page: number): void {
     const ground = this.#ground;

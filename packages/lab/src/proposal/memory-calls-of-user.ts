@@ -1,6 +1,6 @@
 /**
- * Whoever changes memory, in steps that anything may come between: says so, waits until it has the range, does it, says that it's over. Linux
- * (`gup`) has nobody to wait for: what I/O uses is pinned, and stays where it is.
+ * Whoever changes memory, in steps that anything may come between: says so, waits until it has the range, does it, says
+ * that it's over. Linux (`gup`) has nobody to wait for: what I/O uses is pinned, and stays where it is.
  */
 
 import {

@@ -1,11 +1,11 @@
 /**
- * The proposal (J. Glisse, "Do not pin pages for various direct-io scheme", LSF/MM 2020) as a kernel could have it: direct-io, aio and
- * io_uring hold no page. Who changes memory says so before and after, and waits for the I/O in flight that it concerns; I/O looks its pages
- * up between `readBegin` and `readRetry`, and is counted in before it asks whether anything came between. A registered buffer keeps what it
- * has found, until it's marked.
+ * The proposal (J. Glisse, "Do not pin pages for various direct-io scheme", LSF/MM 2020) as a kernel could have it:
+ * direct-io, aio and io_uring hold no page. Who changes memory says so before and after, and waits for the I/O in
+ * flight that it concerns; I/O looks its pages up between `readBegin` and `readRetry`, and is counted in before it asks
+ * whether anything came between. A registered buffer keeps what it has found, until it's marked.
  *
- * Every method is what one processor does at a time; in between anything may happen. All of the state is words, per page: a kernel has them
- * per range, in an interval tree. What sleeps is woken by those words' changes: see `wake`.
+ * Every method is what one processor does at a time; in between anything may happen. All of the state is words, per
+ * page: a kernel has them per range, in an interval tree. What sleeps is woken by those words' changes: see `wake`.
  */
 
 import { CONCERNS, MMU_EVENTS, type MmuEvent } from "pinless/portable";
@@ -146,8 +146,9 @@ export class ProposedNotifier {
   }
 
   /**
-   * Whether it's its turn: what an earlier one has held goes first, or else a stream of invalidations would starve I/O. What I/O itself
-   * does to its pages (breaks a copy-on-write) doesn't ask: two that are held and both have to would wait for each other.
+   * Whether it's its turn: what an earlier one has held goes first, or else a stream of invalidations would starve I/O.
+   * What I/O itself does to its pages (breaks a copy-on-write) doesn't ask: two that are held and both have to would
+   * wait for each other.
    */
   mayRaise(invalidation: number): boolean {
     return this.#count(invalidation, HELD) === 0;
@@ -189,7 +190,10 @@ export class ProposedNotifier {
     this.#words[this.#invalidation(invalidation) + STATE] = REFUSED;
   }
 
-  /** The same as `look` for one that may not wait: EAGAIN, with all counters as they were, if somebody came in before it was raised. */
+  /**
+   * The same as `look` for one that may not wait: EAGAIN, with all counters as they were, if somebody came in before it
+   * was raised.
+   */
   lookOnce(invalidation: number): void {
     if (this.#count(invalidation, IN_FLIGHT) === 0) {
       this.#begin(invalidation);
@@ -270,7 +274,10 @@ export class ProposedNotifier {
     this.#add(this.#uses[request]!, IN_FLIGHT + this.#side(request), 1);
   }
 
-  /** Counted in: whoever raises later sees that, and whoever raised before is seen here. True: what was looked up may be stale. */
+  /**
+   * Counted in: whoever raises later sees that, and whoever raised before is seen here. True: what was looked up may be
+   * stale.
+   */
   readRetry(request: number): boolean {
     const sequence = this.#sum(this.#uses[request]!, SEQUENCE + this.#side(request));
     return sequence !== this.#words[this.#io(request) + SEEN];
@@ -298,7 +305,10 @@ export class ProposedNotifier {
 
   // A registered buffer: io_uring's.
 
-  /** The frame that it has for a page; -1: it's to be looked up again. What was found for a device's reads isn't fit for its writes. */
+  /**
+   * The frame that it has for a page; -1: it's to be looked up again. What was found for a device's reads isn't fit for
+   * its writes.
+   */
   registered(page: number, write: boolean): number {
     const fits = this.#page(page, GRADE) >= (write ? FOR_READS : FOR_WRITES);
     return fits ? this.#page(page, FRAME) - 1 : -1;

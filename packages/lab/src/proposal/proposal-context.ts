@@ -1,7 +1,10 @@
-/** What all actors of the kernel without an engine stand on: the scenario, the machine, and one row of words for all of it. */
+/**
+ * What all actors of the kernel without an engine stand on: the scenario, the machine, and one row of words for all of
+ * it.
+ */
 
 import type { Scenario } from "../check/scenario.js";
-import { Kernel } from "../model/kernel.js";
+import { Kernel } from "../model/model-kernel.js";
 import { CONTENT, type MachineSize, layoutOf as machineLayout, PINS } from "../model/tables.js";
 import { type NotifierSize, notifierWords, ProposedNotifier } from "./mmu-notifier.js";
 
@@ -77,7 +80,10 @@ export const VALID_FOR_WRITES = 16;
 export class ProposalGround {
   readonly scenario: Scenario;
   readonly pages: number;
-  /** Invalidations: the program's; then one for each time that kswapd, compaction and fork may come; then each request's own. */
+  /**
+   * Invalidations: the program's; then one for each time that kswapd, compaction and fork may come; then each request's
+   * own.
+   */
   readonly invalidations: number;
   readonly state: Int32Array;
   readonly w: Int32Array;

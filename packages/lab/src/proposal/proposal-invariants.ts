@@ -1,6 +1,7 @@
 /**
- * What must hold in the kernel without an engine, told a second time and naively: with none of the notifier's counters, from who is in which
- * step and what the machine does. Linux (`gup`) is held to what the program and its memory see, for it makes nobody wait.
+ * What must hold in the kernel without an engine, told a second time and naively: with none of the notifier's counters,
+ * from who is in which step and what the machine does. Linux (`gup`) is held to what the program and its memory see,
+ * for it makes nobody wait.
  */
 
 import { EFAULT, type MmuEvent, violated } from "pinless/portable";

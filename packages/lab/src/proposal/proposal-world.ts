@@ -1,4 +1,7 @@
-/** The proposal's kernel, or Linux's, without an engine: what can happen next, one number each, and the whole as a row of words. */
+/**
+ * The proposal's kernel, or Linux's, without an engine: what can happen next, one number each, and the whole as a row
+ * of words.
+ */
 
 import { InvariantViolation } from "pinless/portable";
 import { inWords, nameOfInvalidation, nameOfRequest } from "../check/context.js";

@@ -1,4 +1,7 @@
-/** Many runs, on one machine or shared between any number of them; and what is left of a failure when everything beside the point is gone. */
+/**
+ * Many runs, on one machine or shared between any number of them; and what is left of a failure when everything beside
+ * the point is gone.
+ */
 
 import { NO_FAULTS } from "../model/model-scheme.js";
 import { type CampaignReport, FORMAT, type FoundFailure, type Ran, runsOf, type Shard, seedsOf } from "./report.js";

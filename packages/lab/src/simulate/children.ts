@@ -1,4 +1,7 @@
-/** Child processes that the program forks: each sees its parent's memory as it was then, whatever is read into it later, and what it stores. */
+/**
+ * Child processes that the program forks: each sees its parent's memory as it was then, whatever is read into it later,
+ * and what it stores.
+ */
 
 import { violated } from "pinless/portable";
 import { exit } from "../model/fork.js";

@@ -1,7 +1,7 @@
 /**
- * A file that is mapped, by an arena of it, and what may happen to such a thing at random: reads into it and writes from it, stores, writeback
- * by the program and by the kernel, discards, reclaim, holes, snapshots (FICLONE). What every page and its block must hold is known, for a
- * page has one thing of the program's own at a time.
+ * A file that is mapped, by an arena of it, and what may happen to such a thing at random: reads into it and writes
+ * from it, stores, writeback by the program and by the kernel, discards, reclaim, holes, snapshots (FICLONE). What
+ * every page and its block must hold is known, for a page has one thing of the program's own at a time.
  */
 
 import { PAGE_BYTES, violated } from "pinless/portable";

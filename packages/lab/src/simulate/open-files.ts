@@ -1,4 +1,7 @@
-/** Files as a program has them open on the machine: by path, flags and descriptor, and what a FileHandle does beside transfers. */
+/**
+ * Files as a program has them open on the machine: by path, flags and descriptor, and what a FileHandle does beside
+ * transfers.
+ */
 
 import {
   type DescribeErrno,

@@ -1,7 +1,7 @@
 /**
- * What the program may find on every page, from what it asked for and was told alone. A request or a memory operation takes effect at one
- * moment between its begin and its end; where two overlap either order is right, so a page may have two contents that are right: what was
- * last stored or read, and the zeros of a discard.
+ * What the program may find on every page, from what it asked for and was told alone. A request or a memory operation
+ * takes effect at one moment between its begin and its end; where two overlap either order is right, so a page may have
+ * two contents that are right: what was last stored or read, and the zeros of a discard.
  */
 
 import { violated } from "pinless/portable";

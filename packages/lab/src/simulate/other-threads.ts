@@ -1,6 +1,6 @@
 /**
- * Other code of the program's process: threads that throw the arena's memory away, unmap it or move it elsewhere, as they please; what may
- * be found there meanwhile and from then on, and what becomes of requests on it.
+ * Other code of the program's process: threads that throw the arena's memory away, unmap it or move it elsewhere, as
+ * they please; what may be found there meanwhile and from then on, and what becomes of requests on it.
  */
 
 import { PAGE_BYTES, type Range, violated } from "pinless/portable";
@@ -118,8 +118,8 @@ export class OtherThreads {
   }
 
   /**
-   * The monitor dies: nothing more is done to memory. What is being discarded is known as ever, but nobody hears any more of what was
-   * unmapped, unless the engine had been told of it already.
+   * The monitor dies: nothing more is done to memory. What is being discarded is known as ever, but nobody hears any
+   * more of what was unmapped, unless the engine had been told of it already.
    */
   stop(): void {
     this.#stopped = true;

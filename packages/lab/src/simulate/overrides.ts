@@ -6,7 +6,9 @@ import { TAG_WAYS } from "../model/tags.js";
 import { InputError } from "./input-error.js";
 import { MAPPED_FILES, type Swarm, swarmOf } from "./swarm.js";
 
-/** Least and most of what would otherwise make a machine that can't be, or a run that has no end. Others are from 0 on. */
+/**
+ * Least and most of what would otherwise make a machine that can't be, or a run that has no end. Others are from 0 on.
+ */
 const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> = {
   arenaMiB: [1, 256],
   // Below that there's no room for a ring; 0 is root.
@@ -25,7 +27,10 @@ const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> =
   "faults.late": [0, 1],
 };
 
-/** Of a time, and between two things of a kind: more often, and nothing else happens; longer, and it looks as if it would never end. */
+/**
+ * Of a time, and between two things of a kind: more often, and nothing else happens; longer, and it looks as if it
+ * would never end.
+ */
 const MS: readonly [least: number, most: number] = [0.0001, 10_000];
 /** What is counted, and isn't a share, a time or a probability. */
 const WHOLE = ["arenaMiB", "inFlight", "nodes", "requestPages", "stormTimes", "memlockPages"];

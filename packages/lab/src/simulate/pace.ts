@@ -1,7 +1,8 @@
 /**
- * How often something happens in a run beside its requests: after a time that is drawn, and what costs as much as many requests in storms:
- * a few times close to each other, then not for a while. Where the rate was kept up instead, about as many runs found a step that was left
- * out (populating: 3 of 80, and 9 of 300 in storms; asking leases to go: 25, and 91), and each took two and a half times as long.
+ * How often something happens in a run beside its requests: after a time that is drawn, and what costs as much as many
+ * requests in storms: a few times close to each other, then not for a while. Where the rate was kept up instead, about
+ * as many runs found a step that was left out (populating: 3 of 80, and 9 of 300 in storms; asking leases to go: 25,
+ * and 91), and each took two and a half times as long.
  */
 
 import type { Machine } from "../model/machine.js";

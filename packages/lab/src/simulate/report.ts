@@ -1,4 +1,7 @@
-/** What a campaign says, as JSON: written by one shard, added up from many, and read again to have its failures once more. */
+/**
+ * What a campaign says, as JSON: written by one shard, added up from many, and read again to have its failures once
+ * more.
+ */
 
 import { InputError } from "./input-error.js";
 import { changesOf } from "./overrides.js";
@@ -28,7 +31,10 @@ export interface Ran {
 
 export interface CampaignReport extends Ran {
   readonly format: typeof FORMAT;
-  /** What was asked for of all shards together: seeds from the first on, requests of each run, and what is otherwise in it. */
+  /**
+   * What was asked for of all shards together: seeds from the first on, requests of each run, and what is otherwise in
+   * it.
+   */
   readonly asked: {
     readonly seed: number;
     readonly runs: number;
@@ -187,7 +193,10 @@ function at(source: ReportSource, path: readonly string[]): string {
   return `${source.name}: `;
 }
 
-/** Adds up what shards of one campaign found. Throws for those of another engine or campaign, and for one that is there twice. */
+/**
+ * Adds up what shards of one campaign found. Throws for those of another engine or campaign, and for one that is there
+ * twice.
+ */
 export function merge(sources: readonly ReportSource[]): CampaignReport {
   const reports = sources.map(readReport);
   const [first] = reports;

@@ -1,4 +1,7 @@
-/** The program's requests: its buffers, what it asks for, and what it must find when it's answered. A buffer has one request at a time. */
+/**
+ * The program's requests: its buffers, what it asks for, and what it must find when it's answered. A buffer has one
+ * request at a time.
+ */
 
 import { type Done, PAGE_BYTES, type PortableEngine, violated } from "pinless/portable";
 import type { ModelFile } from "../model/files.js";
@@ -56,7 +59,10 @@ export class Requests {
   readonly #readDone: readonly Done[];
   readonly #writeDone: readonly Done[];
   readonly #block: Int32Array;
-  /** By page of each buffer, when its request began: the oracle's count of discards, and what was right to be found there. */
+  /**
+   * By page of each buffer, when its request began: the oracle's count of discards, and what was right to be found
+   * there.
+   */
   readonly #discards: Int32Array;
   readonly #content: Int32Array;
   readonly #orZero: Uint8Array;

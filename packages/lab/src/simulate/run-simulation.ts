@@ -1,4 +1,7 @@
-/** One simulated run: the engine that ships, on the machine, under the load and the faults of its seed. The same seed is the same run. */
+/**
+ * One simulated run: the engine that ships, on the machine, under the load and the faults of its seed. The same seed is
+ * the same run.
+ */
 
 import { InvariantViolation, type OperationReport, PAGE_BYTES, type PortableEngine, violated } from "pinless/portable";
 import { ROOT } from "../model/memlock-account.js";
@@ -15,8 +18,8 @@ import { Trace } from "./trace.js";
 
 const PAGES_PER_MIB = 256;
 /**
- * Beside the arena's: for it to begin on a huge page; for what comes in place of buffers that others unmap or move; and to map a file, with
- * the memory that its copies go through.
+ * Beside the arena's: for it to begin on a huge page; for what comes in place of buffers that others unmap or move; and
+ * to map a file, with the memory that its copies go through.
  */
 const ROOM_MIB = 4;
 const UNMAPPED_MIB = 20;
@@ -244,7 +247,10 @@ class Run {
     }
   }
 
-  /** Steps until it's over. Nobody awaits anything for a request alone, so promises have a say only where somebody waits for one. */
+  /**
+   * Steps until it's over. Nobody awaits anything for a request alone, so promises have a say only where somebody waits
+   * for one.
+   */
   async #goOn(isOver: () => boolean): Promise<void> {
     while (!isOver()) {
       this.#requests?.fill(this.#most);

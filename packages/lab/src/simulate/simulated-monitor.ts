@@ -1,6 +1,6 @@
 /**
- * The monitor's thread in virtual time: runs the programs that ship (core/monitor-program.ts, lease-clock.ts), one after the other, each
- * step taking its time; and may die between any two of them.
+ * The monitor's thread in virtual time: runs the programs that ship (core/monitor-program.ts, lease-clock.ts), one
+ * after the other, each step taking its time; and may die between any two of them.
  */
 
 import {
@@ -136,7 +136,9 @@ export class MonitorThread {
     };
   }
 
-  /** In the middle of whatever it does. Its descriptors are closed; the engine's thread hears of it when it has time. */
+  /**
+   * In the middle of whatever it does. Its descriptors are closed; the engine's thread hears of it when it has time.
+   */
   die(): void {
     if (this.dead) return;
     this.dead = true;

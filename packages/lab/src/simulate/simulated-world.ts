@@ -41,7 +41,9 @@ export interface WorldOptions {
   /** Of the monitor's thread, and of other threads' calls on memory. */
   readonly monitorTiming?: MonitorTiming;
   readonly callTiming?: CallTiming;
-  /** Whether programs see bytes in their memory. Without, contents are tags only, which is a lot faster. Default true. */
+  /**
+   * Whether programs see bytes in their memory. Without, contents are tags only, which is a lot faster. Default true.
+   */
   readonly bytes?: boolean;
   /** Runs a step of the machine after all that the program has to do now: setImmediate, or what there is like it. */
   readonly later: (step: () => void) => void;
@@ -131,7 +133,10 @@ export class World {
     return this.#inCall;
   }
 
-  /** The engine's own thread discards by a call of its own, and does nothing else until that has returned: time goes on in here. */
+  /**
+   * The engine's own thread discards by a call of its own, and does nothing else until that has returned: time goes on
+   * in here.
+   */
   discardHere(range: Range, lazily: boolean): void {
     this.#inCall = true;
     this.calls.discard(this.#mainThread, range, lazily, () => {

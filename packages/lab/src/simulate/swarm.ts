@@ -1,4 +1,7 @@
-/** What one simulated run is made of: drawn from its seed, so that runs differ in kind and not only in order (swarm testing). */
+/**
+ * What one simulated run is made of: drawn from its seed, so that runs differ in kind and not only in order (swarm
+ * testing).
+ */
 
 import type { EngineOptions } from "pinless/portable";
 import type { CallTiming } from "../model/memory-calls.js";
@@ -41,13 +44,19 @@ export interface Swarm {
   readonly operationsPerRequest: number;
   /** How often each thing happens in a storm. */
   readonly stormTimes: number;
-  /** What other threads do to the program's memory, and the engine's own by calls of the program's; none where nobody follows it. */
+  /**
+   * What other threads do to the program's memory, and the engine's own by calls of the program's; none where nobody
+   * follows it.
+   */
   readonly foreignDiscardMs: number;
   readonly foreignUnmapMs: number;
   readonly ownDiscardMs: number;
   /** When the monitor's thread dies; 0: never. */
   readonly monitorDiesMs: number;
-  /** How long, on average, until the monitor can't look at threads any more, and how long until it can again; 0: it always can. */
+  /**
+   * How long, on average, until the monitor can't look at threads any more, and how long until it can again; 0: it
+   * always can.
+   */
   readonly blindMs: number;
   readonly monitorTiming: MonitorTiming;
   readonly callTiming: CallTiming;
@@ -66,8 +75,8 @@ export const CALM: Partial<Swarm> = {
 };
 const SOME = [0, 0.02, 0.1] as const;
 /**
- * However slow the device is, for every request on average an operation, and so often something of the kernel's own: what else happens
- * while all wait for the device says nothing new.
+ * However slow the device is, for every request on average an operation, and so often something of the kernel's own:
+ * what else happens while all wait for the device says nothing new.
  */
 const PER_REQUEST = { operations: 1, kernel: 1, foreign: 4, rare: 1 / 50 } as const;
 

@@ -1,4 +1,7 @@
-/** What happened in a run, as a digest that says whether two runs were the same, and as lines where somebody wants to read. */
+/**
+ * What happened in a run, as a digest that says whether two runs were the same, and as lines where somebody wants to
+ * read.
+ */
 
 const FNV_PRIME = 0x01000193;
 

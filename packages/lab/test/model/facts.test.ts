@@ -1,7 +1,7 @@
 // What was measured on real kernels, on the model: each harm with the control that doesn't have it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Kernel } from "../../dist/model/kernel.js";
+import { Kernel } from "../../dist/model/model-kernel.js";
 import { WAIT } from "../../dist/model/page-tables.js";
 import {
   BLOCK_CONTENT,

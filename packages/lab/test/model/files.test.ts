@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { exit, fork } from "../../dist/model/fork.js";
-import { Kernel } from "../../dist/model/kernel.js";
+import { Kernel } from "../../dist/model/model-kernel.js";
 import { WAIT } from "../../dist/model/page-tables.js";
 import {
   BLOCK_CONTENT,
@@ -201,7 +201,13 @@ for (const [name, filesystem] of EVERY) {
     end(on, request);
     assert.equal(on.memory.load(MAPPED), 0);
     const waits = machine(filesystem, "notifier");
-    const other = waits.disk.submit({ write: false, firstPage: MAPPED, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
+    const other = waits.disk.submit({
+      write: false,
+      firstPage: MAPPED,
+      pages: 1,
+      block: inFile(OTHER),
+      bufferSlot: -1,
+    });
     assert.equal(waits.cache.punchHole(ONE), WAIT, "the proposal");
     end(waits, other);
     assert.equal(waits.memory.load(MAPPED), 104);

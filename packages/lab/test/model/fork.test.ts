@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Random } from "../../../pinless/dist-test/support/random.js";
 import { exit, fork } from "../../dist/model/fork.js";
-import { Kernel } from "../../dist/model/kernel.js";
+import { Kernel } from "../../dist/model/model-kernel.js";
 import { WAIT } from "../../dist/model/page-tables.js";
 import {
   BLOCK_CONTENT,

@@ -1,8 +1,8 @@
 // RLIMIT_MEMLOCK on the model: one limit for all that a user has, as measured; and what engines of one user make of it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Kernel } from "../../dist/model/kernel.js";
 import { lock, ROOT, ringPages, unlock } from "../../dist/model/memlock-account.js";
+import { Kernel } from "../../dist/model/model-kernel.js";
 import type { Design } from "../../dist/model/tables.js";
 
 const ENOMEM = -12;

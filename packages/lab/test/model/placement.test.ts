@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Random } from "../../../pinless/dist-test/support/random.js";
 import { fork } from "../../dist/model/fork.js";
-import { Kernel } from "../../dist/model/kernel.js";
+import { Kernel } from "../../dist/model/model-kernel.js";
 import { compact, hint, hugePagesObtainable, khugepaged, unmovable } from "../../dist/model/page-placement.js";
 import { WAIT } from "../../dist/model/page-tables.js";
 import { type Design, HUGE, IN_USE, type MachineSize, PTE_PROTNONE } from "../../dist/model/tables.js";

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { everyOrder, type Step } from "../../../pinless/dist-test/support/orders.js";
-import { Kernel } from "../../dist/model/kernel.js";
+import { Kernel } from "../../dist/model/model-kernel.js";
 import { msyncSteps } from "../../dist/model/msync-steps.js";
 import { WAIT } from "../../dist/model/page-tables.js";
 import {

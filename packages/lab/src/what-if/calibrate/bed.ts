@@ -1,6 +1,6 @@
 /** A small machine, and reads into all of its memory: what rows about frames and page tables stand on. */
 
-import { Kernel } from "../../model/kernel.js";
+import { Kernel } from "../../model/model-kernel.js";
 import { BLOCK_CONTENT } from "../../model/tables.js";
 
 /** What memory holds at first, and the first block of the disk. */

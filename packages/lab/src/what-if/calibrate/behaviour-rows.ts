@@ -1,8 +1,8 @@
 /** What a kernel lets happen to memory that is registered, and refuses to do with it: no times. It happens to all pages, or to none. */
 
-import { Kernel } from "../../model/kernel.js";
 import { Machine } from "../../model/machine.js";
 import { lock, ringPages } from "../../model/memlock-account.js";
+import { Kernel } from "../../model/model-kernel.js";
 import type { NamedRandom } from "../../model/random.js";
 import { BLOCK_CONTENT, PTE_SOFT_DIRTY } from "../../model/tables.js";
 import { Tags, type TagWay } from "../../model/tags.js";

@@ -3,7 +3,7 @@
  * flusher's, the kernel's letting go of the page) come in an order that is drawn for each.
  */
 
-import { Kernel } from "../../model/kernel.js";
+import { Kernel } from "../../model/model-kernel.js";
 import { msyncSteps } from "../../model/msync-steps.js";
 import type { NamedRandom, Stream } from "../../model/random.js";
 import { BLOCK_CHECKSUM, BLOCK_CONTENT, FILESYSTEMS, inFile } from "../../model/tables.js";
