@@ -85,7 +85,9 @@ function saveDispatcher(dispatcher: Dispatcher, gate: Gate, to: StateWords, name
   const { capacity, places } = dispatcher.requests;
   to.put(dispatcher["nowMs"]);
   to.put((dispatcher["scheduled"] ? 1 : 0) | (dispatcher["alive"] ? 2 : 0));
-  for (const list of [dispatcher["unsettled"], gate.held, dispatcher["ready"]]) putParked(to, list, names);
+  putParked(to, dispatcher["unsettled"], names);
+  putParked(to, gate.held, names);
+  putParked(to, dispatcher["ready"], names);
   to.putList(dispatcher["failing"], 2 * capacity);
   for (let slot = 0; slot < capacity; slot++) {
     to.put(dispatcher["cancelled"][slot]!);
@@ -102,11 +104,10 @@ function restoreDispatcher(dispatcher: Dispatcher, gate: Gate, from: StateWords,
   dispatcher["alive"] = (flags & 2) !== 0;
   dispatcher["inTurn"] = false;
   dispatcher["budget"] = TURN_COMPLETIONS;
-  parked.clear();
-  for (const list of [dispatcher["unsettled"], gate.held, dispatcher["ready"]]) {
-    takeParked(from, list, names);
-    for (const each of list) parked.add(each);
-  }
+  if (parked.size > 0) parked.clear();
+  takeParked(from, dispatcher["unsettled"], parked, names);
+  takeParked(from, gate.held, parked, names);
+  takeParked(from, dispatcher["ready"], parked, names);
   dispatcher["limited"] = 0;
   for (const { limited } of parked) if (limited) dispatcher["limited"]++;
   from.takeList(dispatcher["failing"], 2 * requests.capacity);
@@ -128,20 +129,28 @@ function restoreDispatcher(dispatcher: Dispatcher, gate: Gate, from: StateWords,
 
 /** Each request that waits is a number: of its name, its flags and its slot. */
 function putParked(to: StateWords, list: readonly Parked[], { count, nameOf }: RequestNames): void {
-  const words: number[] = [];
+  to.put(list.length);
   for (const { place, cancelled, held, limited, slot } of list)
-    words.push(nameOf(place) | (cancelled ? 256 : 0) | (held ? 512 : 0) | (limited ? 1024 : 0) | (slot << 11));
-  to.putList(words, count);
+    to.put(nameOf(place) | (cancelled ? 256 : 0) | (held ? 512 : 0) | (limited ? 1024 : 0) | (slot << 11));
+  for (let i = list.length; i < count; i++) to.put(0);
 }
 
-function takeParked(from: StateWords, into: Parked[], { count, requestOf }: RequestNames): void {
-  const words: number[] = [];
-  from.takeList(words, count);
-  into.length = 0;
-  for (const word of words) {
-    const flags = { cancelled: (word & 256) !== 0, held: (word & 512) !== 0, limited: (word & 1024) !== 0 };
-    into.push({ ...requestOf(word & 255), ...flags, slot: word >> 11 });
+/** Makes no list of the words: mostly nothing waits, and this is done for every state. */
+function takeParked(from: StateWords, into: Parked[], all: Set<Parked>, { count, requestOf }: RequestNames): void {
+  while (into.length > 0) into.pop();
+  const length = from.take();
+  for (let i = 0; i < length; i++) {
+    const word = from.words[from.at + i]!;
+    const { write, file, owner, kind, place, position, done } = requestOf(word & 255);
+    const slot = word >> 11;
+    const cancelled = (word & 256) !== 0;
+    const held = (word & 512) !== 0;
+    const limited = (word & 1024) !== 0;
+    const parked = { write, file, owner, kind, place, position, done, slot, limited, cancelled, held };
+    into.push(parked);
+    all.add(parked);
   }
+  from.at += count;
 }
 
 function saveLeases(leases: Leases, to: StateWords): void {
@@ -210,7 +219,7 @@ export function lateOf(calls: ForeignCalls): readonly Invalidation[] {
 
 /** Restores what `startOf` and `lateOf` said. */
 export function restoreForeignCalls(calls: ForeignCalls, starts: readonly SavedStart[], late: Invalidation[]): void {
-  calls["starts"].clear();
+  if (calls["starts"].size > 0) calls["starts"].clear();
   for (const { id, left, ready, invalidations } of starts)
     calls["starts"].set(id, { left, beganMs: 0, ready, invalidations });
   calls["late"] = late;
