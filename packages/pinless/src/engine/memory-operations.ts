@@ -1,4 +1,4 @@
-/** How an arena's memory is changed: on the memory thread, inside of invalidations that keep I/O out. */
+/** Memory operations of an arena: they run on the memory thread, inside of invalidations that keep I/O out. */
 
 import type { Memory, MemoryRequest, MemoryResult, OperationReport } from "../ports/memory.js";
 import type { MmuEvent } from "../protocol/events.js";
@@ -32,14 +32,14 @@ export class Changes {
   readonly #device: string | undefined;
   readonly #underWay = new Set<UnderWay>();
 
-  /** `segments`: those of the arena, also of later. `device`: of the file that it is a mapping of. */
+  /** `segments`: the arena's, which may become more. `device`: that of the mapped file, if it is a mapping of one. */
   constructor(host: ChangesHost, segments: readonly Segment[], device: string | undefined) {
     this.#host = host;
     this.#segments = segments;
     this.#device = device;
   }
 
-  /** Runs what changes these parts one after the other: all of them are under way until it has ended, also those that it hasn't come to. */
+  /** Runs `run`, which changes these parts one after the other. All of them count as under way until it has ended. */
   async during<T>(parts: readonly Part[], run: () => Promise<T>): Promise<T> {
     const running = run();
     const underWay = { parts, ended: running.catch(() => {}) };
@@ -84,7 +84,7 @@ export class Changes {
     });
   }
 
-  /** Of what other code has unmapped, nothing is touched: somebody else's memory may be there. */
+  /** Leaves out what other code has unmapped: somebody else's memory may be there. */
   async run(range: Range, operation: MemoryRequest["operation"], node?: number): Promise<MemoryResult> {
     const gone = this.#segments.find((segment) => contains(segment.range, range))?.table.gone ?? [];
     const results: MemoryResult[] = [];
@@ -112,7 +112,8 @@ export class Changes {
     });
     const invalidation = protocol.invalidate(range, event, ready);
     await begun;
-    // Other code may have unmapped some of it, and we're yet to hear of that: it would be somebody else's memory that is changed.
+    // Other code may have unmapped some of it, and the engine hasn't heard of that yet: the change would meet somebody
+    // else's memory.
     await new Promise<void>((resolve) => protocol.dispatcher.whenKnown(range, resolve));
     const waitedMs = loop.preciseMs() - began;
     try {
@@ -123,7 +124,7 @@ export class Changes {
     }
   }
 
-  /** What was found out about the size of its pages. */
+  /** Notes which pieces are huge pages now, as far as the operation found out. */
   noteHuge(range: Range, { huge }: MemoryResult): void {
     if (huge === null) return;
     this.#host.protocol.gate.notePages(range, (area) => huge.some((piece) => contains(piece, area)));
