@@ -10,6 +10,7 @@ import ts from "typescript";
 const KEPT = {
   "RangeSet.ranges": "its test sees that they're as few as can be",
   "ModelFile.content": "what the conformance tests find in a file when they're done",
+  "MmuNotifier.inProgress": "programs read it (public-notifier.ts)",
   "ModelFile.settle": "makes a file that was written long ago, for tests",
 };
 
