@@ -15,8 +15,8 @@ export interface SimulatedMutant extends Mutant {
   readonly changes: Partial<Swarm>;
 }
 
-const PROGRAM = "pinless/src/protocol/monitor/program.ts";
-const SETTLINGS = "pinless/src/protocol/monitor/pending-discards.ts";
+const MACHINE = "pinless/src/protocol/monitor/state-machine.ts";
+const PENDING = "pinless/src/protocol/monitor/pending-discards.ts";
 
 /** A file that is mapped, and read into, and written back. */
 const MAPPED_FILE: Partial<Swarm> = {
@@ -65,9 +65,9 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
   {
     name: "program-settles-at-once",
     leavesOut: "a range is unsettled until its callers have left their calls",
-    file: SETTLINGS,
-    within: "Settlings.look",
-    node: "!departure.hasLeft(nowMs)",
+    file: PENDING,
+    within: "stillPending",
+    node: "left.length > 0",
     to: "false",
     seeds: 40,
     requests: 1500,
@@ -86,10 +86,10 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
   {
     name: "program-gives-up-in-silence",
     leavesOut: "what can't be drained is announced",
-    file: PROGRAM,
-    within: "MonitorProgram.#begin",
-    node: "start > 0 ? [] : yield* this.#announce(rangesOf(removing))",
-    to: "[]",
+    file: MACHINE,
+    within: "MonitorMachine.#announceCalls",
+    node: "start > 0",
+    to: "true",
     seeds: 40,
     requests: 1500,
     changes: STORM,

@@ -45,6 +45,7 @@ export {
   DROPPED,
   FREE,
   forEachDue,
+  forEachLive,
   GONE,
   HELD_SLOTS,
   IDLE_MS,
@@ -67,7 +68,6 @@ export {
   UNSEEN,
 } from "./protocol/monitor/caller-tracking.js";
 export { type MonitorClient, MonitorClients } from "./protocol/monitor/clients.js";
-export type { Steps } from "./protocol/monitor/coroutine.js";
 export {
   announce,
   announceUnmap,
@@ -78,8 +78,9 @@ export {
   unmapHeard,
 } from "./protocol/monitor/deferred-changes.js";
 export { LeaseClock } from "./protocol/monitor/lease-clock.js";
-export type { MonitorReport } from "./protocol/monitor/messages.js";
-export { MonitorProgram } from "./protocol/monitor/program.js";
+export { DRAIN, type MonitorReport, stateOf } from "./protocol/monitor/messages.js";
+export { MonitorLoop } from "./protocol/monitor/monitor-loop.js";
+export { MONITOR, MonitorMachine, type MonitorState } from "./protocol/monitor/state-machine.js";
 export type { Invalidation, MmuNotifier, Subscriber } from "./protocol/notifier.js";
 export { type LeaseParts, Protocol } from "./protocol/protocol.js";
 export { LARGEST_PAGE_BYTES, PAGE_BYTES } from "./protocol/ranges/pages.js";
@@ -95,6 +96,7 @@ export {
   restoreNotifier,
   restoreProtocol,
   restoreRequests,
+  type SavedStart,
   StateWords,
   saveProtocol,
   snapshotWords,

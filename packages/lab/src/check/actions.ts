@@ -58,7 +58,7 @@ export class Actions {
 
   /** Puts all that can happen now into `into`; returns how many. */
   list(into: Int32Array): number {
-    const { program, ground, monitor, leaseClock } = this.#world;
+    const { program, ground, monitor, threads } = this.#world;
     const { scenario, w } = ground;
     const { requests, invalidations, foreign } = scenario;
     let count = 0;
@@ -67,7 +67,7 @@ export class Actions {
       if (program.mayRunMicrotasks) into[count++] = K.MICROTASKS;
       if (program.mayWake) into[count++] = K.WAKE;
       if (program.mayRunSoon) into[count++] = K.SOON;
-      if (program.isFree && w[ground.at.messages]! > 0) into[count++] = K.MESSAGE;
+      if (program.isFree && monitor.hasMessage) into[count++] = K.MESSAGE;
       for (let j = 0; j < invalidations.length; j++) if (program.mayFinish(j)) into[count++] = K.FINISH + K.KINDS * j;
       for (let i = 0; i < requests.length; i++) if (program.maySubmit(i)) into[count++] = K.SUBMIT + K.KINDS * i;
       for (let j = 0; j < invalidations.length; j++) if (program.mayStart(j)) into[count++] = K.START + K.KINDS * j;
@@ -76,18 +76,16 @@ export class Actions {
       if (program.mayTick) into[count++] = K.LOOK_AT_CLOCK;
       if (program.isFree && w[S.TICKS]! > 0 && w[S.STALLED] === 0) into[count++] = K.TICK;
       for (let f = 0; f < foreign.length; f++)
-        if (foreign[f]!.own && program.isFree && monitor.mayCall(f)) into[count++] = K.CALL + K.KINDS * f;
+        if (foreign[f]!.own && program.isFree && threads.mayCall(f)) into[count++] = K.CALL + K.KINDS * f;
     }
     for (let j = 0; j < invalidations.length; j++) if (program.mayOperate(j)) into[count++] = K.OPERATE + K.KINDS * j;
     for (let f = 0; f < foreign.length; f++)
-      if (!foreign[f]!.own && monitor.mayCall(f)) into[count++] = K.CALL + K.KINDS * f;
-    if (foreign.length > 0) count = this.#monitor(into, count);
-    if (w[S.LOSSES]! > 0 && monitor.mayEnd) into[count++] = K.LOSE;
+      if (!foreign[f]!.own && threads.mayCall(f)) into[count++] = K.CALL + K.KINDS * f;
+    if (foreign.length > 0 || scenario.stalls > 0) count = this.#monitor(into, count);
+    if (monitor.mayEnd) into[count++] = K.LOSE;
+    if (monitor.mayFollowAgain) into[count++] = K.FOLLOW_AGAIN;
     if (w[S.BLOCKED] === 0 && program.isFree && monitor.mayHearLoss) into[count++] = K.HEAR_LOSS;
-    if (scenario.stalls > 0) {
-      if (w[S.STALLS]! > 0) into[count++] = K.STALL;
-      if (leaseClock.mayStep) into[count++] = K.CLOCK;
-    }
+    if (w[S.STALLS]! > 0) into[count++] = K.STALL;
     return count;
   }
 
@@ -114,18 +112,19 @@ export class Actions {
   }
 
   #monitor(into: Int32Array, from: number): number {
-    const { monitor, ground } = this.#world;
+    const { monitor, threads, ground } = this.#world;
     let count = from;
     for (let f = 0; f < ground.scenario.foreign.length; f++) {
-      if (monitor.maySleep(f)) into[count++] = K.SLEEP + K.KINDS * f;
-      if (monitor.mayGoOn(f)) into[count++] = K.GO_ON + K.KINDS * f;
-      if (monitor.mayLook(f)) into[count++] = K.LOOK + K.KINDS * f;
+      if (threads.maySleep(f)) into[count++] = K.SLEEP + K.KINDS * f;
+      if (threads.mayGoOn(f)) into[count++] = K.GO_ON + K.KINDS * f;
     }
+    if (monitor.mayLook(false)) into[count++] = K.LOOK;
+    if (monitor.mayLook(true)) into[count++] = K.MUST_HAVE_LEFT;
     if (monitor.maySee) into[count++] = K.SEE;
     if (monitor.maySeeNobody) into[count++] = K.SEE_NOBODY;
-    if (monitor.maySeeOurs) into[count++] = K.SEE_OURS;
     if (monitor.mayStep) into[count++] = K.MONITOR;
     if (monitor.mayGiveUp) into[count++] = K.GIVE_UP;
+    if (monitor.mayTick) into[count++] = K.CLOCK;
     return count;
   }
 
@@ -163,31 +162,27 @@ export class Actions {
 
   /** Whether the monitor or other code's threads can go on. */
   get othersCanStep(): boolean {
-    const { monitor, leaseClock, ground } = this.#world;
-    if (ground.scenario.foreign.length === 0 && ground.scenario.stalls === 0) return false;
-    if (monitor.mayStep || monitor.maySee || monitor.maySeeOurs || (ground.scenario.stalls > 0 && leaseClock.mayStep))
-      return true;
-    return ground.scenario.foreign.some(
-      ({ own }, f) => monitor.maySleep(f) || monitor.mayGoOn(f) || (!own && monitor.mayCall(f)),
-    );
+    const { monitor, threads, ground } = this.#world;
+    const { foreign, stalls } = ground.scenario;
+    if (foreign.length === 0 && stalls === 0) return false;
+    if (monitor.mayStep || monitor.maySee || monitor.mayTick) return true;
+    return foreign.some(({ own }, f) => threads.maySleep(f) || threads.mayGoOn(f) || (!own && threads.mayCall(f)));
   }
 
   /** One step of the monitor or of other code's threads; false: none of them can. */
   #othersStep(): boolean {
-    const { monitor, leaseClock, ground } = this.#world;
+    const { monitor, threads, ground } = this.#world;
+    const { foreign } = ground.scenario;
+    const going = foreign.findIndex((_, f) => threads.mayGoOn(f));
+    const sleeping = foreign.findIndex((_, f) => threads.maySleep(f));
+    const calling = foreign.findIndex(({ own }, f) => !own && threads.mayCall(f));
     if (monitor.mayStep) monitor.step();
-    else if (ground.scenario.stalls > 0 && leaseClock.mayStep) leaseClock.step();
-    else {
-      const { foreign } = ground.scenario;
-      const going = foreign.findIndex((_, f) => monitor.mayGoOn(f));
-      const sleeping = foreign.findIndex((_, f) => monitor.maySleep(f));
-      const calling = foreign.findIndex(({ own }, f) => !own && monitor.mayCall(f));
-      if (going >= 0) monitor.goOn(going);
-      else if (monitor.maySee) monitor.see();
-      else if (sleeping >= 0) monitor.sleep(sleeping);
-      else if (calling >= 0) monitor.call(calling);
-      else return false;
-    }
+    else if (monitor.mayTick) monitor.tick();
+    else if (going >= 0) threads.goOn(going);
+    else if (monitor.maySee) monitor.see();
+    else if (sleeping >= 0) threads.sleep(sleeping);
+    else if (calling >= 0) threads.call(calling);
+    else return false;
     return true;
   }
 
@@ -250,7 +245,7 @@ export class Actions {
 
   #act(kind: number, object: number): boolean {
     const world = this.#world;
-    const { program, kernel, monitor, messages, leaseClock, ground } = world;
+    const { program, kernel, monitor, threads, ground } = world;
     const { w, machine } = ground;
     switch (kind) {
       case K.SUBMIT:
@@ -278,10 +273,7 @@ export class Actions {
         program.wake();
         break;
       case K.MESSAGE:
-        world.starting = ground.scenario.invalidations.length + messages.startOfNextMessage;
-        messages.deliver();
-        world.adopt();
-        world.runMicrotasks();
+        world.hearMonitor();
         break;
       case K.TICK:
       case K.STALL:
@@ -317,22 +309,19 @@ export class Actions {
         w[S.MIGRATIONS]!--;
         return machine.memory.migrate(object) === 0;
       case K.CALL:
-        monitor.call(object);
+        threads.call(object);
         break;
       case K.GO_ON:
-        monitor.goOn(object);
+        threads.goOn(object);
+        break;
+      case K.SLEEP:
+        threads.sleep(object);
         break;
       case K.SEE:
         monitor.see();
         break;
-      case K.SLEEP:
-        monitor.sleep(object);
-        break;
       case K.SEE_NOBODY:
         monitor.seeNobody();
-        break;
-      case K.SEE_OURS:
-        monitor.seeOurs();
         break;
       case K.MONITOR:
         monitor.step();
@@ -341,17 +330,20 @@ export class Actions {
         monitor.giveUp();
         break;
       case K.LOOK:
-        monitor.look(object);
+      case K.MUST_HAVE_LEFT:
+        monitor.look(kind === K.MUST_HAVE_LEFT);
         break;
       case K.CLOCK:
-        leaseClock.step();
+        monitor.tick();
         break;
       case K.LOSE:
-        w[S.LOSSES]!--;
         monitor.end();
         break;
       case K.HEAR_LOSS:
         world.hearLoss();
+        break;
+      case K.FOLLOW_AGAIN:
+        monitor.followAgain();
         break;
     }
     return true;

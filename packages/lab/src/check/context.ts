@@ -145,12 +145,14 @@ export class Ground {
     w[S.LATE_ENDS] = scenario.lateEnds;
     w[S.REFUSED_SUBMISSIONS] = scenario.refusedSubmissions;
     w[S.LOSSES] = scenario.losses;
+    w[S.RESTARTS] = scenario.restarts;
     w[S.TIME_MS] = 1;
   }
 
-  /** The monitor's thread has ended. */
+  /** The monitor's thread has ended, and no other follows in its place. */
   get hasLostMonitor(): boolean {
-    return this.w[S.LOSSES]! < this.scenario.losses;
+    const { losses, restarts } = this.scenario;
+    return losses - this.w[S.LOSSES]! > restarts - this.w[S.RESTARTS]!;
   }
 
   /** The first block of a request's file. */

@@ -45,7 +45,7 @@ function describe(world: World, kind: number, object: number): string {
     case K.WAKE:
       return "the engine is woken, and has its turn";
     case K.MESSAGE:
-      return `the engine hears from the monitor: ${world.messages.nextMessage}`;
+      return `the engine hears from the monitor: ${world.monitor.nextMessage}`;
     case K.TICK:
       return "time passes, and the engine's clock looks";
     case K.LOOK_AT_CLOCK:
@@ -71,26 +71,28 @@ function describe(world: World, kind: number, object: number): string {
     case K.GO_ON:
       return `${nameOfThread(object)} goes on: its pages go, and it leaves its call`;
     case K.SEE:
-      return `the monitor sees who waits: ${namesOfThreads(world.monitor.visible)}`;
+      return `the monitor sees who waits: ${namesOfThreads(world.threads.visible) || "our memory thread"}`;
     case K.SLEEP:
       return `${nameOfThread(object)} sleeps, so that the monitor can see it`;
     case K.SEE_NOBODY:
       return "the monitor sees nobody who waits, though there's an event: it announces all that it follows";
-    case K.SEE_OURS:
-      return "the monitor sees that our own memory thread waits, and lets it go";
     case K.MONITOR:
-      return "the monitor goes on";
+      return `the monitor ${world.monitor.nextStep}`;
     case K.GIVE_UP:
       return "the monitor gives up waiting for the engine";
     case K.LOOK:
-      return `the monitor sees that ${world.monitor.together(object)} left`;
+      return "the monitor sees that threads whose events it has read have left their calls";
+    case K.MUST_HAVE_LEFT:
+      return "time passes: threads whose events were read, but whom nobody saw, must have left their calls";
     case K.LOSE:
       return "the monitor's thread ends, and lets everybody go";
     case K.HEAR_LOSS:
       return world.ground.w[S.LOST] === 1
         ? "the engine hears that the monitor has ended"
         : "time passes, and whoever the monitor had let go has left: the engine settles what it had begun and announced";
+    case K.FOLLOW_AGAIN:
+      return "another monitor is started, and follows all that the one that has ended did";
     default:
-      return "the monitor's lease clock takes a step";
+      return "the monitor sees that a lease is due, and that the engine doesn't look";
   }
 }

@@ -37,6 +37,7 @@ import {
   restoreNotifier,
   restoreProtocol,
   restoreRequests,
+  type SavedStart,
   StateWords,
   type Subscriber,
   saveProtocol,
@@ -45,12 +46,11 @@ import {
   USED_MS,
   violated,
 } from "pinless/portable";
+import { CallingThreads } from "./calling-threads.js";
 import { Ground, IDLE_MS, MAX_MS, namesOfThreads } from "./context.js";
+import { ExploredMonitor } from "./explored-monitor.js";
 import { Rules } from "./invariants.js";
 import { CheckKernel } from "./kernel.js";
-import { LeaseClock } from "./lease-clock-copy.js";
-import { Monitor } from "./monitor-copy.js";
-import { Messages } from "./monitor-messages-copy.js";
 import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
 import { Program, type ProgramWorld } from "./user-program.js";
@@ -61,9 +61,8 @@ export class World implements Subscriber, Loop, ProgramWorld {
   readonly ground: Ground;
   readonly rules: Rules;
   readonly kernel: CheckKernel;
-  readonly monitor: Monitor;
-  readonly messages: Messages;
-  readonly leaseClock: LeaseClock;
+  readonly monitor: ExploredMonitor;
+  readonly threads: CallingThreads;
   readonly program: Program;
   readonly protocol: Protocol;
   readonly notifier: MmuNotifier;
@@ -76,8 +75,8 @@ export class World implements Subscriber, Loop, ProgramWorld {
   starting = -1;
   /** Words of a whole state. */
   readonly words: number;
-  /** That the monitor may ask for. */
-  readonly #starts: number;
+  /** Of the monitor's starts. */
+  readonly #readies: readonly (() => void)[];
   /** Whether the last action came to anything. */
   happened = false;
   /** What a callback threw. */
@@ -99,7 +98,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
   constructor(scenario: Scenario) {
     const ground = new Ground(scenario);
     this.ground = ground;
-    this.#starts = S.startsOf(scenario);
+    this.#readies = scenario.foreign.map((_, start) => () => this.monitor.clients.ready(start + 1));
     this.#protects = scenario.invalidations.some(({ event }) => event === "PROTECTION_VMA");
     this.#unmaps = scenario.foreign.some(({ call }) => call === "unmap");
     this.rules = new Rules(ground);
@@ -121,9 +120,10 @@ export class World implements Subscriber, Loop, ProgramWorld {
     gate.addTable(ground.table);
     if (leases !== null) this.#showLeases(leases.table);
     if (scenario.foreign.length > 0) this.calls.follow(ground.table);
-    this.messages = new Messages(ground, () => this.calls);
-    this.monitor = new Monitor(ground, this.kernel, this.rules, this.messages);
-    this.leaseClock = new LeaseClock(ground, this.kernel);
+    this.threads = new CallingThreads(ground, this.rules);
+    this.monitor = new ExploredMonitor(ground, this.threads, this.kernel);
+    this.monitor.serve(this.calls, () => this.#monitorEnded());
+    this.rules.isMonitors = (slot) => this.monitor.isDropping(slot);
     this.program = new Program(this, this.#owner, (request) => this.#accepted[request]!.done);
     this.#isCrowded = ground.requestSlots < scenario.requests.length;
     this.#accepted = scenario.requests.map(({ write }, request) => ({
@@ -245,26 +245,45 @@ export class World implements Subscriber, Loop, ProgramWorld {
     return false;
   }
 
-  /** The start that the monitor has asked for, if it has made an invalidation. */
-  adopt(): void {
-    const callers = this.starting - this.ground.scenario.invalidations.length + 1;
-    const [made] = startOf(this.calls, callers)?.invalidations ?? [];
-    if (made === undefined || this.handles[this.starting] === made) return;
-    this.handles[this.starting] = made;
-    this.ground.setInvalidation(this.starting, S.I_STATE, S.WAITING);
+  /** The next message of the monitor's. */
+  hearMonitor(): void {
+    const callers = this.monitor.startsFor;
+    this.starting = this.#invalidationOf(callers);
+    this.monitor.deliver();
+    if (callers > 0) this.#adopt();
+    this.runMicrotasks();
+  }
+
+  /** The number of the invalidation that a start for these callers makes. */
+  #invalidationOf(callers: number): number {
+    return this.ground.scenario.invalidations.length + callers - 1;
+  }
+
+  /** What the monitor has asked for, if it has made an invalidation. */
+  #adopt(): void {
+    const { w, at, scenario } = this.ground;
+    for (let start = 0; start < scenario.foreign.length; start++) {
+      if (this.#invalidationOf(w[at.starts + start]!) !== this.starting) continue;
+      const [made] = startOf(this.calls, start + 1)?.invalidations ?? [];
+      if (made === undefined || this.handles[this.starting] === made) continue;
+      this.handles[this.starting] = made;
+      this.ground.setInvalidation(this.starting, S.I_STATE, S.WAITING);
+    }
   }
 
   /** As the engine does when the monitor's thread has ended. */
   hearLoss(): void {
     this.rules.clock = true;
-    if (this.monitor.heardLoss()) this.calls.lost();
-    else {
-      this.leases?.mend(this.nowMs());
-      this.calls.ended();
-    }
+    if (this.monitor.hearLoss()) this.calls.lost();
+    else this.monitor.clients.lost();
     this.rules.clock = false;
     this.dispatcher.nudge();
     this.runMicrotasks();
+  }
+
+  #monitorEnded(): void {
+    this.leases?.mend(this.nowMs());
+    this.calls.ended();
   }
 
   /** All of the state, once more: to see whether something has changed. */
@@ -328,8 +347,11 @@ export class World implements Subscriber, Loop, ProgramWorld {
     const late = lateOf(this.calls);
     w[at.late] = late.length;
     for (let i = 0; i < late.length; i++) w[at.late + 1 + i] = this.handles.indexOf(late[i]);
-    for (let start = 0; start < this.#starts; start++)
-      w[at.left + start] = (startOf(this.calls, start + 1)?.left ?? -1) + 1;
+    for (let start = 0; start < this.ground.scenario.foreign.length; start++) {
+      const made = startOf(this.calls, start + 1);
+      w[at.left + start] = made === undefined ? S.NO_START : made.left + 1 + (made.orphaned ? S.ORPHANED : 0);
+    }
+    this.monitor.note();
   }
 
   /** Writes the whole state. */
@@ -391,19 +413,29 @@ export class World implements Subscriber, Loop, ProgramWorld {
     while (waiting.length > 0) waiting.pop();
     for (let i = 1; i <= w[at.waiting]!; i++) waiting.push(handles[w[at.waiting + i]!]!);
     restoreNotifier(this.notifier, waiting, active);
-    if (this.#starts === 0) return;
-    const starts = [];
-    for (let start = 0; start < this.#starts; start++) {
-      const left = w[at.left + start]! - 1;
-      if (left < 0) continue;
-      const number = ground.scenario.invalidations.length + start;
+    if (ground.scenario.foreign.length === 0) {
+      this.monitor.restore();
+      return;
+    }
+    const starts: SavedStart[] = [];
+    for (let start = 0; start < ground.scenario.foreign.length; start++) {
+      const stands = w[at.left + start]!;
+      if (stands === S.NO_START) continue;
+      const number = this.#invalidationOf(w[at.starts + start]!);
       const handle = handles[number];
       const asked = handle === undefined || ground.invalidation(number, S.I_STATE) === S.NOT_STARTED;
-      starts.push({ id: start + 1, left, ready: this.messages.readies[start]!, invalidations: asked ? [] : [handle] });
+      starts.push({
+        id: start + 1,
+        left: (stands % S.ORPHANED) - 1,
+        ready: this.#readies[start]!,
+        invalidations: asked ? [] : [handle],
+        orphaned: stands >= S.ORPHANED,
+      });
     }
     const late: Invalidation[] = [];
     for (let i = 1; i <= w[at.late]!; i++) late.push(handles[w[at.late + i]!]!);
-    restoreForeignCalls(this.calls, starts, late);
+    restoreForeignCalls(this.calls, starts, late, this.monitor.isTakenOver);
+    this.monitor.restore();
   }
 
   /** What the gate and the table know of pages is in ranges. */
@@ -426,7 +458,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
     const { ground, dispatcher } = this;
     ground.scenario.foreign.forEach((_, f) => {
       const never = ground.hasLostMonitor && ground.foreign(f, S.F_STATE) === S.IDLE;
-      if ((ground.foreign(f, S.F_STATE) !== S.LEFT && !never) || ground.foreign(f, S.F_SETTLES) !== 0)
+      if (ground.foreign(f, S.F_STATE) !== S.LEFT && !never)
         violated("BOUNDED_WAIT", `nothing can happen any more, and T${f + 1} is still waited for`);
     });
     ground.scenario.requests.forEach((_, i) => {
@@ -444,9 +476,17 @@ export class World implements Subscriber, Loop, ProgramWorld {
       if (blockable && ground.invalidation(j, S.I_STATE) !== S.ENDED)
         violated("BOUNDED_WAIT", `nothing can happen any more, and ${j} never ended`);
     });
-    for (let start = 0; start < this.#starts; start++)
+    for (let start = 0; start < ground.scenario.foreign.length; start++)
       if (startOf(this.calls, start + 1) !== undefined)
-        violated("BOUNDED_WAIT", `nothing can happen any more, and ${namesOfThreads(start + 1)} is still drained for`);
+        violated(
+          "BOUNDED_WAIT",
+          `nothing can happen any more, and ${namesOfThreads(ground.w[ground.at.starts + start]!)} is still drained for`,
+        );
+    if (!this.monitor.isAtRest)
+      violated(
+        "BOUNDED_WAIT",
+        "nothing can happen any more, and the monitor still waits for a thread to leave its call",
+      );
     if (dispatcher.active !== 0) violated("EXACTLY_ONCE", "a request is left over");
     this.#giveBack();
     if (ground.w[S.ALIVE] !== 0) violated("EXACTLY_ONCE", "an engine with nothing to do keeps the process alive");

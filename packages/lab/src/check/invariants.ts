@@ -70,6 +70,9 @@ export class Rules {
   words: Int32Array = new Int32Array(0);
   /** Set while leases may go for the clock's sake. */
   clock = false;
+  /** The chunk that a lease was taken on in this step, and how many announcements it had seen before; -1: none was taken. */
+  #takenOn = -1;
+  #announcedBefore = 0;
 
   constructor(ground: Ground) {
     this.#ground = ground;
@@ -295,6 +298,8 @@ export class Rules {
     const ground = this.#ground;
     const first = ground.pageAt(address);
     const chunk = first / ground.scenario.chunkPages;
+    this.#takenOn = chunk;
+    this.#announcedBefore = ground.table.words[chunk * CHUNK_WORDS + ANNOUNCED_BEGUN]!;
     for (let page = first; page < first + bytes / PAGE_BYTES; page++) {
       const flags = ground.page(page, S.P_FLAGS);
       if ((flags & (S.GONE_KNOWN | S.IS_READ_ONLY | S.IS_REFUSED)) !== 0)
@@ -323,6 +328,8 @@ export class Rules {
       if (first <= chunk && chunk <= last && this.#concernOf(j).lease !== "keep") return;
     }
     const words = ground.table.words;
+    // It was announced while it was taken, and that may be over already.
+    if (chunk === this.#takenOn && words[chunk * CHUNK_WORDS + ANNOUNCED_BEGUN] !== this.#announcedBefore) return;
     if (words[chunk * CHUNK_WORDS + ANNOUNCED_BEGUN] !== words[chunk * CHUNK_WORDS + ANNOUNCED_ENDED]) return;
     let held = 0;
     for (let other = 0; other < ground.slots; other++) if (!this.#isGone(other)) held++;
@@ -339,7 +346,7 @@ export class Rules {
   #isGone(slot: number): boolean {
     const { machine, w, at } = this.#ground;
     if (machine.disk.slot(slot, SLOT_STATE) !== SLOT_EMPTY || this.#ground.slot(slot, S.S_TAG) !== 0) return false;
-    if (w[S.CLOCK_SLOT] === slot + 1 || (w[S.MONITOR_SLOT] === slot + 1 && w[S.MONITOR]! > 0)) return false;
+    if (this.isMonitors(slot)) return false;
     for (let i = 1; i <= w[at.completions]!; i++)
       if (w[at.completions + i] === S.TAG_COMPLETION + 8 * slot) return false;
     return true;
@@ -397,6 +404,8 @@ export class Rules {
 
   leaseChunk: (slot: number) => number = () => -1;
   leaseIsLive: (slot: number) => boolean = () => false;
+  /** Whether the monitor is dropping the lease in a slot. */
+  isMonitors: (slot: number) => boolean = () => false;
 
   /** The program's operation begins on its pages: what has been unmapped, and could be known to be, may be somebody else's. */
   operating(invalidation: number): void {
@@ -429,6 +438,7 @@ export class Rules {
   /** After every step. */
   check(): void {
     const ground = this.#ground;
+    this.#takenOn = -1;
     for (let j = 0; j < this.#invalidations; j++) {
       const state = this.#state(j);
       if (state === S.NOT_STARTED || state >= S.ENDED) continue;

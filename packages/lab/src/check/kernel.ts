@@ -2,7 +2,6 @@
 
 import {
   type CompletionSink,
-  claim,
   ECANCELED,
   EFAULT,
   EIO,
@@ -10,7 +9,6 @@ import {
   PAGE_BYTES,
   type Registrations,
   type RequestPlace,
-  returned,
   type Scheme,
   type SchemeName,
 } from "pinless/portable";
@@ -295,14 +293,5 @@ export class CheckKernel implements Scheme, Registrations {
 
   empty(slot: number): void {
     if (this.#ground.machine.disk.unregister(slot)) this.#ground.setSlot(slot, S.S_TAG, 1);
-  }
-
-  /** The monitor's thread makes a lease its own to drop; then empties the slot; then says that this is done. */
-  claim(slot: number): boolean {
-    return claim(this.leases!, slot);
-  }
-
-  returned(slot: number): void {
-    returned(this.leases!, slot);
   }
 }

@@ -82,8 +82,10 @@ export interface Scenario {
   readonly lateEnds: number;
   /** the kernel takes none of what's to be submitted (EAGAIN), */
   readonly refusedSubmissions: number;
-  /** the monitor's thread ends, in the middle of a lease that it gives back, or with what it has begun and announced. */
+  /** the monitor's thread ends, in the middle of a lease that it gives back, or with what it has begun and announced, */
   readonly losses: number;
+  /** and another follows in its place. */
+  readonly restarts: number;
   /** kswapd may come in the middle of a call of the engine's too, and other code's load then brings the page back. */
   readonly withinCalls: boolean;
   /** The kernel may hold the pages of unregistered requests for some time after their end. */

@@ -22,33 +22,23 @@ export const STALLS = 10;
 export const CANCELS = 11;
 /** The engine's clock hasn't looked since time went on. */
 export const STALLED = 12;
-/** The monitor: what it's about to do; for whom (a bit each), and of these whose events are still to be read; and where it is in that. */
+/** The monitor's state, by a number (explored-monitor.ts). */
 export const MONITOR = 13;
-export const MONITOR_CALLERS = 14;
-export const MONITOR_UNREAD = 15;
-/** Those whose chunks are announced, and lose their leases, now. */
-export const MONITOR_CLAIM = 16;
-export const MONITOR_CHUNK = 17;
-export const MONITOR_SLOT = 18;
-/** Whose event was read though nobody had seen them wait, + 1. */
-export const MONITOR_LATE = 19;
-/** The word that the monitor and the engine's thread share: how its start stands. */
-export const DRAIN = 20;
-/** And the one that says that events are being read (core/announcements.ts). */
-export const READING = 21;
+/** The words that it shares with the engine's thread: how its start stands (protocol/monitor/messages.ts), */
+export const DRAIN = 14;
+/** and that events are being read (protocol/monitor/deferred-changes.ts). */
+export const READING = 15;
 /** The engine's own thread is in a foreign call, + 1. */
-export const BLOCKED = 22;
-/** The invalidation (+ 1) whose operation our memory thread is in, and waits for the monitor. */
-export const OPERATING = 23;
-/** The monitor's lease clock: a lease it has claimed, + 1, and what's next. */
-export const CLOCK_SLOT = 24;
-export const CLOCK_STEP = 25;
-export const LATE_ENDS = 26;
-export const REFUSED_SUBMISSIONS = 27;
-/** How often the monitor's thread may end; and that it has: see the monitor. */
-export const LOSSES = 28;
-export const LOST = 29;
-const FIRST_TABLE = 30;
+export const BLOCKED = 16;
+/** The invalidation (+ 1) whose operation our memory thread waits in until the monitor has read of it; negative: it has. */
+export const OPERATING = 17;
+export const LATE_ENDS = 18;
+export const REFUSED_SUBMISSIONS = 19;
+/** How often the monitor's thread may end, and another follow in its place; and how that stands (explored-monitor.ts). */
+export const LOSSES = 20;
+export const RESTARTS = 21;
+export const LOST = 22;
+const FIRST_TABLE = 23;
 
 /** Words of a request. */
 export const R_STATUS = 0;
@@ -84,11 +74,7 @@ export const REFUSED = 5;
 
 /** Words of a foreign call. */
 export const F_STATE = 0;
-/** What ends when it has left: 0: nothing; else see the monitor. */
-export const F_SETTLES = 1;
-/** With whom it was served: that ends when all of them have left. A bit each. */
-export const F_TOGETHER = 2;
-export const F_WORDS = 3;
+export const F_WORDS = 1;
 
 /** F_STATE. */
 export const IDLE = 0;
@@ -140,12 +126,17 @@ export interface StateLayout {
   readonly messages: number;
   /** Foreign calls whose events are unread, in their order. */
   readonly raised: number;
-  /** Of a start for so many callers (their bits, less 1): invalidations that haven't begun, + 1; 0: no such start. */
+  /** Of the monitor's starts, by their numbers less 1: the foreign calls that it's for (a bit each); and how it stands in the engine. */
+  readonly starts: number;
   readonly left: number;
   readonly waiting: number;
   readonly late: number;
   readonly words: number;
 }
+
+/** In `left`: no start; else invalidations that haven't begun, + 1; and this, if the monitor that has asked for it has ended. */
+export const NO_START = 0;
+export const ORPHANED = 16;
 
 /** Starts that the monitor may ask for: one for any of the callers together. */
 export function startsOf({ foreign }: Scenario): number {
@@ -173,9 +164,10 @@ export function layoutOf(scenario: Scenario, slots: number): StateLayout {
     completions: table(1 + requests + 2 * slots),
     microtasks: table(1 + requests + 4),
     soon: table(1 + 2),
-    messages: table(1 + 5 * foreign),
-    raised: table(1 + foreign),
-    left: table(starts),
+    messages: table(1 + 8 * (1 + foreign)),
+    raised: table(2 + foreign),
+    starts: table(foreign),
+    left: table(foreign),
     waiting: table(1 + invalidations),
     late: table(1 + starts),
     words,

@@ -15,6 +15,7 @@ import {
   violated,
 } from "pinless/portable";
 import { PTE_WRITE, VM_MAPPED, WRITEBACK } from "../model/tables.js";
+import type { CallingThreads } from "./calling-threads.js";
 import { type Ground, nameOfInvalidation } from "./context.js";
 import { CONCERNED, type Rules } from "./invariants.js";
 import type { CheckKernel } from "./kernel.js";
@@ -27,6 +28,7 @@ export interface ProgramWorld {
   readonly rules: Rules;
   readonly kernel: CheckKernel;
   readonly protocol: Protocol;
+  readonly threads: CallingThreads;
   readonly notifier: MmuNotifier;
   readonly leases: Leases | null;
   readonly dispatcher: Dispatcher;
@@ -211,7 +213,7 @@ export class Program {
 
   operate(invalidation: number): void {
     this.#world.rules.operating(invalidation);
-    this.#ground.w[S.OPERATING] = invalidation + 1;
+    this.#world.threads.operate(invalidation);
   }
 
   /** Before every operation on memory changes.ts asks what of it is unmapped, and waits until that's known. */
@@ -229,7 +231,7 @@ export class Program {
     if (ground.invalidation(invalidation, S.I_STATE) !== S.BEGUN) return false;
     const { awaits } = ground.scenario.invalidations[invalidation]!;
     if (awaits >= 0 && ground.request(awaits, S.R_STATUS) !== S.ANSWERED) return false;
-    if (this.#isFollowed(invalidation)) return ground.w[S.OPERATING] === -(invalidation + 1);
+    if (this.#isFollowed(invalidation)) return this.#world.threads.hasOperated(invalidation);
     return this.#knowsUnmaps(invalidation);
   }
 

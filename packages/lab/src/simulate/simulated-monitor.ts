@@ -1,6 +1,6 @@
 /**
- * The monitor's thread in virtual time: runs the programs that ship (core/monitor-program.ts, lease-clock.ts), one
- * after the other, each step taking its time; and may die between any two of them.
+ * The monitor's thread in virtual time: runs the state machine that ships (protocol/monitor/state-machine.ts), each step
+ * taking its time; and may die between any two of them.
  */
 
 import {
@@ -12,11 +12,11 @@ import {
   type MonitorClient,
   MonitorClients,
   type MonitorEnded,
-  MonitorProgram,
+  MonitorLoop,
+  MonitorMachine,
   type MonitorReport,
   PAGE_BYTES,
   type Range,
-  type Steps,
   type Watchdog,
   without,
 } from "pinless/portable";
@@ -52,17 +52,16 @@ export class MonitorThread {
   readonly userfaultfd = new ModelUserfaultfd();
   dead = false;
   readonly #parts: MonitorThreadParts;
-  readonly #program: MonitorProgram;
+  readonly #monitor: MonitorMachine;
+  readonly #loop: MonitorLoop;
   readonly #leases = new LeaseClock();
   readonly #clients: MonitorClients;
   readonly #drain = new Int32Array(1);
   /** Where it sleeps on the word that it shares with the engine's thread. */
   #woken: (() => void) | null = null;
-  /** What it has to do next, each a program. */
-  readonly #tasks: (() => Steps)[] = [];
+  /** What it has to do next. */
+  readonly #jobs: { readonly begin: () => void; readonly done: () => void }[] = [];
   #working = false;
-  #looking = false;
-  #stopTimer: (() => void) | null = null;
   /** From the engine's thread; and to it. */
   #inbox: (() => void)[] = [];
   readonly #outbox: (() => void)[] = [];
@@ -74,7 +73,7 @@ export class MonitorThread {
     const { machine, threads, ownTid, ourTids, reading } = parts;
     this.#parts = parts;
     this.#clients = new MonitorClients(this.#drain, reading, () => this.#wake());
-    this.#program = new MonitorProgram({
+    this.#monitor = new MonitorMachine({
       drain: this.#drain,
       reading,
       ownTid,
@@ -85,18 +84,33 @@ export class MonitorThread {
       next: () => this.userfaultfd.next(),
       post: (report) => this.#post(report),
     });
+    this.#loop = new MonitorLoop({
+      monitor: this.#monitor,
+      run: (begin, done) => this.#run(begin, done),
+      lookAfter: (ms, look) => machine.clock.after(ms, look),
+      tickAfter: (ms, tick) => {
+        const stop = machine.clock.every(ms, () => {
+          stop();
+          tick();
+        });
+        return stop;
+      },
+      leaseNowMs: () => machine.clock.nowMs | 0,
+      obey: () => this.#obeyAll(),
+      arm: () => this.#arm(),
+    });
     this.#arm();
   }
 
   /** `empty` empties a slot of the ring's buffer table. */
   openWatchdog(empty: (slot: number) => void, ended: MonitorEnded): Watchdog {
     const id = this.#nextId++;
-    const client: MonitorClient = { calls: null, lost: () => ended(notAgain) };
+    const client: MonitorClient = { calls: null, lost: () => ended(notAgain, false) };
     this.#clients.add(client);
     return {
       id,
       watch: (leases) => this.#send(() => this.#leases.watch(id, leases, empty)),
-      wake: () => this.#send(() => this.#do(() => this.#tick())),
+      wake: () => this.#send(this.#loop.tick),
       close: () => {
         this.#clients.delete(client);
         this.#send(() => this.#leases.unwatch(id));
@@ -105,7 +119,7 @@ export class MonitorThread {
   }
 
   openFollower(calls: ForeignCalls, ended: MonitorEnded): Follower {
-    const client: MonitorClient = { calls, lost: () => ended(notAgain) };
+    const client: MonitorClient = { calls, lost: () => ended(notAgain, false) };
     this.#clients.add(client);
     const ids = new Map<ChunkTable, number>();
     return {
@@ -114,7 +128,7 @@ export class MonitorThread {
         ids.set(table, id);
         const { range, chunkBytes, words } = table;
         await this.#ask(() => {
-          this.#program.follow({ id, range, chunkBytes, words, watched: watchdog?.id ?? -1 });
+          this.#monitor.segments.add({ id, range, chunkBytes, words, watched: watchdog?.id ?? -1 });
           const { random } = this.#parts.machine;
           const pages = (range.end - range.start) / PAGE_BYTES;
           const edge = (): number => range.start + random.stream("edge of a mapping").below(pages) * PAGE_BYTES;
@@ -128,7 +142,7 @@ export class MonitorThread {
         if (id === undefined) return;
         ids.delete(table);
         await this.#ask(() => {
-          if (!this.#program.unfollow(id)) return;
+          if (!this.#monitor.segments.delete(id)) return;
           for (const piece of without(table.range, table.gone)) this.userfaultfd.unregister(piece);
         });
       },
@@ -142,7 +156,6 @@ export class MonitorThread {
   die(): void {
     if (this.dead) return;
     this.dead = true;
-    this.#stopTimer?.();
     beginReading(this.#parts.reading);
     this.userfaultfd.close();
     this.#deliver(() => {
@@ -171,7 +184,7 @@ export class MonitorThread {
   #send(obey: () => void): void {
     if (this.dead) return;
     this.#inbox.push(obey);
-    this.#parts.machine.clock.after(this.#takes(), () => this.#do(() => this.#obeyAll()));
+    this.#parts.machine.clock.after(this.#takes(), () => this.#run(() => this.#obeyAll()));
   }
 
   #ask(obey: () => void): Promise<void> {
@@ -184,77 +197,45 @@ export class MonitorThread {
     );
   }
 
-  // biome-ignore lint/correctness/useYield: a program of one step.
-  *#obeyAll(): Steps {
+  #obeyAll(): void {
     for (let obey = this.#inbox.shift(); obey !== undefined; obey = this.#inbox.shift()) obey();
   }
 
   #arm(): void {
-    this.userfaultfd.arm(() => this.#parts.machine.clock.after(this.#takes(), () => this.#do(() => this.#readable())));
+    this.userfaultfd.arm(() => this.#parts.machine.clock.after(this.#takes(), this.#loop.readable));
   }
 
-  *#readable(): Steps {
-    yield* this.#obeyAll();
-    yield* this.#program.serve();
-    this.#arm();
-    this.#lookSoon();
-  }
-
-  #lookSoon(): void {
-    if (this.#looking) return;
-    const ms = this.#program.nextLookMs();
-    if (ms === null) return;
-    this.#looking = true;
-    this.#parts.machine.clock.after(ms, () => this.#do(() => this.#look()));
-  }
-
-  // biome-ignore lint/correctness/useYield: a program of one step.
-  *#look(): Steps {
-    this.#looking = false;
-    this.#program.look();
-    this.#lookSoon();
-  }
-
-  *#tick(): Steps {
-    const { clock } = this.#parts.machine;
-    this.#stopTimer?.();
-    const sleepMs = yield* this.#leases.tick(clock.nowMs | 0);
-    if (sleepMs === Number.POSITIVE_INFINITY) return;
-    const stop = clock.every(sleepMs, () => {
-      stop();
-      this.#do(() => this.#tick());
-    });
-    this.#stopTimer = stop;
-  }
-
-  /** Runs a program once those before it have ended. */
-  #do(task: () => Steps): void {
+  /** Begins once what is before it has ended; `done` is called when the machine is watching again. */
+  #run(begin: () => void, done: () => void = () => {}): void {
     if (this.dead) return;
-    this.#tasks.push(task);
+    this.#jobs.push({ begin, done });
     if (!this.#working) this.#work();
   }
 
   #work(): void {
-    const task = this.#tasks.shift();
-    this.#working = task !== undefined;
-    if (task !== undefined) this.#goOn(task());
+    const job = this.#jobs.shift();
+    this.#working = job !== undefined;
+    if (job === undefined) return;
+    job.begin();
+    this.#goOn(job.done);
   }
 
-  #goOn(steps: Steps): void {
+  #goOn(done: () => void): void {
     if (this.dead) return;
-    const next = steps.next();
-    if (next.done === true) {
+    const wait = this.#monitor.step();
+    if (wait === null) {
+      done();
       this.#work();
       return;
     }
-    const { ms, whileWord } = next.value;
+    const { ms, whileWord } = wait;
     const { clock } = this.#parts.machine;
     let slept = false;
     const wake = (): void => {
       if (slept) return;
       slept = true;
       this.#woken = null;
-      clock.after(this.#takes(), () => this.#goOn(steps));
+      clock.after(this.#takes(), () => this.#goOn(done));
     };
     if (ms === 0 || (whileWord !== null && this.#drain[0] !== whileWord)) {
       wake();

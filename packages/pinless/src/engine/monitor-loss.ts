@@ -27,10 +27,11 @@ export class Losses {
   }
 
   /** All is announced until those whom its end has let go have left their calls, and others are followed again or can't be. */
-  readonly ended: MonitorEnded = (whenAgain) => {
+  readonly ended: MonitorEnded = (whenAgain, missed) => {
     const { calls, loop } = this.#parts;
     const count = ++this.#count;
-    calls.ended();
+    if (missed) calls.missed();
+    else calls.ended();
     let awaited = 2;
     const one = (): void => {
       if (--awaited === 0 && count === this.#count) calls.lost();

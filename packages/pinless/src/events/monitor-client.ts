@@ -24,6 +24,8 @@ const RESTART_MS = 1000;
 
 /** A client, with what was asked for it, so that a new thread can continue. */
 interface Client extends MonitorClient {
+  /** Called when it is followed again after a gap, in which anything may have been missed. */
+  missed(): void;
   /** The message that had its lease table watched. */
   watched: (ToMonitor & { kind: "watch" }) | null;
   readonly followed: Map<ChunkTable, FollowMessage>;
@@ -37,6 +39,12 @@ const MEMORY_THREADS = 16;
  * entry.
  */
 export const ourTids = new Int32Array(new SharedArrayBuffer(4 * MEMORY_THREADS));
+
+/**
+ * Word by which the thread of the engines reports how a start stands. One for all monitors, one after the other
+ * (protocol/monitor/messages.ts).
+ */
+const drain = new Int32Array(new SharedArrayBuffer(4));
 
 /** Raised by the monitor while it reads events, and when it ends (linux/userfaultfd.ts). */
 export const reading = new Int32Array(new SharedArrayBuffer(SEMAPHORE_BYTES));
@@ -60,7 +68,8 @@ class Monitor {
       calls,
       watched: null,
       followed: new Map(),
-      lost: () => ended((run) => void this.#again.then(run)),
+      lost: () => ended((run) => void this.#again.then(run), false),
+      missed: () => ended((run) => void this.#again.then(run), true),
     };
     this.#clients.add(client);
     this.#worker?.clients.add(client);
@@ -78,6 +87,7 @@ class Monitor {
   running(): MonitorWorker {
     if (this.#worker !== null) return this.#worker;
     const worker = new MonitorWorker({
+      drain,
       reading,
       ourTids,
       clients: this.#clients,
@@ -196,7 +206,7 @@ class Monitor {
       return;
     }
     this.#again = Promise.resolve("");
-    for (const client of this.#clients) if (client.calls !== null) client.lost();
+    for (const client of this.#clients) if (client.calls !== null) client.missed();
   }
 
   /**

@@ -25,7 +25,14 @@ export type ToMonitor =
   | FollowMessage
   /** Nothing is followed any more, and no lease is held. */
   | { readonly kind: "end" }
-  | { readonly kind: "unfollow"; readonly id: number; readonly pieces: readonly Range[] };
+  | UnfollowMessage;
+
+export interface UnfollowMessage {
+  readonly kind: "unfollow";
+  readonly id: number;
+  /** What is left of the segment. */
+  readonly pieces: readonly Range[];
+}
 
 export interface FollowMessage extends FollowedSegment {
   readonly kind: "follow";

@@ -18,6 +18,7 @@ interface Asked {
 }
 
 export interface MonitorWorkerParts {
+  readonly drain: Int32Array;
   readonly reading: Int32Array;
   readonly ourTids: Int32Array;
   /** Clients of the previous thread, which this one takes over. */
@@ -39,9 +40,8 @@ export class MonitorWorker {
   #isToEnd = false;
 
   /** Starts the thread. Throws if it can't be started. */
-  constructor({ reading, ourTids, clients, ended }: MonitorWorkerParts) {
+  constructor({ drain, reading, ourTids, clients, ended }: MonitorWorkerParts) {
     const loading = willLoad();
-    const drain = new Int32Array(new SharedArrayBuffer(4));
     this.clients = new MonitorClients(drain, reading, () => Atomics.notify(drain, 0));
     for (const client of clients) this.clients.add(client);
     const workerData: MonitorData = { loading, drain, reading, ownTid: gettid(), ourTids };

@@ -33,6 +33,7 @@ export interface Follower {
 
 /**
  * Called each time that the monitor has ended by itself. `whenAgain` calls back, now or later, with "" once the monitor
- * was started again and follows all that it did before, or with the reason why it doesn't.
+ * was started again and follows all that it did before, or with the reason why it doesn't. `missed` says that the
+ * monitor itself is there, but follows again only now, after a gap.
  */
-export type MonitorEnded = (whenAgain: (run: (why: string) => void) => void) => void;
+export type MonitorEnded = (whenAgain: (run: (why: string) => void) => void, missed: boolean) => void;

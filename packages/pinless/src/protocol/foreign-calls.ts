@@ -4,10 +4,10 @@
  * afterwards, comes as an announcement (deferred-changes.ts).
  */
 
-import { CHUNK_WORDS, type ChunkTable } from "./chunk-table.js";
+import type { ChunkTable } from "./chunk-table.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { Gate } from "./gate.js";
-import { announce, settleAll } from "./monitor/deferred-changes.js";
+import { announce, settle, takeOver } from "./monitor/deferred-changes.js";
 import type { Invalidation, MmuNotifier } from "./notifier.js";
 import { alignOut, contains, intersect, overlaps, type Range } from "./ranges/ranges.js";
 import type { Loop } from "./scheme.js";
@@ -37,9 +37,11 @@ export class ForeignCalls {
   readonly #loop: Loop;
   readonly #events: ForeignEvents;
   /** What is followed. */
-  readonly #tables = new Set<ChunkTable>();
+  private readonly tables = new Set<ChunkTable>();
   /** By the monitor's number, until it's ended. */
   private readonly starts = new Map<number, Start>();
+  /** Whose chunks are all announced, since a monitor has ended. */
+  private readonly takenOver = new Set<ChunkTable>();
   /** Begun only after their start was ended. */
   private late: Invalidation[] = [];
 
@@ -52,23 +54,23 @@ export class ForeignCalls {
   }
 
   follow(table: ChunkTable): void {
-    this.#tables.add(table);
+    this.tables.add(table);
   }
 
   unfollow(table: ChunkTable): void {
-    this.#tables.delete(table);
+    this.tables.delete(table);
   }
 
   /** Drains what of `ranges` is ours. `ready` is called when all of it is begun, now or later. */
   start(id: number, ranges: readonly Range[], ready: () => void): Standing {
-    const parts = [...this.#tables].flatMap((table) =>
+    const parts = [...this.tables].flatMap((table) =>
       ranges
         .filter((range) => overlaps(range, table.range))
         .map((range) => alignOut(intersect(range, table.range), table.chunkBytes)),
     );
     if (parts.length > 0 && parts.every((part) => this.#isCovered(part))) return "covered";
     // One too many until all are asked.
-    const start: Start = { left: 1, beganMs: this.#loop.preciseMs(), ready, invalidations: [] };
+    const start: Start = { left: 1, beganMs: this.#loop.preciseMs(), ready, invalidations: [], orphaned: false };
     this.starts.set(id, start);
     for (const part of disjoint(parts)) {
       start.left++;
@@ -112,6 +114,11 @@ export class ForeignCalls {
     return false;
   }
 
+  /** Whether nothing of a start waits any more, or there's no such start here. */
+  isBegun(id: number): boolean {
+    return (this.starts.get(id)?.left ?? 0) === 0;
+  }
+
   /** The callers have left their calls; or nobody waits for this start any more. */
   end(id: number): void {
     const start = this.starts.get(id);
@@ -142,14 +149,32 @@ export class ForeignCalls {
    * `lost`. Nothing that was found before their pages go is used again: leases go, and device writes in flight come again.
    */
   ended(): void {
-    for (const { words } of this.#tables) announce({ words, first: 0, last: words.length / CHUNK_WORDS - 1 });
+    for (const start of this.starts.values()) start.orphaned = true;
+    for (const table of this.tables) {
+      takeOver(table.words);
+      this.takenOver.add(table);
+    }
     this.#dispatcher.dropLeases();
   }
 
-  /** What the monitor had begun or announced is over. Call it once those whom its end has let go must have left their calls. */
+  /** The monitor follows again, and may have missed calls before: as `ended`, but all that it has begun and announced goes on. */
+  missed(): void {
+    for (const table of this.tables) {
+      if (this.takenOver.has(table)) continue;
+      announce({ words: table.words, first: 0, last: table.chunks - 1 });
+      this.takenOver.add(table);
+    }
+    this.#dispatcher.dropLeases();
+  }
+
+  /**
+   * What a monitor that has ended had begun or announced is over: those whom its end has let go must have left their calls. What the next
+   * one has begun or announced meanwhile isn't.
+   */
   lost(): void {
-    for (const id of [...this.starts.keys()]) this.end(id);
-    for (const { words } of this.#tables) settleAll(words);
+    for (const [id, { orphaned }] of [...this.starts]) if (orphaned) this.end(id);
+    for (const { words, chunks } of this.takenOver) settle({ words, first: 0, last: chunks - 1 });
+    this.takenOver.clear();
     this.#dispatcher.settled();
   }
 }
@@ -161,6 +186,8 @@ interface Start {
   readonly beganMs: number;
   readonly ready: () => void;
   readonly invalidations: Invalidation[];
+  /** The monitor that has asked for it has ended. */
+  orphaned: boolean;
 }
 
 /** Of whole chunks: two invalidations of one start on the same chunk would wait for each other. */

@@ -204,6 +204,8 @@ export interface SavedStart {
   /** Invalidations that haven't begun. */
   readonly left: number;
   readonly invalidations: Invalidation[];
+  /** The monitor that has asked for it has ended. */
+  readonly orphaned: boolean;
   ready(): void;
 }
 
@@ -217,10 +219,20 @@ export function lateOf(calls: ForeignCalls): readonly Invalidation[] {
   return calls["late"];
 }
 
-/** Restores what `startOf` and `lateOf` said. */
-export function restoreForeignCalls(calls: ForeignCalls, starts: readonly SavedStart[], late: Invalidation[]): void {
+/**
+ * Restores what `startOf` and `lateOf` said. `takenOver`: all chunks are announced in place of a monitor that has
+ * ended.
+ */
+export function restoreForeignCalls(
+  calls: ForeignCalls,
+  starts: readonly SavedStart[],
+  late: Invalidation[],
+  takenOver: boolean,
+): void {
   if (calls["starts"].size > 0) calls["starts"].clear();
-  for (const { id, left, ready, invalidations } of starts)
-    calls["starts"].set(id, { left, beganMs: 0, ready, invalidations });
+  for (const { id, left, ready, invalidations, orphaned } of starts)
+    calls["starts"].set(id, { left, beganMs: 0, ready, invalidations, orphaned });
   calls["late"] = late;
+  if (calls["takenOver"].size > 0) calls["takenOver"].clear();
+  if (takenOver) for (const table of calls["tables"]) calls["takenOver"].add(table);
 }

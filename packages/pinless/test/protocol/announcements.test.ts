@@ -8,7 +8,7 @@ import {
   beginReading,
   endReading,
   settle,
-  settleAll,
+  takeOver,
   unmapHeard,
 } from "../../dist/protocol/monitor/deferred-changes.js";
 import { CHUNK } from "./world/kernel.js";
@@ -105,7 +105,7 @@ test("Our own operations wait until it's known what is unmapped, not for discard
   assert.equal(known, 4);
   announceUnmap(chunksOf(plain, 0));
   assert.equal(ask(), 4);
-  settleAll(plain.table.words);
+  takeOver(plain.table.words);
   plain.dispatcher.settled();
   assert.equal(known, 5, "the monitor is gone");
   plain.loop.runAll();

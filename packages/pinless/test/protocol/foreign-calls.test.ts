@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ForeignCalls } from "../../dist/protocol/foreign-calls.js";
-import { announce } from "../../dist/protocol/monitor/deferred-changes.js";
+import { announce, settle } from "../../dist/protocol/monitor/deferred-changes.js";
 import type { Range } from "../../dist/protocol/ranges/ranges.js";
 import { CHUNK } from "./world/kernel.js";
 import { Plain, START } from "./world/plain.js";
@@ -113,10 +113,11 @@ test("ForeignCalls.ended: what was in flight comes again, and nothing begins, on
   assert.deepEqual([flying.errno, later.errno, plain.dispatcher.reissued], [0, 0, 1]);
 });
 
-test("ForeignCalls.lost: what the monitor had begun or announced is over", () => {
+test("ForeignCalls.ended and lost: what the monitor had begun or announced is over", () => {
   const { plain, calls, begun } = setUp();
   calls.start(1, [chunks(0)], begun);
   announce({ words: plain.table.words, first: 1, last: 1 });
+  calls.ended();
   const requests = [plain.write(0), plain.write(1)];
   plain.loop.runAll();
   assert.deepEqual(
@@ -129,4 +130,42 @@ test("ForeignCalls.lost: what the monitor had begun or announced is over", () =>
     requests.map(({ errno }) => errno),
     [0, 0],
   );
+});
+
+test("ForeignCalls.lost: what the next monitor has begun or announced by then goes on", () => {
+  const { plain, calls, begun } = setUp();
+  const announced = { words: plain.table.words, first: 1, last: 1 };
+  calls.start(1, [chunks(0)], begun);
+  announce(announced);
+  calls.ended();
+  calls.start(2, [chunks(0)], begun);
+  announce(announced);
+  const requests = [plain.write(0), plain.write(1)];
+  const where = (): string[] => requests.map((r) => plain.where(r));
+  calls.lost();
+  plain.loop.runAll();
+  assert.deepEqual(where(), ["out", "out"]);
+  calls.end(2);
+  settle(announced);
+  calls.settled();
+  plain.complete();
+  assert.deepEqual(where(), ["answered", "answered"]);
+});
+
+test("ForeignCalls.missed: a monitor that follows again after a gap is in the middle of what it does", () => {
+  const { plain, calls, begun } = setUp();
+  const announced = { words: plain.table.words, first: 1, last: 1 };
+  calls.start(1, [chunks(0)], begun);
+  announce(announced);
+  calls.missed();
+  calls.lost();
+  const requests = [plain.write(0), plain.write(1), plain.write(2)];
+  const where = (): string[] => requests.map((r) => plain.where(r));
+  plain.loop.runAll();
+  assert.deepEqual(where(), ["out", "out", "per-io"]);
+  calls.end(1);
+  settle(announced);
+  calls.settled();
+  plain.loop.runAll();
+  assert.deepEqual(where(), ["per-io", "per-io", "per-io"]);
 });

@@ -40,6 +40,7 @@ const MAY_HAPPEN = {
   "late end": "lateEnds",
   "refused submission": "refusedSubmissions",
   "lost monitor": "losses",
+  "monitor again": "restarts",
   fork: "forks",
   ENOMEM: "noMemory",
   signal: "cancels",

@@ -38,47 +38,46 @@ export const UNSEEN_MS = 50;
 const LONGEST_MS = 10;
 const LONGEST_PAGE_MS = 0.002;
 
-/** Has a thread left the call that it was seen in, whose event has been read meanwhile? */
-export class Departure {
-  readonly #threads: ThreadCalls;
-  readonly #tid: number;
-  readonly #call: string;
-  readonly #goesOn: boolean;
-  readonly #untilCpuMs: number;
+/** A thread in the call that it was seen in, whose event has been read since: it's looked at until it has left that call. */
+export interface Departure {
+  readonly caller: Caller;
+  /** The same call may have another event to come, for a later part of its memory. */
+  readonly goesOn: boolean;
+  /** With more CPU time than this it can't be in that call any more. */
+  readonly untilCpuMs: number;
   /** Since when it couldn't be looked at, without a look that succeeded between. */
-  #unseenSinceMs: number | null = null;
+  readonly unseenSinceMs: number | null;
+}
 
-  /** `goesOn`: the same call may have another event to come, for a later part of its memory. */
-  constructor(threads: ThreadCalls, { tid, call, ranges }: Caller, goesOn: boolean) {
-    this.#threads = threads;
-    this.#tid = tid;
-    this.#call = call;
-    this.#goesOn = goesOn;
-    const pages = ranges.reduce((sum, { start, end }) => sum + (end - start) / PAGE_BYTES, 0);
-    this.#untilCpuMs = threads.cpuMs(tid) + LONGEST_MS + pages * LONGEST_PAGE_MS;
-  }
+export function departureOf(threads: ThreadCalls, caller: Caller, goesOn: boolean): Departure {
+  const pages = caller.ranges.reduce((sum, { start, end }) => sum + (end - start) / PAGE_BYTES, 0);
+  const untilCpuMs = threads.cpuMs(caller.tid) + LONGEST_MS + pages * LONGEST_PAGE_MS;
+  return { caller, goesOn, untilCpuMs, unseenSinceMs: null };
+}
 
-  /** Whether this is the thread, in the middle of the call still. */
-  isStill(caller: Caller): boolean {
-    return this.#goesOn && caller.tid === this.#tid && caller.call === this.#call;
-  }
+/** Whether this is the thread, in the middle of the call still. */
+export function isStillIn({ caller, goesOn }: Departure, other: Caller): boolean {
+  return goesOn && other.tid === caller.tid && other.call === caller.call;
+}
 
-  /**
-   * It shows another call, waits for a reader once more, or has ended. A thread that is only "running" may still be in there, until it has
-   * run for longer than any such call does: it may not sleep again for a long time.
-   */
-  hasLeft(nowMs: number): boolean {
-    const now = this.#threads.callOf(this.#tid);
-    if (now === null) return true;
-    if (now === UNSEEN) {
-      this.#unseenSinceMs ??= nowMs;
-      return nowMs - this.#unseenSinceMs > UNSEEN_MS;
-    }
-    this.#unseenSinceMs = null;
-    if (now === RUNNING) {
-      const cpuMs = this.#threads.cpuMs(this.#tid);
-      return cpuMs < 0 || cpuMs > this.#untilCpuMs;
-    }
-    return now !== this.#call || (!this.#goesOn && this.#threads.waitsForReader(this.#tid) === true);
+/**
+ * The departure as it's to be looked at the next time; null once the thread has left: it shows another call, waits for a reader once more,
+ * or has ended. A thread that is only "running" may still be in there, until it has run for longer than any such call does: it may not sleep
+ * again for a long time.
+ */
+export function lookAt(departure: Departure, threads: ThreadCalls, nowMs: number): Departure | null {
+  const { caller, goesOn, untilCpuMs, unseenSinceMs } = departure;
+  const now = threads.callOf(caller.tid);
+  if (now === null) return null;
+  if (now === UNSEEN) {
+    const sinceMs = unseenSinceMs ?? nowMs;
+    return nowMs - sinceMs > UNSEEN_MS ? null : { ...departure, unseenSinceMs: sinceMs };
   }
+  const seen = unseenSinceMs === null ? departure : { ...departure, unseenSinceMs: null };
+  if (now === RUNNING) {
+    const cpuMs = threads.cpuMs(caller.tid);
+    return cpuMs < 0 || cpuMs > untilCpuMs ? null : seen;
+  }
+  const hasLeft = now !== caller.call || (!goesOn && threads.waitsForReader(caller.tid) === true);
+  return hasLeft ? null : seen;
 }

@@ -3,18 +3,18 @@
 import type { ForeignCalls, Standing } from "../foreign-calls.js";
 import type { Range } from "../ranges/ranges.js";
 import { endReading, settle, unmapHeard } from "./deferred-changes.js";
-import { BEGUN, COVERED, DRAINING, drainWord, GIVEN_UP, type MonitorReport, stateOf, TURN } from "./messages.js";
+import { DRAIN, drainWord, type MonitorReport, stateOf } from "./messages.js";
 
 const STANDINGS: Readonly<Record<Standing, number>> = {
-  turn: TURN,
-  draining: DRAINING,
-  begun: BEGUN,
-  covered: COVERED,
+  turn: DRAIN.TURN,
+  draining: DRAIN.DRAINING,
+  begun: DRAIN.BEGUN,
+  covered: DRAIN.COVERED,
 };
 
 /** Who is told when the monitor ends, or what it has seen. */
 export interface MonitorClient {
-  readonly calls: ForeignCalls | null;
+  readonly calls: Pick<ForeignCalls, "start" | "isBegun" | "end" | "settled" | "unmapped"> | null;
   lost(): void;
 }
 
@@ -23,8 +23,9 @@ export class MonitorClients {
   readonly #drain: Int32Array;
   readonly #reading: Int32Array;
   readonly #answered: () => void;
+  #asking = false;
 
-  /** `drain`: the word that both share. `answered` is called when it was changed. `reading`: see announcements.ts. */
+  /** `drain`: the word that both share. `answered` is called when it was changed. `reading`: see deferred-changes.ts. */
   constructor(drain: Int32Array, reading: Int32Array, answered: () => void) {
     this.#drain = drain;
     this.#reading = reading;
@@ -64,28 +65,34 @@ export class MonitorClients {
   /** The monitor has ended, wherever it was. */
   lost(): void {
     for (const client of this.#clients) client.lost();
-    // It has let everybody go (announcements.ts). From here on that's announced.
+    // It has let everybody go (deferred-changes.ts). From here on that's announced.
     endReading(this.#reading);
   }
 
   /** Starts it in every engine, and says how it stands, for as long as the monitor hasn't given up. */
   #start(id: number, ranges: readonly Range[]): void {
-    if (!this.#answer(id, DRAINING)) return;
-    const all = [...this.#clients].flatMap(({ calls }) => (calls === null ? [] : [calls]));
-    let left = all.length + 1;
-    const ready = (): void => {
-      if (--left === 0) this.#answer(id, BEGUN);
-    };
-    const standings = all.map((calls) => calls.start(id, ranges, ready));
+    if (!this.#answer(id, DRAIN.DRAINING)) return;
+    this.#asking = true;
+    const standings = [...this.#clients].map(({ calls }) => calls?.start(id, ranges, () => this.ready(id)));
+    this.#asking = false;
     const worst = (["covered", "turn"] as const).find((standing) => standings.includes(standing));
     if (worst !== undefined) this.#answer(id, STANDINGS[worst]);
-    ready();
+    this.ready(id);
+  }
+
+  /** One more engine has begun it: once all have, that's the answer. */
+  ready(id: number): void {
+    // Not before all of them were asked.
+    if (this.#asking) return;
+    for (const { calls } of this.#clients) if (calls?.isBegun(id) === false) return;
+    this.#answer(id, DRAIN.BEGUN);
   }
 
   /** False if the monitor doesn't wait for this any more. */
   #answer(id: number, state: number): boolean {
     const word = Atomics.load(this.#drain, 0);
-    const waits = word === drainWord(id, stateOf(word)) && stateOf(word) !== GIVEN_UP && stateOf(word) !== COVERED;
+    const waits =
+      word === drainWord(id, stateOf(word)) && stateOf(word) !== DRAIN.GIVEN_UP && stateOf(word) !== DRAIN.COVERED;
     if (!waits || Atomics.compareExchange(this.#drain, 0, word, drainWord(id, state)) !== word) return false;
     this.#answered();
     return true;

@@ -41,10 +41,15 @@ export function areUnmapsHeard(words: Int32Array, at: number): boolean {
   return Atomics.load(words, at + UNMAPS_BEGUN) === Atomics.load(words, at + UNMAPS_HEARD);
 }
 
-/** Whoever announced won't come back: all of it is over. */
-export function settleAll(words: Int32Array): void {
+/**
+ * Announces all chunks in place of a monitor that has ended, whose own announcements nobody else would settle. One `settle` ends it,
+ * whatever the next monitor has announced by then.
+ */
+export function takeOver(words: Int32Array): void {
   for (let at = 0; at < words.length; at += CHUNK_WORDS) {
-    Atomics.store(words, at + ANNOUNCED_ENDED, Atomics.load(words, at + ANNOUNCED_BEGUN));
+    const begun = Atomics.add(words, at + ANNOUNCED_BEGUN, 1) + 1;
+    Atomics.store(words, at + ANNOUNCED_ENDED, begun - 1);
+    // What was unmapped, and not reported, is never heard of any more.
     Atomics.store(words, at + UNMAPS_HEARD, Atomics.load(words, at + UNMAPS_BEGUN));
   }
 }

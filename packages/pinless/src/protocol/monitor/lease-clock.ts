@@ -1,62 +1,78 @@
 /**
- * The monitor's part in leases: gives back what is idle or was held too long while an engine's own thread doesn't look after its leases
- * (its heartbeat stalls), and those of chunks that are announced.
+ * The leases that the monitor may have to drop: those of chunks that it announces, and those that are idle or held too long while an
+ * engine's own thread doesn't look after them (its heartbeat stalls).
  */
 
 import { LEASE as CHUNK_LEASE, CHUNK_WORDS } from "../chunk-table.js";
 import { claim, forEachDue, HEARTBEAT_MS, HELD_SLOTS, IDLE_MS, MAX_MS, returned } from "../lease-table.js";
-import { GO_ON, type Steps } from "./coroutine.js";
-import type { Chunks } from "./deferred-changes.js";
 
 interface Watched {
   readonly leases: Int32Array;
   /** Empties a slot of the ring's buffer table. */
-  readonly empty: (slot: number) => void;
+  readonly emptySlot: (slot: number) => void;
+}
+
+export interface Lease {
+  readonly of: Watched;
+  readonly slot: number;
 }
 
 export class LeaseClock {
   readonly #watched = new Map<number, Watched>();
 
-  watch(id: number, leases: Int32Array, empty: (slot: number) => void): void {
-    this.#watched.set(id, { leases, empty });
+  watch(id: number, leases: Int32Array, emptySlot: (slot: number) => void): void {
+    this.#watched.set(id, { leases, emptySlot });
   }
 
   unwatch(id: number): void {
     this.#watched.delete(id);
   }
 
-  /** Drops what is due; comes to how long to sleep, Infinity while no lease is held. */
-  *tick(nowMs: number): Steps<number> {
-    let sleepMs = Number.POSITIVE_INFINITY;
-    for (const watched of [...this.#watched.values()]) {
-      const { leases } = watched;
-      if (Atomics.load(leases, HELD_SLOTS) === 0) continue;
-      const periodMs = Math.max(1, Math.min(Atomics.load(leases, IDLE_MS), Atomics.load(leases, MAX_MS)) / 4);
-      sleepMs = Math.min(sleepMs, periodMs);
-      // The engine looks once a period; two missed are a stall.
-      if (((nowMs - Atomics.load(leases, HEARTBEAT_MS)) | 0) < 2 * periodMs) continue;
-      const due: number[] = [];
-      forEachDue(leases, nowMs, (slot) => due.push(slot));
-      for (const slot of due) yield* drop(watched, slot);
-    }
-    return sleepMs;
+  /** How often to look for leases that are due; Infinity while none is held. */
+  periodMs(): number {
+    let ms = Number.POSITIVE_INFINITY;
+    for (const { leases } of this.#watched.values())
+      if (Atomics.load(leases, HELD_SLOTS) > 0) ms = Math.min(ms, periodMsOf(leases));
+    return ms;
   }
 
-  /** Drops the leases that these chunks have, if any. */
-  *dropLeasesOf(id: number, { words, first, last }: Chunks): Steps {
-    const watched = this.#watched.get(id);
-    if (watched === undefined) return;
-    for (let c = first; c <= last; c++) {
-      const slot = Atomics.load(words, c * CHUNK_WORDS + CHUNK_LEASE) - 1;
-      if (slot >= 0) yield* drop(watched, slot);
+  /** A lease that is due while its engine doesn't look, or null. */
+  nextDue(nowMs: number): Lease | null {
+    for (const watched of this.#watched.values()) {
+      const { leases } = watched;
+      if (Atomics.load(leases, HELD_SLOTS) === 0) continue;
+      // The engine looks once a period; two missed are a stall.
+      if (((nowMs - Atomics.load(leases, HEARTBEAT_MS)) | 0) < 2 * periodMsOf(leases)) continue;
+      let due = -1;
+      forEachDue(leases, nowMs, (slot) => {
+        if (due < 0) due = slot;
+      });
+      if (due >= 0) return { of: watched, slot: due };
     }
+    return null;
+  }
+
+  /** The lease of a chunk, or null. */
+  leaseOf(id: number, words: Int32Array, chunk: number): Lease | null {
+    const of = this.#watched.get(id);
+    const slot = Atomics.load(words, chunk * CHUNK_WORDS + CHUNK_LEASE) - 1;
+    return of === undefined || slot < 0 ? null : { of, slot };
+  }
+
+  /** False where it isn't live any more: somebody else drops it. */
+  claim({ of, slot }: Lease): boolean {
+    return claim(of.leases, slot);
+  }
+
+  empty({ of, slot }: Lease): void {
+    of.emptySlot(slot);
+  }
+
+  returned({ of, slot }: Lease): void {
+    returned(of.leases, slot);
   }
 }
 
-function* drop({ leases, empty }: Watched, slot: number): Steps {
-  if (!claim(leases, slot)) return;
-  yield GO_ON;
-  empty(slot);
-  yield GO_ON;
-  returned(leases, slot);
+function periodMsOf(leases: Int32Array): number {
+  return Math.max(1, Math.min(Atomics.load(leases, IDLE_MS), Atomics.load(leases, MAX_MS)) / 4);
 }

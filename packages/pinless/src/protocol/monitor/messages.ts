@@ -21,24 +21,38 @@ export type MonitorReport =
   | { readonly kind: "settled" }
   | { readonly kind: "unmapped"; readonly gone: Range; readonly announced: readonly Chunks[] };
 
-/**
- * The word: the number of the latest start, and how it stands. The monitor asks and may give up; the engine's thread answers. Each
- * changes only what it has seen, so that an answer that comes too late changes nothing.
- */
-export const ASKED = 0;
-/** It waits for another invalidation to end. */
-export const TURN = 1;
-export const DRAINING = 2;
-export const BEGUN = 3;
-export const COVERED = 4;
-export const GIVEN_UP = 5;
-const STATES = 8;
-const NUMBERS = 2 ** 28;
+/** How the latest start stands. */
+export const DRAIN = {
+  /** By the monitor. */
+  ASKED: 0,
+  /** It waits for another invalidation to end. */
+  TURN: 1,
+  DRAINING: 2,
+  /** Nothing is in flight there, and nothing begins until its end. */
+  BEGUN: 3,
+  /** It's inside an invalidation of the program's. */
+  COVERED: 4,
+  /** By the monitor: it announces instead. */
+  GIVEN_UP: 5,
+} as const;
 
-export function drainWord(id: number, state: number): number {
-  return (id % NUMBERS) * STATES + state;
+const STATES = 8;
+const MOST_STARTS = 2 ** 28 - 1;
+
+/**
+ * The drain word: the number of the latest start, and how it stands. The monitor asks and may give up; the engine's thread answers. Each
+ * changes only what it has seen, so that an answer that comes too late changes nothing. It outlives the monitor's thread: no number comes
+ * again soon, or what a monitor that has ended had asked for could be taken for the next one's.
+ */
+export function drainWord(start: number, state: number): number {
+  return start * STATES + state;
 }
 
 export function stateOf(word: number): number {
   return word % STATES;
+}
+
+/** The number of the start after the one in the word; from 1. */
+export function nextStart(word: number): number {
+  return (((word / STATES) | 0) % MOST_STARTS) + 1;
 }

@@ -1,74 +1,50 @@
 /**
- * Discards whose events were read, until all their callers have left their calls: the pages go only after the reading. Callers are looked
- * at again and again, ever more rarely.
+ * Pending discards: their events were read, and their pages go at some moment until the calling threads have left their calls. Only then
+ * may I/O begin there again. Every thread is looked at again and again, with exponential back-off.
  */
 
-import type { Caller, Departure } from "./caller-tracking.js";
+import { type Caller, type Departure, isStillIn, lookAt, type ThreadCalls } from "./caller-tracking.js";
+import type { Chunks } from "./deferred-changes.js";
 
-/** Looks at once, then each time after twice as long. */
+/** The first look is at once, the second after this; each pause is twice the one before. */
 export const FIRST_LOOK_MS = 0.03;
 export const LAST_LOOK_MS = 1;
 
-export interface Settling {
-  departures: Departure[];
-  /** Where nobody is known whose departure could be seen. */
+export interface PendingDiscard {
+  readonly departures: readonly Departure[];
+  /** Over by then, where no thread is known whose departure could be seen; else 0. */
   readonly untilMs: number;
-  readonly over: () => void;
+  /** The start that ends with it, or 0; else the announcement that does. */
+  readonly start: number;
+  readonly announced: readonly Chunks[];
 }
 
-/** A caller whose event was read. */
-export interface LetGo {
-  readonly caller: Caller;
-  readonly departure: Departure;
+/** Of these threads, those in the middle of a call whose first part is pending already. */
+export function stillIn(pending: readonly PendingDiscard[], callers: readonly Caller[]): Caller[] {
+  return callers.filter((caller) =>
+    pending.some(({ departures }) => departures.some((departure) => isStillIn(departure, caller))),
+  );
 }
 
-export class Settlings {
-  #all: Settling[] = [];
-  #lookMs = 0;
+/** The same with the departures of calls of which a later event was read. */
+export function withLater(pending: readonly PendingDiscard[], later: readonly Departure[]): readonly PendingDiscard[] {
+  return pending.map((each) => ({
+    ...each,
+    departures: each.departures.map((old) => later.find(({ caller }) => isStillIn(old, caller)) ?? old),
+  }));
+}
 
-  get isEmpty(): boolean {
-    return this.#all.length === 0;
-  }
-
-  add(settling: Settling): void {
-    this.#all.push(settling);
-  }
-
-  /** Of these, those who are in the middle of a call whose first part settles already. */
-  stillIn(waiting: readonly Caller[]): Caller[] {
-    return waiting.filter((caller) =>
-      this.#all.some(({ departures }) => departures.some((departure) => departure.isStill(caller))),
-    );
-  }
-
-  /** The next event of the same calls was read: from here on it's the end of that one which is looked for. */
-  goOn(again: readonly LetGo[]): void {
-    for (const each of this.#all)
-      each.departures = each.departures.map((old) => again.find(({ caller }) => old.isStill(caller))?.departure ?? old);
-  }
-
-  /** Ends what all callers have left. */
-  look(nowMs: number): void {
-    if (this.#all.length === 0) return;
-    const all = this.#all;
-    this.#all = [];
-    for (const each of all) {
-      each.departures = each.departures.filter((departure) => !departure.hasLeft(nowMs));
-      if (each.departures.length > 0 || nowMs < each.untilMs) this.#all.push(each);
-      else each.over();
-    }
-  }
-
-  /** Something new settles: look often again. */
-  lookOften(): void {
-    this.#lookMs = 0;
-  }
-
-  /** How long until the next look is due. Null: nothing settles. */
-  nextLookMs(): number | null {
-    if (this.isEmpty) return null;
-    const ms = this.#lookMs;
-    this.#lookMs = ms === 0 ? FIRST_LOOK_MS : Math.min(2 * ms, LAST_LOOK_MS);
-    return ms;
-  }
+/** Those that aren't over yet; calls `over` for each of the others. */
+export function stillPending(
+  pending: readonly PendingDiscard[],
+  threads: ThreadCalls,
+  nowMs: number,
+  over: (start: number, announced: readonly Chunks[]) => void,
+): PendingDiscard[] {
+  return pending.flatMap(({ departures, untilMs, start, announced }) => {
+    const left = departures.flatMap((departure) => lookAt(departure, threads, nowMs) ?? []);
+    if (left.length > 0 || nowMs < untilMs) return { departures: left, untilMs, start, announced };
+    over(start, announced);
+    return [];
+  });
 }

@@ -3,10 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ANNOUNCED_BEGUN, ANNOUNCED_ENDED, CHUNK_WORDS } from "../../dist/protocol/chunk-table.js";
 import type { Caller, MemoryEvent } from "../../dist/protocol/monitor/caller-tracking.js";
-import type { Steps } from "../../dist/protocol/monitor/coroutine.js";
 import { LeaseClock } from "../../dist/protocol/monitor/lease-clock.js";
-import { BEGUN, COVERED, drainWord, type MonitorReport } from "../../dist/protocol/monitor/messages.js";
-import { MonitorProgram } from "../../dist/protocol/monitor/program.js";
+import { DRAIN, drainWord, type MonitorReport } from "../../dist/protocol/monitor/messages.js";
+import { MonitorMachine } from "../../dist/protocol/monitor/state-machine.js";
 
 const CHUNK_BYTES = 65536;
 const CHUNKS = 4;
@@ -52,7 +51,7 @@ function serve({ callers, events, answer }: Scene): Outcome {
   const announcedBefore: boolean[] = [];
   const left = [...events];
   let nowMs = 0;
-  const program = new MonitorProgram({
+  const monitor = new MonitorMachine({
     drain,
     reading: new Int32Array(new SharedArrayBuffer(4)),
     ownTid: OWN_TID,
@@ -73,12 +72,12 @@ function serve({ callers, events, answer }: Scene): Outcome {
       if (report.kind === "start" && answer !== null) Atomics.store(drain, 0, drainWord(report.id, answer));
     },
   });
-  program.follow({ id: 0, range: RANGE, chunkBytes: CHUNK_BYTES, words, watched: -1 });
-  const steps: Steps = program.serve();
-  for (let step = steps.next(); step.done !== true; step = steps.next()) nowMs += step.value.ms;
+  monitor.segments.add({ id: 0, range: RANGE, chunkBytes: CHUNK_BYTES, words, watched: -1 });
+  monitor.readable();
+  for (let wait = monitor.step(); wait !== null; wait = monitor.step()) nowMs += wait.ms;
   assert.deepEqual(left, [], "an event is left unread, and its caller waits for ever");
   nowMs += 1000;
-  program.look();
+  monitor.look();
   return {
     posted: posted.map(({ kind }) => kind),
     begun: count(ANNOUNCED_BEGUN),
@@ -91,14 +90,14 @@ const QUIET = [0, 0, 0, 0];
 
 test("other code's discard is drained for, and ends when its thread has left its call", () => {
   const other = caller(OTHER_TID, "remove", 1);
-  const { posted, begun } = serve({ callers: [other], events: [eventOf(other)], answer: BEGUN });
+  const { posted, begun } = serve({ callers: [other], events: [eventOf(other)], answer: DRAIN.BEGUN });
   assert.deepEqual(posted, ["start", "end"]);
   assert.deepEqual(begun, QUIET);
 });
 
 test("where the engine doesn't answer, or what it has begun covers it, it's announced before it's read", () => {
   const other = caller(OTHER_TID, "remove", 1);
-  for (const answer of [null, COVERED]) {
+  for (const answer of [null, DRAIN.COVERED]) {
     const outcome = serve({ callers: [other], events: [eventOf(other)], answer });
     assert.deepEqual(outcome.posted, ["start", "end", "settled"]);
     assert.deepEqual([outcome.begun, outcome.ended, outcome.announcedBefore], [[0, 1, 0, 0], [0, 1, 0, 0], [true]]);
@@ -107,26 +106,26 @@ test("where the engine doesn't answer, or what it has begun covers it, it's anno
 
 test("SELF_EVENT: our own memory thread is let go at once, with nothing announced or asked for", () => {
   const ours = caller(OUR_TID, "remove", 1);
-  const outcome = serve({ callers: [ours], events: [eventOf(ours)], answer: BEGUN });
+  const outcome = serve({ callers: [ours], events: [eventOf(ours)], answer: DRAIN.BEGUN });
   assert.deepEqual([outcome.posted, outcome.begun, outcome.announcedBefore], [[], QUIET, [false]]);
 });
 
 test("the engine's own thread can't drain while it waits itself: it's announced", () => {
   const own = caller(OWN_TID, "remove", 0);
-  const outcome = serve({ callers: [own], events: [eventOf(own)], answer: BEGUN });
+  const outcome = serve({ callers: [own], events: [eventOf(own)], answer: DRAIN.BEGUN });
   assert.deepEqual([outcome.posted, outcome.begun, outcome.announcedBefore], [["settled"], [1, 0, 0, 0], [true]]);
 });
 
 test("what was unmapped is announced until the engine has buried it", () => {
   const other = caller(OTHER_TID, "unmap", 2);
-  const outcome = serve({ callers: [other], events: [eventOf(other)], answer: BEGUN });
+  const outcome = serve({ callers: [other], events: [eventOf(other)], answer: DRAIN.BEGUN });
   assert.deepEqual([outcome.posted, outcome.begun, outcome.ended], [["unmapped"], [0, 0, 1, 0], QUIET]);
 });
 
 test("somebody whom nobody saw: what it's about is announced as soon as it's known, before what was asked for is read", () => {
   const seen = caller(OTHER_TID, "remove", 1);
   const unseen = eventOf(caller(4, "unmap", 3));
-  const outcome = serve({ callers: [seen], events: [unseen, eventOf(seen)], answer: BEGUN });
+  const outcome = serve({ callers: [seen], events: [unseen, eventOf(seen)], answer: DRAIN.BEGUN });
   assert.deepEqual(outcome.posted, ["start", "unmapped", "end"]);
   assert.deepEqual(
     [outcome.begun, outcome.announcedBefore],
@@ -138,6 +137,6 @@ test("somebody whom nobody saw: what it's about is announced as soon as it's kno
 });
 
 test("nobody can be seen at all: everything is announced while the one event is read", () => {
-  const outcome = serve({ callers: [], events: [eventOf(caller(4, "remove", 3))], answer: BEGUN });
+  const outcome = serve({ callers: [], events: [eventOf(caller(4, "remove", 3))], answer: DRAIN.BEGUN });
   assert.deepEqual([outcome.begun, outcome.ended, outcome.announcedBefore], [[1, 1, 1, 2], [1, 1, 1, 2], [true]]);
 });

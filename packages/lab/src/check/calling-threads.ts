@@ -1,0 +1,199 @@
+/**
+ * Threads that call the kernel on followed memory: other code's, and the engine's own memory thread. Their events, and what the monitor can
+ * see of them from outside.
+ */
+
+import { type Caller, type MemoryEvent, type Range, RUNNING, type ThreadCalls } from "pinless/portable";
+import { type Ground, nameOfThread } from "./context.js";
+import type { Rules } from "./invariants.js";
+import type { ForeignCall } from "./scenario.js";
+import * as S from "./state.js";
+
+export const OWN_TID = 1;
+export const MEMORY_TID = 2;
+const FIRST_TID = 3;
+/** What /proc says of the foreign calls' threads: there are three of them at most. */
+const CALLS = ["call 1", "call 2", "call 3"] as const;
+
+export class CallingThreads implements ThreadCalls {
+  readonly #ground: Ground;
+  readonly #rules: Rules;
+  /** What each foreign call looks like from outside, and then the memory thread's call for each of the program's invalidations. */
+  readonly #callers: readonly Caller[];
+  readonly #calls: number;
+
+  constructor(ground: Ground, rules: Rules) {
+    this.#ground = ground;
+    this.#rules = rules;
+    const { foreign, invalidations } = ground.scenario;
+    this.#calls = foreign.length;
+    this.#callers = [
+      ...foreign.map((call, f): Caller => {
+        const kind = call.call === "unmap" ? "unmap" : "remove";
+        const tid = call.own ? OWN_TID : FIRST_TID + f;
+        return { tid, kind, ranges: [ground.range(call)], call: CALLS[f]! };
+      }),
+      ...invalidations.map((_, j): Caller => {
+        const ranges = [ground.range(ground.pagesOf(j))];
+        return { tid: MEMORY_TID, kind: "remove", ranges, call: `our operation ${j}` };
+      }),
+    ];
+  }
+
+  #call(call: number): ForeignCall {
+    return this.#ground.scenario.foreign[call]!;
+  }
+
+  /** Foreign calls, a bit each, that these ranges are of. */
+  callsOf(ranges: readonly Range[]): number {
+    return this.#those((f) => ranges.includes(this.#callers[f]!.ranges[0]!));
+  }
+
+  /** Of all foreign calls those of which this is so, a bit each. */
+  #those(are: (call: number) => boolean): number {
+    let bits = 0;
+    for (let f = 0; f < this.#calls; f++) if (are(f)) bits |= 1 << f;
+    return bits;
+  }
+
+  // What they do.
+
+  /** With no monitor, a discard is over before anything else happens: to follow memory again waits for it. */
+  mayCall(call: number): boolean {
+    const { w, scenario } = this.#ground;
+    if (this.#ground.foreign(call, S.F_STATE) !== S.IDLE) return false;
+    if (!this.#ground.hasLostMonitor) return true;
+    return scenario.restarts > 0 && w[S.LOST] !== 0 && this.#call(call).call === "discard";
+  }
+
+  call(call: number): void {
+    const ground = this.#ground;
+    const { call: kind, own, unseen, first, last } = this.#call(call);
+    if (ground.hasLostMonitor) {
+      this.#discard(call);
+      return;
+    }
+    ground.setForeign(call, S.F_STATE, unseen ? S.RAISED : S.IN_CALL);
+    S.push(ground.w, ground.at.raised, call);
+    if (own) ground.w[S.BLOCKED] = call + 1;
+    if (kind === "discard") return;
+    for (let page = first; page <= last; page++) ground.machine.memory.munmap(page);
+    this.#rules.taken(first, last, false);
+  }
+
+  maySleep(call: number): boolean {
+    return this.#ground.foreign(call, S.F_STATE) === S.RAISED;
+  }
+
+  sleep(call: number): void {
+    this.#ground.setForeign(call, S.F_STATE, S.IN_CALL);
+  }
+
+  mayGoOn(call: number): boolean {
+    return this.#ground.foreign(call, S.F_STATE) === S.LET_GO;
+  }
+
+  /** Its pages go, and it leaves the call. */
+  goOn(call: number): void {
+    this.#discard(call);
+    if (this.#ground.w[S.BLOCKED] === call + 1) this.#ground.w[S.BLOCKED] = 0;
+  }
+
+  #discard(call: number): void {
+    const { first, last } = this.#call(call);
+    for (let page = first; page <= last; page++) this.#ground.machine.memory.discard(page);
+    this.#rules.taken(first, last, true);
+    this.#ground.setForeign(call, S.F_STATE, S.LEFT);
+  }
+
+  /** The memory thread makes the call of one of the program's invalidations. */
+  operate(invalidation: number): void {
+    const ground = this.#ground;
+    ground.w[S.OPERATING] = invalidation + 1;
+    if (ground.hasLostMonitor) ground.w[S.OPERATING] = -(invalidation + 1);
+    else S.push(ground.w, ground.at.raised, this.#calls);
+  }
+
+  /** Whether the call has returned. */
+  hasOperated(invalidation: number): boolean {
+    return this.#ground.w[S.OPERATING] === -(invalidation + 1);
+  }
+
+  // Their events.
+
+  get hasEvent(): boolean {
+    return this.#ground.w[this.#ground.at.raised]! > 0;
+  }
+
+  /** Reads the oldest event, which lets its thread go; null if there is none. */
+  next(): MemoryEvent | null {
+    if (!this.hasEvent) return null;
+    const { w, at, tell } = this.#ground;
+    const raised = S.shift(w, at.raised);
+    const { kind, ranges } = this.#callers[raised < this.#calls ? raised : this.#calls + w[S.OPERATING]! - 1]!;
+    tell?.(`the monitor reads ${raised < this.#calls ? `${nameOfThread(raised)}'s` : "our memory thread's"} event`);
+    this.#letGo(raised);
+    return { kind, ...ranges[0]! };
+  }
+
+  /** The monitor's end closes its descriptor. */
+  letAllGo(): void {
+    while (this.hasEvent) this.#letGo(S.shift(this.#ground.w, this.#ground.at.raised));
+  }
+
+  #letGo(f: number): void {
+    const ground = this.#ground;
+    if (f === this.#calls) {
+      ground.w[S.OPERATING]! *= -1;
+      return;
+    }
+    const { call, own, first, last } = this.#call(f);
+    if (call === "discard") {
+      ground.setForeign(f, S.F_STATE, S.LET_GO);
+      return;
+    }
+    ground.setForeign(f, S.F_STATE, S.LEFT);
+    if (own) ground.w[S.BLOCKED] = 0;
+    this.#rules.goneIsKnown(first, last);
+  }
+
+  // What can be seen of them.
+
+  /** Foreign calls whose threads sleep until their events are read: a bit each. */
+  get visible(): number {
+    return this.#those((f) => this.#ground.foreign(f, S.F_STATE) === S.IN_CALL);
+  }
+
+  get isAnyVisible(): boolean {
+    return this.visible !== 0 || this.#ground.w[S.OPERATING]! > 0;
+  }
+
+  callers(): Caller[] {
+    const operating = this.#ground.w[S.OPERATING]!;
+    return this.#callers.filter((_, i) =>
+      i < this.#calls ? this.#ground.foreign(i, S.F_STATE) === S.IN_CALL : operating === i - this.#calls + 1,
+    );
+  }
+
+  callOf(tid: number): string {
+    const state = this.#ground.foreign(tid - FIRST_TID, S.F_STATE);
+    return state === S.LEFT ? "elsewhere" : state === S.LET_GO ? RUNNING : CALLS[tid - FIRST_TID]!;
+  }
+
+  waitsForReader(): boolean {
+    return false;
+  }
+
+  cpuMs(): number {
+    return 0;
+  }
+
+  /** Threads in a call whose event was read. */
+  get inCall(): number {
+    return this.#those((f) => this.#ground.foreign(f, S.F_STATE) === S.LET_GO);
+  }
+
+  bitOf({ tid }: Caller): number {
+    return tid < FIRST_TID ? 0 : 1 << (tid - FIRST_TID);
+  }
+}

@@ -1,0 +1,411 @@
+/** The monitor that ships, with its messages to the engine's thread: every step of it is one of the explorer's. And its end. */
+
+import {
+  beginReading,
+  type Caller,
+  type Chunks,
+  DRAIN,
+  type ForeignCalls,
+  forEachLive,
+  LeaseClock,
+  MONITOR,
+  MonitorClients,
+  MonitorMachine,
+  type MonitorReport,
+  type MonitorState,
+  type Range,
+  stateOf,
+  violated,
+} from "pinless/portable";
+import { type CallingThreads, MEMORY_TID, OWN_TID } from "./calling-threads.js";
+import { callersIn, type Ground, namesOfThreads } from "./context.js";
+import { Interned } from "./interned.js";
+import type { CheckKernel } from "./kernel.js";
+import * as S from "./state.js";
+
+/** In LOST: the engine is to hear of the monitor's end; to settle, when no thread can be in a call any more; and another follows again. */
+const UNHEARD = 1;
+const UNSETTLED = 2;
+const FOLLOWED_AGAIN = 3;
+
+const WATCHED = 0;
+/** Longer than anything that the monitor waits for. */
+const LATE_MS = 1e6;
+
+export class ExploredMonitor {
+  readonly clients: MonitorClients;
+  readonly #ground: Ground;
+  readonly #threads: CallingThreads;
+  readonly #kernel: CheckKernel;
+  readonly #machine: MonitorMachine;
+  readonly #leases = new LeaseClock();
+  readonly #states = new Interned<MonitorState>(keyOf);
+  readonly #reports: Interned<MonitorReport>;
+  readonly #first: MonitorState;
+  /** The state whose number is in the MONITOR word. */
+  #noted: MonitorState;
+  #nowMs = 0;
+
+  constructor(ground: Ground, threads: CallingThreads, kernel: CheckKernel) {
+    this.#ground = ground;
+    this.#threads = threads;
+    this.#kernel = kernel;
+    const { w, table, scenario } = ground;
+    const drain = w.subarray(S.DRAIN, S.DRAIN + 1);
+    const reading = w.subarray(S.READING, S.READING + 1);
+    this.#reports = new Interned((report) => reportKeyOf(report, threads));
+    this.clients = new MonitorClients(drain, reading, () => {});
+    this.#machine = new MonitorMachine({
+      drain,
+      reading,
+      ownTid: OWN_TID,
+      ourTids: Int32Array.of(MEMORY_TID),
+      threads,
+      leases: this.#leases,
+      nowMs: () => this.#nowMs,
+      next: () => threads.next(),
+      post: (report) => S.push(w, ground.at.messages, this.#reports.numberOf(report)),
+    });
+    if (kernel.leases !== null)
+      this.#leases.watch(WATCHED, kernel.leases, (slot) => {
+        ground.tell?.(`the monitor empties slot ${slot}`);
+        kernel.empty(slot);
+      });
+    const { range, chunkBytes, words } = table;
+    if (scenario.foreign.length > 0) this.#machine.segments.add({ id: 0, range, chunkBytes, words, watched: WATCHED });
+    this.#first = this.#machine.state;
+    this.#noted = this.#first;
+    this.#states.numberOf(this.#first);
+  }
+
+  /** Writes the machine's state down. */
+  note(): void {
+    if (this.#machine.state === this.#noted) return;
+    const number = this.#states.numberOf(this.#machine.state);
+    this.#ground.w[S.MONITOR] = number;
+    this.#noted = this.#states.valueOf(number);
+    this.#machine.state = this.#noted;
+  }
+
+  restore(): void {
+    this.#noted = this.#states.valueOf(this.#ground.w[S.MONITOR]!);
+    this.#machine.state = this.#noted;
+  }
+
+  get #isWatching(): boolean {
+    return this.#machine.isWatching && !this.#ground.hasLostMonitor;
+  }
+
+  get maySee(): boolean {
+    return this.#isWatching && this.#threads.isAnyVisible;
+  }
+
+  /** All who wait, at once. */
+  see(): void {
+    this.#machine.readable();
+    this.#machine.step();
+  }
+
+  /** An event whose thread can't be seen yet, for as long as the monitor has patience. */
+  get maySeeNobody(): boolean {
+    return this.#isWatching && this.#threads.hasEvent && !this.#threads.isAnyVisible;
+  }
+
+  seeNobody(): void {
+    this.#machine.readable();
+    this.#late(() => this.#machine.step());
+  }
+
+  #late(run: () => void): void {
+    this.#nowMs = LATE_MS;
+    run();
+    this.#nowMs = 0;
+  }
+
+  /** Whether it can go on with what it's in. */
+  get mayStep(): boolean {
+    if (this.#machine.isWatching) return false;
+    if (this.#machine.state.doing !== MONITOR.DRAINING) return true;
+    const stands = stateOf(this.#ground.w[S.DRAIN]!);
+    return stands === DRAIN.BEGUN || stands === DRAIN.COVERED;
+  }
+
+  step(): void {
+    this.#machine.step();
+    // What isn't worth a state of its own: between reading the last event and saying so, everything is as between two events; and that no
+    // lease is left to drop shows nowhere.
+    const { doing } = this.#machine.state;
+    if (doing === MONITOR.READ || (doing === MONITOR.CLAIMING && !this.#isAnyLeft)) this.#machine.step();
+  }
+
+  get #isAnyLeft(): boolean {
+    const { losing, dueMs } = this.#machine.state;
+    const { leases } = this.#kernel;
+    if (leases === null) return false;
+    if (losing.length === 0) return this.#leases.nextDue(dueMs) !== null;
+    let any = false;
+    forEachLive(leases, () => {
+      any = true;
+    });
+    return any;
+  }
+
+  get mayGiveUp(): boolean {
+    return this.#machine.state.doing === MONITOR.DRAINING && !this.mayStep;
+  }
+
+  /** The engine's thread, the device or somebody's invalidation takes too long. */
+  giveUp(): void {
+    this.#late(() => this.#machine.step());
+  }
+
+  /** Whether it can see that a thread of a pending discard has left its call; or `late`, that one whom nobody saw must have. */
+  mayLook(late: boolean): boolean {
+    const { doing, pending } = this.#machine.state;
+    if (doing !== MONITOR.WATCHING && doing !== MONITOR.DRAINING) return false;
+    const { inCall } = this.#threads;
+    let watched = 0;
+    let hasLeft = false;
+    for (const { departures, untilMs } of pending) {
+      for (const { caller } of departures) {
+        const bit = this.#threads.bitOf(caller);
+        watched |= bit;
+        if (!late) hasLeft ||= (bit & inCall) === 0;
+      }
+      if (late) hasLeft ||= untilMs > 0;
+    }
+    return hasLeft && (!late || (inCall & ~watched) === 0);
+  }
+
+  look(late: boolean): void {
+    if (late) this.#late(() => this.#machine.look());
+    else this.#machine.look();
+  }
+
+  /** Whether a lease is due while the engine doesn't look. */
+  get mayTick(): boolean {
+    const { w } = this.#ground;
+    return this.#isWatching && w[S.STALLED] === 1 && this.#leases.nextDue(w[S.TIME_MS]!) !== null;
+  }
+
+  tick(): void {
+    this.#machine.tick(this.#ground.w[S.TIME_MS]!);
+    this.step();
+  }
+
+  isDropping(slot: number): boolean {
+    return this.#machine.state.lease?.slot === slot;
+  }
+
+  get isAtRest(): boolean {
+    return this.#machine.isWatching && this.#machine.state.pending.length === 0;
+  }
+
+  // Its messages, in the order in which they're sent.
+
+  get hasMessage(): boolean {
+    return this.#ground.w[this.#ground.at.messages]! > 0;
+  }
+
+  get #message(): MonitorReport {
+    return this.#reports.valueOf(this.#ground.w[this.#ground.at.messages + 1]!);
+  }
+
+  /** The foreign calls (a bit each) that the next message has a start made for, or 0. */
+  get startsFor(): number {
+    const report = this.#message;
+    return report.kind === "start" ? this.#threads.callsOf(report.ranges) : 0;
+  }
+
+  deliver(): void {
+    const ground = this.#ground;
+    const report = this.#message;
+    S.shift(ground.w, ground.at.messages);
+    if (report.kind === "start") ground.w[ground.at.starts + report.id - 1] = this.#threads.callsOf(report.ranges);
+    if (report.kind === "unmapped")
+      for (let page = ground.pageAt(report.gone.start); page < ground.pageAt(report.gone.end); page++)
+        ground.flag(page, S.BURIED);
+    this.clients.obey(report);
+  }
+
+  /** The engine as a client, held to SELF_EVENT. */
+  serve(calls: ForeignCalls, lost: () => void): void {
+    const start = (id: number, ranges: readonly Range[], ready: () => void): ReturnType<ForeignCalls["start"]> => {
+      const callers = this.#threads.callsOf(ranges);
+      const covered = callersIn(callers).every((f) => this.#isInsideOurs(f));
+      const standing = calls.start(id, ranges, ready);
+      if (covered !== (standing === "covered"))
+        violated(
+          "SELF_EVENT",
+          `what ${namesOfThreads(callers)} calls is ${covered ? "" : "not "}inside an invalidation of the program's; the start is ${standing}`,
+        );
+      return standing;
+    };
+    this.clients.add({
+      calls: {
+        start,
+        isBegun: (id) => calls.isBegun(id),
+        end: (id) => calls.end(id),
+        settled: () => calls.settled(),
+        unmapped: (gone) => calls.unmapped(gone),
+      },
+      lost,
+    });
+  }
+
+  #isInsideOurs(call: number): boolean {
+    const ground = this.#ground;
+    const { first, last } = ground.chunksOfCall(call);
+    return ground.scenario.invalidations.some((_, j) => {
+      const chunks = ground.chunksOf(j);
+      return ground.invalidation(j, S.I_STATE) === S.BEGUN && chunks.first <= first && last <= chunks.last;
+    });
+  }
+
+  // Its end.
+
+  /** In the middle of whatever it does, for other code or for a lease. */
+  get mayEnd(): boolean {
+    return this.#ground.w[S.LOSSES]! > 0 && !this.#ground.hasLostMonitor;
+  }
+
+  /** Everybody goes on who waits for it. */
+  end(): void {
+    const { w } = this.#ground;
+    w[S.LOSSES]!--;
+    w[S.LOST] = UNHEARD;
+    beginReading(w.subarray(S.READING, S.READING + 1));
+    this.#threads.letAllGo();
+    // The lease that it was giving back stays where it is.
+    this.#machine.state = this.#first;
+  }
+
+  /** After all that it has said; and once nobody can be in a call any more. */
+  get mayHearLoss(): boolean {
+    const { w } = this.#ground;
+    if (w[S.LOST] === UNHEARD) return !this.hasMessage;
+    return (w[S.LOST] === UNSETTLED || w[S.LOST] === FOLLOWED_AGAIN) && this.#threads.inCall === 0;
+  }
+
+  /** True: everybody has left, and the engine settles what the monitor had begun and announced. False: it announces everything. */
+  hearLoss(): boolean {
+    const { w } = this.#ground;
+    const settles = w[S.LOST] !== UNHEARD;
+    w[S.LOST] = settles ? 0 : UNSETTLED;
+    return settles;
+  }
+
+  /** The engine has announced everything in its place. */
+  get isTakenOver(): boolean {
+    return this.#ground.w[S.LOST]! >= UNSETTLED;
+  }
+
+  get mayFollowAgain(): boolean {
+    const { w } = this.#ground;
+    return w[S.LOST] === UNSETTLED && w[S.RESTARTS]! > 0;
+  }
+
+  /** Another monitor follows all that the one that has ended did. */
+  followAgain(): void {
+    const { w } = this.#ground;
+    w[S.RESTARTS]!--;
+    w[S.LOST] = FOLLOWED_AGAIN;
+  }
+
+  // In words.
+
+  /** What the next message says. */
+  get nextMessage(): string {
+    const report = this.#message;
+    switch (report.kind) {
+      case "start": {
+        const threads = namesOfThreads(this.startsFor);
+        return `${threads} ${threads.includes(" ") ? "are" : "is"} about to discard: drain`;
+      }
+      case "end":
+        return `the start for ${namesOfThreads(this.#ground.w[this.#ground.at.starts + report.id - 1]!)} is over`;
+      case "settled":
+        return "what it had announced is over";
+      default:
+        return `pages from ${this.#ground.pageAt(report.gone.start)} on are unmapped`;
+    }
+  }
+
+  /** What it does in its next step. */
+  get nextStep(): string {
+    const { doing, callers, late } = this.#machine.state;
+    switch (doing) {
+      case MONITOR.DRAINING:
+        return "sees that its start is answered";
+      case MONITOR.ANNOUNCING:
+        return `announces what isn't drained for ${namesOfThreads(this.#bitsOf(callers))}`;
+      case MONITOR.CLAIMING:
+        return "looks for the next lease to drop";
+      case MONITOR.EMPTYING:
+        return "empties the slot of the lease that it has claimed";
+      case MONITOR.RETURNING:
+        return "says that its update has returned";
+      case MONITOR.READING:
+        return "reads the next event";
+      case MONITOR.ANNOUNCING_LATE:
+        return `announces pages from ${this.#ground.pageAt(late!.start)} on: nobody was seen to wait for that`;
+      default:
+        return "has read all events";
+    }
+  }
+
+  #bitsOf(callers: readonly Caller[]): number {
+    return callers.reduce((bits, caller) => bits | this.#threads.bitOf(caller), 0);
+  }
+}
+
+/** Lists that are empty, as most are, are left out: this is done for every step of the monitor that is explored. */
+function keyOf(state: MonitorState): string {
+  const { doing, sinceMs, callers, unread, again, start, discarded, unmapped, gone, letGo, late, lateChunks } = state;
+  const { losing, looked, dueMs, lease, pending } = state;
+  let key = `${doing} ${start} ${looked} ${dueMs} ${sinceMs}`;
+  if (again) key += "again";
+  if (lease !== null) key += `lease${lease.slot}`;
+  if (late !== null) key += `${late.kind}${rangeIn(late)}`;
+  if (callers.length > 0) key += `callers${callers.map(nameOf)}`;
+  if (unread.length > 0) key += `unread${unread.map(nameOf)}`;
+  if (discarded.length > 0) key += `discarded${discarded.map(chunksIn)}`;
+  if (unmapped.length > 0) key += `unmapped${unmapped.map(chunksIn)}`;
+  if (gone.length > 0) key += `gone${gone.map(rangeIn)}`;
+  if (letGo.length > 0) key += `let go${letGo.map(departureIn)}`;
+  if (lateChunks.length > 0) key += `late${lateChunks.map(chunksIn)}`;
+  if (losing.length > 0) key += `losing${losing.map(chunksIn)}`;
+  for (const { departures, untilMs, start: by, announced } of pending)
+    key += `pending${departures.map(departureIn)} ${untilMs} ${by} ${announced.map(chunksIn)}`;
+  return key;
+}
+
+/** No two threads' calls are the same here. */
+function nameOf({ call }: Caller): string {
+  return call;
+}
+
+function departureIn({ caller, goesOn }: MonitorState["letGo"][number]): string {
+  return goesOn ? `${caller.call}+` : caller.call;
+}
+
+function chunksIn({ first, last }: Chunks): string {
+  return `${first}-${last}`;
+}
+
+function rangeIn({ start, end }: Range): string {
+  return `${start}-${end}`;
+}
+
+function reportKeyOf(report: MonitorReport, threads: CallingThreads): string {
+  switch (report.kind) {
+    case "start":
+      return `${report.id} for ${threads.callsOf(report.ranges)}`;
+    case "end":
+      return `${report.id}`;
+    case "settled":
+      return "";
+    case "unmapped":
+      return `${rangeIn(report.gone)} ${report.announced.map(chunksIn)}`;
+  }
+}

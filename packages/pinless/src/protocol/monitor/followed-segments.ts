@@ -1,0 +1,52 @@
+/** The segments that the monitor follows, and what of them a range of memory is about. */
+
+import { CHUNK_WORDS } from "../chunk-table.js";
+import { alignDown, overlaps, type Range } from "../ranges/ranges.js";
+import type { Caller } from "./caller-tracking.js";
+import type { Chunks } from "./deferred-changes.js";
+import type { FollowedSegment } from "./messages.js";
+
+/** Chunks of one segment, and the watched leases that they may have, or -1. */
+export interface LeasedChunks extends Chunks {
+  readonly watched: number;
+}
+
+export class FollowedSegments {
+  readonly #segments = new Map<number, FollowedSegment>();
+
+  add(segment: FollowedSegment): void {
+    this.#segments.set(segment.id, segment);
+  }
+
+  /** False if it isn't followed. */
+  delete(id: number): boolean {
+    return this.#segments.delete(id);
+  }
+
+  meet(range: Range): boolean {
+    for (const segment of this.#segments.values()) if (overlaps(segment.range, range)) return true;
+    return false;
+  }
+
+  /** The chunks that these ranges meet; without ranges, all of them. */
+  chunksOf(ranges?: readonly Range[]): LeasedChunks[] {
+    return [...this.#segments.values()].flatMap(({ range: whole, chunkBytes, words, watched }) =>
+      (ranges ?? [whole])
+        .filter((range) => overlaps(range, whole))
+        .map(({ start, end }) => ({
+          words,
+          watched,
+          first: Math.max(0, alignDown(start - whole.start, chunkBytes) / chunkBytes),
+          last: Math.min(words.length / CHUNK_WORDS, Math.ceil((end - whole.start) / chunkBytes)) - 1,
+        })),
+    );
+  }
+
+  /** Whether a call is about more of what's followed than this event of it has come to. */
+  hasMore({ ranges }: Caller, event: Range): boolean {
+    const last = [...ranges].reverse().find((range) => this.meet(range));
+    if (last === undefined) return false;
+    const ends = [...this.#segments.values()].map(({ range }) => range).filter((range) => overlaps(range, last));
+    return event.end !== Math.min(last.end, Math.max(...ends.map(({ end }) => end)));
+  }
+}

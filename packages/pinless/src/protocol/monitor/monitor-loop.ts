@@ -1,0 +1,71 @@
+/** When the monitor does what: its jobs, one after the other, and the timers between them. The same on a thread and in virtual time. */
+
+import type { MonitorMachine } from "./state-machine.js";
+
+export interface MonitorLoopParts {
+  readonly monitor: MonitorMachine;
+  /** Has the machine take its steps until it's watching again, once earlier jobs are done: `begin` first, `done` at the end. */
+  run(begin: () => void, done: () => void): void;
+  /** Calls `look` after so long, which may be too short for a timer. */
+  lookAfter(ms: number, look: () => void): void;
+  /** Calls `tick` after so long; returns what cancels that. */
+  tickAfter(ms: number, tick: () => void): () => void;
+  /** Milliseconds of the engine's clock, which counts the age of leases. */
+  leaseNowMs(): number;
+  /** Obeys what the engine's thread has asked for meanwhile: the segments to be followed, above all. */
+  obey(): void;
+  /** Has `readable` called once an event is there. */
+  arm(): void;
+}
+
+export class MonitorLoop {
+  readonly #parts: MonitorLoopParts;
+  #isToLook = false;
+  #cancelTick: () => void = () => {};
+
+  constructor(parts: MonitorLoopParts) {
+    this.#parts = parts;
+  }
+
+  /** An event is there to be read. */
+  readonly readable = (): void => {
+    const { monitor, run, obey, arm } = this.#parts;
+    const begin = (): void => {
+      obey();
+      monitor.readable();
+    };
+    run(begin, () => {
+      arm();
+      this.#lookSoon();
+    });
+  };
+
+  /** Drops leases that are due, and comes back for as long as any is held. */
+  readonly tick = (): void => {
+    const { monitor, run, tickAfter, leaseNowMs } = this.#parts;
+    this.#cancelTick();
+    let nextMs = 0;
+    const begin = (): void => {
+      nextMs = monitor.tick(leaseNowMs());
+    };
+    run(begin, () => {
+      if (nextMs !== Number.POSITIVE_INFINITY) this.#cancelTick = tickAfter(nextMs, this.tick);
+    });
+  };
+
+  #lookSoon(): void {
+    const ms = this.#isToLook ? null : this.#parts.monitor.nextLookMs();
+    if (ms === null) return;
+    this.#isToLook = true;
+    this.#parts.lookAfter(ms, this.#look);
+  }
+
+  readonly #look = (): void => {
+    const { monitor, run } = this.#parts;
+    const begin = (): void => {
+      this.#isToLook = false;
+      monitor.look();
+    };
+    run(begin, () => this.#lookSoon());
+  };
+}
