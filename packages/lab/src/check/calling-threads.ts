@@ -1,6 +1,6 @@
 /**
- * Threads that call the kernel on followed memory: other code's, and the engine's own memory thread. Their events, and what the monitor can
- * see of them from outside.
+ * Threads that call the kernel on followed memory: other code's, and the engine's own memory thread. Their events, and
+ * what the monitor can see of them from outside.
  */
 
 import { type Caller, type MemoryEvent, type Range, RUNNING, type ThreadCalls } from "pinless/portable";
@@ -12,13 +12,15 @@ import * as S from "./state.js";
 export const OWN_TID = 1;
 export const MEMORY_TID = 2;
 const FIRST_TID = 3;
-/** What /proc says of the foreign calls' threads: there are three of them at most. */
+/** Names of the foreign calls' threads in /proc: there are three of them at most. */
 const CALLS = ["call 1", "call 2", "call 3"] as const;
 
 export class CallingThreads implements ThreadCalls {
   readonly #ground: Ground;
   readonly #rules: Rules;
-  /** What each foreign call looks like from outside, and then the memory thread's call for each of the program's invalidations. */
+  /**
+   * Each foreign call as /proc shows it, and then the memory thread's call for each of the program's invalidations.
+   */
   readonly #callers: readonly Caller[];
   readonly #calls: number;
 
@@ -49,7 +51,7 @@ export class CallingThreads implements ThreadCalls {
     return this.#those((f) => ranges.includes(this.#callers[f]!.ranges[0]!));
   }
 
-  /** Of all foreign calls those of which this is so, a bit each. */
+  /** Bit set of the foreign calls for which the function is true. */
   #those(are: (call: number) => boolean): number {
     let bits = 0;
     for (let f = 0; f < this.#calls; f++) if (are(f)) bits |= 1 << f;
@@ -114,7 +116,7 @@ export class CallingThreads implements ThreadCalls {
     else S.push(ground.w, ground.at.raised, this.#calls);
   }
 
-  /** Whether the call has returned. */
+  /** True if the call has returned. */
   hasOperated(invalidation: number): boolean {
     return this.#ground.w[S.OPERATING] === -(invalidation + 1);
   }

@@ -1,4 +1,7 @@
-/** The monitor that ships, with its messages to the engine's thread: every step of it is one of the explorer's. And its end. */
+/**
+ * The monitor that ships, with its messages to the engine's thread: every step of it is one of the explorer's. And its
+ * end.
+ */
 
 import {
   beginReading,
@@ -23,7 +26,10 @@ import { Interned } from "./interned.js";
 import type { CheckKernel } from "./kernel.js";
 import * as S from "./state.js";
 
-/** In LOST: the engine is to hear of the monitor's end; to settle, when no thread can be in a call any more; and another follows again. */
+/**
+ * In LOST: the engine is to hear of the monitor's end; to settle, when no thread can be in a call any more; and another
+ * follows again.
+ */
 const UNHEARD = 1;
 const UNSETTLED = 2;
 const FOLLOWED_AGAIN = 3;
@@ -122,7 +128,7 @@ export class ExploredMonitor {
     this.#nowMs = 0;
   }
 
-  /** Whether it can go on with what it's in. */
+  /** True if the current step isn't blocked. */
   get mayStep(): boolean {
     if (this.#machine.isWatching) return false;
     if (this.#machine.state.doing !== MONITOR.DRAINING) return true;
@@ -132,8 +138,8 @@ export class ExploredMonitor {
 
   step(): void {
     this.#machine.step();
-    // What isn't worth a state of its own: between reading the last event and saying so, everything is as between two events; and that no
-    // lease is left to drop shows nowhere.
+    // Two steps need no state of their own: after the last event was read the world is as between two events, and
+    // nothing shows that no lease is left to drop.
     const { doing } = this.#machine.state;
     if (doing === MONITOR.READ || (doing === MONITOR.CLAIMING && !this.#isAnyLeft)) this.#machine.step();
   }
@@ -159,7 +165,10 @@ export class ExploredMonitor {
     this.#late(() => this.#machine.step());
   }
 
-  /** Whether it can see that a thread of a pending discard has left its call; or `late`, that one whom nobody saw must have. */
+  /**
+   * True if the monitor can see that a thread of a pending discard has left its call; with `late`, that an unseen one
+   * must have left it.
+   */
   mayLook(late: boolean): boolean {
     const { doing, pending } = this.#machine.state;
     if (doing !== MONITOR.WATCHING && doing !== MONITOR.DRAINING) return false;
@@ -182,7 +191,7 @@ export class ExploredMonitor {
     else this.#machine.look();
   }
 
-  /** Whether a lease is due while the engine doesn't look. */
+  /** True if a lease is due while the engine doesn't look. */
   get mayTick(): boolean {
     const { w } = this.#ground;
     return this.#isWatching && w[S.STALLED] === 1 && this.#leases.nextDue(w[S.TIME_MS]!) !== null;
@@ -237,7 +246,8 @@ export class ExploredMonitor {
       if (covered !== (standing === "covered"))
         violated(
           "SELF_EVENT",
-          `what ${namesOfThreads(callers)} calls is ${covered ? "" : "not "}inside an invalidation of the program's; the start is ${standing}`,
+          `what ${namesOfThreads(callers)} calls is ${covered ? "" : "not "}inside an invalidation of the program's; ` +
+            `the start is ${standing}`,
         );
       return standing;
     };
@@ -287,7 +297,10 @@ export class ExploredMonitor {
     return (w[S.LOST] === UNSETTLED || w[S.LOST] === FOLLOWED_AGAIN) && this.#threads.inCall === 0;
   }
 
-  /** True: everybody has left, and the engine settles what the monitor had begun and announced. False: it announces everything. */
+  /**
+   * True: everybody has left, and the engine settles what the monitor had begun and announced. False: it announces
+   * everything.
+   */
   hearLoss(): boolean {
     const { w } = this.#ground;
     const settles = w[S.LOST] !== UNHEARD;
@@ -314,7 +327,7 @@ export class ExploredMonitor {
 
   // In words.
 
-  /** What the next message says. */
+  /** The next message, in words. */
   get nextMessage(): string {
     const report = this.#message;
     switch (report.kind) {
@@ -331,7 +344,7 @@ export class ExploredMonitor {
     }
   }
 
-  /** What it does in its next step. */
+  /** The next step, in words. */
   get nextStep(): string {
     const { doing, callers, late } = this.#machine.state;
     switch (doing) {

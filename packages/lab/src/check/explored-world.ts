@@ -1,6 +1,6 @@
 /**
- * The shipped core on the model's machine, with every actor a step at a time: what can happen next is `list`, one of them is done by
- * `apply`, and the whole is a row of words that `save` writes and `restore` reads.
+ * The shipped core on the model's machine, with every actor a step at a time: what can happen next is `list`, one of
+ * them is done by `apply`, and the whole is a row of words that `save` writes and `restore` reads.
  */
 
 import {
@@ -69,17 +69,17 @@ export class World implements Subscriber, Loop, ProgramWorld {
   readonly leases: Leases | null;
   readonly dispatcher: Dispatcher;
   readonly calls: ForeignCalls;
-  /** Of the program's invalidations and then of the monitor's starts: what the notifier knows them by. */
+  /** The notifier's handles of the program's invalidations, then those of the monitor's starts. */
   readonly handles: (Invalidation | undefined)[] = [];
-  /** Whose invalidation begins to exist now. */
+  /** Number of the invalidation that is being made; -1: none. */
   starting = -1;
   /** Words of a whole state. */
   readonly words: number;
-  /** Of the monitor's starts. */
+  /** Callbacks that say that a start of the monitor has begun. */
   readonly #readies: readonly (() => void)[];
-  /** Whether the last action came to anything. */
+  /** True if the last action had an effect. */
   happened = false;
-  /** What a callback threw. */
+  /** The error that a callback threw. */
   #thrown: unknown = null;
   /** Functions that the core hands to the loop are few, and always the same. */
   readonly #functions: (() => void)[] = [];
@@ -91,7 +91,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
   readonly #names: RequestNames;
   /** There are fewer slots than requests: which of them is whose has no meaning. */
   readonly #isCrowded: boolean;
-  /** Whether pages may become read-only, and unmapped by other code. */
+  /** True if pages may become read-only, and be unmapped by other code. */
   readonly #protects: boolean;
   readonly #unmaps: boolean;
 
@@ -259,7 +259,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
     return this.ground.scenario.invalidations.length + callers - 1;
   }
 
-  /** What the monitor has asked for, if it has made an invalidation. */
+  /** Takes over the invalidation that the monitor's start has made, if it has made one. */
   #adopt(): void {
     const { w, at, scenario } = this.ground;
     for (let start = 0; start < scenario.foreign.length; start++) {
@@ -318,7 +318,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
     }
   }
 
-  /** What somebody else threw first is the cause. */
+  /** The violation to report: the first error that was thrown is the cause. */
   #asViolation(last: unknown): InvariantViolation {
     const error = this.#thrown ?? last;
     this.#thrown = null;
@@ -438,7 +438,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
     this.monitor.restore();
   }
 
-  /** What the gate and the table know of pages is in ranges. */
+  /** Restores the ranges by which the gate and the table know pages. */
   #restorePages(): void {
     const { ground, protocol } = this;
     const { readOnly } = protocol.gate;

@@ -1,4 +1,7 @@
-/** Numbers for values of a kind, the same for equal ones: so that a value that isn't words can be part of a state that is. */
+/**
+ * Numbers for values of a kind, the same for equal ones: so that a value that isn't words can be part of a state that
+ * is.
+ */
 
 export class Interned<T extends object> {
   readonly #keyOf: (value: T) => string;

@@ -1,6 +1,6 @@
 /**
- * What must hold, told a second time and naively: with no counter of the engine's, from what was asked for and what the machine does. Looked
- * at while things happen, and once more after every step.
+ * The invariants, stated a second time and naively: without the engine's counters, from what was asked for and what the
+ * machine does. They are checked during each step and once more after it.
  */
 
 import {
@@ -35,7 +35,7 @@ import {
 import { type Ground, nameOfInvalidation, nameOfRequest, namesOfThreads } from "./context.js";
 import * as S from "./state.js";
 
-/** Whom an event concerns, and what becomes of leases: the table once more, for the core's own to be held against. */
+/** The I/O that an event concerns, and its effect on leases: a second table, to compare the protocol's own with. */
 interface Concern {
   readonly deviceWrites: boolean;
   readonly deviceReads: boolean;
@@ -58,19 +58,25 @@ export class Rules {
   readonly #ground: Ground;
   readonly #requests: number;
   readonly #invalidations: number;
-  /** Of an invalidation and a request: whether their chunks meet, and whether it's concerned. Of two invalidations: whether they meet. */
+  /**
+   * Bits for an invalidation and a request: their chunks overlap; the request is concerned. For two invalidations: they
+   * overlap.
+   */
   readonly #meets: Uint8Array;
   readonly #concerns: Uint8Array;
   readonly #meetEachOther: Uint8Array;
   readonly #concern: readonly Concern[];
-  /** Whether the engine holds a request for an invalidation, and whether it has a slot left, once it's there. */
+  /** Functions that say if the engine holds a request, and if it has a slot left; set once the engine is there. */
   isHeld: (request: number) => boolean = () => false;
   hasRoom: () => boolean = () => true;
   /** The engine's words of its requests, once they're there. */
   words: Int32Array = new Int32Array(0);
   /** Set while leases may go for the clock's sake. */
   clock = false;
-  /** The chunk that a lease was taken on in this step, and how many announcements it had seen before; -1: none was taken. */
+  /**
+   * The chunk that a lease was taken on in this step, and how many announcements it had seen before; -1: none was
+   * taken.
+   */
   #takenOn = -1;
   #announcedBefore = 0;
 
@@ -404,10 +410,13 @@ export class Rules {
 
   leaseChunk: (slot: number) => number = () => -1;
   leaseIsLive: (slot: number) => boolean = () => false;
-  /** Whether the monitor is dropping the lease in a slot. */
+  /** True if the monitor is dropping the lease in a slot. */
   isMonitors: (slot: number) => boolean = () => false;
 
-  /** The program's operation begins on its pages: what has been unmapped, and could be known to be, may be somebody else's. */
+  /**
+   * The program's operation begins on its pages: what has been unmapped, and could be known to be, may be somebody
+   * else's.
+   */
   operating(invalidation: number): void {
     const { first, last } = this.#ground.pagesOf(invalidation);
     for (let page = first; page <= last; page++) {
@@ -476,7 +485,7 @@ export class Rules {
     }
   }
 
-  /** Who drains waits for something: I/O that it concerns, or a lease. */
+  /** An invalidation that drains waits for something: I/O that it concerns, or a lease. */
   #drains(invalidation: number): void {
     this.#hasAskedAll(invalidation);
     let others = "";
@@ -525,7 +534,7 @@ export class Rules {
     if (this.hasRoom()) violated("BOUNDED_HOLD", `${name} is held, but no invalidation keeps it`);
   }
 
-  /** Who waits for memory keeps nobody else from a slot. Those that are about to be answered wait for nothing. */
+  /** A request that waits for memory holds no slot. Those that are about to be answered wait for nothing. */
   #nothingHoldsASlot(): void {
     let waiting = 0;
     for (let at = 0; at < this.words.length; at += 1 << REQUEST_SHIFT) if (this.words[at] === ACCEPTED) waiting++;

@@ -1,6 +1,6 @@
 /**
- * The state of everything but the engine and the machine: one flat Int32Array, so that a state of the whole is words that can be copied,
- * compared and hashed. This file says what lies where.
+ * The state of everything but the engine and the machine: one flat Int32Array, so that a state of the whole is words
+ * that can be copied, compared and hashed. This file says what lies where.
  */
 
 import type { Scenario } from "./scenario.js";
@@ -30,11 +30,15 @@ export const DRAIN = 14;
 export const READING = 15;
 /** The engine's own thread is in a foreign call, + 1. */
 export const BLOCKED = 16;
-/** The invalidation (+ 1) whose operation our memory thread waits in until the monitor has read of it; negative: it has. */
+/**
+ * The invalidation (+ 1) whose operation our memory thread waits in until the monitor has read of it; negative: it has.
+ */
 export const OPERATING = 17;
 export const LATE_ENDS = 18;
 export const REFUSED_SUBMISSIONS = 19;
-/** How often the monitor's thread may end, and another follow in its place; and how that stands (explored-monitor.ts). */
+/**
+ * How often the monitor's thread may end, and another follow in its place; and how that stands (explored-monitor.ts).
+ */
 export const LOSSES = 20;
 export const RESTARTS = 21;
 export const LOST = 22;
@@ -126,7 +130,10 @@ export interface StateLayout {
   readonly messages: number;
   /** Foreign calls whose events are unread, in their order. */
   readonly raised: number;
-  /** Of the monitor's starts, by their numbers less 1: the foreign calls that it's for (a bit each); and how it stands in the engine. */
+  /**
+   * Of the monitor's starts, by their numbers less 1: the foreign calls that it's for (a bit each); and how it stands
+   * in the engine.
+   */
   readonly starts: number;
   readonly left: number;
   readonly waiting: number;
@@ -134,7 +141,10 @@ export interface StateLayout {
   readonly words: number;
 }
 
-/** In `left`: no start; else invalidations that haven't begun, + 1; and this, if the monitor that has asked for it has ended. */
+/**
+ * In `left`: no start; else invalidations that haven't begun, + 1; and this, if the monitor that has asked for it has
+ * ended.
+ */
 export const NO_START = 0;
 export const ORPHANED = 16;
 

@@ -1,6 +1,6 @@
 /**
- * The monitor's thread in virtual time: runs the state machine that ships (protocol/monitor/state-machine.ts), each step
- * taking its time; and may die between any two of them.
+ * The monitor's thread in virtual time: runs the state machine that ships (protocol/monitor/state-machine.ts), each
+ * step taking its time; and may die between any two of them.
  */
 
 import {

@@ -30,7 +30,7 @@ export type ToMonitor =
 export interface UnfollowMessage {
   readonly kind: "unfollow";
   readonly id: number;
-  /** What is left of the segment. */
+  /** Ranges of the segment that are still mapped. */
   readonly pieces: readonly Range[];
 }
 

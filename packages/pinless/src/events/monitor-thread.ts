@@ -1,7 +1,7 @@
 /**
- * The monitor thread: runs the state machine of the monitor (protocol/monitor/state-machine.ts) on a userfaultfd, on what
- * /proc shows of the threads, and on timers. It touches no arena memory and takes no lock that the engine holds. It
- * never blocks for long, because the end of a thread or process waits for it.
+ * The monitor thread: runs the state machine of the monitor (protocol/monitor/state-machine.ts) on a userfaultfd, on
+ * what /proc shows of the threads, and on timers. It touches no arena memory and takes no lock that the engine holds.
+ * It never blocks for long, because the end of a thread or process waits for it.
  */
 
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";

@@ -1,7 +1,7 @@
 /**
- * The engine's side of the monitor: other code of the process is about to discard a range, and waits. Its call is made an invalidation
- * like any of our own, from before the pages go until the caller has left the call. What can't be drained in time, and what is only known
- * afterwards, comes as an announcement (deferred-changes.ts).
+ * The engine's side of the monitor: other code of the process is about to discard a range, and waits. Its call is made
+ * an invalidation like any of our own, from before the pages go until the caller has left the call. What can't be
+ * drained in time, and what is only known afterwards, comes as an announcement (deferred-changes.ts).
  */
 
 import type { ChunkTable } from "./chunk-table.js";
@@ -12,7 +12,10 @@ import type { Invalidation, MmuNotifier } from "./notifier.js";
 import { alignOut, contains, intersect, overlaps, type Range } from "./ranges/ranges.js";
 import type { Loop } from "./scheme.js";
 
-/** How a start stands. covered: the range is inside an invalidation that somebody here has begun, so nothing is left to drain. */
+/**
+ * State of a start. `covered`: the range is inside an invalidation that this engine has begun, so there is nothing left
+ * to drain.
+ */
 export type Standing = "turn" | "draining" | "begun" | "covered";
 
 export interface ForeignEvents {
@@ -36,11 +39,11 @@ export class ForeignCalls {
   readonly #dispatcher: Dispatcher;
   readonly #loop: Loop;
   readonly #events: ForeignEvents;
-  /** What is followed. */
+  /** Tables of the segments that are followed. */
   private readonly tables = new Set<ChunkTable>();
   /** By the monitor's number, until it's ended. */
   private readonly starts = new Map<number, Start>();
-  /** Whose chunks are all announced, since a monitor has ended. */
+  /** Tables whose chunks are all announced, since a monitor has ended. */
   private readonly takenOver = new Set<ChunkTable>();
   /** Begun only after their start was ended. */
   private late: Invalidation[] = [];
@@ -89,7 +92,7 @@ export class ForeignCalls {
     return start.left > 0 ? "draining" : "begun";
   }
 
-  /** Whoever is given up while it waits for its turn is told of it only now. */
+  /** Ends an invalidation soon: one that was given up while it waited for its turn hears of it only now. */
   #endSoon(invalidation: Invalidation): void {
     this.late.push(invalidation);
     this.#loop.microtask(this.#endLate);
@@ -114,7 +117,7 @@ export class ForeignCalls {
     return false;
   }
 
-  /** Whether nothing of a start waits any more, or there's no such start here. */
+  /** True if no part of a start waits any more, or there's no such start here. */
   isBegun(id: number): boolean {
     return (this.starts.get(id)?.left ?? 0) === 0;
   }
@@ -145,8 +148,9 @@ export class ForeignCalls {
   }
 
   /**
-   * The monitor has ended, which lets everybody go who waited for it, and nobody can say any more on what: all is announced, until
-   * `lost`. Nothing that was found before their pages go is used again: leases go, and device writes in flight come again.
+   * The monitor has ended, which lets everybody go who waited for it, and nobody can say any more on what: all is
+   * announced, until `lost`. Nothing that was found before their pages go is used again: leases go, and device writes
+   * in flight come again.
    */
   ended(): void {
     for (const start of this.starts.values()) start.orphaned = true;
@@ -157,7 +161,10 @@ export class ForeignCalls {
     this.#dispatcher.dropLeases();
   }
 
-  /** The monitor follows again, and may have missed calls before: as `ended`, but all that it has begun and announced goes on. */
+  /**
+   * The monitor follows again, and may have missed calls before: as `ended`, but all that it has begun and announced
+   * goes on.
+   */
   missed(): void {
     for (const table of this.tables) {
       if (this.takenOver.has(table)) continue;
@@ -168,8 +175,8 @@ export class ForeignCalls {
   }
 
   /**
-   * What a monitor that has ended had begun or announced is over: those whom its end has let go must have left their calls. What the next
-   * one has begun or announced meanwhile isn't.
+   * Ends what a monitor that has ended had begun or announced: the threads that its end let go must have left their
+   * calls by now. What the next monitor has begun or announced meanwhile goes on.
    */
   lost(): void {
     for (const [id, { orphaned }] of [...this.starts]) if (orphaned) this.end(id);
@@ -179,7 +186,7 @@ export class ForeignCalls {
   }
 }
 
-/** What the monitor has asked for. */
+/** A start that the monitor has asked for. */
 interface Start {
   /** Invalidations that haven't begun. */
   left: number;
@@ -190,7 +197,7 @@ interface Start {
   orphaned: boolean;
 }
 
-/** Of whole chunks: two invalidations of one start on the same chunk would wait for each other. */
+/** Merges ranges of whole chunks: two invalidations of one start on the same chunk would wait for each other. */
 function disjoint(ranges: readonly Range[]): Range[] {
   const sorted = [...ranges].sort((a, b) => a.start - b.start);
   const merged: Range[] = [];

@@ -1,4 +1,4 @@
-// What the monitor does about threads that wait for it, told against a made-up list of them: whom it lets go when, and what it announces.
+// The monitor against a made-up list of threads that wait for it: when it lets which one go, and what it announces.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ANNOUNCED_BEGUN, ANNOUNCED_ENDED, CHUNK_WORDS } from "../../dist/protocol/chunk-table.js";
@@ -122,7 +122,7 @@ test("what was unmapped is announced until the engine has buried it", () => {
   assert.deepEqual([outcome.posted, outcome.begun, outcome.ended], [["unmapped"], [0, 0, 1, 0], QUIET]);
 });
 
-test("somebody whom nobody saw: what it's about is announced as soon as it's known, before what was asked for is read", () => {
+test("a call of a thread that nobody saw is announced as soon as it's known, before what was asked for is read", () => {
   const seen = caller(OTHER_TID, "remove", 1);
   const unseen = eventOf(caller(4, "unmap", 3));
   const outcome = serve({ callers: [seen], events: [unseen, eventOf(seen)], answer: DRAIN.BEGUN });

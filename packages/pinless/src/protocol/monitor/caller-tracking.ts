@@ -1,4 +1,7 @@
-/** Threads that wait until the monitor has read what they're about to do to memory, or have done; and how to see that they went on. */
+/**
+ * Threads that wait until the monitor has read what they're about to do to memory, or have done; and how to see that
+ * they went on.
+ */
 
 import { PAGE_BYTES } from "../ranges/pages.js";
 import type { Range } from "../ranges/ranges.js";
@@ -21,7 +24,9 @@ export interface MemoryEvent extends Range {
 export interface ThreadCalls {
   /** The threads that wait for an event to be read, as far as they can be looked at. */
   callers(): Caller[];
-  /** What a thread is blocked in; `RUNNING` if it isn't, `UNSEEN` if it can't be looked at now, null if it has ended. */
+  /**
+   * What a thread is blocked in; `RUNNING` if it isn't, `UNSEEN` if it can't be looked at now, null if it has ended.
+   */
   callOf(tid: number): string | null;
   /** Whether it's the reading that a blocked thread waits for; null where the kernel doesn't say. */
   waitsForReader(tid: number): boolean | null;
@@ -38,7 +43,10 @@ export const UNSEEN_MS = 50;
 const LONGEST_MS = 10;
 const LONGEST_PAGE_MS = 0.002;
 
-/** A thread in the call that it was seen in, whose event has been read since: it's looked at until it has left that call. */
+/**
+ * A thread in the call that it was seen in, whose event has been read since: it's looked at until it has left that
+ * call.
+ */
 export interface Departure {
   readonly caller: Caller;
   /** The same call may have another event to come, for a later part of its memory. */
@@ -61,9 +69,9 @@ export function isStillIn({ caller, goesOn }: Departure, other: Caller): boolean
 }
 
 /**
- * The departure as it's to be looked at the next time; null once the thread has left: it shows another call, waits for a reader once more,
- * or has ended. A thread that is only "running" may still be in there, until it has run for longer than any such call does: it may not sleep
- * again for a long time.
+ * The departure as it's to be looked at the next time; null once the thread has left: it shows another call, waits for
+ * a reader once more, or has ended. A thread that is only "running" may still be in there, until it has run for longer
+ * than any such call does: it may not sleep again for a long time.
  */
 export function lookAt(departure: Departure, threads: ThreadCalls, nowMs: number): Departure | null {
   const { caller, goesOn, untilCpuMs, unseenSinceMs } = departure;

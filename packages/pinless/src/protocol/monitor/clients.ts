@@ -25,7 +25,9 @@ export class MonitorClients {
   readonly #answered: () => void;
   #asking = false;
 
-  /** `drain`: the word that both share. `answered` is called when it was changed. `reading`: see deferred-changes.ts. */
+  /**
+   * `drain`: the word that both share. `answered` is called when it was changed. `reading`: see deferred-changes.ts.
+   */
   constructor(drain: Int32Array, reading: Int32Array, answered: () => void) {
     this.#drain = drain;
     this.#reading = reading;

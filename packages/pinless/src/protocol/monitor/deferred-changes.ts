@@ -1,7 +1,8 @@
 /**
- * What the monitor announces: other code is about to take pages of a chunk away, or just has, and nobody could wait until I/O had ended.
- * Counted in words that only say so; what follows from it is the engine's own thread's business (`Gate.admit`, `Gate.isDoubtful`):
- * nothing begins on such a chunk until it's over, and a device write that was under way is issued again.
+ * What the monitor announces: other code is about to take pages of a chunk away, or just has, and nobody could wait
+ * until I/O had ended. Counted in words that only say so; what follows from it is the engine's own thread's business
+ * (`Gate.admit`, `Gate.isDoubtful`): nothing begins on such a chunk until it's over, and a device write that was under
+ * way is issued again.
  *
  * Called on the monitor's thread, and works on shared words alone.
  */
@@ -25,8 +26,8 @@ export function settle({ words, first, last }: Chunks): void {
 }
 
 /**
- * With `announce`, where it's an unmapping: our own operations on the memory wait until the engine's thread has heard what is gone. They
- * don't wait for discards, of which there may be no end.
+ * With `announce`, where it's an unmapping: our own operations on the memory wait until the engine's thread has heard
+ * what is gone. They don't wait for discards, of which there may be no end.
  */
 export function announceUnmap({ words, first, last }: Chunks): void {
   for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + UNMAPS_BEGUN, 1);
@@ -42,8 +43,8 @@ export function areUnmapsHeard(words: Int32Array, at: number): boolean {
 }
 
 /**
- * Announces all chunks in place of a monitor that has ended, whose own announcements nobody else would settle. One `settle` ends it,
- * whatever the next monitor has announced by then.
+ * Announces all chunks in place of a monitor that has ended, whose own announcements nobody else would settle. One
+ * `settle` ends it, whatever the next monitor has announced by then.
  */
 export function takeOver(words: Int32Array): void {
   for (let at = 0; at < words.length; at += CHUNK_WORDS) {
@@ -54,15 +55,19 @@ export function takeOver(words: Int32Array): void {
   }
 }
 
-/** Plain loads of a line that the caller has just changed: they cost nothing that could be measured. `at`: the chunk's first word. */
+/**
+ * Plain loads of a line that the caller has just changed: they cost nothing that could be measured. `at`: the chunk's
+ * first word.
+ */
 export function isSettled(words: Int32Array, at: number): boolean {
   return words[at + ANNOUNCED_BEGUN] === words[at + ANNOUNCED_ENDED];
 }
 
 /**
- * One word that the monitor shares with all engines of a thread, raised while it reads events. To read is to let a caller go, and now and
- * then it's one whom nobody could see waiting: whose call it was, and on what, is known only then. Until that is announced nothing begins
- * anywhere, or else what that caller does next could find a request on memory that isn't ours any more.
+ * One word that the monitor shares with all engines of a thread, raised while it reads events. To read is to let a
+ * caller go, and now and then it's one whom nobody could see waiting: whose call it was, and on what, is known only
+ * then. Until that is announced nothing begins anywhere, or else what that caller does next could find a request on
+ * memory that isn't ours any more.
  */
 const NOBODY_READS = 0;
 const READING = 1;
@@ -75,22 +80,25 @@ export function beginReading(word: Int32Array): void {
 /**
  * True: somebody was kept out meanwhile, and has to hear that it's over.
  *
- * A monitor that ends lets everybody go, too, and leaves the word raised: the engine's thread lowers it once it has announced what that may
- * have been about.
+ * A monitor that ends lets everybody go, too, and leaves the word raised: the engine's thread lowers it once it has
+ * announced what that may have been about.
  */
 export function endReading(word: Int32Array): boolean {
   return Atomics.exchange(word, 0, NOBODY_READS) === READING_AWAITED;
 }
 
 /**
- * For what has ended: the pages that it used may be going, and nobody has announced that yet. Asked before the counters are looked at: what
- * was read before the word is down is announced there.
+ * For what has ended: the pages that it used may be going, and nobody has announced that yet. Asked before the counters
+ * are looked at: what was read before the word is down is announced there.
  */
 export function isBeingRead(word: Int32Array): boolean {
   return Atomics.load(word, 0) !== NOBODY_READS;
 }
 
-/** Asked before `isSettled`: what was announced while the word was up is seen there. Whoever raises it later lets nobody go before. */
+/**
+ * Asked before `isSettled`: what was announced while the word was up is seen there. Whoever raises it later lets nobody
+ * go before.
+ */
 export function isReading(word: Int32Array): boolean {
   return (
     Atomics.load(word, 0) !== NOBODY_READS &&

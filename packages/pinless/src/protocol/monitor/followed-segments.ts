@@ -42,7 +42,7 @@ export class FollowedSegments {
     );
   }
 
-  /** Whether a call is about more of what's followed than this event of it has come to. */
+  /** True if a call is about more of the followed memory than this event covers. */
   hasMore({ ranges }: Caller, event: Range): boolean {
     const last = [...ranges].reverse().find((range) => this.meet(range));
     if (last === undefined) return false;

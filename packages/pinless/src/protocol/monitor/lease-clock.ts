@@ -1,6 +1,6 @@
 /**
- * The leases that the monitor may have to drop: those of chunks that it announces, and those that are idle or held too long while an
- * engine's own thread doesn't look after them (its heartbeat stalls).
+ * The leases that the monitor may have to drop: those of chunks that it announces, and those that are idle or held too
+ * long while an engine's own thread doesn't look after them (its heartbeat stalls).
  */
 
 import { LEASE as CHUNK_LEASE, CHUNK_WORDS } from "../chunk-table.js";
@@ -28,7 +28,7 @@ export class LeaseClock {
     this.#watched.delete(id);
   }
 
-  /** How often to look for leases that are due; Infinity while none is held. */
+  /** Milliseconds between two looks for leases that are due; Infinity while none is held. */
   periodMs(): number {
     let ms = Number.POSITIVE_INFINITY;
     for (const { leases } of this.#watched.values())

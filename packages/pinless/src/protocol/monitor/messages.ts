@@ -1,9 +1,9 @@
-/** What the monitor and the engine's thread say to each other about calls of other code. */
+/** Messages between the monitor and an engine's thread about calls of other code. */
 
 import type { Range } from "../ranges/ranges.js";
 import type { Chunks } from "./deferred-changes.js";
 
-/** What the monitor knows of a segment that it follows. */
+/** A segment that the monitor follows. */
 export interface FollowedSegment {
   readonly id: number;
   readonly range: Range;
@@ -13,7 +13,7 @@ export interface FollowedSegment {
   readonly watched: number;
 }
 
-/** What the monitor asks for, or tells. */
+/** A message of the monitor to an engine's thread. */
 export type MonitorReport =
   /** Drain these ranges, and say how it stands in the word that both share. */
   | { readonly kind: "start"; readonly id: number; readonly ranges: readonly Range[] }
@@ -21,7 +21,7 @@ export type MonitorReport =
   | { readonly kind: "settled" }
   | { readonly kind: "unmapped"; readonly gone: Range; readonly announced: readonly Chunks[] };
 
-/** How the latest start stands. */
+/** States of the latest start, in the drain word. */
 export const DRAIN = {
   /** By the monitor. */
   ASKED: 0,
@@ -40,9 +40,10 @@ const STATES = 8;
 const MOST_STARTS = 2 ** 28 - 1;
 
 /**
- * The drain word: the number of the latest start, and how it stands. The monitor asks and may give up; the engine's thread answers. Each
- * changes only what it has seen, so that an answer that comes too late changes nothing. It outlives the monitor's thread: no number comes
- * again soon, or what a monitor that has ended had asked for could be taken for the next one's.
+ * The drain word: the number of the latest start, and how it stands. The monitor asks and may give up; the engine's
+ * thread answers. Each changes only what it has seen, so that an answer that comes too late changes nothing. It
+ * outlives the monitor's thread: no number comes again soon, or what a monitor that has ended had asked for could be
+ * taken for the next one's.
  */
 export function drainWord(start: number, state: number): number {
   return start * STATES + state;

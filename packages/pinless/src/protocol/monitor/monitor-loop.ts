@@ -1,10 +1,16 @@
-/** When the monitor does what: its jobs, one after the other, and the timers between them. The same on a thread and in virtual time. */
+/**
+ * The monitor's loop: runs its jobs one after the other, with timers between them. It is the same on a thread and in
+ * virtual time.
+ */
 
 import type { MonitorMachine } from "./state-machine.js";
 
 export interface MonitorLoopParts {
   readonly monitor: MonitorMachine;
-  /** Has the machine take its steps until it's watching again, once earlier jobs are done: `begin` first, `done` at the end. */
+  /**
+   * Has the machine take its steps until it's watching again, once earlier jobs are done: `begin` first, `done` at the
+   * end.
+   */
   run(begin: () => void, done: () => void): void;
   /** Calls `look` after so long, which may be too short for a timer. */
   lookAfter(ms: number, look: () => void): void;

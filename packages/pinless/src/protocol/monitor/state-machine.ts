@@ -1,13 +1,14 @@
 /**
- * The monitor: it makes calls of other code on followed memory wait until they're safe. docs/monitor.md draws the messages of one call.
+ * The monitor: it makes calls of other code on followed memory wait until they're safe. docs/monitor.md draws the
+ * messages of one call.
  *
- * An explicit state machine. Whoever drives it calls `step` until that returns null: the monitor's thread (events/), the simulator in
- * virtual time, and the explorer, which puts every other thread's steps between any two of these.
+ * An explicit state machine. Whoever drives it calls `step` until that returns null: the monitor's thread (events/),
+ * the simulator in virtual time, and the explorer, which puts every other thread's steps between any two of these.
  *
- *   WATCHING ─ readable ─► LOOKING ─ threads wait ─► DRAINING ─ drained ─────────────────────────► READING ─► READ ─► WATCHING
- *                             │                         └ the engine can't ─► ANNOUNCING ─► CLAIMING ─┘   │ ▲
- *                             └ no thread is seen: all is announced ──────────────────────► READING       ▼ │
- *   WATCHING ─ tick ─► CLAIMING ⇄ EMPTYING, RETURNING ─► WATCHING                  ANNOUNCING_LATE ─► CLAIMING
+ * WATCHING ─ readable ─► LOOKING ─ threads wait ─► DRAINING ─ drained ─────────────────────────► READING ─► READ ─►
+ * WATCHING │                         └ the engine can't ─► ANNOUNCING ─► CLAIMING ─┘   │ ▲ └ no thread is seen: all is
+ * announced ──────────────────────► READING       ▼ │ WATCHING ─ tick ─► CLAIMING ⇄ EMPTYING, RETURNING ─► WATCHING
+ * ANNOUNCING_LATE ─► CLAIMING
  *
  * Nothing here maps or frees memory of an arena, or waits for anything that could wait for one of these calls.
  */
@@ -45,22 +46,26 @@ import {
 
 /** An event is there before its thread sleeps, and only then can be seen whose it is. */
 const CALLER_PATIENCE_MS = 2;
-/** How long a start may stand like this before the monitor gives it up. An engine whose loop is busy can't drain. */
+/** Time that a start may stay in a state before the monitor gives it up: an engine whose loop is busy can't drain. */
 const ANSWER_MS = 5;
 /** Another invalidation may last for as long as the program likes. */
 const TURN_MS = 10;
 /** Requests in flight take as long as the device does, within reason. */
 const DRAIN_MS = 1000;
 
-/** What the monitor does in its next step. */
+/** States of the monitor, named by its next step. */
 export const MONITOR = {
   /** No event is to be read. Pending discards are looked at now and then. */
   WATCHING: 0,
-  /** An event is there. It's read only later, since that lets its thread go: which thread waits, and on which memory? */
+  /**
+   * An event is there. It's read only later, since that lets its thread go: which thread waits, and on which memory?
+   */
   LOOKING: 1,
-  /** The engine's thread was asked to stop and drain what is about to be discarded: its answer comes in the drain word. */
+  /**
+   * The engine's thread was asked to stop and drain what is about to be discarded: its answer comes in the drain word.
+   */
   DRAINING: 2,
-  /** What can't be drained, or has gone already (munmap), is announced before its event is read. */
+  /** Announces ranges that can't be drained, or are unmapped already, before their event is read. */
   ANNOUNCING: 3,
   /** Leases that pin what was announced, or that are due, go one by one: the next one becomes the monitor's to drop, */
   CLAIMING: 4,
@@ -68,15 +73,20 @@ export const MONITOR = {
   EMPTYING: 5,
   /** and the lease table hears that this update has returned. */
   RETURNING: 6,
-  /** The next event is read, which lets its thread go. The reading word keeps all I/O from beginning: it may be another thread's event. */
+  /**
+   * The next event is read, which lets its thread go. The reading word keeps all I/O from beginning: it may be another
+   * thread's event.
+   */
   READING: 7,
   /** It was: what it is about is announced now that it's known, before the reading word goes down. */
   ANNOUNCING_LATE: 8,
-  /** All are read. Pages go only after the reading, so discards stay pending until their threads have left their calls. */
+  /**
+   * All are read. Pages go only after the reading, so discards stay pending until their threads have left their calls.
+   */
   READ: 9,
 } as const;
 
-/** How the driver goes on after a step: after `ms`, or as soon as the drain word isn't `whileWord` any more. */
+/** A wait between two steps: the driver goes on after `ms`, or once the drain word isn't `whileWord` any more. */
 export interface Wait {
   readonly ms: number;
   readonly whileWord: number | null;
@@ -102,8 +112,8 @@ export interface MonitorParts {
 }
 
 /**
- * All that the machine remembers from one step to the next: never changed, but replaced by the next. So a driver may keep one and put it
- * back.
+ * All that the machine remembers from one step to the next: never changed, but replaced by the next. So a driver may
+ * keep one and put it back.
  */
 export interface MonitorState {
   readonly doing: number;
@@ -115,18 +125,24 @@ export interface MonitorState {
   readonly unread: readonly Caller[];
   /** They are in calls that have shown an event before: what these are about is kept away from already. */
   readonly again: boolean;
-  /** The start that drains for them, or 0; else what is announced of what they discard, or of all where no thread was seen. */
+  /**
+   * The start that drains for them, or 0; else what is announced of what they discard, or of all where no thread was
+   * seen.
+   */
   readonly start: number;
   readonly discarded: readonly Chunks[];
-  /** What is announced of what they unmap, and what their events say is gone. */
+  /** Chunks that are announced as unmapped, and those that events said are gone. */
   readonly unmapped: readonly Chunks[];
   readonly gone: readonly Range[];
-  /** How to see that those whose events were read have left their calls. */
+  /** Callers whose events were read: each tells when it has left its call. */
   readonly letGo: readonly Departure[];
   /** An event that none of them waited for, and what is announced of it. */
   readonly late: MemoryEvent | null;
   readonly lateChunks: readonly Chunks[];
-  /** Chunks that lose their leases, and how many of them have been looked at; no chunks: leases go that are due at `dueMs`. */
+  /**
+   * Chunks that lose their leases, and how many of them have been looked at; no chunks: leases go that are due at
+   * `dueMs`.
+   */
   readonly losing: readonly LeasedChunks[];
   readonly looked: number;
   readonly dueMs: number;
@@ -157,7 +173,10 @@ const FIRST: MonitorState = {
   pending: [],
 };
 
-/** Field by field: to spread both takes five times as long, and the explorer does this for every one of the monitor's steps. */
+/**
+ * Field by field: to spread both takes five times as long, and the explorer does this for every one of the monitor's
+ * steps.
+ */
 function next(state: MonitorState, doing: number, changes: Partial<MonitorState>): MonitorState {
   return {
     doing,
@@ -183,7 +202,7 @@ function next(state: MonitorState, doing: number, changes: Partial<MonitorState>
 
 export class MonitorMachine {
   state = FIRST;
-  /** What is followed. Changed only while it's watching. */
+  /** Segments that are followed. They change only in the state WATCHING. */
   readonly segments = new FollowedSegments();
   readonly #parts: MonitorParts;
   #lookMs = 0;
@@ -201,7 +220,10 @@ export class MonitorMachine {
     this.#begin(MONITOR.LOOKING, { sinceMs: this.#parts.nowMs(), pauseMs: FIRST_LOOK_MS });
   }
 
-  /** Begins to drop leases that are due at `dueMs` of the engine's clock. Returns when to tick next: Infinity while no lease is held. */
+  /**
+   * Begins to drop leases that are due at `dueMs` of the engine's clock. Returns when to tick next: Infinity while no
+   * lease is held.
+   */
   tick(dueMs: number): number {
     this.#begin(MONITOR.CLAIMING, { dueMs });
     return this.#parts.leases.periodMs();
@@ -257,7 +279,7 @@ export class MonitorMachine {
     this.state = next(this.state, this.state.doing, { pending });
   }
 
-  /** How long until `look` is due again: ever longer, until something new is pending. Null while nothing is. */
+  /** Milliseconds until `look` is due again: ever more, until something new is pending. Null: nothing is pending. */
   nextLookMs(): number | null {
     if (this.state.pending.length === 0) return null;
     const ms = this.#lookMs;
@@ -277,8 +299,8 @@ export class MonitorMachine {
     }
     // A thread that waits anew has left the call that it waited in before.
     this.look();
-    // A call on memory in several mappings has an event for each, and the kernel may flush the processor's caches of the first only after
-    // the last. All of it is kept away from since the first, so there's nothing to be done but to read.
+    // A call on memory in several mappings has an event for each, and the kernel may flush the processor's caches of
+    // the first only after the last. I/O has been kept away from all of it since the first, so it is only read.
     const again = stillIn(this.state.pending, found);
     if (again.length > 0) return this.#beginReading({ callers: again, unread: again, again: true });
     const discards = this.#discardsOf(found);
