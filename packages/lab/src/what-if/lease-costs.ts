@@ -1,5 +1,5 @@
 /**
- * Leases much as the engine takes and gives them back (core/leases.ts): on the second use of a chunk within `idle`, within a budget, and back
+ * Leases much as the engine takes and gives them back (protocol/leases.ts): on the second use of a chunk within `idle`, within a budget, and back
  * after `idle` without I/O or `max` in any case. Beyond the budget the least recently used one goes, whether that pays or not, and no chunk
  * rests.
  */
