@@ -29,7 +29,7 @@ test("explainMemoryLimit: of a cgroup above the process's own, with what can be 
   const explain = (bytes: number, swap: number): string | null => explainMemoryLimit(bytes, reader(v2), swap);
   // 40 that are left, and 30 of page cache.
   assert.equal(explain(70 * MIB, 0), null);
-  assert.match(explain(70 * MIB + 1, 0)!, new RegExp(`${70 * MIB} left .*${V2}/a/memory.max is ${100 * MIB}`));
+  assert.match(explain(70 * MIB + 1, 0)!, new RegExp(`${70 * MIB} bytes left .*${V2}/a/memory.max is ${100 * MIB}`));
   // It may swap 6 more, where there's so much.
   assert.equal(explain(76 * MIB, 64 * MIB), null);
   assert.match(explain(77 * MIB, 64 * MIB)!, /memory\.max/);
