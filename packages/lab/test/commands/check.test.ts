@@ -89,7 +89,7 @@ test("simulate finds it too, and says how to see it again", async () => {
   assert.equal(ended.code, 1, ended.stderr);
   const again = /again, with all steps: pinless-lab (simulate trace .* --mutant no-hold)$/m.exec(ended.stdout)?.[1];
   assert.ok(again !== undefined, ended.stdout);
-  for (const other of ["settles-at-once", "notifier-no-wait"]) {
+  for (const other of ["release-takes-a-lock", "notifier-no-wait"]) {
     const refused = await runModule(`await import(${JSON.stringify(MAIN)});`, {
       args: ["simulate", "--mutant", other],
     });

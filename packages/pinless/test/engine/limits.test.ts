@@ -112,7 +112,7 @@ test("Engine whose budget is above the limit says who refused a lease, and goes 
   assertRight(said);
   assert.ok(said.taken > 0 && said.perIo > 0);
   assert.ok(said.pinnedMax <= 8 * MIB, `${said.pinnedMax} bytes were pinned`);
-  assert.match(said.degraded.join("\n"), /ENOMEM.*RLIMIT_MEMLOCK.*per-io/);
+  assert.match(said.degraded.join("\n"), /ENOMEM.*per-io.*RLIMIT_MEMLOCK/);
 });
 
 test("Engine with pin lifetime beyond the limit says so, and goes per-io", { skip: needsRoot }, async (t) => {

@@ -85,7 +85,7 @@ test("Arena.migrate to a node that the process may not use names those that it m
   await assertRefused(
     said,
     "ERR_PINLESS_NO_NODE",
-    /^node 900 has no memory, or none that this process may use; nodes that have: 0/,
+    /^node 900 has no memory that this process may use; nodes that have: 0/,
   );
   assert.doesNotMatch(String(said.message).replace("node 900", ""), /900/, `allowed are ${allowed}`);
 });

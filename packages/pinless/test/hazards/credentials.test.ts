@@ -114,6 +114,6 @@ for (const how of ["process.setuid(65534)", "process.seteuid(65534)"]) {
     assert.equal(said.after, 0);
     assert.deepEqual(said.mode, ["4755", "755"]);
     assert.deepEqual([said.wrong, said.failed, said.taken[1]], [0, 0, said.taken[0]]);
-    assert.match(said.degraded.join("\n"), /another user.*per-io/);
+    assert.match(said.degraded.join("\n"), /changed its user.*per-io/);
   });
 }
