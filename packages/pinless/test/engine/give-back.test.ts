@@ -28,10 +28,13 @@ const COUNTS = `
   const isNoMore = (before) => count().threads <= before.threads && count().descriptors <= before.descriptors;
   // What Node, koffi and libuv's pool take once and for all isn't ours.
   const { Engine, open } = await import(PINLESS);
+  // Node 25 and later take a file that is collected before it was closed for an error.
+  const files = [];
   const once = async (options) => {
     const engine = await Engine.open(options);
     const arena = await engine.arena({ bytes: 2 << 20 });
     const opened = await engine.openFile(file);
+    files.push(opened);
     const buffer = arena.alloc(4096);
     for (let i = 0; i < 4; i++) await opened.read(buffer, { position: 0 });
     await opened.read(Buffer.alloc(100), 0, 100, 1);
@@ -60,6 +63,7 @@ for (const scheme of ["io_uring", "aio", "direct"]) {
       await two[1].close();
       // Some of what Node closes it closes in a turn of the loop.
       await within("the end", () => isNoMore(before));
+      if (files.length !== 3) throw new Error("three files were opened");
       console.log(JSON.stringify([before, between]));`,
     )) as { threads: number; descriptors: number }[];
     const [before, between] = counts as [(typeof counts)[0], (typeof counts)[0]];

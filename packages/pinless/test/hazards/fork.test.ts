@@ -86,6 +86,7 @@ const SOURCE = `
   await Promise.all(loads);
   const { bytesWritten } = await writing;
   const { failed, leases } = engine.stats();
+  await unopened.close();
   await engine.close();
   console.log(JSON.stringify({ said, forked, wrong, answered, failed, bytesWritten, taken: leases.taken }));
 `;
