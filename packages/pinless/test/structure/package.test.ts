@@ -55,7 +55,7 @@ for (const [name, folder] of Object.entries(COMMANDS))
     const { version } = JSON.parse(readFileSync(path.join(ROOT, "packages", folder, "package.json"), "utf8"));
     const said = execFileSync("npx", ["--no-install", name, "--version"], { cwd: ROOT, encoding: "utf8" });
     assert.equal(said, `${version}\n`);
-    const command = path.join(ROOT, "packages", folder, "dist/main.js");
+    const command = path.join(ROOT, "packages", folder, "bin", `${name}.js`);
     accessSync(command, constants.X_OK);
     assert.match(readFileSync(command, "utf8"), /^#!\/usr\/bin\/env node\n/);
   });
