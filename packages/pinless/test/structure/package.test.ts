@@ -52,7 +52,10 @@ const COMMANDS = { pinless: "cli", "pinless-lab": "lab" };
 
 for (const [name, folder] of Object.entries(COMMANDS))
   test(`at the root of the clone npx finds ${name}`, () => {
-    const { version } = JSON.parse(readFileSync(path.join(ROOT, "packages", folder, "package.json"), "utf8"));
+    const manifest = path.join(ROOT, "packages", folder, "package.json");
+    const { version, bin } = JSON.parse(readFileSync(manifest, "utf8"));
+    // npm links a command only if its file is there before anything is built.
+    assert.doesNotMatch(bin[name], /dist/);
     const said = execFileSync("npx", ["--no-install", name, "--version"], { cwd: ROOT, encoding: "utf8" });
     assert.equal(said, `${version}\n`);
     const command = path.join(ROOT, "packages", folder, "bin", `${name}.js`);
