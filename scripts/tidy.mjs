@@ -15,7 +15,7 @@ const NO_FIRST_WORD = /^(?:what|who|whom|where|when|how)(?:ever)?$|^(?:whether|w
 const root = path.dirname(import.meta.dirname);
 const listed = path.join(root, "scripts", "tidy-exceptions.json");
 
-/** Where a rule isn't kept: rule, then file (or name), then what is said of each place. */
+/** Places that break a rule, by rule and file (or name), with a line of text for each. */
 const found = new Map();
 
 function report(rule, where, what) {
@@ -25,7 +25,9 @@ function report(rule, where, what) {
 
 function files(folder, extensions) {
   const names = readdirSync(path.join(root, folder), { recursive: true }).map((name) => path.join(folder, name));
-  return names.filter((name) => extensions.test(name) && !/(^|\/)(node_modules|dist|dist-test)\//.test(name)).sort();
+  return names
+    .filter((name) => extensions.test(name) && !/(^|\/)(node_modules|dist|dist-test|dist-mutants)\//.test(name))
+    .sort();
 }
 
 function lengths(file, text) {
@@ -63,7 +65,8 @@ function source(file, text) {
   visit(tree);
 }
 
-const sources = ["pinless", "cli", "lab"].flatMap((name) => files(`packages/${name}/src`, /\.ts$/));
+const rooms = ["pinless/src", "cli/src", "lab/src", "lab/mutants"];
+const sources = rooms.flatMap((room) => files(`packages/${room}`, /\.ts$/));
 const others = [
   ...["pinless", "cli", "lab"].flatMap((name) => files(`packages/${name}/test`, /\.ts$/)),
   ...["benchmarks", "scripts"].flatMap((folder) => files(folder, /\.(mjs|sh|c)$/)),

@@ -64,7 +64,7 @@ function placeOf(source: ts.SourceFile, name: string, { within, node, to }: Edit
   return found[0]!;
 }
 
-/** What of a name a file, a class or a table declares: two for a getter with its setter. */
+/** Declarations of a name in a file, a class or a table: two for a getter with its setter. */
 function declaredIn(node: ts.Node, name: string): readonly ts.Node[] {
   return membersOf(node).filter((member) =>
     ts.isConstructorDeclaration(member)

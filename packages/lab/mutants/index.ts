@@ -18,7 +18,7 @@ function mutantNamed(name: string): Mutant {
   throw new UsageError(`there's no mutant "${name}"; there are ${MUTANTS.map((m) => m.name).join(", ")}`);
 }
 
-/** What the commands take of all this. */
+/** The mutants as the commands use them. */
 export const library: MutantLibrary = {
   explored: EXPLORED_MUTANTS,
   simulated: SIMULATED_MUTANTS.map((mutant) => ({ ...mutant, firstFailure: () => firstFailure(mutant) })),

@@ -1,6 +1,7 @@
 /**
- * A mutant: a copy of the sources with one protective step left out, or done wrong. It's told as edits of the TypeScript by structure, so
- * that what moves, or is formatted otherwise, leaves it as it is; what changes makes `edit` say that it fits no more.
+ * A mutant: a copy of the sources with one protective step left out, or done wrong. It's told as edits of the
+ * TypeScript by structure, so that what moves, or is formatted otherwise, leaves it as it is; what changes makes `edit`
+ * say that it fits no more.
  */
 
 /** A piece of a file, and the text that replaces it. */
@@ -8,8 +9,8 @@ export interface Edit {
   /** The declaration it's in: `function`, `CONSTANT`, `Class.method`, `Class.#method`, `TABLE.row.entry`. */
   readonly within: string;
   /**
-   * The text of the one node (a statement, an expression, a `case`) that is replaced; white space and trailing commas don't count.
-   * Without it the declaration's own value, or its body, is.
+   * The text of the one node (a statement, an expression, a `case`) that is replaced; white space and trailing commas
+   * don't count. Without it the declaration's own value, or its body, is.
    */
   readonly node?: string;
   /** TypeScript. Without it the node, which is a statement, is left out. */

@@ -8,14 +8,14 @@ import { UsageError } from "@pinless/cli/command";
 import { compiled } from "./edit.js";
 import type { Mutant } from "./mutant.js";
 
-/** Where the built modules are that a copy has, by the folder that they have there. */
+/** Folders of built modules, by the folder that a mutated copy has them in. */
 const BUILT = {
   "lab/": new URL("../dist/", import.meta.url),
   "node_modules/pinless/dist/": new URL("./", import.meta.resolve("pinless")),
 };
 const SOURCES = { "lab/src/": "lab/", "pinless/src/": "node_modules/pinless/dist/" };
 
-/** What each command loads; a copy has these modules, and all that they import. */
+/** Modules that each command loads; a copy has these, and all that they import. */
 const LOADED = {
   check: ["lab/check/run-case.js"],
   simulate: ["lab/simulate/campaign.js", "lab/simulate/run-simulation.js"],
@@ -23,7 +23,7 @@ const LOADED = {
 export type MutatedCommand = keyof typeof LOADED;
 
 export interface MutatedModules {
-  /** Of the lab's modules. */
+  /** Folder of the lab's modules in the copy. */
   readonly url: URL;
   remove(): void;
 }
@@ -63,7 +63,8 @@ export function mutate(mutant: Mutant, command: MutatedCommand): MutatedModules 
   if (!isRun || !modules.has(changed)) {
     const other = command === "check" ? "simulate" : "check";
     throw new UsageError(
-      `"${mutant.name}" is a mutant of ${mutant.file}, which pinless-lab ${command} doesn't run: pinless-lab ${other} does`,
+      `"${mutant.name}" is a mutant of ${mutant.file}, which pinless-lab ${command} doesn't run: ` +
+        `pinless-lab ${other} does`,
     );
   }
   const directory = mkdtempSync(path.join(tmpdir(), "pinless-mutant-"));

@@ -1,6 +1,6 @@
 /**
- * Protective steps that no exploration reaches: those of `files`, and of the monitor's program. A few runs of the whole engine show them,
- * each under a load that is about nothing else.
+ * Protective steps that no exploration reaches: those of `files`, and of the monitor's program. A few runs of the whole
+ * engine show them, each under a load that is about nothing else.
  */
 
 import type { RunReport, simulate } from "../dist/simulate/run-simulation.js";
