@@ -1,7 +1,7 @@
-// Finds class members, and keys of the constant tables of modules, that no code of `src` reads: Knip looks at exports only.
-// A member is read where the compiler resolves a name to it, other than to write it; or where a type that it serves under (an interface, a
-// base class, Node's own types) has a member of that name which is read, or isn't ours. What users may call is read by them: the classes
-// that a package's entry points export.
+// Finds class members, and keys of the constant tables of modules, that no code of `src` reads: Knip looks at exports
+// only. A member is read where the compiler resolves a name to it, other than to write it; or where a type that it
+// serves under (an interface, a base class, Node's own types) has a member of that name which is read, or isn't ours.
+// Users read what they may call: the classes that a package's entry points export.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import ts from "typescript";
@@ -168,7 +168,7 @@ function membersOf(declaration) {
   return [...fields, ...(made?.parameters ?? []).filter((p) => ts.isParameterPropertyDeclaration(p, made))];
 }
 
-/** Whether a class, or one that extends it, has the member for the sake of another type's, which is read, or isn't ours. */
+/** True if a class, or one that extends it, has the member for another type, whose member is read or isn't ours. */
 function servesAnother(declaration, member) {
   if (serves(declaration, member)) return true;
   return (extending.get(declaration.symbol) ?? []).some((other) => servesAnother(other, member));
@@ -195,7 +195,7 @@ function serves(declaration, { symbol, name }) {
   return false;
 }
 
-/** What users have: all that isn't private is read by them. */
+/** Classes that users have: they read all that isn't private. */
 function noteWhatUsersHave() {
   for (const [name, [file]] of Object.entries(entries)) {
     if (!FOR_USERS.includes(name)) continue;

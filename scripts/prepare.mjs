@@ -1,5 +1,4 @@
-// npm runs this after `npm install` and `npm ci` at the root of a clone, and before it packs what others install from git: dist/ isn't in the
-// repository.
+// Builds dist/, which isn't in the repository: npm runs this after `npm install` and `npm ci` at the root of a clone.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import path from "node:path";

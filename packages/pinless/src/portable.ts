@@ -1,4 +1,7 @@
-/** The engine and the protocol without a kernel, for the lab and for tests: without promise of stability. It runs in a browser too. */
+/**
+ * The engine and the protocol without a kernel, for the lab and for tests: without promise of stability. It runs in a
+ * browser too.
+ */
 
 export { PortableEngine, startFirst } from "./engine/engine.js";
 export { explainRefusal } from "./memory/refusals.js";

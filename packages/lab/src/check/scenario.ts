@@ -1,6 +1,6 @@
 /**
- * What is explored: a small machine, and who may do what on it. In which order, and whether what may fail does, is what the explorer tries.
- * Everything is counted in pages of the one arena.
+ * What is explored: a small machine, and who may do what on it. In which order, and whether what may fail does, is what
+ * the explorer tries. Everything is counted in pages of the one arena.
  */
 
 import { INVARIANTS, type Invariant, MMU_EVENTS, type MmuEvent } from "pinless/portable";
@@ -34,7 +34,10 @@ export interface ScenarioInvalidation extends Pages {
 
 /** A call by other code of the process. */
 export interface ForeignCall extends Pages {
-  /** discard: madvise(MADV_DONTNEED), where the pages go after the monitor has read of it. unmap: munmap, where they go before. */
+  /**
+   * discard: madvise(MADV_DONTNEED), where the pages go after the monitor has read of it. unmap: munmap, where they go
+   * before.
+   */
   readonly call: "discard" | "unmap";
   /** By the engine's own thread, which can do nothing else meanwhile. */
   readonly own: boolean;
@@ -73,7 +76,10 @@ export interface Scenario {
   readonly eio: number;
   readonly short: number;
   readonly refusals: number;
-  /** the engine's clock finds that so much time has passed that leases are idle, or it's late and only the monitor sees that, */
+  /**
+   * the engine's clock finds that so much time has passed that leases are idle, or it's late and only the monitor sees
+   * that,
+   */
   readonly ticks: number;
   readonly stalls: number;
   /** the program cancels a request, */
@@ -82,7 +88,9 @@ export interface Scenario {
   readonly lateEnds: number;
   /** the kernel takes none of what's to be submitted (EAGAIN), */
   readonly refusedSubmissions: number;
-  /** the monitor's thread ends, in the middle of a lease that it gives back, or with what it has begun and announced, */
+  /**
+   * the monitor's thread ends, in the middle of a lease that it gives back, or with what it has begun and announced,
+   */
   readonly losses: number;
   /** and another follows in its place. */
   readonly restarts: number;

@@ -11,7 +11,7 @@ export const TIME_MS = 0;
 export const ARMED = 1;
 export const WAKE = 2;
 export const ALIVE = 3;
-/** What may still happen. */
+/** Words that count the events that may still happen, by kind. */
 export const RECLAIMS = 4;
 export const MIGRATIONS = 5;
 export const EIOS = 6;
@@ -48,7 +48,7 @@ const FIRST_TABLE = 23;
 export const R_STATUS = 0;
 /** 1: the pages that it went to were taken away meanwhile; 2: nobody could know of it yet. */
 export const R_LOST = 1;
-/** How often it was handed to the kernel, and how often it began there. */
+/** Times that the request was handed to the kernel, and that it began there. */
 export const R_PREPARED = 2;
 export const R_BEGUN = 3;
 export const R_CANCELLED = 4;
@@ -131,7 +131,7 @@ export interface StateLayout {
   /** Foreign calls whose events are unread, in their order. */
   readonly raised: number;
   /**
-   * Of the monitor's starts, by their numbers less 1: the foreign calls that it's for (a bit each); and how it stands
+   * For each of the monitor's starts, by number less 1: the foreign calls that it's for (a bit each); and how it stands
    * in the engine.
    */
   readonly starts: number;

@@ -1,9 +1,9 @@
-/** What `pinless-lab check` found, for people. */
+/** The findings of `pinless-lab check`, as text. */
 
 import { wrap } from "@pinless/cli/command";
 import type { Violation } from "../check/run-case.js";
 
-/** What a report says of the cases of one file. */
+/** Summary of the cases of one scenario file. */
 export interface FileReport {
   readonly name: string;
   readonly about: string;
@@ -12,10 +12,10 @@ export interface FileReport {
   states: number;
   transitions: number;
   depth: number;
-  /** Of CPU time. */
+  /** Seconds of CPU time. */
   seconds: number;
   violations: FoundCase[];
-  /** What the scenario says doesn't hold there, and was found. */
+  /** Violations that the scenario expects, and that were found. */
   expected: FoundCase[];
 }
 

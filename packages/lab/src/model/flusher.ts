@@ -16,7 +16,7 @@ export class Flusher {
   }
 
   /**
-   * What is dirty of these pages is on its way. 0, WAIT where a page has to wait for an earlier way of it, or a
+   * Begins to write the dirty ones of these pages. 0, WAIT where a page has to wait for an earlier way of it, or a
    * negative errno.
    */
   begin(first: number, pages: number): number {

@@ -24,8 +24,9 @@ import {
 } from "./tables.js";
 
 /**
- * Makes `child` what `parent` is. Returns how many pages were copied at once since they're pinned, which is what makes fork slow; or
- * -ENOMEM, and there is no child; or WAIT (the proposal: write-protecting the parent is an invalidation), and nothing has happened.
+ * Makes `child` what `parent` is. Returns how many pages were copied at once since they're pinned, which is what makes
+ * fork slow; or -ENOMEM, and there is no child; or WAIT (the proposal: write-protecting the parent is an invalidation),
+ * and nothing has happened.
  */
 export function fork(machine: Kernel, parent: number, child: number): number {
   const { pages } = machine.size;

@@ -1,7 +1,7 @@
 /**
- * Leases much as the engine takes and gives them back (protocol/leases.ts): on the second use of a chunk within `idle`, within a budget, and back
- * after `idle` without I/O or `max` in any case. Beyond the budget the least recently used one goes, whether that pays or not, and no chunk
- * rests.
+ * Leases much as the engine takes and gives them back (protocol/leases.ts): on the second use of a chunk within `idle`,
+ * within a budget, and back after `idle` without I/O or `max` in any case. Beyond the budget the least recently used
+ * one goes, whether that pays or not, and no chunk rests.
  */
 
 import { MAX_SEGMENTS, MAX_SLOTS } from "pinless/portable";
@@ -46,7 +46,10 @@ export class Leases {
     return this.#chunks.is(chunk, LEASED);
   }
 
-  /** A request on a chunk: the microseconds that it costs by a lease, or -1 less those that it cost to find out that it has to go without. */
+  /**
+   * A request on a chunk: the microseconds that it costs by a lease, or -1 less those that it cost to find out that it
+   * has to go without.
+   */
   use(chunk: number, nowMs: number): number {
     const chunks = this.#chunks;
     if (chunks.is(chunk, LEAVING)) return -1;

@@ -422,7 +422,9 @@ export class Arena {
     refuseIf("ERR_PINLESS_UNSUPPORTED", this.#file === null ? null : why);
   }
 
-  /** Resolves when what was asked for on a range has been answered: calls, also those that wait for room, and requests. */
+  /**
+   * Resolves when what was asked for on a range has been answered: calls, also those that wait for room, and requests.
+   */
   async #quiet(range: Range, patient: boolean): Promise<void> {
     const { uses, protocol } = this.#host;
     await new Promise<void>((resolve) => uses.whenQuiet(range, patient, resolve));

@@ -1,6 +1,7 @@
 /**
- * The readers' side of the range lock: decides for every request whether it goes, waits or fails, with or without a lease; and for every
- * invalidation what it has to wait for. One engine has one gate; its arenas' segments are the gate's tables.
+ * The readers' side of the range lock: decides for every request whether it goes, waits or fails, with or without a
+ * lease; and for every invalidation what it has to wait for. One engine has one gate; its arenas' segments are the
+ * gate's tables.
  */
 
 import { invariant, violated } from "./assert.js";
@@ -53,8 +54,8 @@ import {
 import type { RequestPlace } from "./scheme.js";
 
 /**
- * What `admit` says: go (counted in, `lease` is bound), or wait, or fail with EFAULT; or ask again once what the monitor has announced is
- * over (the gate doesn't know when).
+ * What `admit` says: go (counted in, `lease` is bound), or wait, or fail with EFAULT; or ask again once what the
+ * monitor has announced is over (the gate doesn't know when).
  */
 export const GO = 0;
 export const WAIT = 1;
@@ -113,7 +114,9 @@ export class Gate implements Subscriber {
     return this.#held;
   }
 
-  /** Watches a segment; returns the number that requests name it by. `leasable` false: its memory never takes a lease. */
+  /**
+   * Watches a segment; returns the number that requests name it by. `leasable` false: its memory never takes a lease.
+   */
   addTable(table: ChunkTable, { leasable = true } = {}): number {
     const unused = this.#subscriptions.indexOf(undefined);
     const index = unused >= 0 ? unused : this.#tables.length;
@@ -137,8 +140,8 @@ export class Gate implements Subscriber {
   }
 
   /**
-   * Decides about an accepted request, and counts it in if it goes; its LEASE word says by which lease, or -1. `nowMs` is for the clocks
-   * of the lease.
+   * Decides about an accepted request, and counts it in if it goes; its LEASE word says by which lease, or -1. `nowMs`
+   * is for the clocks of the lease.
    */
   admit(slot: number, place: RequestPlace, write: boolean, nowMs: number): Verdict {
     const { words, firstAt: at } = place;
@@ -221,8 +224,8 @@ export class Gate implements Subscriber {
   }
 
   /**
-   * Whether a change was announced since `admit` let the request go, or is just being learnt of: the pages it used may have been taken
-   * away meanwhile.
+   * Whether a change was announced since `admit` let the request go, or is just being learnt of: the pages it used may
+   * have been taken away meanwhile.
    */
   isDoubtful(slot: number, { words, firstAt, lastAt }: RequestPlace): boolean {
     if (isBeingRead(this.#reading)) return true;
@@ -270,7 +273,10 @@ export class Gate implements Subscriber {
     parked.held = false;
   }
 
-  /** A submitted request has ended: counts it out, and lets an invalidation begin that waited for it. Doesn't free its slot. */
+  /**
+   * A submitted request has ended: counts it out, and lets an invalidation begin that waited for it. Doesn't free its
+   * slot.
+   */
   complete(slot: number, place: RequestPlace): void {
     const requests = this.#requests.words;
     const request = slot << REQUEST_SHIFT;

@@ -43,7 +43,9 @@ const UNQUIET = 0.05;
 const CACHE_LEFT = 0.1;
 /** Time that memory must be quiet: four readings, and so short that a brief squeeze costs little. */
 const QUIET_MS = 1000;
-/** If each lease brings pressure, leases are held for 1 % of the time; afterwards they are back within half a minute. */
+/**
+ * If each lease brings pressure, leases are held for 1 % of the time; afterwards they are back within half a minute.
+ */
 const MAX_QUIET_MS = 32_000;
 
 /** Compaction passes over pinned pages once and doesn't come back, so it is looked for often. */

@@ -1,4 +1,6 @@
-/** Notifier and invalidations as programs see them: what the classes of notifier.ts have for the protocol isn't here. */
+/**
+ * Notifier and invalidations as programs see them: what the classes of notifier.ts have for the protocol isn't here.
+ */
 
 import type { MmuEvent } from "./events.js";
 import type { Range } from "./ranges/ranges.js";

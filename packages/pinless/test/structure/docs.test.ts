@@ -1,4 +1,7 @@
-/** README and docs: their programs run on the real kernel, their links lead somewhere, and their tables have what the code has. */
+/**
+ * README and docs: their programs run on the real kernel, their links lead somewhere, and their tables have what the
+ * code has.
+ */
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";

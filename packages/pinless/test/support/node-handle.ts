@@ -4,8 +4,8 @@
 type Handle = any;
 
 /**
- * Kept for ever: after a stream was refused, half of it holds its FileHandle, whose close() fails or never ends. One that is collected as
- * garbage without having been closed is an error from Node 25 on.
+ * Kept for ever: after a stream was refused, half of it holds its FileHandle, whose close() fails or never ends. One
+ * that is collected as garbage without having been closed is an error from Node 25 on.
  */
 const unclosed: Handle[] = [];
 

@@ -1,6 +1,6 @@
 /**
- * Pending discards: their events were read, and their pages go at some moment until the calling threads have left their calls. Only then
- * may I/O begin there again. Every thread is looked at again and again, with exponential back-off.
+ * Pending discards: their events were read, and their pages go at some moment until the calling threads have left their
+ * calls. Only then may I/O begin there again. Every thread is looked at again and again, with exponential back-off.
  */
 
 import { type Caller, type Departure, isStillIn, lookAt, type ThreadCalls } from "./caller-tracking.js";
