@@ -1,4 +1,7 @@
-/** Some four thousand calls on a FileHandle and on a File, with every kind of value in the place of every argument: results and errors. */
+/**
+ * Some four thousand calls on a FileHandle and on a File, with every kind of value in the place of every argument:
+ * results and errors.
+ */
 
 import assert from "node:assert/strict";
 import { chmodSync, closeSync, openSync, readSync, statSync, writeFileSync } from "node:fs";
@@ -130,6 +133,19 @@ function shown(result: unknown): unknown {
   return Object.entries(result).map(([key, each]) => [key, Array.isArray(each) ? each.map(shown) : shown(each)]);
 }
 
+/**
+ * Closes an interface of lines and waits for the end of its stream. The stream's first read may be in flight, and the
+ * read that follows would race with it for the bytes at the file's own position.
+ */
+async function endOf(lines: Handle): Promise<void> {
+  const { input } = lines;
+  lines.on("error", () => {}).close();
+  if (input.closed) return;
+  const closed = new Promise((resolve) => input.on("error", () => {}).once("close", resolve));
+  input.destroy();
+  await closed;
+}
+
 /** What came of the call, of the next read, and of the file. */
 async function outcome(handle: Handle, method: string, { args }: Call, file: string): Promise<unknown> {
   let result: unknown;
@@ -139,7 +155,7 @@ async function outcome(handle: Handle, method: string, { args }: Call, file: str
     const settled = isPromise ? await returned : returned;
     result = [isPromise, shown(settled)];
     if (/^create/.test(method)) settled.on("error", () => {}).destroy();
-    if (method === "readLines") settled.close();
+    if (method === "readLines") await endOf(settled);
   } catch (error) {
     const { name, code, syscall } = error as NodeJS.ErrnoException;
     result = { name, code, syscall };
