@@ -20,8 +20,8 @@ function sourceOf(file: string): ts.SourceFile {
 function edited(mutant: Mutant): string {
   const source = sourceOf(mutant.file);
   const edits = mutant.also === undefined ? [mutant] : [mutant, mutant.also];
-  const places = edits.map((edit) => ({ node: placeOf(source, mutant.name, edit), to: edit.to ?? ";" }));
-  return places
+  const locations = edits.map((edit) => ({ node: locationOf(source, mutant.name, edit), to: edit.to ?? ";" }));
+  return locations
     .sort((a, b) => b.node.end - a.node.end)
     .reduce((text, { node, to }) => text.slice(0, node.getStart(source)) + to + text.slice(node.end), source.text);
 }
@@ -46,7 +46,7 @@ export function compiled(mutant: Mutant): Compiled {
 }
 
 /** The node that an edit replaces. */
-function placeOf(source: ts.SourceFile, name: string, { within, node, to }: Edit): ts.Node {
+function locationOf(source: ts.SourceFile, name: string, { within, node, to }: Edit): ts.Node {
   const declarations = within
     .split(".")
     .reduce<readonly ts.Node[]>((all, part) => all.flatMap((each) => declaredIn(each, part)), [source]);

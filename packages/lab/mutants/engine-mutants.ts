@@ -71,7 +71,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "invalidations of the same range have their turns in order",
     file: NOTIFIER,
     within: "MmuNotifier.#mayBegin",
-    node: "for (let i = 0; i < place; i++) if (overlaps(this.queue[i]!.range, range)) return false;",
+    node: "for (let i = 0; i < index; i++) if (overlaps(this.queue[i]!.range, range)) return false;",
     shows: "two-chunks",
   },
   {
@@ -343,7 +343,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     file: DISPATCHER,
     within: "Dispatcher.#park",
     node: "this.#vacate(slot, owner);",
-    to: "this.requests.places[slot] = undefined;",
+    to: "this.requests.locations[slot] = undefined;",
     shows: "exclusive-elsewhere",
   },
   {

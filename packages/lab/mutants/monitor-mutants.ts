@@ -74,7 +74,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     leavesOut: "a device write that an announcement came under is issued again",
     file: DISPATCHER,
     within: "Dispatcher.completed",
-    node: "result >= 0 && this.#gate.isDoubtful(slot, place) && this.#mayGoAgain(slot)",
+    node: "result >= 0 && this.#gate.isDoubtful(slot, location) && this.#mayGoAgain(slot)",
     to: "false",
     shows: "discard",
   },

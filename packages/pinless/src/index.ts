@@ -17,7 +17,7 @@ import { assertRuntime } from "./linux/runtime.js";
 import { assertUnbundled } from "./linux/start-thread.js";
 import { waitHistogram } from "./linux/wait-histogram.js";
 import { atOnce } from "./memory/at-once.js";
-import { MemoryThread } from "./memory/thread-host.js";
+import { MemoryThreads } from "./memory/thread-host.js";
 import type { Host, StartedScheme } from "./ports/host.js";
 import type { EngineOptions, EngineSettings } from "./ports/options.js";
 import { settingsOf } from "./ports/options.js";
@@ -44,7 +44,7 @@ export type { Invalidation, MmuNotifier, Protection, StartOptions } from "./prot
 export type { Range } from "./protocol/ranges/ranges.js";
 export type { Operation, SchemeName } from "./protocol/scheme.js";
 
-const memory = new MemoryThread(ourTids, explainMemoryLimit);
+const memory = new MemoryThreads(ourTids, explainMemoryLimit);
 
 const host: Host = {
   memory,

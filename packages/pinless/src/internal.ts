@@ -8,7 +8,7 @@ export {
   boundSockets,
   fitsSocketName,
   runtimeDirectory,
-  type SocketPlace,
+  type SocketPath,
   whyUntrusted,
 } from "./control/socket-paths.js";
 export { AioContext } from "./linux/aio-context.js";

@@ -75,8 +75,8 @@ export {
   announce,
   announceUnmap,
   beginReading,
-  type Chunks,
   endReading,
+  type SegmentChunks,
   settle,
   unmapHeard,
 } from "./protocol/monitor/deferred-changes.js";
@@ -89,10 +89,10 @@ export { type LeaseParts, Protocol } from "./protocol/protocol.js";
 export { LARGEST_PAGE_BYTES, PAGE_BYTES } from "./protocol/ranges/pages.js";
 export { alignDown, alignUp, intersect, overlaps, type Range, without } from "./protocol/ranges/ranges.js";
 export { ACCEPTED, FREE as REQUEST_FREE, REQUEST_SHIFT, SUBMITTED } from "./protocol/request-table.js";
-export type { CompletionSink, Loop, Registrations, RequestPlace, Scheme, SchemeName } from "./protocol/scheme.js";
+export type { BufferLocation, CompletionSink, Loop, Registrations, Scheme, SchemeName } from "./protocol/scheme.js";
 export type { Mapping } from "./protocol/segment.js";
 export {
-  type Accepted,
+  type AcceptedRequest,
   lateOf,
   type RequestNames,
   restoreForeignCalls,

@@ -12,14 +12,14 @@ export interface Configuration {
   readonly reads: EngineReads | NodeReads;
 }
 
-export type Pages = "huge" | "small";
+export type PageSize = "huge" | "small";
 
 export interface EngineReads {
   readonly by: "engine";
   readonly scheme: SchemeName;
   readonly pin: PinMode;
   /** Kind of pages for the arena, as far as the machine has them. */
-  readonly pages: Pages;
+  readonly pages: PageSize;
 }
 
 export interface NodeReads {
@@ -36,7 +36,7 @@ export function arenaOptions({ pages }: EngineReads): Omit<ArenaOptions, "bytes"
   return pages === "huge" ? {} : { hugePages: false, inherit: true };
 }
 
-function uring(pin: PinMode, pages: Pages, note: string): Configuration {
+function uring(pin: PinMode, pages: PageSize, note: string): Configuration {
   const small = pages === "small";
   return {
     name: `io_uring × ${pin}${small ? ", small pages" : ""}`,

@@ -7,7 +7,7 @@
 
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import type { HugePagesOrder, HugePagesReply, Raised } from "./harms/host-huge-pages.js";
+import type { HugePagesOrder, HugePagesReply, RaisedHugePages } from "./harms/host-huge-pages.js";
 import { meminfoBytes, vmstat, went } from "./vmstat.js";
 
 /** Name of an abstract socket, which the kernel removes with its owner, however that ends. */
@@ -36,7 +36,7 @@ function pools(): ReadonlyMap<string, string> {
   return new Map(nodes.map((node) => [`${NODES}/${node}/${POOL}`, readFileSync(`${NODES}/${node}/${POOL}`, "utf8")]));
 }
 
-async function raise({ leaveBytes, mostPages, stepPages, limitMs }: HugePagesOrder): Promise<Raised> {
+async function raise({ leaveBytes, mostPages, stepPages, limitMs }: HugePagesOrder): Promise<RaisedHugePages> {
   // Compaction first, so that every measurement begins with the same: all pages that can move easily have moved.
   writeFileSync(COMPACT, "1");
   const before = pools();

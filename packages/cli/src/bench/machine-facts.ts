@@ -3,11 +3,11 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { probe } from "pinless";
-import type { Machine } from "./report-schema.js";
+import type { MachineFacts } from "./report-schema.js";
 import type { Scratch } from "./scratch.js";
 import { meminfoBytes } from "./vmstat.js";
 
-export async function describeMachine(scratch: Scratch): Promise<Machine> {
+export async function describeMachine(scratch: Scratch): Promise<MachineFacts> {
   const { kernel, arch, node, memlockBytes, ioUringDisabled, hugePages, numaNodes } = await probe(scratch.target.path);
   return {
     kernel,

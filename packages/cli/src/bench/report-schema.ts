@@ -50,7 +50,7 @@ export interface LoadSummary {
 export const STORM_OPERATIONS = ["discard", "pageOut", "collapse"] as const;
 export type StormOperation = (typeof STORM_OPERATIONS)[number];
 
-export interface OperationFigures {
+export interface BenchOperationFigures {
   readonly operations: number;
   readonly pagesAsked: number;
   readonly pagesDone: number;
@@ -71,7 +71,7 @@ export interface WaitFigures {
 }
 
 /** Operations over all slices so far, by kind. */
-export type StormFigures = Readonly<Record<StormOperation, Maybe<OperationFigures>>>;
+export type StormFigures = Readonly<Record<StormOperation, Maybe<BenchOperationFigures>>>;
 
 export interface StormSummary extends LoadSummary {
   /** Throughput as a fraction of that without a storm. */
@@ -127,7 +127,7 @@ export interface RevalidationFigures {
 }
 
 /** Pages to be migrated to another NUMA node while reads are in flight. */
-export interface MigrationFigures extends OperationFigures {
+export interface MigrationFigures extends BenchOperationFigures {
   readonly nodes: readonly number[];
 }
 
@@ -202,7 +202,7 @@ export interface Row {
   readonly migration: Maybe<MigrationFigures>;
 }
 
-export interface Machine {
+export interface MachineFacts {
   readonly kernel: string;
   readonly arch: string;
   readonly node: string;
@@ -227,7 +227,7 @@ export const FORMAT = 2;
 export interface Report {
   readonly pinless: string;
   readonly format: typeof FORMAT;
-  readonly machine: Machine;
+  readonly machine: MachineFacts;
   readonly settings: {
     readonly file: string;
     readonly fileBytes: number;

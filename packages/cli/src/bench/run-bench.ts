@@ -15,8 +15,8 @@ import { verdict } from "./report/verdict.js";
 import { FORMAT, type HostHuge, isSkipped, type Maybe, type Report } from "./report-schema.js";
 import { prepareScratch } from "./scratch.js";
 import { FULL, QUICK, type Sizes } from "./sizes.js";
-import { Worker } from "./worker.js";
-import type { Answer, LoadTask, Target, Task } from "./worker-protocol.js";
+import { BenchWorker } from "./worker.js";
+import type { LoadTask, Target, Task, WorkerAnswer } from "./worker-protocol.js";
 
 const MIB = 1 << 20;
 const STORM_EVERY_MS = 10;
@@ -53,11 +53,11 @@ export async function runBench(options: Options): Promise<Outcome> {
   options.progress(0, "a file to read");
   const { swapActive } = await probe("/");
   const scratch = await prepareScratch(options.file, sizes.fileBytes, swapActive, signal);
-  let run: Run | null = null;
+  let run: BenchRun | null = null;
   try {
     const { filesystem } = await probe(scratch.target.path);
     const machine = await describeMachine(scratch);
-    run = new Run(options, sizes, { ...scratch.target, filesystem }, scratch.noSwap, began);
+    run = new BenchRun(options, sizes, { ...scratch.target, filesystem }, scratch.noSwap, began);
     await run.all();
     const rows = run.rows.map((row) => row.row());
     const report: Report = {
@@ -88,14 +88,14 @@ export async function runBench(options: Options): Promise<Outcome> {
   }
 }
 
-class Run {
+class BenchRun {
   readonly rows = CONFIGURATIONS.map((configuration) => new RowInProgress(configuration, REQUEST_BYTES));
   hostHugePages: Maybe<HostHuge> = NO_TIME;
   rounds = 0;
   /** Messages of failures, with the rows they occurred in. */
   readonly #failures = new Map<string, string[]>();
-  readonly #workers = new Map<RowInProgress, Worker>();
-  readonly #extra = new Set<Worker>();
+  readonly #workers = new Map<RowInProgress, BenchWorker>();
+  readonly #extra = new Set<BenchWorker>();
   readonly #options: Options;
   readonly #sizes: Sizes;
   readonly #target: Target;
@@ -110,7 +110,7 @@ class Run {
     this.#noSwap = noSwap;
     this.#began = began;
     this.#progress = new Progress(sizes, options.seconds, this.rows, usableNodes().length);
-    for (const row of this.rows) this.#workers.set(row, new Worker(row.configuration, target));
+    for (const row of this.rows) this.#workers.set(row, new BenchWorker(row.configuration, target));
     // Closing on abort ends whatever a worker is doing; the next step then sees the signal.
     options.signal.addEventListener("abort", () => void this.close(), { once: true });
   }
@@ -162,7 +162,7 @@ class Run {
   }
 
   /** Runs a task in a row's process; returns its result, or the reason why there is none. */
-  async #task<T extends Task>(row: RowInProgress, what: string, task: T): Promise<Maybe<Answer<T>>> {
+  async #task<T extends Task>(row: RowInProgress, what: string, task: T): Promise<Maybe<WorkerAnswer<T>>> {
     if (!this.#step(what)) return NO_TIME;
     try {
       return await this.#workers.get(row)!.run(task, this.#leftMs());
@@ -227,7 +227,7 @@ class Run {
       row.spawn = { skipped: "there is too little free memory" };
       return;
     }
-    const worker = new Worker(row.configuration, this.#target);
+    const worker = new BenchWorker(row.configuration, this.#target);
     this.#extra.add(worker);
     try {
       row.spawn = await worker.run({ kind: "spawn", bytes, times: this.#sizes.spawnTimes }, this.#leftMs());

@@ -10,13 +10,13 @@ import type { Configuration, EngineReads, NodeReads } from "./configurations.js"
 import { newTallies, startStorm, stormFigures } from "./harms/storm.js";
 import { latencyFigures, Meter, newLatency } from "./meter.js";
 import type { LoadFigures } from "./report-schema.js";
-import { type EngineSubject, type Layout, layOut, type NodeSubject, openEngine, openNode } from "./subject.js";
+import { type BenchLayout, type EngineSubject, layOut, type NodeSubject, openEngine, openNode } from "./subject.js";
 import type { LoadTask, Target } from "./worker-protocol.js";
 
 /** An open engine or file with an arena laid out for it. */
 interface Opened {
   readonly subject: EngineSubject;
-  readonly layout: Layout;
+  readonly layout: BenchLayout;
 }
 
 const engines = new Map<"quiet" | "storm", Promise<Opened>>();

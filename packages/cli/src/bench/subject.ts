@@ -5,7 +5,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { release } from "node:os";
 import { type Arena, Engine, type EngineStats, type File } from "pinless";
 import { Unavailable } from "./bench-error.js";
-import { arenaOptions, type EngineReads, type NodeReads, type Pages } from "./configurations.js";
+import { arenaOptions, type EngineReads, type NodeReads, type PageSize } from "./configurations.js";
 import { IN_FLIGHT } from "./meter.js";
 import type { Ran } from "./report-schema.js";
 import { smallPagesOnly } from "./scattered-memory.js";
@@ -72,7 +72,7 @@ export async function openEngine(reads: EngineReads, target: Target, bytes = ARE
  * Makes an arena of the wanted pages. Where transparent_hugepage/enabled is "always", small pages need huge ones to be
  * switched off for the process.
  */
-export async function madeOf(pages: Pages, make: () => Promise<Arena>): Promise<Arena> {
+export async function madeOf(pages: PageSize, make: () => Promise<Arena>): Promise<Arena> {
   if (pages === "huge") return make();
   await smallPagesOnly(true);
   try {
@@ -107,13 +107,13 @@ export function spread(buffers: readonly Uint8Array[], count = IN_FLIGHT): reado
 }
 
 /** An arena laid out for loads, with buffers of each size in every chunk. */
-export interface Layout {
+export interface BenchLayout {
   readonly chunks: readonly Uint8Array[];
   /** `IN_FLIGHT` buffers of each size, by size in bytes. */
   readonly buffers: ReadonlyMap<number, readonly Uint8Array[]>;
 }
 
-export function layOut(arena: Arena): Layout {
+export function layOut(arena: Arena): BenchLayout {
   const count = arena.bytes / CHUNK_BYTES;
   const chunks: Uint8Array[] = [];
   const buffers = new Map<number, Uint8Array[]>(LOAD_BYTES.map((bytes) => [bytes, []]));

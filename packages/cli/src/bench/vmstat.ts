@@ -2,9 +2,9 @@
 
 import { readFileSync } from "node:fs";
 
-export type Counters = ReadonlyMap<string, number>;
+export type VmstatCounters = ReadonlyMap<string, number>;
 
-export function vmstat(): Counters {
+export function vmstat(): VmstatCounters {
   const lines = readFileSync("/proc/vmstat", "utf8").trim().split("\n");
   return new Map(
     lines.map((line) => {
@@ -15,7 +15,7 @@ export function vmstat(): Counters {
 }
 
 /** Increase of a counter; 0 if the kernel doesn't have it. */
-export function went(name: string, from: Counters, to: Counters): number {
+export function went(name: string, from: VmstatCounters, to: VmstatCounters): number {
   return (to.get(name) ?? 0) - (from.get(name) ?? 0);
 }
 

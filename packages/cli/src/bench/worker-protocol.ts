@@ -107,7 +107,7 @@ interface Answers {
   unscatter: { readonly blocks: number };
 }
 
-export type Answer<T extends Task> = Answers[T["kind"]];
+export type WorkerAnswer<T extends Task> = Answers[T["kind"]];
 
 export interface Request {
   readonly configuration: Configuration;

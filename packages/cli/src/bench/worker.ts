@@ -4,12 +4,12 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { Unavailable } from "./bench-error.js";
 import type { Configuration } from "./configurations.js";
-import type { Answer, Reply, Request, Target, Task } from "./worker-protocol.js";
+import type { Reply, Request, Target, Task, WorkerAnswer } from "./worker-protocol.js";
 
 const STDERR_KEPT = 2000;
 const NO_TIME = "there was no time left: it took too long";
 
-export class Worker {
+export class BenchWorker {
   readonly #configuration: Configuration;
   readonly #target: Target;
   readonly #child: ChildProcess;
@@ -42,7 +42,7 @@ export class Worker {
   /**
    * Runs a task; the one before must have ended. Rejects if it fails, takes longer than `limitMs`, or the process ends.
    */
-  async run<T extends Task>(task: T, limitMs: number): Promise<Answer<T>> {
+  async run<T extends Task>(task: T, limitMs: number): Promise<WorkerAnswer<T>> {
     if (this.#late) throw new Unavailable(NO_TIME);
     if (this.#gone !== null) throw new Error(this.#gone);
     const answer = new Promise<unknown>((resolve, reject) => {
@@ -60,7 +60,7 @@ export class Worker {
       if (error !== null) this.#end(error.message);
     });
     try {
-      return (await answer) as Answer<T>;
+      return (await answer) as WorkerAnswer<T>;
     } finally {
       clearTimeout(limit);
     }

@@ -9,7 +9,7 @@ import {
   Connection,
   type ReleaseAnswer,
   reachableProcesses,
-  type SocketPlace,
+  type SocketPath,
   socketsOf,
   Unreachable,
   within,
@@ -122,11 +122,11 @@ async function releaseProcess(pid: number, timeout: number): Promise<(ReleasedEn
   const endMs = performance.now() + timeout * 1000;
   const outcomes: (ReleasedEngine[] | Unreachable)[] = [];
   try {
-    await eachOf(socketsOf(pid), THREADS_AT_ONCE, async (place) => {
+    await eachOf(socketsOf(pid), THREADS_AT_ONCE, async (socketPath) => {
       const leftMs = endMs - performance.now();
       // The other threads may have used up the time.
-      if (leftMs > 0) outcomes.push(await releaseThread(pid, place, leftMs, timeout));
-      else outcomes.push(new Unreachable("ETIMEDOUT", `thread ${place.thread} wasn't asked within ${timeout} s`));
+      if (leftMs > 0) outcomes.push(await releaseThread(pid, socketPath, leftMs, timeout));
+      else outcomes.push(new Unreachable("ETIMEDOUT", `thread ${socketPath.thread} wasn't asked within ${timeout} s`));
     });
   } catch (error) {
     outcomes.push(asUnreachable(error));
@@ -136,16 +136,16 @@ async function releaseProcess(pid: number, timeout: number): Promise<(ReleasedEn
 
 async function releaseThread(
   pid: number,
-  place: SocketPlace,
+  socketPath: SocketPath,
   leftMs: number,
   timeout: number,
 ): Promise<ReleasedEngine[] | Unreachable> {
   let connection: Connection | undefined;
   try {
-    connection = await Connection.open(place, pid);
+    connection = await Connection.open(socketPath, pid);
     const { engines }: ReleaseAnswer = await within(leftMs, timeout, connection.release());
     return engines.map(({ engine, scheme, pin, leases, bytes }) => {
-      return { pid, thread: place.thread, engine, scheme, pin, leases, bytes };
+      return { pid, thread: socketPath.thread, engine, scheme, pin, leases, bytes };
     });
   } catch (error) {
     return asUnreachable(error);

@@ -8,7 +8,7 @@ import { processNumber, seconds } from "../command/number-arguments.js";
 import { complain, print, printJson } from "../command/output.js";
 import { printable } from "../command/printable.js";
 import { Unreachable } from "../control/client.js";
-import { Watched } from "../control/watched-process.js";
+import { WatchedProcess } from "../control/watched-process.js";
 import { lineOf, linesOf, type Picture } from "./top-picture.js";
 
 const MIN_DELAY_SECONDS = 0.1;
@@ -47,7 +47,7 @@ usage.`;
 
 async function top(pid: number, { json, once, delay }: Flags): Promise<void> {
   const interrupt = onInterrupt();
-  const watched = new Watched(pid);
+  const watched = new WatchedProcess(pid);
   const screen = json !== true && once !== true && process.stdout.isTTY ? new Screen() : null;
   const show = (picture: Picture): void => {
     if (screen !== null) screen.draw(picture);

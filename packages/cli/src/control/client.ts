@@ -11,14 +11,14 @@ import {
   type Question,
   type ReleaseAnswer,
   runtimeDirectory,
-  type SocketPlace,
+  type SocketPath,
   type StatsAnswer,
   splitLines,
   whyUntrusted,
 } from "pinless/internal";
 import { BadAnswer, readReleased, readStats, refusalOf } from "./answers.js";
 
-export type { ReleaseAnswer, SocketPlace, StatsAnswer } from "pinless/internal";
+export type { ReleaseAnswer, SocketPath, StatsAnswer } from "pinless/internal";
 
 /** Maximum length of an answer: more than the figures of all the engines of a thread. */
 const MAX_ANSWER = 1 << 20;
@@ -54,7 +54,7 @@ function factsOf(pid: number): ProcessFacts | null {
 }
 
 /** Sockets of a process, one for each thread with engines. Throws `Unreachable`. */
-export function socketsOf(pid: number): SocketPlace[] {
+export function socketsOf(pid: number): SocketPath[] {
   const facts = factsOf(pid);
   if (facts === null) throw new Unreachable("ESRCH", "no such process");
   const { uid, ownPid } = facts;
@@ -62,15 +62,15 @@ export function socketsOf(pid: number): SocketPlace[] {
   if (me !== 0 && uid !== me) throw new Unreachable("EACCES", `belongs to user ${uid}, and you're ${me}`);
   // Anyone can bind a socket with such a name; genuine ones are in a directory of the process's user, or of this user
   // if the process has dropped its rights.
-  const places = boundSockets(pid)
-    .filter((place) => place.pid === ownPid)
-    .map((place) => ({ ...place, path: fromHere(pid, place.path) }))
-    .filter((place) => [uid, me].includes(ownerOf(path.dirname(place.path))));
-  for (const place of places) {
-    const why = whyUntrusted(path.dirname(place.path), [uid, me]);
+  const socketPaths = boundSockets(pid)
+    .filter((socketPath) => socketPath.pid === ownPid)
+    .map((socketPath) => ({ ...socketPath, path: fromHere(pid, socketPath.path) }))
+    .filter((socketPath) => [uid, me].includes(ownerOf(path.dirname(socketPath.path))));
+  for (const socketPath of socketPaths) {
+    const why = whyUntrusted(path.dirname(socketPath.path), [uid, me]);
     if (why !== null) throw new Unreachable("EACCES", why);
   }
-  if (places.length > 0) return places;
+  if (socketPaths.length > 0) return socketPaths;
   // The process refuses to listen in a directory that others can write to.
   const own = uid === me && existsSync(runtimeDirectory()) ? whyUntrusted(runtimeDirectory(), [me]) : null;
   if (own !== null) throw new Unreachable("EACCES", own);
@@ -107,13 +107,13 @@ export function reachableProcesses(): number[] {
 }
 
 export class Connection {
-  readonly place: SocketPlace;
+  readonly socketPath: SocketPath;
   readonly #socket: Socket;
   readonly #waiting: { resolve: (answer: unknown) => void; reject: (error: Error) => void }[] = [];
   #ended: Unreachable | null = null;
 
-  private constructor(place: SocketPlace, socket: Socket) {
-    this.place = place;
+  private constructor(socketPath: SocketPath, socket: Socket) {
+    this.socketPath = socketPath;
     this.#socket = socket;
     const take = splitLines(MAX_ANSWER, (line) => {
       const answer: unknown = JSON.parse(line);
@@ -132,15 +132,15 @@ export class Connection {
   }
 
   /** Connects. `pid` must be the socket's owner according to the kernel. Rejects with `Unreachable`. */
-  static async open(place: SocketPlace, pid: number): Promise<Connection> {
+  static async open(socketPath: SocketPath, pid: number): Promise<Connection> {
     await loadLibc();
-    const socket = await connected(place.path);
+    const socket = await connected(socketPath.path);
     const peer = peerOfSocket(socket);
     if (peer?.pid !== pid) {
       socket.destroy();
-      throw new Unreachable("EACCES", `${place.path} belongs to process ${peer?.pid}`);
+      throw new Unreachable("EACCES", `${socketPath.path} belongs to process ${peer?.pid}`);
     }
-    return new Connection(place, socket);
+    return new Connection(socketPath, socket);
   }
 
   get isOpen(): boolean {

@@ -24,7 +24,7 @@ interface Answered {
   readonly engines: StatsAnswer["engines"];
 }
 
-export class Watched {
+export class WatchedProcess {
   readonly #pid: number;
   readonly #watches = new Map<string, Watch>();
   #hasAnswered = false;
@@ -55,17 +55,17 @@ export class Watched {
     if (this.#misunderstood !== null) throw this.#misunderstood;
     const watches = [...this.#watches.values()].filter(({ connection }) => connection.isOpen);
     // A closed connection may mean that the process has ended.
-    if (watches.length < this.#watches.size) this.#places();
+    if (watches.length < this.#watches.size) this.#socketPaths();
     const threads = watches.map(figuresOf);
     return threads.sort((a, b) => a.thread - b.thread);
   }
 
   async #connect(): Promise<void> {
-    for (const place of this.#places()) {
-      if (this.#watches.has(place.path)) continue;
+    for (const socketPath of this.#socketPaths()) {
+      if (this.#watches.has(socketPath.path)) continue;
       try {
-        const connection = await Connection.open(place, this.#pid);
-        this.#watches.set(place.path, { connection, now: null, before: null, asked: null });
+        const connection = await Connection.open(socketPath, this.#pid);
+        this.#watches.set(socketPath.path, { connection, now: null, before: null, asked: null });
       } catch (error) {
         // It has just closed its last engine.
         if (!(error instanceof Unreachable && error.code === "ENOENT")) throw error;
@@ -74,7 +74,7 @@ export class Watched {
     for (const [path, { connection }] of this.#watches) if (!connection.isOpen) this.#watches.delete(path);
   }
 
-  #places(): ReturnType<typeof socketsOf> {
+  #socketPaths(): ReturnType<typeof socketsOf> {
     try {
       return socketsOf(this.#pid);
     } catch (error) {
@@ -108,7 +108,7 @@ export class Watched {
 
 function figuresOf({ connection, now, before, asked }: Watch): WatchedThread {
   return {
-    thread: connection.place.thread,
+    thread: connection.socketPath.thread,
     silentSeconds: asked === null ? 0 : Math.max(1, Math.round((performance.now() - asked.atMs) / 1000)),
     engines: (now?.engines ?? []).map((engine) => {
       const then = before?.engines.find((other) => other.engine === engine.engine);

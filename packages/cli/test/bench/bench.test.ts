@@ -7,11 +7,11 @@ import path from "node:path";
 import { after, before, test } from "node:test";
 import { renderReport } from "../../dist/bench/report/table.js";
 import {
+  type BenchOperationFigures,
   FORMAT,
   type HostHugeFigures,
   type LossFigures,
   type Maybe,
-  type OperationFigures,
   type Report,
   type Row,
 } from "../../dist/bench/report-schema.js";
@@ -143,7 +143,7 @@ test("huge pages of the host: each way to hold buffers, and the control without 
 test("leases: every operation is done, nothing is lost, nothing is pinned at rest", () => {
   const row = rowOf("io_uring × lease");
   const storm = there(row.storm4KiB);
-  for (const [kind, figures] of Object.entries(storm.operations) as [string, Maybe<OperationFigures>][]) {
+  for (const [kind, figures] of Object.entries(storm.operations) as [string, Maybe<BenchOperationFigures>][]) {
     if (kind === "pageOut" && report.machine.swap === "none") continue;
     const { operations, pagesAsked, pagesDone, pagesRefused } = there(figures);
     assert.ok(operations > 0, kind);

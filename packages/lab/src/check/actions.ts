@@ -2,7 +2,7 @@
 
 import * as K from "./action-codes.js";
 import { inWords } from "./describe.js";
-import type { World } from "./explored-world.js";
+import type { ExploredWorld } from "./explored-world.js";
 import { ARM, POPULATE, SUBMIT as SUBMISSION, TAKE } from "./kernel.js";
 import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
@@ -26,7 +26,7 @@ function independence({ scheme, foreign, stalls, lateRelease }: Scenario): Uint8
 }
 
 export class Actions {
-  readonly #world: World;
+  readonly #world: ExploredWorld;
   /** That other threads must still take in the middle of this action. */
   #steps = 0;
 
@@ -34,7 +34,7 @@ export class Actions {
   /** Whether the engine's thread can be come between in a call. */
   readonly #interrupts: boolean;
 
-  constructor(world: World) {
+  constructor(world: ExploredWorld) {
     this.#world = world;
     const { scenario } = world.ground;
     this.#independent = independence(scenario);

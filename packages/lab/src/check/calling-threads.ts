@@ -4,7 +4,7 @@
  */
 
 import { type Caller, type MemoryEvent, type Range, RUNNING, type ThreadCalls } from "pinless/portable";
-import { type Ground, nameOfThread } from "./context.js";
+import { type CaseContext, nameOfThread } from "./context.js";
 import type { Rules } from "./invariants.js";
 import type { ForeignCall } from "./scenario.js";
 import * as S from "./state.js";
@@ -16,7 +16,7 @@ const FIRST_TID = 3;
 const CALLS = ["call 1", "call 2", "call 3"] as const;
 
 export class CallingThreads implements ThreadCalls {
-  readonly #ground: Ground;
+  readonly #ground: CaseContext;
   readonly #rules: Rules;
   /**
    * Each foreign call as /proc shows it, and then the memory thread's call for each of the program's invalidations.
@@ -24,7 +24,7 @@ export class CallingThreads implements ThreadCalls {
   readonly #callers: readonly Caller[];
   readonly #calls: number;
 
-  constructor(ground: Ground, rules: Rules) {
+  constructor(ground: CaseContext, rules: Rules) {
     this.#ground = ground;
     this.#rules = rules;
     const { foreign, invalidations } = ground.scenario;

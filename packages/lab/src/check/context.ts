@@ -1,13 +1,13 @@
 /** What all actors of an exploration stand on: the scenario, the state, the machine. */
 
 import {
+  type BufferLocation,
   CHUNK_WORDS,
   ChunkTable,
   leaseWords,
   PAGE_BYTES,
   type Range,
   REQUEST_SHIFT,
-  type RequestPlace,
   snapshotWords,
 } from "pinless/portable";
 import { Kernel } from "../model/model-kernel.js";
@@ -27,7 +27,7 @@ const FIRST_CONTENT = 1;
 const BLOCK_CONTENT = 20;
 const STORED_CONTENT = 80;
 
-export class Ground {
+export class CaseContext {
   readonly scenario: Scenario;
   readonly slots: number;
   /** How many requests the engine has slots for. */
@@ -42,7 +42,7 @@ export class Ground {
   readonly requestWords: Int32Array;
   readonly machine: Kernel;
   readonly table: ChunkTable;
-  readonly places: readonly RequestPlace[];
+  readonly locations: readonly BufferLocation[];
   readonly pages: number;
   /** What the program's invalidations, and then the monitor's starts, are about: to the page, and in whole chunks. */
   readonly #pagesOf: readonly Pages[];
@@ -101,11 +101,11 @@ export class Ground {
       table,
     );
     this.table.notePages(this.table.range, () => false);
-    this.places = scenario.requests.map((request) => this.#place(request));
+    this.locations = scenario.requests.map((request) => this.#location(request));
     this.#prepare(requestPages);
   }
 
-  #place(pages: Pages): RequestPlace {
+  #location(pages: Pages): BufferLocation {
     const { start, end } = this.range(pages);
     return {
       buffer: new Uint8Array(1),

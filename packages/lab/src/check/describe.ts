@@ -2,10 +2,10 @@
 
 import * as K from "./action-codes.js";
 import { nameOfInvalidation, nameOfRequest, nameOfThread, namesOfThreads, inWords as pagesInWords } from "./context.js";
-import type { World } from "./explored-world.js";
+import type { ExploredWorld } from "./explored-world.js";
 import * as S from "./state.js";
 
-export function inWords(world: World, action: number): string {
+export function inWords(world: ExploredWorld, action: number): string {
   const hook = Math.floor(action / K.ONE_HOOK);
   const what = describe(world, action % K.KINDS, Math.floor(action / K.KINDS) % K.OBJECTS);
   if (hook === 0) return what;
@@ -22,7 +22,7 @@ export function inWords(world: World, action: number): string {
   return `${what}; during its first ${call} other threads take ${steps} step${steps === 1 ? "" : "s"}`;
 }
 
-function describe(world: World, kind: number, object: number): string {
+function describe(world: ExploredWorld, kind: number, object: number): string {
   const { scenario } = world.ground;
   const request = scenario.requests[object];
   const invalidation = scenario.invalidations[object];

@@ -17,10 +17,10 @@ export interface Explored {
   readonly transitions: number;
   /** The longest way that was gone. */
   readonly depth: number;
-  readonly found: Found | null;
+  readonly found: BrokenInvariant | null;
 }
 
-export interface Found {
+export interface BrokenInvariant {
   readonly invariant: Invariant;
   readonly message: string;
   /** What happened, from the first state on. */
@@ -94,7 +94,12 @@ export function explore(scenario: Scenario, prune = true): Explored {
   let deepest = 0;
   let transitions = 0;
   const path = (): number[] => levels.slice(0, depth + 1).map((l) => l.actions[l.next - 1]!);
-  const result = (found: Found | null): Explored => ({ states: seen.count, transitions, depth: deepest, found });
+  const result = (found: BrokenInvariant | null): Explored => ({
+    states: seen.count,
+    transitions,
+    depth: deepest,
+    found,
+  });
   const first = level(0);
   world.save(first.words);
   seen.note(first.words, first.words, 0, 0);
@@ -180,7 +185,7 @@ function only(list: Int32Array, count: number, low: number, high: number, bits: 
 }
 
 /** One of the shortest ways to a violation: breadth first. Null if there's none within `limit` states. */
-export function shortest(scenario: Scenario, limit: number): Found | null {
+export function shortest(scenario: Scenario, limit: number): BrokenInvariant | null {
   const { world, actions } = openWorld(scenario);
   const seen = new Seen();
   const parents: number[] = [-1];
@@ -191,7 +196,7 @@ export function shortest(scenario: Scenario, limit: number): Found | null {
   const hashes: [number, number][] = [[0, 0]];
   const states: (Int32Array | null)[] = [words.slice()];
   const list = new Int32Array(MOST_ACTIONS);
-  const found = (broken: InvariantViolation, from: number, last: number[]): Found => {
+  const found = (broken: InvariantViolation, from: number, last: number[]): BrokenInvariant => {
     const path = last;
     for (let at = from; at > 0; at = parents[at]!) path.unshift(by[at]!);
     return { invariant: broken.invariant, message: broken.message, path };

@@ -6,7 +6,6 @@
 import {
   beginReading,
   type Caller,
-  type Chunks,
   DRAIN,
   type ForeignCalls,
   forEachLive,
@@ -17,11 +16,12 @@ import {
   type MonitorReport,
   type MonitorState,
   type Range,
+  type SegmentChunks,
   stateOf,
   violated,
 } from "pinless/portable";
 import { type CallingThreads, MEMORY_TID, OWN_TID } from "./calling-threads.js";
-import { callersIn, type Ground, namesOfThreads } from "./context.js";
+import { type CaseContext, callersIn, namesOfThreads } from "./context.js";
 import { Interned } from "./interned.js";
 import type { CheckKernel } from "./kernel.js";
 import * as S from "./state.js";
@@ -40,7 +40,7 @@ const LATE_MS = 1e6;
 
 export class ExploredMonitor {
   readonly clients: MonitorClients;
-  readonly #ground: Ground;
+  readonly #ground: CaseContext;
   readonly #threads: CallingThreads;
   readonly #kernel: CheckKernel;
   readonly #machine: MonitorMachine;
@@ -52,7 +52,7 @@ export class ExploredMonitor {
   #noted: MonitorState;
   #nowMs = 0;
 
-  constructor(ground: Ground, threads: CallingThreads, kernel: CheckKernel) {
+  constructor(ground: CaseContext, threads: CallingThreads, kernel: CheckKernel) {
     this.#ground = ground;
     this.#threads = threads;
     this.#kernel = kernel;
@@ -402,7 +402,7 @@ function departureIn({ caller, goesOn }: MonitorState["letGo"][number]): string 
   return goesOn ? `${caller.call}+` : caller.call;
 }
 
-function chunksIn({ first, last }: Chunks): string {
+function chunksIn({ first, last }: SegmentChunks): string {
   return `${first}-${last}`;
 }
 

@@ -4,7 +4,8 @@
  */
 
 import {
-  type Accepted,
+  type AcceptedRequest,
+  type BufferLocation,
   DIRECT_WRITE,
   type Dispatcher,
   DROPPED,
@@ -32,7 +33,6 @@ import {
   REQUEST_SHIFT,
   RESIDENCY_MAX_MS,
   type RequestNames,
-  type RequestPlace,
   restoreForeignCalls,
   restoreNotifier,
   restoreProtocol,
@@ -47,23 +47,23 @@ import {
   violated,
 } from "pinless/portable";
 import { CallingThreads } from "./calling-threads.js";
-import { Ground, IDLE_MS, MAX_MS, namesOfThreads } from "./context.js";
+import { CaseContext, IDLE_MS, MAX_MS, namesOfThreads } from "./context.js";
 import { ExploredMonitor } from "./explored-monitor.js";
 import { Rules } from "./invariants.js";
 import { CheckKernel } from "./kernel.js";
 import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
-import { Program, type ProgramWorld } from "./user-program.js";
+import { type ProgramWorld, UserProgram } from "./user-program.js";
 
 const INVALIDATION_STATES = ["", "waiting", "draining", "begun", "ended"] as const;
 
-export class World implements Subscriber, Loop, ProgramWorld {
-  readonly ground: Ground;
+export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
+  readonly ground: CaseContext;
   readonly rules: Rules;
   readonly kernel: CheckKernel;
   readonly monitor: ExploredMonitor;
   readonly threads: CallingThreads;
-  readonly program: Program;
+  readonly program: UserProgram;
   readonly protocol: Protocol;
   readonly notifier: MmuNotifier;
   readonly leases: Leases | null;
@@ -84,7 +84,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
   /** Functions that the core hands to the loop are few, and always the same. */
   readonly #functions: (() => void)[] = [];
   readonly #owner: Owner = { active: 0, directWrites: 0, quiet: null };
-  readonly #accepted: readonly Accepted[];
+  readonly #accepted: readonly AcceptedRequest[];
   readonly #engine: StateWords;
   readonly #waiting: Invalidation[] = [];
   readonly #active: Invalidation[] = [];
@@ -96,7 +96,7 @@ export class World implements Subscriber, Loop, ProgramWorld {
   readonly #unmaps: boolean;
 
   constructor(scenario: Scenario) {
-    const ground = new Ground(scenario);
+    const ground = new CaseContext(scenario);
     this.ground = ground;
     this.#readies = scenario.foreign.map((_, start) => () => this.monitor.clients.ready(start + 1));
     this.#protects = scenario.invalidations.some(({ event }) => event === "PROTECTION_VMA");
@@ -124,24 +124,24 @@ export class World implements Subscriber, Loop, ProgramWorld {
     this.monitor = new ExploredMonitor(ground, this.threads, this.kernel);
     this.monitor.serve(this.calls, () => this.#monitorEnded());
     this.rules.isMonitors = (slot) => this.monitor.isDropping(slot);
-    this.program = new Program(this, this.#owner, (request) => this.#accepted[request]!.done);
+    this.program = new UserProgram(this, this.#owner, (request) => this.#accepted[request]!.done);
     this.#isCrowded = ground.requestSlots < scenario.requests.length;
     this.#accepted = scenario.requests.map(({ write }, request) => ({
       write,
       file: 0,
       kind: write ? DIRECT_WRITE : 0,
       owner: this.#owner,
-      place: ground.places[request]!,
+      location: ground.locations[request]!,
       position: ground.blockOf(request) * PAGE_BYTES,
       done: (errno: number) => this.rules.answered(request, errno),
     }));
     this.#names = {
       count: this.#accepted.length,
-      nameOf: (place) => ground.places.indexOf(place),
+      nameOf: (location) => ground.locations.indexOf(location),
       requestOf: (name) => this.#accepted[name]!,
     };
     this.rules.words = this.dispatcher.requests.words;
-    this.rules.isHeld = (request) => this.#isHeld(ground.places[request]!);
+    this.rules.isHeld = (request) => this.#isHeld(ground.locations[request]!);
     this.rules.hasRoom = () => this.dispatcher.requests.hasRoom;
     this.#engine = new StateWords(ground.engine);
     this.words = ground.state.length;
@@ -235,13 +235,13 @@ export class World implements Subscriber, Loop, ProgramWorld {
     this.ground.setInvalidation(number, S.I_STATE, S.ENDED);
   }
 
-  #isHeld(place: RequestPlace): boolean {
+  #isHeld(location: BufferLocation): boolean {
     const { parked } = this.dispatcher;
     if (parked.size === 0) return false;
     // With nobody to announce anything it's an invalidation that it waits for, whatever the engine says.
     const { foreign, losses } = this.ground.scenario;
     const surely = foreign.length === 0 && losses === 0;
-    for (const each of parked) if ((each.held || surely) && each.place === place) return true;
+    for (const each of parked) if ((each.held || surely) && each.location === location) return true;
     return false;
   }
 

@@ -32,7 +32,7 @@ import {
   VM_WRITE,
   WRITEBACK,
 } from "../model/tables.js";
-import { type Ground, nameOfInvalidation, nameOfRequest, namesOfThreads } from "./context.js";
+import { type CaseContext, nameOfInvalidation, nameOfRequest, namesOfThreads } from "./context.js";
 import * as S from "./state.js";
 
 /** The I/O that an event concerns, and its effect on leases: a second table, to compare the protocol's own with. */
@@ -55,7 +55,7 @@ export const CONCERNED: Readonly<Record<MmuEvent, Concern>> = {
 };
 
 export class Rules {
-  readonly #ground: Ground;
+  readonly #ground: CaseContext;
   readonly #requests: number;
   readonly #invalidations: number;
   /**
@@ -80,7 +80,7 @@ export class Rules {
   #takenOn = -1;
   #announcedBefore = 0;
 
-  constructor(ground: Ground) {
+  constructor(ground: CaseContext) {
     this.#ground = ground;
     const { requests, invalidations, chunkPages } = ground.scenario;
     this.#requests = requests.length;

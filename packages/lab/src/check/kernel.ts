@@ -1,6 +1,7 @@
 /** The scheme's port on the machine: nothing happens here by itself. When a request ends, and how, and when a tag comes, is the explorer's. */
 
 import {
+  type BufferLocation,
   type CompletionSink,
   ECANCELED,
   EFAULT,
@@ -8,12 +9,11 @@ import {
   ENOMEM,
   PAGE_BYTES,
   type Registrations,
-  type RequestPlace,
   type Scheme,
   type SchemeName,
 } from "pinless/portable";
 import { REQUEST_IN_FLIGHT, REQUEST_RELEASING, REQUEST_STATE, SLOT_LIVE, SLOT_STATE } from "../model/tables.js";
-import { type Ground, nameOfRequest } from "./context.js";
+import { type CaseContext, nameOfRequest } from "./context.js";
 import type { Rules } from "./invariants.js";
 import * as S from "./state.js";
 
@@ -44,7 +44,7 @@ export class CheckKernel implements Scheme, Registrations {
   readonly slots: number;
   readonly registrations: Registrations | null;
   readonly outlived = false;
-  readonly #ground: Ground;
+  readonly #ground: CaseContext;
   readonly #rules: Rules;
   /** The engine's lease table, once it's there. */
   leases: Int32Array | null = null;
@@ -56,7 +56,7 @@ export class CheckKernel implements Scheme, Registrations {
   /** Which of them were made. */
   calls = 0;
 
-  constructor(ground: Ground, rules: Rules) {
+  constructor(ground: CaseContext, rules: Rules) {
     this.#ground = ground;
     this.#rules = rules;
     const { scheme } = ground.scenario;
@@ -91,11 +91,11 @@ export class CheckKernel implements Scheme, Registrations {
     slot: number,
     _write: boolean,
     _file: number,
-    place: RequestPlace,
+    location: BufferLocation,
     _position: number,
     bufferSlot: number,
   ): void {
-    const request = this.#ground.places.indexOf(place);
+    const request = this.#ground.locations.indexOf(location);
     this.#ground.setRequest(request, S.R_SLOT, slot + 1);
     this.#rules.prepared(request, bufferSlot);
     const { w, at, tell } = this.#ground;
@@ -226,7 +226,7 @@ export class CheckKernel implements Scheme, Registrations {
   #resultOf(request: number, kind: number): number {
     switch (kind) {
       case WHOLE:
-        return this.#ground.places[request]!.bytes;
+        return this.#ground.locations[request]!.bytes;
       case SHORT:
         return PAGE_BYTES;
       case FAILED:

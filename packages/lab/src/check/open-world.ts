@@ -2,7 +2,7 @@
 
 import { ProposalActions, ProposalWorld } from "../proposal/proposal-world.js";
 import { Actions } from "./actions.js";
-import { World } from "./explored-world.js";
+import { ExploredWorld } from "./explored-world.js";
 import type { Scenario } from "./scenario.js";
 import type { Explorable, ExplorableActions } from "./transition-system.js";
 
@@ -11,6 +11,6 @@ export function openWorld(scenario: Scenario): { world: Explorable; actions: Exp
     const world = new ProposalWorld(scenario);
     return { world, actions: new ProposalActions(world) };
   }
-  const world = new World(scenario);
+  const world = new ExploredWorld(scenario);
   return { world, actions: new Actions(world) };
 }

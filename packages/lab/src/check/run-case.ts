@@ -1,6 +1,6 @@
 /** One scenario explored, and what it found told in words. */
 
-import { explore, type Found, type Step, shortest, tell } from "./explore.js";
+import { type BrokenInvariant, explore, type Step, shortest, tell } from "./explore.js";
 import type { Scenario } from "./scenario.js";
 
 /** Beyond so many states a violation's way is told as it was found: a shorter one is looked for breadth first, in memory. */
@@ -33,11 +33,11 @@ export function runCase(scenario: Scenario, brief: boolean, cpuSeconds: () => nu
   return { name: scenario.name, ...figures, seconds, violation, expects: scenario.expects };
 }
 
-function briefly({ invariant, message }: Found): Violation {
+function briefly({ invariant, message }: BrokenInvariant): Violation {
   return { invariant, message, trace: [] };
 }
 
-function inFull(scenario: Scenario, found: Found): Violation {
+function inFull(scenario: Scenario, found: BrokenInvariant): Violation {
   const { invariant, message, path } = shortest(scenario, SHORTEST_WITHIN) ?? found;
   return { invariant, message, trace: tell(scenario, path) };
 }

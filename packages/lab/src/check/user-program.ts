@@ -16,7 +16,7 @@ import {
 } from "pinless/portable";
 import { PTE_WRITE, VM_MAPPED, WRITEBACK } from "../model/tables.js";
 import type { CallingThreads } from "./calling-threads.js";
-import { type Ground, nameOfInvalidation } from "./context.js";
+import { type CaseContext, nameOfInvalidation } from "./context.js";
 import { CONCERNED, type Rules } from "./invariants.js";
 import type { CheckKernel } from "./kernel.js";
 import { areAlike } from "./scenario.js";
@@ -24,7 +24,7 @@ import * as S from "./state.js";
 
 /** What it acts on. */
 export interface ProgramWorld {
-  readonly ground: Ground;
+  readonly ground: CaseContext;
   readonly rules: Rules;
   readonly kernel: CheckKernel;
   readonly protocol: Protocol;
@@ -39,9 +39,9 @@ export interface ProgramWorld {
   nowMs(): number;
 }
 
-export class Program {
+export class UserProgram {
   readonly #world: ProgramWorld;
-  readonly #ground: Ground;
+  readonly #ground: CaseContext;
   readonly #owner: Owner;
   readonly #done: (request: number) => Done;
   /** For the order of what is alike: the one that goes before, or -1. */
@@ -88,9 +88,17 @@ export class Program {
     restoreRequests(dispatcher.requests, request < dispatcher.requests.capacity ? request : -1);
     ground.setRequest(request, S.R_STATUS, S.ACCEPTED);
     const { write } = ground.scenario.requests[request]!;
-    const place = ground.places[request]!;
+    const location = ground.locations[request]!;
     if (
-      !dispatcher.accept(write, 0, this.#owner, true, place, ground.blockOf(request) * PAGE_BYTES, this.#done(request))
+      !dispatcher.accept(
+        write,
+        0,
+        this.#owner,
+        true,
+        location,
+        ground.blockOf(request) * PAGE_BYTES,
+        this.#done(request),
+      )
     )
       violated("STATE", "there's no room for a request");
   }
@@ -104,7 +112,7 @@ export class Program {
   cancel(request: number): void {
     this.#ground.w[S.CANCELS]!--;
     this.#ground.setRequest(request, S.R_CANCELLED, 1);
-    this.#world.dispatcher.cancel(this.#ground.places[request]!.buffer);
+    this.#world.dispatcher.cancel(this.#ground.locations[request]!.buffer);
   }
 
   mayStart(invalidation: number): boolean {

@@ -120,15 +120,15 @@ export class Seen {
 }
 
 /** Finalizers of MurmurHash3 and of one with other constants: every bit depends on every bit. */
-function mixLow(word: number, place: number): number {
-  let h = Math.imul(word + 1, 0x9e3779b1) ^ Math.imul(place + 1, 0x85ebca77);
+function mixLow(word: number, location: number): number {
+  let h = Math.imul(word + 1, 0x9e3779b1) ^ Math.imul(location + 1, 0x85ebca77);
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return h ^ (h >>> 16);
 }
 
-function mixHigh(word: number, place: number): number {
-  let h = Math.imul(word + 7, 0x2545f491) ^ Math.imul(place + 3, 0x27d4eb2f);
+function mixHigh(word: number, location: number): number {
+  let h = Math.imul(word + 7, 0x2545f491) ^ Math.imul(location + 3, 0x27d4eb2f);
   h = Math.imul(h ^ (h >>> 15), 0x21f0aaad);
   h = Math.imul(h ^ (h >>> 15), 0x735a2d97);
   return h ^ (h >>> 15);

@@ -22,7 +22,7 @@ import { Command, InvalidArgumentError } from "commander";
 import type { campaign } from "../simulate/campaign.js";
 import { InputError } from "../simulate/input-error.js";
 import { changesOf } from "../simulate/overrides.js";
-import { type CampaignReport, MOST, merge, type Ran, runsOf, type Shard } from "../simulate/report.js";
+import { type CampaignReport, MOST, merge, runsOf, type Shard, type SimulationOutcome } from "../simulate/report.js";
 import type { simulate } from "../simulate/run-simulation.js";
 import { modulesFor } from "./mutants.js";
 import { renderCampaign, reportOf, toReplay } from "./simulate-report.js";
@@ -172,7 +172,7 @@ async function run(flags: CampaignFlags, engine: string): Promise<void> {
   const changes = changesOf(flags.seed, flags.change ?? {});
   await withSimulation(flags.mutant, async ({ campaign }) => {
     const before = process.cpuUsage();
-    const ran: Ran = { engine, mutant: flags.mutant ?? null };
+    const ran: SimulationOutcome = { engine, mutant: flags.mutant ?? null };
     const interrupt = onInterrupt();
     const bar = progressBar("{bar} {value}/{total} runs");
     try {

@@ -51,7 +51,7 @@ export class Contents {
   }
 
   /** The memory that a page belongs to, and where in it the page begins, in pages. */
-  #place(page: number): { memory: ArrayBufferLike; index: number } | undefined {
+  #programMemory(page: number): { memory: ArrayBufferLike; index: number } | undefined {
     const mapping = this.#mappings[this.#mappingOf[page]! - 1];
     const memory = mapping?.memory.deref();
     return mapping === undefined || memory === undefined ? undefined : { memory, index: page - mapping.firstPage };
@@ -84,13 +84,13 @@ export class Contents {
    */
   notice(firstPage: number, pages: number): void {
     if (this.#mappings.length === 0) return;
-    const place = this.#place(firstPage);
-    if (place === undefined) return;
-    const words = new Int32Array(place.memory);
+    const mapping = this.#programMemory(firstPage);
+    if (mapping === undefined) return;
+    const words = new Int32Array(mapping.memory);
     for (let i = 0; i < pages; i++) {
       const inodePage = this.#machine.tables.pte(firstPage + i, INODE_PAGE) - 1;
       if (inodePage >= 0) this.noticeFile(inodePage);
-      else this.#noticeOne(firstPage + i, words, (place.index + i) * PAGE_WORDS);
+      else this.#noticeOne(firstPage + i, words, (mapping.index + i) * PAGE_WORDS);
     }
   }
 
@@ -119,8 +119,8 @@ export class Contents {
   noticeFile(inodePage: number): void {
     if (this.#machine.cache.inode(inodePage, INODE_MAPPED) === 0) return;
     for (const page of this.#machine.cache.mappingsOf(inodePage)) {
-      const place = this.#place(page);
-      if (place !== undefined) this.#noticeOne(page, new Int32Array(place.memory), place.index * PAGE_WORDS);
+      const mapping = this.#programMemory(page);
+      if (mapping !== undefined) this.#noticeOne(page, new Int32Array(mapping.memory), mapping.index * PAGE_WORDS);
     }
     this.showFile(inodePage);
   }
@@ -132,8 +132,8 @@ export class Contents {
 
   /** The program's memory from an address on. */
   memoryAt(page: number, offset: number, bytes: number): Uint8Array | undefined {
-    const place = this.#place(page);
-    return place && new Uint8Array(place.memory, place.index * PAGE_BYTES + offset, bytes);
+    const mapping = this.#programMemory(page);
+    return mapping && new Uint8Array(mapping.memory, mapping.index * PAGE_BYTES + offset, bytes);
   }
 
   /** The same for all of the program's memory. */
@@ -158,8 +158,9 @@ export class Contents {
   overwrite(page: number): void {
     if (this.#mappings.length === 0) return;
     const tag = this.#machine.memory.peek(page);
-    const place = this.#place(page);
-    if (place !== undefined) new Uint8Array(place.memory, place.index * PAGE_BYTES, PAGE_BYTES).set(this.bytesOf(tag));
+    const mapping = this.#programMemory(page);
+    if (mapping !== undefined)
+      new Uint8Array(mapping.memory, mapping.index * PAGE_BYTES, PAGE_BYTES).set(this.bytesOf(tag));
     this.#shown[page] = tag;
   }
 

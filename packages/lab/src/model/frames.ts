@@ -12,30 +12,30 @@ import { violated } from "pinless/portable";
 import {
   BACKING,
   CONTENT,
-  type Design,
   FRAME_FLAGS,
   IN_FLIGHT,
   IN_USE,
-  type Layout,
+  type KernelDesign,
   layoutOf,
   MAPS,
   type MachineSize,
   PINS,
   SWAP_CONTENT,
   SWAP_USERS,
+  type TableLayout,
 } from "./tables.js";
 
 export class Frames {
   readonly size: MachineSize;
-  readonly design: Design;
-  readonly layout: Layout;
+  readonly design: KernelDesign;
+  readonly layout: TableLayout;
   readonly nodes: number;
   readonly #nodeFrames: number;
   /** All of the machine's state. */
   readonly words: Int32Array;
 
   /** `words`: zeroed memory for the state, if it isn't to have memory of its own. */
-  constructor(size: MachineSize, design: Design, words?: Int32Array) {
+  constructor(size: MachineSize, design: KernelDesign, words?: Int32Array) {
     this.size = size;
     this.design = design;
     this.layout = layoutOf(size);

@@ -8,7 +8,7 @@ import { Contents } from "./contents.js";
 import { fork } from "./fork.js";
 import { Kernel } from "./model-kernel.js";
 import { NamedRandom } from "./random.js";
-import type { Design, MachineSize } from "./tables.js";
+import type { KernelDesign, MachineSize } from "./tables.js";
 import { VirtualClock } from "./virtual-clock.js";
 
 /** Where its address space begins: anywhere but at 0. */
@@ -25,7 +25,7 @@ export class Machine extends Kernel {
 
   readonly #withBytes: boolean;
 
-  constructor(size: MachineSize, design: Design, seed: number, withBytes: boolean) {
+  constructor(size: MachineSize, design: KernelDesign, seed: number, withBytes: boolean) {
     super(size, design);
     this.#withBytes = withBytes;
     this.random = new NamedRandom(seed);

@@ -5,7 +5,7 @@ import { BlockDevice } from "./block-device.js";
 import { Frames } from "./frames.js";
 import { PageCache } from "./page-cache.js";
 import { PageTables } from "./page-tables.js";
-import type { Design, MachineSize } from "./tables.js";
+import type { KernelDesign, MachineSize } from "./tables.js";
 import { Writeback } from "./writeback.js";
 
 export class Kernel {
@@ -20,7 +20,7 @@ export class Kernel {
   readonly disk: BlockDevice;
 
   /** `words`: zeroed memory for the state, if it isn't to have memory of its own. */
-  constructor(size: MachineSize, design: Design, words?: Int32Array) {
+  constructor(size: MachineSize, design: KernelDesign, words?: Int32Array) {
     this.size = size;
     this.frames = new Frames(size, design, words);
     this.words = this.frames.words;

@@ -5,6 +5,7 @@
  */
 
 import {
+  type BufferLocation,
   type CompletionSink,
   EAGAIN,
   EBADF,
@@ -14,7 +15,6 @@ import {
   invariant,
   PAGE_BYTES,
   type Registrations,
-  type RequestPlace,
   type Scheme,
   type SchemeName,
 } from "pinless/portable";
@@ -99,7 +99,7 @@ interface Prepared {
   readonly slot: number;
   readonly write: boolean;
   readonly file: number;
-  readonly place: RequestPlace;
+  readonly location: BufferLocation;
   readonly position: number;
   readonly bufferSlot: number;
   /** In a way that isn't refused. */
@@ -141,12 +141,19 @@ export class ModelScheme implements Scheme, Registrations {
 
   detachFile(): void {}
 
-  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number, bufferSlot: number): void {
-    this.#prepared.push({ slot, write, file, place, position, bufferSlot, aside: false });
+  prepare(
+    slot: number,
+    write: boolean,
+    file: number,
+    location: BufferLocation,
+    position: number,
+    bufferSlot: number,
+  ): void {
+    this.#prepared.push({ slot, write, file, location, position, bufferSlot, aside: false });
   }
 
-  prepareAside(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
-    this.#prepared.push({ slot, write, file, place, position, bufferSlot: -1, aside: true });
+  prepareAside(slot: number, write: boolean, file: number, location: BufferLocation, position: number): void {
+    this.#prepared.push({ slot, write, file, location, position, bufferSlot: -1, aside: true });
   }
 
   /** File I/O can't be ended early. */
@@ -175,15 +182,15 @@ export class ModelScheme implements Scheme, Registrations {
 
   /** What the page cache has of it goes to the disk first; a buffer under writeback is waited for. */
   #beginDirect(prepared: Prepared, file: ModelFile): void {
-    const { slot, write, place, position, bufferSlot } = prepared;
+    const { slot, write, location, position, bufferSlot } = prepared;
     const machine = this.#machine;
-    const bytes = write ? place.bytes : Math.max(0, Math.min(place.bytes, file.bytes - position));
+    const bytes = write ? location.bytes : Math.max(0, Math.min(location.bytes, file.bytes - position));
     const pages = Math.ceil(bytes / PAGE_BYTES);
     if (pages === 0) {
       this.#end(slot, 0);
       return;
     }
-    const firstPage = machine.pageAt(place.address);
+    const firstPage = machine.pageAt(location.address);
     // Of what a child has too a store makes another page: also where it's read into, that comes first.
     if (write || machine.anyShared(firstPage, pages)) machine.contents.notice(firstPage, pages);
     const first = file.inodePageAt(position);
@@ -287,11 +294,11 @@ export class ModelScheme implements Scheme, Registrations {
    * access would.
    */
   #copy(request: Prepared, opened: Descriptor): void {
-    const { slot, write, place, position } = request;
-    const { buffer, bytes } = place;
+    const { slot, write, location, position } = request;
+    const { buffer, bytes } = location;
     const { file, append } = opened;
-    let result = this.#faultIn(place, !write);
-    if (result === 0 && file === null) result = this.#copyMemory(write, place, position);
+    let result = this.#faultIn(location, !write);
+    if (result === 0 && file === null) result = this.#copyMemory(write, location, position);
     else if (result === 0 && file !== null) {
       const view = new Uint8Array(buffer.buffer, buffer.byteOffset, bytes);
       if (write) result = file.write(append || position < 0 ? file.bytes : position, view) || bytes;
@@ -305,7 +312,7 @@ export class ModelScheme implements Scheme, Registrations {
     else this.#end(slot, result);
   }
 
-  #faultIn({ address, bytes }: RequestPlace, write: boolean): number {
+  #faultIn({ address, bytes }: BufferLocation, write: boolean): number {
     const machine = this.#machine;
     for (let page = machine.pageAt(address); page <= machine.pageAt(address + bytes - 1); page++) {
       const errno = machine.memory.fault(page, write);
@@ -315,7 +322,7 @@ export class ModelScheme implements Scheme, Registrations {
   }
 
   /** /proc/self/mem: to the memory of a request, or from it, at an address. */
-  #copyMemory(write: boolean, { buffer, address, bytes }: RequestPlace, other: number): number {
+  #copyMemory(write: boolean, { buffer, address, bytes }: BufferLocation, other: number): number {
     const machine = this.#machine;
     const [from, to] = write ? [address, other] : [other, address];
     const there = machine.contents.memoryAt(machine.pageAt(other), other % PAGE_BYTES, bytes);

@@ -6,7 +6,7 @@
  */
 
 /** What holds a page still while I/O uses it: the two designs that the machine's kernel can have. */
-export type Design =
+export type KernelDesign =
   /** Linux: get_user_pages takes references, for a registration until somebody drops it. */
   | "gup"
   /**
@@ -188,7 +188,7 @@ export interface Table {
   readonly entries: number;
 }
 
-export interface Layout {
+export interface TableLayout {
   readonly words: number;
   /**
    * A word a node: its first free frame + 1; a free frame's CONTENT says which is next, 0 the one that follows it in
@@ -223,7 +223,7 @@ export function inFile(inodePage: number): number {
   return -(inodePage + 1);
 }
 
-export function layoutOf(size: MachineSize): Layout {
+export function layoutOf(size: MachineSize): TableLayout {
   const { nodes = 1, processes = 1 } = size;
   const freeFrames = 0;
   const nextRequest = nodes;

@@ -7,7 +7,7 @@
 import { EINTR, EIO, ENOMEM } from "pinless/portable";
 import { nameOfRequest } from "../check/context.js";
 import { BLOCK_CONTENT, CONTENT, FOLIO_DIRTY, PTE_WRITE, VM_WRITE, WRITEBACK } from "../model/tables.js";
-import { BREAK, type Changes } from "./memory-calls-of-user.js";
+import { BREAK, type UserMemoryCalls } from "./memory-calls-of-user.js";
 import { DRAINING } from "./mmu-notifier.js";
 import type { ProposalGround } from "./proposal-context.js";
 import * as G from "./proposal-context.js";
@@ -16,9 +16,9 @@ import type { ProposalRules } from "./proposal-invariants.js";
 export class Io {
   readonly #ground: ProposalGround;
   readonly #rules: ProposalRules;
-  readonly #changes: Changes;
+  readonly #changes: UserMemoryCalls;
 
-  constructor(ground: ProposalGround, rules: ProposalRules, changes: Changes) {
+  constructor(ground: ProposalGround, rules: ProposalRules, changes: UserMemoryCalls) {
     this.#ground = ground;
     this.#rules = rules;
     this.#changes = changes;

@@ -25,7 +25,7 @@ export const COMPACT = 2;
 export const FORK = 3;
 export const BREAK = 4;
 
-export class Changes {
+export class UserMemoryCalls {
   readonly #ground: ProposalGround;
   readonly #rules: ProposalRules;
 

@@ -55,7 +55,7 @@ const ASLEEP = 2;
 const IO_WORDS = 3;
 
 /** What of memory I/O is about. */
-export interface Use {
+export interface MemoryUse {
   readonly first: number;
   readonly last: number;
   /** A device read: memory is written to the disk. */
@@ -75,10 +75,10 @@ export function notifierWords({ pages, invalidations, requests }: NotifierSize):
 export class ProposedNotifier {
   readonly #words: Int32Array;
   readonly #size: NotifierSize;
-  readonly #uses: readonly Use[];
+  readonly #uses: readonly MemoryUse[];
 
   /** `words`: where its state lies; `uses`: what each request is about. */
-  constructor(size: NotifierSize, words: Int32Array, uses: readonly Use[]) {
+  constructor(size: NotifierSize, words: Int32Array, uses: readonly MemoryUse[]) {
     this.#size = size;
     this.#words = words;
     this.#uses = uses;
@@ -295,7 +295,7 @@ export class ProposedNotifier {
     this.#wakeInvalidations(this.#uses[request]!);
   }
 
-  #wakeInvalidations(use: Use): void {
+  #wakeInvalidations(use: MemoryUse): void {
     for (let invalidation = 0; invalidation < this.#size.invalidations; invalidation++) {
       const { first, last } = this.rangeOf(invalidation);
       if (this.state(invalidation) !== DRAINING || use.last < first || last < use.first) continue;

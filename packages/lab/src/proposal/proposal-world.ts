@@ -8,7 +8,7 @@ import { inWords, nameOfInvalidation, nameOfRequest } from "../check/context.js"
 import { areAlike, type Scenario } from "../check/scenario.js";
 import type { Explorable, ExplorableActions } from "../check/transition-system.js";
 import { Io } from "./gup-io.js";
-import { Changes, COMPACT, FORK, RECLAIM } from "./memory-calls-of-user.js";
+import { COMPACT, FORK, RECLAIM, UserMemoryCalls } from "./memory-calls-of-user.js";
 import { BEGUN, NONE, RAISED } from "./mmu-notifier.js";
 import * as G from "./proposal-context.js";
 import { ProposalGround } from "./proposal-context.js";
@@ -17,7 +17,7 @@ import { ProposalRules } from "./proposal-invariants.js";
 export class ProposalWorld implements Explorable {
   readonly ground: ProposalGround;
   readonly io: Io;
-  readonly changes: Changes;
+  readonly changes: UserMemoryCalls;
   readonly rules: ProposalRules;
   readonly words: number;
   happened = false;
@@ -25,7 +25,7 @@ export class ProposalWorld implements Explorable {
   constructor(scenario: Scenario) {
     this.ground = new ProposalGround(scenario);
     this.rules = new ProposalRules(this.ground);
-    this.changes = new Changes(this.ground, this.rules);
+    this.changes = new UserMemoryCalls(this.ground, this.rules);
     this.io = new Io(this.ground, this.rules, this.changes);
     this.words = this.ground.state.length;
   }

@@ -4,11 +4,19 @@
  */
 
 import { NO_FAULTS } from "../model/model-scheme.js";
-import { type CampaignReport, FORMAT, type FoundFailure, type Ran, runsOf, type Shard, seedsOf } from "./report.js";
+import {
+  type CampaignReport,
+  FORMAT,
+  type FoundFailure,
+  runsOf,
+  type Shard,
+  type SimulationOutcome,
+  seedsOf,
+} from "./report.js";
 import { type Failure, simulate } from "./run-simulation.js";
 import { type Swarm, swarmOf } from "./swarm.js";
 
-export interface CampaignOptions extends Ran {
+export interface CampaignOptions extends SimulationOutcome {
   /** The first seed. */
   readonly seed: number;
   readonly runs: number;

@@ -6,8 +6,8 @@
 
 import { PAGE_BYTES, violated } from "pinless/portable";
 import { BLOCK_CONTENT, FILESYSTEMS } from "../model/tables.js";
-import { type Arena, type File, READ_BLOCKS } from "./requests.js";
-import type { World } from "./simulated-world.js";
+import { READ_BLOCKS, type SimulatedArena, type SimulatedFile } from "./requests.js";
+import type { SimulatedWorld } from "./simulated-world.js";
 import type { Swarm } from "./swarm.js";
 import type { Trace } from "./trace.js";
 
@@ -18,14 +18,14 @@ const ACTS = ["read", "read", "write", "store", "writeback", "discard", "pageOut
 const KERNEL = ["flush", "flush", "flush", "reclaim", "punch", "clone", "check"] as const;
 
 interface Parts {
-  readonly world: World;
+  readonly world: SimulatedWorld;
   readonly swarm: Swarm;
   readonly trace: Trace;
-  readonly arena: Arena;
+  readonly arena: SimulatedArena;
   /** What is read from. */
-  readonly source: File;
+  readonly source: SimulatedFile;
   /** What is written to, page by page as the mapping. */
-  readonly copies: File;
+  readonly copies: SimulatedFile;
 }
 
 export class MappedFile {
@@ -46,7 +46,10 @@ export class MappedFile {
   /** Files for it in this world, and the arena; `openFile` and `arena` are the engine's. */
   static async open(
     parts: Omit<Parts, "arena" | "copies">,
-    engine: { arena(options: { file: string }): Promise<Arena>; openFile(path: string, flags: string): Promise<File> },
+    engine: {
+      arena(options: { file: string }): Promise<SimulatedArena>;
+      openFile(path: string, flags: string): Promise<SimulatedFile>;
+    },
   ): Promise<MappedFile> {
     const { files } = parts.world;
     const { mappedFile } = parts.swarm;

@@ -6,7 +6,7 @@
 import { PAGE_BYTES, type Range, violated } from "pinless/portable";
 import type { ModelThread } from "../model/threads.js";
 import type { Oracle } from "./oracle.js";
-import type { World } from "./simulated-world.js";
+import type { SimulatedWorld } from "./simulated-world.js";
 
 const EFAULT = -14;
 /** Threads at a time, and how often one does the same again. */
@@ -30,7 +30,7 @@ const GONE = 2;
 type Standing = typeof OURS | typeof GOING | typeof GONE;
 
 export interface OtherThreadsParts {
-  readonly world: World;
+  readonly world: SimulatedWorld;
   readonly oracle: Oracle;
   readonly bufferPages: number;
   /** Whether memory is moved too: the model can't where children may have it. */

@@ -1,7 +1,7 @@
 /** What is to be otherwise in a run than its seed has it, as somebody wrote it down: taken only if it can be meant. */
 
 import { settingsOf } from "pinless/portable";
-import type { Design } from "../model/tables.js";
+import type { KernelDesign } from "../model/tables.js";
 import { TAG_WAYS } from "../model/tags.js";
 import { InputError } from "./input-error.js";
 import { MAPPED_FILES, type Swarm, swarmOf } from "./swarm.js";
@@ -41,7 +41,7 @@ const MAY_BE_0 = /Ms(\.\d)?$|^memlockPages$/;
 const WORDS: Readonly<Record<string, readonly string[]>> = {
   "timing.tags": TAG_WAYS,
   mappedFile: MAPPED_FILES,
-  design: ["gup", "notifier"] satisfies readonly Design[],
+  design: ["gup", "notifier"] satisfies readonly KernelDesign[],
 };
 
 /** Throws ERR_SIMULATE_INPUT with what's wrong; `where` is told the path to it, and says what to put before. */

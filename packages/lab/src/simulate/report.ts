@@ -24,12 +24,12 @@ export interface FoundFailure extends Failure {
 }
 
 /** What ran: a version and a commit; and the protective step that was left out of it. */
-export interface Ran {
+export interface SimulationOutcome {
   readonly engine: string;
   readonly mutant: string | null;
 }
 
-export interface CampaignReport extends Ran {
+export interface CampaignReport extends SimulationOutcome {
   readonly format: typeof FORMAT;
   /**
    * What was asked for of all shards together: seeds from the first on, requests of each run, and what is otherwise in
@@ -234,6 +234,6 @@ export function merge(sources: readonly ReportSource[]): CampaignReport {
   };
 }
 
-export function nameOf({ engine, mutant }: Ran): string {
+export function nameOf({ engine, mutant }: SimulationOutcome): string {
   return mutant === null ? engine : `${engine} without "${mutant}"`;
 }

@@ -13,8 +13,8 @@ import type { OtherThreads } from "./other-threads.js";
 import type { Swarm } from "./swarm.js";
 import type { Trace } from "./trace.js";
 
-export type Arena = Awaited<ReturnType<PortableEngine["arena"]>>;
-export type File = Awaited<ReturnType<PortableEngine["openFile"]>>;
+export type SimulatedArena = Awaited<ReturnType<PortableEngine["arena"]>>;
+export type SimulatedFile = Awaited<ReturnType<PortableEngine["openFile"]>>;
 
 /** A few in every chunk, so that some are used again and again, and some once in a while. */
 const BUFFERS = 64;
@@ -27,8 +27,8 @@ export interface RequestParts {
   readonly machine: Machine;
   readonly oracle: Oracle;
   readonly trace: Trace;
-  readonly arena: Arena;
-  readonly file: File;
+  readonly arena: SimulatedArena;
+  readonly file: SimulatedFile;
   readonly modelFile: ModelFile;
   /** Null: nobody else does anything to memory. */
   readonly others: OtherThreads | null;

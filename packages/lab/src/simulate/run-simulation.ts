@@ -11,8 +11,8 @@ import { MappedFile } from "./mapped-file-load.js";
 import { Oracle } from "./oracle.js";
 import { OtherThreads } from "./other-threads.js";
 import { Pace } from "./pace.js";
-import { type Arena, fillFile, Requests } from "./requests.js";
-import { World } from "./simulated-world.js";
+import { fillFile, Requests, type SimulatedArena } from "./requests.js";
+import { SimulatedWorld } from "./simulated-world.js";
 import { type Swarm, swarmOf } from "./swarm.js";
 import { Trace } from "./trace.js";
 
@@ -62,7 +62,7 @@ export interface RunOptions {
 }
 
 export async function simulate(options: RunOptions): Promise<RunReport> {
-  const run = new Run(options);
+  const run = new SimulationRun(options);
   let failure: Failure | null = null;
   try {
     await run.all();
@@ -75,15 +75,15 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
   return { seed: options.seed, requests: submitted, operations, virtualMs: nowMs, trace: trace.digest, failure };
 }
 
-class Run {
+class SimulationRun {
   readonly trace: Trace;
   operations = 0;
   readonly #swarm: Swarm;
   readonly #most: number;
-  readonly #world: World;
+  readonly #world: SimulatedWorld;
   readonly #oracle: Oracle;
   readonly #engine: PortableEngine;
-  #arena!: Arena;
+  #arena!: SimulatedArena;
   #requests: Requests | null = null;
   #mapped: MappedFile | null = null;
   #operating = 0;
@@ -108,7 +108,7 @@ class Run {
     const processes = forkMs > 0 ? 1 + CHILDREN : 1;
     const room = ROOM_MIB + (foreignUnmapMs > 0 ? UNMAPPED_MIB : 0) + (mappedFile === "none" ? 0 : MAPPED_MIB);
     const pages = (arenaMiB + room) * PAGES_PER_MIB;
-    this.#world = new World({
+    this.#world = new SimulatedWorld({
       seed,
       design,
       size: {

@@ -22,7 +22,7 @@ import { lock, ROOT, ringPages, unlock } from "../model/memlock-account.js";
 import { type CallTiming, MemoryCalls } from "../model/memory-calls.js";
 import { ModelMemory } from "../model/model-memory-thread.js";
 import { type ModelFaults, ModelScheme, type ModelTiming, NO_FAULTS } from "../model/model-scheme.js";
-import type { Design, MachineSize } from "../model/tables.js";
+import type { KernelDesign, MachineSize } from "../model/tables.js";
 import { type ModelThread, ModelThreads } from "../model/threads.js";
 import { describe, OpenFiles } from "./open-files.js";
 import { MonitorThread, type MonitorTiming } from "./simulated-monitor.js";
@@ -34,7 +34,7 @@ const CALL_TIMING: CallTiming = { unseenMs: 0.05, zapMs: 0.15 };
 
 export interface WorldOptions {
   readonly seed: number;
-  readonly design: Design;
+  readonly design: KernelDesign;
   readonly size: MachineSize;
   readonly timing: ModelTiming;
   readonly faults?: ModelFaults;
@@ -52,7 +52,7 @@ export interface WorldOptions {
 }
 
 /** One machine with its files, and engines on it. Time goes on for as long as there is something to come. */
-export class World {
+export class SimulatedWorld {
   readonly machine: Machine;
   readonly files: ModelFiles;
   readonly flusher: Flusher;

@@ -7,7 +7,7 @@ import type { EngineOptions } from "pinless/portable";
 import type { CallTiming } from "../model/memory-calls.js";
 import { type ModelFaults, type ModelTiming, NO_FAULTS } from "../model/model-scheme.js";
 import { NamedRandom } from "../model/random.js";
-import type { Design } from "../model/tables.js";
+import type { KernelDesign } from "../model/tables.js";
 import type { MonitorTiming } from "./simulated-monitor.js";
 
 export interface Swarm {
@@ -30,7 +30,7 @@ export interface Swarm {
   readonly forkMs: number;
   readonly inherit: boolean;
   /** The kernel's: never drawn otherwise than Linux has it. */
-  readonly design: Design;
+  readonly design: KernelDesign;
   /** Fork as it was before Linux 5.12, which loses reads: never drawn. */
   readonly sharesPinned: boolean;
   /** RLIMIT_MEMLOCK in pages, 0: root; and how often somebody else of the user takes another part of it. */

@@ -5,7 +5,7 @@ import { CHANGED, type Chunks, HUGE, STALE, UNDER_WRITEBACK } from "./chunks.js"
 import { COSTS, forkUs, HUGE_PAGES, perIoUs, takeUs } from "./costs.js";
 import { Counters } from "./counters.js";
 import type { EventKind } from "./event-rates.js";
-import { Leases } from "./lease-costs.js";
+import { LeaseCosts } from "./lease-costs.js";
 import type { Plan } from "./plan.js";
 
 export const DESIGNS = ["gup", "notifier", "pinless"] as const;
@@ -219,13 +219,13 @@ class Pinless extends Base implements Design {
   readonly title: string;
   readonly writebackHolds: "end" | "nothing";
   readonly startMs = 0;
-  readonly #leases: Leases | null;
+  readonly #leases: LeaseCosts | null;
   readonly #ofFile: boolean;
 
   constructor(plan: Plan, chunks: Chunks) {
     super(plan, chunks);
     this.#ofFile = plan.buffers.backing === "file";
-    this.#leases = registers(plan) && !this.#ofFile ? new Leases(plan, chunks, this.counters) : null;
+    this.#leases = registers(plan) && !this.#ofFile ? new LeaseCosts(plan, chunks, this.counters) : null;
     this.writebackHolds = this.#ofFile ? "end" : "nothing";
     this.title = this.#ofFile ? "disk reads are copied" : this.#leases === null ? "pinned for each call" : "leases";
   }

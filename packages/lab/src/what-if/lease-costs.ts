@@ -13,7 +13,7 @@ import type { Plan } from "./plan.js";
 /** As often as one is evicted at most. */
 const EVICTION_MS = 1;
 
-export class Leases {
+export class LeaseCosts {
   readonly #chunks: Chunks;
   readonly #counters: Counters;
   readonly #lease: Plan["lease"];

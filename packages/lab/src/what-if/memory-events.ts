@@ -19,7 +19,7 @@ const GIB = 2 ** 30;
 
 type Counts = { -readonly [K in keyof OperationFigures]: number };
 
-export interface World {
+export interface WhatIfWorld {
   readonly plan: Plan;
   readonly chunks: Chunks;
   readonly blocks: Blocks;
@@ -43,10 +43,10 @@ export class Operations {
   readonly blocked = new Times();
   readonly forks = new Times();
   readonly #counts = new Map<Rated, Counts>();
-  readonly #world: World;
+  readonly #world: WhatIfWorld;
   readonly #endMs: number;
 
-  constructor(world: World) {
+  constructor(world: WhatIfWorld) {
     this.#world = world;
     this.#endMs = world.plan.run.seconds * 1000;
   }

@@ -7,13 +7,13 @@ import type { Around } from "../../../pinless/dist-test/conformance/ground.js";
 import { exit } from "../../dist/model/fork.js";
 import { compact } from "../../dist/model/page-placement.js";
 import { WAIT } from "../../dist/model/page-tables.js";
-import type { World } from "../../dist/simulate/simulated-world.js";
+import type { SimulatedWorld } from "../../dist/simulate/simulated-world.js";
 
 const PAGE_BYTES = 4096;
 const CHILD = 1;
 
 /** `open`: an engine of the user who has little to lock. */
-export function modelAround(world: World, open: (options: EngineOptions) => PortableEngine): Around {
+export function modelAround(world: SimulatedWorld, open: (options: EngineOptions) => PortableEngine): Around {
   const { machine } = world;
   const { contents, size } = machine;
   const pagesOf = (view: Uint8Array): { first: number; count: number } => ({

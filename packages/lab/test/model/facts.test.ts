@@ -5,8 +5,8 @@ import { Kernel } from "../../dist/model/model-kernel.js";
 import { WAIT } from "../../dist/model/page-tables.js";
 import {
   BLOCK_CONTENT,
-  type Design,
   FOLIO_DIRTY,
+  type KernelDesign,
   PTE_SOFT_DIRTY,
   SLOT_EMPTY,
   SLOT_STATE,
@@ -18,7 +18,7 @@ const OLD = 7;
 const NEW = 100;
 const PAGES = 4;
 
-function machine(design: Design): Kernel {
+function machine(design: KernelDesign): Kernel {
   const size = { frames: 16, pages: 8, swapSlots: 8, blocks: 8, bufferSlots: 2, bufferPages: 4 };
   const made = new Kernel({ ...size, requests: 4, requestPages: 4 }, design);
   for (let page = 0; page < size.pages; page++) made.memory.mmap(page);

@@ -6,10 +6,10 @@ import { Kernel } from "../../dist/model/model-kernel.js";
 import { WAIT } from "../../dist/model/page-tables.js";
 import {
   BLOCK_CONTENT,
-  type Design,
   FILESYSTEMS,
   FOLIO_DIRTY,
   inFile,
+  type KernelDesign,
   PTE_DIRTY,
   PTE_WRITE,
   STABLE_PAGES,
@@ -31,7 +31,7 @@ const ANONYMOUS = 4;
 type Filesystem = (typeof FILESYSTEMS)[keyof typeof FILESYSTEMS];
 
 /** Two files, the first mapped, of contents 100 to 103 and 104 to 107; of their blocks there are 4 left. */
-function machine(filesystem: number, design: Design = "gup"): Kernel {
+function machine(filesystem: number, design: KernelDesign = "gup"): Kernel {
   const size = { frames: 16, pages: 12, swapSlots: 4, blocks: 12, bufferSlots: 1, bufferPages: 4 };
   const on = new Kernel({ ...size, requests: 4, requestPages: 4, inodePages: 8 }, design);
   for (let inodePage = 0; inodePage < 8; inodePage++) on.cache.extendFile(inodePage, filesystem);

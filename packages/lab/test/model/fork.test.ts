@@ -7,7 +7,7 @@ import { Kernel } from "../../dist/model/model-kernel.js";
 import { WAIT } from "../../dist/model/page-tables.js";
 import {
   BLOCK_CONTENT,
-  type Design,
+  type KernelDesign,
   MAPS,
   type MachineSize,
   PTE_WRITE,
@@ -21,7 +21,7 @@ const NEW = 100;
 const PAGES = 4;
 const ALL = 8;
 
-function machine(design: Design, changes: Partial<MachineSize> = {}): Kernel {
+function machine(design: KernelDesign, changes: Partial<MachineSize> = {}): Kernel {
   const size = { frames: 32, pages: ALL, processes: 3, swapSlots: 16, blocks: ALL, bufferSlots: 2, bufferPages: 8 };
   const made = new Kernel({ ...size, requests: 4, requestPages: 4, ...changes }, design);
   for (let page = 0; page < made.size.pages; page++) made.memory.mmap(page);

@@ -2,8 +2,8 @@
 
 import type { PinMode, SchemeName } from "../../../pinless/dist/index.js";
 import type { Ground } from "../../../pinless/dist-test/conformance/ground.js";
-import type { Design } from "../../dist/model/tables.js";
-import { World } from "../../dist/simulate/simulated-world.js";
+import type { KernelDesign } from "../../dist/model/tables.js";
+import { SimulatedWorld } from "../../dist/simulate/simulated-world.js";
 import { modelAround } from "./around.js";
 
 const PAGES_PER_MIB = 256;
@@ -12,11 +12,11 @@ const PAGES_PER_MIB = 256;
 export function modelGround(
   scheme: SchemeName,
   pin: PinMode,
-  design: Design = "gup",
+  design: KernelDesign = "gup",
   sharesPinned = false,
   share = 1,
 ): Ground {
-  const world = new World({
+  const world = new SimulatedWorld({
     seed: 20201104,
     design,
     size: {

@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { lock, ROOT, ringPages, unlock } from "../../dist/model/memlock-account.js";
 import { Kernel } from "../../dist/model/model-kernel.js";
-import type { Design } from "../../dist/model/tables.js";
+import type { KernelDesign } from "../../dist/model/tables.js";
 
 const ENOMEM = -12;
 const HUGE = 512;
 const MIB_PAGES = 256;
 
-function machine(limitPages: number, design: Design = "gup"): Kernel {
+function machine(limitPages: number, design: KernelDesign = "gup"): Kernel {
   const size = { frames: 8 * HUGE, pages: 6 * HUGE, swapSlots: 0, blocks: 1, bufferSlots: 6, bufferPages: HUGE };
   const memlock = { users: 2, pages: limitPages };
   const on = new Kernel({ ...size, requests: 1, requestPages: 1, memlock }, design);

@@ -6,14 +6,14 @@ import { fork } from "../../dist/model/fork.js";
 import { Kernel } from "../../dist/model/model-kernel.js";
 import { compact, hint, hugePagesObtainable, khugepaged, unmovable } from "../../dist/model/page-placement.js";
 import { WAIT } from "../../dist/model/page-tables.js";
-import { type Design, HUGE, IN_USE, type MachineSize, PTE_PROTNONE } from "../../dist/model/tables.js";
+import { HUGE, IN_USE, type KernelDesign, type MachineSize, PTE_PROTNONE } from "../../dist/model/tables.js";
 
 const EAGAIN = -11;
 const ENOMEM = -12;
 const PAGES = 16;
 const AREA = 8;
 
-function machine(design: Design, changes: Partial<MachineSize> = {}): Kernel {
+function machine(design: KernelDesign, changes: Partial<MachineSize> = {}): Kernel {
   const size = { frames: 64, nodes: 2, pages: PAGES, processes: 2, swapSlots: PAGES, blocks: PAGES, bufferSlots: 20 };
   const made = new Kernel({ ...size, bufferPages: PAGES, requests: 4, requestPages: PAGES, ...changes }, design);
   for (let page = 0; page < made.size.pages; page++) made.memory.mmap(page);
@@ -168,7 +168,7 @@ test("NUMA balancing leaves what a child has too; whatever takes a page away tak
 });
 
 /** Buffers of a page, scattered over all of memory: of each three pages that were there one is left, which is what is registered. */
-function scattered(design: Design, registered: boolean): Kernel {
+function scattered(design: KernelDesign, registered: boolean): Kernel {
   const size = { frames: 256, nodes: 1, pages: 192, bufferSlots: 64, bufferPages: 1 };
   const on = machine(design, size);
   fill(on);

@@ -9,9 +9,9 @@ import { WAIT } from "../../dist/model/page-tables.js";
 import {
   BLOCK_CHECKSUM,
   BLOCK_CONTENT,
-  type Design,
   FILESYSTEMS,
   inFile,
+  type KernelDesign,
   REQUEST_RELEASING,
   REQUEST_STATE,
 } from "../../dist/model/tables.js";
@@ -29,7 +29,7 @@ const ANONYMOUS = 1;
 type Filesystem = keyof typeof FILESYSTEMS;
 type Way = "straight" | "registered" | "copied";
 
-function machine(design: Design, filesystem: Filesystem): Kernel {
+function machine(design: KernelDesign, filesystem: Filesystem): Kernel {
   const size = { frames: 8, pages: 2, swapSlots: 1, blocks: 6, bufferSlots: 1, bufferPages: 1 };
   const on = new Kernel({ ...size, requests: 2, requestPages: 1, inodePages: 3 }, design);
   for (const inodePage of [MAPPED, SOURCE, SNAPSHOT]) on.cache.extendFile(inodePage, FILESYSTEMS[filesystem]);
@@ -87,7 +87,7 @@ function writeBackAll(on: Kernel): void {
 
 /** In how many ways a program finds on the disk, after its read and its msync have returned, what isn't right. */
 function afterMsync(
-  design: Design,
+  design: KernelDesign,
   filesystem: Filesystem,
   way: Way,
   flusher: "a flusher beside it" | "no flusher",
@@ -112,7 +112,7 @@ function afterMsync(
 }
 
 /** In how many orders a snapshot that is made of the file isn't what it was when it was made. */
-function overwrittenSnapshots(design: Design, filesystem: Filesystem, way: Way): number {
+function overwrittenSnapshots(design: KernelDesign, filesystem: Filesystem, way: Way): number {
   const on = machine(design, filesystem);
   const { program, release } = read(on, way);
   let made = 0;

@@ -6,7 +6,7 @@ import { smallWorld } from "../../../pinless/dist-test/support/world.js";
 import { BUILT } from "../../dist/commands/check/pool.js";
 import type { Flusher as FlusherOf } from "../../dist/model/flusher.js";
 import type { FILESYSTEMS as Filesystems } from "../../dist/model/tables.js";
-import type { World as WorldOf } from "../../dist/simulate/simulated-world.js";
+import type { SimulatedWorld as WorldOf } from "../../dist/simulate/simulated-world.js";
 import { mutate } from "../../dist-mutants/mutate.js";
 import { SIMULATED_MUTANTS } from "../../dist-mutants/simulated-mutants.js";
 

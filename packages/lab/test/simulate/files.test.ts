@@ -6,13 +6,13 @@ import { until } from "../../../pinless/dist-test/support/until.js";
 import { smallWorld } from "../../../pinless/dist-test/support/world.js";
 import type { ModelFile } from "../../dist/model/files.js";
 import { BLOCK_CHECKSUM, BLOCK_CONTENT, FILESYSTEMS, inFile, VM_DONTCOPY } from "../../dist/model/tables.js";
-import { World } from "../../dist/simulate/simulated-world.js";
+import { SimulatedWorld } from "../../dist/simulate/simulated-world.js";
 
 const PAGE = 4096;
 const MIB = 1 << 20;
 
 /** On the disk, page by page: the first byte of each. */
-function onDisk(world: World, file: ModelFile): number[] {
+function onDisk(world: SimulatedWorld, file: ModelFile): number[] {
   const { machine } = world;
   return Array.from({ length: file.pages }, (_, i) => {
     const block = machine.cache.blockOf(file.firstInodePage + i);
@@ -38,7 +38,7 @@ function isPending(promise: Promise<unknown>): () => Promise<boolean> {
 
 for (const [name, filesystem] of Object.entries(FILESYSTEMS)) {
   test(`${name}: what one way of a file has written all others find, and the disk after fsync or writeback`, async () => {
-    const world = new World(smallWorld());
+    const world = new SimulatedWorld(smallWorld());
     const model = world.files.create("file", 0, filesystem);
     assert.equal(model.write(0, filled(4 * PAGE, 1)), 0);
     assert.deepEqual(onDisk(world, model), [0, 0, 0, 0]);
@@ -93,7 +93,7 @@ for (const [name, filesystem] of Object.entries(FILESYSTEMS)) {
 }
 
 test("a file that is cut short and grows again is zeros there, by every way, and I/O on what was cut off is EFAULT", async () => {
-  const world = new World(smallWorld());
+  const world = new SimulatedWorld(smallWorld());
   const model = world.files.create("file");
   model.write(0, filled(4 * PAGE, 1));
   const engine = world.openEngine({ scheme: "io_uring" });
@@ -120,7 +120,7 @@ test("a file that is cut short and grows again is zeros there, by every way, and
 });
 
 test("ftruncate waits for I/O around the cache, and fsync and I/O around the cache for writeback", async () => {
-  const world = new World(smallWorld());
+  const world = new SimulatedWorld(smallWorld());
   const { machine } = world;
   const model = world.files.create("file");
   model.write(0, filled(2 * PAGE, 1));
@@ -154,7 +154,7 @@ test("ftruncate waits for I/O around the cache, and fsync and I/O around the cac
 });
 
 test("a store by JavaScript under writeback with stable pages counts once that has ended", async () => {
-  const world = new World(smallWorld());
+  const world = new SimulatedWorld(smallWorld());
   const { machine } = world;
   const model = world.files.create("file", 0, FILESYSTEMS.btrfs);
   model.write(0, filled(PAGE, 1));
@@ -176,7 +176,7 @@ test("a store by JavaScript under writeback with stable pages counts once that h
 });
 
 test("a block of btrfs that doesn't match its checksum is EIO to reads, and EFAULT to I/O on a mapping of it", async () => {
-  const world = new World(smallWorld());
+  const world = new SimulatedWorld(smallWorld());
   const model = world.files.create("file", 0, FILESYSTEMS.btrfs);
   model.write(0, filled(3 * PAGE, 1));
   model.settle();
@@ -204,7 +204,7 @@ test("a block of btrfs that doesn't match its checksum is EIO to reads, and EFAU
 });
 
 test("where the disk has no room fsync and writeback say so", async () => {
-  const world = new World(smallWorld());
+  const world = new SimulatedWorld(smallWorld());
   const { blockUsers } = world.machine.frames.layout;
   const model = world.files.create("file", 0, FILESYSTEMS.btrfs);
   model.write(0, filled(PAGE, 1));

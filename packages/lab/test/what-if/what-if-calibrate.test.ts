@@ -6,7 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
 import { type CalibratedRow, calibrate, calibrated } from "../../dist/what-if/calibrate/calibrate.js";
-import { type Row, side } from "../../dist/what-if/calibrate/row.js";
+import { type CalibrationRow, side } from "../../dist/what-if/calibrate/row.js";
 
 const DIST = path.resolve(import.meta.dirname, "../../dist");
 const { rows, disagreeing, notModelled } = calibrate("this one", 1);
@@ -35,7 +35,7 @@ test("figures that no input is from are within a factor of 2.5 of what was measu
 
 test("a row whose winner is another one disagrees, and so does one that makes a tie of a difference", () => {
   const row = (a: number, b: number): CalibratedRow => {
-    const made: Row = {
+    const made: CalibrationRow = {
       title: "",
       unit: "",
       better: "less",

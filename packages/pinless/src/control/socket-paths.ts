@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { threadId } from "node:worker_threads";
 
-export interface SocketPlace {
+export interface SocketPath {
   /** The pid in the process's own namespace. */
   readonly pid: number;
   readonly thread: number;
@@ -78,28 +78,28 @@ export function socketPath(directory: string, thread: number): string {
 }
 
 /** Bound sockets, listening or not, in the network namespace of a process; none if it has ended. */
-export function boundSockets(pid: number | "self"): SocketPlace[] {
+export function boundSockets(pid: number | "self"): SocketPath[] {
   let text: string;
   try {
     text = readFileSync(`/proc/${pid}/net/unix`, "utf8");
   } catch {
     return [];
   }
-  const found = new Map<string, SocketPlace>();
+  const found = new Map<string, SocketPath>();
   // Fields are Num RefCount Protocol Flags Type St Inode Path; an accepted socket has the path of its listener.
   for (const [, at] of text.matchAll(/^(?:\S+ +){7}(\/.+)$/gm)) {
-    const place = placeOf(at!);
-    if (place !== null) found.set(place.path, place);
+    const socketPath = socketPathOf(at!);
+    if (socketPath !== null) found.set(socketPath.path, socketPath);
   }
   return [...found.values()];
 }
 
 /** Sockets in a directory, including those of dead processes. */
-export function socketsIn(directory: string): SocketPlace[] {
-  return readdirSync(directory).flatMap((name) => placeOf(path.join(directory, name)) ?? []);
+export function socketsIn(directory: string): SocketPath[] {
+  return readdirSync(directory).flatMap((name) => socketPathOf(path.join(directory, name)) ?? []);
 }
 
-function placeOf(socket: string): SocketPlace | null {
+function socketPathOf(socket: string): SocketPath | null {
   const match = /\/pinless(?:-\d+)?\/(\d{1,10})-(\d{1,10})\.sock$/.exec(socket);
   return match === null ? null : { pid: Number(match[1]), thread: Number(match[2]), path: socket };
 }

@@ -59,7 +59,7 @@ interface Room {
 /** Whom a growth tells of a segment that is ready. */
 type Grown = (segment: Segment, prepared: MemoryResult) => void;
 
-export class Growth {
+export class ArenaGrowth {
   readonly #host: GrowthHost;
   readonly #options: ArenaOptions;
   readonly #file: Backing | null;

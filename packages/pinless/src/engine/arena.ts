@@ -1,6 +1,6 @@
 /** Memory that I/O goes to and from, and the operations on it. */
 
-import type { Uses } from "../files/calls-in-flight.js";
+import type { CallsInFlight } from "../files/calls-in-flight.js";
 import type { MemoryResult, OperationReport } from "../ports/memory.js";
 import { checkBoolean, checkOptions } from "../ports/option-checks.js";
 import { EFAULT } from "../protocol/errno.js";
@@ -11,28 +11,28 @@ import { alignDown, alignOut, alignUp, contains, type Range } from "../protocol/
 import {
   bytesAt,
   FREED,
+  locationIn,
   PLACE,
-  type Place,
   pagesOf,
-  placeIn,
   rangeIn,
   type Segment,
+  type SegmentLocation,
   wholePages,
 } from "../protocol/segment.js";
 import {
+  ArenaGrowth,
   type ArenaOptions,
   assertGrowth,
   closedError,
-  Growth,
   type GrowthHost,
   HUGE_PAGE_BYTES,
 } from "./arena-growth.js";
 import type { Backing } from "./file-backing.js";
-import { Changes, type ChangesHost } from "./memory-operations.js";
+import { type ChangesHost, MemoryOperations } from "./memory-operations.js";
 
 /** What an arena needs of its engine. */
 export interface ArenaHost extends ChangesHost, GrowthHost {
-  readonly uses: Uses;
+  readonly uses: CallsInFlight;
   unfollow(segment: Segment): Promise<void>;
   closed(arena: Arena): void;
 }
@@ -61,8 +61,8 @@ export class Arena {
   /** Null: anonymous memory. */
   readonly #file: Backing | null;
   readonly #segments: Segment[] = [];
-  readonly #changes: Changes;
-  readonly #growth: Growth;
+  readonly #changes: MemoryOperations;
+  readonly #growth: ArenaGrowth;
   #state: "open" | "closing" | "closed" = "open";
   #closing: Promise<void> | null = null;
   /** protect() was called, so that memory may be, or may be about to be, read-only. */
@@ -76,8 +76,8 @@ export class Arena {
   constructor(host: ArenaHost, options: ArenaOptions, file: Backing | null) {
     this.#host = host;
     this.#file = file;
-    this.#changes = new Changes(host, this.#segments, file?.device);
-    this.#growth = new Growth(host, options, file, (segment, prepared) => {
+    this.#changes = new MemoryOperations(host, this.#segments, file?.device);
+    this.#growth = new ArenaGrowth(host, options, file, (segment, prepared) => {
       this.#segments.push(segment);
       this.#changes.noteHuge(segment.range, prepared);
     });
@@ -144,7 +144,7 @@ export class Arena {
 
   #bufferAt(segment: Segment, address: number, bytes: number): Uint8Array {
     const buffer = new Uint8Array(segment.buffer, address - segment.bufferAddress, bytes);
-    return Object.defineProperty(buffer, PLACE, { value: placeIn(segment, buffer, address, bytes) });
+    return Object.defineProperty(buffer, PLACE, { value: locationIn(segment, buffer, address, bytes) });
   }
 
   /**
@@ -169,8 +169,8 @@ export class Arena {
       );
     }
     segment.free.retire(offset);
-    const place = (buffer as { [PLACE]?: Place })[PLACE];
-    if (place !== undefined) place.segment = FREED;
+    const location = (buffer as { [PLACE]?: SegmentLocation })[PLACE];
+    if (location !== undefined) location.segment = FREED;
     await this.#quiet(range, true);
     // What was asked for while it was still the caller's is done to the caller's bytes, and not to those of whoever has it next.
     await this.#changes.quiet(range);
@@ -180,7 +180,7 @@ export class Arena {
         await this.#setAccess(segment, alignOut(range, PAGE_BYTES), false);
       } catch (error) {
         segment.free.restore(offset, bytes);
-        if (place !== undefined) place.segment = segment;
+        if (location !== undefined) location.segment = segment;
         throw error;
       }
     }
@@ -460,7 +460,7 @@ export class Arena {
   async #giveBack(segment: Segment): Promise<void> {
     const { range } = segment;
     segment.closed = true;
-    this.#host.uses.endEndless(range, EFAULT);
+    this.#host.uses.cancelStreamCalls(range, EFAULT);
     await this.#quiet(range, false);
     await this.#changes.quiet(range);
     try {
@@ -493,8 +493,8 @@ export class Arena {
     const found = this.#locate(view);
     const { segment, part } = found;
     const { start } = segment.range;
-    const place = (view as { [PLACE]?: Place })[PLACE];
-    if (place?.segment === FREED || segment.free.hasRetired({ start: part.start - start, end: part.end - start }))
+    const location = (view as { [PLACE]?: SegmentLocation })[PLACE];
+    if (location?.segment === FREED || segment.free.hasRetired({ start: part.start - start, end: part.end - start }))
       throw new PinlessError(
         "ERR_PINLESS_NOT_ALLOCATED",
         "the range overlaps a buffer that was freed, or is being freed",

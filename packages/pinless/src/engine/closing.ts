@@ -1,6 +1,6 @@
 /** A close in steps: each step runs, whatever failed before it, and the failures are thrown at the end. */
 
-export class Closing {
+export class ClosingSteps {
   readonly #failures: unknown[] = [];
 
   async step(run: () => unknown): Promise<void> {

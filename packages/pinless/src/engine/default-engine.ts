@@ -6,7 +6,7 @@ import type { File } from "../files/file.js";
 import type { FilePath } from "../ports/opened-file.js";
 import type { Loop } from "../protocol/scheme.js";
 import { openFilesOf, type PortableEngine } from "./engine.js";
-import { Kept } from "./kept.js";
+import { Lazy } from "./lazy.js";
 
 /** An engine without files and calls for so long is closed. Opening it again takes some milliseconds. */
 const IDLE_MS = 1000;
@@ -14,7 +14,7 @@ const IDLE_MS = 1000;
 export class DefaultEngine {
   readonly #open: () => Promise<PortableEngine>;
   readonly #loop: Loop;
-  readonly #engine = new Kept(() => this.#start());
+  readonly #engine = new Lazy(() => this.#start());
   /** Calls under way. */
   #calls = 0;
   /** There was a call since the last look. */

@@ -1,11 +1,11 @@
 /** The engine: one scheme, the notifier and the leases, arenas and files. Only it decides when. */
 
-import { Uses } from "../files/calls-in-flight.js";
+import { CallsInFlight } from "../files/calls-in-flight.js";
 import { File } from "../files/file.js";
-import type { Held } from "../files/file-lifetime.js";
-import { SelfMemory } from "../files/proc-self-mem.js";
-import { EndlessPlaces } from "../files/stream-call-limits.js";
-import { TurnsOfFiles } from "../files/write-ordering.js";
+import type { FileLifetime } from "../files/file-lifetime.js";
+import { ProcSelfMem } from "../files/proc-self-mem.js";
+import { StreamCallLimits } from "../files/stream-call-limits.js";
+import { WriteOrders } from "../files/write-ordering.js";
 import type { Host, StartedScheme, WaitHistogram } from "../ports/host.js";
 import type { Follower, MonitorEnded, Watchdog } from "../ports/monitor.js";
 import type { FilePath, NodeHandle } from "../ports/opened-file.js";
@@ -25,13 +25,13 @@ import { overlaps, type Range } from "../protocol/ranges/ranges.js";
 import type { Scheme, SchemeName } from "../protocol/scheme.js";
 import { type Copier, noteSegment, type Segment, segmentOf } from "../protocol/segment.js";
 import { Arena, type ArenaHost, type ArenaOptions } from "./arena.js";
-import { Closing } from "./closing.js";
+import { ClosingSteps } from "./closing.js";
 import { type Backing, type FileArenaOptions, openBacking } from "./file-backing.js";
-import { Kept } from "./kept.js";
+import { Lazy } from "./lazy.js";
 import { LIFETIME_SLOTS, LifetimeRegistrations, lifetimeSlot, OTHER_USER } from "./lifetime-registrations.js";
-import { Losses, note } from "./monitor-loss.js";
+import { MonitorLoss, note } from "./monitor-loss.js";
 import { Staging } from "./staging.js";
-import { Backlog } from "./submission-queue.js";
+import { SubmissionQueue } from "./submission-queue.js";
 
 /** What is missing now and may be there later. */
 const PASSING: readonly string[] = ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"];
@@ -78,7 +78,7 @@ export class PortableEngine {
   readonly #protocol: Protocol;
   readonly #byTable: (Segment | undefined)[] = [];
   readonly #arenas = new Set<Arena>();
-  readonly #files = new Set<Held>();
+  readonly #files = new Set<FileLifetime>();
   readonly #watchdog: Watchdog | null;
   /** Null: what other code does isn't followed. */
   readonly #follower: Follower | null;
@@ -87,17 +87,17 @@ export class PortableEngine {
   readonly #degraded: string[];
   readonly #invalidations = Object.fromEntries(MMU_EVENTS.map((event) => [event, 0])) as Record<MmuEvent, number>;
   readonly #waited: WaitHistogram;
-  readonly #backlog: Backlog;
-  readonly #uses = new Uses();
-  readonly #turns = new TurnsOfFiles();
-  readonly #endless: EndlessPlaces;
+  readonly #backlog: SubmissionQueue;
+  readonly #uses = new CallsInFlight();
+  readonly #turns = new WriteOrders();
+  readonly #streamCalls: StreamCallLimits;
   #stopClock: (() => void) | null = null;
   readonly #lifetime: LifetimeRegistrations;
   #lastSegment: Segment | null = null;
   #state: "open" | "closing" | "closed" = "open";
   #closing: Promise<void> | null = null;
   /** What copies into mapped files, opened with the first arena of one. */
-  readonly #selfMemory = new Kept(() => this.#openSelfMemory());
+  readonly #selfMemory = new Lazy(() => this.#openSelfMemory());
   #selfMemoryHandle: NodeHandle | null = null;
   #bounced = 0;
   #buffered = 0;
@@ -126,7 +126,9 @@ export class PortableEngine {
             firstTaken: (nowMs) => this.#startClock(nowMs),
           }
         : null,
-      ...(this.pin === "lifetime" ? { registered: (place) => lifetimeSlot(this.#byTable[place.table], place) } : {}),
+      ...(this.pin === "lifetime"
+        ? { registered: (location) => lifetimeSlot(this.#byTable[location.table], location) }
+        : {}),
       // Without userfaultfd there is no monitor, and so nobody who would say that the reading is over.
       ...(settings.userfaultfd && host.reading !== undefined ? { reading: host.reading } : {}),
       counted: (waitedMs) => this.#count("CLEAR", waitedMs),
@@ -135,13 +137,13 @@ export class PortableEngine {
     const { notifier, leases, dispatcher, foreign } = this.#protocol;
     this.notifier = notifier;
     this.#lifetime = new LifetimeRegistrations(registrations, host.describe, this.#degraded);
-    this.#backlog = new Backlog(dispatcher, host.loop);
+    this.#backlog = new SubmissionQueue(dispatcher, host.loop);
     started.onWoken(dispatcher.turnOfLoop);
-    this.#endless = new EndlessPlaces(dispatcher.requests.capacity);
+    this.#streamCalls = new StreamCallLimits(dispatcher.requests.capacity);
     this.#watchdog = leases === null ? null : started.openWatchdog((whenAgain) => this.#lostClock(whenAgain));
     if (leases !== null) this.#watchdog?.watch(leases.table.words);
     this.#follower = settings.userfaultfd
-      ? host.openFollower(foreign, new Losses({ calls: foreign, loop: host.loop, degraded: this.#degraded }).ended)
+      ? host.openFollower(foreign, new MonitorLoss({ calls: foreign, loop: host.loop, degraded: this.#degraded }).ended)
       : null;
     this.#staging = new Staging((bytes) => this.#newArena({ bytes }, STAGING));
     this.#pipeStaging = new Staging((bytes) => this.#newArena({ bytes, hugePages: false }, PIPES), true);
@@ -210,7 +212,7 @@ export class PortableEngine {
         throw closedError();
       }
       this.#selfMemoryHandle = opened.handle;
-      return new SelfMemory(this.#protocol.dispatcher, (attempt) => this.#backlog.enqueue(attempt), opened.handle.fd);
+      return new ProcSelfMem(this.#protocol.dispatcher, (attempt) => this.#backlog.enqueue(attempt), opened.handle.fd);
     } catch (cause) {
       const { code } = cause as SystemError;
       if (this.#state !== "open" || PASSING.includes(code)) throw cause;
@@ -293,8 +295,8 @@ export class PortableEngine {
         scheme: this.#scheme,
         staging: opened.traits.waits ? this.#pipeStaging : this.#staging,
         spareStaging: this.#pipeStaging,
-        turns: this.#turns,
-        endless: this.#endless,
+        writeOrders: this.#turns,
+        streamCalls: this.#streamCalls,
         describe: this.#host.describe,
         segmentOf: (buffer) => this.#segmentOf(buffer),
         hasRoom: () => this.#backlog.hasRoom,
@@ -410,7 +412,7 @@ export class PortableEngine {
 
   async #close(): Promise<void> {
     this.#state = "closing";
-    const closing = new Closing();
+    const closing = new ClosingSteps();
     await closing.each(this.#files, (held) => held.end());
     await closing.each(this.#arenas, (arena) => arena.close());
     await closing.step(() => this.#selfMemoryHandle?.close());
@@ -457,7 +459,7 @@ export class PortableEngine {
   }
 
   #bury(gone: Range): void {
-    this.#uses.endEndless(gone, EFAULT);
+    this.#uses.cancelStreamCalls(gone, EFAULT);
     for (const segment of this.#byTable) {
       if (segment === undefined || !overlaps(segment.range, gone)) continue;
       immortal.add(segment.buffer);

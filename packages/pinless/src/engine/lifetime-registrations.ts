@@ -1,7 +1,7 @@
 /** The baseline `pin: "lifetime"`: an arena's memory is registered when it's made, and pinned from then on. */
 
 import type { DescribeErrno } from "../protocol/errors.js";
-import type { Registrations, RequestPlace } from "../protocol/scheme.js";
+import type { BufferLocation, Registrations } from "../protocol/scheme.js";
 import type { Segment } from "../protocol/segment.js";
 
 /** The largest registration that the kernel takes (io_uring/rsrc.c). */
@@ -67,7 +67,7 @@ export class LifetimeRegistrations {
 }
 
 /** The buffer slot that a request's memory was registered in for good, or -1. */
-export function lifetimeSlot(segment: Segment | undefined, { address, bytes }: RequestPlace): number {
+export function lifetimeSlot(segment: Segment | undefined, { address, bytes }: BufferLocation): number {
   if (segment === undefined || segment.registeredSlot < 0) return -1;
   const offset = address - segment.range.start;
   const piece = Math.floor(offset / MAX_REGISTRATION_BYTES);

@@ -26,7 +26,7 @@ interface UnderWay {
   readonly ended: Promise<unknown>;
 }
 
-export class Changes {
+export class MemoryOperations {
   readonly #host: ChangesHost;
   readonly #segments: readonly Segment[];
   readonly #device: string | undefined;

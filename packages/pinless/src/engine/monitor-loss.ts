@@ -16,7 +16,7 @@ export interface LossesParts {
   readonly degraded: string[];
 }
 
-export class Losses {
+export class MonitorLoss {
   readonly #parts: LossesParts;
   /** Of several in a row, the last one settles. */
   #count = 0;

@@ -2,12 +2,12 @@
 
 import type { StagingMemory } from "../files/staging-memory.js";
 import type { Arena } from "./arena.js";
-import { Kept } from "./kept.js";
+import { Lazy } from "./lazy.js";
 
 const ARENA_BYTES = 4 << 20;
 
 export class Staging implements StagingMemory {
-  readonly #arena: Kept<Arena>;
+  readonly #arena: Lazy<Arena>;
   readonly #grows: boolean;
   readonly #waiting: (() => void)[] = [];
 
@@ -15,7 +15,7 @@ export class Staging implements StagingMemory {
    * `grows`: for pieces that may be held without end (of pipes). Otherwise a call that finds no room waits for a piece.
    */
   constructor(make: (bytes: number) => Promise<Arena>, grows = false) {
-    this.#arena = new Kept(() => make(ARENA_BYTES));
+    this.#arena = new Lazy(() => make(ARENA_BYTES));
     this.#grows = grows;
   }
 

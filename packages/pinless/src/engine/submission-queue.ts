@@ -4,7 +4,7 @@
  * longest, before the call that had it can ask for another.
  */
 
-import type { Pause } from "../files/pause.js";
+import type { WaitObserver } from "../files/wait-observer.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
 import type { Loop } from "../protocol/scheme.js";
 
@@ -27,7 +27,7 @@ interface Waiter {
   readonly resolve: () => void;
 }
 
-export class Backlog {
+export class SubmissionQueue {
   readonly #dispatcher: Dispatcher;
   readonly #loop: Loop;
   readonly #attempts: Attempt[] = [];
@@ -50,7 +50,7 @@ export class Backlog {
   }
 
   /** Counts a submission off the hot path out while it waits for memory, so that it isn't in the way of others. */
-  readonly pause: Pause = {
+  readonly pause: WaitObserver = {
     begin: () => {
       this.#indirect--;
       this.#paused++;

@@ -20,7 +20,7 @@ export interface Cgroups {
   readonly limits: readonly Limit[];
 }
 
-interface Mount {
+interface CgroupMount {
   /** Root of the mount within the hierarchy. */
   readonly root: string;
   readonly at: string;
@@ -74,7 +74,7 @@ export function cgroupsOf(cgroup: string, mountinfo: string, read: (file: string
 }
 
 /** Directory of the cgroup, and its ancestors. */
-function directories(group: string | undefined, mount: Mount | undefined): string[] {
+function directories(group: string | undefined, mount: CgroupMount | undefined): string[] {
   if (group === undefined || mount === undefined) return [];
   const root = mount.root === "/" ? "" : mount.root;
   // The cgroup is outside of this mount, or of this namespace ("/../x").
@@ -95,7 +95,7 @@ function directories(group: string | undefined, mount: Mount | undefined): strin
  * Parses mountinfo, whose fields are: ID parent major:minor root mountpoint options optional… - type source
  * superoptions.
  */
-function mountOf(mountinfo: string, type: string, fits: (options: string[]) => boolean): Mount | undefined {
+function mountOf(mountinfo: string, type: string, fits: (options: string[]) => boolean): CgroupMount | undefined {
   for (const line of mountinfo.split("\n")) {
     const [before = "", after = ""] = line.split(" - ");
     const [, , , root, at] = before.split(" ");

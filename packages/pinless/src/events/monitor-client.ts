@@ -49,7 +49,7 @@ const drain = new Int32Array(new SharedArrayBuffer(4));
 /** Raised by the monitor while it reads events, and when it ends (linux/userfaultfd.ts). */
 export const reading = new Int32Array(new SharedArrayBuffer(SEMAPHORE_BYTES));
 
-class Monitor {
+class MonitorSupervisor {
   #worker: MonitorWorker | null = null;
   readonly #clients = new Set<Client>();
   #restartedMs = Number.NEGATIVE_INFINITY;
@@ -229,7 +229,7 @@ class Monitor {
   }
 }
 
-const monitor = new Monitor();
+const monitor = new MonitorSupervisor();
 let nextId = 0;
 
 function unfollowing(table: ChunkTable, id: number): ToMonitor & { readonly id: number } {

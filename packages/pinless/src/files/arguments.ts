@@ -41,7 +41,7 @@ export interface WriteOptions extends TransferOptions {
   position?: number | null | undefined;
 }
 
-export interface Transfer<T extends ArrayBufferView = ArrayBufferView> {
+export interface TransferArguments<T extends ArrayBufferView = ArrayBufferView> {
   /** The buffer that the caller passed, handed back in the result. */
   readonly buffer: T;
   /** The bytes of the buffer that `offset` and `length` select. */
@@ -68,7 +68,7 @@ export function readArguments<T extends ArrayBufferView>(
   second?: number | ReadOptions | null,
   length?: number | null,
   position?: number | bigint | null,
-): Transfer<T> {
+): TransferArguments<T> {
   if (ArrayBuffer.isView(first)) {
     if (typeof second === "object" && second !== null) return readOf(first, second);
     return readOf(first, { offset: second, length, position });
@@ -80,7 +80,7 @@ export function readArguments<T extends ArrayBufferView>(
   return readOf(buffer, options);
 }
 
-function readOf<T extends ArrayBufferView>(buffer: T, options: ReadOptions): Transfer<T> {
+function readOf<T extends ArrayBufferView>(buffer: T, options: ReadOptions): TransferArguments<T> {
   const offset = offsetOf(options.offset);
   const length = options.length ?? buffer.byteLength - offset;
   if (NODE_MAJOR >= 24) readPositionOf(options.position, length);
@@ -98,7 +98,7 @@ export function writeArguments<T extends ArrayBufferView>(
   second?: number | WriteOptions | null,
   third?: number | string | null,
   position?: number | null,
-): Transfer<T> {
+): TransferArguments<T> {
   if (typeof first === "string") {
     const buffer = encoded(first, third);
     return { buffer: buffer as unknown as T, view: buffer, position: writePositionOf(second) };
@@ -108,7 +108,7 @@ export function writeArguments<T extends ArrayBufferView>(
   return writeOf(first, { offset: second, length: typeof third === "number" ? third : null, position });
 }
 
-function writeOf<T extends ArrayBufferView>(buffer: T, options: WriteOptions): Transfer<T> {
+function writeOf<T extends ArrayBufferView>(buffer: T, options: WriteOptions): TransferArguments<T> {
   const offset = offsetOf(options.offset);
   const length = options.length ?? buffer.byteLength - offset;
   return { buffer, view: partOf(buffer, offset, length), position: writePositionOf(options.position) };

@@ -3,7 +3,7 @@
 /** Buffered requests below which nothing is said: a header or the tail of a file is normal. */
 const ENOUGH = 64;
 
-export class Detours {
+export class BufferedShare {
   /** Requests that went around the page cache. */
   direct = 0;
   #buffered = 0;

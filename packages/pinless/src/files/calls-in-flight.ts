@@ -1,22 +1,22 @@
 /** Calls that use arena memory, on whatever path, from the call to its answer. `arena.free` waits for them. */
 
 import { overlaps, type Range } from "../protocol/ranges/ranges.js";
-import type { EndlessCall } from "./stream-call-limits.js";
+import type { CancellableCall } from "./stream-call-limits.js";
 
-export interface Use extends Range {
+export interface CallInFlight extends Range {
   /** The call, if it's on a pipe, a terminal or a socket and may never end by itself; otherwise null. */
-  readonly endless: EndlessCall | null;
+  readonly cancellable: CancellableCall | null;
 }
 
-export class Uses {
-  readonly #uses = new Set<Use>();
-  readonly #waiting: { readonly left: Set<Use>; readonly run: () => void }[] = [];
+export class CallsInFlight {
+  readonly #uses = new Set<CallInFlight>();
+  readonly #waiting: { readonly left: Set<CallInFlight>; readonly run: () => void }[] = [];
 
-  begin(use: Use): void {
+  begin(use: CallInFlight): void {
     this.#uses.add(use);
   }
 
-  end(use: Use): void {
+  end(use: CallInFlight): void {
     this.#uses.delete(use);
     for (let i = this.#waiting.length - 1; i >= 0; i--) {
       const { left, run } = this.#waiting[i]!;
@@ -31,14 +31,14 @@ export class Uses {
    * waits for uses that may never end.
    */
   whenQuiet(range: Range, patient: boolean, run: () => void): void {
-    const left = new Set<Use>();
-    for (const use of this.#uses) if (overlaps(use, range) && (patient || use.endless === null)) left.add(use);
+    const left = new Set<CallInFlight>();
+    for (const use of this.#uses) if (overlaps(use, range) && (patient || use.cancellable === null)) left.add(use);
     if (left.size === 0) run();
     else this.#waiting.push({ left, run });
   }
 
   /** Ends the uses of a range that may never end by themselves, with this errno, since the memory is going away. */
-  endEndless(range: Range, errno: number): void {
-    for (const use of this.#uses) if (overlaps(use, range)) use.endless?.end(errno);
+  cancelStreamCalls(range: Range, errno: number): void {
+    for (const use of this.#uses) if (overlaps(use, range)) use.cancellable?.end(errno);
   }
 }

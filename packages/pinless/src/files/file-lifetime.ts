@@ -3,10 +3,10 @@
 import type { NodeHandle, OpenedFile } from "../ports/opened-file.js";
 import type { Owner } from "../protocol/acceptance.js";
 import type { Scheme } from "../protocol/scheme.js";
-import type { Uses } from "./calls-in-flight.js";
-import { Ways } from "./io-paths.js";
-import type { Pause } from "./pause.js";
+import type { CallsInFlight } from "./calls-in-flight.js";
+import { IoPaths } from "./io-paths.js";
 import { type TransferHost, Transfers } from "./transfers.js";
+import type { WaitObserver } from "./wait-observer.js";
 
 /** The engine as a file sees it. */
 export interface FileHost extends TransferHost {
@@ -14,11 +14,11 @@ export interface FileHost extends TransferHost {
   /** Adds a sentence to `stats().degraded`, once each. */
   degraded(why: string): void;
   /** Files that are open or closing. */
-  readonly files: Set<Held>;
+  readonly files: Set<FileLifetime>;
   /** True if a request would be accepted now without overtaking one that waits. */
   hasRoom(): boolean;
   /** Calls that use arena memory. */
-  readonly uses: Uses;
+  readonly uses: CallsInFlight;
   /** True if a submission would overtake a call that waits. */
   isBarred(): boolean;
   /**
@@ -28,7 +28,7 @@ export interface FileHost extends TransferHost {
   beginIndirect(shut: boolean): boolean;
   endIndirect(): void;
   /** Notified when such a submission begins and ends waiting for memory. */
-  readonly pause: Pause;
+  readonly pause: WaitObserver;
   /** Reports an error that has no caller to catch it, as `uncaughtException`. */
   uncaught(error: unknown): void;
 }
@@ -38,13 +38,13 @@ interface Closable {
   close(): Promise<void>;
 }
 
-const dropped = new FinalizationRegistry<Held>((held) => held.drop());
+const dropped = new FinalizationRegistry<FileLifetime>((held) => held.drop());
 
-export class Held {
+export class FileLifetime {
   readonly #host: FileHost;
   readonly opened: OpenedFile;
   readonly owner: Owner;
-  readonly ways: Ways;
+  readonly ways: IoPaths;
   readonly transfers: Transfers;
   #file: WeakRef<Closable> | null = null;
   /** Open streams. As with a FileHandle they keep the file open, and `close()` waits for them. */
@@ -57,7 +57,7 @@ export class Held {
   constructor(host: FileHost, opened: OpenedFile) {
     this.#host = host;
     this.opened = opened;
-    this.ways = new Ways(host, opened);
+    this.ways = new IoPaths(host, opened);
     const turn = (go: () => void): void => this.transfers.turn(go);
     this.owner = { active: 0, directWrites: 0, quiet: null, instead: this.ways, turn };
     this.transfers = new Transfers(host, opened, this.owner, this.ways);

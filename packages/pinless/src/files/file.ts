@@ -8,7 +8,7 @@ import { ECANCELED, EFAULT, EINVAL, ESPIPE } from "../protocol/errno.js";
 import type { SystemError } from "../protocol/errors.js";
 import type { Protocol } from "../protocol/protocol.js";
 import type { Operation } from "../protocol/scheme.js";
-import { isFreed, PLACE, type Place, placeIn } from "../protocol/segment.js";
+import { isFreed, locationIn, PLACE, type SegmentLocation } from "../protocol/segment.js";
 import {
   asOfNow,
   checkSubmission,
@@ -20,17 +20,17 @@ import {
   type WriteOptions,
   writeArguments,
 } from "./arguments.js";
-import type { Detours } from "./buffered-share.js";
-import type { Use } from "./calls-in-flight.js";
-import { type FileHost, Held } from "./file-lifetime.js";
-import type { Ways } from "./io-paths.js";
+import type { BufferedShare } from "./buffered-share.js";
+import type { CallInFlight } from "./calls-in-flight.js";
+import { type FileHost, FileLifetime } from "./file-lifetime.js";
+import type { IoPaths } from "./io-paths.js";
 import { naming } from "./node-errors.js";
 import { OwnPosition } from "./own-position.js";
-import type { Pause } from "./pause.js";
 import { type Position, writePositionOf } from "./position-arguments.js";
-import { EndlessCall } from "./stream-call-limits.js";
-import { type EndlessEnd, StreamedFile } from "./streamed-file.js";
+import { CancellableCall } from "./stream-call-limits.js";
+import { type StreamCallOptions, StreamedFile } from "./streamed-file.js";
 import type { Transfers } from "./transfers.js";
+import type { WaitObserver } from "./wait-observer.js";
 
 /**
  * File with the methods, arguments, results and errors of a FileHandle of node:fs/promises, around the page cache
@@ -53,12 +53,12 @@ export class File extends StreamedFile {
   readonly #opened: OpenedFile;
   readonly #transfers: Transfers;
   readonly #owner: Owner;
-  readonly #ways: Ways;
+  readonly #ways: IoPaths;
   readonly #memoryMask: number;
   readonly #offsetMask: number;
   readonly #directWrites: boolean;
   readonly #position: OwnPosition;
-  readonly #detours: Detours;
+  readonly #detours: BufferedShare;
 
   /**
    * Not for callers: `engine.openFile()` opens files.
@@ -66,8 +66,8 @@ export class File extends StreamedFile {
    * @hidden
    */
   constructor(host: FileHost, opened: OpenedFile) {
-    super(new Held(host, opened));
-    const { transfers, owner, ways } = this.held;
+    super(new FileLifetime(host, opened));
+    const { transfers, owner, ways } = this.lifetime;
     this.#host = host;
     this.#protocol = host.protocol;
     this.#dispatcher = host.protocol.dispatcher;
@@ -78,7 +78,7 @@ export class File extends StreamedFile {
     this.#directWrites = ways.hasDirectWrites;
     this.#memoryMask = opened.memoryAlign - 1;
     this.#offsetMask = opened.offsetAlign - 1;
-    this.#detours = ways.detours;
+    this.#detours = ways.share;
     const alone = !opened.traits.shared && ways.hasDirectWrites;
     this.#position = new OwnPosition(opened.calls, alone);
   }
@@ -135,36 +135,37 @@ export class File extends StreamedFile {
    * ```
    */
   submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
-    if (this.held.isClosing) throw this.closedError(op);
+    if (this.lifetime.isClosing) throw this.closedError(op);
     const write = op === "write";
     checkSubmission(op, position, done);
-    const place = this.#straight(write, buffer, position);
-    if (place === null) return this.#submitOtherwise(write, buffer, position, done);
+    const location = this.#straight(write, buffer, position);
+    if (location === null) return this.#submitOtherwise(write, buffer, position, done);
     if (this.#dispatcher.room !== null && this.#host.isBarred()) return "busy";
-    return this.#accept(write, place, position, done, FEW_WAIT) ? "queued" : "busy";
+    return this.#accept(write, location, position, done, FEW_WAIT) ? "queued" : "busy";
   }
 
   /** Hands a request to the dispatcher; false means busy. */
-  #accept(write: boolean, place: Place, position: number, done: Done, patience: Patience): boolean {
+  #accept(write: boolean, location: SegmentLocation, position: number, done: Done, patience: Patience): boolean {
     const file = this.#ways.straight;
-    const answer = this.#dispatcher.accept(write, file, this.#owner, true, place, position, done, patience);
+    const answer = this.#dispatcher.accept(write, file, this.#owner, true, location, position, done, patience);
     if (answer === BUSY) return false;
     this.#detours.direct++;
     return true;
   }
 
   /** Location of a buffer that a request can transfer directly; null if it has to take another path. */
-  #straight(write: boolean, buffer: ArrayBufferView, position: number): Place | null {
-    if (write && (!this.#directWrites || !this.#transfers.turns.direct)) return null;
-    const place = (buffer as { [PLACE]?: Place })[PLACE] ?? this.#placeOf(buffer);
-    if (place === null || place.segment.closed || place.segment.protocol !== this.#protocol) return null;
-    if (!write && place.segment.copier !== null) return null;
+  #straight(write: boolean, buffer: ArrayBufferView, position: number): SegmentLocation | null {
+    if (write && (!this.#directWrites || !this.#transfers.writeOrder.direct)) return null;
+    const location = (buffer as { [PLACE]?: SegmentLocation })[PLACE] ?? this.#placeOf(buffer);
+    if (location === null || location.segment.closed || location.segment.protocol !== this.#protocol) return null;
+    if (!write && location.segment.copier !== null) return null;
     // Bitwise operators keep the low 32 bits of a double, and alignment needs only those.
-    if (((position | place.bytes) & this.#offsetMask) !== 0 || (place.address & this.#memoryMask) !== 0) return null;
-    return this.#ways.straight >= 0 || this.#ways.openDirect() ? place : null;
+    if (((position | location.bytes) & this.#offsetMask) !== 0 || (location.address & this.#memoryMask) !== 0)
+      return null;
+    return this.#ways.straight >= 0 || this.#ways.openDirect() ? location : null;
   }
 
-  #placeOf(buffer: ArrayBufferView): Place | null {
+  #placeOf(buffer: ArrayBufferView): SegmentLocation | null {
     if (!ArrayBuffer.isView(buffer) || buffer.byteLength === 0) return null;
     const segment = this.#host.segmentOf(buffer.buffer);
     if (segment === null || isFreed(buffer)) return null;
@@ -172,7 +173,7 @@ export class File extends StreamedFile {
     const bytes = buffer.byteLength;
     // A view of the mapping that reaches outside of the arena is treated as ordinary memory.
     const inside = address >= segment.range.start && address + bytes <= segment.range.end;
-    return inside ? placeIn(segment, buffer, address, bytes) : null;
+    return inside ? locationIn(segment, buffer, address, bytes) : null;
   }
 
   #submitOtherwise(write: boolean, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
@@ -196,20 +197,20 @@ export class File extends StreamedFile {
 
   /** Transfers one buffer for a promise call: directly if possible. */
   #transfer(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
-    const place = this.#straight(write, view, position);
-    if (place === null) return this.#transferOtherwise(write, view, position);
-    const use = { start: place.address, end: place.address + place.bytes, endless: null };
-    const { turns } = this.#transfers;
+    const location = this.#straight(write, view, position);
+    if (location === null) return this.#transferOtherwise(write, view, position);
+    const use = { start: location.address, end: location.address + location.bytes, cancellable: null };
+    const { writeOrder } = this.#transfers;
     this.#transfers.begin();
     this.#host.uses.begin(use);
-    if (write) turns.enterDirect();
+    if (write) writeOrder.enterDirect();
     return new Promise((resolve, reject) => {
       const end = (): void => {
         this.#host.uses.end(use);
         this.#transfers.end();
       };
       const done: Done = (errno, transferred) => {
-        if (transferred !== place.bytes && errno >= 0) {
+        if (transferred !== location.bytes && errno >= 0) {
           this.#transfers.rest(write, view, position, transferred).finally(end).then(resolve, reject);
           return;
         }
@@ -218,27 +219,32 @@ export class File extends StreamedFile {
         else reject(this.#transfers.error(write, errno));
       };
       this.#host.enqueue(() => {
-        if (!this.#accept(write, place, position, done, WAITS)) return false;
+        if (!this.#accept(write, location, position, done, WAITS)) return false;
         // From here on the dispatcher counts it among its owner's direct writes, unless it waits for memory.
-        if (write) turns.leave(false);
+        if (write) writeOrder.leave(false);
         return true;
       });
     });
   }
 
-  #transferOtherwise(write: boolean, view: ArrayBufferView, position: number, pause?: Pause): Promise<number> {
+  #transferOtherwise(
+    write: boolean,
+    view: ArrayBufferView,
+    position: number,
+    observer?: WaitObserver,
+  ): Promise<number> {
     if (this.#opened.traits.waits) return this.#stream(write, [view]);
-    return this.#during([view], () => this.#transfers.run(write, view, position, pause));
+    return this.#during([view], () => this.#transfers.run(write, view, position, observer));
   }
 
   /** Runs a call on a pipe, a terminal or a socket, which may never end by itself. */
   async #stream(
     write: boolean,
     views: readonly ArrayBufferView[],
-    { signal, ofStream = false }: EndlessEnd = {},
+    { signal, ofStream = false }: StreamCallOptions = {},
   ): Promise<number> {
-    if (ofStream ? this.held.isEnding : this.held.isClosing) throw this.closedError(write ? "write" : "read");
-    const call = new EndlessCall(ofStream);
+    if (ofStream ? this.lifetime.isEnding : this.lifetime.isClosing) throw this.closedError(write ? "write" : "read");
+    const call = new CancellableCall(ofStream);
     const abort = (): void => call.end(ECANCELED);
     signal?.addEventListener("abort", abort);
     if (signal?.aborted === true) abort();
@@ -253,12 +259,13 @@ export class File extends StreamedFile {
   async #during<T>(
     views: readonly ArrayBufferView[],
     run: () => Promise<T>,
-    endless: EndlessCall | null = null,
+    cancellable: CancellableCall | null = null,
   ): Promise<T> {
-    const uses: Use[] = [];
+    const uses: CallInFlight[] = [];
     for (const view of views) {
-      const place = this.#placeOf(view);
-      if (place !== null) uses.push({ start: place.address, end: place.address + place.bytes, endless });
+      const location = this.#placeOf(view);
+      if (location !== null)
+        uses.push({ start: location.address, end: location.address + location.bytes, cancellable });
     }
     this.#transfers.begin();
     for (const use of uses) this.#host.uses.begin(use);
@@ -385,25 +392,25 @@ export class File extends StreamedFile {
     position: number,
   ): Promise<{ bytesRead: number; buffer: T }> | null {
     if (!Number.isSafeInteger(position) || position < 0 || !this.#host.hasRoom()) return null;
-    const place = this.#straight(false, buffer, position);
-    if (place === null) return null;
+    const location = this.#straight(false, buffer, position);
+    if (location === null) return null;
     return new Promise((resolve, reject) => {
       const done: Done = (errno, bytes) => {
-        if (bytes === place.bytes) resolve({ bytesRead: bytes, buffer });
+        if (bytes === location.bytes) resolve({ bytesRead: bytes, buffer });
         else if (errno !== 0) reject(this.#transfers.error(false, errno));
-        else this.#readRest(buffer, place, position, bytes).then(resolve, reject);
+        else this.#readRest(buffer, location, position, bytes).then(resolve, reject);
       };
-      this.#accept(false, place, position, done, WAITS);
+      this.#accept(false, location, position, done, WAITS);
     });
   }
 
   async #readRest<T extends ArrayBufferView>(
     buffer: T,
-    place: Place,
+    location: SegmentLocation,
     position: number,
     done: number,
   ): Promise<{ bytesRead: number; buffer: T }> {
-    const use = { start: place.address, end: place.address + place.bytes, endless: null };
+    const use = { start: location.address, end: location.address + location.bytes, cancellable: null };
     this.#transfers.begin();
     this.#host.uses.begin(use);
     try {
@@ -524,11 +531,15 @@ export class File extends StreamedFile {
     return this.#positioned(write, views, writePositionOf(position));
   }
 
-  protected override get mayNotEnd(): boolean {
+  protected override get isStream(): boolean {
     return this.#opened.traits.waits;
   }
 
-  protected override endless(write: boolean, views: readonly Uint8Array[], end: EndlessEnd): Promise<number> {
+  protected override transferStream(
+    write: boolean,
+    views: readonly Uint8Array[],
+    end: StreamCallOptions,
+  ): Promise<number> {
     if (end.position !== null && end.position !== undefined)
       return Promise.reject(this.#transfers.error(write, -ESPIPE));
     return this.#stream(write, views, end);

@@ -5,7 +5,7 @@ import type { Instead } from "../protocol/acceptance.js";
 import { EACCES, EMFILE, ENFILE, ENOMEM } from "../protocol/errno.js";
 import type { DescribeErrno } from "../protocol/errors.js";
 import type { Scheme } from "../protocol/scheme.js";
-import { Detours, mostlyBuffered } from "./buffered-share.js";
+import { BufferedShare, mostlyBuffered } from "./buffered-share.js";
 
 /** Errors of an open that may pass: the next request tries again. */
 const PASSING: readonly number[] = [-EMFILE, -ENFILE, -ENOMEM];
@@ -20,10 +20,10 @@ interface WaysHost {
   counted(what: "bounced" | "buffered"): void;
 }
 
-export class Ways implements Instead {
+export class IoPaths implements Instead {
   readonly #host: WaysHost;
   readonly #opened: OpenedFile;
-  readonly detours: Detours;
+  readonly share: BufferedShare;
   /** The scheme's handle of the descriptor that goes through the page cache. */
   readonly cached: number;
   /**
@@ -43,7 +43,7 @@ export class Ways implements Instead {
     this.cached = (opened.traits.waits ? scheme.attachStream?.(fd) : scheme.attachCached?.(fd)) ?? fd;
     this.#hasDirect = opened.direct;
     const say = (): void => host.degraded(mostlyBuffered(opened.offsetAlign));
-    this.detours = new Detours(opened.direct ? say : null);
+    this.share = new BufferedShare(opened.direct ? say : null);
   }
 
   /** True if the file supports direct I/O. */

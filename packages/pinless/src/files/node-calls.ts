@@ -8,8 +8,8 @@ import type { DescriptorCalls } from "../ports/opened-file.js";
 import { EFAULT } from "../protocol/errno.js";
 import type { SystemError } from "../protocol/errors.js";
 import { segmentOf } from "../protocol/segment.js";
-import { type Pause, paused } from "./pause.js";
 import type { Position } from "./position-arguments.js";
+import { observed, type WaitObserver } from "./wait-observer.js";
 
 interface NodeCallHost {
   readonly calls: DescriptorCalls;
@@ -43,12 +43,17 @@ export class NodeCalls {
    * Transfers the views and resolves to the number of bytes. A write is complete or rejects with `bytesWritten`.
    * `position` null means the open description's own.
    */
-  async run(write: boolean, views: readonly ArrayBufferView[], position: Position, pause?: Pause): Promise<number> {
+  async run(
+    write: boolean,
+    views: readonly ArrayBufferView[],
+    position: Position,
+    observer?: WaitObserver,
+  ): Promise<number> {
     const parts = views.map((view) => this.#part(write, view));
     this.#host.counted("buffered");
     if (parts.some(({ memory, given }) => memory !== given)) this.#host.counted("bounced");
-    if (!write) return this.#read(parts, position, pause);
-    await paused(pause, () => this.#take(parts));
+    if (!write) return this.#read(parts, position, observer);
+    await observed(observer, () => this.#take(parts));
     return this.#host.inTurn(() => this.#write(parts, position));
   }
 
@@ -60,13 +65,13 @@ export class NodeCalls {
     return { memory, given: new Uint8Array(byteLength) };
   }
 
-  async #read(parts: readonly Part[], position: Position, pause: Pause | undefined): Promise<number> {
+  async #read(parts: readonly Part[], position: Position, observer: WaitObserver | undefined): Promise<number> {
     const done = await this.#call(false, parts, position);
     let left = done;
     for (const { memory, given } of parts) {
       const bytes = Math.min(left, given.byteLength);
       if (memory !== given && bytes > 0)
-        await paused(pause, () => this.#host.copy(false, memory.subarray(0, bytes), given.subarray(0, bytes)));
+        await observed(observer, () => this.#host.copy(false, memory.subarray(0, bytes), given.subarray(0, bytes)));
       left -= bytes;
     }
     return done;

@@ -3,26 +3,26 @@
 import { EventEmitter } from "node:events";
 import type { BigIntStats, StatOptions, Stats } from "node:fs";
 import type { NodeHandle } from "../ports/opened-file.js";
-import type { Held } from "./file-lifetime.js";
+import type { FileLifetime } from "./file-lifetime.js";
 import { naming } from "./node-errors.js";
 
 /** A file's descriptor and what isn't a transfer. Emits `"close"`, as a FileHandle does, when `close()` is called. */
 export class NodeFile extends EventEmitter {
-  protected readonly held: Held;
+  protected readonly lifetime: FileLifetime;
 
-  constructor(held: Held) {
+  constructor(held: FileLifetime) {
     super();
-    this.held = held;
+    this.lifetime = held;
     held.belongTo(this);
   }
 
   protected get isOpen(): boolean {
-    return this.held.isOpen;
+    return this.lifetime.isOpen;
   }
 
   /** Descriptor that goes through the page cache, for APIs that take one; -1 once the file is closed. */
   get fd(): number {
-    return this.isOpen ? this.held.handle.fd : -1;
+    return this.isOpen ? this.lifetime.handle.fd : -1;
   }
 
   /**
@@ -93,8 +93,8 @@ export class NodeFile extends EventEmitter {
    * Works without its object too: `const { close } = file`.
    */
   readonly close = (): Promise<void> => {
-    const first = !this.held.isClosing;
-    const closed = this.held.close();
+    const first = !this.lifetime.isClosing;
+    const closed = this.lifetime.close();
     if (first) this.emit("close");
     return closed;
   };
@@ -106,7 +106,7 @@ export class NodeFile extends EventEmitter {
 
   #call<T>(name: string, call: (handle: NodeHandle) => Promise<T>): Promise<T> {
     this.assertOpen(name);
-    return naming(call(this.held.handle));
+    return naming(call(this.lifetime.handle));
   }
 
   protected assertOpen(syscall: string): void {

@@ -9,7 +9,7 @@ import type { DescriptorCalls } from "../ports/opened-file.js";
 import type { SystemError } from "../protocol/errors.js";
 
 /** A transfer at the position that is kept here. */
-interface UnderWay {
+interface TransferInFlight {
   readonly write: boolean;
   readonly bytes: number;
 }
@@ -18,7 +18,7 @@ export class OwnPosition {
   readonly #calls: DescriptorCalls;
   /** The position; null once the kernel keeps it. */
   #kept: number | null;
-  #underWay: UnderWay | null = null;
+  #underWay: TransferInFlight | null = null;
   #turns: Promise<unknown> = Promise.resolve();
 
   /** `alone`: nobody else has the open description. */
@@ -39,7 +39,7 @@ export class OwnPosition {
    * `byKernel` runs instead once the kernel keeps it.
    */
   async run(
-    { write, bytes }: UnderWay,
+    { write, bytes }: TransferInFlight,
     here: (position: number) => Promise<number>,
     byKernel: () => Promise<number>,
   ): Promise<number> {

@@ -9,10 +9,10 @@
 import { BUSY, NEVER_WAITS, type Owner, SHUT, WAITS } from "../protocol/acceptance.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
 import { EFAULT } from "../protocol/errno.js";
-import type { RequestPlace } from "../protocol/scheme.js";
+import type { BufferLocation } from "../protocol/scheme.js";
 import type { Copier } from "../protocol/segment.js";
 
-export class SelfMemory implements Copier {
+export class ProcSelfMem implements Copier {
   readonly #dispatcher: Dispatcher;
   readonly #enqueue: (attempt: () => boolean) => void;
   readonly #fd: number;
@@ -26,15 +26,24 @@ export class SelfMemory implements Copier {
     this.#fd = fd;
   }
 
-  copy(toMemory: boolean, place: RequestPlace, staging: number, patient: boolean): Promise<number | "shut"> {
+  copy(toMemory: boolean, location: BufferLocation, staging: number, patient: boolean): Promise<number | "shut"> {
     const patience = patient ? WAITS : NEVER_WAITS;
     return new Promise((resolve) => {
       // A short copy counts as a fault too, although no kernel up to 6.18 makes one.
       const done = (errno: number, bytes: number): void => {
-        resolve(errno === 0 && bytes < place.bytes ? -EFAULT : errno);
+        resolve(errno === 0 && bytes < location.bytes ? -EFAULT : errno);
       };
       this.#enqueue(() => {
-        const answer = this.#dispatcher.accept(!toMemory, this.#fd, this.#owner, false, place, staging, done, patience);
+        const answer = this.#dispatcher.accept(
+          !toMemory,
+          this.#fd,
+          this.#owner,
+          false,
+          location,
+          staging,
+          done,
+          patience,
+        );
         if (answer === SHUT) resolve("shut");
         return answer !== BUSY;
       });

@@ -1,7 +1,7 @@
 /** Limits and cancels calls that may never end by themselves: those on pipes, terminals and sockets. */
 
 /** One such call, with the means to end it early: when its file closes, its signal is aborted, or its memory goes. */
-export class EndlessCall {
+export class CancellableCall {
   /** True if the call is a stream's: its stream decides when it ends, not `file.close()`. */
   readonly ofStream: boolean;
   #errno = 0;
@@ -39,18 +39,18 @@ export class EndlessCall {
  * Limits pipe and socket calls to a share of the queue, so that they can't starve files. Reads get half, so that a
  * blocked read can't starve the write whose answer it waits for.
  */
-export class EndlessPlaces {
-  readonly #all: Places;
-  readonly #reads: Places;
+export class StreamCallLimits {
+  readonly #all: Semaphore;
+  readonly #reads: Semaphore;
 
   /** `capacity` is the number of requests of all kinds. With fewer than three, not all of these guarantees hold. */
   constructor(capacity: number) {
-    this.#all = new Places(Math.max(capacity - 1, Math.min(capacity, 2)));
-    this.#reads = new Places(Math.max(1, capacity >> 1));
+    this.#all = new Semaphore(Math.max(capacity - 1, Math.min(capacity, 2)));
+    this.#reads = new Semaphore(Math.max(1, capacity >> 1));
   }
 
   /** Resolves to true once there is room; `give` it back afterwards. Resolves to false if the call is ended first. */
-  async take(write: boolean, call: EndlessCall): Promise<boolean> {
+  async take(write: boolean, call: CancellableCall): Promise<boolean> {
     if (write) return this.#all.take(call);
     if (!(await this.#reads.take(call))) return false;
     if (await this.#all.take(call)) return true;
@@ -64,16 +64,16 @@ export class EndlessPlaces {
   }
 }
 
-class Places {
+class Semaphore {
   #free: number;
   /** Waiting calls, oldest first. */
   readonly #waiting = new Set<(taken: boolean) => void>();
 
-  constructor(places: number) {
-    this.#free = places;
+  constructor(count: number) {
+    this.#free = count;
   }
 
-  async take(call: EndlessCall): Promise<boolean> {
+  async take(call: CancellableCall): Promise<boolean> {
     if (call.errno !== 0) return false;
     if (this.#free > 0) {
       this.#free--;

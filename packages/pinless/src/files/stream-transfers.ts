@@ -9,11 +9,11 @@ import { ECANCELED, EFAULT, EINTR } from "../protocol/errno.js";
 import type { SystemError } from "../protocol/errors.js";
 import { segmentOf } from "../protocol/segment.js";
 import { PIPE_PIECE_BYTES, type StagingMemory } from "./staging-memory.js";
-import type { EndlessCall, EndlessPlaces } from "./stream-call-limits.js";
+import type { CancellableCall, StreamCallLimits } from "./stream-call-limits.js";
 
 export interface StreamTransferHost {
   readonly staging: StagingMemory;
-  readonly endless: EndlessPlaces;
+  readonly streamCalls: StreamCallLimits;
   /** True if `copy` would be refused now; asked before any bytes are read. */
   isRefused(write: boolean, memory: Uint8Array): boolean;
   /** Copies between a caller's memory and staging memory; rejects with EFAULT if it's refused by then. */
@@ -34,7 +34,7 @@ export class StreamTransfers {
   #writes: Promise<unknown> = Promise.resolve();
   /** Bytes read by a call that was aborted; the next read gets them first. */
   #left: Uint8Array = new Uint8Array(0);
-  readonly #calls = new Set<EndlessCall>();
+  readonly #calls = new Set<CancellableCall>();
 
   constructor(host: StreamTransferHost) {
     this.#host = host;
@@ -44,7 +44,7 @@ export class StreamTransfers {
    * Transfers the views, none of them empty. A read resolves to what was there; a write is complete or rejects with
    * `bytesWritten`.
    */
-  async run(write: boolean, views: readonly Uint8Array[], call: EndlessCall): Promise<number> {
+  async run(write: boolean, views: readonly Uint8Array[], call: CancellableCall): Promise<number> {
     this.#calls.add(call);
     const begin = (): Promise<number> => (write ? this.#write(views, call) : this.#read(views, call));
     const turn = (write ? this.#writes : this.#reads).then(begin);
@@ -71,7 +71,7 @@ export class StreamTransfers {
     this.#left = left;
   }
 
-  async #read(views: readonly Uint8Array[], call: EndlessCall): Promise<number> {
+  async #read(views: readonly Uint8Array[], call: CancellableCall): Promise<number> {
     if (this.#host.isRefused(false, views[0]!)) throw this.#host.error(false, -EFAULT);
     if (this.#left.byteLength > 0) {
       const left = this.#left;
@@ -104,7 +104,7 @@ export class StreamTransfers {
     return done;
   }
 
-  async #write(views: readonly Uint8Array[], call: EndlessCall): Promise<number> {
+  async #write(views: readonly Uint8Array[], call: CancellableCall): Promise<number> {
     let done = 0;
     try {
       const all = [];
@@ -129,7 +129,7 @@ export class StreamTransfers {
   }
 
   /** Writes one piece completely, by several requests if the pipe has room for a part only. */
-  async #writePiece(part: Uint8Array, call: EndlessCall): Promise<number> {
+  async #writePiece(part: Uint8Array, call: CancellableCall): Promise<number> {
     const piece = await this.#host.staging.acquire(part.byteLength);
     let done = 0;
     try {
@@ -147,9 +147,9 @@ export class StreamTransfers {
   }
 
   /** Issues one request and waits for it, however long that takes. */
-  async #wait(write: boolean, piece: Uint8Array, call: EndlessCall): Promise<number> {
-    const { endless } = this.#host;
-    if (!(await endless.take(write, call))) throw this.#host.error(write, -call.errno);
+  async #wait(write: boolean, piece: Uint8Array, call: CancellableCall): Promise<number> {
+    const { streamCalls } = this.#host;
+    if (!(await streamCalls.take(write, call))) throw this.#host.error(write, -call.errno);
     try {
       const issue = (): Promise<number> => this.#host.issue(write, piece, () => call.errno !== 0);
       return await call.during(() => this.#host.cancel(piece), issue);
@@ -159,7 +159,7 @@ export class StreamTransfers {
       if (call.errno !== 0 && (errno === -ECANCELED || errno === -EINTR)) throw this.#host.error(write, -call.errno);
       throw error;
     } finally {
-      endless.give(write);
+      streamCalls.give(write);
     }
   }
 }

@@ -18,7 +18,7 @@ import { type Data, type ReadFileOptions, readWhole, type WriteFileOptions, writ
 type Position = number | null | undefined;
 
 /** Conditions under which a call that may never end by itself is ended. */
-export interface EndlessEnd {
+export interface StreamCallOptions {
   readonly signal?: AbortSignal | undefined;
   /** True if the call goes on while the file is closing: its stream decides when it ends. */
   readonly ofStream?: boolean;
@@ -30,10 +30,14 @@ export abstract class StreamedFile extends NodeFile {
   #locked = false;
 
   /** True for a pipe, a terminal or a socket. */
-  protected abstract get mayNotEnd(): boolean;
+  protected abstract get isStream(): boolean;
 
   /** Transfers on a pipe, a terminal or a socket; resolves to the number of bytes. */
-  protected abstract endless(write: boolean, views: readonly Uint8Array[], end: EndlessEnd): Promise<number>;
+  protected abstract transferStream(
+    write: boolean,
+    views: readonly Uint8Array[],
+    end: StreamCallOptions,
+  ): Promise<number>;
 
   protected abstract giveBack(parts: readonly Uint8Array[]): void;
 
@@ -128,7 +132,7 @@ export abstract class StreamedFile extends NodeFile {
    * @throws `ERR_INVALID_STATE` for a second one, and on a closed file
    */
   readableWebStream(options?: WebStreamOptions): ReadableStream {
-    const stream = webStream(this.#streamable(true), this.#locked, this.held.isClosing, options);
+    const stream = webStream(this.#streamable(true), this.#locked, this.lifetime.isClosing, options);
     this.#locked = true;
     return stream;
   }
@@ -141,25 +145,25 @@ export abstract class StreamedFile extends NodeFile {
     return {
       events: this,
       // The getter `this.fd` isn't used, since it makes the position shared.
-      fd: this.isOpen ? this.held.handle.fd : -1,
-      memoryFor: (bytes) => this.held.opened.calls.memoryFor(bytes),
+      fd: this.isOpen ? this.lifetime.handle.fd : -1,
+      memoryFor: (bytes) => this.lifetime.opened.calls.memoryFor(bytes),
       share: () => void this.fd,
       read: async (buffer, offset, length, position, signal) => {
-        if (!this.mayNotEnd) return (await this.read(buffer, offset, length, position)).bytesRead;
-        return this.endless(false, [buffer.subarray(offset, offset + length)], { signal, ofStream, position });
+        if (!this.isStream) return (await this.read(buffer, offset, length, position)).bytesRead;
+        return this.transferStream(false, [buffer.subarray(offset, offset + length)], { signal, ofStream, position });
       },
       write: async (buffer, offset, length, position, signal) => {
-        if (!this.mayNotEnd) return (await this.write(buffer, offset, length, position)).bytesWritten;
-        return this.endless(true, [buffer.subarray(offset, offset + length)], { signal, ofStream, position });
+        if (!this.isStream) return (await this.write(buffer, offset, length, position)).bytesWritten;
+        return this.transferStream(true, [buffer.subarray(offset, offset + length)], { signal, ofStream, position });
       },
       writev: async (buffers, position, signal) => {
-        if (!this.mayNotEnd) return (await this.writev(buffers, position)).bytesWritten;
-        return this.endless(true, buffers, { signal, ofStream, position });
+        if (!this.isStream) return (await this.writev(buffers, position)).bytesWritten;
+        return this.transferStream(true, buffers, { signal, ofStream, position });
       },
       giveBack: (parts) => this.giveBack(parts),
       sync: () => this.sync(),
-      keep: () => this.held.keep(),
-      leave: () => this.held.leave(),
+      keep: () => this.lifetime.keep(),
+      leave: () => this.lifetime.leave(),
       close: () => this.close(),
     };
   }

@@ -182,10 +182,10 @@ function operationsOf(file: Streamable, signal: AbortSignal, closed: () => void)
       answer(file.write(buffer, offset, length, position, signal), buffer, done),
     writev: (_: number, buffers: Uint8Array[], position: Position, done: Callback) =>
       answer(file.writev(buffers, position, signal), buffers, done),
-    fsync: (_: number, done: Callback) => settle(file.sync(), done),
+    fsync: (_: number, done: Callback) => callBack(file.sync(), done),
     close: (_: number, done: Callback) => {
       closed();
-      settle(file.close(), done);
+      callBack(file.close(), done);
     },
   };
 }
@@ -203,6 +203,6 @@ function leavingWith<T extends Readable | Writable>(stream: T, leaving: AbortCon
   return stream;
 }
 
-function settle(promise: Promise<void>, done: Callback): void {
+function callBack(promise: Promise<void>, done: Callback): void {
   promise.then(() => done(null), done);
 }

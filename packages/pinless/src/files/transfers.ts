@@ -10,16 +10,16 @@ import { type DescribeErrno, PinlessError, type SystemError, systemError } from 
 import type { Protocol } from "../protocol/protocol.js";
 import { alignUp, contains } from "../protocol/ranges/ranges.js";
 import type { Scheme } from "../protocol/scheme.js";
-import { placeIn, rangeIn, type Segment, segmentOf } from "../protocol/segment.js";
-import type { Ways } from "./io-paths.js";
+import { locationIn, rangeIn, type Segment, segmentOf } from "../protocol/segment.js";
+import type { IoPaths } from "./io-paths.js";
 import { NodeCalls } from "./node-calls.js";
-import { type Pause, paused } from "./pause.js";
 import type { Position } from "./position-arguments.js";
 import { readPieces } from "./read-pieces.js";
 import { PIECE_BYTES, type StagingMemory } from "./staging-memory.js";
-import type { EndlessCall, EndlessPlaces } from "./stream-call-limits.js";
+import type { CancellableCall, StreamCallLimits } from "./stream-call-limits.js";
 import { StreamTransfers } from "./stream-transfers.js";
-import type { Turns, TurnsOfFiles, Writer } from "./write-ordering.js";
+import { observed, type WaitObserver } from "./wait-observer.js";
+import type { WriteOrder, WriteOrders, Writer } from "./write-ordering.js";
 
 /**
  * Size from which an unaligned read is direct. Smaller ones use the page cache, which then has the rest of the block
@@ -40,9 +40,9 @@ export interface TransferHost {
   readonly staging: StagingMemory;
   /** Staging memory that grows, for calls that wait for memory: they must not use up the shared one. */
   readonly spareStaging: StagingMemory;
-  readonly turns: TurnsOfFiles;
+  readonly writeOrders: WriteOrders;
   /** Limits on calls that may never end by themselves. */
-  readonly endless: EndlessPlaces;
+  readonly streamCalls: StreamCallLimits;
   readonly describe: DescribeErrno;
   /** Finds the arena segment of a buffer, or null. */
   segmentOf(buffer: ArrayBufferLike): Segment | null;
@@ -52,12 +52,12 @@ export interface TransferHost {
 }
 
 /** The parameters of a transfer. */
-interface Way {
+interface TransferMode {
   readonly write: boolean;
   /** True to go around the page cache. */
   readonly direct: boolean;
   /** Notified while the transfer waits for memory. */
-  readonly pause: Pause | undefined;
+  readonly observer: WaitObserver | undefined;
 }
 
 /** True if a store by JavaScript would kill the process. */
@@ -79,8 +79,8 @@ export class Transfers implements Writer {
   readonly #host: TransferHost;
   readonly #opened: OpenedFile;
   readonly owner: Owner;
-  readonly #ways: Ways;
-  readonly turns: Turns;
+  readonly #ways: IoPaths;
+  readonly writeOrder: WriteOrder;
   /** Transfers of a pipe, terminal or socket; null for other files. */
   readonly #stream: StreamTransfers | null;
   readonly #nodeCalls: NodeCalls;
@@ -88,13 +88,13 @@ export class Transfers implements Writer {
   /** Calls in flight, from the call to its answer. */
   #active = 0;
 
-  constructor(host: TransferHost, opened: OpenedFile, owner: Owner, ways: Ways) {
+  constructor(host: TransferHost, opened: OpenedFile, owner: Owner, ways: IoPaths) {
     this.#host = host;
     this.#opened = opened;
     this.owner = owner;
     this.#ways = ways;
-    this.turns = host.turns.of(opened.identity);
-    this.turns.join(this);
+    this.writeOrder = host.writeOrders.of(opened.identity);
+    this.writeOrder.join(this);
     this.#stream = opened.traits.waits ? this.#openStream() : null;
     this.#nodeCalls = new NodeCalls({
       calls: opened.calls,
@@ -107,10 +107,10 @@ export class Transfers implements Writer {
   }
 
   #openStream(): StreamTransfers {
-    const { staging, endless, protocol } = this.#host;
+    const { staging, streamCalls, protocol } = this.#host;
     return new StreamTransfers({
       staging,
-      endless,
+      streamCalls,
       isRefused: (write, memory) => isRefused(write, memory, false),
       copy: async (write, memory, piece) => void (await this.#copy(write, memory, piece, false)),
       issue: (write, piece, ended) => this.#issue(write, piece, -1, false, WAITS, ended),
@@ -121,7 +121,7 @@ export class Transfers implements Writer {
 
   #counted(what: "bounced" | "buffered"): void {
     this.#host.counted(what);
-    if (what === "buffered") this.#ways.detours.buffered();
+    if (what === "buffered") this.#ways.share.buffered();
   }
 
   /** Begins a call that `whenIdle` waits for. */
@@ -135,26 +135,31 @@ export class Transfers implements Writer {
   }
 
   /** Transfers by single system calls, as node:fs does; `position` null means the open description's own. */
-  runByNode(write: boolean, views: readonly ArrayBufferView[], position: Position, pause?: Pause): Promise<number> {
-    return this.#nodeCalls.run(write, views, position, pause);
+  runByNode(
+    write: boolean,
+    views: readonly ArrayBufferView[],
+    position: Position,
+    observer?: WaitObserver,
+  ): Promise<number> {
+    return this.#nodeCalls.run(write, views, position, observer);
   }
 
   async #inTurn(cached: boolean, write: () => Promise<number>): Promise<number> {
-    await this.turns.enter(cached);
+    await this.writeOrder.enter(cached);
     try {
       return await write();
     } finally {
-      this.turns.leave(cached);
+      this.writeOrder.leave(cached);
     }
   }
 
   /** Runs `go` in the file's turn for direct writes: for a direct write that has waited for memory. */
   turn(go: () => void): void {
-    if (this.turns.direct) go();
+    if (this.writeOrder.direct) go();
     else
-      void this.turns.enter(false).then(() => {
+      void this.writeOrder.enter(false).then(() => {
         go();
-        this.turns.leave(false);
+        this.writeOrder.leave(false);
       });
   }
 
@@ -165,20 +170,20 @@ export class Transfers implements Writer {
   }
 
   /** Transfers a view and resolves to the number of bytes. A write is complete or rejects with `bytesWritten`. */
-  async run(write: boolean, view: ArrayBufferView, position: number, pause?: Pause): Promise<number> {
+  async run(write: boolean, view: ArrayBufferView, position: number, observer?: WaitObserver): Promise<number> {
     const { readable, writable, traits, append } = this.#opened;
-    if (!traits.ends || (write && append)) return this.runByNode(write, [view], position, pause);
+    if (!traits.ends || (write && append)) return this.runByNode(write, [view], position, observer);
     if (view.byteLength === 0 && !(write ? writable : readable)) throw this.error(write, -EBADF);
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
     // Reading the blocks around an unaligned range does no harm; writing them would.
     const goesDirect = aligned || (!write && view.byteLength >= DIRECT_FROM_BYTES);
     const may = write ? this.#ways.hasDirectWrites : this.#ways.hasDirect;
     const direct = goesDirect && may && this.#ways.openDirect();
-    const way = { write, direct, pause };
+    const way = { write, direct, observer };
     if (!write && direct && this.#isAtHand(view, position)) {
       // It could have been direct, so it doesn't count against the file.
-      this.#ways.detours.direct++;
-      return this.runByNode(false, [view], position, pause);
+      this.#ways.share.direct++;
+      return this.runByNode(false, [view], position, observer);
     }
     if (!write) return this.#pieces(way, view, position);
     return this.#inTurn(!direct, () => this.#pieces(way, view, position));
@@ -192,7 +197,7 @@ export class Transfers implements Writer {
   }
 
   /** Transfers on a pipe, a terminal or a socket: a read resolves to what is there. `call` can end it early. */
-  async runStream(write: boolean, views: readonly ArrayBufferView[], call: EndlessCall): Promise<number> {
+  async runStream(write: boolean, views: readonly ArrayBufferView[], call: CancellableCall): Promise<number> {
     const { readable, writable } = this.#opened;
     const parts = views
       .filter(({ byteLength }) => byteLength > 0)
@@ -232,7 +237,7 @@ export class Transfers implements Writer {
 
   /** Leaves the order of the file's writes, since the file is closed. */
   leave(): void {
-    this.turns.part(this);
+    this.writeOrder.part(this);
   }
 
   /** Calls `run` once no call or request of this file is in flight, at once if there is none now. */
@@ -243,20 +248,20 @@ export class Transfers implements Writer {
 
   /** Subscribes to the ends of requests while something waits for them. */
   watch(): void {
-    this.owner.quiet = this.turns.awaited || this.#settled.length > 0 ? this.look : null;
+    this.owner.quiet = this.writeOrder.awaited || this.#settled.length > 0 ? this.look : null;
   }
 
   /** Resumes what waits for the end of a request. */
   readonly look = (): void => {
-    this.turns.next();
+    this.writeOrder.next();
     const settled = this.#active === 0 && this.owner.active === 0;
     if (settled) for (const resolve of this.#settled.splice(0)) resolve();
     this.watch();
   };
 
-  async #pieces(way: Way, view: ArrayBufferView, position: number): Promise<number> {
+  async #pieces(way: TransferMode, view: ArrayBufferView, position: number): Promise<number> {
     const { write, direct } = way;
-    if (direct) this.#ways.detours.direct++;
+    if (direct) this.#ways.share.direct++;
     else this.#counted("buffered");
     const segment = this.#host.segmentOf(view.buffer);
     if (segment?.closed === true || isGone(segment, view)) throw this.error(write, -EFAULT);
@@ -298,17 +303,17 @@ export class Transfers implements Writer {
   }
 
   /** Transfers directly from or to arena memory. */
-  async #straight(way: Way, part: ArrayBufferView, position: number): Promise<number> {
-    const { write, direct, pause } = way;
+  async #straight(way: TransferMode, part: ArrayBufferView, position: number): Promise<number> {
+    const { write, direct, observer } = way;
     const memory = this.#present(write, part);
     const moved = await this.#issue(write, memory, position, direct, NEVER_WAITS);
     if (moved >= 0) return moved;
     // A read into memory that a memory operation has closed waits in the gate, where it's in nobody's way.
-    if (!write) return paused(pause, () => this.#issue(false, memory, position, direct));
+    if (!write) return observed(observer, () => this.#issue(false, memory, position, direct));
     return this.#writeLate(way, part, position);
   }
 
-  async #staged(way: Way, part: ArrayBufferView, position: number): Promise<number> {
+  async #staged(way: TransferMode, part: ArrayBufferView, position: number): Promise<number> {
     const { write, direct } = way;
     if (part.byteLength === 0) return 0;
     if (!write && isReadOnly(part)) throw this.error(write, -EFAULT);
@@ -345,18 +350,18 @@ export class Transfers implements Writer {
   }
 
   /** Waits for memory outside of the file's turn to write, so that other writes can go on. */
-  async #apart<T>({ write, direct, pause }: Way, wait: () => Promise<T>): Promise<T> {
-    if (!write) return paused(pause, wait);
-    this.turns.leave(!direct);
+  async #apart<T>({ write, direct, observer }: TransferMode, wait: () => Promise<T>): Promise<T> {
+    if (!write) return observed(observer, wait);
+    this.writeOrder.leave(!direct);
     try {
-      return await paused(pause, wait);
+      return await observed(observer, wait);
     } finally {
-      await this.turns.enter(!direct);
+      await this.writeOrder.enter(!direct);
     }
   }
 
   /** Waits until no memory operation closes the part, before staging memory is taken for it. */
-  async #untilOpen(way: Way, part: ArrayBufferView): Promise<void> {
+  async #untilOpen(way: TransferMode, part: ArrayBufferView): Promise<void> {
     const segment = segmentOf(part.buffer);
     if (segment === null) return;
     const range = rangeIn(segment, part);
@@ -367,7 +372,11 @@ export class Transfers implements Writer {
   }
 
   /** Writes a piece of memory that a memory operation had closed, with the contents after that operation. */
-  async #writeLate(way: Way, { buffer, byteOffset, byteLength }: ArrayBufferView, position: number): Promise<number> {
+  async #writeLate(
+    way: TransferMode,
+    { buffer, byteOffset, byteLength }: ArrayBufferView,
+    position: number,
+  ): Promise<number> {
     const part = { buffer, byteOffset, byteLength: Math.min(byteLength, PIECE_BYTES) };
     const piece = await this.#host.spareStaging.acquire(part.byteLength);
     try {
@@ -383,7 +392,7 @@ export class Transfers implements Writer {
    * ended.
    */
   async #readLate(
-    { write, direct, pause }: Way,
+    { write, direct, observer }: TransferMode,
     part: ArrayBufferView,
     from: number,
     before: number,
@@ -394,7 +403,7 @@ export class Transfers implements Writer {
       const bytes = Math.max(0, (await this.#issue(write, piece, from, direct)) - before);
       if (bytes === 0) return bytes;
       const memory = this.#present(write, part).subarray(0, bytes);
-      await paused(pause, () => this.#copy(write, memory, piece.subarray(before)));
+      await observed(observer, () => this.#copy(write, memory, piece.subarray(before)));
       return memory.byteLength;
     } finally {
       await this.#host.spareStaging.release(piece);
@@ -439,9 +448,9 @@ export class Transfers implements Writer {
     if (segmentOf(piece.buffer) === null) return this.#copyThroughStaging(write, memory, piece, segment);
     // While the arena closes, the gate decides which copies were in time.
     const refused = segment.index < 0 || !contains(segment.range, rangeIn(segment, memory));
-    const place = placeIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
+    const location = locationIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
     const staging = rangeIn(segmentOf(piece.buffer)!, piece).start;
-    const errno = refused ? -EFAULT : await segment.copier!.copy(!write, place, staging, patient);
+    const errno = refused ? -EFAULT : await segment.copier!.copy(!write, location, staging, patient);
     if (errno === "shut") return false;
     if (errno < 0) throw this.error(write, errno);
     return true;
@@ -482,14 +491,14 @@ export class Transfers implements Writer {
         else resolve(bytes);
       };
       if (segment === null || segment.index < 0) return done(-EFAULT, 0);
-      const place = placeIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
+      const location = locationIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
       this.#host.enqueue(() => {
         if (ended()) {
           done(-ECANCELED, 0);
           return true;
         }
         // The caller keeps the file's turn to write: a write that queued for it again would wait for itself.
-        const answer = protocol.dispatcher.accept(write, file, this.owner, false, place, position, done, patience);
+        const answer = protocol.dispatcher.accept(write, file, this.owner, false, location, position, done, patience);
         if (answer === SHUT) resolve(-1);
         return answer !== BUSY;
       });

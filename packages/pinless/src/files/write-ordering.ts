@@ -20,7 +20,7 @@ interface Waiting {
   readonly go: () => void;
 }
 
-export class Turns {
+export class WriteOrder {
   readonly #writers = new Set<Writer>();
   readonly #waiting: Waiting[] = [];
   readonly #abandoned: () => void;
@@ -93,13 +93,13 @@ export class Turns {
 }
 
 /** The write order of every open file, by its identity. */
-export class TurnsOfFiles {
-  readonly #turns = new Map<string, Turns>();
+export class WriteOrders {
+  readonly #turns = new Map<string, WriteOrder>();
 
-  of(identity: string): Turns {
+  of(identity: string): WriteOrder {
     const known = this.#turns.get(identity);
     if (known !== undefined) return known;
-    const made = new Turns(() => this.#turns.delete(identity));
+    const made = new WriteOrder(() => this.#turns.delete(identity));
     this.#turns.set(identity, made);
     return made;
   }

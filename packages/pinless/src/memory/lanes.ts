@@ -24,7 +24,7 @@ interface Job<Request, Result> {
   reject(error: unknown): void;
 }
 
-export class Lanes<Request, Result> {
+export class LaneScheduler<Request, Result> {
   readonly #start: () => Worker<Request, Result>;
   readonly #most: number;
   readonly #idle: Worker<Request, Result>[] = [];

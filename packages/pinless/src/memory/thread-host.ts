@@ -14,7 +14,7 @@ import { availableBytes, hasSwap } from "../linux/probe.js";
 import { startThread, threadError } from "../linux/start-thread.js";
 import type { Memory, MemoryRequest, MemoryResult } from "../ports/memory.js";
 import type { Mapping } from "../protocol/segment.js";
-import { Lanes, type Worker as Thread } from "./lanes.js";
+import { LaneScheduler, type Worker as Thread } from "./lanes.js";
 import { inOne } from "./operation-pieces.js";
 
 /** Data given to a thread at its start. */
@@ -41,8 +41,8 @@ const IDLE_MS = 2000;
  * all engines of this JavaScript thread; there is more than one only while operations of different kinds, or on files
  * of different devices, run at the same time.
  */
-export class MemoryThread implements Memory {
-  readonly #lanes: Lanes<MemoryRequest, MemoryResult>;
+export class MemoryThreads implements Memory {
+  readonly #lanes: LaneScheduler<MemoryRequest, MemoryResult>;
   readonly #explainLimit: (bytes: number) => string | null;
 
   /**
@@ -52,7 +52,10 @@ export class MemoryThread implements Memory {
   constructor(tids: Int32Array, explainLimit: (bytes: number) => string | null) {
     this.#explainLimit = explainLimit;
     const used = new Set<number>();
-    this.#lanes = new Lanes(() => new MemoryWorker(tids, used, (request) => this.#refuse(request)), tids.length);
+    this.#lanes = new LaneScheduler(
+      () => new MemoryWorker(tids, used, (request) => this.#refuse(request)),
+      tids.length,
+    );
   }
 
   map(bytes: number): Mapping {

@@ -21,7 +21,7 @@ import {
 } from "./acceptance.js";
 import { violated } from "./assert.js";
 import { ECANCELED, EFAULT, EINVAL, EOPNOTSUPP } from "./errno.js";
-import { FAULT, type Gate, GO, type Verdict, WAIT } from "./gate.js";
+import { FAULT, type Gate, type GateVerdict, GO, WAIT } from "./gate.js";
 import type { Leases } from "./leases.js";
 import type { MmuNotifier } from "./notifier.js";
 import type { Parked } from "./parked-requests.js";
@@ -38,7 +38,7 @@ import {
   UNREGISTERED,
   WRITE,
 } from "./request-table.js";
-import type { CompletionSink, Loop, RequestPlace, Scheme } from "./scheme.js";
+import type { BufferLocation, CompletionSink, Loop, Scheme } from "./scheme.js";
 
 export const TURN_COMPLETIONS = 256;
 
@@ -50,7 +50,7 @@ export interface DispatcherParts {
   readonly notifier: MmuNotifier;
   readonly leases: Leases | null;
   /** `lifetime` only: the slot that memory was registered in for good, or -1. */
-  readonly registered: ((place: RequestPlace) => number) | null;
+  readonly registered: ((location: BufferLocation) => number) | null;
 }
 
 export class Dispatcher implements CompletionSink {
@@ -135,7 +135,7 @@ export class Dispatcher implements CompletionSink {
     file: number,
     owner: Owner,
     direct: boolean,
-    place: RequestPlace,
+    location: BufferLocation,
     position: number,
     done: Done,
     patience: Patience = WAITS,
@@ -147,7 +147,7 @@ export class Dispatcher implements CompletionSink {
     words[at + WRITE] = write ? 1 : 0;
     words[at + FILE] = file;
     this.requests.position[slot] = position;
-    this.requests.places[slot] = place;
+    this.requests.locations[slot] = location;
     this.owners[slot] = owner;
     this.dones[slot] = done;
     owner.active++;
@@ -157,7 +157,7 @@ export class Dispatcher implements CompletionSink {
     this.cancelled[slot] = 0;
     this.submitted++;
     if (!this.inTurn) this.#wakeUp();
-    if (this.#submit(slot, place, write, patience)) return QUEUED;
+    if (this.#submit(slot, location, write, patience)) return QUEUED;
     this.#vacate(slot, owner);
     owner.active--;
     this.submitted--;
@@ -246,7 +246,7 @@ export class Dispatcher implements CompletionSink {
       if (slot < 0) break;
       const parked = this.ready.shift()!;
       this.#occupy(slot, parked);
-      this.#submit(slot, parked.place, parked.write, WAITS);
+      this.#submit(slot, parked.location, parked.write, WAITS);
       // Only now that it's counted in: the next invalidation waits for it either way.
       if (!parked.held) continue;
       this.#gate.letGo(parked);
@@ -256,12 +256,12 @@ export class Dispatcher implements CompletionSink {
   }
 
   #occupy(slot: number, parked: Parked): void {
-    const { write, file, owner, kind, place, position, done, cancelled, limited } = parked;
+    const { write, file, owner, kind, location, position, done, cancelled, limited } = parked;
     const at = slot << REQUEST_SHIFT;
     this.requests.words[at + WRITE] = write ? 1 : 0;
     this.requests.words[at + FILE] = file;
     this.requests.position[slot] = position;
-    this.requests.places[slot] = place;
+    this.requests.locations[slot] = location;
     this.owners[slot] = owner;
     this.dones[slot] = done;
     this.kinds[slot] = kind;
@@ -275,20 +275,20 @@ export class Dispatcher implements CompletionSink {
   #vacate(slot: number, owner: Owner): void {
     this.dones[slot] = undefined;
     this.owners[slot] = undefined;
-    this.requests.places[slot] = undefined;
+    this.requests.locations[slot] = undefined;
     this.requests.release(slot);
     if ((this.kinds[slot]! & DIRECT_WRITE) !== 0) owner.directWrites--;
   }
 
-  #park(slot: number, verdict: Verdict, limited: boolean): void {
-    const { words, position, places } = this.requests;
+  #park(slot: number, verdict: GateVerdict, limited: boolean): void {
+    const { words, position, locations } = this.requests;
     const at = slot << REQUEST_SHIFT;
     const parked: Parked = {
       write: words[at + WRITE] === 1,
       file: words[at + FILE]!,
       owner: this.owners[slot]!,
       kind: this.kinds[slot]!,
-      place: places[slot]!,
+      location: locations[slot]!,
       position: position[slot]!,
       done: this.dones[slot]!,
       slot,
@@ -313,23 +313,23 @@ export class Dispatcher implements CompletionSink {
   }
 
   /** Hands it to the kernel, or sees to it that it goes later, or fails. False: it would have to wait for memory, and mustn't. */
-  #submit(slot: number, place: RequestPlace, write: boolean, patience: Patience): boolean {
+  #submit(slot: number, location: BufferLocation, write: boolean, patience: Patience): boolean {
     if (this.cancelled[slot] === 1) {
       this.#finishSoon(slot, -ECANCELED);
       return true;
     }
-    const verdict = this.#gate.admit(slot, place, write, this.nowMs);
+    const verdict = this.#gate.admit(slot, location, write, this.nowMs);
     if (verdict !== GO) return this.#keptOut(slot, verdict, patience);
     const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
     const leased = words[at + LEASE]!;
-    const lease = this.#registered !== null && leased !== UNREGISTERED ? this.#registered(place) : leased;
+    const lease = this.#registered !== null && leased !== UNREGISTERED ? this.#registered(location) : leased;
     if (lease < 0) this.perIo++;
-    this.#scheme.prepare(slot, write, words[at + FILE]!, place, position[slot]!, lease);
+    this.#scheme.prepare(slot, write, words[at + FILE]!, location, position[slot]!, lease);
     return true;
   }
 
-  #keptOut(slot: number, verdict: Verdict, patience: Patience): boolean {
+  #keptOut(slot: number, verdict: GateVerdict, patience: Patience): boolean {
     if (verdict === FAULT) this.#finishSoon(slot, -EFAULT);
     else if (patience === NEVER_WAITS || (patience === FEW_WAIT && this.isHeldFull)) return false;
     else this.#park(slot, verdict, patience === FEW_WAIT);
@@ -337,32 +337,32 @@ export class Dispatcher implements CompletionSink {
   }
 
   completed(slot: number, result: number): void {
-    const place = this.requests.places[slot]!;
+    const location = this.requests.locations[slot]!;
     if (result === -EFAULT && this.#leases !== null && this.requests.get(slot, LEASE) >= 0) {
       if (this.cancelled[slot] === 0) {
-        this.#refusedAtImport(slot, place);
+        this.#refusedAtImport(slot, location);
         return;
       }
       result = -ECANCELED;
     }
-    if ((result === -EINVAL || result === -EOPNOTSUPP) && this.#goesInstead(slot, place, result)) return;
-    this.#gate.complete(slot, place);
-    if (result >= 0 && this.#gate.isDoubtful(slot, place) && this.#mayGoAgain(slot)) {
+    if ((result === -EINVAL || result === -EOPNOTSUPP) && this.#goesInstead(slot, location, result)) return;
+    this.#gate.complete(slot, location);
+    if (result >= 0 && this.#gate.isDoubtful(slot, location) && this.#mayGoAgain(slot)) {
       this.reissued++;
-      this.#submitAgain(slot, place, false);
-    } else this.#finish(slot, place, result);
+      this.#submitAgain(slot, location, false);
+    } else this.#finish(slot, location, result);
   }
 
   /** A request that the filesystem has refused goes through the page cache, if it came around it. */
-  #goesInstead(slot: number, place: RequestPlace, errno: number): boolean {
+  #goesInstead(slot: number, location: BufferLocation, errno: number): boolean {
     const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
     const file = this.owners[slot]!.instead?.handleFor(words[at + FILE]!) ?? -1;
     if (file === -1 || this.cancelled[slot] === 1) return false;
     words[at + FILE] = file;
     this.kinds[slot]! |= errno === -EINVAL ? REFUSED_INVALID : REFUSED_UNSUPPORTED;
-    if (!this.#admittedAgain(slot, place))
-      this.#scheme.prepare(slot, words[at + WRITE] === 1, file, place, position[slot]!, -1);
+    if (!this.#admittedAgain(slot, location))
+      this.#scheme.prepare(slot, words[at + WRITE] === 1, file, location, position[slot]!, -1);
     return true;
   }
 
@@ -370,8 +370,8 @@ export class Dispatcher implements CompletionSink {
     owner.instead?.taken((this.kinds[slot]! & REFUSED_INVALID) !== 0 ? -EINVAL : -EOPNOTSUPP);
   }
 
-  #submitAgain(slot: number, place: RequestPlace, write: boolean): void {
-    this.#submit(slot, place, write, WAITS);
+  #submitAgain(slot: number, location: BufferLocation, write: boolean): void {
+    this.#submit(slot, location, write, WAITS);
     if (this.requests.get(slot, STATE) === FREE) this.#slotIsFree();
   }
 
@@ -407,34 +407,34 @@ export class Dispatcher implements CompletionSink {
    * A registered request faults only where the registration itself isn't there: the monitor dropped the lease between the writing of the
    * entry and its submission. The kernel hadn't begun it, so this isn't a second issue.
    */
-  #refusedAtImport(slot: number, place: RequestPlace): void {
+  #refusedAtImport(slot: number, location: BufferLocation): void {
     const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
     this.refusedAtImport++;
-    if (this.#admittedAgain(slot, place)) return;
-    this.#scheme.prepare(slot, words[at + WRITE] === 1, words[at + FILE]!, place, position[slot]!, -1);
+    if (this.#admittedAgain(slot, location)) return;
+    this.#scheme.prepare(slot, words[at + WRITE] === 1, words[at + FILE]!, location, position[slot]!, -1);
   }
 
   /** As at the import: the kernel hadn't begun it. */
   refused(slot: number): void {
-    const { words, position, places } = this.requests;
-    const place = places[slot]!;
+    const { words, position, locations } = this.requests;
+    const location = locations[slot]!;
     const at = slot << REQUEST_SHIFT;
     if (this.cancelled[slot] === 1) this.completed(slot, -ECANCELED);
-    else if (!this.#admittedAgain(slot, place))
-      this.#scheme.prepareAside!(slot, words[at + WRITE] === 1, words[at + FILE]!, place, position[slot]!);
+    else if (!this.#admittedAgain(slot, location))
+      this.#scheme.prepareAside!(slot, words[at + WRITE] === 1, words[at + FILE]!, location, position[slot]!);
   }
 
   /** A request that wasn't begun goes without its lease. True: something was announced on its range, so it waits for that first. */
-  #admittedAgain(slot: number, place: RequestPlace): boolean {
+  #admittedAgain(slot: number, location: BufferLocation): boolean {
     const { words } = this.requests;
     const at = slot << REQUEST_SHIFT;
     if (words[at + LEASE]! >= 0) this.perIo++;
     words[at + LEASE] = -1;
     // A lease was dropped since the pages go: where nothing may touch them any more, per-io would.
-    if (!this.#gate.isDoubtful(slot, place)) return false;
-    this.#gate.complete(slot, place);
-    this.#submitAgain(slot, place, words[at + WRITE] === 1);
+    if (!this.#gate.isDoubtful(slot, location)) return false;
+    this.#gate.complete(slot, location);
+    this.#submitAgain(slot, location, words[at + WRITE] === 1);
     return true;
   }
 
@@ -450,12 +450,12 @@ export class Dispatcher implements CompletionSink {
 
   readonly #finishNext = (): void => {
     const [slot, result] = this.failing.splice(0, 2) as [number, number];
-    this.#finish(slot, this.requests.places[slot]!, result);
+    this.#finish(slot, this.requests.locations[slot]!, result);
     // A turn decides what keeps the process alive: this may have been the last request.
     this.nudge();
   };
 
-  #finish(slot: number, place: RequestPlace, result: number): void {
+  #finish(slot: number, location: BufferLocation, result: number): void {
     const done = this.dones[slot]!;
     const owner = this.owners[slot]!;
     this.#vacate(slot, owner);
@@ -468,7 +468,7 @@ export class Dispatcher implements CompletionSink {
     // And before `done`, which may ask for the next: first come, first served.
     this.#slotIsFree();
     try {
-      done(result < 0 ? result : 0, result < 0 ? 0 : result, place.buffer);
+      done(result < 0 ? result : 0, result < 0 ? 0 : result, location.buffer);
     } catch (error) {
       this.#loop.uncaught(error);
     }
@@ -478,8 +478,8 @@ export class Dispatcher implements CompletionSink {
 
   /** Ends a request early if the kernel can; it completes in any case, with ECANCELED if it hadn't begun. */
   cancel(buffer: ArrayBufferView): void {
-    for (const parked of this.#parked) if (parked.place.buffer === buffer) parked.cancelled = true;
-    const slot = this.requests.places.findIndex((place) => place?.buffer === buffer);
+    for (const parked of this.#parked) if (parked.location.buffer === buffer) parked.cancelled = true;
+    const slot = this.requests.locations.findIndex((location) => location?.buffer === buffer);
     if (slot < 0) return;
     this.#cancel(slot);
     this.nudge();
@@ -493,12 +493,12 @@ export class Dispatcher implements CompletionSink {
 
   /** Calls `run` once no request that is accepted now is left on the range: at once if there is none. */
   whenQuiet(range: Range, run: () => void): void {
-    const met = ({ address, bytes }: RequestPlace): boolean =>
+    const met = ({ address, bytes }: BufferLocation): boolean =>
       overlaps(range, { start: address, end: address + bytes });
     const left = new Set<Accepted>();
     for (let slot = 0; slot < this.requests.capacity; slot++)
-      if (this.requests.get(slot, STATE) !== FREE && met(this.requests.places[slot]!)) left.add(slot);
-    for (const parked of this.#parked) if (met(parked.place)) left.add(parked);
+      if (this.requests.get(slot, STATE) !== FREE && met(this.requests.locations[slot]!)) left.add(slot);
+    for (const parked of this.#parked) if (met(parked.location)) left.add(parked);
     this.#quiet.add(left, run);
   }
 }

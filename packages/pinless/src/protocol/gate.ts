@@ -51,7 +51,7 @@ import {
   UNREGISTERED,
   WRITE,
 } from "./request-table.js";
-import type { RequestPlace } from "./scheme.js";
+import type { BufferLocation } from "./scheme.js";
 
 /**
  * What `admit` says: go (counted in, `lease` is bound), or wait, or fail with EFAULT; or ask again once what the
@@ -61,7 +61,7 @@ export const GO = 0;
 export const WAIT = 1;
 export const FAULT = 2;
 export const UNTIL_SETTLED = 3;
-export type Verdict = typeof GO | typeof WAIT | typeof FAULT | typeof UNTIL_SETTLED;
+export type GateVerdict = typeof GO | typeof WAIT | typeof FAULT | typeof UNTIL_SETTLED;
 
 /** The dispatcher, as the gate sees it. */
 export interface GateEvents {
@@ -143,21 +143,21 @@ export class Gate implements Subscriber {
    * Decides about an accepted request, and counts it in if it goes; its LEASE word says by which lease, or -1. `nowMs`
    * is for the clocks of the lease.
    */
-  admit(slot: number, place: RequestPlace, write: boolean, nowMs: number): Verdict {
-    const { words, firstAt: at } = place;
-    if (at !== place.lastAt) return this.#admitSpan(slot, place, write);
+  admit(slot: number, location: BufferLocation, write: boolean, nowMs: number): GateVerdict {
+    const { words, firstAt: at } = location;
+    if (at !== location.lastAt) return this.#admitSpan(slot, location, write);
     // Counted in before looking: whoever shuts the chunk on another thread either sees this count or is seen here.
     const look = (Atomics.add(words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1) & LOOK) !== 0;
     const gate = look ? Atomics.load(words, at + GATE) : 0;
-    const verdict = look ? this.#verdictOn(place, gate, write) : GO;
+    const verdict = look ? this.#verdictOn(location, gate, write) : GO;
     if (verdict !== GO) {
-      this.#countOut(place, at, write);
+      this.#countOut(location, at, write);
       return verdict;
     }
     // Remembered before anything is prepared: if another begins from here on, what the request did is doubtful (see `isDoubtful`).
     const announced = words[at + ANNOUNCED_BEGUN]!;
     if (isReading(this.#reading) || !isSettled(words, at)) {
-      this.#countOut(place, at, write);
+      this.#countOut(location, at, write);
       return UNTIL_SETTLED;
     }
     const requests = this.#requests.words;
@@ -173,14 +173,14 @@ export class Gate implements Subscriber {
     requests[request + REQUEST_LEASE] =
       lease >= 0 && leases.table.use(lease, !write, nowMs)
         ? lease
-        : this.#acquire(leases, place, !write, nowMs, announced);
+        : this.#acquire(leases, location, !write, nowMs, announced);
     words[at + USED_MS] = nowMs;
     return GO;
   }
 
-  #acquire(leases: Leases, place: RequestPlace, deviceWrite: boolean, nowMs: number, announced: number): number {
-    const { words, firstAt: at } = place;
-    const lease = leases.acquire(place.table, at / CHUNK_WORDS, deviceWrite, nowMs, place.bytes);
+  #acquire(leases: Leases, location: BufferLocation, deviceWrite: boolean, nowMs: number, announced: number): number {
+    const { words, firstAt: at } = location;
+    const lease = leases.acquire(location.table, at / CHUNK_WORDS, deviceWrite, nowMs, location.bytes);
     // Announced while it was taken: the monitor may have looked for a lease before there was one, so it's ours to drop.
     if (Atomics.load(words, at + ANNOUNCED_BEGUN) === announced) return lease;
     const taken = words[at + LEASE]! - 1;
@@ -189,8 +189,8 @@ export class Gate implements Subscriber {
   }
 
   /** More than one chunk: counted in on each, never by a lease (a registration ends at its chunk's edge). */
-  #admitSpan(slot: number, place: RequestPlace, write: boolean): Verdict {
-    const { words, firstAt, lastAt } = place;
+  #admitSpan(slot: number, location: BufferLocation, write: boolean): GateVerdict {
+    const { words, firstAt, lastAt } = location;
     let gates = 0;
     let announced = 0;
     let settled = !isReading(this.#reading);
@@ -198,16 +198,16 @@ export class Gate implements Subscriber {
       Atomics.add(words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1);
       const gate = Atomics.load(words, at + GATE);
       gates |= gate;
-      const verdict = this.#verdictOn(place, gate, write);
+      const verdict = this.#verdictOn(location, gate, write);
       if (verdict !== GO) {
-        for (let back = firstAt; back <= at; back += CHUNK_WORDS) this.#countOut(place, back, write);
+        for (let back = firstAt; back <= at; back += CHUNK_WORDS) this.#countOut(location, back, write);
         return verdict;
       }
       announced = (announced + words[at + ANNOUNCED_BEGUN]!) | 0;
       settled = settled && isSettled(words, at);
     }
     if (!settled) {
-      for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) this.#countOut(place, at, write);
+      for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) this.#countOut(location, at, write);
       return UNTIL_SETTLED;
     }
     const request = slot << REQUEST_SHIFT;
@@ -217,7 +217,7 @@ export class Gate implements Subscriber {
     return GO;
   }
 
-  #verdictOn({ table, address, bytes }: RequestPlace, gate: number, write: boolean): Verdict {
+  #verdictOn({ table, address, bytes }: BufferLocation, gate: number, write: boolean): GateVerdict {
     if ((gate & UNMAPPED_PART) !== 0 && this.#tables[table]!.isGone({ start: address, end: address + bytes }))
       return FAULT;
     return verdictOf(gate, write);
@@ -227,7 +227,7 @@ export class Gate implements Subscriber {
    * Whether a change was announced since `admit` let the request go, or is just being learnt of: the pages it used may
    * have been taken away meanwhile.
    */
-  isDoubtful(slot: number, { words, firstAt, lastAt }: RequestPlace): boolean {
+  isDoubtful(slot: number, { words, firstAt, lastAt }: BufferLocation): boolean {
     if (isBeingRead(this.#reading)) return true;
     let announced = words[firstAt + ANNOUNCED_BEGUN]!;
     for (let at = firstAt + CHUNK_WORDS; at <= lastAt; at += CHUNK_WORDS)
@@ -258,7 +258,7 @@ export class Gate implements Subscriber {
 
   /** Keeps a request that `admit` said WAIT to until what excludes it has ended. */
   hold(parked: Parked): void {
-    const { words, firstAt, lastAt } = parked.place;
+    const { words, firstAt, lastAt } = parked.location;
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) Atomics.add(words, at + HELD_COUNT, 1);
     parked.held = true;
     this.#held.push(parked);
@@ -267,7 +267,7 @@ export class Gate implements Subscriber {
 
   /** A held request has gone, or waits for something else than an invalidation. */
   letGo(parked: Parked): void {
-    const { words, firstAt, lastAt } = parked.place;
+    const { words, firstAt, lastAt } = parked.location;
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS)
       invariant("BOUNDED_HOLD", Atomics.sub(words, at + HELD_COUNT, 1) > 0, "a chunk holds fewer than none");
     parked.held = false;
@@ -277,21 +277,21 @@ export class Gate implements Subscriber {
    * A submitted request has ended: counts it out, and lets an invalidation begin that waited for it. Doesn't free its
    * slot.
    */
-  complete(slot: number, place: RequestPlace): void {
+  complete(slot: number, location: BufferLocation): void {
     const requests = this.#requests.words;
     const request = slot << REQUEST_SHIFT;
     if (requests[request + STATE] !== SUBMITTED)
       violated("EXACTLY_ONCE", `request ${slot} completed in state ${requests[request + STATE]}`);
     requests[request + STATE] = ACCEPTED;
     const write = requests[request + WRITE] === 1;
-    for (let at = place.firstAt; at <= place.lastAt; at += CHUNK_WORDS) this.#countOut(place, at, write);
+    for (let at = location.firstAt; at <= location.lastAt; at += CHUNK_WORDS) this.#countOut(location, at, write);
   }
 
-  #countOut(place: RequestPlace, at: number, write: boolean): void {
-    const before = Atomics.sub(place.words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1);
+  #countOut(location: BufferLocation, at: number, write: boolean): void {
+    const before = Atomics.sub(location.words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1);
     if ((before & ~LOOK) === 0) violated("EXACTLY_ONCE", `a chunk counted out below 0 (word ${at})`);
     if ((before & LOOK) === 0) return;
-    const table = this.#tables[place.table]!;
+    const table = this.#tables[location.table]!;
     if ((table.load(at / CHUNK_WORDS, GATE) & DRAINING) !== 0) this.#settle(table, at / CHUNK_WORDS);
   }
 
@@ -393,8 +393,8 @@ export class Gate implements Subscriber {
   /** Every held request that nothing keeps out any more goes; the others stay in their order. */
   #releaseHeld(): void {
     for (const parked of this.#held.splice(0)) {
-      const { words, firstAt, lastAt } = parked.place;
-      let verdict: Verdict = GO;
+      const { words, firstAt, lastAt } = parked.location;
+      let verdict: GateVerdict = GO;
       for (let at = firstAt; at <= lastAt && verdict === GO; at += CHUNK_WORDS)
         verdict = verdictOf(Atomics.load(words, at + GATE), parked.write);
       if (verdict === WAIT) this.#held.push(parked);
@@ -420,7 +420,7 @@ export class Gate implements Subscriber {
   }
 }
 
-function verdictOf(gate: number, write: boolean): Verdict {
+function verdictOf(gate: number, write: boolean): GateVerdict {
   if (gate === 0) return GO;
   // At once, also during another invalidation: what it holds on memory that's forgotten meanwhile would never be let go.
   if ((gate & (UNMAPPED | REFUSED)) !== 0 || (!write && (gate & READ_ONLY) !== 0)) return FAULT;

@@ -256,9 +256,9 @@ export class MmuNotifier implements PublicNotifier {
     }
   }
 
-  #mayBegin({ range }: Invalidation, place: number): boolean {
+  #mayBegin({ range }: Invalidation, index: number): boolean {
     if (this.active.overlapsAny(range)) return false;
-    for (let i = 0; i < place; i++) if (overlaps(this.queue[i]!.range, range)) return false;
+    for (let i = 0; i < index; i++) if (overlaps(this.queue[i]!.range, range)) return false;
     return !this.#subscribersOn(range).some((s) => s.holds(range));
   }
 

@@ -5,7 +5,7 @@
  */
 
 import type { Done, Owner } from "./acceptance.js";
-import type { RequestPlace } from "./scheme.js";
+import type { BufferLocation } from "./scheme.js";
 
 /** All that there is to a request without a slot. */
 export interface Parked {
@@ -14,7 +14,7 @@ export interface Parked {
   readonly owner: Owner;
   /** Bits: DIRECT_WRITE and others of the dispatcher's. */
   readonly kind: number;
-  readonly place: RequestPlace;
+  readonly location: BufferLocation;
   readonly position: number;
   readonly done: Done;
   /** The slot that it had, and has again if that's free: so its number is the same in every order that is explored. */

@@ -14,7 +14,7 @@ import { type Invalidation, MmuNotifier } from "./notifier.js";
 import type { Pressure } from "./pressure.js";
 import type { Range } from "./ranges/ranges.js";
 import { RequestTable } from "./request-table.js";
-import type { Loop, RequestPlace, Scheme } from "./scheme.js";
+import type { BufferLocation, Loop, Scheme } from "./scheme.js";
 
 export interface ProtocolParts extends ForeignEvents {
   readonly scheme: Scheme;
@@ -24,7 +24,7 @@ export interface ProtocolParts extends ForeignEvents {
   /** Null: nothing is leased (per-io), or nothing is ever given back (lifetime). */
   readonly leases: LeaseParts | null;
   /** `lifetime` only: the slot that memory was registered in for good, or -1. */
-  readonly registered?: (place: RequestPlace) => number;
+  readonly registered?: (location: BufferLocation) => number;
   /** The word that the monitor raises while it reads events (deferred-changes.ts). Absent: there is no monitor. */
   readonly reading?: Int32Array;
   /** Memory for the words of the requests, if it isn't to be their own. */

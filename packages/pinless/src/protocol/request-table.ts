@@ -4,7 +4,7 @@
  */
 
 import { violated } from "./assert.js";
-import type { RequestPlace } from "./scheme.js";
+import type { BufferLocation } from "./scheme.js";
 
 export const FREE = 0;
 export const ACCEPTED = 1;
@@ -27,7 +27,7 @@ export class RequestTable {
   readonly capacity: number;
   readonly words: Int32Array;
   readonly position: Float64Array;
-  readonly places: (RequestPlace | undefined)[];
+  readonly locations: (BufferLocation | undefined)[];
   private readonly free: Int32Array;
   private freeCount: number;
 
@@ -36,7 +36,7 @@ export class RequestTable {
     this.capacity = capacity;
     this.words = words;
     this.position = new Float64Array(capacity);
-    this.places = new Array(capacity).fill(undefined);
+    this.locations = new Array(capacity).fill(undefined);
     this.free = new Int32Array(capacity);
     for (let i = 0; i < capacity; i++) this.free[i] = capacity - 1 - i;
     this.freeCount = capacity;

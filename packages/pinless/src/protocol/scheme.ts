@@ -10,7 +10,7 @@ export type SchemeName = "io_uring" | "aio" | "direct";
 export type Operation = "read" | "write";
 
 /** Location of a request's memory, computed once for a buffer that is used again and again. */
-export interface RequestPlace {
+export interface BufferLocation {
   readonly buffer: ArrayBufferView;
   readonly address: number;
   /** The address in halves of 32 bits, as rings take it. */
@@ -71,9 +71,16 @@ export interface Scheme {
    * @param position - Offset in the file in bytes; -1: the descriptor's own position
    * @param bufferSlot - Slot of the registration to use; below 0: none
    */
-  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number, bufferSlot: number): void;
+  prepare(
+    slot: number,
+    write: boolean,
+    file: number,
+    location: BufferLocation,
+    position: number,
+    bufferSlot: number,
+  ): void;
   /** Queues a request that was `refused`, in a way that the kernel doesn't refuse; never by a registration. */
-  prepareAside?(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void;
+  prepareAside?(slot: number, write: boolean, file: number, location: BufferLocation, position: number): void;
   /** A sentence for each thing that hasn't worked as it should since the start. */
   remarks?(): readonly string[];
   /** Asks the kernel to end a request early; it completes in any case. */

@@ -6,7 +6,7 @@ import type { Protocol } from "./protocol.js";
 import type { FreeList } from "./ranges/free-list.js";
 import { PAGE_BYTES } from "./ranges/pages.js";
 import { alignOut, type Range } from "./ranges/ranges.js";
-import type { RequestPlace } from "./scheme.js";
+import type { BufferLocation } from "./scheme.js";
 
 export interface Mapping {
   readonly buffer: ArrayBufferLike;
@@ -19,7 +19,7 @@ export interface Copier {
    * Resolves to 0 or a negative errno. `toMemory`: from the staging memory at that address; else to it. `patient`:
    * waits until an invalidation has ended; if not, resolves to "shut" during one.
    */
-  copy(toMemory: boolean, place: RequestPlace, staging: number, patient: boolean): Promise<number | "shut">;
+  copy(toMemory: boolean, location: BufferLocation, staging: number, patient: boolean): Promise<number | "shut">;
 }
 
 /** One mapping of an arena. */
@@ -67,7 +67,7 @@ export function rangeIn(segment: Segment, view: ArrayBufferView): Range {
  */
 export const PLACE = Symbol("pinless.place");
 
-export interface Place extends RequestPlace {
+export interface SegmentLocation extends BufferLocation {
   /** `FREED` once the buffer was given back. */
   segment: Segment;
 }
@@ -80,8 +80,8 @@ export const FREED = { closed: true } as Segment;
  * allocated again.
  */
 export function isFreed(view: ArrayBufferView): boolean {
-  const place = (view as { [PLACE]?: Place })[PLACE];
-  if (place !== undefined) return place.segment === FREED;
+  const location = (view as { [PLACE]?: SegmentLocation })[PLACE];
+  if (location !== undefined) return location.segment === FREED;
   const segment = segmentOf(view.buffer);
   if (segment === null) return false;
   const { start } = segment.range;
@@ -91,7 +91,7 @@ export function isFreed(view: ArrayBufferView): boolean {
   return segment.copier !== null ? segment.free.hasRetired(range) : segment.free.hasFreed(range);
 }
 
-export function placeIn(segment: Segment, buffer: ArrayBufferView, address: number, bytes: number): Place {
+export function locationIn(segment: Segment, buffer: ArrayBufferView, address: number, bytes: number): SegmentLocation {
   const { table, index } = segment;
   return {
     segment,

@@ -13,7 +13,7 @@ import type { Parked } from "./parked-requests.js";
 import type { Protocol } from "./protocol.js";
 import { IntervalTree } from "./ranges/interval-tree.js";
 import { FREE, REQUEST_SHIFT, type RequestTable } from "./request-table.js";
-import type { RequestPlace } from "./scheme.js";
+import type { BufferLocation } from "./scheme.js";
 
 export class StateWords {
   readonly words: Int32Array;
@@ -50,13 +50,13 @@ export class StateWords {
 }
 
 /** A request as it was accepted; an explorer knows it by a small number. */
-export type Accepted = Pick<Parked, "write" | "file" | "owner" | "kind" | "place" | "position" | "done">;
+export type AcceptedRequest = Pick<Parked, "write" | "file" | "owner" | "kind" | "location" | "position" | "done">;
 
 /** Names that an explorer gives to requests: `count` numbers, by their locations in memory. */
 export interface RequestNames {
   readonly count: number;
-  nameOf(place: RequestPlace): number;
-  requestOf(name: number): Accepted;
+  nameOf(location: BufferLocation): number;
+  requestOf(name: number): AcceptedRequest;
 }
 
 /** Words that `saveProtocol` takes. */
@@ -82,7 +82,7 @@ export function restoreProtocol({ dispatcher, gate, leases }: Protocol, from: St
 }
 
 function saveDispatcher(dispatcher: Dispatcher, gate: Gate, to: StateWords, names: RequestNames): void {
-  const { capacity, places } = dispatcher.requests;
+  const { capacity, locations } = dispatcher.requests;
   to.put(dispatcher["nowMs"]);
   to.put((dispatcher["scheduled"] ? 1 : 0) | (dispatcher["alive"] ? 2 : 0));
   putParked(to, dispatcher["unsettled"], names);
@@ -91,7 +91,7 @@ function saveDispatcher(dispatcher: Dispatcher, gate: Gate, to: StateWords, name
   to.putList(dispatcher["failing"], 2 * capacity);
   for (let slot = 0; slot < capacity; slot++) {
     to.put(dispatcher["cancelled"][slot]!);
-    to.put(places[slot] === undefined ? 0 : names.nameOf(places[slot]!));
+    to.put(locations[slot] === undefined ? 0 : names.nameOf(locations[slot]!));
   }
 }
 
@@ -115,14 +115,14 @@ function restoreDispatcher(dispatcher: Dispatcher, gate: Gate, from: StateWords,
     dispatcher["cancelled"][slot] = from.take();
     const name = from.take();
     if (requests.words[slot << REQUEST_SHIFT] === FREE) {
-      requests.places[slot] = undefined;
+      requests.locations[slot] = undefined;
       continue;
     }
-    const { owner, place, position, done, kind } = names.requestOf(name);
+    const { owner, location, position, done, kind } = names.requestOf(name);
     dispatcher["owners"][slot] = owner;
     dispatcher["dones"][slot] = done;
     dispatcher["kinds"][slot] = kind;
-    requests.places[slot] = place;
+    requests.locations[slot] = location;
     requests.position[slot] = position;
   }
 }
@@ -130,8 +130,8 @@ function restoreDispatcher(dispatcher: Dispatcher, gate: Gate, from: StateWords,
 /** Each request that waits is a number: of its name, its flags and its slot. */
 function putParked(to: StateWords, list: readonly Parked[], { count, nameOf }: RequestNames): void {
   to.put(list.length);
-  for (const { place, cancelled, held, limited, slot } of list)
-    to.put(nameOf(place) | (cancelled ? 256 : 0) | (held ? 512 : 0) | (limited ? 1024 : 0) | (slot << 11));
+  for (const { location, cancelled, held, limited, slot } of list)
+    to.put(nameOf(location) | (cancelled ? 256 : 0) | (held ? 512 : 0) | (limited ? 1024 : 0) | (slot << 11));
   for (let i = list.length; i < count; i++) to.put(0);
 }
 
@@ -141,12 +141,12 @@ function takeParked(from: StateWords, into: Parked[], all: Set<Parked>, { count,
   const length = from.take();
   for (let i = 0; i < length; i++) {
     const word = from.words[from.at + i]!;
-    const { write, file, owner, kind, place, position, done } = requestOf(word & 255);
+    const { write, file, owner, kind, location, position, done } = requestOf(word & 255);
     const slot = word >> 11;
     const cancelled = (word & 256) !== 0;
     const held = (word & 512) !== 0;
     const limited = (word & 1024) !== 0;
-    const parked = { write, file, owner, kind, place, position, done, slot, limited, cancelled, held };
+    const parked = { write, file, owner, kind, location, position, done, slot, limited, cancelled, held };
     into.push(parked);
     all.add(parked);
   }

@@ -2,7 +2,7 @@
 
 import { ERRNO } from "../abi/numbers.js";
 import { read, write } from "../linux/originals.js";
-import type { CompletionSink, RequestPlace } from "../protocol/scheme.js";
+import type { BufferLocation, CompletionSink } from "../protocol/scheme.js";
 
 /** Maximum length of a transfer by one system call (MAX_RW_COUNT). */
 const MAX_BYTES = 0x7ffff000;
@@ -10,11 +10,17 @@ const MAX_BYTES = 0x7ffff000;
 type CallDone = (error: NodeJS.ErrnoException | null, transferred: number) => void;
 
 /** Makes one call of node:fs. `position` -1 means the descriptor's own. */
-export function callPool(isWrite: boolean, fd: number, place: RequestPlace, position: number, done: CallDone): void {
-  const bytes = Math.min(place.bytes, MAX_BYTES);
+export function callPool(
+  isWrite: boolean,
+  fd: number,
+  location: BufferLocation,
+  position: number,
+  done: CallDone,
+): void {
+  const bytes = Math.min(location.bytes, MAX_BYTES);
   const at = position < 0 ? null : position;
-  if (isWrite) write(fd, place.buffer as Uint8Array, 0, bytes, at, done);
-  else read(fd, place.buffer as Uint8Array, 0, bytes, at, done);
+  if (isWrite) write(fd, location.buffer as Uint8Array, 0, bytes, at, done);
+  else read(fd, location.buffer as Uint8Array, 0, bytes, at, done);
 }
 
 /** Converts the arguments of a node:fs callback to a byte count or -errno. */
@@ -27,13 +33,13 @@ export class PoolRequests {
   readonly #dones: readonly CallDone[];
   /** Ring buffer of pairs of slot and result, oldest first, with room for all slots. */
   readonly #results: Int32Array;
-  readonly #places: number;
+  readonly #capacity: number;
   #head = 0;
   #count = 0;
 
   /** `ended` is called from a callback of node:fs when a request has ended. */
   constructor(depth: number, ended: () => void) {
-    this.#places = depth;
+    this.#capacity = depth;
     this.#results = new Int32Array(2 * depth);
     this.#dones = Array.from({ length: depth }, (_, slot) => (error, transferred) => {
       this.end(slot, resultOf(error, transferred));
@@ -42,13 +48,13 @@ export class PoolRequests {
   }
 
   /** Starts a request. `position` -1 means the descriptor's own. */
-  start(slot: number, isWrite: boolean, fd: number, place: RequestPlace, position: number): void {
-    callPool(isWrite, fd, place, position, this.#dones[slot]!);
+  start(slot: number, isWrite: boolean, fd: number, location: BufferLocation, position: number): void {
+    callPool(isWrite, fd, location, position, this.#dones[slot]!);
   }
 
   /** Adds a result that the next `reap` delivers. */
   end(slot: number, result: number): void {
-    const at = 2 * ((this.#head + this.#count++) % this.#places);
+    const at = 2 * ((this.#head + this.#count++) % this.#capacity);
     this.#results[at] = slot;
     this.#results[at + 1] = result;
   }
@@ -65,7 +71,7 @@ export class PoolRequests {
       const slot = this.#results[at]!;
       const result = this.#results[at + 1]!;
       // The entry is released first, because the callback may start a request that needs it when it ends.
-      this.#head = (this.#head + 1) % this.#places;
+      this.#head = (this.#head + 1) % this.#capacity;
       this.#count--;
       sink.completed(slot, result);
     }

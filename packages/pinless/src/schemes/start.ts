@@ -8,9 +8,9 @@ import type { StartedScheme } from "../ports/host.js";
 import type { MonitorEnded, Watchdog } from "../ports/monitor.js";
 import type { EngineSettings } from "../ports/options.js";
 import type { SchemeName } from "../protocol/scheme.js";
-import { Aio } from "./aio/aio-scheme.js";
-import { Direct } from "./direct/direct-scheme.js";
-import { IoUring } from "./io-uring/io-uring-scheme.js";
+import { AioScheme } from "./aio/aio-scheme.js";
+import { DirectScheme } from "./direct/direct-scheme.js";
+import { IoUringScheme } from "./io-uring/io-uring-scheme.js";
 import { probeRevocation, type Revocation } from "./io-uring/revocation.js";
 
 /** Opens the watchdog that gives a ring's leases back while the engine's thread is busy. */
@@ -70,7 +70,7 @@ function startIoUring(
       degraded.push(`${explainNoLeases(revocation)}. I/O goes per-io`);
     }
   }
-  const scheme = IoUring.open({ depth: settings.depth, bufferSlots: pin === "per-io" ? 0 : bufferSlots, woken });
+  const scheme = IoUringScheme.open({ depth: settings.depth, bufferSlots: pin === "per-io" ? 0 : bufferSlots, woken });
   if (typeof scheme === "number") {
     throwIfNoDescriptor(scheme, "io_uring can't be set up");
     return explainNoRing(scheme);
@@ -90,7 +90,7 @@ function explainNoLeases({ noMemory, errno, detail }: Revocation): string {
 
 function startAio(settings: EngineSettings): StartedScheme | string {
   const { woken, onWoken } = wakeLater();
-  const scheme = Aio.open({ depth: settings.depth, woken });
+  const scheme = AioScheme.open({ depth: settings.depth, woken });
   if (typeof scheme === "number") {
     throwIfNoDescriptor(scheme, "Linux AIO can't be set up");
     return explainNoAio(scheme);
@@ -100,7 +100,7 @@ function startAio(settings: EngineSettings): StartedScheme | string {
 
 function startDirect(settings: EngineSettings): StartedScheme {
   const { woken, onWoken } = wakeLater();
-  const scheme = new Direct({ depth: settings.depth, woken });
+  const scheme = new DirectScheme({ depth: settings.depth, woken });
   const started = { scheme, onWoken, ...perIo(scheme.name, settings) };
   if (scheme.depth < settings.depth)
     started.degraded.push(

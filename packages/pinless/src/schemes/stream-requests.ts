@@ -7,7 +7,7 @@
 import { ERRNO } from "../abi/numbers.js";
 import { openNonBlocking } from "../linux/open-file.js";
 import { closeSync, setTimeout } from "../linux/originals.js";
-import type { RequestPlace } from "../protocol/scheme.js";
+import type { BufferLocation } from "../protocol/scheme.js";
 import { callPool, type PoolRequests, resultOf } from "./pool-requests.js";
 
 /** Reason for refusing sockets: a pipe can be opened a second time with O_NONBLOCK, a socket can't. */
@@ -20,7 +20,7 @@ const RETRY_MS = 5;
 export interface StreamRequest {
   readonly write: boolean;
   readonly fd: number;
-  readonly place: RequestPlace;
+  readonly location: BufferLocation;
   /** True between two calls. */
   waiting: boolean;
   cancelled: boolean;
@@ -58,8 +58,8 @@ export class StreamRequests {
   }
 
   /** Adds a request, which waits until `ready` is called. */
-  add(slot: number, write: boolean, fd: number, place: RequestPlace): StreamRequest {
-    const request = { write, fd, place, waiting: true, cancelled: false, unpollable: false };
+  add(slot: number, write: boolean, fd: number, location: BufferLocation): StreamRequest {
+    const request = { write, fd, location, waiting: true, cancelled: false, unpollable: false };
     this.#requests.set(slot, request);
     return request;
   }
@@ -75,7 +75,7 @@ export class StreamRequests {
     else if (result < 0) this.#end(slot, result);
     else {
       request.waiting = false;
-      callPool(request.write, request.fd, request.place, -1, (error, transferred) =>
+      callPool(request.write, request.fd, request.location, -1, (error, transferred) =>
         this.#tried(slot, request, resultOf(error, transferred)),
       );
     }

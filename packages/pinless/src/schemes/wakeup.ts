@@ -1,7 +1,7 @@
 import { setImmediate } from "../linux/originals.js";
 
 /** One-shot completion notification, armed before the event loop sleeps. */
-export class Alarm {
+export class Wakeup {
   readonly #woken: () => void;
   #armed = false;
 

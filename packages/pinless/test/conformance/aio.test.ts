@@ -10,8 +10,8 @@ import { AIO, openDirectFlag, POLL } from "../../dist/abi/numbers.js";
 import { fixedMemory } from "../../dist/linux/fixed-memory.js";
 import { ioSubmit } from "../../dist/linux/libc.js";
 import { addressOf, loadLibc } from "../../dist/linux/libc-bindings.js";
-import type { CompletionSink, RequestPlace } from "../../dist/protocol/scheme.js";
-import { Aio } from "../../dist/schemes/aio/aio-scheme.js";
+import type { BufferLocation, CompletionSink } from "../../dist/protocol/scheme.js";
+import { AioScheme } from "../../dist/schemes/aio/aio-scheme.js";
 import { BLOCK_BYTES, numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { namedPipe, scratchDirectory } from "../support/undo.js";
 import { until } from "../support/until.js";
@@ -32,7 +32,7 @@ for (const withoutRing of [false, true]) {
     const DEPTH = 8;
     const name = await ground.file(numberedBlocks(BLOCKS));
     const fd = openSync(name, constants.O_RDONLY | openDirectFlag(process.arch));
-    const scheme = Aio.open({ depth: DEPTH, woken: () => {}, withoutRing });
+    const scheme = AioScheme.open({ depth: DEPTH, woken: () => {}, withoutRing });
     assert.ok(typeof scheme !== "number");
     const buffer = fixedMemory(DEPTH * BLOCK_BYTES);
     const address = addressOf(buffer);
@@ -43,20 +43,20 @@ for (const withoutRing of [false, true]) {
     let begun = 0;
     let ended = 0;
     let refused = 0;
-    const places: RequestPlace[] = [];
+    const locations: BufferLocation[] = [];
     const begin = (slot: number): void => {
       const bad = begun % 7 === 3;
       blocks[slot] = bad ? -1 : (begun * 13) % BLOCKS;
       begun++;
       const at = address + slot * BLOCK_BYTES;
-      const place = {
+      const location = {
         buffer: views[slot]!,
         addressLow: at | 0,
         addressHigh: Math.floor(at / 2 ** 32),
         bytes: BLOCK_BYTES,
-      } as unknown as RequestPlace;
-      places[slot] = place;
-      scheme.prepare(slot, false, bad ? nowhere : file, place, Math.max(0, blocks[slot]!) * BLOCK_BYTES);
+      } as unknown as BufferLocation;
+      locations[slot] = location;
+      scheme.prepare(slot, false, bad ? nowhere : file, location, Math.max(0, blocks[slot]!) * BLOCK_BYTES);
     };
     // Many times around the ring.
     const ALL = 5000;
@@ -73,7 +73,7 @@ for (const withoutRing of [false, true]) {
         if (begun < ALL) begin(slot);
       },
       // What was just written isn't on the disk yet.
-      refused: (slot) => scheme.prepareAside(slot, false, file, places[slot]!, blocks[slot]! * BLOCK_BYTES),
+      refused: (slot) => scheme.prepareAside(slot, false, file, locations[slot]!, blocks[slot]! * BLOCK_BYTES),
       released: () => assert.fail("nothing was registered"),
     };
     try {
@@ -111,7 +111,7 @@ test("Aio whose ring is full keeps what the kernel didn't take, and hands it ove
   const writer = openSync(pipe, constants.O_WRONLY);
   const fd = openSync(await ground.file(numberedBlocks(DEPTH)), constants.O_RDONLY | openDirectFlag(process.arch));
   const before = new Set(contexts());
-  const scheme = Aio.open({ depth: DEPTH, woken: () => {} });
+  const scheme = AioScheme.open({ depth: DEPTH, woken: () => {} });
   assert.ok(typeof scheme !== "number");
   try {
     const [context] = contexts().filter((each) => !before.has(each));
@@ -135,16 +135,16 @@ test("Aio whose ring is full keeps what the kernel didn't take, and hands it ove
     const results = new Map<number, number>();
     const sink: CompletionSink = {
       completed: (slot, result) => void (slot === FOREIGN ? foreign-- : results.set(slot, result)),
-      refused: (slot) => scheme.prepareAside(slot, false, scheme.attachFile(fd), places[slot]!, slot * BLOCK_BYTES),
+      refused: (slot) => scheme.prepareAside(slot, false, scheme.attachFile(fd), locations[slot]!, slot * BLOCK_BYTES),
       released: () => assert.fail("nothing was registered"),
     };
-    const places = views.map((view, slot) => {
+    const locations = views.map((view, slot) => {
       const at = addressOf(buffer) + slot * BLOCK_BYTES;
-      const place = { buffer: view, addressLow: at | 0, addressHigh: Math.floor(at / 2 ** 32), bytes: BLOCK_BYTES };
-      return place as unknown as RequestPlace;
+      const location = { buffer: view, addressLow: at | 0, addressHigh: Math.floor(at / 2 ** 32), bytes: BLOCK_BYTES };
+      return location as unknown as BufferLocation;
     });
-    for (const [slot, place] of places.entries())
-      scheme.prepare(slot, false, scheme.attachFile(fd), place, slot * BLOCK_BYTES);
+    for (const [slot, location] of locations.entries())
+      scheme.prepare(slot, false, scheme.attachFile(fd), location, slot * BLOCK_BYTES);
     for (let turn = 0; turn < 3; turn++) {
       assert.equal(scheme.enter(), 0);
       assert.equal(scheme.reap(sink, 100), 0);

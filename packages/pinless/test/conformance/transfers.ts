@@ -32,7 +32,7 @@ class Bytes {
   }
 }
 
-const place = fc.oneof(
+const location = fc.oneof(
   fc.integer({ min: 0, max: 10 }).map((n) => n * BLOCK_BYTES),
   fc.nat(LIMIT),
 );
@@ -42,7 +42,7 @@ const length = fc.oneof(
 );
 const operation = fc.record({
   write: fc.boolean(),
-  place,
+  location,
   length,
   memory: fc.constantFrom("arena", "shifted", "heap"),
   seed: fc.nat(),
@@ -64,18 +64,18 @@ export function transfers(ground: Ground): void {
             const path = await ground.file(content);
             const file = await engine.openFile(path, "r+");
             const model = new Bytes(content.slice());
-            for (const { write, place, length, memory: kind, seed } of operations) {
+            for (const { write, location, length, memory: kind, seed } of operations) {
               const shift = kind === "shifted" ? 1 + (seed % 511) : 0;
               const buffer = kind === "heap" ? new Uint8Array(length) : memory.subarray(shift, shift + length);
               if (write) {
                 buffer.set(new Random(seed).bytes(length));
-                const { bytesWritten } = await file.write(buffer, { position: place });
+                const { bytesWritten } = await file.write(buffer, { position: location });
                 assert.equal(bytesWritten, length);
-                if (length > 0) model.write(buffer, place);
+                if (length > 0) model.write(buffer, location);
               } else {
                 buffer.fill(0x77);
-                const { bytesRead } = await file.read(buffer, { position: place });
-                const expected = model.read(place, length);
+                const { bytesRead } = await file.read(buffer, { position: location });
+                const expected = model.read(location, length);
                 assert.equal(bytesRead, expected.length);
                 assert.ok(Buffer.from(buffer.buffer, buffer.byteOffset, bytesRead).equals(expected), "other bytes");
                 assert.ok(buffer.subarray(bytesRead).every((byte) => byte === 0x77) || bytesRead < length);

@@ -59,14 +59,14 @@ interface Call {
 
 const NODE_MAJOR = Number.parseInt(process.versions.node, 10);
 const SECTORS = fc.integer({ min: 0, max: 40 }).map((n) => n * 512);
-const place = fc.oneof(SECTORS, fc.nat(20_000));
+const location = fc.oneof(SECTORS, fc.nat(20_000));
 const position: fc.Arbitrary<Position> = fc.oneof(
-  place,
+  location,
   // Node 20 takes a bigint for the file's own position; here it's a position, as in newer ones.
-  NODE_MAJOR >= 22 ? place.map((n) => BigInt(n)) : place,
+  NODE_MAJOR >= 22 ? location.map((n) => BigInt(n)) : location,
   fc.constantFrom<Position>(null, undefined, -1, 2 ** 33, 100_000),
 );
-const numberPosition: fc.Arbitrary<Position> = fc.oneof(place, fc.constantFrom<Position>(null, undefined, -1));
+const numberPosition: fc.Arbitrary<Position> = fc.oneof(location, fc.constantFrom<Position>(null, undefined, -1));
 /** The last kind is arena memory. */
 const piece = fc.record({ kind: fc.nat(MEMORY_KINDS.length), bytes: fc.oneof(SECTORS, fc.nat(9000)) });
 const slice = fc.record({ from: fc.nat(3000), drop: fc.nat(3000) });
@@ -149,7 +149,7 @@ const vectors: fc.Arbitrary<Call> = fc
   }));
 
 const others: fc.Arbitrary<Call> = fc
-  .tuple(fc.constantFrom("truncate", "sync", "datasync", "stat"), fc.option(place, { nil: undefined }))
+  .tuple(fc.constantFrom("truncate", "sync", "datasync", "stat"), fc.option(location, { nil: undefined }))
   .map(([method, length]) => ({
     what: `${method} ${length}`,
     pieces: [],

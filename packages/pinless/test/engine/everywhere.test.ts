@@ -50,18 +50,18 @@ interface Kind {
   /** Its bytes are never the same. */
   readonly random?: boolean;
   /** Once for all: a place for `target`. */
-  readonly place?: (t: TestContext) => string;
+  readonly location?: (t: TestContext) => string;
   /** The same for each of those who are compared, and as it was before. */
-  readonly target: (place: string, by: string, t: TestContext) => Target;
+  readonly target: (location: string, by: string, t: TestContext) => Target;
 }
 
-function regular(what: string, place: (t: TestContext) => string, more: Partial<Kind> = {}): Kind {
+function regular(what: string, location: (t: TestContext) => string, more: Partial<Kind> = {}): Kind {
   const target = (at: string, by: string): string => {
     const name = path.join(at, by);
     fs.writeFileSync(name, CONTENT);
     return name;
   };
-  return { what, skip: needsRoot, flags: ["r", "r+", "w+", "a+", "a"], place, target, ...more };
+  return { what, skip: needsRoot, flags: ["r", "r+", "w+", "a+", "a"], location, target, ...more };
 }
 
 function fixed(name: string, flags: string, more: Partial<Kind> = {}): Kind {
@@ -84,7 +84,7 @@ const KINDS: readonly Kind[] = [
     what: "a block device",
     skip: needsRoot,
     flags: ["r", "r+"],
-    place: (t) => loopDevice(t, MIB).device,
+    location: (t) => loopDevice(t, MIB).device,
     target: (device) => {
       fs.writeFileSync(device, Buffer.concat([CONTENT, Buffer.alloc(MIB - CONTENT.length)]), { flag: "r+" });
       return device;
@@ -279,19 +279,19 @@ function excepted(kind: Kind, call: string, by: string): boolean {
 
 for (const kind of KINDS) {
   test(`on ${kind.what} every call comes to the same as by node:fs`, { skip: kind.skip ?? false }, async (t) => {
-    const place = kind.place?.(t) ?? "";
+    const location = kind.location?.(t) ?? "";
     const differences: string[] = [];
     const comm = fs.readFileSync("/proc/self/comm");
     undoing(t, () => fs.writeFileSync("/proc/self/comm", comm));
     for (const flags of kind.flags) {
       fs.writeFileSync("/proc/self/comm", comm);
-      const theirs = kind.target(place, "node", t);
+      const theirs = kind.target(location, "node", t);
       const openTheirs = () =>
         typeof theirs === "string" ? openByNode(theirs, flags) : Promise.resolve(byDescriptor(theirs.fd));
       const expected = await outcomes(kind, theirs, openTheirs, null);
       for (const { by, engine, arena } of engines) {
         fs.writeFileSync("/proc/self/comm", comm);
-        const ours = kind.target(place, by, t);
+        const ours = kind.target(location, by, t);
         const got = await outcomes(kind, ours, () => engine.openFile(ours, flags), arena);
         for (const call of new Set([...expected.keys(), ...got.keys()])) {
           if (got.get(call) === expected.get(call) || excepted(kind, call, by)) continue;

@@ -13,7 +13,7 @@ import { loop } from "../../dist/linux/loop.js";
 import { openFile } from "../../dist/linux/open-file.js";
 import { memlockBytes } from "../../dist/linux/probe.js";
 import { waitHistogram } from "../../dist/linux/wait-histogram.js";
-import { MemoryThread } from "../../dist/memory/thread-host.js";
+import { MemoryThreads } from "../../dist/memory/thread-host.js";
 import type { Host } from "../../dist/ports/host.js";
 import { settingsOf } from "../../dist/ports/options.js";
 import { startScheme } from "../../dist/schemes/start.js";
@@ -21,11 +21,11 @@ import { numberedBlocks } from "../support/blocks.js";
 import { scratchDirectory } from "../support/undo.js";
 import { until } from "../support/until.js";
 
-const memory = new MemoryThread(ourTids, () => null);
+const memory = new MemoryThreads(ourTids, () => null);
 
 /** What none of them is asked to fail by. */
 const ours = Object.fromEntries(
-  Object.getOwnPropertyNames(MemoryThread.prototype)
+  Object.getOwnPropertyNames(MemoryThreads.prototype)
     .filter((name) => name !== "constructor")
     .map((name) => [name, (memory[name as "map"] as (...args: unknown[]) => unknown).bind(memory)]),
 ) as unknown as Host["memory"];

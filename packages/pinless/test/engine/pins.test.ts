@@ -48,9 +48,9 @@ async function withBed(t: TestContext, options: EngineOptions, body: (bed: Bed) 
 async function load({ engine, arena, file }: Bed, memory: Uint8Array, goOn?: () => boolean): Promise<void> {
   const random = new Random(1);
   const chunk = 2 * MIB;
-  const places = memory.byteLength / chunk;
-  const worker = async (place: number): Promise<void> => {
-    const buffer = memory.subarray(place * chunk, place * chunk + BLOCK_BYTES);
+  const locations = memory.byteLength / chunk;
+  const worker = async (location: number): Promise<void> => {
+    const buffer = memory.subarray(location * chunk, location * chunk + BLOCK_BYTES);
     // Every chunk by itself: one disk may serve some of them far more often than others.
     for (let rounds = 0; goOn === undefined ? rounds < 3 : goOn(); rounds++) {
       const block = random.below(BLOCKS);
@@ -60,7 +60,7 @@ async function load({ engine, arena, file }: Bed, memory: Uint8Array, goOn?: () 
   };
   assert.equal(engine.stats().pin, engine.pin);
   assert.ok(arena.bytes >= memory.byteLength);
-  await Promise.all(Array.from({ length: places }, (_, place) => worker(place)));
+  await Promise.all(Array.from({ length: locations }, (_, location) => worker(location)));
 }
 
 test("Engine with leases: nothing is pinned soon after the last request (NO_IDLE_PIN)", (t) =>

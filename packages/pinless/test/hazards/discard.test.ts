@@ -59,13 +59,13 @@ interface Seen {
 /** Reads blocks into random places for as long as `goOn` says. `discards` counts those of the other code, begun and ended. */
 async function load({ file, memory }: Bed, discards: Int32Array, goOn: () => boolean): Promise<Seen> {
   const seen = { quiet: 0, stale: 0 };
-  const places = memory.byteLength / BLOCK_BYTES;
+  const locations = memory.byteLength / BLOCK_BYTES;
   const reader = async (seed: number): Promise<void> => {
     const random = new Random(seed);
     while (goOn()) {
       const block = random.below(BLOCKS);
       // Each reader has places of its own.
-      const at = (random.below(places / 16) * 16 + seed) * BLOCK_BYTES;
+      const at = (random.below(locations / 16) * 16 + seed) * BLOCK_BYTES;
       const buffer = memory.subarray(at, at + BLOCK_BYTES);
       // Nothing but what is read now may be seen.
       buffer.fill(0x11);
@@ -343,12 +343,12 @@ test(
       assert.equal(start(addressOf(memory), memory.byteLength, 400, 1000, 0, address), 0);
       const fd = openSync(`/proc/self/fd/${file.fd}`, "r");
       let whole = 0;
-      const writer = async (place: number): Promise<void> => {
-        const buffer = memory.subarray(place * PAGES * BLOCK_BYTES, (place + 1) * PAGES * BLOCK_BYTES);
+      const writer = async (location: number): Promise<void> => {
+        const buffer = memory.subarray(location * PAGES * BLOCK_BYTES, (location + 1) * PAGES * BLOCK_BYTES);
         const onDisk = new Uint8Array(BLOCK_BYTES);
         for (let version = 1; Atomics.load(words, DONE) === 0; version = (version % 250) + 1) {
           buffer.fill(version);
-          const position = place * PAGES * BLOCK_BYTES;
+          const position = location * PAGES * BLOCK_BYTES;
           assert.equal((await file.write(buffer, { position })).bytesWritten, buffer.byteLength);
           for (let page = 0; page < PAGES; page++) {
             readSync(fd, onDisk, 0, BLOCK_BYTES, position + page * BLOCK_BYTES);

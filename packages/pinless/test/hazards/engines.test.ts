@@ -147,10 +147,10 @@ test("Engines of workers beside one of the main thread: every block is right, an
     return message as { wrong: number; reads: number; turns: number };
   });
   let reads = 0;
-  const load = async (place: number): Promise<void> => {
+  const load = async (location: number): Promise<void> => {
     for (let i = 0; working > 0; i++) {
-      const block = (i * 5 + place) % BLOCKS;
-      const buffer = memory.subarray(place * BLOCK_BYTES, (place + 1) * BLOCK_BYTES);
+      const block = (i * 5 + location) % BLOCKS;
+      const buffer = memory.subarray(location * BLOCK_BYTES, (location + 1) * BLOCK_BYTES);
       await file.read(buffer, { position: block * BLOCK_BYTES });
       assert.equal(wrongBlocks(buffer, block), null);
       reads++;

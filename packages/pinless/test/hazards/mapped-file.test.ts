@@ -148,7 +148,7 @@ for (const filesystem of ["ext4", "xfs"] as const) {
   test(`${filesystem}: after writeback() the device has what was read, flusher or not`, { skip }, async (t) => {
     const { device, mount } = disk(t, filesystem, 320 * MIB, "memory");
     const { memory, file, fd, writeback, ...reads } = await bed(t, mount);
-    const place = placeOnDevice(file);
+    const location = placeOnDevice(file);
     let version = 0;
     await compare(`${filesystem}: pages that msync left behind`, t, 10, async (how) => {
       const reading = readAll(memory, reads[how], version++ % VERSIONS);
@@ -158,7 +158,7 @@ for (const filesystem of ["ext4", "xfs"] as const) {
       // At once: a moment later the kernel has marked all pages dirty that the device wrote.
       if (how === "raw") assert.equal(msync(addressOf(memory), BYTES, MS_SYNC), 0);
       else await writeback();
-      return differingPages(readDirect(device, place), memory);
+      return differingPages(readDirect(device, location), memory);
     });
   });
 }

@@ -13,11 +13,11 @@ export class Readers {
 
   /** `count` of them, each with places of its own; the file has `blocks` blocks. */
   constructor(file: File, memory: Uint8Array, blocks: number, count = 16) {
-    const places = Math.floor(memory.byteLength / BLOCK_BYTES / count);
+    const locations = Math.floor(memory.byteLength / BLOCK_BYTES / count);
     const reader = async (id: number): Promise<void> => {
       const random = new Random(id);
       while (this.#goOn) {
-        const at = (random.below(places) * count + id) * BLOCK_BYTES;
+        const at = (random.below(locations) * count + id) * BLOCK_BYTES;
         const buffer = memory.subarray(at, at + BLOCK_BYTES);
         const block = random.below(blocks);
         buffer.fill(0x11);

@@ -188,15 +188,15 @@ async function readUnderLimit(options: EngineOptions, file: string, cgroup: Sque
     const reader = async (id: number): Promise<void> => {
       const random = new Random(id);
       // Every reader has places of its own.
-      const places = Array.from({ length: PLACES / 16 }, (_, i) => ({ at: (i * 16 + id) * PLACE_BYTES, first: -1 }));
+      const locations = Array.from({ length: PLACES / 16 }, (_, i) => ({ at: (i * 16 + id) * PLACE_BYTES, first: -1 }));
       for (let i = 0; i < 30; i++) {
         if (random.below(32) === 0) await cgroup.squeeze((PLACES * PLACE_BYTES) / 2);
-        const place = places[random.below(places.length)]!;
-        const bytes = memory.subarray(place.at, place.at + PLACE_BYTES);
-        const difference = place.first < 0 ? null : wrongBlocks(bytes, place.first);
+        const location = locations[random.below(locations.length)]!;
+        const bytes = memory.subarray(location.at, location.at + PLACE_BYTES);
+        const difference = location.first < 0 ? null : wrongBlocks(bytes, location.first);
         if (difference !== null) wrong.push(difference);
         const first = random.below(BLOCKS - 16);
-        place.first = first;
+        location.first = first;
         const read = (from: number, to: number): Promise<unknown> =>
           source.read(bytes.subarray(from * BLOCK_BYTES, to * BLOCK_BYTES), { position: (first + from) * BLOCK_BYTES });
         // The first one goes without a lease, the second takes it.

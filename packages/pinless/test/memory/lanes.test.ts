@@ -1,16 +1,16 @@
 // Who of several memory threads does what, with threads that end what they do when the test says so.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Lanes } from "../../dist/memory/lanes.js";
+import { LaneScheduler } from "../../dist/memory/lanes.js";
 
 class Threads {
   started = 0;
   failing: Error | null = null;
   readonly under = new Map<string, (result: string) => void>();
-  readonly lanes: Lanes<string, string>;
+  readonly lanes: LaneScheduler<string, string>;
 
   constructor(most = 4) {
-    this.lanes = new Lanes(() => this.#start(), most);
+    this.lanes = new LaneScheduler(() => this.#start(), most);
   }
 
   #start() {

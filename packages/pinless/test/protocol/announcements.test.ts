@@ -176,7 +176,7 @@ test("A device write without a position (of a pipe, a socket) is never issued ag
   const plain = new Plain();
   const answers: number[] = [];
   const done = (errno: number): void => void answers.push(errno);
-  plain.dispatcher.accept(false, 0, plain.owner, true, plain.place(0), -1, done);
+  plain.dispatcher.accept(false, 0, plain.owner, true, plain.location(0), -1, done);
   plain.loop.runAll();
   announce(chunksOf(plain, 0));
   plain.complete();
@@ -197,7 +197,7 @@ test("A request that waits for an announcement can be ended", () => {
   const plain = new Plain();
   announce(chunksOf(plain, 0));
   const request = plain.write(0);
-  plain.dispatcher.cancel(request.place.buffer);
+  plain.dispatcher.cancel(request.location.buffer);
   over(plain, 0);
   assert.deepEqual([request.errno, request.calls], [-ECANCELED, 1]);
   assert.equal(plain.kernel.issues.length, 0);
@@ -240,14 +240,14 @@ test("Gate.bury: what was unmapped fails with EFAULT, the rest of its chunk goes
   const plain = new Plain();
   plain.lease(0);
   plain.gate.bury({ start: START + PAGE, end: START + CHUNK + PAGE });
-  const [part, inside] = [plain.place(0), plain.place(0)];
+  const [part, inside] = [plain.location(0), plain.location(0)];
   const errnos: number[] = [];
   const done = (errno: number): void => void errnos.push(errno);
-  const accept = (place: typeof part, address: number, bytes: number): void =>
-    void plain.dispatcher.accept(false, 0, plain.owner, true, { ...place, address, bytes }, errnos.length, done);
+  const accept = (location: typeof part, address: number, bytes: number): void =>
+    void plain.dispatcher.accept(false, 0, plain.owner, true, { ...location, address, bytes }, errnos.length, done);
   accept(inside, START + PAGE, PAGE);
   accept(inside, START, 2 * PAGE);
-  accept(plain.place(0, 2), START + CHUNK - PAGE, 3 * PAGE);
+  accept(plain.location(0, 2), START + CHUNK - PAGE, 3 * PAGE);
   plain.loop.runAll();
   assert.deepEqual(errnos, [-EFAULT, -EFAULT, -EFAULT]);
   for (let i = 0; i < 3; i++) {
@@ -255,7 +255,7 @@ test("Gate.bury: what was unmapped fails with EFAULT, the rest of its chunk goes
     assert.equal(plain.kernel.issues[0]?.intended, null);
     plain.complete();
   }
-  accept(plain.place(1), START + CHUNK + PAGE, PAGE);
+  accept(plain.location(1), START + CHUNK + PAGE, PAGE);
   plain.complete();
   assert.deepEqual(errnos.slice(3), [0, 0, 0, 0]);
 });

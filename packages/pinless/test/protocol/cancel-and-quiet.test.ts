@@ -15,7 +15,7 @@ test("a request refused at its import, then cancelled, isn't issued again", () =
   const request = plain.write(0);
   plain.kernel.endless.add(request.id);
   plain.kernel.empty(0, "monitor");
-  plain.dispatcher.cancel(request.place.buffer);
+  plain.dispatcher.cancel(request.location.buffer);
   plain.loop.runAll();
   assert.equal(request.errno, -ECANCELED);
   assert.equal(plain.table.inFlight(0, 1), 0);
@@ -30,7 +30,7 @@ test("Dispatcher.cancel ends what is held without issuing it, and asks the kerne
   const held = plain.write(1);
   const written = plain.write(0);
   plain.kernel.endless.add(written.id);
-  for (const { place } of [started, held, written]) plain.dispatcher.cancel(place.buffer);
+  for (const { location } of [started, held, written]) plain.dispatcher.cancel(location.buffer);
   plain.loop.runAll();
   assert.deepEqual([started.errno, written.errno, held.errno], [-ECANCELED, -ECANCELED, null]);
   plain.end(clear);
@@ -43,13 +43,13 @@ test("Dispatcher.cancel forgets with the request: the next in its slot goes on",
   const plain = new Plain({ depth: 1 });
   const clear = plain.start("CLEAR", 0);
   const held = plain.write(0);
-  plain.dispatcher.cancel(held.place.buffer);
+  plain.dispatcher.cancel(held.location.buffer);
   plain.end(clear);
   plain.loop.runAll();
   const next = plain.write(0);
   plain.complete();
   assert.deepEqual([held.errno, next.errno], [-ECANCELED, 0]);
-  plain.dispatcher.cancel(held.place.buffer);
+  plain.dispatcher.cancel(held.location.buffer);
 });
 
 test("Dispatcher.cancel ends one request and nobody else's", () => {
@@ -57,9 +57,9 @@ test("Dispatcher.cancel ends one request and nobody else's", () => {
   const mine = plain.write(0);
   const other = { active: 0, directWrites: 0, quiet: null };
   const answers: number[] = [];
-  plain.dispatcher.accept(false, 0, other, true, plain.place(1), 99, (errno) => answers.push(errno));
+  plain.dispatcher.accept(false, 0, other, true, plain.location(1), 99, (errno) => answers.push(errno));
   for (const id of [mine.id, 99]) plain.kernel.endless.add(id);
-  plain.dispatcher.cancel(mine.place.buffer);
+  plain.dispatcher.cancel(mine.location.buffer);
   plain.loop.runAll();
   assert.deepEqual([mine.errno, answers.length, other.active], [-ECANCELED, 0, 1]);
 });

@@ -36,7 +36,7 @@ test("Dispatcher never calls done inside accept, not for a request that fails at
     assert.equal(inside, false);
     answers.push(errno);
   };
-  assert.equal(plain.dispatcher.accept(false, 0, plain.owner, true, plain.place(0), 0, done), QUEUED);
+  assert.equal(plain.dispatcher.accept(false, 0, plain.owner, true, plain.location(0), 0, done), QUEUED);
   assert.equal(plain.dispatcher.requests.active, 1);
   inside = false;
   plain.loop.runAll();
@@ -47,10 +47,10 @@ test("Dispatcher never calls done inside accept, not for a request that fails at
 test("Dispatcher.done gets 0 and the bytes, or the errno and no bytes, and the buffer", () => {
   const plain = new Plain();
   const seen: unknown[] = [];
-  const place = plain.place(0);
+  const location = plain.location(0);
   for (const result of [CHUNK, 100, 0, -5]) {
     const done = (...args: unknown[]): void => void seen.push(args);
-    plain.dispatcher.accept(false, 0, plain.owner, true, place, 0, done);
+    plain.dispatcher.accept(false, 0, plain.owner, true, location, 0, done);
     plain.loop.runAll();
     plain.kernel.complete(0, () => result);
     plain.loop.runAll();
@@ -62,7 +62,7 @@ test("Dispatcher.done gets 0 and the bytes, or the errno and no bytes, and the b
       [0, 100],
       [0, 0],
       [-5, 0],
-    ].map((row) => [...row, place.buffer]),
+    ].map((row) => [...row, location.buffer]),
   );
   assert.deepEqual([plain.dispatcher.completedOk, plain.dispatcher.failed], [3, 1]);
 });

@@ -181,9 +181,9 @@ test("Gate.addTable with leasable false: its requests go per-io for good, whatev
   plain.gate.removeTable(plain.index);
   const table = new ChunkTable(range, CHUNK);
   assert.equal(plain.gate.addTable(table, { leasable: false }), plain.index);
-  const place = { ...plain.place(0), words: table.words };
+  const location = { ...plain.location(0), words: table.words };
   const write = (): boolean => {
-    plain.dispatcher.accept(false, 0, plain.owner, true, place, 0, () => {});
+    plain.dispatcher.accept(false, 0, plain.owner, true, location, 0, () => {});
     const leased = plain.kernel.issues.some(({ intended }) => intended !== null);
     plain.complete();
     return leased;
@@ -277,9 +277,9 @@ test("no registration for life is used where memory is read-only: a device would
   const plain = new Plain({ registered: 0 });
   plain.kernel.take(0, START, 4 * CHUNK);
   const went = (...requests: (Submitted | null)[]): string[] => {
-    const places = requests.map((request) => plain.where(request!));
+    const locations = requests.map((request) => plain.where(request!));
     plain.complete();
-    return places;
+    return locations;
   };
   const span = (): Submitted | null => plain.submit(false, 0, { chunks: 2 });
   assert.deepEqual(went(plain.write(0), plain.read(1), span()), ["leased", "leased", "leased"]);

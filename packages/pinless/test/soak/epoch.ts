@@ -129,7 +129,7 @@ async function worker(bed: Bed, id: number): Promise<void> {
 }
 
 /** Memory and a place in the file: blocks, or anything that's made of `unit`s. */
-function place(
+function location(
   { random }: Bed,
   buffer: Uint8Array,
   first: number,
@@ -151,7 +151,7 @@ function place(
 
 async function read(bed: Bed, buffer: Uint8Array, first: number, share: number): Promise<void> {
   const { content, file, memory, tally } = bed;
-  const { bytes, position } = place(bed, buffer, first, share, 1);
+  const { bytes, position } = location(bed, buffer, first, share, 1);
   const began = memory.moment(bytes);
   bytes.fill(POISON);
   const { bytesRead } = await file.read(bytes, { position });
@@ -167,7 +167,7 @@ async function read(bed: Bed, buffer: Uint8Array, first: number, share: number):
 
 async function write(bed: Bed, buffer: Uint8Array, first: number, share: number): Promise<void> {
   const { content, file, memory, tally } = bed;
-  const { bytes, position } = place(bed, buffer, first, share, CELL_BYTES);
+  const { bytes, position } = location(bed, buffer, first, share, CELL_BYTES);
   const cells = [position / CELL_BYTES, (position + bytes.byteLength) / CELL_BYTES] as const;
   const began = memory.moment(bytes);
   bytes.set(content.next(...cells));

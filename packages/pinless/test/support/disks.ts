@@ -66,10 +66,10 @@ export function disk(
   t: TestContext,
   filesystem: "btrfs" | "ext4" | "xfs",
   bytes: number,
-  place: "memory" | "scratch",
+  location: "memory" | "scratch",
   ...options: string[]
 ): { device: string; mount: string } {
-  const { device } = loopDevice(t, bytes, place === "memory" ? tmpfs(t, bytes) : undefined);
+  const { device } = loopDevice(t, bytes, location === "memory" ? tmpfs(t, bytes) : undefined);
   run(`mkfs.${filesystem}`, "-q", ...options, device);
   return { device, mount: mounted(t, device) };
 }

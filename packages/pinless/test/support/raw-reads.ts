@@ -4,27 +4,27 @@ import assert from "node:assert/strict";
 import { closeSync, constants, openSync } from "node:fs";
 import { openDirectFlag } from "../../dist/abi/numbers.js";
 import { loadLibc } from "../../dist/linux/libc-bindings.js";
-import type { CompletionSink, RequestPlace } from "../../dist/protocol/scheme.js";
-import { Aio } from "../../dist/schemes/aio/aio-scheme.js";
+import type { BufferLocation, CompletionSink } from "../../dist/protocol/scheme.js";
+import { AioScheme } from "../../dist/schemes/aio/aio-scheme.js";
 import { addressOf } from "./proc.js";
 
 const DEPTH = 64;
 
 export class RawReads implements CompletionSink {
   readonly #fd: number;
-  readonly #scheme: Aio;
+  readonly #scheme: AioScheme;
   readonly #free = Array.from({ length: DEPTH }, (_, slot) => slot);
-  readonly #begun: (readonly [write: boolean, file: number, place: RequestPlace, position: number])[] = [];
+  readonly #begun: (readonly [write: boolean, file: number, location: BufferLocation, position: number])[] = [];
   readonly #ended: ((result: number) => void)[] = [];
 
-  private constructor(fd: number, scheme: Aio) {
+  private constructor(fd: number, scheme: AioScheme) {
     this.#fd = fd;
     this.#scheme = scheme;
   }
 
   static async open(path: string): Promise<RawReads> {
     await loadLibc();
-    const scheme = Aio.open({ depth: DEPTH, woken: () => reads.#reap() });
+    const scheme = AioScheme.open({ depth: DEPTH, woken: () => reads.#reap() });
     assert.ok(typeof scheme !== "number", `io_setup: errno ${scheme}`);
     const reads = new RawReads(openSync(path, constants.O_RDONLY | openDirectFlag(process.arch)), scheme);
     scheme.keepAlive(true);
@@ -36,13 +36,13 @@ export class RawReads implements CompletionSink {
     const slot = this.#free.pop();
     assert.ok(slot !== undefined, "too many at a time");
     const address = addressOf(view);
-    const place = {
+    const location = {
       buffer: view,
       addressLow: address | 0,
       addressHigh: Math.floor(address / 2 ** 32),
       bytes: view.byteLength,
-    } as unknown as RequestPlace;
-    const begun = [false, this.#scheme.attachFile(this.#fd), place, position] as const;
+    } as unknown as BufferLocation;
+    const begun = [false, this.#scheme.attachFile(this.#fd), location, position] as const;
     this.#begun[slot] = begun;
     this.#scheme.prepare(slot, ...begun);
     const answer = new Promise<void>((resolve, reject) => {

@@ -13,7 +13,7 @@ import { isUnavailable } from "../bench-error.js";
 import { type EngineReads, LEASE_SMALL, LIFETIME, LIFETIME_SMALL } from "../configurations.js";
 import type { HostHuge, HostHugeFigures, HostHugeRow, Maybe } from "../report-schema.js";
 import { meminfoBytes } from "../vmstat.js";
-import { Worker } from "../worker.js";
+import { BenchWorker } from "../worker.js";
 import type { Target } from "../worker-protocol.js";
 
 const MIB = 1 << 20;
@@ -35,7 +35,7 @@ export interface HugePagesOrder {
   readonly limitMs: number;
 }
 
-export interface Raised {
+export interface RaisedHugePages {
   readonly asked: number;
   readonly got: number;
   readonly elapsedMs: number;
@@ -45,9 +45,12 @@ export interface Raised {
   readonly migrated: number;
 }
 
-export type HugePagesReply = { readonly ready: true } | { readonly raised: Raised } | { readonly unavailable: string };
+export type HugePagesReply =
+  | { readonly ready: true }
+  | { readonly raised: RaisedHugePages }
+  | { readonly unavailable: string };
 
-interface Way {
+interface HostConfiguration {
   readonly name: string;
   readonly label: string;
   readonly note: string;
@@ -55,7 +58,7 @@ interface Way {
 }
 
 /** The configurations, those most likely to fail last: after a failed compaction the kernel tries less for a while. */
-const WAYS: readonly Way[] = [
+const WAYS: readonly HostConfiguration[] = [
   { name: "no buffers", label: "no buffers", note: "the control: nothing lies there", reads: null },
   way(LEASE_SMALL, "read into, then idle: the leases have gone"),
   way(LIFETIME_SMALL, "registered for ever"),
@@ -65,7 +68,7 @@ const WAYS: readonly Way[] = [
 /** Number of measurements. */
 export const HOST_WAYS = WAYS.length;
 
-function way({ name, label, reads }: typeof LIFETIME, note: string): Way {
+function way({ name, label, reads }: typeof LIFETIME, note: string): HostConfiguration {
   return { name, label, note, reads: reads as EngineReads };
 }
 
@@ -85,8 +88,8 @@ export async function hostHugePages(options: HostHugeOptions): Promise<Maybe<Hos
     return { skipped: "this kernel has no pool of huge pages of 2 MiB" };
   const sizes = options.quick ? { ballastBytes: 0, regionBytes: 64 * MIB } : sizesFor();
   if (typeof sizes === "string") return { skipped: sizes };
-  const keeper = new Keeper();
-  const worker = new Worker(LIFETIME_SMALL, options.target);
+  const keeper = new HugePagesProcess();
+  const worker = new BenchWorker(LIFETIME_SMALL, options.target);
   const ended = (): void => void Promise.all([worker.close(), keeper.close()]);
   options.signal.addEventListener("abort", ended, { once: true });
   try {
@@ -131,8 +134,8 @@ export function brokenBytes(): number {
 }
 
 async function measure(
-  keeper: Keeper,
-  worker: Worker,
+  keeper: HugePagesProcess,
+  worker: BenchWorker,
   sizes: Sizes,
   reads: EngineReads | null,
   { quick, leftMs }: HostHugeOptions,
@@ -172,7 +175,7 @@ async function measure(
 }
 
 /** The process that requests huge pages. */
-class Keeper {
+class HugePagesProcess {
   readonly #child = fork(new URL("../huge-pages-process.js", import.meta.url), [], {
     detached: true,
     execArgv: [],
@@ -189,7 +192,7 @@ class Keeper {
     return "unavailable" in said ? said.unavailable : null;
   }
 
-  async raise(order: HugePagesOrder): Promise<Raised> {
+  async raise(order: HugePagesOrder): Promise<RaisedHugePages> {
     const answer = this.#next();
     this.#child.send(order);
     const said = await answer;

@@ -6,7 +6,7 @@ import { Meter, newLatency } from "../meter.js";
 import { isSkipped, type MigrationFigures } from "../report-schema.js";
 import { layOut, openEngine } from "../subject.js";
 import type { MigrationTask, Target } from "../worker-protocol.js";
-import { Tally } from "./storm.js";
+import { OperationCounts } from "./storm.js";
 
 const REQUEST_BYTES = 4096;
 
@@ -21,7 +21,7 @@ export async function migration(
     const { chunks, buffers } = layOut(arena);
     const slots = buffers.get(REQUEST_BYTES)!;
     const reading = readByEngine(engine, file, slots, new Meter(target, REQUEST_BYTES, slots, newLatency()));
-    const tally = new Tally();
+    const tally = new OperationCounts();
     try {
       const began = performance.now();
       // Every chunk goes to each node in turn, and at least once to each, because it may be on the first one already.

@@ -12,7 +12,7 @@ import { median } from "../collect.js";
 import { arenaOptions, type EngineReads } from "../configurations.js";
 import { Meter, newLatency } from "../meter.js";
 import type { RevalidationFigures } from "../report-schema.js";
-import { type EngineSubject, type Layout, layOut, madeOf, openEngine } from "../subject.js";
+import { type BenchLayout, type EngineSubject, layOut, madeOf, openEngine } from "../subject.js";
 import { vmstat, went } from "../vmstat.js";
 import type { RevalidationTask, Target } from "../worker-protocol.js";
 
@@ -24,9 +24,9 @@ const PIECE_BYTES = 16;
 const WARM_MS = 100;
 
 /** Memory that is invalidated. */
-interface Place {
+interface InvalidatedMemory {
   readonly arena: Arena;
-  readonly layout: Layout;
+  readonly layout: BenchLayout;
 }
 
 export async function revalidation(
@@ -38,8 +38,8 @@ export async function revalidation(
   try {
     const { engine, arena } = subject;
     const other = await madeOf(reads.pages, () => engine.arena({ ...arenaOptions(reads), bytes: arena.bytes }));
-    const here: Place = { arena, layout: layOut(arena) };
-    const elsewhere: Place = { arena: other, layout: layOut(other) };
+    const here: InvalidatedMemory = { arena, layout: layOut(arena) };
+    const elsewhere: InvalidatedMemory = { arena: other, layout: layOut(other) };
     return {
       ...(await oneAtATime(subject, here, elsewhere, task.pairs)),
       ...(await underLoad(subject, target, here, elsewhere, task)),
@@ -57,14 +57,14 @@ type Alone = Pick<RevalidationFigures, "invalidations" | "leasesTaken" | "usPerI
  */
 async function oneAtATime(
   { engine, file }: EngineSubject,
-  here: Place,
-  elsewhere: Place,
+  here: InvalidatedMemory,
+  elsewhere: InvalidatedMemory,
   pairs: number,
 ): Promise<Alone> {
   const buffers = here.layout.buffers.get(REQUEST_BYTES)!;
   const perChunk = buffers.length / here.layout.chunks.length;
   let taken = 0;
-  const timed = async (where: Place, chunk: number): Promise<number> => {
+  const timed = async (where: InvalidatedMemory, chunk: number): Promise<number> => {
     await invalidate(where, chunk);
     const before = engine.stats().leases.taken;
     const began = performance.now();
@@ -100,15 +100,15 @@ type Loaded = Omit<RevalidationFigures, keyof Alone>;
 async function underLoad(
   { engine, file }: EngineSubject,
   target: Target,
-  here: Place,
-  elsewhere: Place,
+  here: InvalidatedMemory,
+  elsewhere: InvalidatedMemory,
   task: RevalidationTask,
 ): Promise<Loaded> {
   const buffers = here.layout.buffers.get(REQUEST_BYTES)!;
   const meter = new Meter(target, REQUEST_BYTES, buffers, newLatency());
   const reading = readByEngine(engine, file, buffers, meter);
   const turns = Math.max(1, Math.round(task.sliceMs / (PAUSE_MS + 0.5)));
-  const slice = async (where: Place): Promise<Slice> => {
+  const slice = async (where: InvalidatedMemory): Promise<Slice> => {
     meter.reset();
     const counters = vmstat();
     const began = performance.now();
@@ -137,7 +137,7 @@ async function underLoad(
 }
 
 /** Invalidates the end of a chunk, which `layOut` keeps out of the load's requests. */
-async function invalidate({ arena, layout: { chunks } }: Place, turn: number): Promise<void> {
+async function invalidate({ arena, layout: { chunks } }: InvalidatedMemory, turn: number): Promise<void> {
   const chunk = chunks[turn % chunks.length]!;
   await arena.discard(chunk.subarray(chunk.byteLength - PIECE_BYTES));
 }

@@ -3,13 +3,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Arena, OperationReport } from "pinless";
 import {
+  type BenchOperationFigures,
   type Maybe,
-  type OperationFigures,
   STORM_OPERATIONS,
   type StormFigures,
   type StormOperation,
 } from "../report-schema.js";
-import { Waits } from "./waits.js";
+import { WaitDistribution } from "./waits.js";
 
 /** Reason when swap made by others disappears during the run. */
 const SWAP_GONE = "the swap was switched off meanwhile";
@@ -23,14 +23,14 @@ function isNoHugePages(error: unknown): boolean {
 }
 
 /** Figures of one kind of operation. */
-export class Tally {
+export class OperationCounts {
   /** Reason why there are no more of them, or null. */
   gone: string | null = null;
   operations = 0;
   pagesAsked = 0;
   pagesDone = 0;
   pagesRefused = 0;
-  readonly waits = new Waits();
+  readonly waits = new WaitDistribution();
 
   add(report: OperationReport): void {
     this.operations++;
@@ -40,7 +40,7 @@ export class Tally {
     this.waits.add(report.waited);
   }
 
-  figures(): Maybe<OperationFigures> {
+  figures(): Maybe<BenchOperationFigures> {
     if (this.operations === 0) return { skipped: this.gone ?? "there was no time for one" };
     const { operations, pagesAsked, pagesDone, pagesRefused } = this;
     const { p50Ms, p99Ms, maxMs } = this.waits.figures();
@@ -48,10 +48,15 @@ export class Tally {
   }
 }
 
-export type StormTallies = Readonly<Record<StormOperation, Tally>> & { readonly waits: Waits };
+export type StormTallies = Readonly<Record<StormOperation, OperationCounts>> & { readonly waits: WaitDistribution };
 
 export function newTallies(): StormTallies {
-  return { discard: new Tally(), pageOut: new Tally(), collapse: new Tally(), waits: new Waits() };
+  return {
+    discard: new OperationCounts(),
+    pageOut: new OperationCounts(),
+    collapse: new OperationCounts(),
+    waits: new WaitDistribution(),
+  };
 }
 
 export function stormFigures(tallies: StormTallies, noSwap: string | null): StormFigures {

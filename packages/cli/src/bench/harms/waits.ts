@@ -7,7 +7,7 @@ import type { WaitFigures } from "../report-schema.js";
 const FIRST_BOUND_MS = 1 / 64;
 const BOUNDS_MS = Array.from({ length: 17 }, (_, i) => FIRST_BOUND_MS * 2 ** i);
 
-export class Waits {
+export class WaitDistribution {
   readonly #histogram = createHistogram({ figures: 3 });
   readonly #counts = new Array<number>(BOUNDS_MS.length + 1).fill(0);
 

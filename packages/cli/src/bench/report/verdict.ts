@@ -3,11 +3,11 @@
 import { median, ratios } from "../collect.js";
 import { LEASE, LEASE_SMALL, LIFETIME, LIFETIME_SMALL, PER_IO } from "../configurations.js";
 import {
+  type BenchOperationFigures,
   type HostHuge,
   isSkipped,
   type LoadSummary,
   type Maybe,
-  type OperationFigures,
   type Row,
   STORM_OPERATIONS,
 } from "../report-schema.js";
@@ -75,7 +75,7 @@ function outcome(row: Row): string {
   if (!isSkipped(row.storm4KiB)) {
     const { operations, readsChecked, readsLost } = row.storm4KiB;
     const ran = STORM_OPERATIONS.map((kind) => operations[kind]).filter(
-      (figures): figures is OperationFigures => !isSkipped(figures),
+      (figures): figures is BenchOperationFigures => !isSkipped(figures),
     );
     const asked = ran.reduce((sum, { pagesAsked }) => sum + pagesAsked, 0);
     const done = ran.reduce((sum, { pagesDone }) => sum + pagesDone, 0);

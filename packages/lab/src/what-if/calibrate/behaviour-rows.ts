@@ -8,12 +8,12 @@ import { BLOCK_CONTENT, PTE_SOFT_DIRTY } from "../../model/tables.js";
 import { Tags, type TagWay } from "../../model/tags.js";
 import { HUGE_PAGES } from "../costs.js";
 import { BLOCKS, counted, machine, NEW, readAll } from "./bed.js";
-import { input, type Row, side } from "./row.js";
+import { type CalibrationRow, input, side } from "./row.js";
 
 /** An unregistered request's pages are held for some milliseconds after its completion: of 300 tries 7 to 38 met that. */
 const HELD_SHARE = 0.075;
 
-export function behaviourRows(random: NamedRandom): readonly Row[] {
+export function behaviourRows(random: NamedRandom): readonly CalibrationRow[] {
   return [
     registersReadOnly(),
     writesReadOnly(),
@@ -29,7 +29,7 @@ function percent(pages: number): number {
   return (100 * pages) / BLOCKS;
 }
 
-function registersReadOnly(): Row {
+function registersReadOnly(): CalibrationRow {
   const registered = (writable: boolean): number => {
     const on = machine(BLOCKS, 1);
     for (let page = 0; page < BLOCKS; page++) on.memory.protect(page, writable);
@@ -49,7 +49,7 @@ function registersReadOnly(): Row {
   };
 }
 
-function writesReadOnly(): Row {
+function writesReadOnly(): CalibrationRow {
   const written = (registered: boolean): number => {
     const on = machine(BLOCKS, 1);
     return counted(BLOCKS, (page) => {
@@ -81,7 +81,7 @@ function writesReadOnly(): Row {
   };
 }
 
-function softDirty(): Row {
+function softDirty(): CalibrationRow {
   const unseen = (registered: boolean): number => {
     const on = machine(BLOCKS, BLOCKS);
     if (registered) on.disk.register(0, 0, BLOCKS);
@@ -99,7 +99,7 @@ function softDirty(): Row {
   };
 }
 
-function collapseRightAfter(random: NamedRandom): Row {
+function collapseRightAfter(random: NamedRandom): CalibrationRow {
   const TRIES = 300;
   const held = random.stream("calibrate: pages are held on");
   const refused = (registered: boolean): number =>
@@ -134,7 +134,7 @@ function collapseRightAfter(random: NamedRandom): Row {
 }
 
 /** Memory goes to the disk, and is discarded after the request has begun. */
-function readsInFlight(): readonly Row[] {
+function readsInFlight(): readonly CalibrationRow[] {
   const arrived = (again: boolean): number => {
     const on = machine(BLOCKS, BLOCKS);
     on.disk.register(0, 0, BLOCKS);
@@ -164,7 +164,7 @@ function readsInFlight(): readonly Row[] {
 }
 
 /** A ring of 64 entries, and buffers of 2 MiB, of a user who isn't root. */
-function locked(): Row {
+function locked(): CalibrationRow {
   const BUFFERS = 4;
   const USER = 0;
   const registered = (limitMiB: number): number => {
@@ -186,7 +186,7 @@ function locked(): Row {
 }
 
 /** How long the pages of an idle registration stay pinned after it was given back. */
-function revoked(): Row {
+function revoked(): CalibrationRow {
   const ms = (way: TagWay, delayMs: number): number => {
     const size = { frames: 1, pages: 1, swapSlots: 0, blocks: 1, bufferSlots: 1, bufferPages: 1, requests: 1 };
     const on = new Machine({ ...size, requestPages: 1 }, "gup", 1, false);

@@ -8,7 +8,15 @@ import { costRows } from "./cost-rows.js";
 import { fileRows } from "./file-rows.js";
 import { ioRows } from "./io-rows.js";
 import { memoryRows } from "./memory-rows.js";
-import { describeInputs, middleOf, namesOfInputs, type Row, type Side, type Winner, winnerOf } from "./row.js";
+import {
+  type CalibrationRow,
+  describeInputs,
+  middleOf,
+  namesOfInputs,
+  type Side,
+  type Winner,
+  winnerOf,
+} from "./row.js";
 
 const CALIBRATION_FORMAT = "pinless-calibration-1";
 const MEASURED_ON =
@@ -19,7 +27,7 @@ export interface CalibratedSide extends Side {
   readonly ratio: number | null;
 }
 
-export interface CalibratedRow extends Omit<Row, "sides" | "inputs"> {
+export interface CalibratedRow extends Omit<CalibrationRow, "sides" | "inputs"> {
   readonly sides: readonly CalibratedSide[];
   /** Each with its source. */
   readonly inputs: readonly string[];
@@ -61,7 +69,7 @@ export function calibrate(engine: string, seed: number): Calibration {
   };
 }
 
-export function calibrated(row: Row): CalibratedRow {
+export function calibrated(row: CalibrationRow): CalibratedRow {
   const measured = winnerOf(row, (side) => middleOf(side.measured));
   const model = winnerOf(row, (side) => side.model);
   const winner = measured === null || model === null ? null : { measured, model };

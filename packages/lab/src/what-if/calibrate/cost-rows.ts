@@ -1,7 +1,7 @@
 /** What registrations cost, by size, in small pages and in huge ones: the model adds up pages and the accounting's looks at segments. */
 
 import { COSTS, giveUs, HUGE_PAGES, perIoUs, takeUs } from "../costs.js";
-import { input, type Measured, type Row, side } from "./row.js";
+import { type CalibrationRow, input, type Measured, side } from "./row.js";
 
 /** Pages of 4 KiB, then what was measured in µs: small pages, huge ones. */
 const TAKE: readonly (readonly [pages: number, small: number, huge: number])[] = [
@@ -19,11 +19,11 @@ const GIVE: typeof TAKE = [
   [16384, 720, 4],
 ];
 
-export function costRows(): readonly Row[] {
+export function costRows(): readonly CalibrationRow[] {
   return [...TAKE.map(takeRow), ...GIVE.map(giveRow), ...accounting(), ...populating(), ...loops()];
 }
 
-function takeRow([pages, small, huge]: (typeof TAKE)[number]): Row {
+function takeRow([pages, small, huge]: (typeof TAKE)[number]): CalibrationRow {
   return {
     title: `taking a lease of ${size(pages)}`,
     unit: "µs",
@@ -37,7 +37,7 @@ function takeRow([pages, small, huge]: (typeof TAKE)[number]): Row {
   };
 }
 
-function giveRow([pages, small, huge]: (typeof GIVE)[number]): Row {
+function giveRow([pages, small, huge]: (typeof GIVE)[number]): CalibrationRow {
   return {
     title: `giving one of ${size(pages)} back`,
     unit: "µs",
@@ -57,7 +57,7 @@ function measuredSide(pages: number): typeof side {
 }
 
 /** With so many live leases of 2 MiB of small pages. */
-function accounting(): readonly Row[] {
+function accounting(): readonly CalibrationRow[] {
   const FOLIO_PAGES = 16;
   const ms = (leases: number, folioPages: number): number => takeUs(HUGE_PAGES, folioPages, leases * HUGE_PAGES) / 1000;
   const folios = (leases: number, measured: Measured | number) =>
@@ -88,7 +88,7 @@ function size(pages: number): string {
   return pages < 256 ? `${4 * pages} KiB` : `${pages / 256} MiB`;
 }
 
-function populating(): readonly Row[] {
+function populating(): readonly CalibrationRow[] {
   const us = (pages: number): number => pages * COSTS.populatePage.us;
   return [
     {
@@ -111,7 +111,7 @@ function populating(): readonly Row[] {
 }
 
 /** The loop in C, by its CPU time: what of a request's costs is its pages' and what is not. */
-function loops(): readonly Row[] {
+function loops(): readonly CalibrationRow[] {
   const us = (pages: number, registered: boolean): number =>
     COSTS.request.us + pages * COSTS.inlinePage.us + (registered ? 0 : perIoUs(pages));
   return (

@@ -7,7 +7,7 @@ import { Kernel } from "../../model/model-kernel.js";
 import { msyncSteps } from "../../model/msync-steps.js";
 import type { NamedRandom, Stream } from "../../model/random.js";
 import { BLOCK_CHECKSUM, BLOCK_CONTENT, FILESYSTEMS, inFile } from "../../model/tables.js";
-import { input, type Measured, type Row, side } from "./row.js";
+import { type CalibrationRow, input, type Measured, side } from "./row.js";
 
 /** The mapped page of a file, one of another that is read from, a snapshot of the first; pages of memory. */
 const MAPPED = 0;
@@ -34,7 +34,7 @@ const ASSUMED = {
   assumed: `the device takes up to ${DEVICE_US} µs, the kernel's workers ${WORKER_US}, and the flusher comes within ${FLUSHER_US}: chosen so that the share on ext4 comes out`,
 };
 
-export function fileRows(random: NamedRandom): readonly Row[] {
+export function fileRows(random: NamedRandom): readonly CalibrationRow[] {
   const order = random.stream("calibrate: the order of steps");
   return [registers(), ...unwritten(order), checksums(order), snapshots(order)];
 }
@@ -126,8 +126,8 @@ function rounds(count: number, filesystem: Filesystem, straight: boolean, flushe
   return found;
 }
 
-function unwritten(order: Stream): readonly Row[] {
-  const row = (filesystem: "ext4" | "xfs", count: number, measured: number): Row => ({
+function unwritten(order: Stream): readonly CalibrationRow[] {
+  const row = (filesystem: "ext4" | "xfs", count: number, measured: number): CalibrationRow => ({
     title: `msync returned, and what was read into the mapping wasn't on the disk: of ${count.toLocaleString("en")} rounds on ${filesystem}`,
     unit: "rounds",
     better: "less",
@@ -147,7 +147,7 @@ function unwritten(order: Stream): readonly Row[] {
   return [row("ext4", 1140, 114), row("xfs", 2453, 337)];
 }
 
-function checksums(order: Stream): Row {
+function checksums(order: Stream): CalibrationRow {
   const ROUNDS = 5000;
   const measured: Measured = [918, 918];
   const corrupt = (straight: boolean): number => rounds(ROUNDS, "btrfs", straight, true, order).corrupt;
@@ -162,7 +162,7 @@ function checksums(order: Stream): Row {
 }
 
 /** A snapshot shares its blocks with the file until one of them is written: by somebody who is asked. */
-function snapshots(order: Stream): Row {
+function snapshots(order: Stream): CalibrationRow {
   const ROUNDS = 1000;
   const overwritten = (straight: boolean): number => {
     let count = 0;
@@ -193,7 +193,7 @@ function snapshots(order: Stream): Row {
   };
 }
 
-function registers(): Row {
+function registers(): CalibrationRow {
   const registered = (page: number): number => (machine("ext4").disk.register(0, page, 1) === 0 ? 100 : 0);
   return {
     title: "memory that can be registered",

@@ -3,13 +3,13 @@
 import type { DesignName } from "../designs.js";
 import { planWith } from "../plan.js";
 import { simulateDesign } from "../run-design.js";
-import { type Measured, type Row, side } from "./row.js";
+import { type CalibrationRow, type Measured, side } from "./row.js";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 type Changes = Parameters<typeof planWith>[0];
 
-export function ioRows(seed: number): readonly Row[] {
+export function ioRows(seed: number): readonly CalibrationRow[] {
   const run = (design: DesignName, changes: Changes): number =>
     simulateDesign(planWith(changes), design, seed).requestsPerSecond;
   return [
@@ -36,7 +36,12 @@ function onZram(requestBytes: number, registered: boolean): Changes {
 
 const ON_ZRAM = ["request", "javascript", "inlinePage"] as const;
 
-function speed(run: RunDesign, requestBytes: number, registered: Measured | number, not: Measured | number): Row {
+function speed(
+  run: RunDesign,
+  requestBytes: number,
+  registered: Measured | number,
+  not: Measured | number,
+): CalibrationRow {
   return {
     title: `reads of ${requestBytes / KIB} KiB a second from Node, ext4 on zram, 32 in flight`,
     unit: "a second",
@@ -51,7 +56,7 @@ function speed(run: RunDesign, requestBytes: number, registered: Measured | numb
 }
 
 /** The bench's own figure: leases against registrations for life. */
-function leased(run: RunDesign, requestBytes: number): Row {
+function leased(run: RunDesign, requestBytes: number): CalibrationRow {
   const lifetime = run("gup", onZram(requestBytes, true));
   return {
     title: `leases against registrations for life, ${requestBytes / KIB} KiB, nothing going on`,
@@ -63,7 +68,7 @@ function leased(run: RunDesign, requestBytes: number): Row {
   };
 }
 
-function drained(run: RunDesign, perSecond: number, measured: number, every: string): Row {
+function drained(run: RunDesign, perSecond: number, measured: number, every: string): CalibrationRow {
   const changes: Changes = {
     machine: { bytes: 1024 * MIB },
     buffers: { bytes: 16 * MIB, pages: "small" },

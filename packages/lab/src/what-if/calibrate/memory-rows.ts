@@ -5,17 +5,17 @@ import { Blocks } from "../blocks.js";
 import { BUSY_SHARE, COSTS, forkUs, HUGE_PAGES } from "../costs.js";
 import { planWith } from "../plan.js";
 import { BLOCKS, counted, lost, machine, readAll } from "./bed.js";
-import { type Row, side } from "./row.js";
+import { type CalibrationRow, side } from "./row.js";
 
 const GIB = 2 ** 30;
 const BUSY = { measured: BUSY_SHARE.source.replace(/^measured: /, "") } as const;
 
-export function memoryRows(random: NamedRandom): readonly Row[] {
+export function memoryRows(random: NamedRandom): readonly CalibrationRow[] {
   return [hugePages(random), ...children(), moves(random), ...collapses(), discards(), ...reclaims()];
 }
 
 /** 8 GiB of scattered buffers in a machine of 24 GiB. */
-function hugePages(random: NamedRandom): Row {
+function hugePages(random: NamedRandom): CalibrationRow {
   const plan = planWith({
     machine: { bytes: 24 * GIB, kernelShare: 0.02, strayShare: 0, otherShare: 0.04 },
     buffers: { bytes: 8 * GIB, spreadBytes: 16 * GIB },
@@ -42,7 +42,7 @@ function hugePages(random: NamedRandom): Row {
   };
 }
 
-function children(): readonly Row[] {
+function children(): readonly CalibrationRow[] {
   const chunks = GIB / 2 ** 21;
   const ms = (pinned: boolean): number => forkUs(chunks, 0, pinned) / 1000;
   const inputs = ["fork", "forkPage", "freshPage", "copyPage"] as const;
@@ -69,7 +69,7 @@ function children(): readonly Row[] {
   ];
 }
 
-function moves(random: NamedRandom): Row {
+function moves(random: NamedRandom): CalibrationRow {
   const PAGES = 4096;
   const on = machine(PAGES, 1);
   const busy = random.stream("calibrate: a page is busy");
@@ -87,7 +87,7 @@ function moves(random: NamedRandom): Row {
   };
 }
 
-function collapses(): readonly Row[] {
+function collapses(): readonly CalibrationRow[] {
   const PAGES = 64 * 256;
   const on = machine(PAGES, 1);
   const collapsed = (): number => {
@@ -120,7 +120,7 @@ function collapses(): readonly Row[] {
   ];
 }
 
-function discards(): Row {
+function discards(): CalibrationRow {
   const after = (registered: boolean): number => {
     const on = machine(BLOCKS, BLOCKS);
     if (registered) on.disk.register(0, 0, BLOCKS);
@@ -140,7 +140,7 @@ function discards(): Row {
 
 type Way = "registered" | "populated" | "not";
 
-function reclaims(): readonly Row[] {
+function reclaims(): readonly CalibrationRow[] {
   const after = (way: Way, swapped: boolean): number => {
     const on = machine(BLOCKS, BLOCKS);
     for (let page = 0; page < BLOCKS; page++) {
@@ -161,7 +161,7 @@ function reclaims(): readonly Row[] {
     swapped: boolean,
     other: Way,
     name: string,
-  ): Row => ({
+  ): CalibrationRow => ({
     title,
     unit: "pages",
     better: "less",

@@ -14,7 +14,7 @@ export interface Side {
   readonly isInput?: true;
 }
 
-export interface Row {
+export interface CalibrationRow {
   readonly title: string;
   readonly unit: string;
   readonly better: "more" | "less";
@@ -35,7 +35,10 @@ export function middleOf([least, most]: Measured): number {
 }
 
 /** Null: nothing is compared. */
-export function winnerOf({ sides: [first, second], better }: Row, of: (side: Side) => number): Winner | null {
+export function winnerOf(
+  { sides: [first, second], better }: CalibrationRow,
+  of: (side: Side) => number,
+): Winner | null {
   if (second === null) return null;
   const [a, b] = [of(first), of(second)];
   if (Math.abs(a - b) <= SAME * Math.max(Math.abs(a), Math.abs(b))) return "neither";
@@ -51,7 +54,7 @@ export function input(name: string, measured: Measured | number, model: number):
   return { ...side(name, measured, model), isInput: true };
 }
 
-export function describeInputs({ inputs }: Row): readonly string[] {
+export function describeInputs({ inputs }: CalibrationRow): readonly string[] {
   return inputs.map((name) => {
     if (typeof name !== "string") return "assumed" in name ? `assumed: ${name.assumed}` : `measured: ${name.measured}`;
     const { us, source } = COSTS[name];
@@ -59,6 +62,6 @@ export function describeInputs({ inputs }: Row): readonly string[] {
   });
 }
 
-export function namesOfInputs({ inputs }: Row): readonly string[] {
+export function namesOfInputs({ inputs }: CalibrationRow): readonly string[] {
   return inputs.map((name) => (typeof name === "string" ? name : "assumed" in name ? name.assumed : name.measured));
 }

@@ -10,18 +10,18 @@
 import { ANNOUNCED_BEGUN, ANNOUNCED_ENDED, CHUNK_WORDS, UNMAPS_BEGUN, UNMAPS_HEARD } from "../chunk-table.js";
 
 /** Some chunks of one segment. */
-export interface Chunks {
+export interface SegmentChunks {
   readonly words: Int32Array;
   readonly first: number;
   readonly last: number;
 }
 
-export function announce({ words, first, last }: Chunks): void {
+export function announce({ words, first, last }: SegmentChunks): void {
   for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + ANNOUNCED_BEGUN, 1);
 }
 
 /** Once for each `announce` of the same chunks. */
-export function settle({ words, first, last }: Chunks): void {
+export function settle({ words, first, last }: SegmentChunks): void {
   for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + ANNOUNCED_ENDED, 1);
 }
 
@@ -29,12 +29,12 @@ export function settle({ words, first, last }: Chunks): void {
  * With `announce`, where it's an unmapping: our own operations on the memory wait until the engine's thread has heard
  * what is gone. They don't wait for discards, of which there may be no end.
  */
-export function announceUnmap({ words, first, last }: Chunks): void {
+export function announceUnmap({ words, first, last }: SegmentChunks): void {
   for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + UNMAPS_BEGUN, 1);
 }
 
 /** The engine's thread has heard of it, or nothing was unmapped after all. */
-export function unmapHeard({ words, first, last }: Chunks): void {
+export function unmapHeard({ words, first, last }: SegmentChunks): void {
   for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + UNMAPS_HEARD, 1);
 }
 

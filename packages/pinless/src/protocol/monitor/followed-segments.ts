@@ -3,11 +3,11 @@
 import { CHUNK_WORDS } from "../chunk-table.js";
 import { alignDown, overlaps, type Range } from "../ranges/ranges.js";
 import type { Caller } from "./caller-tracking.js";
-import type { Chunks } from "./deferred-changes.js";
+import type { SegmentChunks } from "./deferred-changes.js";
 import type { FollowedSegment } from "./messages.js";
 
 /** Chunks of one segment, and the watched leases that they may have, or -1. */
-export interface LeasedChunks extends Chunks {
+export interface LeasedChunks extends SegmentChunks {
   readonly watched: number;
 }
 

@@ -1,7 +1,7 @@
 /** Messages between the monitor and an engine's thread about calls of other code. */
 
 import type { Range } from "../ranges/ranges.js";
-import type { Chunks } from "./deferred-changes.js";
+import type { SegmentChunks } from "./deferred-changes.js";
 
 /** A segment that the monitor follows. */
 export interface FollowedSegment {
@@ -19,7 +19,7 @@ export type MonitorReport =
   | { readonly kind: "start"; readonly id: number; readonly ranges: readonly Range[] }
   | { readonly kind: "end"; readonly id: number }
   | { readonly kind: "settled" }
-  | { readonly kind: "unmapped"; readonly gone: Range; readonly announced: readonly Chunks[] };
+  | { readonly kind: "unmapped"; readonly gone: Range; readonly announced: readonly SegmentChunks[] };
 
 /** States of the latest start, in the drain word. */
 export const DRAIN = {

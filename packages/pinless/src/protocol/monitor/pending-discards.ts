@@ -4,7 +4,7 @@
  */
 
 import { type Caller, type Departure, isStillIn, lookAt, type ThreadCalls } from "./caller-tracking.js";
-import type { Chunks } from "./deferred-changes.js";
+import type { SegmentChunks } from "./deferred-changes.js";
 
 /** The first look is at once, the second after this; each pause is twice the one before. */
 export const FIRST_LOOK_MS = 0.03;
@@ -16,7 +16,7 @@ export interface PendingDiscard {
   readonly untilMs: number;
   /** The start that ends with it, or 0; else the announcement that does. */
   readonly start: number;
-  readonly announced: readonly Chunks[];
+  readonly announced: readonly SegmentChunks[];
 }
 
 /** Of these threads, those in the middle of a call whose first part is pending already. */
@@ -39,7 +39,7 @@ export function stillPending(
   pending: readonly PendingDiscard[],
   threads: ThreadCalls,
   nowMs: number,
-  over: (start: number, announced: readonly Chunks[]) => void,
+  over: (start: number, announced: readonly SegmentChunks[]) => void,
 ): PendingDiscard[] {
   return pending.flatMap(({ departures, untilMs, start, announced }) => {
     const left = departures.flatMap((departure) => lookAt(departure, threads, nowMs) ?? []);

@@ -27,8 +27,8 @@ import {
   announce,
   announceUnmap,
   beginReading,
-  type Chunks,
   endReading,
+  type SegmentChunks,
   settle,
   unmapHeard,
 } from "./deferred-changes.js";
@@ -130,15 +130,15 @@ export interface MonitorState {
    * seen.
    */
   readonly start: number;
-  readonly discarded: readonly Chunks[];
+  readonly discarded: readonly SegmentChunks[];
   /** Chunks that are announced as unmapped, and those that events said are gone. */
-  readonly unmapped: readonly Chunks[];
+  readonly unmapped: readonly SegmentChunks[];
   readonly gone: readonly Range[];
   /** Callers whose events were read: each tells when it has left its call. */
   readonly letGo: readonly Departure[];
   /** An event that none of them waited for, and what is announced of it. */
   readonly late: MemoryEvent | null;
-  readonly lateChunks: readonly Chunks[];
+  readonly lateChunks: readonly SegmentChunks[];
   /**
    * Chunks that lose their leases, and how many of them have been looked at; no chunks: leases go that are due at
    * `dueMs`.
@@ -361,7 +361,7 @@ export class MonitorMachine {
   }
 
   /** Announces everywhere before any lease goes: whoever takes one meanwhile sees that, or its lease is seen here. */
-  #announce(all: readonly Chunks[], unmapped: readonly Chunks[]): void {
+  #announce(all: readonly SegmentChunks[], unmapped: readonly SegmentChunks[]): void {
     for (const chunks of all) announce(chunks);
     for (const chunks of unmapped) announceUnmap(chunks);
   }
@@ -472,7 +472,7 @@ export class MonitorMachine {
   }
 
   /** Reports what was unmapped: it stays announced until the engine keeps everything away from there. */
-  #reportGone(gone: readonly Range[], announced: readonly Chunks[]): void {
+  #reportGone(gone: readonly Range[], announced: readonly SegmentChunks[]): void {
     if (gone.length === 0) {
       for (const chunks of announced) unmapHeard(chunks);
       this.#settle(announced);
@@ -484,7 +484,7 @@ export class MonitorMachine {
     });
   }
 
-  #settle(announced: readonly Chunks[]): void {
+  #settle(announced: readonly SegmentChunks[]): void {
     if (announced.length === 0) return;
     for (const chunks of announced) settle(chunks);
     this.#parts.post({ kind: "settled" });

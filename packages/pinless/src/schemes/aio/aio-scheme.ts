@@ -8,10 +8,10 @@ import { IO_EVENT, IOCB } from "../../abi/layouts.js";
 import { AIO, ERRNO, POLL } from "../../abi/numbers.js";
 import { AioContext } from "../../linux/aio-context.js";
 import { EventWake } from "../../linux/event-wake.js";
-import type { CompletionSink, RequestPlace, Scheme } from "../../protocol/scheme.js";
+import type { BufferLocation, CompletionSink, Scheme } from "../../protocol/scheme.js";
 import { PoolRequests } from "../pool-requests.js";
 import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
-import { Alarm } from "../wakeup.js";
+import { Wakeup } from "../wakeup.js";
 
 /** Handles of files opened with O_DIRECT begin here; smaller ones are descriptors (fs.nr_open is at most 2^30). */
 const DIRECT = 2 ** 30;
@@ -35,14 +35,14 @@ export interface AioSchemeOptions {
   readonly withoutRing?: boolean;
 }
 
-export class Aio implements Scheme {
+export class AioScheme implements Scheme {
   readonly name = "aio";
   readonly depth: number;
   readonly registrations = null;
   readonly refusesSockets = NO_SOCKETS;
   readonly #context: AioContext;
   readonly #wake: EventWake;
-  readonly #alarm: Alarm;
+  readonly #alarm: Wakeup;
   readonly #pool: PoolRequests;
   readonly #streams: StreamRequests;
   /** Requests that would have blocked io_submit. */
@@ -50,7 +50,7 @@ export class Aio implements Scheme {
   /** Files whose requests always would. */
   readonly #unaided = new Set<number>();
 
-  private constructor(context: AioContext, wake: EventWake, alarm: Alarm, depth: number) {
+  private constructor(context: AioContext, wake: EventWake, alarm: Wakeup, depth: number) {
     this.#context = context;
     this.#wake = wake;
     this.#alarm = alarm;
@@ -74,16 +74,16 @@ export class Aio implements Scheme {
   }
 
   /** Opens the scheme; returns -errno on failure, as `AioContext.open` does. */
-  static open({ depth, woken, withoutRing = false }: AioSchemeOptions): Aio | number {
+  static open({ depth, woken, withoutRing = false }: AioSchemeOptions): AioScheme | number {
     const context = AioContext.open({ depth, withoutRing });
     if (typeof context === "number") return context;
-    const alarm = new Alarm(woken);
+    const alarm = new Wakeup(woken);
     const wake = EventWake.open(alarm.ring);
     if (typeof wake === "number") {
       context.close();
       return wake;
     }
-    return new Aio(context, wake, alarm, depth);
+    return new AioScheme(context, wake, alarm, depth);
   }
 
   attachFile(fd: number, prompt = true): number {
@@ -99,12 +99,12 @@ export class Aio implements Scheme {
     this.#streams.detach(file);
   }
 
-  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
+  prepare(slot: number, write: boolean, file: number, location: BufferLocation, position: number): void {
     if (file < DIRECT || (this.#unaided.size > 0 && this.#unaided.has(file))) {
-      if (file >= DIRECT) this.prepareAside(slot, write, file, place, position);
-      else if (position >= 0) this.#pool.start(slot, write, file, place, position);
+      if (file >= DIRECT) this.prepareAside(slot, write, file, location, position);
+      else if (position >= 0) this.#pool.start(slot, write, file, location, position);
       else {
-        this.#streams.add(slot, write, file, place);
+        this.#streams.add(slot, write, file, location);
         this.#poll(slot, write, file);
       }
       return;
@@ -114,17 +114,17 @@ export class Aio implements Scheme {
     iocbs[at + RW_FLAGS] = AIO.RWF_NOWAIT;
     iocbs[at + OPCODE] = write ? AIO.IOCB_CMD_PWRITE : AIO.IOCB_CMD_PREAD;
     iocbs[at + FD] = file - DIRECT;
-    iocbs[at + BUF] = place.addressLow;
-    iocbs[at + BUF + 1] = place.addressHigh;
-    iocbs[at + NBYTES] = place.bytes | 0;
-    iocbs[at + NBYTES + 1] = (place.bytes / 2 ** 32) | 0;
+    iocbs[at + BUF] = location.addressLow;
+    iocbs[at + BUF + 1] = location.addressHigh;
+    iocbs[at + NBYTES] = location.bytes | 0;
+    iocbs[at + NBYTES + 1] = (location.bytes / 2 ** 32) | 0;
     iocbs[at + OFFSET] = position | 0;
     iocbs[at + OFFSET + 1] = (position / 2 ** 32) | 0;
   }
 
   /** Prepares a request that goes to the thread pool, because it would block io_submit. */
-  prepareAside(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
-    this.#pool.start(slot, write, file - DIRECT, place, position);
+  prepareAside(slot: number, write: boolean, file: number, location: BufferLocation, position: number): void {
+    this.#pool.start(slot, write, file - DIRECT, location, position);
   }
 
   #poll(slot: number, write: boolean, fd: number): void {

@@ -1,10 +1,10 @@
 /** The direct scheme: calls of node:fs on the O_DIRECT descriptor, on libuv's thread pool. It has no registrations. */
 
 import { clearInterval, setInterval } from "../../linux/originals.js";
-import type { CompletionSink, RequestPlace, Scheme } from "../../protocol/scheme.js";
+import type { BufferLocation, CompletionSink, Scheme } from "../../protocol/scheme.js";
 import { PoolRequests } from "../pool-requests.js";
 import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
-import { Alarm } from "../wakeup.js";
+import { Wakeup } from "../wakeup.js";
 
 /** Default and limits that libuv applies to UV_THREADPOOL_SIZE. */
 const DEFAULT_THREADS = 4;
@@ -31,7 +31,7 @@ export interface DirectOptions {
   readonly woken: () => void;
 }
 
-export class Direct implements Scheme {
+export class DirectScheme implements Scheme {
   readonly name = "direct";
   readonly depth: number;
   readonly ahead: number;
@@ -42,14 +42,14 @@ export class Direct implements Scheme {
     'with "direct" they could block a thread of libuv\'s pool for ever';
   readonly #pool: PoolRequests;
   readonly #streams: StreamRequests;
-  readonly #alarm: Alarm;
+  readonly #alarm: Wakeup;
   #alive: NodeJS.Timeout | null = null;
 
   constructor({ depth, woken }: DirectOptions) {
     const threads = poolThreads();
     this.depth = Math.min(depth, threads);
     this.ahead = Math.min(depth, threads * CALLS_PER_THREAD) - this.depth;
-    this.#alarm = new Alarm(woken);
+    this.#alarm = new Wakeup(woken);
     this.#pool = new PoolRequests(this.depth + this.ahead, this.#alarm.ringSoon);
     this.#streams = new StreamRequests({
       pool: this.#pool,
@@ -70,9 +70,9 @@ export class Direct implements Scheme {
     this.#streams.detach(file);
   }
 
-  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
-    if (position >= 0) this.#pool.start(slot, write, file, place, position);
-    else this.#streams.ready(slot, this.#streams.add(slot, write, file, place), 0);
+  prepare(slot: number, write: boolean, file: number, location: BufferLocation, position: number): void {
+    if (position >= 0) this.#pool.start(slot, write, file, location, position);
+    else this.#streams.ready(slot, this.#streams.add(slot, write, file, location), 0);
   }
 
   /** Cancels a request that is waiting for a pipe; a call that has begun can't be cancelled. */

@@ -5,10 +5,10 @@ import { SQE } from "../../abi/layouts.js";
 import { ERRNO, IO_URING } from "../../abi/numbers.js";
 import { Ring } from "../../linux/ring.js";
 import { Wake } from "../../linux/wake.js";
-import type { CompletionSink, RequestPlace, Scheme } from "../../protocol/scheme.js";
-import { Alarm } from "../wakeup.js";
-import { Aside } from "./aside.js";
+import type { BufferLocation, CompletionSink, Scheme } from "../../protocol/scheme.js";
+import { Wakeup } from "../wakeup.js";
 import { FileTable, REGISTERED } from "./file-table.js";
+import { PoolFallback } from "./pool-fallback.js";
 import { RegisteredBuffers } from "./registered-buffers.js";
 
 /**
@@ -47,7 +47,7 @@ export interface IoUringOptions {
   readonly woken: () => void;
 }
 
-export class IoUring implements Scheme {
+export class IoUringScheme implements Scheme {
   readonly name = "io_uring";
   readonly depth: number;
   readonly registrations: RegisteredBuffers | null;
@@ -56,8 +56,8 @@ export class IoUring implements Scheme {
   readonly #files: FileTable;
   /** Descriptors whose requests are forced to io-wq (IOSQE_ASYNC), because they could block this thread. */
   readonly #waiting = new Set<number>();
-  readonly #alarm: Alarm;
-  readonly #aside: Aside;
+  readonly #alarm: Wakeup;
+  readonly #aside: PoolFallback;
 
   private constructor(ring: Ring, wake: Wake, registrations: RegisteredBuffers | null, options: IoUringOptions) {
     this.#ring = ring;
@@ -65,12 +65,12 @@ export class IoUring implements Scheme {
     this.depth = options.depth;
     this.registrations = registrations;
     this.#files = new FileTable(ring.fd);
-    this.#alarm = new Alarm(options.woken);
-    this.#aside = new Aside(options.depth, this.#alarm);
+    this.#alarm = new Wakeup(options.woken);
+    this.#aside = new PoolFallback(options.depth, this.#alarm);
   }
 
   /** Opens the scheme; returns -errno on failure, as `Ring.open` does. */
-  static open(options: IoUringOptions): IoUring | number {
+  static open(options: IoUringOptions): IoUringScheme | number {
     // The completion queue has room for every request, a cancel of each, and the tag of every live lease, so that it
     // can't overflow.
     const completions = 2 * options.depth + options.bufferSlots;
@@ -89,7 +89,7 @@ export class IoUring implements Scheme {
       ring.close();
       return buffers;
     }
-    return new IoUring(ring, wake, buffers, options);
+    return new IoUringScheme(ring, wake, buffers, options);
   }
 
   /** Descriptor of the ring, by which another thread drops its leases. */
@@ -130,7 +130,14 @@ export class IoUring implements Scheme {
     this.#files.detach(file);
   }
 
-  prepare(slot: number, write: boolean, file: number, place: RequestPlace, position: number, bufferSlot: number): void {
+  prepare(
+    slot: number,
+    write: boolean,
+    file: number,
+    location: BufferLocation,
+    position: number,
+    bufferSlot: number,
+  ): void {
     const sqes = this.#ring.sqes;
     const at = this.#ring.next();
     const leased = bufferSlot >= 0;
@@ -139,9 +146,9 @@ export class IoUring implements Scheme {
     sqes[at + FD] = file >= REGISTERED ? file - REGISTERED : file;
     sqes[at + OFF] = position < 0 ? -1 : position | 0;
     sqes[at + OFF + 1] = position < 0 ? -1 : (position / 4294967296) | 0;
-    sqes[at + ADDR] = place.addressLow;
-    sqes[at + ADDR + 1] = place.addressHigh;
-    sqes[at + LEN] = place.bytes;
+    sqes[at + ADDR] = location.addressLow;
+    sqes[at + ADDR + 1] = location.addressHigh;
+    sqes[at + LEN] = location.bytes;
     sqes[at + RW_FLAGS] = 0;
     sqes[at + USER_DATA] = slot;
     sqes[at + USER_DATA + 1] = REQUEST;
@@ -151,9 +158,9 @@ export class IoUring implements Scheme {
     sqes[at + BUF_INDEX + 3] = 0;
   }
 
-  prepareAside(slot: number, write: boolean, file: number, place: RequestPlace, position: number): void {
-    if (position < 0) this.#aside.later(slot, () => this.prepare(slot, write, file, place, position, -1));
-    else this.#aside.start(slot, write, this.#files.descriptorOf(file), place, position);
+  prepareAside(slot: number, write: boolean, file: number, location: BufferLocation, position: number): void {
+    if (position < 0) this.#aside.later(slot, () => this.prepare(slot, write, file, location, position, -1));
+    else this.#aside.start(slot, write, this.#files.descriptorOf(file), location, position);
   }
 
   remarks(): readonly string[] {

@@ -4,7 +4,7 @@ import { CHUNK_WORDS, ChunkTable } from "../../../dist/protocol/chunk-table.js";
 import type { ForeignCalls } from "../../../dist/protocol/foreign-calls.js";
 import type { Gate } from "../../../dist/protocol/gate.js";
 import type { Range } from "../../../dist/protocol/ranges/ranges.js";
-import type { RequestPlace } from "../../../dist/protocol/scheme.js";
+import type { BufferLocation } from "../../../dist/protocol/scheme.js";
 import { CHUNK, PAGE } from "./kernel.js";
 import type { Where } from "./operations.js";
 import { chunkOf, type RefChunk, type Reference } from "./reference.js";
@@ -38,15 +38,15 @@ export class Arenas {
   }
 
   /** `shortBy`: pages that the last chunk lacks. */
-  add(place: number, chunks: number, shortBy: number): void {
-    if (this.all[place] !== null) return;
-    const first = FIRST_CHUNK + place * CHUNKS_A_PLACE;
+  add(location: number, chunks: number, shortBy: number): void {
+    if (this.all[location] !== null) return;
+    const first = FIRST_CHUNK + location * CHUNKS_A_PLACE;
     const table = new ChunkTable({ start: first * CHUNK, end: (first + chunks) * CHUNK - shortBy * PAGE }, CHUNK);
     for (let c = 0; c < chunks; c++) {
       const { start, end } = table.rangeOf(c);
       this.#reference.addChunk(first + c, end - start);
     }
-    this.all[place] = { table, index: this.#gate.addTable(table), closing: false };
+    this.all[location] = { table, index: this.#gate.addTable(table), closing: false };
     this.#calls.follow(table);
   }
 
@@ -58,8 +58,8 @@ export class Arenas {
     this.#gate.removeTable(arena.index);
   }
 
-  at(place: number): Arena | null {
-    return this.all[place] ?? null;
+  at(location: number): Arena | null {
+    return this.all[location] ?? null;
   }
 
   byIndex(index: number): Arena {
@@ -73,7 +73,7 @@ export class Arenas {
   }
 
   /** A buffer of an arena. */
-  buffer(arena: Arena, where: Where): RequestPlace {
+  buffer(arena: Arena, where: Where): BufferLocation {
     const { table, index } = arena;
     const { start, end } = table.range;
     const address = start + ((where.page * PAGE) % (end - start));

@@ -1,7 +1,7 @@
 // A deterministic kernel behind the ports: what is in flight ends when, and as, the test says.
 
 import { ECANCELED, EFAULT } from "../../../dist/protocol/errno.js";
-import type { CompletionSink, Registrations, RequestPlace, Scheme } from "../../../dist/protocol/scheme.js";
+import type { BufferLocation, CompletionSink, Registrations, Scheme } from "../../../dist/protocol/scheme.js";
 import type { Judge } from "./judge.js";
 
 export const CHUNK = 65536;
@@ -145,7 +145,7 @@ export class Kernel implements Scheme, Registrations {
     slot: number,
     write: boolean,
     _file: number,
-    { address, bytes }: RequestPlace,
+    { address, bytes }: BufferLocation,
     position: number,
     bufferSlot: number,
   ): void {

@@ -9,7 +9,7 @@ import type { Gate } from "../../../dist/protocol/gate.js";
 import type { Leases } from "../../../dist/protocol/leases.js";
 import type { Invalidation, MmuNotifier } from "../../../dist/protocol/notifier.js";
 import { Protocol } from "../../../dist/protocol/protocol.js";
-import type { RequestPlace } from "../../../dist/protocol/scheme.js";
+import type { BufferLocation } from "../../../dist/protocol/scheme.js";
 import { Judge } from "./judge.js";
 import { CHUNK, Kernel, newPages, type Pages, type Watch } from "./kernel.js";
 import { ManualLoop } from "./manual-loop.js";
@@ -35,7 +35,7 @@ export interface Answer {
 
 export interface Submitted extends Answer {
   readonly id: number;
-  readonly place: RequestPlace;
+  readonly location: BufferLocation;
 }
 
 export interface Options {
@@ -99,7 +99,7 @@ export class Plain {
     this.index = gate.addTable(this.table);
   }
 
-  place(chunk: number, chunks = 1): RequestPlace {
+  location(chunk: number, chunks = 1): BufferLocation {
     const address = START + chunk * CHUNK;
     return {
       buffer: new Uint8Array(1),
@@ -116,12 +116,18 @@ export class Plain {
 
   /** A request for whole chunks: a device read where `write` is true. Null: busy. */
   submit(write: boolean, chunk: number, { chunks = 1, after = (): void => {} } = {}): Submitted | null {
-    const submitted: Submitted = { id: this.#next, place: this.place(chunk, chunks), errno: null, bytes: 0, calls: 0 };
+    const submitted: Submitted = {
+      id: this.#next,
+      location: this.location(chunk, chunks),
+      errno: null,
+      bytes: 0,
+      calls: 0,
+    };
     const done = (errno: number, bytes: number): void => {
       Object.assign(submitted, { errno, bytes, calls: submitted.calls + 1 });
       after();
     };
-    if (!this.dispatcher.accept(write, 0, this.owner, true, submitted.place, submitted.id, done)) return null;
+    if (!this.dispatcher.accept(write, 0, this.owner, true, submitted.location, submitted.id, done)) return null;
     this.#next++;
     return submitted;
   }

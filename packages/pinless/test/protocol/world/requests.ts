@@ -3,7 +3,7 @@
 import { BUSY, type Owner, QUEUED } from "../../../dist/protocol/acceptance.js";
 import type { Dispatcher } from "../../../dist/protocol/dispatcher.js";
 import type { Range } from "../../../dist/protocol/ranges/ranges.js";
-import type { RequestPlace } from "../../../dist/protocol/scheme.js";
+import type { BufferLocation } from "../../../dist/protocol/scheme.js";
 import type { Arenas } from "./arenas.js";
 import type { Judge } from "./judge.js";
 import type { Kernel } from "./kernel.js";
@@ -12,7 +12,7 @@ import { chunkOf, type Reference, type RefRequest } from "./reference.js";
 
 interface Request {
   readonly ref: RefRequest;
-  readonly place: RequestPlace;
+  readonly location: BufferLocation;
   /** What its `done` does. */
   readonly after: readonly Nested[];
 }
@@ -54,8 +54,8 @@ export class Requests {
   submit({ where, write, endless }: Extract<Nested, { do: "submit" }>, after: readonly Nested[]): void {
     const arena = this.#arenas.at(where.arena);
     if (arena === null) return;
-    const place = this.#arenas.buffer(arena, where);
-    const [first, last] = [chunkOf(place.address), chunkOf(place.address + place.bytes - 1)];
+    const location = this.#arenas.buffer(arena, where);
+    const [first, last] = [chunkOf(location.address), chunkOf(location.address + location.bytes - 1)];
     const id = this.accepted;
     const chunks = this.#arenas.chunksOf(first, last);
     const numbers = { issues: 0, effects: 0, result: 0 };
@@ -63,13 +63,13 @@ export class Requests {
     const room = this.#dispatcher.requests.hasRoom;
     if (room) {
       this.accepted++;
-      this.active.set(id, { ref, place, after });
+      this.active.set(id, { ref, location, after });
       if (endless) this.#kernel.endless.add(id);
       this.#reference.accept(ref);
     }
     this.#accepting = true;
     const done = (errno: number, bytes: number, buffer: ArrayBufferView): void => this.#done(id, errno, bytes, buffer);
-    const accepted = this.#dispatcher.accept(write, 0, this.owner, true, place, id, done);
+    const accepted = this.#dispatcher.accept(write, 0, this.owner, true, location, id, done);
     this.#accepting = false;
     const says = (): string => `accept says ${accepted} with ${this.active.size} requests`;
     this.#judge.require("STATE", accepted === (room ? QUEUED : BUSY), says);
@@ -86,17 +86,17 @@ export class Requests {
     const same = result < 0 ? errno === result && bytes === 0 : errno === 0 && bytes === result;
     this.#judge.require("EXACTLY_ONCE", same, say(`is answered ${errno}, ${bytes} instead of ${result}`));
     this.#judge.require("LINEAR", result < 0 || effects === 1, say("succeeds without effect"));
-    this.#judge.require("EXACTLY_ONCE", buffer === request.place.buffer, say("is answered with another's buffer"));
+    this.#judge.require("EXACTLY_ONCE", buffer === request.location.buffer, say("is answered with another's buffer"));
     this.active.delete(id);
     this.#reference.answered(id);
     for (const { requests } of this.waiters) requests.delete(id);
     for (const operation of request.after) this.#perform(operation);
   }
 
-  cancel({ ref, place }: Request): void {
+  cancel({ ref, location }: Request): void {
     this.#reference.fill();
     ref.cancelled = true;
-    this.#dispatcher.cancel(place.buffer);
+    this.#dispatcher.cancel(location.buffer);
   }
 
   pick(number: number): Request | undefined {
@@ -104,7 +104,8 @@ export class Requests {
   }
 
   whenQuiet(range: Range): void {
-    const met = ({ place }: Request): boolean => place.address < range.end && range.start < place.address + place.bytes;
+    const met = ({ location }: Request): boolean =>
+      location.address < range.end && range.start < location.address + location.bytes;
     const requests = [...this.active.values()].filter(met).map(({ ref }) => ref.id);
     const waiter: Waiter = { requests: new Set(requests), runs: 0 };
     this.waiters.push(waiter);

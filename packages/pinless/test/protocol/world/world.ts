@@ -240,8 +240,8 @@ export class World {
     }
   }
 
-  #closeArena(place: number): void {
-    const arena = this.arenas.at(place);
+  #closeArena(location: number): void {
+    const arena = this.arenas.at(location);
     if (arena === null || arena.closing) return;
     arena.closing = true;
     // A little later, as if somebody had awaited it.

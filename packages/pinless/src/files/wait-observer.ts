@@ -1,14 +1,14 @@
 /** Notified when a call begins and ends waiting for an invalidation to end, which can take any time. */
-export interface Pause {
+export interface WaitObserver {
   begin(): void;
   end(): void;
 }
 
-export async function paused<T>(pause: Pause | undefined, wait: () => Promise<T>): Promise<T> {
-  pause?.begin();
+export async function observed<T>(observer: WaitObserver | undefined, wait: () => Promise<T>): Promise<T> {
+  observer?.begin();
   try {
     return await wait();
   } finally {
-    pause?.end();
+    observer?.end();
   }
 }

@@ -7,28 +7,28 @@
 
 import { ERRNO } from "../../abi/numbers.js";
 import { clearTimeout, setTimeout } from "../../linux/originals.js";
-import type { CompletionSink, RequestPlace } from "../../protocol/scheme.js";
+import type { BufferLocation, CompletionSink } from "../../protocol/scheme.js";
 import { PoolRequests } from "../pool-requests.js";
-import type { Alarm } from "../wakeup.js";
+import type { Wakeup } from "../wakeup.js";
 
 const AGAIN_MS = 20;
 
-export class Aside {
+export class PoolFallback {
   readonly #depth: number;
-  readonly #alarm: Alarm;
+  readonly #alarm: Wakeup;
   /** Created by the first request, since most engines never have one. */
   #pool: PoolRequests | null = null;
   readonly #waiting = new Map<number, ReturnType<typeof setTimeout>>();
   #count = 0;
 
-  constructor(depth: number, alarm: Alarm) {
+  constructor(depth: number, alarm: Wakeup) {
     this.#depth = depth;
     this.#alarm = alarm;
   }
 
-  start(slot: number, write: boolean, fd: number, place: RequestPlace, position: number): void {
+  start(slot: number, write: boolean, fd: number, location: BufferLocation, position: number): void {
     this.#count++;
-    this.#requests.start(slot, write, fd, place, position);
+    this.#requests.start(slot, write, fd, location, position);
   }
 
   /** Calls `again` after a delay, unless the request is cancelled first. */

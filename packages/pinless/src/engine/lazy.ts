@@ -1,6 +1,6 @@
 /** A value that is made on first use and kept. A failure isn't kept: what was missing may be there the next time. */
 
-export class Kept<T> {
+export class Lazy<T> {
   readonly #make: () => Promise<T>;
   #value: Promise<T> | null = null;
 
