@@ -90,6 +90,13 @@ const everyRoom = anyOf(Object.values(rooms).map(([path]) => path));
 module.exports = {
   forbidden: [
     ...arrows,
+    // Whatever `pinless/portable` reaches is free of Node, but for this module, which a browser replaces.
+    {
+      name: "files-have-node-by-one-module",
+      severity: "error",
+      from: { path: anyOf([`${PINLESS}/files/`]), pathNot: "/files/node-runtime\\.ts$" },
+      to: { dependencyTypes: ["core"], dependencyTypesNot: ["type-only"] },
+    },
     { name: "no-cycles", severity: "error", from: {}, to: { circular: true } },
     { name: "no-orphans", severity: "error", from: { orphan: true }, to: {} },
     { name: "no-unresolvable", severity: "error", from: {}, to: { couldNotResolve: true } },

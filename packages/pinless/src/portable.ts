@@ -1,6 +1,6 @@
 /**
  * The engine and the protocol without a kernel, for the lab and for tests: without promise of stability. It runs in a
- * browser too.
+ * browser too, where `files/browser-runtime.ts` takes the place of `files/node-runtime.ts`.
  */
 
 export { PortableEngine, startFirst } from "./engine/engine.js";

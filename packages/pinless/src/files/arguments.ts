@@ -2,7 +2,8 @@
 
 import { argumentError, PinlessError } from "../protocol/errors.js";
 import { isFreed, PLACE, segmentOf } from "../protocol/segment.js";
-import { invalidType, invalidValue, NODE_MAJOR } from "./node-errors.js";
+import { invalidType, invalidValue } from "./node-errors.js";
+import { Buffer, NODE_MAJOR } from "./node-runtime.js";
 import { type Position, readPositionOf, writePositionOf } from "./position-arguments.js";
 
 /** Part of a buffer. */

@@ -1,8 +1,6 @@
 /** Errors with the codes and messages of Node's own. */
 
-import { inspect } from "node:util";
-
-export const [NODE_MAJOR = 0, NODE_MINOR = 0] = process.versions.node.split(".").map(Number);
+import { Buffer, inspect } from "./node-runtime.js";
 
 export function codedError<E extends Error>(error: E, code: string): E {
   return Object.assign(error, { code });

@@ -1,10 +1,10 @@
 /** FileHandle's methods other than transfers, run by Node itself on the page-cache descriptor. */
 
-import { EventEmitter } from "node:events";
 import type { BigIntStats, StatOptions, Stats } from "node:fs";
 import type { NodeHandle } from "../ports/opened-file.js";
 import type { FileLifetime } from "./file-lifetime.js";
 import { naming } from "./node-errors.js";
+import { EventEmitter } from "./node-runtime.js";
 
 /** A file's descriptor and what isn't a transfer. Emits `"close"`, as a FileHandle does, when `close()` is called. */
 export class NodeFile extends EventEmitter {

@@ -1,6 +1,7 @@
 /** Parses the positions that FileHandle's calls take. Null stands for the own position. */
 
-import { codedError, invalidType, NODE_MAJOR } from "./node-errors.js";
+import { codedError, invalidType } from "./node-errors.js";
+import { NODE_MAJOR } from "./node-runtime.js";
 
 /** A position. Above `Number.MAX_SAFE_INTEGER` it stays a bigint. */
 export type Position = number | bigint | null;

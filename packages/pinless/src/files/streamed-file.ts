@@ -2,9 +2,10 @@
 
 import type { NonSharedBuffer } from "node:buffer";
 import type { ReadStream, WriteStream } from "node:fs";
-import { createInterface, type Interface } from "node:readline";
+import type { Interface } from "node:readline";
 import type { ReadableStream } from "node:stream/web";
 import { NodeFile } from "./node-file.js";
+import { createInterface } from "./node-runtime.js";
 import {
   type ReadStreamOptions,
   readStream,

@@ -4,18 +4,10 @@
  */
 
 import type { EventEmitter } from "node:events";
-import fs, { type ReadStream, type WriteStream } from "node:fs";
+import type { ReadStream, WriteStream } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import { codedError } from "./node-errors.js";
-
-/**
- * Captured when this module is loaded, because programs may replace them in node:fs. Node's types have no constructors
- * for them.
- */
-const { ReadStream: Reader, WriteStream: Writer } = fs as unknown as {
-  ReadStream: new (path: undefined, options: object) => ReadStream;
-  WriteStream: new (path: undefined, options: object) => WriteStream;
-};
+import { ReadStream as Reader, WriteStream as Writer } from "./node-runtime.js";
 
 /** Options that both kinds of streams have, as Node documents them. */
 interface StreamOptions {

@@ -3,12 +3,13 @@
  * `type: "bytes"`; from 22.17 and 24 on always a byte stream.
  */
 
-import {
-  type ReadableByteStreamController,
-  ReadableStream,
-  type ReadableStreamDefaultController,
+import type {
+  ReadableByteStreamController,
+  ReadableStreamDefaultController,
+  ReadableStream as WebStream,
 } from "node:stream/web";
-import { invalidState, invalidType, NODE_MAJOR, NODE_MINOR } from "./node-errors.js";
+import { invalidState, invalidType } from "./node-errors.js";
+import { emitWarning, NODE_MAJOR, NODE_MINOR, ReadableStream } from "./node-runtime.js";
 import type { Streamable } from "./streams.js";
 
 /** Options of {@link File.readableWebStream}. */
@@ -31,7 +32,7 @@ export function webStream(
   locked: boolean,
   closing: boolean,
   options: WebStreamOptions = {},
-): ReadableStream {
+): WebStream {
   if (file.fd === -1) throw invalidState("The FileHandle is closed");
   if (closing) throw invalidState("The FileHandle is closing");
   if (locked) throw invalidState("The FileHandle is locked");
@@ -50,7 +51,7 @@ function checked(options: WebStreamOptions): { bytes: boolean; autoClose: boolea
   if (typeof autoClose !== "boolean") throw invalidType("options.autoClose", "of type boolean", autoClose);
   if (type !== undefined && type !== "bytes") {
     const text = 'A non-"bytes" options.type has no effect. A byte-oriented stream is always created.';
-    process.emitWarning(text, "ExperimentalWarning");
+    emitWarning(text, "ExperimentalWarning");
   }
   return { bytes: true, autoClose };
 }
@@ -69,7 +70,7 @@ class Source {
     this.#autoClose = autoClose;
   }
 
-  open(bytes: boolean): ReadableStream {
+  open(bytes: boolean): WebStream {
     const cancel = (): Promise<void> => this.#end();
     const stream = bytes
       ? new ReadableStream({
