@@ -11,12 +11,10 @@ export interface JsonSource {
 /** The text isn't JSON, or has a name twice. `line` is null if it's unknown. */
 export class JsonError extends Error {
   override readonly name = "JsonError";
-  readonly reason: "syntax" | "twice";
   readonly line: number | null;
 
-  constructor(reason: "syntax" | "twice", message: string, line: number | null) {
+  constructor(message: string, line: number | null) {
     super(message);
-    this.reason = reason;
     this.line = line;
   }
 }
@@ -29,7 +27,7 @@ export function parseJson(text: string): JsonSource {
     return { value: evaluate(body), lineOf: (path) => lineOf(body, path) };
   } catch (error) {
     // The only RangeError here is a stack overflow, from nesting that no real document has.
-    if (error instanceof RangeError) throw new JsonError("syntax", "it's nested too deeply", null);
+    if (error instanceof RangeError) throw new JsonError("it's nested too deeply", null);
     throw error;
   }
 }
@@ -41,7 +39,7 @@ function parsed(text: string): ValueNode {
     if (error instanceof RangeError) throw error;
     const { message, line } = error as Error & { line?: number };
     // The position is removed, because the line is reported separately.
-    throw new JsonError("syntax", message.replace(/ \(\d+:\d+\)$/, ""), line ?? null);
+    throw new JsonError(message.replace(/ \(\d+:\d+\)$/, ""), line ?? null);
   }
 }
 
@@ -52,7 +50,7 @@ function refuseTwins(node: ValueNode): void {
   const seen = new Set<string>();
   for (const member of node.members) {
     const name = nameOf(member);
-    if (seen.has(name)) throw new JsonError("twice", `"${name}" is there twice`, member.loc.start.line);
+    if (seen.has(name)) throw new JsonError(`"${name}" is there twice`, member.loc.start.line);
     seen.add(name);
     refuseTwins(member.value);
   }

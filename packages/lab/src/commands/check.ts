@@ -20,6 +20,7 @@ import {
 } from "@pinless/cli/command";
 import { Command, Option } from "commander";
 import type { CaseReport } from "../check/run-case.js";
+import { InputError } from "../simulate/input-error.js";
 import { runPool, type Work } from "./check/pool.js";
 import { parseScenario, type ScenarioFile } from "./check/scenario-file.js";
 import { checkLines, type FileReport, type MutantReport, mutantLines } from "./check-text.js";
@@ -56,7 +57,7 @@ export function checkCommand(): Command {
 }
 
 async function run(names: readonly string[], flags: Flags): Promise<void> {
-  await explaining("pinless-lab check", USAGE, [UsageError], async () => {
+  await explaining("pinless-lab check", USAGE, [UsageError, InputError], async () => {
     const { json, failure, mutant } = flags;
     const asked = names.length > 0 ? names.map(fileOf) : await filesFor(mutant);
     const to = typeof json === "string" ? json : undefined;

@@ -1,28 +1,17 @@
 /** Reports of `pinless-lab simulate`: read from files, and put into words. */
 
-import { JsonError, parseJson, printableValue, readInputFile, wrap } from "@pinless/cli/command";
-import { InputError } from "../simulate/input-error.js";
-import {
-  type CampaignReport,
-  type FoundFailure,
-  missingOf,
-  nameOf,
-  type ReportSource,
-  readReport,
-} from "../simulate/report.js";
+import { printableValue, wrap } from "@pinless/cli/command";
+import { type InputSource, inputErrorAt } from "../simulate/input-error.js";
+import { type CampaignReport, type FoundFailure, missingOf, nameOf, readReport } from "../simulate/report.js";
+import { readJson } from "./json-input.js";
 
 /** Of a report with thousands of failures. */
 const MAX_BYTES = 16 << 20;
 
-/** Throws ERR_SIMULATE_INPUT with the file and line. */
-export function reportOf(file: string): ReportSource {
-  try {
-    const { value, lineOf } = parseJson(readInputFile(file, MAX_BYTES));
-    return { name: file, value: printableValue(value), lineOf };
-  } catch (error) {
-    if (!(error instanceof JsonError)) throw error;
-    throw new InputError(`${file}:${error.line ?? 1}: ${error.message}`);
-  }
+/** Reads a report. Throws `UsageError` or `InputError`, as `readJson` does. */
+export function reportOf(file: string): InputSource {
+  const source = readJson(file, MAX_BYTES);
+  return { ...source, value: printableValue(source.value) };
 }
 
 /** A report whose failures are to be had again by `engine`: of the same version, or its seeds mean something else. */
@@ -31,9 +20,7 @@ export function toReplay(file: string, engine: string): { report: CampaignReport
   const report = readReport(source);
   const versionOf = (name: string): string => name.split(" ").slice(0, 2).join(" ");
   if (versionOf(report.engine) !== versionOf(engine))
-    throw new InputError(
-      `${file}:${source.lineOf(["engine"])}: these seeds are of ${report.engine}; this is ${engine}`,
-    );
+    throw inputErrorAt(source, ["engine"], `these seeds are of ${report.engine}; this is ${engine}`);
   const note = report.engine === engine ? null : `found with ${report.engine}; this is ${engine}`;
   return { report, note };
 }

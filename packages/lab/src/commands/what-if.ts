@@ -8,14 +8,16 @@ import {
   print,
   progressBar,
   terminal,
+  USAGE,
+  UsageError,
   wholeNumber,
   whyUnwritable,
   writeJson,
 } from "@pinless/cli/command";
 import { Command } from "commander";
+import { InputError } from "../simulate/input-error.js";
 import { readStudy } from "../what-if/plan.js";
 import { runStudy } from "../what-if/study.js";
-import { WhatIfError } from "../what-if/what-if-error.js";
 import { calibration } from "./calibration.js";
 import { readWhatIf, whatIfFile } from "./what-if-file.js";
 import { renderStudy } from "./what-if-text.js";
@@ -39,12 +41,12 @@ export function whatIfCommand(version: string): Command {
     .addCommand(
       named("run", "simulates the machine and the load of a file, with every design")
         .argument("<file>", "a file, or the name of one that comes with pinless; plans/README.md has the format")
-        .action((file: string, flags: Flags) => whatIf(file, flags, engine)),
+        .action((name: string, flags: Flags) => act(flags, name, (file) => runFile(file, flags, engine))),
       { isDefault: true },
     )
     .addCommand(
       named("calibrate", "compares the model with measurements; exits with 1 where it prefers another design").action(
-        (flags: Flags) => withWritable("calibrate", flags, () => calibration(engine, flags.seed, flags.json)),
+        (flags: Flags) => act(flags, undefined, () => calibration(engine, flags.seed, flags.json)),
       ),
     );
 }
@@ -58,19 +60,13 @@ function named(name: string, description: string): Command {
     .exitOverride();
 }
 
-/** Does the work of a command, unless its report couldn't be written, or would replace a file that it reads. */
-function withWritable(what: string, { json }: Flags, work: () => void | Promise<void>, read?: string): Promise<void> {
-  return explaining(`pinless-lab what-if: ${what}`, FAILED, [WhatIfError], () => {
-    const unwritable = whyUnwritable(json, [read]);
-    if (unwritable !== null) throw new WhatIfError("ERR_WHAT_IF_UNWRITABLE", unwritable, null);
-    return work();
-  });
-}
-
-async function whatIf(name: string, flags: Flags, engine: string): Promise<void> {
-  await explaining(`pinless-lab what-if: ${name}`, FAILED, [WhatIfError], async () => {
-    const file = whatIfFile(name);
-    await withWritable(name, flags, () => runFile(file, flags, engine), file);
+/** Runs a command, unless its report couldn't be written, or would replace the file that the command reads. */
+function act({ json }: Flags, name: string | undefined, work: (file: string) => void | Promise<void>): Promise<void> {
+  return explaining("pinless-lab what-if", USAGE, [UsageError, InputError], () => {
+    const file = name === undefined ? "" : whatIfFile(name);
+    const unwritable = whyUnwritable(json, [file]);
+    if (unwritable !== null) throw new UsageError(unwritable);
+    return work(file);
   });
 }
 

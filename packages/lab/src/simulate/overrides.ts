@@ -3,7 +3,7 @@
 import { settingsOf } from "pinless/portable";
 import type { KernelDesign } from "../model/tables.js";
 import { TAG_WAYS } from "../model/tags.js";
-import { InputError } from "./input-error.js";
+import { InputError, shown } from "./input-error.js";
 import { MAPPED_FILES, type Swarm, swarmOf } from "./swarm.js";
 
 /**
@@ -44,17 +44,17 @@ const WORDS: Readonly<Record<string, readonly string[]>> = {
   design: ["gup", "notifier"] satisfies readonly KernelDesign[],
 };
 
-/** Throws ERR_SIMULATE_INPUT with what's wrong; `where` is told the path to it, and says what to put before. */
+/** Checks the overrides of a seed's run. Throws `InputError`, or what `errorAt` makes of the path and the reason. */
 export function changesOf(
   seed: number,
   value: unknown,
-  where: (path: readonly string[]) => string = () => "",
+  errorAt: (path: readonly string[], why: string) => InputError = (_, why) => new InputError(why),
 ): Partial<Swarm> {
   const full = swarmOf(seed);
   const refuse: Refuse = (path, why) => {
-    throw new InputError(`${where(path)}${why}`);
+    throw errorAt(path, why);
   };
-  if (!isObject(value)) refuse([], "changes are names with values");
+  if (!isObject(value)) refuse([], `changes are names with values, not ${shown(value)}`);
   const changes = value as Partial<Swarm>;
   for (const [key, changed] of Object.entries(changes)) {
     if (!Object.hasOwn(full, key)) refuse([key], `a run has no "${key}"; it has ${Object.keys(full).join(", ")}`);
@@ -62,7 +62,8 @@ export function changesOf(
   }
   if (changes.engine !== undefined) tryEngine(changes.engine, refuse);
   const [least, most] = changes.timing?.deviceMs ?? [0, 0];
-  if (least > most) refuse(["timing", "deviceMs"], "a device takes from its least time to its most");
+  if (least > most)
+    refuse(["timing", "deviceMs"], `a device takes from its least time to its most, not from ${least} to ${most}`);
   return changes;
 }
 
@@ -76,11 +77,12 @@ function isObject(value: unknown): value is Record<string, unknown> {
 function alike(right: unknown, value: unknown, path: readonly string[], refuse: Refuse): void {
   const name = path.join(".");
   if (Array.isArray(right)) {
-    if (!Array.isArray(value) || value.length !== right.length) refuse(path, `"${name}" is ${right.length} values`);
+    if (!Array.isArray(value) || value.length !== right.length)
+      refuse(path, `"${name}" is ${right.length} values, not ${shown(value)}`);
     else for (const [i, each] of right.entries()) alike(each, value[i], [...path, String(i)], refuse);
   } else if (isObject(right)) {
     const keys = Object.keys(right);
-    if (!isObject(value)) refuse(path, `"${name}" has ${keys.join(", ")}`);
+    if (!isObject(value)) refuse(path, `"${name}" has ${keys.join(", ")}; not ${shown(value)}`);
     const odd = Object.keys(value).find((key) => !keys.includes(key));
     if (odd !== undefined) refuse([...path, odd], `"${name}" has no "${odd}"; it has ${keys.join(", ")}`);
     const missing = keys.find((key) => !(key in value));
@@ -91,11 +93,13 @@ function alike(right: unknown, value: unknown, path: readonly string[], refuse: 
     const [least, most] = LIMITS[name] ?? (mayBe0 ? MS : [0, Number.MAX_SAFE_INTEGER]);
     const whole = WHOLE.includes(name);
     const isNumber = typeof value === "number" && (!whole || Number.isInteger(value));
-    if (!isNumber || !((value >= least && value <= most) || (mayBe0 && value === 0)))
-      refuse(path, `"${name}" is a ${whole ? "whole " : ""}number from ${least} to ${most}${mayBe0 ? ", or 0" : ""}`);
+    if (!isNumber || !((value >= least && value <= most) || (mayBe0 && value === 0))) {
+      const range = `${whole ? "whole " : ""}number from ${least} to ${most}${mayBe0 ? ", or 0" : ""}`;
+      refuse(path, `"${name}" is a ${range}, not ${shown(value)}`);
+    }
   } else if (name in WORDS && !WORDS[name]!.includes(value as string))
-    refuse(path, `"${name}" is ${WORDS[name]!.join(" or ")}`);
-  else if (typeof value !== typeof right) refuse(path, `"${name}" is a ${typeof right}`);
+    refuse(path, `"${name}" is ${WORDS[name]!.join(" or ")}, not ${shown(value)}`);
+  else if (typeof value !== typeof right) refuse(path, `"${name}" is a ${typeof right}, not ${shown(value)}`);
 }
 
 function tryEngine(engine: Swarm["engine"], refuse: Refuse): void {

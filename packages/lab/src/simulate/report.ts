@@ -3,7 +3,7 @@
  * more.
  */
 
-import { InputError } from "./input-error.js";
+import { InputError, type InputSource, inputErrorAt, shown } from "./input-error.js";
 import { changesOf } from "./overrides.js";
 import type { Failure } from "./run-simulation.js";
 import type { Swarm } from "./swarm.js";
@@ -84,18 +84,11 @@ function absentOf(shards: CampaignReport["shards"], of: number): string[] {
   return [`of ${of} shards these are missing: ${named.join(", ")}${others}`];
 }
 
-/** JSON, by the name of its file; `lineOf` says where in it something stands. */
-export interface ReportSource {
-  readonly name: string;
-  readonly value: unknown;
-  lineOf(path: readonly string[]): number | null;
-}
-
-/** Throws ERR_SIMULATE_INPUT for what isn't a report in this format, with its line. */
-export function readReport(source: ReportSource): CampaignReport {
+/** Checks a report. Throws `InputError` with the line of what isn't in this format. */
+export function readReport(source: InputSource): CampaignReport {
   const report = source.value as CampaignReport;
   const refuse = (path: readonly string[], why: string): never => {
-    throw new InputError(`${at(source, path)}${why}`);
+    throw inputErrorAt(source, path, why);
   };
   if (report?.format !== FORMAT) {
     const is = typeof report?.format === "string" ? `"${report.format}"` : "not there";
@@ -105,23 +98,30 @@ export function readReport(source: ReportSource): CampaignReport {
   known(["asked"], report.asked, ASKED_KEYS, refuse);
   const text = (path: readonly string[], value: unknown, most: number): void => {
     if (typeof value !== "string" || value.length > most)
-      refuse(path, `"${path.join(".")}" is text of at most ${most} characters`);
+      refuse(path, `"${path.join(".")}" is text of at most ${most} characters, not ${shown(value)}`);
   };
   const whole = (path: readonly string[], value: unknown, most: number = Number.MAX_SAFE_INTEGER): void => {
     if (!Number.isSafeInteger(value) || (value as number) < 0 || (value as number) > most)
-      refuse(path, `"${path.join(".")}" is a whole number${most < 2 ** 52 ? ` from 0 to ${most}` : ""}`);
+      refuse(
+        path,
+        `"${path.join(".")}" is a whole number${most < 2 ** 52 ? ` from 0 to ${most}` : ""}, not ${shown(value)}`,
+      );
   };
   const time = (path: readonly string[], value: unknown): void => {
-    if (!Number.isFinite(value) || (value as number) < 0) refuse(path, `"${path.join(".")}" is a number from 0 on`);
+    if (!Number.isFinite(value) || (value as number) < 0)
+      refuse(path, `"${path.join(".")}" is a number from 0 on, not ${shown(value)}`);
   };
   text(["engine"], report.engine, 200);
   if (report.mutant !== null && !/^[a-z0-9-]{1,64}$/.test(String(report.mutant)))
-    refuse(["mutant"], '"mutant" is the name of one (pinless-lab check --mutants), or null');
+    refuse(
+      ["mutant"],
+      `"mutant" is the name of one (pinless-lab check --mutants), or null; not ${shown(report.mutant)}`,
+    );
   const { asked } = report;
   whole(["asked", "seed"], asked.seed, 1e15);
   whole(["asked", "runs"], asked.runs, MOST.runs);
   whole(["asked", "requests"], asked.requests, MOST.requests);
-  changesOf(asked.seed, asked.changes, (inside) => at(source, ["asked", "changes", ...inside]));
+  changesOf(asked.seed, asked.changes, (inside, why) => inputErrorAt(source, ["asked", "changes", ...inside], why));
   for (const key of ["runs", "requests", "operations"] as const) whole([key], report[key]);
   time(["virtualMs"], report.virtualMs);
   list(["shards"], report.shards, 1, MOST.shards, refuse).forEach((shard, i) => {
@@ -140,7 +140,9 @@ export function readReport(source: ReportSource): CampaignReport {
     text([...path, "what"], failure.what, 200);
     text([...path, "message"], failure.message, 10_000);
     time([...path, "atMs"], failure.atMs);
-    changesOf(failure.seed, failure.changes, (inside) => at(source, [...path, "changes", ...inside]));
+    changesOf(failure.seed, failure.changes, (inside, why) =>
+      inputErrorAt(source, [...path, "changes", ...inside], why),
+    );
   });
   return report;
 }
@@ -167,7 +169,7 @@ type Refuse = (path: readonly string[], why: string) => never;
 function known(path: readonly string[], value: unknown, keys: readonly string[], refuse: Refuse): void {
   const name = path.length === 0 ? "a report" : `"${path.join(".")}"`;
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    refuse(path, `${name} has ${keys.join(", ")}`);
+    refuse(path, `${name} has ${keys.join(", ")}; not ${shown(value)}`);
   const odd = Object.keys(value as object).find((key) => !keys.includes(key));
   if (odd !== undefined) refuse([...path, odd], `${name} has no "${odd}"; it has ${keys.join(", ")}`);
 }
@@ -180,32 +182,23 @@ function list<T>(
   refuse: Refuse,
 ): readonly T[] {
   if (!Array.isArray(value) || value.length < least || value.length > most)
-    refuse(path, `"${path.join(".")}" is a list of ${least} to ${most}`);
+    refuse(path, `"${path.join(".")}" is a list of ${least} to ${most}, not ${shown(value)}`);
   return value;
-}
-
-/** `file:line: `, or of what's around it. */
-function at(source: ReportSource, path: readonly string[]): string {
-  for (let length = path.length; length >= 0; length--) {
-    const line = source.lineOf(path.slice(0, length));
-    if (line !== null) return `${source.name}:${line}: `;
-  }
-  return `${source.name}: `;
 }
 
 /**
  * Adds up what shards of one campaign found. Throws for those of another engine or campaign, and for one that is there
  * twice.
  */
-export function merge(sources: readonly ReportSource[]): CampaignReport {
+export function merge(sources: readonly InputSource[]): CampaignReport {
   const reports = sources.map(readReport);
   const [first] = reports;
-  if (first === undefined) throw new InputError("there is nothing to merge");
+  if (first === undefined) throw new InputError("there is nothing to merge: give the reports of shards");
   const whose = new Map<number, string>();
   reports.forEach((report, i) => {
     const source = sources[i]!;
     const refuse = (path: readonly string[], why: string): never => {
-      throw new InputError(`${at(source, path)}${why}`);
+      throw inputErrorAt(source, path, why);
     };
     if (report.engine !== first.engine || report.mutant !== first.mutant)
       refuse(["engine"], `it's of ${nameOf(report)}, ${sources[0]!.name} of ${nameOf(first)}`);

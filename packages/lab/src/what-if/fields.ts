@@ -1,5 +1,6 @@
 /** The kinds of values that a what-if file has: how each is read, and what is said of one that can't be meant. */
 
+import { shown } from "../simulate/input-error.js";
 import type { Quantiles } from "./distributions.js";
 
 export interface Field<T> {
@@ -101,17 +102,15 @@ export function distribution(otherwise: Quantiles, says: string): Field<Quantile
       }
       points.sort((a, b) => a[0] - b[0]);
       for (let i = 1; i < points.length; i++)
-        if (points[i]![1] < points[i - 1]![1]) return { wrong: "falls from one percentile to a higher one" };
+        if (points[i]![1] < points[i - 1]![1])
+          return {
+            wrong: `falls from ${points[i - 1]![1]} to ${points[i]![1]} with rising percentiles: give times that rise`,
+          };
       if (points[0]![0] > 0) points.unshift([0, points[0]![1]]);
       if (points.at(-1)![0] < 1) points.push([1, points.at(-1)![1]]);
       return { ok: points };
     },
   };
-}
-
-function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
 
 export function sizeOf(bytes: number): string {

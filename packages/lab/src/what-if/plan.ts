@@ -3,8 +3,8 @@
  * table is the format; `what-if/README.md` has it for people.
  */
 
+import { InputError, type InputSource, inputErrorAt, shown } from "../simulate/input-error.js";
 import { bytes, distribution, type Field, flag, number, sizeOf, whole, word } from "./fields.js";
-import { WhatIfError } from "./what-if-error.js";
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
@@ -129,13 +129,6 @@ export type Plan = {
   readonly [S in keyof Fields]: { readonly [F in keyof Fields[S]]: ValueOf<Fields[S][F]> };
 };
 
-/** A file as it was read: its value, and where each part of it stands. */
-export interface PlanSource {
-  readonly value: unknown;
-  /** The line on which the value at these keys begins, from 1 on. */
-  lineOf(path: readonly string[]): number | null;
-}
-
 /** A point of the sweep: what is special about it, and the whole plan. */
 export interface Point {
   readonly values: Readonly<Record<string, number | string | boolean>>;
@@ -156,11 +149,11 @@ interface Axis {
   readonly values: readonly { readonly value: unknown; readonly line: number | null }[];
 }
 
-/** Throws `WhatIfError` with the line. */
-export function readStudy(source: PlanSource): Study {
+/** Checks a what-if file and multiplies its sweep out. Throws `InputError` with the line. */
+export function readStudy(source: InputSource): Study {
   const top = objectAt(source, [], source.value);
   const title = top.title ?? "";
-  if (typeof title !== "string") throw wrong(source, ["title"], "title takes a text");
+  if (typeof title !== "string") throw inputErrorAt(source, ["title"], `title takes a text, not ${shown(title)}`);
   const base: Values = {};
   for (const [section, fields] of Object.entries(FIELDS))
     base[section] = Object.fromEntries(Object.entries(fields).map(([name, { otherwise }]) => [name, otherwise]));
@@ -181,7 +174,7 @@ export function readStudy(source: PlanSource): Study {
   };
 }
 
-function readAxis(source: PlanSource, key: string, values: unknown): Axis {
+function readAxis(source: InputSource, key: string, values: unknown): Axis {
   const [section = "", field = "", ...more] = key.split(".");
   if (!Object.hasOwn(FIELDS, section) || more.length > 0)
     throw unknownWord(
@@ -190,7 +183,7 @@ function readAxis(source: PlanSource, key: string, values: unknown): Axis {
       Object.keys(FIELDS).map((name) => `${name}.…`),
     );
   if (!Array.isArray(values) || values.length === 0)
-    throw wrong(source, ["sweep", key], `sweep "${key}" takes a list of values`);
+    throw inputErrorAt(source, ["sweep", key], `sweep "${key}" takes a list of values, not ${shown(values)}`);
   const read = values.map((value, i) => {
     const path = ["sweep", key, String(i)];
     return { value: readField(source, path, section, field, value), line: source.lineOf(path) };
@@ -199,7 +192,7 @@ function readAxis(source: PlanSource, key: string, values: unknown): Axis {
 }
 
 function readField(
-  source: PlanSource,
+  source: InputSource,
   path: readonly string[],
   section: string,
   name: string,
@@ -209,15 +202,15 @@ function readField(
   const field = Object.hasOwn(fields, name) ? fields[name] : undefined;
   if (field === undefined) throw unknownWord(source, path, Object.keys(fields), `${section}.${name}`);
   const read = field.read(value);
-  if ("wrong" in read) throw wrong(source, path, `${section}.${name} ${read.wrong}`);
+  if ("wrong" in read) throw inputErrorAt(source, path, `${section}.${name} ${read.wrong}`);
   return read.ok;
 }
 
 /** Every combination; the last list goes fastest. */
-function pointsOf(source: PlanSource, base: Values, axes: readonly Axis[]): readonly Point[] {
+function pointsOf(source: InputSource, base: Values, axes: readonly Axis[]): readonly Point[] {
   const count = axes.reduce((product, { values }) => product * values.length, 1);
   if (count > MOST_POINTS)
-    throw wrong(source, ["sweep"], `the sweep has ${count} combinations, ${MOST_POINTS} are the most`);
+    throw inputErrorAt(source, ["sweep"], `the sweep has ${count} combinations, ${MOST_POINTS} are the most`);
   return Array.from({ length: count }, (_, index) => {
     const values: Values = Object.fromEntries(Object.entries(base).map(([name, fields]) => [name, { ...fields }]));
     const special: Record<string, number | string | boolean> = {};
@@ -233,7 +226,7 @@ function pointsOf(source: PlanSource, base: Values, axes: readonly Axis[]): read
     const plan = completed(values as unknown as Plan);
     const impossible = whyImpossible(plan);
     if (impossible !== null)
-      throw new WhatIfError("ERR_WHAT_IF_IMPOSSIBLE", impossible.why, line ?? lineOfAny(source, impossible.fields));
+      throw new InputError(impossible.why, source.name, line ?? lineOfAny(source, impossible.fields));
     return { values: Object.fromEntries(Object.entries(special).reverse()), plan };
   });
 }
@@ -286,7 +279,7 @@ function whyImpossible({ machine, buffers, io }: Plan): Impossible | null {
   return null;
 }
 
-function lineOfAny(source: PlanSource, fields: readonly string[]): number | null {
+function lineOfAny(source: InputSource, fields: readonly string[]): number | null {
   for (const field of fields) {
     const line = source.lineOf(field.split("."));
     if (line !== null) return line;
@@ -294,21 +287,16 @@ function lineOfAny(source: PlanSource, fields: readonly string[]): number | null
   return null;
 }
 
-function objectAt(source: PlanSource, path: readonly string[], value: unknown): Readonly<Record<string, unknown>> {
+function objectAt(source: InputSource, path: readonly string[], value: unknown): Readonly<Record<string, unknown>> {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw wrong(source, path, `${path.at(-1) ?? "a what-if file"} takes an object`);
-}
-
-function wrong(source: PlanSource, path: readonly string[], message: string): WhatIfError {
-  return new WhatIfError("ERR_WHAT_IF_VALUE", message, source.lineOf(path));
+  throw inputErrorAt(source, path, `${path.at(-1) ?? "a what-if file"} takes an object, not ${shown(value)}`);
 }
 
 function unknownWord(
-  source: PlanSource,
+  source: InputSource,
   path: readonly string[],
   known: readonly string[],
   name?: string,
-): WhatIfError {
-  const message = `"${name ?? path.at(-1)}" isn't known; there are ${known.join(", ")}`;
-  return new WhatIfError("ERR_WHAT_IF_WORD", message, source.lineOf(path));
+): InputError {
+  return inputErrorAt(source, path, `"${name ?? path.at(-1)}" isn't known; there are ${known.join(", ")}`);
 }

@@ -184,7 +184,7 @@ test("a scenario that can't be read or can't be is an error with its file and li
     [`${head}invalidations: [\n`, /^x\.yaml:\d+: /],
     ["- 1\n", /^x\.yaml:1: a scenario is a list of names with values/],
   ];
-  for (const [text, message] of refused) assert.throws(read(text), { name: "UsageError", message }, text);
+  for (const [text, message] of refused) assert.throws(read(text), { name: "InputError", message }, text);
 
   const ended = await check([path.join(scratchDirectory(t), "none.yaml")]);
   assert.equal(ended.code, 2);

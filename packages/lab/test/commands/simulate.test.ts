@@ -83,8 +83,24 @@ test("what-if takes the name of a file that comes with pinless; of another it sa
   assert.equal(named.code, 0, named.stderr);
   assert.ok(JSON.parse(named.stdout).points.length > 0);
   const { code, stdout, stderr } = await lab(["what-if", "run", "no-machine"]);
-  assert.deepEqual([code, stdout], [1, ""]);
+  assert.deepEqual([code, stdout], [2, ""]);
   assert.match(stderr, /^pinless-lab what-if: no-machine: there's no such file: give .* or one of .*one-machine\.json/);
+});
+
+test("each command ends with exit code 2 for a bad file, and names the file, the line and the value", async (t) => {
+  const file = path.join(scratchDirectory(t), "bad");
+  const report = JSON.stringify({ format: "pinless-simulate-2", odd: 7 }, null, 1);
+  for (const [args, text, message] of [
+    [["check"], "about: a test\nrequests: 7\n", /^pinless-lab check: \S+\/bad:2: "requests" is a list/],
+    [["simulate", "merge"], report, /^pinless-lab simulate: \S+\/bad:3: a report has no "odd"; it has format, /],
+    [["simulate", "replay"], report, /^pinless-lab simulate: \S+\/bad:3: a report has no "odd"; it has format, /],
+    [["what-if", "run"], '{\n "title": 7 }', /^pinless-lab what-if: \S+\/bad:2: title takes a text, not 7$/m],
+  ] as const) {
+    writeFileSync(file, text);
+    const { code, stdout, stderr } = await lab([...args, file]);
+    assert.deepEqual([code, stdout], [2, ""], args.join(" "));
+    assert.match(stderr, message);
+  }
 });
 
 test("an output that takes nothing is one line, and exit code 1", async () => {

@@ -38,7 +38,7 @@ test("plots tell designs apart without colours", async () => {
     run: { seconds: 0.01 },
     sweep: { "io.depth": [4, 64] },
   });
-  const report = await runStudy(readStudy(parseJson(text)), {
+  const report = await runStudy(readStudy({ name: "plan", ...parseJson(text) }), {
     engine: "this one",
     seed: 1,
     stopped: () => false,

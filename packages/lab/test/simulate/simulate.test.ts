@@ -6,8 +6,9 @@ import { parse } from "yaml";
 import { parseJson } from "../../../cli/dist/command/json-source.js";
 import { NO_FAULTS } from "../../dist/model/model-scheme.js";
 import { campaign } from "../../dist/simulate/campaign.js";
+import type { InputSource } from "../../dist/simulate/input-error.js";
 import { changesOf } from "../../dist/simulate/overrides.js";
-import { type CampaignReport, merge, missingOf, type ReportSource, readReport } from "../../dist/simulate/report.js";
+import { type CampaignReport, merge, missingOf, readReport } from "../../dist/simulate/report.js";
 import { simulate } from "../../dist/simulate/run-simulation.js";
 import { type Swarm, swarmOf } from "../../dist/simulate/swarm.js";
 
@@ -91,7 +92,7 @@ test("deploy/simulate.yaml: as many shards as pods, of the version that this is"
   assert.ok(command.includes(`@pinless/lab@${version}`));
 });
 
-function sourceOf(name: string, report: unknown): ReportSource {
+function sourceOf(name: string, report: unknown): InputSource {
   return { name, ...parseJson(JSON.stringify(report, null, 1)) };
 }
 
@@ -101,7 +102,7 @@ test("a report of another format, engine or campaign is refused, with its line; 
   const other = await campaign({ ...options, shard: { index: 1, of: 2 } });
   const refuses = (reports: readonly unknown[], message: RegExp): void =>
     assert.throws(() => merge(reports.map((each, i) => sourceOf("ab"[i]!, each))), {
-      code: "ERR_SIMULATE_INPUT",
+      code: "ERR_LAB_INPUT",
       message,
     });
   refuses([], /nothing to merge/);
@@ -175,6 +176,5 @@ test("changes that no run could have are refused", () => {
     [{ timing: { ...timing, odd: 1 } }, /"timing" has no "odd"/],
     [{ engine: { ...engine, depth: 1.5 } }, /depth/],
   ];
-  for (const [value, message] of wrong)
-    assert.throws(() => changesOf(1, value), { code: "ERR_SIMULATE_INPUT", message });
+  for (const [value, message] of wrong) assert.throws(() => changesOf(1, value), { code: "ERR_LAB_INPUT", message });
 });

@@ -1,6 +1,5 @@
 /** Scenarios as people write them: YAML files, each of which stands for one or many cases. What isn't understood is said with its line. */
 
-import { UsageError } from "@pinless/cli/command";
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, YAMLMap } from "yaml";
 import {
   CHECKED_SCHEMES,
@@ -13,6 +12,7 @@ import {
   type ScenarioInvalidation,
   type ScenarioRequest,
 } from "../../check/scenario.js";
+import { InputError, shown } from "../../simulate/input-error.js";
 
 const KEYS = [
   "about",
@@ -68,12 +68,12 @@ export interface ScenarioFile {
   readonly cases: readonly Scenario[];
 }
 
-/** All cases of a file. `name` is what it's called in reports; `file` in errors. Throws `UsageError` with the line. */
+/** All cases of a file. `name` is what it's called in reports; `file` in errors. Throws `InputError` with the line. */
 export function parseScenario(text: string, name: string, file: string): ScenarioFile {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
   const refuse = (offset: number, why: string): never => {
-    throw new UsageError(`${file}:${lines.linePos(offset).line}: ${why}`);
+    throw new InputError(why, file, lines.linePos(offset).line);
   };
   const [broken] = document.errors;
   if (broken?.message.includes("call stack")) refuse(broken.pos[0], "it's nested too deeply");
@@ -105,7 +105,7 @@ class Reader {
     this.#known(memory, ["chunks", "pages", "filled"]);
     const chunks = this.#number(memory, "chunks", 1, 1, MOST.chunks);
     this.#chunkPages = this.#number(memory, "pages", 1, 1, MOST.pages);
-    if (this.#chunkPages === 3) this.#refuse(this.#at(memory), "a chunk has 1, 2 or 4 pages");
+    if (this.#chunkPages === 3) this.#refuse(this.#at(memory), "a chunk has 1, 2 or 4 pages, not 3");
     this.#pages = chunks * this.#chunkPages;
     const filled = this.#scalar(memory, "filled") ?? "dirty";
     if (filled !== "dirty" && filled !== "clean")
@@ -183,13 +183,17 @@ class Reader {
   #map(of: YAMLMap, key: string): YAMLMap {
     const node = of.get(key, true) as unknown;
     if (node === undefined) return new YAMLMap();
-    return isMap(node) ? node : this.#refuse(this.#at(node as Node), `"${key}" is a list of names with values`);
+    return isMap(node)
+      ? node
+      : this.#refuse(this.#at(node as Node), `"${key}" is a list of names with values, not ${shown(node)}`);
   }
 
   #scalar(of: YAMLMap, key: string): unknown {
     const node = of.get(key, true) as unknown;
     if (node === undefined) return undefined;
-    return isScalar(node) ? node.value : this.#refuse(this.#at(node as Node), `"${key}" is one word`);
+    return isScalar(node)
+      ? node.value
+      : this.#refuse(this.#at(node as Node), `"${key}" is one word, not ${shown(node)}`);
   }
 
   #number(of: YAMLMap, key: string, otherwise: number, least: number, most: number): number {
@@ -211,13 +215,14 @@ class Reader {
   #list(key: "requests" | "invalidations" | "other code"): Line[] {
     const node = this.#root.get(key, true) as unknown;
     if (node === undefined) return [];
-    if (!isSeq(node)) return this.#refuse(this.#at(node as Node), `"${key}" is a list`);
+    if (!isSeq(node)) return this.#refuse(this.#at(node as Node), `"${key}" is a list, not ${shown(node)}`);
     const most = MOST[key];
-    if (node.items.length > most) this.#refuse(this.#at(node), `"${key}" has at most ${most} lines`);
+    if (node.items.length > most)
+      this.#refuse(this.#at(node), `"${key}" has at most ${most} lines, not ${node.items.length}`);
     return node.items.map((item) =>
       isScalar(item) && typeof item.value === "string"
         ? { text: item.value, offset: this.#at(item) }
-        : this.#refuse(this.#at(item as Node), `a line of "${key}" is words`),
+        : this.#refuse(this.#at(item as Node), `a line of "${key}" is words, not ${shown(item)}`),
     );
   }
 
