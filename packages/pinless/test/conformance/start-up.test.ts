@@ -1,11 +1,11 @@
 // A filter that refuses one system call of those that a scheme needs: an engine opens all the same, works, and says which call it is.
 import assert from "node:assert/strict";
-import { readdirSync, readlinkSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { aioSyscalls, SYSCALLS } from "../../dist/abi/numbers.js";
 import { runModule } from "../support/children.js";
 import { ioUringOff } from "../support/io-uring.js";
+import { descriptorsOf } from "../support/proc.js";
 import { refusing } from "../support/seccomp.js";
 
 /** Opens an engine; reads around the page cache, through it and from a pipe that never gives anything; and prints what ran. */
@@ -69,13 +69,7 @@ const NAMES = {
 } as const;
 
 /** Libuv has a ring of its own. */
-const nodeHasRing = readdirSync("/proc/self/fd").some((fd) => {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`) === "anon_inode:[io_uring]";
-  } catch {
-    return false;
-  }
-});
+const nodeHasRing = descriptorsOf("anon_inode:[io_uring]") > 0;
 const whyNotEntered =
   "machine: this Node, which has a ring of its own, ends the process where io_uring_enter is refused";
 

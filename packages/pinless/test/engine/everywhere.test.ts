@@ -4,6 +4,8 @@
  */
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import * as fs from "node:fs";
 import { type FileHandle, open as openByNode } from "node:fs/promises";
 import path from "node:path";
@@ -50,7 +52,7 @@ interface Kind {
   /** Its bytes are never the same. */
   readonly random?: boolean;
   /** Once for all: a place for `target`. */
-  readonly location?: (t: TestContext) => string;
+  readonly location?: (t: TestContext) => string | Promise<string>;
   /** The same for each of those who are compared, and as it was before. */
   readonly target: (location: string, by: string, t: TestContext) => Target;
 }
@@ -66,6 +68,19 @@ function regular(what: string, location: (t: TestContext) => string, more: Parti
 
 function fixed(name: string, flags: string, more: Partial<Kind> = {}): Kind {
   return { what: name, flags: [flags], target: () => name, ...more };
+}
+
+/** The mounts of a child with a namespace of its own: what others mount meanwhile doesn't change them. */
+async function ownMounts(t: TestContext): Promise<string> {
+  const args = ["--mount", "--propagation", "private", "sh", "-c", "echo there; read -r _"];
+  const child = spawn("unshare", args, { stdio: ["pipe", "pipe", "inherit"] });
+  const ended = once(child, "exit");
+  undoing(t, async () => {
+    child.stdin.end();
+    await ended;
+  });
+  await once(child.stdout, "data");
+  return `/proc/${child.pid}/mounts`;
 }
 
 const KINDS: readonly Kind[] = [
@@ -110,7 +125,13 @@ const KINDS: readonly Kind[] = [
   fixed("/proc/self/timerslack_ns", "r+"),
   fixed("/proc/self/oom_score_adj", "r"),
   fixed("/proc/sys/kernel/ostype", "r"),
-  fixed("/proc/self/mounts", "r"),
+  {
+    what: "/proc/self/mounts",
+    skip: needsRoot,
+    flags: ["r"],
+    location: ownMounts,
+    target: (mounts) => mounts,
+  },
   fixed("/sys/kernel/mm/transparent_hugepage/enabled", "r"),
   fixed("/", "r"),
   {
@@ -279,7 +300,7 @@ function excepted(kind: Kind, call: string, by: string): boolean {
 
 for (const kind of KINDS) {
   test(`on ${kind.what} every call comes to the same as by node:fs`, { skip: kind.skip ?? false }, async (t) => {
-    const location = kind.location?.(t) ?? "";
+    const location = (await kind.location?.(t)) ?? "";
     const differences: string[] = [];
     const comm = fs.readFileSync("/proc/self/comm");
     undoing(t, () => fs.writeFileSync("/proc/self/comm", comm));

@@ -1,7 +1,7 @@
 // Each call to the world fails once, at every place where it's made: the step that meets it rejects with that, the same step works when it's
 // tried again, and close() leaves nothing behind.
 import assert from "node:assert/strict";
-import { readdirSync, readlinkSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { getSystemErrorMap } from "node:util";
@@ -18,6 +18,7 @@ import type { Host } from "../../dist/ports/host.js";
 import { settingsOf } from "../../dist/ports/options.js";
 import { startScheme } from "../../dist/schemes/start.js";
 import { numberedBlocks } from "../support/blocks.js";
+import { openTargets } from "../support/proc.js";
 import { scratchDirectory } from "../support/undo.js";
 import { until } from "../support/until.js";
 
@@ -162,25 +163,15 @@ async function live(file: string, mapped: string, fate: Fate): Promise<unknown[]
   return failures;
 }
 
-function descriptors(): string[] {
-  return readdirSync("/proc/self/fd").flatMap((fd) => {
-    try {
-      return [readlinkSync(`/proc/self/fd/${fd}`)];
-    } catch {
-      return [];
-    }
-  });
-}
-
 test("Each call to the world fails once: the next one works, and nothing is left behind", async (t) => {
   await loadLibc();
   const directory = scratchDirectory(t);
   const file = path.join(directory, "file");
   const mapped = path.join(directory, "mapped");
   writeFileSync(file, numberedBlocks(16));
-  const rings = (): number => descriptors().filter((link) => link.includes("[io_uring]")).length;
+  const rings = (): number => openTargets().filter((link) => link.includes("[io_uring]")).length;
   const files = (): number =>
-    descriptors().filter((link) => link.startsWith(directory) || link.endsWith("/mem")).length;
+    openTargets().filter((link) => link.startsWith(directory) || link.endsWith("/mem")).length;
   const quiet = new Fate(null, 0);
   assert.deepEqual(await live(file, mapped, quiet), []);
   const counts = new Map(quiet.calls);

@@ -1,6 +1,6 @@
 // Arenas of files where something happens to the file, or to its mapping: cut short, no room, a device that fails, other code.
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, readlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
@@ -12,7 +12,7 @@ import { BLOCK_BYTES, isFilledWith, numberedBlocks, wrongBlocks } from "../suppo
 import { asOrdinaryUser, runModule } from "../support/children.js";
 import { failingDisk, needsRoot, ramfs, tmpfs } from "../support/disks.js";
 import { ioUringOff } from "../support/io-uring.js";
-import { addressOf, mappingsOf, smapsBytes } from "../support/proc.js";
+import { addressOf, descriptorsOf, mappingsOf, smapsBytes } from "../support/proc.js";
 import { scratchDirectory, undoing } from "../support/undo.js";
 import { until } from "../support/until.js";
 
@@ -253,33 +253,21 @@ test("what another engine reads into a mapped file is copied as its own engine d
   await assert.rejects(file.write(memory, { position: 0 }), { code: "EFAULT" });
 });
 
-/** What this process has open of a path. */
-function openedOf(file: string): number {
-  return readdirSync("/proc/self/fd").filter((fd) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${fd}`) === file;
-    } catch {
-      // That of the directory itself, closed by now.
-      return false;
-    }
-  }).length;
-}
-
 test("nothing of a mapped file stays open once its arena is closed, or was refused", async (t) => {
   const file = path.join(scratchDirectory(t), "file");
   const mem = `/proc/${process.pid}/mem`;
-  const before = openedOf(mem);
+  const before = descriptorsOf(mem);
   const engine = await Engine.open();
   const arena = await engine.arena({ file, bytes: 4096 });
-  assert.deepEqual([openedOf(file), openedOf(mem)], [1, before + 1]);
+  assert.deepEqual([descriptorsOf(file), descriptorsOf(mem)], [1, before + 1]);
   await arena.close();
-  assert.equal(openedOf(file), 0);
+  assert.equal(descriptorsOf(file), 0);
   await assert.rejects(engine.arena({ file, bytes: 2 ** 52 }), { code: "EFBIG" });
   truncateSync(file, 0);
   await assert.rejects(engine.arena({ file }), { code: "ERR_OUT_OF_RANGE" });
-  assert.equal(openedOf(file), 0);
+  assert.equal(descriptorsOf(file), 0);
   await engine.close();
-  assert.equal(openedOf(mem), before);
+  assert.equal(descriptorsOf(mem), before);
 });
 
 test("Arena.pageOut of a mapped file says which pages stayed: what is mapped twice may", async (t) => {

@@ -250,7 +250,9 @@ test("Engine.openFile takes Buffers and URLs as paths; open() uses the thread's 
   writeFileSync(name, "content");
   await withArena(async (engine) => {
     for (const at of [name, Buffer.from(name), pathToFileURL(name)]) {
-      const { buffer, bytesRead } = await (await engine.openFile(at)).read();
+      const file = await engine.openFile(at);
+      const { buffer, bytesRead } = await file.read();
+      await file.close();
       assert.equal(Buffer.from(buffer.subarray(0, bytesRead)).toString(), "content");
     }
   });

@@ -106,8 +106,9 @@ test("An idle engine doesn't keep the process alive, whatever it has: leases, ar
       const buffer = arena.alloc(4096);
       for (let i = 0; i < 4; i++) await file.read(buffer, { position: 0 });
       await arena.discard(buffer);
-      await (await open(process.argv[1])).read(Buffer.alloc(10));
-      globalThis.kept = [engine, arena, file];
+      const other = await open(process.argv[1]);
+      await other.read(Buffer.alloc(10));
+      globalThis.kept = [engine, arena, file, other];
       if ("${pin}" === "lease") for (let i = 0; i < 4; i++) await file.read(buffer, { position: 0 });
       console.log("end");
     `;
@@ -281,7 +282,8 @@ test("await using closes an engine", {
     {
       await using engine = await Engine.open();
       kept = engine;
-      await (await engine.openFile(process.argv[1])).read(Buffer.alloc(10));
+      await using file = await engine.openFile(process.argv[1]);
+      await file.read(Buffer.alloc(10));
     }
     await kept.openFile(process.argv[1]).catch(({ code }) => console.log(code));
   `;

@@ -38,7 +38,11 @@ for (const scheme of SCHEMES) {
 
   test(`${scheme}: a shell's output goes on where others have left off, before and after`, { skip }, async (t) => {
     const file = path.join(scratchDirectory(t), "out");
-    const source = `${opening} await (await engine.openFile({ fd: 1 })).write("two\\n"); await engine.close();`;
+    const source = `${opening}
+      const file = await engine.openFile({ fd: 1 });
+      await file.write("two\\n");
+      await file.close();
+      await engine.close();`;
     await inShell('(echo one; NODE; echo three) > "$FILE"', source, file);
     assert.equal(readFileSync(file, "utf8"), "one\ntwo\nthree\n");
   });
@@ -49,8 +53,10 @@ for (const scheme of SCHEMES) {
     const file = path.join(scratchDirectory(t), "in");
     writeFileSync(file, "first\nsecond\nthird\n");
     const source = `${opening}
-      const { buffer } = await (await engine.openFile({ fd: 0 })).read(Buffer.alloc(7));
+      const file = await engine.openFile({ fd: 0 });
+      const { buffer } = await file.read(Buffer.alloc(7));
       process.stdout.write(String(buffer));
+      await file.close();
       await engine.close();`;
     await inShell('{ read x; NODE; cat; } < "$FILE" > "$FILE.out"', source, file);
     assert.equal(readFileSync(`${file}.out`, "utf8"), "second\nthird\n");
@@ -204,7 +210,9 @@ for (const scheme of SCHEMES) {
     const fd = openSync(at, "r");
     undoing(t, () => closeSync(fd));
     const other = mapped.view(4 * MIB + 5, content.length);
-    const { bytesRead } = await (await engine.openFile({ fd })).read(other);
+    const shared = await engine.openFile({ fd });
+    const { bytesRead } = await shared.read(other);
+    await shared.close();
     assert.equal(bytesRead, content.length);
     assert.ok(Buffer.from(content).equals(other));
   });

@@ -91,6 +91,8 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     await file.read(buffer, { position: 3 * offset });
     const { buffered, bounced } = engine.stats();
     assert.deepEqual([buffered, bounced], [before.buffered, before.bounced]);
-    assert.deepEqual((await engine.openFile("/proc/self/limits")).alignment, { memory: 1, offset: 1 });
+    const limits = await engine.openFile("/proc/self/limits");
+    assert.deepEqual(limits.alignment, { memory: 1, offset: 1 });
+    await limits.close();
   });
 }

@@ -1,11 +1,28 @@
 /** What the kernel says about this process. */
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import koffi from "koffi";
 
 /** Bytes that this process has pinned now. */
 export function pinnedBytes(pid: number | "self" = "self"): number {
   return Number(/^VmPin:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+}
+
+/** The targets of this process's descriptors: paths, and names like "anon_inode:[io_uring]". */
+export function openTargets(): string[] {
+  return readdirSync("/proc/self/fd").flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)];
+    } catch {
+      // The descriptor of the directory itself, which is closed by now.
+      return [];
+    }
+  });
+}
+
+/** The number of this process's descriptors of a file. */
+export function descriptorsOf(file: string): number {
+  return openTargets().filter((target) => target === file).length;
 }
 
 /** Where memory is; of memory that doesn't move. */
