@@ -1,10 +1,11 @@
 /**
- * Bytes behind the machine's tags, for whoever needs real memory: a program's buffer shows what is in the frame that
- * its page is mapped to. The machine knows nothing of it; where no bytes are needed a tag is just a number.
+ * Bytes behind the machine's content tags, for tests and simulations that need real memory: a program's buffer shows
+ * the bytes of the frame that its page is mapped to. The machine itself doesn't use bytes; without them a tag is only a
+ * number.
  *
- * A JavaScript store can't be seen when it happens, so it's noticed before the machine next touches the page, which is
- * also when other mappings of the same page of a file show it; and what the machine does to a page is shown at once.
- * Only the machine's first process is a program with bytes.
+ * A store by JavaScript can't be observed when it happens. It's noticed before the machine next touches the page; other
+ * mappings of the same file page show it from then on. Changes that the machine makes to a page are shown at once. Only
+ * the first process of the machine is a program with bytes.
  */
 
 import { invariant, PAGE_BYTES } from "pinless/portable";
@@ -12,16 +13,16 @@ import type { Kernel } from "./model-kernel.js";
 import { BLOCK_CONTENT, CONTENT, INODE_MAPPED, INODE_PAGE, SWAP_CONTENT, VM_MAPPED, VM_WRITE } from "./tables.js";
 
 const PAGE_WORDS = PAGE_BYTES / 4;
-/** Contents kept before those that nothing names any more are thrown away. */
+/** Number of contents at which unreferenced ones are dropped. */
 const SWEEP_AT = 32_768;
 
 interface Mapping {
   readonly firstPage: number;
-  /** Weak: a program's memory goes with its last view. */
+  /** Weak, so that a program's memory is freed with its last view. */
   readonly memory: WeakRef<ArrayBufferLike>;
 }
 
-/** One content, seen both ways. */
+/** One page of content, as bytes and as words for fast comparison. */
 interface Content {
   readonly bytes: Uint8Array;
   readonly words: Int32Array;
@@ -30,9 +31,9 @@ interface Content {
 export class Contents {
   readonly #machine: Kernel;
   readonly #byTag = new Map<number, Content>([[0, contentOf(new Uint8Array(PAGE_BYTES))]]);
-  /** None: nobody sees bytes, and nothing here costs anything. */
+  /** Memory of the program. If it's empty, no bytes are kept, and every method returns at once. */
   readonly #mappings: Mapping[] = [];
-  /** For every page its mapping's number + 1, and the tag that the program's bytes were last known to be. */
+  /** For each page: the number of its mapping + 1, and the tag of the bytes that the program last saw or stored. */
   readonly #mappingOf: Int32Array;
   readonly #shown: Int32Array;
   #nextTag = 1;
@@ -44,20 +45,20 @@ export class Contents {
     this.#shown = new Int32Array(machine.size.pages);
   }
 
-  /** From here on `memory`, all zeros, is what the program sees of the pages from `firstPage` on. */
+  /** Makes `memory`, which is all zeros, the program's view of the pages from `firstPage` on. */
   attach(firstPage: number, memory: ArrayBufferLike): void {
     const id = this.#mappings.push({ firstPage, memory: new WeakRef(memory) });
     this.#mappingOf.fill(id, firstPage, firstPage + memory.byteLength / PAGE_BYTES);
   }
 
-  /** The memory that a page belongs to, and where in it the page begins, in pages. */
+  /** Finds the program's memory at a page, and the index of the page within that memory. */
   #programMemory(page: number): { memory: ArrayBufferLike; index: number } | undefined {
     const mapping = this.#mappings[this.#mappingOf[page]! - 1];
     const memory = mapping?.memory.deref();
     return mapping === undefined || memory === undefined ? undefined : { memory, index: page - mapping.firstPage };
   }
 
-  /** The bytes of a tag; not to be changed. */
+  /** Returns the bytes of a tag, which mustn't be changed. */
   bytesOf(tag: number): Uint8Array {
     return this.#content(tag).bytes;
   }
@@ -68,7 +69,7 @@ export class Contents {
     return content;
   }
 
-  /** A tag for these bytes, which are copied. */
+  /** Makes a tag for a copy of these bytes. */
   tagOf(bytes: Uint8Array): number {
     if (this.#byTag.size >= this.#sweepAt) this.#sweep();
     const content = contentOf(bytes.slice());
@@ -79,8 +80,8 @@ export class Contents {
   }
 
   /**
-   * Notices what the program has stored on pages, of one mapping, since they were last shown; of a file's pages by any
-   * mapping.
+   * Detects stores of the program to pages of one mapping since they were last shown. For pages of a file, it detects
+   * stores by every mapping of them.
    */
   notice(firstPage: number, pages: number): void {
     if (this.#mappings.length === 0) return;
@@ -101,13 +102,13 @@ export class Contents {
     const stored = new Uint8Array(words.buffer, 4 * at, PAGE_BYTES);
     const ofFile = this.#machine.tables.pte(page, INODE_PAGE) !== 0;
     const tag = this.tagOf(ofFile ? this.#merged(page, stored) : stored);
-    // A program would sleep in the page fault, or have got a SIGBUS: there it stays unnoticed.
+    // In a real machine the program would sleep in the page fault, or get SIGBUS. Here the store stays unnoticed.
     if (this.#machine.memory.store(page, tag) !== 0) return;
     this.#shown[page] = tag;
     if (ofFile) this.overwrite(page);
   }
 
-  /** What was stored by this mapping, in what others have stored meanwhile. */
+  /** Merges the stores of one mapping into the content that other mappings have stored meanwhile. */
   #merged(page: number, stored: Uint8Array): Uint8Array {
     const before = this.bytesOf(this.#shown[page]!);
     const merged = this.bytesOf(this.#machine.memory.peek(page)).slice();
@@ -115,7 +116,7 @@ export class Contents {
     return merged;
   }
 
-  /** Notices what the program has stored in a page of a file, by whichever mapping; then all of them show the same. */
+  /** Detects stores of the program to a page of a file by any mapping, and shows the result by all of them. */
   noticeFile(inodePage: number): void {
     if (this.#machine.cache.inode(inodePage, INODE_MAPPED) === 0) return;
     for (const page of this.#machine.cache.mappingsOf(inodePage)) {
@@ -125,18 +126,18 @@ export class Contents {
     this.showFile(inodePage);
   }
 
-  /** Shows what is in a page of a file by all of its mappings. */
+  /** Shows the content of a file page by all of its mappings. */
   showFile(inodePage: number): void {
     for (const page of this.#machine.cache.mappingsOf(inodePage)) this.show(page, 1);
   }
 
-  /** The program's memory from an address on. */
+  /** Returns the program's memory from an address on. */
   memoryAt(page: number, offset: number, bytes: number): Uint8Array | undefined {
     const mapping = this.#programMemory(page);
     return mapping && new Uint8Array(mapping.memory, mapping.index * PAGE_BYTES + offset, bytes);
   }
 
-  /** The same for all of the program's memory. */
+  /** Detects stores of the program to any of its memory. */
   noticeAll(): void {
     for (const { firstPage, memory } of this.#mappings) {
       const bytes = memory.deref()?.byteLength ?? 0;
@@ -144,7 +145,7 @@ export class Contents {
     }
   }
 
-  /** Shows the program what is on pages now. */
+  /** Shows the program the present content of pages. */
   show(firstPage: number, pages: number): void {
     if (this.#mappings.length === 0) return;
     for (let page = firstPage; page < firstPage + pages; page++)
@@ -152,8 +153,8 @@ export class Contents {
   }
 
   /**
-   * Shows what is on a page that was written or thrown away just now, whatever the program had stored there that nobody
-   * noticed.
+   * Shows the content of a page that was just written or discarded. Stores of the program that weren't noticed before
+   * are lost.
    */
   overwrite(page: number): void {
     if (this.#mappings.length === 0) return;
@@ -164,7 +165,7 @@ export class Contents {
     this.#shown[page] = tag;
   }
 
-  /** Forgets what neither a frame nor swap nor the disk nor a program holds. */
+  /** Drops contents that no frame, swap slot, disk block or program refers to. */
   #sweep(): void {
     const machine = this.#machine;
     const used = new Set<number>([0, ...this.#shown]);

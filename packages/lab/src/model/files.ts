@@ -1,11 +1,11 @@
-/** Files by their paths and bytes: rows of the machine's inode pages, read and written through its page cache. */
+/** Files with paths and bytes, on top of the machine's inode pages and page cache. */
 
 import { alignDown, alignUp, EFBIG, ENOSPC, invariant, PAGE_BYTES } from "pinless/portable";
 import type { Machine } from "./machine.js";
 import { WAIT } from "./page-tables.js";
 import { FILESYSTEMS, STABLE_PAGES } from "./tables.js";
 
-/** Pages that a file has to itself, so that it can grow in place. */
+/** Inode pages reserved for a file, so that it can grow in place. */
 const ROOM_PAGES = 4096;
 /** ext4's largest file, with blocks of 4 KiB. */
 const LARGEST_BYTES = 2 ** 44;
@@ -27,7 +27,7 @@ export class ModelFile {
     this.#filesystem = filesystem;
   }
 
-  /** Of a file that was preallocated: the blocks that nobody has written elsewhere follow. */
+  /** First disk block of a preallocated file. The others follow it, unless one was rewritten elsewhere. */
   get firstBlock(): number {
     return this.#machine.cache.blockOf(this.firstInodePage);
   }
@@ -36,12 +36,12 @@ export class ModelFile {
     return Math.ceil(this.bytes / PAGE_BYTES);
   }
 
-  /** Which page of all files a position is in. */
+  /** Number of the inode page at a position. */
   inodePageAt(position: number): number {
     return this.firstInodePage + Math.floor(position / PAGE_BYTES);
   }
 
-  /** What is there at `position`, at most `length` bytes: up to the end, or to a page that can't be read (EIO). */
+  /** Reads at most `length` bytes from `position`, up to the end of the file or to a page that can't be read (EIO). */
   read(position: number, length: number): Uint8Array {
     const machine = this.#machine;
     const bytes = new Uint8Array(Math.max(0, Math.min(length, this.bytes - position)));
@@ -54,7 +54,7 @@ export class ModelFile {
     return bytes;
   }
 
-  /** All that readers would find now, without their having it in memory then. */
+  /** Returns the content of the whole file without bringing it into the page cache. */
   content(): Uint8Array {
     const { contents } = this.#machine;
     const bytes = new Uint8Array(this.pages * PAGE_BYTES);
@@ -66,8 +66,8 @@ export class ModelFile {
   }
 
   /**
-   * 0 or a negative errno; WAIT where a page is being written back that has to be stable meanwhile: nothing is written
-   * then.
+   * Writes bytes and returns 0 or a negative errno. Returns WAIT, and writes nothing, while one of the pages is under
+   * writeback and has to be stable.
    */
   write(position: number, bytes: Uint8Array): number {
     const machine = this.#machine;
@@ -88,7 +88,7 @@ export class ModelFile {
     return 0;
   }
 
-  /** Makes it so long, if it's shorter: -EFBIG, -ENOSPC. */
+  /** Extends the file to `bytes` if it's shorter. Returns 0, -EFBIG or -ENOSPC. */
   grow(bytes: number): number {
     if (bytes <= this.bytes) return 0;
     if (bytes > LARGEST_BYTES) return -EFBIG;
@@ -97,13 +97,15 @@ export class ModelFile {
     const { pages } = this;
     this.bytes = bytes;
     for (let i = pages; i < this.pages; i++) this.#machine.cache.extendFile(this.firstInodePage + i, this.#filesystem);
-    // What a mapping had stored beyond the end is none of the file's.
+    // Bytes that a mapping stored beyond the old end must not become part of the file.
     const tail = Math.min(alignUp(before, PAGE_BYTES), bytes) - before;
     const wasMapped = tail > 0 && !this.#machine.cache.mappingsOf(this.inodePageAt(before)).next().done;
     return wasMapped ? this.write(before, new Uint8Array(tail)) : 0;
   }
 
-  /** ftruncate. WAIT: I/O is on what is cut off; tried again it goes on from there. */
+  /**
+   * ftruncate. Returns WAIT while I/O is in flight on a page beyond the new end; calling it again continues from there.
+   */
   truncate(bytes: number): number {
     if (bytes >= this.bytes) return this.grow(bytes);
     const kept = Math.ceil(bytes / PAGE_BYTES);
@@ -121,7 +123,7 @@ export class ModelFile {
     return errno;
   }
 
-  /** At once all of it is on the disk and nothing in the cache, as of a file that was written long ago. */
+  /** Writes all of the file to the disk and empties its page cache, without virtual time passing. */
   settle(): void {
     for (let i = 0; i < this.pages; i++) {
       const inodePage = this.firstInodePage + i;
@@ -144,7 +146,7 @@ export class ModelFile {
   }
 }
 
-/** A part of a page of a file: from which of its bytes on, where in what is transferred, and how many. */
+/** Part of a file page that a transfer covers: offset in the page, offset in the transfer, and length in bytes. */
 interface Piece {
   readonly inodePage: number;
   readonly from: number;
@@ -152,13 +154,13 @@ interface Piece {
   readonly count: number;
 }
 
-/** A file as it was opened. */
+/** Open file description: a file and the access mode that it was opened with. */
 export interface Descriptor {
-  /** Null: the process's own memory (/proc/self/mem), where positions are addresses. */
+  /** Null for the process's own memory (/proc/self/mem), where positions are addresses. */
   readonly file: ModelFile | null;
   readonly readable: boolean;
   readonly writable: boolean;
-  /** Writes go to the end, whatever their position. */
+  /** True if every write goes to the end of the file (O_APPEND). */
   readonly append: boolean;
 }
 
@@ -176,8 +178,8 @@ export class ModelFiles {
   }
 
   /**
-   * An empty file. Where its filesystem writes in place, it has blocks for all of its room from the start, one after
-   * the other.
+   * Creates an empty file. On a filesystem that writes in place, consecutive blocks for all of its room are allocated
+   * at once.
    */
   create(path: string, roomBytes = 0, filesystem: number = FILESYSTEMS.ext4): ModelFile {
     const machine = this.#machine;

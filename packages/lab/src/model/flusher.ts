@@ -1,11 +1,11 @@
-/** Writeback in time: what a flusher thread, fsync and msync do with the machine's steps. */
+/** Writeback in virtual time: the flusher thread, fsync and msync, made of the machine's steps. */
 
 import type { Machine } from "./machine.js";
 import { WAIT } from "./page-tables.js";
 
-/** From its begin to its end a page's writeback takes up to so long. */
+/** Longest time from the beginning to the end of a page's writeback. */
 const MOST_MS = 0.2;
-/** How soon somebody who waits looks again. */
+/** Time after which a waiting call looks again. */
 const LOOK_MS = 0.02;
 
 export class Flusher {
@@ -16,8 +16,8 @@ export class Flusher {
   }
 
   /**
-   * Begins to write the dirty ones of these pages. 0, WAIT where a page has to wait for an earlier way of it, or a
-   * negative errno.
+   * Begins writeback of the dirty pages among these. Returns 0, WAIT if one of them is still under an earlier
+   * writeback, or a negative errno.
    */
   begin(first: number, pages: number): number {
     const machine = this.#machine;
@@ -42,14 +42,14 @@ export class Flusher {
     });
   }
 
-  /** Whether anything of them is on its way. */
+  /** True if any of the pages is under writeback. */
   isBusy(first: number, pages: number): boolean {
     for (let inodePage = first; inodePage < first + pages; inodePage++)
       if (this.#machine.cache.isUnderWriteback(inodePage)) return true;
     return false;
   }
 
-  /** fsync, msync: calls back once all that was dirty of these pages when it was called is on the disk. */
+  /** fsync and msync: calls `done` when everything that was dirty at the time of the call is on the disk. */
   sync(first: number, pages: number, done: (errno: number) => void): void {
     const { clock } = this.#machine;
     const wait = (errno: number): void => {

@@ -1,10 +1,10 @@
 /**
- * fork and exit. A child gets what its parent has, entry by entry: what is in memory both have from then on,
- * write-protected, until one of them stores; what is pinned the child gets a copy of at once, so that device and parent
- * go on with the same frame (copy_present_page).
+ * fork and exit. A child gets a copy of its parent's page table: both share the pages in memory, write-protected, until
+ * one of them stores. Pinned pages are copied for the child at once, so that the device and the parent keep the same
+ * frame (copy_present_page).
  *
- * What isn't modelled: threads, exec, vfork (nothing is copied there), MADV_WIPEONFORK, the child's I/O by what it
- * inherited of a ring.
+ * Not modelled: threads, exec, vfork (which copies nothing), MADV_WIPEONFORK, and I/O of the child on an inherited
+ * ring.
  */
 
 import { ENOMEM, violated } from "pinless/portable";
@@ -24,9 +24,9 @@ import {
 } from "./tables.js";
 
 /**
- * Makes `child` what `parent` is. Returns how many pages were copied at once since they're pinned, which is what makes
- * fork slow; or -ENOMEM, and there is no child; or WAIT (the proposal: write-protecting the parent is an invalidation),
- * and nothing has happened.
+ * Makes `child` a copy of `parent`. Returns the number of pages copied at once because they were pinned, which is what
+ * makes fork slow; or -ENOMEM, without a child; or WAIT in the proposal, where write-protecting the parent is an
+ * invalidation, with no effect.
  */
 export function fork(machine: Kernel, parent: number, child: number): number {
   const { pages } = machine.size;
@@ -52,14 +52,14 @@ function isInherited(machine: Kernel, page: number): boolean {
   return machine.tables.is(page, VM_MAPPED) && !machine.tables.is(page, VM_DONTCOPY);
 }
 
-/** One entry. Returns how many pages were copied, or -ENOMEM. */
+/** Copies one page table entry. Returns the number of copied pages, or -ENOMEM. */
 function inherit(machine: Kernel, page: number, childs: number): number {
   const target = machine.tables.pte(page, TARGET);
   const flags = machine.tables.pte(page, PTE_FLAGS);
   const inodePage = machine.tables.pte(page, INODE_PAGE) - 1;
   const isFile = inodePage >= 0;
   machine.tables.setPte(childs, PTE_FLAGS, flags & ~(isFile ? PTE_WRITE | PTE_DIRTY : PTE_WRITE));
-  // Pages of a file the child finds in the page cache.
+  // The child finds pages of a file in the page cache.
   if (isFile) machine.cache.becomeMapping(childs, inodePage);
   if (target === 0 || isFile) return 0;
   if (target < 0) {
@@ -80,8 +80,8 @@ function inherit(machine: Kernel, page: number, childs: number): number {
 }
 
 /**
- * The process ends: whatever it had is unmapped. WAIT (the proposal), while I/O is in flight on memory of its own: ask
- * again.
+ * Ends a process and unmaps its memory. Returns WAIT in the proposal while I/O is in flight on that memory; the caller
+ * then asks again.
  */
 export function exit(machine: Kernel, process: number): number {
   const { pages } = machine.size;

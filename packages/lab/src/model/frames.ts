@@ -34,7 +34,7 @@ export class Frames {
   /** All of the machine's state. */
   readonly words: Int32Array;
 
-  /** `words`: zeroed memory for the state, if it isn't to have memory of its own. */
+  /** `words` is zeroed memory for the state; without it the machine allocates its own. */
   constructor(size: MachineSize, design: KernelDesign, words?: Int32Array) {
     this.size = size;
     this.design = design;
@@ -52,19 +52,19 @@ export class Frames {
   }
 
   /**
-   * The free frame after a free frame; a CONTENT of 0 means its neighbour, so that new memory needn't be written to be
-   * free.
+   * Next free frame after a free frame. A CONTENT of 0 stands for the neighbouring frame, so that zeroed memory is a
+   * valid free list.
    */
   #nextFree(frame: number): number {
     return this.frame(frame, CONTENT) + frame + 1;
   }
 
-  /** -1: none. */
+  /** Links a free frame to the next one; -1 ends the list. */
   #setNextFree(frame: number, next: number): void {
     this.setFrame(frame, CONTENT, next - frame - 1);
   }
 
-  /** The frames of a node, in order. */
+  /** Frames of a node, in order. */
   framesOf(node: number): number[] {
     const first = node * this.#nodeFrames;
     const count = Math.min(this.#nodeFrames, this.size.frames - first);
@@ -112,14 +112,14 @@ export class Frames {
     this.setFrame(frame, FRAME_FLAGS, (this.frame(frame, FRAME_FLAGS) | on) & ~off);
   }
 
-  /** A frame of that node, or of the next one that has any; -1: there's none. */
+  /** Allocates a frame on a node, or on the next node with a free one. Returns -1 if there is none. */
   allocate(content: number, node = 0): number {
     let frame = this.allocateOn(node, content);
     for (let i = 1; frame < 0 && i < this.nodes; i++) frame = this.allocateOn((node + i) % this.nodes, content);
     return frame;
   }
 
-  /** A frame of that node and no other (__GFP_THISNODE). */
+  /** Allocates a frame on that node only (__GFP_THISNODE). */
   allocateOn(node: number, content: number): number {
     const list = this.layout.freeFrames + node;
     const frame = this.words[list]! - 1;
@@ -147,13 +147,13 @@ export class Frames {
     this.words[list] = frame + 1;
   }
 
-  /** Copies all that is known of a frame, its references too, to another one. */
+  /** Copies the state of a frame, including its references, to another frame. */
   copy(from: number, to: number): void {
     const { at, entryWords } = this.layout.frames;
     this.words.copyWithin(at + to * entryWords, at + from * entryWords, at + (from + 1) * entryWords);
   }
 
-  /** Gives up the copy that swap has of a frame: the frame is about to differ from it. */
+  /** Drops the copy of a frame in swap, because the frame is about to differ from it. */
   dropSwapCopy(frame: number): void {
     const backing = this.frame(frame, BACKING);
     if (backing <= 0) return;

@@ -1,6 +1,6 @@
 /**
- * A machine: a kernel with virtual time, chance, and the bytes behind its tags. It adds to the kernel, and changes
- * nothing of it.
+ * A machine: the model kernel with virtual time, random numbers and the bytes behind its content tags. It changes
+ * nothing in the kernel.
  */
 
 import { invariant, PAGE_BYTES } from "pinless/portable";
@@ -11,7 +11,7 @@ import { NamedRandom } from "./random.js";
 import type { KernelDesign, MachineSize } from "./tables.js";
 import { VirtualClock } from "./virtual-clock.js";
 
-/** Where its address space begins: anywhere but at 0. */
+/** First address of the address space; any value but 0 will do. */
 const FIRST_ADDRESS = 2 ** 32;
 /** Mappings begin on a multiple of 64 KiB, as the memory port promises, and not always on a huge page. */
 const GRANULE_PAGES = 16;
@@ -41,14 +41,14 @@ export class Machine extends Kernel {
   }
 
   /**
-   * What a program's views of new memory are of. Where nobody sees bytes it's the kind that is neither cleared nor
-   * there before it's touched.
+   * Allocates the buffer behind a program's views of new memory. Without bytes, it's a growable SharedArrayBuffer,
+   * whose pages are neither cleared nor allocated before they are touched.
    */
   newMemory(bytes: number): ArrayBufferLike {
     return this.#withBytes ? new ArrayBuffer(bytes) : new SharedArrayBuffer(bytes, { maxByteLength: bytes });
   }
 
-  /** New anonymous memory of the process; its address. Addresses aren't used twice. */
+  /** Maps new anonymous memory and returns its address. No address is used twice. */
   mapMemory(memory: ArrayBufferLike): number {
     const first = this.#nextPage;
     const pages = memory.byteLength / PAGE_BYTES;
@@ -60,20 +60,20 @@ export class Machine extends Kernel {
     return this.addressOf(first);
   }
 
-  /** Whether a child has any of these pages too. */
+  /** True if a child process shares any of these pages. */
   anyShared(firstPage: number, pages: number): boolean {
     for (let page = firstPage; this.size.processes !== undefined && page < firstPage + pages; page++)
       if (this.tables.isShared(page)) return true;
     return false;
   }
 
-  /** The program forks (see fork.ts): the child is this process. */
+  /** Forks the program; `child` is the number of the new process (fork.ts). */
   fork(child: number): number {
     if (this.#withBytes) this.contents.noticeAll();
     return fork(this, 0, child);
   }
 
-  /** Where a view of mapped memory is. */
+  /** Address of a view of mapped memory. */
   addressOfView(view: ArrayBufferView): number {
     const address = this.#addresses.get(view.buffer);
     invariant("STATE", address !== undefined, "the view isn't of the machine's memory");

@@ -1,10 +1,10 @@
 /**
- * RLIMIT_MEMLOCK: what a user's rings and registrations have locked, all processes together (io_account_mem). Root, who
- * has CAP_IPC_LOCK, isn't charged; nor is anybody for what isn't registered. In the proposal registrations lock
- * nothing.
+ * RLIMIT_MEMLOCK: accounts the pages that rings and registrations of all of a user's processes lock (io_account_mem).
+ * Root, who has CAP_IPC_LOCK, isn't charged, and I/O without a registration charges nobody. In the proposal
+ * registrations lock nothing.
  *
- * A huge page is charged as a whole for any part of it, once: to the registration that was there first
- * (io_buffer_account_pin asks the registrations of the same ring; here it's those of the same user).
+ * A registration of any part of a huge page is charged for all of it, but only the first one is (io_buffer_account_pin
+ * looks at the registrations of the same ring; the model looks at those of the same user).
  */
 
 import { ENOMEM, PAGE_BYTES } from "pinless/portable";
@@ -20,14 +20,14 @@ import {
   SLOT_WORDS,
 } from "./tables.js";
 
-/** Who has no limit. */
+/** User number of root, who has no limit. */
 export const ROOT = -1;
 const HUGE_PAGES = 512;
 
-/** Pages of a ring: its submission queue entries, and the queues with their header, each in pages of its own. */
+/** Pages that a ring locks: those of its submission queue entries, and those of its header and queues. */
 export function ringPages(submissions: number, completions: number): number {
-  // Bytes of an entry to submit, of one that has completed, of an index, and of the header (with what pinless leaves
-  // for it).
+  // Bytes of a submission queue entry, a completion queue entry, an index, and the header (with the fields that pinless
+  // leaves room for).
   const [sqe, cqe, index, header] = [64, 16, 4, 1024];
   const queues = header + powerOfTwo(completions) * cqe + powerOfTwo(submissions) * index;
   return Math.ceil((powerOfTwo(submissions) * sqe) / PAGE_BYTES) + Math.ceil(queues / PAGE_BYTES);
@@ -37,7 +37,7 @@ function powerOfTwo(least: number): number {
   return 2 ** Math.ceil(Math.log2(least));
 }
 
-/** Charges a user. 0, or -ENOMEM: nothing was charged. */
+/** Charges a user for pages. Returns 0, or -ENOMEM if the limit would be exceeded. */
 export function lock(frames: Frames, user: number, pages: number): number {
   const { memlock } = frames.size;
   if (user === ROOT || memlock === undefined) return 0;
@@ -51,7 +51,7 @@ export function unlock(frames: Frames, user: number, pages: number): void {
   if (user !== ROOT && frames.size.memlock !== undefined) frames.words[frames.layout.locked + user]! -= pages;
 }
 
-/** Charges for the registration in a slot that isn't live yet. 0, or -ENOMEM. */
+/** Charges for the registration in a slot that isn't live yet. Returns 0 or -ENOMEM. */
 export function chargeSlot(frames: Frames, entry: number, user: number): number {
   const { slotAccount } = frames.layout;
   if (slotAccount === 0 || user === ROOT || frames.design === "notifier") return 0;
@@ -86,7 +86,7 @@ function chargeOf(frames: Frames, entry: number, user: number): number {
   return pages;
 }
 
-/** Whether another registration of the user is of a part of this huge page. */
+/** True if another registration of the user covers a part of this huge page. */
 function isCharged(frames: Frames, user: number, huge: number): boolean {
   const { slots, slotAccount } = frames.layout;
   for (let other = slots.at; other < slots.at + slots.entries * slots.entryWords; other += slots.entryWords) {

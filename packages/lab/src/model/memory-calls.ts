@@ -1,7 +1,7 @@
 /**
- * What threads of the process do to memory by calls of their own, in the kernel's order: a discard tells before the
- * pages go, mapping by mapping, and they go some time after that was read; an unmapping takes them first, and tells
- * then. Each stage takes its time.
+ * Memory calls of the process's other threads, in the kernel's order. A discard raises its event first, mapping by
+ * mapping, and the pages go some time after the event was read. An unmapping removes the pages first and raises its
+ * event then. Each stage takes virtual time.
  */
 
 import { intersect, type MemoryEvent, PAGE_BYTES, type Range } from "pinless/portable";
@@ -11,13 +11,13 @@ import type { ModelThread } from "./threads.js";
 
 export interface CallTiming {
   /**
-   * From an event to the moment that its thread sleeps, and can be seen to: now and then up to this; else a hundredth
-   * of it.
+   * Longest time from an event until its thread sleeps, and can be seen sleeping. Most times are up to a hundredth of
+   * it.
    */
   readonly unseenMs: number;
   /**
-   * From the reading of an event to the pages' going: now and then up to this; else a hundredth of it. Real ones: 5 ms
-   * at worst.
+   * Longest time from the reading of an event until its pages go (measured on Linux: 5 ms at worst). Most times are up
+   * to a hundredth of it.
    */
   readonly zapMs: number;
 }
@@ -30,14 +30,14 @@ const DONTNEED = 4;
 const FREE = 8;
 const ENTER_MS = 0.02;
 const WAKE_MS = 0.1;
-/** How often a stage takes long, and how often a page does. */
+/** Probabilities that a stage takes long, and that the next page of a discard does. */
 const RARELY = 1 / 8;
 const PAGE_RARELY = 1 / 32;
 
 export class MemoryCalls {
   readonly #machine: Machine;
   readonly #timing: CallTiming;
-  /** Null: nobody follows what is done. */
+  /** Returns null while no userfaultfd follows the process's memory. */
   readonly #userfaultfd: () => ModelUserfaultfd | null;
 
   constructor(machine: Machine, timing: CallTiming, userfaultfd: () => ModelUserfaultfd | null) {
@@ -74,7 +74,7 @@ export class MemoryCalls {
     });
   }
 
-  /** mmap(MAP_FIXED) of new memory in its place. */
+  /** mmap(MAP_FIXED) of new memory over the range. */
   mapOver(thread: ModelThread, range: Range, done: () => void): void {
     this.#enter(thread, () => {
       this.#take(range);
@@ -84,8 +84,8 @@ export class MemoryCalls {
   }
 
   /**
-   * mremap(MREMAP_FIXED) to memory that is mapped elsewhere. What is moved stays registered. Two events, one after the
-   * other.
+   * mremap(MREMAP_FIXED) of the range to mapped memory. The moved memory stays registered. The kernel raises two unmap
+   * events, one after the other.
    */
   moveAway(thread: ModelThread, range: Range, to: number, done: () => void): void {
     const machine = this.#machine;
@@ -107,15 +107,15 @@ export class MemoryCalls {
     });
   }
 
-  /** mmap where nothing is (any more). */
+  /** mmap of a range that isn't mapped. */
   map(range: Range): void {
     const first = this.#machine.pageAt(range.start);
     for (let i = 0; i < pagesIn(range); i++) this.#machine.memory.mmap(first + i);
   }
 
   /**
-   * Our own memory operations raise events as anybody's; resolves when this one's was read. Null: nobody follows this
-   * memory.
+   * Raises the event of a memory operation of the engine itself. The promise resolves when the event was read; null if
+   * the memory isn't registered.
    */
   removal(thread: ModelThread, range: Range): Promise<void> | null {
     const mappings = this.#userfaultfd()?.mappingsOn(range) ?? [];
@@ -163,7 +163,7 @@ export class MemoryCalls {
     from(machine.pageAt(range.start));
   }
 
-  /** Raises the event; goes on some time after it was read. */
+  /** Raises an event, and continues some time after it was read. If nothing follows the memory, continues at once. */
   #tell(
     thread: ModelThread,
     call: string,
@@ -182,7 +182,8 @@ export class MemoryCalls {
     let read = false;
     userfaultfd.raise(event, () => {
       read = true;
-      // From here on it can't be seen to wait, though it goes on a moment later, unless it hadn't even gone to sleep.
+      // From here on the thread isn't seen waiting, though it continues a moment later. If it hadn't gone to sleep yet,
+      // it continues at once.
       if (asleep) thread.isKeptFromRunning();
       clock.after(asleep ? this.#upTo("wakes ms", WAKE_MS) : 0, () => {
         thread.runs();
@@ -211,7 +212,7 @@ export class MemoryCalls {
     });
   }
 
-  /** A stage in which others may have the processor meanwhile. */
+  /** Takes the time of a stage, during which other threads may have the processor. */
   #sometimes(thread: ModelThread, name: string, mostMs: number, then: () => void): void {
     const ms = this.#long(name, mostMs);
     if (this.#machine.random.stream("is kept from running").chance(RARELY)) thread.isKeptFromRunning();
@@ -234,7 +235,7 @@ function pagesIn({ start, end }: Range): number {
   return (end - start) / PAGE_BYTES;
 }
 
-/** As /proc shows a call and its arguments. */
+/** Renders a call and its arguments as /proc/PID/syscall does. */
 function lineOf(number: number, { start, end }: Range, ...more: readonly number[]): string {
   return [number, ...[start, end - start, ...more].map((word) => `0x${word.toString(16)}`)].join(" ");
 }

@@ -1,4 +1,4 @@
-/** The model kernel: its parts over one row of words. To know what a call does, read the part that has it. */
+/** The model kernel, composed of its parts over one array of words. Each part documents its own calls. */
 
 import { AddressSpace } from "./address-space.js";
 import { BlockDevice } from "./block-device.js";
@@ -19,7 +19,7 @@ export class Kernel {
   readonly writeback: Writeback;
   readonly disk: BlockDevice;
 
-  /** `words`: zeroed memory for the state, if it isn't to have memory of its own. */
+  /** `words` is zeroed memory for the state; without it the kernel allocates its own. */
   constructor(size: MachineSize, design: KernelDesign, words?: Int32Array) {
     this.size = size;
     this.frames = new Frames(size, design, words);

@@ -1,7 +1,7 @@
 /**
- * A userfaultfd, used for its events: whoever changes registered memory waits until the event has been read. It's
- * readable as soon as an event is there; the thread that waits goes to sleep only after that, and can be seen to wait
- * only then.
+ * A userfaultfd that only reports events: a thread that changes registered memory waits until its event has been read.
+ * The descriptor is readable as soon as there is an event; the waiting thread goes to sleep only after that, and can be
+ * seen sleeping only then.
  */
 
 import { type MemoryEvent, overlaps, type Range, without } from "pinless/portable";
@@ -12,13 +12,16 @@ interface Raised {
 }
 
 export class ModelUserfaultfd {
-  /** What is registered, mapping by mapping. */
+  /** Registered ranges, one for each mapping. */
   #mappings: Range[] = [];
   #events: Raised[] = [];
   #armed: (() => void) | null = null;
   #closed = false;
 
-  /** `edges`: where a mapping ends inside of the range and the next begins (parts that differ in a flag). */
+  /**
+   * Registers a range, which consists of several mappings if there are `edges` inside it (neighbouring mappings that
+   * differ in a flag).
+   */
   register(range: Range, edges: readonly number[] = []): void {
     const inside = edges.filter((edge) => range.start < edge && edge < range.end).sort((a, b) => a - b);
     let start = range.start;
@@ -33,12 +36,12 @@ export class ModelUserfaultfd {
     this.#mappings = this.#mappings.flatMap((mapping) => without(mapping, [range]));
   }
 
-  /** The registered mappings that a range meets, in order; none once it's closed. */
+  /** Registered mappings that overlap a range, in order; none after `close`. */
   mappingsOn(range: Range): Range[] {
     return this.#closed ? [] : this.#mappings.filter((mapping) => overlaps(mapping, range));
   }
 
-  /** An event is there; `wasRead` is called when its thread may go on. */
+  /** Queues an event. `wasRead` is called when its thread may continue. */
   raise(event: MemoryEvent, wasRead: () => void): void {
     if (this.#closed) {
       wasRead();
@@ -48,7 +51,7 @@ export class ModelUserfaultfd {
     this.#tell();
   }
 
-  /** The oldest event, whose thread goes on by that; null if there is none. */
+  /** Takes the oldest event, whose thread then continues; null if there is none. */
   next(): MemoryEvent | null {
     const raised = this.#events.shift();
     if (raised === undefined) return null;
@@ -56,7 +59,7 @@ export class ModelUserfaultfd {
     return raised.event;
   }
 
-  /** Has `readable` called once, now or later. */
+  /** Calls `readable` once, as soon as there is an event. */
   arm(readable: () => void): void {
     this.#armed = readable;
     if (this.#events.length > 0) this.#tell();
@@ -68,7 +71,7 @@ export class ModelUserfaultfd {
     readable?.();
   }
 
-  /** Everybody who waits goes on, and nothing is registered any more. */
+  /** Unregisters everything; all waiting threads continue. */
   close(): void {
     this.#closed = true;
     this.#armed = null;

@@ -1,12 +1,12 @@
-/** msync, for whatever takes a machine through its steps one by one. */
+/** msync in single steps, for the explorer and tests. */
 
 import { violated } from "pinless/portable";
 import type { Kernel } from "./model-kernel.js";
 import { WAIT } from "./page-tables.js";
 
 /**
- * The steps of msync of a page; a step that returns false has to wait, and is taken again. It's over when the page
- * isn't under writeback any more, whoever began that.
+ * Steps of msync of one page. A step that returns false has to wait and is repeated. msync ends when the page isn't
+ * under writeback any more, whichever call began that.
  */
 export function msyncSteps({ cache, writeback }: Kernel, inodePage: number): (() => boolean)[] {
   let ours = false;

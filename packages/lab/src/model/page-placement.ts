@@ -1,10 +1,10 @@
 /**
- * What the kernel's daemons do about where pages are: NUMA balancing, compaction, khugepaged; a step of one at a time,
- * and figures of what they can do. None of them moves a page that somebody refers to; in the proposal they wait for I/O
- * in flight, or come back later.
+ * Daemons of the kernel that move pages: single steps of NUMA balancing, compaction and khugepaged, and how many huge
+ * pages they could obtain. None of them moves a page with extra references. In the proposal they wait for I/O in
+ * flight, or retry later.
  *
- * What isn't modelled: page blocks by migrate type, scan rates, how far a node is, that frames of a huge page lie side
- * by side (the figure says how many such areas could be had), pages of files, which compaction leaves where they are.
+ * Not modelled: page blocks by migrate type, scan rates, NUMA distances, that the frames of a huge page are adjacent
+ * (`hugePagesObtainable` counts such areas), and compaction of file pages.
  */
 
 import { EAGAIN } from "pinless/portable";
@@ -15,9 +15,9 @@ import { HUGE, IN_USE, INODE_PAGE, PINS, PTE_PROTNONE, TARGET, WRITEBACK } from 
 const HUGE_PAGES = 512;
 
 /**
- * NUMA balancing comes across a page (change_prot_numa): the next load or store of it faults, and brings it to the node
- * that its process runs on. Pages that are there, are pinned or are others' too stay as they are: EAGAIN. WAIT (the
- * proposal): I/O is in flight on it.
+ * Applies NUMA balancing to a page (change_prot_numa): the next access faults, and moves the page to the node that its
+ * process runs on. Pages that are absent, pinned, shared or of a file aren't touched: -EAGAIN. WAIT in the proposal
+ * while I/O is in flight on it.
  */
 export function hint(machine: Kernel, page: number): number {
   const frame = machine.tables.frameOf(page);
@@ -30,7 +30,8 @@ export function hint(machine: Kernel, page: number): number {
 }
 
 /**
- * khugepaged comes across the area of a huge page: 0 where it's one now; EAGAIN where it gives up; WAIT: it comes back.
+ * Applies khugepaged to the area of a huge page. Returns 0 if it's a huge page now, -EAGAIN if khugepaged gives up,
+ * WAIT if it retries later.
  */
 export function khugepaged(machine: Kernel, first: number, pages = HUGE_PAGES): number {
   for (let page = first; page < first + pages; page++) {
@@ -42,12 +43,13 @@ export function khugepaged(machine: Kernel, first: number, pages = HUGE_PAGES): 
 
 export interface Compaction {
   readonly moved: number;
-  /** Pages that would have been moved, but that somebody refers to, or (the proposal) that I/O is in flight on. */
+  /** Pages that couldn't be moved because of extra references or, in the proposal, I/O in flight. */
   readonly held: number;
 }
 
 /**
- * Compacts a node: pages of its first frames go to its last free ones, until the two meet, or `most` were looked at.
+ * Compacts a node: moves pages from its first frames to its last free frames, until both meet or `most` pages were
+ * looked at.
  */
 export function compact(machine: Kernel, node = 0, most = Number.POSITIVE_INFINITY): Compaction {
   const pages = pagesByFrame(machine);
@@ -58,7 +60,7 @@ export function compact(machine: Kernel, node = 0, most = Number.POSITIVE_INFINI
     if (!machine.frames.frameIs(frame, IN_USE)) continue;
     const to = free.at(-1);
     if (to === undefined || to < frame || looked++ >= most) break;
-    // It's the only one to be had, and what is left is no place to go to.
+    // Restricts the allocation to this frame. Frames left behind aren't targets.
     machine.frames.setFree(node, [to]);
     const page = pages[frame]! - 1;
     if (page < 0 || machine.memory.migrate(page) !== 0) {
@@ -76,7 +78,7 @@ export function compact(machine: Kernel, node = 0, most = Number.POSITIVE_INFINI
   return { moved, held };
 }
 
-/** For each frame a page + 1 that shows it. */
+/** Finds for each frame a page that maps it, as page + 1. */
 function pagesByFrame(machine: Kernel): Int32Array {
   const pages = new Int32Array(machine.size.frames);
   const { pages: each } = machine.size;
@@ -92,14 +94,14 @@ function isUnmovable(machine: Kernel, frame: number): boolean {
   return machine.frames.frame(frame, PINS) > 0 || machine.frames.frameIs(frame, WRITEBACK);
 }
 
-/** Frames of a node that can't be moved now. */
+/** Counts the frames of a node that can't be moved now. */
 export function unmovable(machine: Kernel, node = 0): number {
   return machine.frames.framesOf(node).filter((frame) => isUnmovable(machine, frame)).length;
 }
 
 /**
- * How many huge pages could be had of a node, if compaction had all the time it likes: areas of so many frames without
- * one that can't be moved, as far as what is in them finds room elsewhere.
+ * Counts the huge pages of a node that unlimited compaction could obtain: areas without an unmovable frame, as far as
+ * free frames elsewhere can take their pages.
  */
 export function hugePagesObtainable(machine: Kernel, node = 0, pages = HUGE_PAGES): number {
   let free = 0;

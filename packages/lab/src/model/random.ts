@@ -1,6 +1,6 @@
 /**
- * The one source of chance in a simulation. Every draw has a name and every name a stream of its own, so that a draw
- * added in one place changes nothing elsewhere, and the same seed gives the same run.
+ * Only source of random numbers in a simulation. Each use has a named stream of its own, so that a new use doesn't
+ * change the numbers of the others, and the same seed gives the same run.
  */
 
 export class NamedRandom {
@@ -11,7 +11,7 @@ export class NamedRandom {
     this.seed = seed;
   }
 
-  /** The stream of a name: whoever draws often keeps it. */
+  /** Returns the stream of a name. Frequent users should keep it. */
   stream(name: string): Stream {
     let stream = this.#streams.get(name);
     if (stream === undefined) {
@@ -45,7 +45,7 @@ export class Stream {
     return Math.floor((this.#next() / 2 ** 32) * bound);
   }
 
-  /** A number from 0 up to `bound`, in 1,024 steps: the same on every machine, whatever is done with it. */
+  /** Returns a number from 0 up to `bound` in 1,024 steps, which is exact and so the same on every machine. */
   upTo(bound: number): number {
     return (bound * this.below(1024)) / 1024;
   }

@@ -1,50 +1,50 @@
 /**
- * The machine's state: one flat Int32Array, so that it can be copied, hashed and put back as bytes. This file says what
- * lies where.
+ * Layout of the machine's state: one flat Int32Array, which can be copied, hashed and restored as bytes.
  *
- * A page's or block's content is a tag: a number that says what was last written there; 0 is zeros.
+ * The content of a page or block is a tag, a number for what was last written there; 0 is zeros.
  */
 
-/** What holds a page still while I/O uses it: the two designs that the machine's kernel can have. */
+/** Ways in which the machine's kernel keeps a page in place while I/O uses it. */
 export type KernelDesign =
-  /** Linux: get_user_pages takes references, for a registration until somebody drops it. */
+  /** Linux: get_user_pages takes references; those of a registration last until it's dropped. */
   | "gup"
   /**
-   * The proposal: nothing is held. Invalidations wait for I/O in flight; a registration looks its pages up again after
-   * one.
+   * The proposal: no references. Invalidations wait for I/O in flight, and a registration looks its pages up again
+   * after one.
    */
   | "notifier";
 
 export interface MachineSize {
-  /** Physical frames, and NUMA nodes that share them equally, in order. Default 1. */
+  /** Physical frames, and the number of NUMA nodes (default 1) that share them equally, in order. */
   readonly frames: number;
   readonly nodes?: number;
   /** Pages of a process's address space. */
   readonly pages: number;
-  /**
-   * Processes there can be at a time. Default 1. A page's number counts through all of them: process × pages + page.
-   */
+  /** Most processes at a time (default 1). Page numbers count through all of them: process × pages + page. */
   readonly processes?: number;
   /**
-   * Fork as it was before Linux 5.12: children share pinned pages too, so that the parent's next store leaves its frame
-   * to the device.
+   * Fork as before Linux 5.12: children share pinned pages too, so that the next store of the parent goes to a copy and
+   * the device keeps the old frame.
    */
   readonly sharesPinned?: boolean;
   readonly swapSlots: number;
   /** Blocks of the disk, of a page each. */
   readonly blocks: number;
-  /** Slots of the buffer table, and pages that one registration covers at most. */
+  /** Slots of the buffer table, and the most pages of one registration. */
   readonly bufferSlots: number;
   readonly bufferPages: number;
-  /** Requests in the kernel at a time, and pages of one at most. */
+  /** Most requests in the kernel at a time, and the most pages of one. */
   readonly requests: number;
   readonly requestPages: number;
   /**
-   * RLIMIT_MEMLOCK in pages, one for everything of a user; and how many users have it. Default: there's root only, who
-   * has no limit.
+   * RLIMIT_MEMLOCK in pages, shared by all that a user locks, and the number of users that have it. By default there is
+   * only root, who has no limit.
    */
   readonly memlock?: { readonly users: number; readonly pages: number };
-  /** Pages of all files together; a file is a row of them. Without, there are no files, and no words for them. */
+  /**
+   * Pages of all files together; a file is a row of them. Without it the machine has no files, and its state no words
+   * for them.
+   */
   readonly inodePages?: number;
 }
 
@@ -54,16 +54,16 @@ export const CONTENT = 0;
 export const PINS = 1;
 /** Page table entries that map it. */
 export const MAPS = 2;
-/** I/O in flight on it, by whatever way its address was found. */
+/** I/O in flight on the frame, with or without a registration. */
 export const IN_FLIGHT = 3;
 export const FRAME_FLAGS = 4;
-/** What it's a copy of: swap slot + 1, or -(inode page + 1) in the page cache; 0: nothing. */
+/** Location that the frame is a copy of: swap slot + 1, -(inode page + 1) if it's in the page cache, or 0 for none. */
 export const BACKING = 5;
 const FRAME_WORDS = 6;
 
 /** Bits of FRAME_FLAGS. */
 export const FOLIO_DIRTY = 1;
-/** MADV_FREE: may be dropped instead of being swapped out, unless it's dirty. */
+/** MADV_FREE: unless the page is dirty, reclaim drops it instead of swapping it out. */
 export const LAZY_FREE = 2;
 export const WRITEBACK = 4;
 export const HUGE = 8;
@@ -73,7 +73,7 @@ export const IN_USE = 16;
 /** Words of a page table entry. TARGET is 0 for nothing, frame + 1, or -(swap slot + 1). */
 export const TARGET = 0;
 export const PTE_FLAGS = 1;
-/** What a file mapping shows: inode page + 1; 0: anonymous memory. */
+/** Inode page + 1 of a file mapping; 0 for anonymous memory. */
 export const INODE_PAGE = 2;
 const PTE_WORDS = 3;
 
@@ -88,11 +88,12 @@ export const PTE_SOFT_DIRTY = 16;
 export const VM_MAPPED = 32;
 /** madvise(MADV_DONTFORK): children don't get it. */
 export const VM_DONTCOPY = 64;
-/** NUMA balancing wants to see the next access: it faults. Devices find the page all the same. */
+/** The next access faults, for NUMA balancing. A device finds the page nevertheless. */
 export const PTE_PROTNONE = 128;
 
 /**
- * Words of a swap slot: its content, and how many refer to it: page table entries, or the frame that it's a copy of.
+ * Words of a swap slot: its content, and the number of its users (page table entries, or the frame that it's a copy
+ * of).
  */
 export const SWAP_CONTENT = 0;
 export const SWAP_USERS = 1;
@@ -100,40 +101,38 @@ const SWAP_WORDS = 2;
 
 /** Words of a disk block. */
 export const BLOCK_CONTENT = 0;
-/** Of what its content should be, for filesystems that keep one (btrfs). */
+/** Checksum of the intended content, for filesystems with checksums (btrfs). */
 export const BLOCK_CHECKSUM = 1;
 const BLOCK_WORDS = 2;
 
 /** Words of an inode page: one page of a file, its place in the page cache and on the disk. */
 export const INODE_FLAGS = 0;
-/** Where it is on the disk: block + 1; 0: a hole. */
+/** Disk block + 1; 0 for a hole. */
 export const INODE_BLOCK = 1;
-/** Where its next write goes, if not to where it is: block + 1. */
+/** Disk block + 1 for the next write, if that doesn't go to the present block. */
 export const INODE_NEW_BLOCK = 2;
-/** What caches it: frame + 1. */
+/** Frame + 1 in the page cache. */
 export const INODE_FRAME = 3;
-/** Under writeback: where it goes (block + 1), and the checksum taken when that began. */
+/** During writeback: the block + 1 that is written, and the checksum taken when the writeback began. */
 export const INODE_WRITING = 4;
 export const INODE_SUM = 5;
-/** The first page table entry that is a mapping of it, present or not: page + 1; `nextMapping` has the others. */
+/** First page that maps it, present or not, as page + 1; `nextMapping` leads to the others. */
 export const INODE_MAPPED = 6;
 const INODE_WORDS = 7;
 
 /** Bits of INODE_FLAGS. */
 /** Within the file's size. */
 export const EXISTS = 1;
-/** What is read is compared with a checksum, which is taken when a write begins. */
+/** The filesystem takes a checksum when a write begins, and compares it with what is read. */
 export const CHECKSUMS = 2;
-/** Nothing is ever written where it was before. */
+/** A write always goes to a new block. */
 export const COPY_ON_WRITE = 4;
 /** Files can share blocks (FICLONE). */
 export const REFLINKS = 8;
-/** A page under writeback can't be made writable. */
+/** A page can't be made writable while it's under writeback. */
 export const STABLE_PAGES = 16;
 
-/**
- * What filesystems do, as INODE_FLAGS. Stable pages are also what some devices ask of any filesystem (stable_writes).
- */
+/** Properties of filesystems, as INODE_FLAGS. Some devices require stable pages of any filesystem (stable_writes). */
 export const FILESYSTEMS = {
   ext4: 0,
   xfs: REFLINKS,
@@ -147,8 +146,7 @@ export const SLOT_PAGES = 2;
 export const SLOT_USERS = 3;
 export const SLOT_WORDS = 4;
 /**
- * Where there are users with a limit, at `Layout.slotAccount`: the user + 1 who is charged for it, and for how many
- * pages.
+ * Words at `TableLayout.slotAccount`, if there are users with a limit: the charged user + 1, and the number of pages.
  */
 export const ACCOUNT_USER = 0;
 export const ACCOUNT_PAGES = 1;
@@ -165,7 +163,7 @@ export const REQUEST_STATE = 0;
 export const REQUEST_WRITE = 1;
 export const REQUEST_FIRST_PAGE = 2;
 export const REQUEST_PAGES = 3;
-/** The first of its blocks; below 0: of the pages of a file (`inFile`). */
+/** First of its disk blocks; a negative number is a page of a file (`inFile`). */
 export const REQUEST_BLOCK = 4;
 /** The buffer slot it goes by, or -1. */
 export const REQUEST_SLOT = 5;
@@ -176,12 +174,12 @@ export const REQUEST_WORDS = 7;
 /** REQUEST_STATE. */
 export const REQUEST_FREE = 0;
 export const REQUEST_IN_FLIGHT = 1;
-/** Answered, but the kernel still holds its pages for a moment. */
+/** Completed, but the kernel holds its pages for a moment longer. */
 export const REQUEST_RELEASING = 2;
-/** The same, and before it lets go of them it marks them dirty: they were found clean. */
+/** The same, and the kernel marks the pages dirty before it releases them, because it found them clean. */
 export const REQUEST_REDIRTYING = 3;
 
-/** A table: where it begins, and how many words one entry has. */
+/** A table: its first word, the words of an entry, and the number of entries. */
 export interface Table {
   readonly at: number;
   readonly entryWords: number;
@@ -191,19 +189,17 @@ export interface Table {
 export interface TableLayout {
   readonly words: number;
   /**
-   * A word a node: its first free frame + 1; a free frame's CONTENT says which is next, 0 the one that follows it in
-   * memory.
+   * One word for each node: its first free frame + 1. CONTENT of a free frame leads to the next one; 0 stands for the
+   * neighbouring frame.
    */
   readonly freeFrames: number;
-  /** One word: where the search for a free request begins. */
+  /** One word: the request at which the search for a free one begins. */
   readonly nextRequest: number;
-  /**
-   * A word a process: the node that it runs on, and has its memory from if it can. Not there where there's one node.
-   */
+  /** One word for each process: the node that it runs on and prefers for its memory. Absent if there is one node. */
   readonly runsOn: number;
-  /** A word a user with a limit: pages that are locked. */
+  /** One word for each user with a limit: its locked pages. */
   readonly locked: number;
-  /** The words of a buffer slot's account, counted from its first; 0: it has none. */
+  /** Offset of the account within a buffer slot; 0 if slots have none. */
   readonly slotAccount: number;
   readonly frames: Table;
   readonly pages: Table;
@@ -212,13 +208,13 @@ export interface TableLayout {
   readonly slots: Table;
   readonly requests: Table;
   readonly inodePages: Table;
-  /** Of a page that is a mapping of a file: the next one of the same inode page, + 1. */
+  /** Next page that maps the same inode page, as page + 1. */
   readonly nextMapping: Table;
-  /** How many inode pages are in a block. */
+  /** Number of inode pages that share a block. */
   readonly blockUsers: Table;
 }
 
-/** A page of a file where a block of the disk could be meant too. */
+/** Encodes a file page as a negative number, where a disk block is also possible. */
 export function inFile(inodePage: number): number {
   return -(inodePage + 1);
 }

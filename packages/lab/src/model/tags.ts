@@ -1,8 +1,9 @@
 /**
- * When a registration that was dropped lets go of its pages, and its tag is posted. Since Linux 6.13 with the end of
- * its own last request. Before that (io_rsrc_node_ref_zero) in the order of the drops, each after all requests by
- * registered buffers that were submitted before it, whichever buffer they used, and some time more: a second on 6.1,
- * and never while a read of a pipe was pending in another buffer.
+ * Time at which a dropped registration releases its pages and posts its tag.
+ *
+ * Since Linux 6.13 that is the end of its own last request. Before (io_rsrc_node_ref_zero) registrations were released
+ * in the order of the drops, each after all earlier requests by registered buffers, whichever buffer they used, and
+ * after a delay: a second on 6.1, and not at all while a read of a pipe was pending in another buffer.
  */
 
 import type { Machine } from "./machine.js";
@@ -12,7 +13,7 @@ export type TagWay = (typeof TAG_WAYS)[number];
 
 interface Drop {
   readonly slot: number;
-  /** Requests by registered buffers that were in the kernel before it. */
+  /** Requests by registered buffers that were in the kernel before the drop. */
   readonly after: Set<number>;
 }
 
@@ -32,7 +33,7 @@ export class Tags {
     this.#post = post;
   }
 
-  /** A slot of the machine's buffer table is emptied. */
+  /** Empties a slot of the machine's buffer table. */
   drop(slot: number): void {
     if (this.#way === "own") {
       if (this.#machine.disk.unregister(slot)) this.#due(slot);
@@ -43,12 +44,12 @@ export class Tags {
     this.#next();
   }
 
-  /** A request by a registered buffer was submitted. */
+  /** Notes the submission of a request by a registered buffer. */
   begun(request: number): void {
     if (this.#way === "in order") this.#inKernel.add(request);
   }
 
-  /** The kernel lets go of a request. `slot`: the registration that went with it, or -1. */
+  /** Notes that the kernel released a request. `slot` is the registration that was released with it, or -1. */
   ended(request: number, slot: number): void {
     if (slot >= 0) this.#due(slot);
     if (!this.#inKernel.delete(request)) return;

@@ -1,12 +1,12 @@
-/**
- * Threads of the one process, and what can be seen of them from outside: which call each is blocked in, and how long it
- * has run.
- */
+/** Threads of the process as /proc shows them: the system call that each is blocked in, and its CPU time. */
 
 import { type Caller, RUNNING, type ThreadCalls, UNSEEN } from "pinless/portable";
 import type { Machine } from "./machine.js";
 
-/** What a thread is blocked in. `meant`: a call on memory. `reader`: it's the userfaultfd that it waits for. */
+/**
+ * System call that a thread is blocked in. `meant` describes a call on memory; `reader` is true if the call waits for
+ * the reader of the userfaultfd.
+ */
 export interface Blocked {
   readonly call: string;
   readonly meant: Pick<Caller, "kind" | "ranges"> | null;
@@ -18,7 +18,7 @@ const FIRST_TID = 100;
 export class ModelThreads implements ThreadCalls {
   readonly #machine: Machine;
   readonly #threads = new Map<number, ModelThread>();
-  /** Nobody can be looked at: the process has no descriptor left. */
+  /** True if threads can't be looked at, because the process has no descriptor left. */
   isBlind = false;
 
   constructor(machine: Machine) {
@@ -62,7 +62,7 @@ export class ModelThread {
   ended = false;
   readonly #nowMs: () => number;
   #usedMs = 0;
-  /** Since when it has had a processor; null: it hasn't. */
+  /** Time since which the thread has a processor; null if it has none. */
   #sinceMs: number | null = null;
 
   constructor(tid: number, nowMs: () => number) {
@@ -79,7 +79,7 @@ export class ModelThread {
     this.#sinceMs ??= this.#nowMs();
   }
 
-  /** It would run, but others have the processors: it shows as running, and uses no time. */
+  /** Takes the processor away from a runnable thread: it shows as running, and uses no CPU time. */
   isKeptFromRunning(): void {
     this.blocked = null;
     this.#stop();

@@ -1,13 +1,13 @@
-/** Virtual time: what is to happen, in its order. Nothing else moves the clock. */
+/** Virtual time: a queue of timed events. Only running the next event moves the clock. */
 
-/** One thing to come. Those of `after` are used again and again: there are millions of them in a campaign. */
+/** Scheduled event. Events of `after` are reused, because a campaign has millions of them. */
 interface Event {
   atMs: number;
-  /** Events of one moment happen in the order in which they were asked for. */
+  /** Sequence number: events of the same moment run in the order in which they were scheduled. */
   order: number;
   run: (value: number) => void;
   value: number;
-  /** 0: happens once. */
+  /** Period of a repeating event; 0 if it runs once. */
   readonly everyMs: number;
   cancelled: boolean;
 }
@@ -15,24 +15,27 @@ interface Event {
 export class VirtualClock {
   /** A binary heap by time, then order. */
   readonly #heap: Event[] = [];
-  /** Events of `after` that have happened. */
+  /** Events of `after` that have run, for reuse. */
   readonly #unused: Event[] = [];
   #nextOrder = 0;
   #nowMs = 0;
   #foreground = 0;
-  /** Called when there is something to do after there was nothing. */
+  /** Called when the first event is scheduled after there were none. */
   awake: (() => void) | null = null;
 
   get nowMs(): number {
     return this.#nowMs;
   }
 
-  /** Whether anything is to come but what goes on for ever (periodic timers). */
+  /** True if there are events other than periodic ones. */
   get busy(): boolean {
     return this.#foreground > 0;
   }
 
-  /** Runs `run(value)` after so many milliseconds (fractions too). With `value` one function does for many events. */
+  /**
+   * Runs `run(value)` after a number of milliseconds, which may have a fraction. Because of `value`, one function can
+   * serve many events.
+   */
   after(ms: number, run: (value: number) => void, value = 0): void {
     const event = this.#unused.pop() ?? { atMs: 0, order: 0, run, value, everyMs: 0, cancelled: false };
     event.run = run;
@@ -41,7 +44,7 @@ export class VirtualClock {
     if (this.#foreground++ === 0) this.awake?.();
   }
 
-  /** Runs `run` every so often, for as long as there is anything else to do; the returned function ends it. */
+  /** Runs `run` periodically, for as long as other events remain. The returned function stops it. */
   every(ms: number, run: () => void): () => void {
     const event = { atMs: 0, order: 0, run, value: 0, everyMs: ms, cancelled: false };
     this.#add(event, ms);
@@ -56,7 +59,7 @@ export class VirtualClock {
     this.#up(this.#heap.push(event) - 1, event);
   }
 
-  /** Goes on to the next event and runs it. False: there was none. */
+  /** Advances to the next event and runs it. Returns false if there is none. */
   step(): boolean {
     for (let next = this.#pop(); next !== undefined; next = this.#pop()) {
       if (next.cancelled) continue;
