@@ -26,7 +26,13 @@ const rooms = {
   index: [`${PINLESS}/index\\.ts$`, [`${PINLESS}/`], NODE, NPM],
   portable: [
     `${PINLESS}/portable\\.ts$`,
-    [`${PINLESS}/(engine|files)/`, `${PINLESS}/memory/refusals\\.ts$`, PROTOCOL, PORTS],
+    [
+      `${PINLESS}/(engine|files)/`,
+      `${PINLESS}/memory/(refusals)\\.ts$`,
+      `${PINLESS}/schemes/start-steps\\.ts$`,
+      PROTOCOL,
+      PORTS,
+    ],
   ],
   internal: [`${PINLESS}/internal\\.ts$`, [`${PINLESS}/(control|schemes)/`, LINUX, ABI, PROTOCOL, PORTS]],
   command: ["cli/src/command/", ["cli/src/command/"], NODE, NPM],

@@ -5,7 +5,7 @@
 
 export { PortableEngine, startFirst } from "./engine/engine.js";
 export { explainRefusal } from "./memory/refusals.js";
-export type { Host, StartedScheme, WaitHistogram } from "./ports/host.js";
+export { type Host, NO_ROOM_FOR_RING, type StartedScheme, type WaitHistogram } from "./ports/host.js";
 export type { Memory, MemoryRequest, MemoryResult, OperationReport } from "./ports/memory.js";
 export type { Follower, MonitorEnded, Watchdog } from "./ports/monitor.js";
 export type { DescriptorCalls, NodeHandle, OpenedFile } from "./ports/opened-file.js";
@@ -105,3 +105,4 @@ export {
   snapshotWords,
   startOf,
 } from "./protocol/snapshot.js";
+export { NO_ROOM_FOR_LEASE, startSteps } from "./schemes/start-steps.js";

@@ -6,6 +6,9 @@ import {
   type Host,
   invariant,
   type Loop,
+  type MonitorEnded,
+  NO_ROOM_FOR_LEASE,
+  NO_ROOM_FOR_RING,
   PAGE_BYTES,
   PortableEngine,
   type Range,
@@ -13,6 +16,7 @@ import {
   type StartedScheme,
   settingsOf,
   startFirst,
+  startSteps,
   type WaitHistogram,
 } from "pinless/portable";
 import { ModelFiles } from "../model/files.js";
@@ -204,42 +208,31 @@ export class SimulatedWorld {
   }
 
   #startScheme(name: SchemeName, settings: EngineSettings, slots: number, user: number): StartedScheme | string {
-    const { depth } = settings;
-    let wake = (): void => {};
-    let { pin } = settings;
-    const degraded: string[] = [];
-    if (name === "io_uring" && pin === "lease" && !this.#hasRoom(user, LEASE_TEST_PAGES)) {
-      pin = "per-io";
-      degraded.push("RLIMIT_MEMLOCK leaves no room for a lease: raise it (ulimit -l). I/O goes per-io");
-    }
-    const bufferSlots = pin === "per-io" ? 0 : slots;
-    // The ring, and the one that wakes the loop.
-    const locked = name === "io_uring" ? ringPages(2 * depth, 2 * depth + bufferSlots) + ringPages(2, 4) : 0;
-    if (lock(this.machine.frames, user, locked) < 0)
-      return "RLIMIT_MEMLOCK leaves no room for a ring: raise it (ulimit -l), or choose a smaller depth.";
-    const scheme = new ModelScheme(this.machine, {
-      name,
-      depth,
-      bufferSlots,
-      firstSlot: this.#takeSlots(bufferSlots),
-      timing: this.#options.timing,
-      faults: this.#options.faults ?? NO_FAULTS,
-      user,
-      closed: () => unlock(this.machine.frames, user, locked),
-      woken: () => this.#onceFree(wake),
-      flusher: this.flusher,
-      descriptorOf: this.#opened.descriptorOf,
-    });
-    if (scheme.registrations === null && pin !== "per-io") degraded.push(`the scheme ${name} registers nothing`);
-    return {
-      scheme,
-      pin: scheme.registrations === null ? "per-io" : pin,
-      degraded,
-      onWoken: (run) => {
-        wake = run;
-      },
-      openWatchdog: (ended) => this.#runningMonitor().openWatchdog((slot) => scheme.drop(slot), ended),
+    const leases = {
+      explainNone: () => (this.#hasRoom(user, LEASE_TEST_PAGES) ? null : NO_ROOM_FOR_LEASE),
+      openWatchdog: (scheme: ModelScheme, ended: MonitorEnded) =>
+        this.#runningMonitor().openWatchdog((slot) => scheme.drop(slot), ended),
     };
+    const open = (bufferSlots: number, woken: () => void): ModelScheme | string => {
+      const { depth } = settings;
+      // The ring, and the one that wakes the loop.
+      const locked = name === "io_uring" ? ringPages(2 * depth, 2 * depth + bufferSlots) + ringPages(2, 4) : 0;
+      if (lock(this.machine.frames, user, locked) < 0) return NO_ROOM_FOR_RING;
+      return new ModelScheme(this.machine, {
+        name,
+        depth,
+        bufferSlots,
+        firstSlot: this.#takeSlots(bufferSlots),
+        timing: this.#options.timing,
+        faults: this.#options.faults ?? NO_FAULTS,
+        user,
+        closed: () => unlock(this.machine.frames, user, locked),
+        woken: () => this.#onceFree(woken),
+        flusher: this.flusher,
+        descriptorOf: this.#opened.descriptorOf,
+      });
+    };
+    return startSteps(name, settings, slots, name === "io_uring" ? { open, leases } : { open });
   }
 
   /** Whether so much could be locked now. */

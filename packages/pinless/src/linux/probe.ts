@@ -4,6 +4,7 @@ import { statfsSync } from "node:fs";
 import { release } from "node:os";
 import { getSystemErrorMap } from "node:util";
 import { ERRNO, RESOURCE } from "../abi/numbers.js";
+import { NO_ROOM_FOR_RING } from "../ports/host.js";
 import { lack } from "./lacks.js";
 import { geteuid, getrlimit } from "./libc.js";
 import { loadLibc } from "./libc-bindings.js";
@@ -45,7 +46,7 @@ export function explainNoRing(errno: number): string {
     case ERRNO.ENOMEM:
       return memlockBytes() === Number.POSITIVE_INFINITY
         ? "there is no memory for a ring: free some, raise the memory cgroup's limit, or choose a smaller depth."
-        : "RLIMIT_MEMLOCK leaves no room for a ring: raise it (ulimit -l), or choose a smaller depth.";
+        : NO_ROOM_FOR_RING;
     case ERRNO.EINVAL:
       return `this kernel (${release()}) is too old for the ring that pinless needs: 5.19 or later.`;
     default:

@@ -9,6 +9,9 @@ import type { Follower, MonitorEnded, Watchdog } from "./monitor.js";
 import type { FilePath, OpenedFile } from "./opened-file.js";
 import type { EngineSettings, PinMode } from "./options.js";
 
+export const NO_ROOM_FOR_RING =
+  "RLIMIT_MEMLOCK leaves no room for a ring: raise it (ulimit -l), or choose a smaller depth.";
+
 export interface Host {
   readonly memory: Memory;
   /** Memory for a few MiB that only the engine uses. Absent: `memory`. */
