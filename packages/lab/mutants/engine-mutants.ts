@@ -43,7 +43,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-drain-mark",
-    leavesOut: "a chunk that isn't quiet yet is marked, so that its last request tells the invalidation",
+    leavesOut: "a chunk with requests in flight is marked, so that its last request tells the invalidation",
     file: GATE,
     within: "Gate.stop",
     node: "table.setBits(c, DRAINING);",
@@ -51,7 +51,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-release-of-the-held",
-    leavesOut: "what an invalidation held goes when it ends",
+    leavesOut: "the end of an invalidation starts the requests that it held",
     file: GATE,
     within: "Gate.resume",
     node: "this.#releaseHeld();",
@@ -59,7 +59,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "not-phase-fair",
-    leavesOut: "the next invalidation waits until what the last one held was let go",
+    leavesOut: "the next invalidation waits until the requests that the last one held have been started",
     file: NOTIFIER,
     within: "MmuNotifier.#mayBegin",
     node: "!this.#subscribersOn(range).some((s) => s.holds(range))",
@@ -68,7 +68,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "overtaking",
-    leavesOut: "invalidations of the same range have their turns in order",
+    leavesOut: "invalidations of the same range run in the order of their calls",
     file: NOTIFIER,
     within: "MmuNotifier.#mayBegin",
     node: "for (let i = 0; i < index; i++) if (overlaps(this.queue[i]!.range, range)) return false;",
@@ -76,7 +76,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "two-at-a-time",
-    leavesOut: "one invalidation at a time has a range",
+    leavesOut: "overlapping invalidations run one at a time",
     file: NOTIFIER,
     within: "MmuNotifier.#mayBegin",
     node: "if (this.active.overlapsAny(range)) return false;",
@@ -84,7 +84,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-turns-at-the-end",
-    leavesOut: "the end of an invalidation gives the next its turn",
+    leavesOut: "the end of an invalidation starts the next one",
     file: NOTIFIER,
     within: "MmuNotifier.invalidateRangeEnd",
     node: "this.#takeTurns();",
@@ -93,7 +93,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   // The veto.
   {
     name: "veto-over-io",
-    leavesOut: "one that may not wait is refused while I/O is in flight",
+    leavesOut: "an invalidation that may not wait is refused while I/O is in flight",
     file: NOTIFIER,
     within: "MmuNotifier.#isFree",
     node: "this.#subscribersOn(range).every((s) => !s.holds(range) && s.isQuiet(range, event))",
@@ -102,7 +102,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "veto-over-another",
-    leavesOut: "one that may not wait is refused while another has the range",
+    leavesOut: "an invalidation that may not wait is refused while another one has the range",
     file: NOTIFIER,
     within: "MmuNotifier.#isFree",
     node: "if (this.active.overlapsAny(range) || this.queue.some((other) => overlaps(other.range, range))) return false;",
@@ -110,7 +110,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "veto-leaves-traces",
-    leavesOut: "a refusal changes nothing",
+    leavesOut: "a refused invalidation changes nothing",
     file: NOTIFIER,
     within: "MmuNotifier.invalidateRangeStart",
     node: 'if (!this.#isFree(invalidation)) return "EAGAIN";',
@@ -135,7 +135,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   // Leases.
   {
     name: "no-drop",
-    leavesOut: "an invalidation asks leases to go",
+    leavesOut: "an invalidation drops the leases of its range",
     file: GATE,
     within: "Gate.stop",
     node: "leases.drop(lease);",
@@ -143,7 +143,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "one-pass",
-    leavesOut: "all leases of a range are asked to go before any is waited for (two passes)",
+    leavesOut: "all leases of a range are dropped before any of them is waited for (two passes)",
     file: GATE,
     within: "Gate.stop",
     node: "if (lease < 0) return true;",
@@ -173,7 +173,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-wait-for-the-tag",
-    leavesOut: "a lease is gone only when its tag was seen",
+    leavesOut: "a lease counts as gone only when its tag was seen",
     file: LEASES,
     within: "Leases.drop",
     node: "returned(this.table.words, slot);",
@@ -182,7 +182,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-wait-for-the-update",
-    leavesOut: "a lease is gone only when the monitor's update has returned too",
+    leavesOut: "a lease that the monitor drops counts as gone only when the monitor's update has returned too",
     file: LEASE_TABLE,
     within: "LeaseTable.tagged",
     node: "if (Atomics.compareExchange(this.words, at, DROPPING, TAGGED) === DROPPING) return false;",
@@ -200,7 +200,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-look-for-tags",
-    leavesOut: "an engine without I/O wakes up for a lease on its way",
+    leavesOut: "an engine without I/O in flight wakes up for the tag of a dropped lease",
     file: DISPATCHER,
     within: "Dispatcher.#pump",
     node: "this.#leases?.uncollected === true",
@@ -209,7 +209,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-populate",
-    leavesOut: "pages are populated for writing once they're pinned",
+    leavesOut: "pages are populated for writing after they were pinned",
     file: LEASES,
     within: "Leases.#populate",
     node: "if (this.#registrations.populate(start, end - start) < 0) return -1;",
@@ -217,7 +217,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "populate-before-pinning",
-    leavesOut: "pages are pinned first, and then populated",
+    leavesOut: "pages are pinned before they are populated",
     file: LEASES,
     within: "Leases.acquire",
     node: "const errno = this.#registrations.take(slot, start, bytes);",
@@ -242,7 +242,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "clean-lease-is-written-by",
-    leavesOut: "a lease that was taken for a device read is populated before a device writes by it",
+    leavesOut: "a lease that was taken for a device read is populated before a device write uses it",
     file: LEASE_TABLE,
     within: "LeaseTable.use",
     node: "deviceWrite || state !== LIVE_CLEAN",
@@ -269,7 +269,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "evicts-what-is-used",
-    leavesOut: "room is made only by leases that nobody uses",
+    leavesOut: "only leases without requests in flight are evicted",
     file: LEASES,
     within: "Leases.#isUnused",
     node: "chunks.inFlight(chunk, DEVICE_WRITES) === 0 && chunks.inFlight(chunk, DEVICE_READS) === 0",
@@ -278,7 +278,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-idle-clock",
-    leavesOut: "idle leases go back",
+    leavesOut: "idle leases are given back",
     file: LEASE_TABLE,
     within: "forEachDue",
     node: "idle >= idleMs",
@@ -287,7 +287,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-second-way",
-    leavesOut: "a request whose lease went before its submission goes per-io",
+    leavesOut: "a request whose lease was dropped before its submission goes per-io",
     file: DISPATCHER,
     within: "Dispatcher.completed",
     node: "result === -EFAULT && this.#leases !== null && this.requests.get(slot, LEASE) >= 0",
@@ -314,7 +314,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   // Requests.
   {
     name: "sleeps-on-completions",
-    leavesOut: "a loop that goes to sleep looks once more for what has ended",
+    leavesOut: "the loop looks for completions once more before it sleeps",
     file: DISPATCHER,
     within: "Dispatcher.#pump",
     node: "if (waiting && !this.#scheme.arm()) this.#soon(); else this.#keepAlive(waiting);",
@@ -323,7 +323,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "cancelled-goes-on",
-    leavesOut: "what was cancelled before it began never begins",
+    leavesOut: "a request that was cancelled before its submission is never submitted",
     file: DISPATCHER,
     within: "Dispatcher.#submit",
     node: "if (this.cancelled[slot] === 1) { this.#finishSoon(slot, -ECANCELED); return true; }",
@@ -331,7 +331,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-wake-up",
-    leavesOut: "what a held request submits is handed to the kernel",
+    leavesOut: "a submission of a request that was held is handed to the kernel",
     file: DISPATCHER,
     within: "Dispatcher.#queue",
     node: "this.nudge();",
@@ -339,7 +339,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "held-keeps-its-slot",
-    leavesOut: "what waits for memory has no slot",
+    leavesOut: "a request that waits for memory occupies no slot",
     file: DISPATCHER,
     within: "Dispatcher.#park",
     node: "this.#vacate(slot, owner);",
@@ -348,7 +348,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-slot-for-the-held",
-    leavesOut: "a slot that becomes free goes to what has waited for memory",
+    leavesOut: "a free slot goes to a request that has waited for memory",
     file: DISPATCHER,
     within: "Dispatcher.#slotIsFree",
     node: "if (this.ready.length > 0) this.#unpark();",
@@ -356,7 +356,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "held-only-until-the-end",
-    leavesOut: "what was held and waits for a slot goes before the next invalidation's turn",
+    leavesOut: "a request that was held, and now waits for a slot, is submitted before the next invalidation begins",
     file: GATE,
     within: "Gate.#releaseHeld",
     node: "this.#events.goOn(parked);",
@@ -365,7 +365,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-turns-after-the-held",
-    leavesOut: "the next invalidation gets its turn when what was held has gone, however long it waited for slots",
+    leavesOut: "the next invalidation begins once the held requests were submitted, however long they waited for slots",
     file: DISPATCHER,
     within: "Dispatcher.#unpark",
     node: "if (letGo) this.#notifier.heldHaveGone();",
@@ -382,7 +382,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "sleeps-on-what-is-not-submitted",
-    leavesOut: "a loop doesn't sleep while the kernel hasn't taken all that was prepared (as arm() of the schemes)",
+    leavesOut: "the loop doesn't sleep before the kernel has taken all prepared submissions (as arm() of the schemes)",
     file: "lab/src/check/kernel.ts",
     within: "CheckKernel.arm",
     node: "w[at.prepared]! > 0",

@@ -12,7 +12,7 @@ const EXPLORED = "lab/src/check/explored-monitor.ts";
 export const MONITOR_MUTANTS: readonly Mutant[] = [
   {
     name: "no-announcement",
-    leavesOut: "what can't be drained is announced",
+    leavesOut: "a change that can't be drained is announced",
     file: CHANGES,
     within: "announce",
     node: "for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + ANNOUNCED_BEGUN, 1);",
@@ -20,7 +20,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-settling",
-    leavesOut: "what was announced is over some time",
+    leavesOut: "an announced change ends at some time",
     file: CHANGES,
     within: "settle",
     node: "for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + ANNOUNCED_ENDED, 1);",
@@ -28,7 +28,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "begins-while-unsettled",
-    leavesOut: "nothing begins on a chunk while it's unsettled",
+    leavesOut: "no request begins on a chunk while it's unsettled",
     file: GATE,
     within: "Gate.admit",
     node: "isReading(this.#reading) || !isSettled(words, at)",
@@ -37,7 +37,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "begins-while-reading",
-    leavesOut: "nothing begins while the monitor reads events: whose they are is known only then",
+    leavesOut: "no request begins while the monitor reads events, whose ranges are known only afterwards",
     file: GATE,
     within: "Gate.admit",
     node: "isReading(this.#reading)",
@@ -46,7 +46,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "spans-while-reading",
-    leavesOut: "nor does what spans several chunks",
+    leavesOut: "no request of several chunks begins while the monitor reads events",
     file: GATE,
     within: "Gate.#admitSpan",
     node: "!isReading(this.#reading)",
@@ -55,7 +55,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "delivers-while-reading",
-    leavesOut: "nor is what has ended delivered then: it may be about these pages",
+    leavesOut: "no completion is delivered while the monitor reads events, because it may be of their pages",
     file: GATE,
     within: "Gate.isDoubtful",
     node: "if (isBeingRead(this.#reading)) return true;",
@@ -63,7 +63,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "spans-what-is-unsettled",
-    leavesOut: "nor does what spans several chunks",
+    leavesOut: "no request of several chunks begins while one of them is unsettled",
     file: GATE,
     within: "Gate.#admitSpan",
     node: "settled = settled && isSettled(words, at);",
@@ -71,7 +71,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "doubtful-is-delivered",
-    leavesOut: "a device write that an announcement came under is issued again",
+    leavesOut: "a device write in flight during an announcement is issued again",
     file: DISPATCHER,
     within: "Dispatcher.completed",
     node: "result >= 0 && this.#gate.isDoubtful(slot, location) && this.#mayGoAgain(slot)",
@@ -89,7 +89,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "first-chunk-only",
-    leavesOut: "all chunks of a request are looked at for announcements",
+    leavesOut: "announcements of all chunks of a request are considered",
     file: GATE,
     within: "Gate.isDoubtful",
     node: "at <= lastAt",
@@ -107,7 +107,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "unsettled-is-forgotten",
-    leavesOut: "what waited until it was settled goes then",
+    leavesOut: "requests that waited for an unsettled chunk begin when it's settled",
     file: DISPATCHER,
     within: "Dispatcher.settled",
     node: "for (const parked of waiting) this.goOn(parked);",
@@ -115,7 +115,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-burial",
-    leavesOut: "nothing touches what other code has unmapped",
+    leavesOut: "no request touches memory that other code has unmapped",
     file: GATE,
     within: "Gate.bury",
     node: "table.setBits(c, contains(gone, table.rangeOf(c)) ? UNMAPPED : UNMAPPED_PART);",
@@ -123,7 +123,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no-burial-of-parts",
-    leavesOut: "nor of a part of a chunk that was unmapped",
+    leavesOut: "no request touches a part of a chunk that other code has unmapped",
     file: GATE,
     within: "Gate.#verdictOn",
     node: "(gate & UNMAPPED_PART) !== 0",
@@ -140,7 +140,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "given-up-never-ends",
-    leavesOut: "a start that was given up while it waited ends when it has begun",
+    leavesOut: "a start that was given up while it waited is ended as soon as it has begun",
     file: FOREIGN,
     within: "ForeignCalls.#endSoon",
     to: "{}",
@@ -148,7 +148,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "start-never-ends",
-    leavesOut: "a start ends when its caller has left",
+    leavesOut: "a start is ended when its caller has left the system call",
     file: FOREIGN,
     within: "ForeignCalls.end",
     node: "for (const invalidation of start.invalidations) this.#endOne(invalidation);",
@@ -156,7 +156,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "reads-without-draining",
-    leavesOut: "the monitor reads, and so lets the caller go, only once I/O has ended (odd while reading)",
+    leavesOut: "the monitor reads an event, which lets the caller go on, only after I/O has ended (odd while reading)",
     file: MACHINE,
     within: "MonitorMachine.#askToDrain",
     node: "return this.#goTo(MONITOR.DRAINING, { callers, unread: callers, start, sinceMs: nowMs() });",
@@ -165,7 +165,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "reads-unannounced",
-    leavesOut: "while it reads, the monitor keeps everything from beginning by a word",
+    leavesOut: "the monitor sets a word that keeps requests from beginning while it reads",
     file: MACHINE,
     within: "MonitorMachine.#beginReading",
     node: "beginReading(this.#parts.reading);",
@@ -173,7 +173,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "read-is-not-told",
-    leavesOut: "who was kept out by that word hears that it's over",
+    leavesOut: "requests that this word kept out begin when it's cleared",
     file: MACHINE,
     within: "MonitorMachine.#finish",
     node: 'if (endReading(reading)) post({ kind: "settled" });',
@@ -182,7 +182,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "late-is-not-announced",
-    leavesOut: "what nobody was seen to wait for is announced once it was read",
+    leavesOut: "an event without a visible caller is announced after it was read",
     file: MACHINE,
     within: "MonitorMachine.#announceLate",
     node: 'this.#announce(lateChunks, late.kind === "unmap" ? lateChunks : []);',
@@ -190,7 +190,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "reads-of-nobody-unannounced",
-    leavesOut: "where nobody was seen all is announced before an event is read",
+    leavesOut: "if no caller is visible, all memory is announced before an event is read",
     file: MACHINE,
     within: "MonitorMachine.#announceAll",
     node: "this.#announce(discarded, []);",
@@ -198,7 +198,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "seen-together-settle-alone",
-    leavesOut: "callers that were served together settle when all of them have left",
+    leavesOut: "ranges of callers that were served together are settled when all of them have left",
     file: PENDING,
     within: "stillPending",
     node: "left.length > 0",
@@ -207,7 +207,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "announces-without-dropping",
-    leavesOut: "with an announcement the monitor drops the leases of its chunks",
+    leavesOut: "the monitor drops the leases of the chunks that it announces",
     file: MACHINE,
     within: "MonitorMachine.#claimNext",
     node: "lease !== null && leases.claim(lease)",
@@ -216,7 +216,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "settles-at-once",
-    leavesOut: "a range is unsettled until the caller has left its call",
+    leavesOut: "a range is unsettled until its caller has left the system call",
     file: PENDING,
     within: "stillPending",
     node: "left.length > 0",
@@ -225,7 +225,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "release-takes-a-lock",
-    leavesOut: "who gives a lease back takes no lock that the engine's thread may hold",
+    leavesOut: "giving a lease back takes no lock that the engine's thread may hold",
     file: EXPLORED,
     within: "ExploredMonitor.mayStep",
     node: "if (this.#machine.state.doing !== MONITOR.DRAINING) return true;",
@@ -234,7 +234,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "operates-on-what-is-unmapped",
-    leavesOut: "an operation on memory waits until it's known what of it other code has unmapped",
+    leavesOut: "a memory operation waits until the parts that other code has unmapped are known",
     file: GATE,
     within: "Gate.knowsUnmaps",
     to: "{ return true; }",
@@ -242,7 +242,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "unmap-is-never-heard",
-    leavesOut: "what waits until it's known what is unmapped goes on then",
+    leavesOut: "a memory operation that waited for that continues afterwards",
     file: CHANGES,
     within: "unmapHeard",
     node: "Atomics.add(words, c * CHUNK_WORDS + UNMAPS_HEARD, 1);",
@@ -251,7 +251,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   // And where it ends.
   {
     name: "loss-lets-everybody-go",
-    leavesOut: "before its end lets its callers go, everything is kept out, and what has ended isn't delivered",
+    leavesOut: "before a monitor's end lets its callers go, requests are kept out and completions aren't delivered",
     file: EXPLORED,
     within: "ExploredMonitor.end",
     node: "beginReading(w.subarray(S.READING, S.READING + 1));",
@@ -259,7 +259,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "loss-announces-nothing",
-    leavesOut: "they may be about anything: all is announced",
+    leavesOut: "after a monitor's end all memory is announced, because its callers may have changed any of it",
     file: FOREIGN,
     within: "ForeignCalls.ended",
     node: "for (const table of this.tables) { takeOver(table.words); this.takenOver.add(table); }",
@@ -267,7 +267,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "loss-keeps-leases",
-    leavesOut: "and all leases go",
+    leavesOut: "after a monitor's end all leases are dropped",
     file: FOREIGN,
     within: "ForeignCalls.ended",
     node: "this.#dispatcher.dropLeases();",
@@ -275,7 +275,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "loss-settles-nothing",
-    leavesOut: "what a monitor that has ended had announced is over some time",
+    leavesOut: "announcements of a monitor that has ended end at some time",
     file: FOREIGN,
     within: "ForeignCalls.lost",
     node: "for (const { words, chunks } of this.takenOver) settle({ words, first: 0, last: chunks - 1 });",
@@ -283,7 +283,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "loss-ends-no-start",
-    leavesOut: "so are the starts that it had asked for",
+    leavesOut: "starts that an ended monitor had asked for are ended at some time",
     file: FOREIGN,
     within: "ForeignCalls.lost",
     node: "if (orphaned) this.end(id);",
@@ -291,7 +291,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "loss-mends-nothing",
-    leavesOut: "a lease that it was giving back is given back by the engine",
+    leavesOut: "a lease that an ended monitor was giving back is given back by the engine",
     file: LEASES,
     within: "Leases.mend",
     node: "(slot, tagged) => { if (!tagged) this.#registrations.drop(slot); returned(this.table.words, slot); }",
@@ -300,7 +300,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "loss-ends-the-next",
-    leavesOut: "what the next monitor has begun goes on",
+    leavesOut: "the end of a monitor doesn't end what the next monitor has begun",
     file: FOREIGN,
     within: "ForeignCalls.lost",
     node: "if (orphaned) this.end(id);",
@@ -309,7 +309,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "loss-forgets-announcements",
-    leavesOut: "what the monitor that has ended had announced is over with that",
+    leavesOut: "announcements of the ended monitor itself end with it",
     file: CHANGES,
     within: "takeOver",
     node: "Atomics.store(words, at + ANNOUNCED_ENDED, begun - 1);",
@@ -317,7 +317,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "gives-up-in-silence",
-    leavesOut: "what can't be drained is announced by the monitor",
+    leavesOut: "the monitor announces a change that can't be drained",
     file: MACHINE,
     within: "MonitorMachine.#announceCalls",
     node: "start > 0",
@@ -326,7 +326,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "our-own-are-drained-for",
-    leavesOut: "the engine's own operation on memory isn't drained for a second time (SELF_EVENT)",
+    leavesOut: "the engine's own memory operation isn't drained a second time (SELF_EVENT)",
     file: MACHINE,
     within: "MonitorMachine.#discardsOf",
     node: "!isOurs(tid)",
@@ -335,7 +335,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "begun-before-all-are",
-    leavesOut: "the engine answers that a start has begun only once nothing of it waits",
+    leavesOut: "the engine answers that a start has begun only when no part of it waits",
     file: CLIENTS,
     within: "MonitorClients.ready",
     node: "if (calls?.isBegun(id) === false) return;",

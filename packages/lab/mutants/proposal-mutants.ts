@@ -17,7 +17,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-looks-before-it-raises",
-    leavesOut: "an invalidation looks for I/O in flight only when none can begin any more",
+    leavesOut: "an invalidation looks for I/O in flight only after new I/O was kept out",
     file: PROPOSED,
     within: "ProposedNotifier.raise",
     to: `{
@@ -57,7 +57,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-no-retry",
-    leavesOut: "I/O whose pages may be others by then looks them up again",
+    leavesOut: "I/O whose pages may have changed meanwhile looks them up again",
     file: PROPOSED,
     within: "ProposedNotifier.readRetry",
     node: "sequence !== this.#words[this.#io(request) + SEEN]",
@@ -66,7 +66,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-asks-before-it-counts",
-    leavesOut: "I/O is counted in before it asks whether anything came between",
+    leavesOut: "I/O is counted before it checks for invalidations since its look-up",
     file: IO,
     within: "Io.goOn",
     node: "case G.FOUND: notifier.countIn(request); this.#set(request, G.COUNTED); break;",
@@ -84,7 +84,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-counts-before-it-looks-up",
-    leavesOut: "I/O is counted in only after the look-up, which may have to wait for whoever is counted in",
+    leavesOut: "I/O is counted only after the look-up, which may have to wait for I/O that is counted",
     file: IO,
     within: "Io.goOn",
     node: "case G.LOOKING: this.#lookUp(request); break;",
@@ -120,7 +120,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-read-only-look-up-is-written-by",
-    leavesOut: "what was looked up for a device's reads is looked up again before it writes",
+    leavesOut: "pages that were looked up for device reads are looked up again before a device write",
     file: PROPOSED,
     within: "ProposedNotifier.registered",
     node: "FOR_WRITES",
@@ -129,7 +129,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-publishes-early",
-    leavesOut: "a registered buffer is given only what still holds once its user is counted in",
+    leavesOut: "a registered buffer keeps a look-up only if it's still valid once its user is counted",
     file: IO,
     within: "Io.#found",
     node: "ground.setRequest(request, G.Q_FRAMES + i, frame + 1);",
@@ -140,7 +140,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-no-stable-pages",
-    leavesOut: "a device write waits until a page isn't being written back any more",
+    leavesOut: "a device write waits until a page isn't under writeback any more",
     file: IO,
     within: "Io.#waitsForWriteback",
     node: "machine.frames.frameIs(frame, WRITEBACK)",
@@ -149,7 +149,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-leaves-pages-clean",
-    leavesOut: "what a device wrote is dirty before anybody may take the page",
+    leavesOut: "a page that a device wrote is marked dirty before it can be reclaimed",
     file: IO,
     within: "Io.#complete",
     node: "this.#markDirty(request);",
@@ -173,7 +173,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-completion-takes-a-lock",
-    leavesOut: "I/O ends without a lock that whoever changes memory may hold while it waits for just that",
+    leavesOut: "the end of I/O takes no lock that an invalidation may hold while it waits for that end",
     file: IO,
     within: "Io.mayGoOn",
     node: "case G.COUNTED:",
@@ -187,7 +187,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-sent-back-stays-counted",
-    leavesOut: "I/O that is sent back isn't waited for meanwhile",
+    leavesOut: "an invalidation doesn't wait for I/O that it sent back",
     file: PROPOSED,
     within: "ProposedNotifier.goBack",
     node: "this.countOut(request);",
@@ -195,7 +195,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-starves-io",
-    leavesOut: "what an invalidation has held goes before the next one has its turn",
+    leavesOut: "I/O that an invalidation held begins before the next invalidation does",
     file: PROPOSED,
     within: "ProposedNotifier.mayRaise",
     node: "this.#count(invalidation, HELD) === 0",
@@ -204,7 +204,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-starves-what-is-sent-back",
-    leavesOut: "and so does what it has sent back",
+    leavesOut: "I/O that an invalidation sent back begins before the next invalidation does",
     file: PROPOSED,
     within: "ProposedNotifier.goBack",
     node: "this.#hold(request);",
@@ -212,7 +212,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-own-waits-for-the-held",
-    leavesOut: "what a look-up does to its page waits for no I/O that is held: that may be itself",
+    leavesOut: "the changes of a look-up to its page don't wait for held I/O, which may be the same I/O",
     file: IO,
     within: "Io.mayGoOn",
     node: "return ground.notifier.state(ground.ownOf(request)) !== DRAINING;",
@@ -222,7 +222,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-interrupted-is-still-held",
-    leavesOut: "I/O whose wait a signal ends isn't waited for",
+    leavesOut: "an invalidation doesn't wait for I/O whose wait was ended by a signal",
     file: IO,
     within: "Io.#fail",
     node: "if (ground.notifies) ground.notifier.letGo(request);",
@@ -230,7 +230,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-veto-over-io",
-    leavesOut: "one that may not wait is refused if I/O came in before it was raised",
+    leavesOut: "an invalidation that may not wait is refused if I/O began before the sequence was raised",
     file: PROPOSED,
     within: "ProposedNotifier.lookOnce",
     node: "this.#count(invalidation, IN_FLIGHT) === 0",
@@ -239,7 +239,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "notifier-veto-without-undo",
-    leavesOut: "a refusal leaves every counter as it was",
+    leavesOut: "a refused invalidation leaves every counter unchanged",
     file: PROPOSED,
     within: "ProposedNotifier.lookOnce",
     node: "this.#lower(invalidation);",

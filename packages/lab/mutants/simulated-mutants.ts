@@ -64,7 +64,7 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
   },
   {
     name: "program-settles-at-once",
-    leavesOut: "a range is unsettled until its callers have left their calls",
+    leavesOut: "a range is unsettled until its callers have left their system calls",
     file: PENDING,
     within: "stillPending",
     node: "left.length > 0",
@@ -75,7 +75,7 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
   },
   {
     name: "unseen-settles-at-once",
-    leavesOut: "who can't be looked at has time to leave its call",
+    leavesOut: "a caller that can't be looked at is given time to leave its system call",
     file: "pinless/src/protocol/monitor/caller-tracking.ts",
     within: "UNSEEN_MS",
     to: "-1",
@@ -85,7 +85,7 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
   },
   {
     name: "program-gives-up-in-silence",
-    leavesOut: "what can't be drained is announced",
+    leavesOut: "a change that can't be drained is announced",
     file: MACHINE,
     within: "MonitorMachine.#announceCalls",
     node: "start > 0",
@@ -96,7 +96,7 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
   },
   {
     name: "loss-settles-at-once",
-    leavesOut: "where the monitor ends, whoever it had let go has time to leave",
+    leavesOut: "at the monitor's end, callers that it had let go are given time to leave their system calls",
     file: "pinless/src/engine/monitor-loss.ts",
     within: "AFTER_LOSS_MS",
     to: "0.01",

@@ -1,4 +1,4 @@
-/** `pinless-lab what-if calibrate`: the model's figures beside those that were measured. */
+/** `pinless-lab what-if calibrate`: prints the model's figures beside the measured ones. */
 
 import { bold, FAILED, print, type Style, terminal, textOf, wrap, writeJson } from "@pinless/cli/command";
 import { type CalibratedRow, type CalibratedSide, calibrate } from "../what-if/calibrate/calibrate.js";
@@ -11,7 +11,7 @@ export function calibration(engine: string, seed: number, json: string | undefin
     print(
       textOf([
         ...say(`${engine}, seed ${seed}: the model, and what was measured on ${report.measuredOn}`),
-        ...say("× is the model by the measurement; * says that an input is from that very measurement"),
+        ...say("× is the model divided by the measurement; *: an input is from that very measurement"),
         "",
         ...report.rows.flatMap((row) => [...renderRow(row, style), ""]),
         bold("Where the inputs are from", style),
@@ -38,7 +38,8 @@ function renderRow(row: CalibratedRow, style: Style): readonly string[] {
     ...sides.flatMap((side) =>
       say(
         narrow(
-          `${side.name.padEnd(width)}  measured ${rangeOf(side).padStart(11)}  model ${figure(side.model).padStart(7)}  ${ratioOf(side)}`,
+          `${side.name.padEnd(width)}  measured ${rangeOf(side).padStart(11)}  ` +
+            `model ${figure(side.model).padStart(7)}  ${ratioOf(side)}`,
         ),
       ),
     ),
@@ -79,5 +80,8 @@ function verdict(rows: readonly CalibratedRow[]): string {
     sides.flatMap(({ ratio, isInput }) => (ratio === null || isInput ? [] : [ratio])),
   );
   const near = ratios.filter((ratio) => ratio > 0.8 && ratio < 1.25).length;
-  return `The same is better in ${agreeing} of ${compared.length} rows; ${near} of ${ratios.length} figures that no input is from are within a quarter of the measured ones`;
+  return (
+    `The same is better in ${agreeing} of ${compared.length} rows; of ${ratios.length} figures whose measurements ` +
+    `aren't inputs, ${near} are within a quarter of them`
+  );
 }

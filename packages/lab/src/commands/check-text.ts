@@ -7,7 +7,7 @@ import type { Violation } from "../check/run-case.js";
 export interface FileReport {
   readonly name: string;
   readonly about: string;
-  /** That were explored: with a step left out, no more than it takes to find it. */
+  /** Cases explored; fewer than all with a mutant, whose exploration ends with the first violation. */
   cases: number;
   states: number;
   transitions: number;
@@ -31,12 +31,12 @@ export interface CheckReport {
   readonly scenarios: readonly FileReport[];
 }
 
-/** `named`: somebody asks about these scenarios, and is told also what they are known to show. */
+/** Renders a report. With `named`, scenarios were asked for by name, and their expected violations are listed too. */
 export function checkLines(report: CheckReport, named: boolean, columns: number): readonly string[] {
   const { scenarios, states, tookSeconds, cpuSeconds, statesPerCpuSecond } = report;
   const violations = scenarios.flatMap((scenario) => scenario.violations);
   const expected = scenarios.flatMap((scenario) => scenario.expected);
-  // Of less it says nothing: starting took longer.
+  // The rate of a shorter run would be mostly that of starting.
   const rate = cpuSeconds < 1 ? "" : `: ${count(statesPerCpuSecond)} a second of it`;
   const took = `${count(states)} states in ${tookSeconds.toFixed(1)} s, ${cpuSeconds.toFixed(1)} s of CPU time${rate}`;
   return [
@@ -49,9 +49,10 @@ export function checkLines(report: CheckReport, named: boolean, columns: number)
   ];
 }
 
-/** On a line, where there's room for what the scenario is about. */
+/** Renders a scenario's counts, and what it's about on the same line if there is room. */
 function scenarioLines({ name, about, cases, states }: FileReport, columns: number): readonly string[] {
-  const head = `${name.padEnd(24)} ${count(cases).padStart(4)} ${cases === 1 ? "case " : "cases"} ${count(states).padStart(11)} states`;
+  const counted = `${count(cases).padStart(4)} ${cases === 1 ? "case " : "cases"}`;
+  const head = `${name.padEnd(24)} ${counted} ${count(states).padStart(11)} states`;
   const line = `${head}  ${about}`;
   return line.length <= columns ? [line] : [head, ...hanging(about, "    ", "    ", columns)];
 }
@@ -77,7 +78,7 @@ export interface MutantReport {
   readonly name: string;
   readonly leavesOut: string;
   killed: boolean;
-  /** The invariant that was found broken, and where. */
+  /** The invariant that was violated, and the case. */
   invariant: string | null;
   message: string | null;
   case: string | null;
@@ -99,7 +100,7 @@ export function mutantLines(reports: readonly MutantReport[], columns: number): 
   ];
 }
 
-/** Lines that aren't longer than they may be, each after what comes before it. */
+/** Wraps text to lines of at most `columns`: the first begins with `first`, the others with `others`. */
 function hanging(text: string, first: string, others: string, columns: number): readonly string[] {
   return wrap(text, columns - others.length).map((line, i) => `${i === 0 ? first : others}${line}`);
 }

@@ -1,4 +1,4 @@
-/** `pinless-lab check`: every order of what can happen in small scenarios, on the core that ships. */
+/** `pinless-lab check`: explores small scenarios in every order, on the protocol that ships. */
 
 import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
@@ -71,18 +71,18 @@ async function run(names: readonly string[], flags: Flags): Promise<void> {
   });
 }
 
-/** Of the scenarios that come with pinless; with a step left out, the one that is made to show it comes first. */
+/** Files of the shipped scenarios. For a mutant, the scenario that shows it comes first. */
 async function filesFor(mutant: string | undefined): Promise<readonly string[]> {
   const first = mutant === undefined ? null : (await mutantLibrary()).named(mutant).shows;
   const names = shippedNames();
   return [...names.filter((name) => name === first), ...names.filter((name) => name !== first)].map(shipped);
 }
 
-/** A file, or one of those by its name. */
+/** Path of a file, or of the shipped scenario of that name. */
 function fileOf(name: string): string {
   const isName = /^[\w-]+$/.test(name);
   if (isName && existsSync(shipped(name))) return shipped(name);
-  // What can only be a path is said to be none when it's read.
+  // If a path doesn't exist, reading it reports that.
   if (!isName || existsSync(name)) return name;
   throw new UsageError(
     `there's no file "${name}", and no scenario of that name; there are ${shippedNames().join(", ")}`,
@@ -100,7 +100,7 @@ function shippedNames(): readonly string[] {
     .sort();
 }
 
-/** A case that says what doesn't hold in it is as it should be only with that. */
+/** Sorts the outcome of a case: a violation that the case expects is right, and its absence is a violation. */
 function judge(of: FileReport, { name, violation, expects }: CaseReport): void {
   if (violation !== null) {
     (violation.invariant === expects ? of.expected : of.violations).push({ case: name, ...violation });
@@ -110,7 +110,7 @@ function judge(of: FileReport, { name, violation, expects }: CaseReport): void {
   }
 }
 
-/** `named`: somebody asks about these scenarios, and is told also what they are known to show. */
+/** Explores scenarios. With `named`, they were asked for by name, and their expected violations are listed too. */
 async function check(files: readonly ScenarioFile[], flags: Flags, named: boolean): Promise<void> {
   const began = performance.now();
   const modules = await modulesFor(flags.mutant ?? null, "check");
@@ -144,7 +144,7 @@ async function check(files: readonly ScenarioFile[], flags: Flags, named: boolea
 }
 
 function conclude(all: readonly FileReport[], tookSeconds: number, flags: Flags, named: boolean): void {
-  // With a step left out it's over when that is found.
+  // With a mutant, the exploration ends at the first violation, and some files have no case explored.
   const scenarios = all.filter(({ cases }) => cases > 0);
   const sum = (of: (report: FileReport) => number): number =>
     scenarios.reduce((total, report) => total + of(report), 0);
@@ -168,7 +168,7 @@ function conclude(all: readonly FileReport[], tookSeconds: number, flags: Flags,
   process.stderr.write(`the trace is in ${printable(flags.failure)}\n`);
 }
 
-/** `all`: also those that random runs show, not only what scenarios that were named do. */
+/** Explores mutants. With `all`, also runs those that only random simulation finds. */
 async function checkMutants(files: readonly ScenarioFile[], flags: Flags, all: boolean): Promise<void> {
   const { explored, simulated, mutate } = await mutantLibrary();
   const modules: Modules[] = [];
@@ -214,7 +214,7 @@ async function simulateMutants(
   }
 }
 
-/** Explores with progress on a terminal. False: it was interrupted. */
+/** Explores with a progress bar. Returns false if it was interrupted. */
 async function pool(
   works: readonly Work[],
   flags: Flags,
@@ -245,7 +245,7 @@ async function pool(
   return interrupt.exitCode === null;
 }
 
-/** As JSON to the standard output, or as text, and as JSON to a file. */
+/** Prints a report as JSON, or as text beside a JSON file. */
 function show(report: object, { json }: Flags, lines: (columns: number) => readonly string[]): void {
   if (writeJson("pinless-lab check", report, json === true ? "-" : json)) print(lines(terminal().columns).join("\n"));
 }

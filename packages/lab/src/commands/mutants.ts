@@ -1,4 +1,4 @@
-/** Mutants of the engine, as commands use them. They are in a clone of the repository only: no package has them. */
+/** Access of commands to the mutants of the engine, which are in a clone of the repository only. */
 
 import { existsSync } from "node:fs";
 import { UsageError } from "@pinless/cli/command";
@@ -10,12 +10,12 @@ const LIBRARY = new URL("../../dist-mutants/index.js", import.meta.url);
 export interface ListedMutant {
   readonly name: string;
   readonly leavesOut: string;
-  /** The scenario that shows it. */
+  /** Scenario in which it's found. */
   readonly shows: string;
 }
 
 export interface SimulatedMutantRuns extends ListedMutant {
-  /** The first of its seeds that fails with the step left out; null: none does. */
+  /** Runs its seeds up to the first failure; null if none fails. */
   firstFailure(): Promise<RunReport | null>;
 }
 
@@ -26,17 +26,17 @@ export interface Modules {
 }
 
 export interface MutantLibrary {
-  /** Those that an exploration shows. */
+  /** Mutants that exploration finds. */
   readonly explored: readonly ListedMutant[];
-  /** Those that only runs of the whole engine show. */
+  /** Mutants that only runs of the whole engine find. */
   readonly simulated: readonly SimulatedMutantRuns[];
-  /** Throws a `UsageError` that names all there are. */
+  /** Finds a mutant. Throws a `UsageError` that lists all of them. */
   named(name: string): ListedMutant;
   /** Copies the modules that a command loads, with the mutant's mistake. Throws a `UsageError` if none has it. */
   mutate(name: string, command: "check" | "simulate"): Modules;
 }
 
-/** Throws a `UsageError` where there are no mutants. */
+/** Loads the mutants. Throws a `UsageError` if the package has none. */
 export async function mutantLibrary(): Promise<MutantLibrary> {
   if (!existsSync(LIBRARY))
     throw new UsageError(
@@ -46,7 +46,7 @@ export async function mutantLibrary(): Promise<MutantLibrary> {
   return library;
 }
 
-/** The modules that ship, or with the name of a mutant a copy of them that has its mistake. */
+/** Modules that ship or, with the name of a mutant, a copy with its mistake. */
 export async function modulesFor(mutant: string | null, command: "check" | "simulate"): Promise<Modules> {
   if (mutant === null) return { url: BUILT, remove: () => {} };
   return (await mutantLibrary()).mutate(mutant, command);

@@ -1,11 +1,11 @@
-/** Reports of `pinless-lab simulate`: read from files, and put into words. */
+/** Reads and renders reports of `pinless-lab simulate`. */
 
 import { printableValue, wrap } from "@pinless/cli/command";
 import { type InputSource, inputErrorAt } from "../simulate/input-error.js";
 import { type CampaignReport, type FoundFailure, missingOf, nameOf, readReport } from "../simulate/report.js";
 import { readJson } from "./json-input.js";
 
-/** Of a report with thousands of failures. */
+/** Size of a report with thousands of failures. */
 const MAX_BYTES = 16 << 20;
 
 /** Reads a report. Throws `UsageError` or `InputError`, as `readJson` does. */
@@ -14,7 +14,10 @@ export function reportOf(file: string): InputSource {
   return { ...source, value: printableValue(source.value) };
 }
 
-/** A report whose failures are to be had again by `engine`: of the same version, or its seeds mean something else. */
+/**
+ * Reads a report to repeat its failures. Its seeds give the same runs only with the engine version that found them;
+ * throws `InputError` for another version.
+ */
 export function toReplay(file: string, engine: string): { report: CampaignReport; note: string | null } {
   const source = reportOf(file);
   const report = readReport(source);
@@ -30,12 +33,13 @@ export function renderCampaign(report: CampaignReport, columns: number, cpuSecon
   const say = (text: string, indent = "  "): readonly string[] => wrap(text, columns, indent);
   return [
     ...say(
-      `${nameOf(report)}: ${count(runs)} ${runs === 1 ? "run" : "runs"}, ${count(requests)} requests, ${count(operations)} memory operations in ${count(virtualMs / 1000)} s of virtual time`,
+      `${nameOf(report)}: ${count(runs)} ${runs === 1 ? "run" : "runs"}, ${count(requests)} requests, ` +
+        `${count(operations)} memory operations in ${count(virtualMs / 1000)} s of virtual time`,
     ),
     ...(cpuSeconds === undefined
       ? []
       : say(`${count(requests / cpuSeconds)} requests a second of CPU time, ${cpuSeconds.toFixed(1)} s of it`)),
-    // A shard alone is meant to be one.
+    // A single shard isn't expected to be complete.
     ...(report.shards.length > 1 ? missingOf(report).flatMap((line) => say(line)) : []),
     ...failures.flatMap((failure) => renderFailure(failure, report.mutant, columns)),
     failures.length === 0 ? "no failure" : `${count(failures.length)} failed`,
@@ -47,7 +51,7 @@ function count(n: number): string {
   return Math.round(n).toLocaleString("en");
 }
 
-/** The command is one line, however long, for it's to be copied. */
+/** Renders a failure, with a command to repeat it, which is one line so that it can be copied. */
 function renderFailure(failure: FoundFailure, mutant: string | null, columns: number): readonly string[] {
   const { seed, requests, changes, what, message, atMs } = failure;
   const without = mutant === null ? "" : ` --mutant ${mutant}`;

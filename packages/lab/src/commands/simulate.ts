@@ -1,4 +1,4 @@
-/** `pinless-lab simulate`: the engine that ships, in a simulated machine, under random load and faults. */
+/** `pinless-lab simulate`: runs the shipped engine in a simulated machine, under random load and faults. */
 
 import { setFlagsFromString } from "node:v8";
 import {
@@ -111,7 +111,7 @@ function mergeCommand(): Command {
     );
 }
 
-/** Does the work of a command that writes to `json`, unless that would replace one of the files that it reads. */
+/** Runs a command, unless its report couldn't be written, or would replace one of the files that it reads. */
 function act(json: string | undefined, inputs: readonly string[], work: () => void | Promise<void>): Promise<void> {
   return explaining("pinless-lab simulate", USAGE, [UsageError, InputError], () => {
     const unwritable = whyUnwritable(json, inputs);
@@ -126,7 +126,8 @@ function shard(text: string): Shard {
   const index = Number(second === undefined ? process.env.JOB_COMPLETION_INDEX : first);
   if (!(of >= 1 && of <= MOST.shards) || !(index >= 0 && index < of))
     throw new InvalidArgumentError(
-      `It takes i/n, with i from 0 to n-1, and n up to ${MOST.shards.toLocaleString("en-US")}; or n, with i in $JOB_COMPLETION_INDEX.`,
+      `It takes i/n, with i from 0 to n-1, and n up to ${MOST.shards.toLocaleString("en-US")}; ` +
+        "or n, with i in $JOB_COMPLETION_INDEX.",
     );
   return { index, of };
 }
@@ -150,8 +151,8 @@ async function withSimulation(
   body: (simulation: Simulation) => void | Promise<void>,
 ): Promise<void> {
   const modules = await modulesFor(mutant ?? null, "simulate");
-  // Compiles every function at its first call. A campaign is over in seconds, and took a sixth less time so. V8 doesn't
-  // promise that the flag exists.
+  // Compiles every function at its first call, which made campaigns of seconds a sixth faster. V8 doesn't promise that
+  // the flag exists.
   setFlagsFromString("--always-sparkplug");
   try {
     const { campaign } = (await import(new URL("simulate/campaign.js", modules.url).href)) as Omit<
@@ -197,7 +198,7 @@ async function run(flags: CampaignFlags, engine: string): Promise<void> {
   });
 }
 
-/** Shows a report. The CPU time isn't part of it, for it is the same wherever it's made. */
+/** Prints a report. CPU time isn't part of the report, which is the same on every machine. */
 function conclude(report: CampaignReport, json: string | undefined, cpuSeconds?: number): void {
   if (writeJson("pinless-lab simulate", report, json)) print(renderCampaign(report, terminal().columns, cpuSeconds));
   if (report.failures.length > 0) process.exitCode ??= FAILED;

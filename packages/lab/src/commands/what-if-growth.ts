@@ -1,4 +1,7 @@
-/** How figures grow along each list of a sweep, the other lists at their first value: a table each, and on a terminal charts. */
+/**
+ * Growth of figures along each list of a sweep, with the other lists at their first value: a table each and, on a
+ * terminal, charts.
+ */
 
 import { bold, DASH, type Grid, renderGrid, type Style, TABLE_COLUMNS, wrap } from "@pinless/cli/command";
 import { plot } from "simple-ascii-chart";
@@ -26,7 +29,7 @@ const METRICS: readonly Metric[] = [
 
 const CHART_LINES = 8;
 
-/** Of a line: where it is in the picture, and the how-manieth. */
+/** A point of a chart's line: its position in the chart, and its index. */
 interface Point {
   readonly plotX: number;
   readonly plotY: number;
@@ -56,7 +59,7 @@ export function renderGrowth(report: StudyReport, style: Style): readonly string
   });
 }
 
-/** The points that differ in this field alone. */
+/** Points that differ in this field only. */
 function alongOf({ points, swept }: StudyReport, field: string): readonly PointReport[] {
   const first = points[0];
   return points.filter(({ values }) =>
@@ -67,7 +70,7 @@ function alongOf({ points, swept }: StudyReport, field: string): readonly PointR
 function tableOf(points: readonly PointReport[], field: string): Pick<Grid, "columns" | "rows"> {
   const rows = METRICS.flatMap((metric) => {
     const found = points[0]!.designs.map(({ design }, i) => ({ design, values: valuesOf(points, metric, i) }));
-    // What none has is no row.
+    // A metric without values isn't shown.
     if (found.every(({ values }) => values.every((value) => value === 0))) return [];
     return found.map(({ design, values }) => {
       const [first, last] = [values[0]!, values.at(-1)!];
@@ -82,7 +85,7 @@ function valuesOf(points: readonly PointReport[], { of }: Metric, design: number
   return points.map((point) => of(point.designs[design]!, point.plan.run.seconds));
 }
 
-/** One for each metric that changes along the list. */
+/** Draws a chart for each metric that changes along the list. */
 function charts(points: readonly PointReport[], field: string, style: Style): readonly string[] {
   const names = points.map(({ values }) => shortly(field, values[field]!));
   const series = points[0]!.designs.map(({ design }) => design);
@@ -104,11 +107,14 @@ function charts(points: readonly PointReport[], field: string, style: Style): re
   });
 }
 
-/** Each line is marks of its design's first letter, for those who see no colours too; where several meet, the last one's. */
+/**
+ * Symbols of the lines: the first letter of each design, for readers without colours. Where lines meet, the last one's
+ * symbol is shown.
+ */
 function marks(series: readonly string[]): (point: Point) => { x: number; y: number; symbol: string } {
   let line = -1;
   return ({ plotX, plotY, index }) => {
-    // Lines are drawn one after the other, each from its first point on; which one it is isn't told.
+    // The chart library doesn't pass the line's number: lines are drawn in order, each beginning with index 0.
     if (index === 0) line++;
     return { x: plotX, y: plotY, symbol: markOf(series[line] ?? "*") };
   };

@@ -1,4 +1,4 @@
-/** A what-if for people: tables, and how figures grow along what was swept. */
+/** Renders a what-if as text: tables, and the growth of figures along the swept lists. */
 
 import { DASH, type Grid, renderGrid, type Style, textOf, wrap } from "@pinless/cli/command";
 import { PAGE_BYTES } from "pinless/portable";
@@ -72,13 +72,14 @@ const SECTIONS: readonly Section[] = [
   },
 ];
 
-/** Text that ends with a newline; without control characters unless there are colours. */
+/** Renders a report. The text ends with a newline and has control characters only for colours. */
 export function renderStudy(report: StudyReport, style: Style): string {
   const say = (text: string): readonly string[] => wrap(text, style.columns, "  ");
   const lines: string[] = [
     ...say(report.title === "" ? "What if" : report.title),
     ...say(
-      `${report.engine}, seed ${report.seed}; the largest machine took ${sizeOf(report.simulatedInBytes)} of this one's memory`,
+      `${report.engine}, seed ${report.seed}; the largest machine took ` +
+        `${sizeOf(report.simulatedInBytes)} of this one's memory`,
     ),
   ];
   const [first] = report.points;
@@ -96,14 +97,16 @@ function describe({ machine, buffers, io, run }: Plan, swept: readonly string[])
   const scattered = buffers.pages === "small" ? ` over ${sizeOf(buffers.spreadBytes)}` : "";
   const part = buffers.activeBytes === buffers.bytes ? "" : `, ${sizeOf(buffers.activeBytes)} of them in use`;
   return [
-    `${sizeOf(machine.bytes)}, ${machine.nodes} NUMA node${machine.nodes === 1 ? "" : "s"}; buffers of ${sizeOf(buffers.bytes)} in ${buffers.pages} pages${scattered}, ${buffers.backing}${part}`,
-    `${io.scheme}, ${io.threads} × ${io.depth} requests of ${sizeOf(io.requestBytes)} in flight, ${run.seconds} s${swept.length === 0 ? "" : `; swept: ${swept.join(", ")}`}`,
+    `${sizeOf(machine.bytes)}, ${machine.nodes} NUMA node${machine.nodes === 1 ? "" : "s"}; ` +
+      `buffers of ${sizeOf(buffers.bytes)} in ${buffers.pages} pages${scattered}, ${buffers.backing}${part}`,
+    `${io.scheme}, ${io.threads} × ${io.depth} requests of ${sizeOf(io.requestBytes)} in flight, ${run.seconds} s` +
+      (swept.length === 0 ? "" : `; swept: ${swept.join(", ")}`),
   ];
 }
 
 function gridOf({ title, columns, cells }: Section, report: StudyReport): Grid | null {
   const rows = rowsOf(report, (figures, plan) => cells(figures, plan));
-  // What none has is no table.
+  // A table without values isn't shown.
   const none = rows.every((row) => row.cells.every((cell) => [DASH, "0", "0 µs"].includes(cell)));
   return none ? null : { title, columns, rows };
 }
@@ -119,7 +122,7 @@ function nameOf({ values }: PointReport, { design }: Figures): string {
   return [...where, design].join("  ");
 }
 
-/** Done of those asked for, of each kind that there was. */
+/** Table of operations: how many were done of those asked for, by kind. */
 function operations(report: StudyReport): Grid | null {
   const kinds = RATES.filter((kind) =>
     report.points.some(({ designs }) => designs.some(({ operations: o }) => (o[kind]?.asked ?? 0) > 0)),

@@ -1,8 +1,8 @@
-/** Figures as they're written for people. */
+/** Formats figures for people. */
 
 import { sizeOf } from "../what-if/fields.js";
 
-/** A swept value, as short as it can be said. */
+/** Formats a swept value as shortly as possible. */
 export function shortly(field: string, value: number | string | boolean): string {
   if (typeof value !== "number") return String(value);
   if (field.toLowerCase().endsWith("bytes")) return sizeOf(value);

@@ -1,6 +1,7 @@
 /**
- * The machine's memory, in areas of 2 MiB (pageblocks): how many pages of each kind every one holds. Six bytes an area: a machine of 1 TiB
- * takes 3 MiB. Pages of one kind in one area are alike: whose they are is drawn when something happens to them.
+ * Physical memory in areas of 2 MiB (pageblocks), each with its numbers of kernel, movable and buffer pages. An area
+ * takes six bytes, so a machine of 1 TiB takes 3 MiB. Pages of one kind in an area aren't told apart: an operation
+ * draws the page that it meets.
  */
 
 import type { Stream } from "../model/random.js";
@@ -8,18 +9,18 @@ import { BUSY_SHARE, HUGE_BYTES, HUGE_PAGES } from "./costs.js";
 import type { Plan } from "./plan.js";
 
 export interface HugePages {
-  /** 95 % of what is free, in huge pages; and those that the machine could give. */
+  /** Number of huge pages asked for, 95 % of the free memory, and of those obtained. */
   readonly asked: number;
   readonly got: number;
 }
 
 const ASKED_SHARE = 0.95;
-/** Draws until one gives up looking for an area with what it needs. */
+/** Most draws of a random area before a search is given up. */
 const ATTEMPTS = 64;
 
 export class Blocks {
   readonly count: number;
-  /** Pages that can't be moved; pages of others that can; pages of buffers. */
+  /** For each area: the kernel's pages, which can't be moved; movable pages of others; pages of buffers. */
   readonly #kernel: Uint16Array;
   readonly #others: Uint16Array;
   readonly #buffers: Uint16Array;
@@ -44,7 +45,7 @@ export class Blocks {
     this.#layOthers(machine.otherShare * machine.bytes, random);
   }
 
-  /** Evenly over the first areas after the kernel's. */
+  /** Spreads buffers evenly over the first areas after the kernel's. */
   #layBuffers(pages: number): void {
     for (let i = 0; i < this.#spreadBlocks; i++) {
       const upTo = Math.floor((pages * (i + 1)) / this.#spreadBlocks);
@@ -58,7 +59,10 @@ export class Blocks {
       if (this.#room(block) > 0 && this.#buffers[block]! < HUGE_PAGES && random.chance(share)) this.#kernel[block]!++;
   }
 
-  /** Some here and some there, as in a machine that has been running for long: half of the room at most areas, all of it at others. */
+  /**
+   * Spreads pages of others unevenly, as in a machine that has run for long: half of the room on average, and all of it
+   * in some areas.
+   */
   #layOthers(bytes: number, random: Stream): void {
     let left = Math.floor(bytes / HUGE_BYTES) * HUGE_PAGES;
     for (let pass = 0; left > 0 && pass < 8; pass++)
@@ -87,13 +91,13 @@ export class Blocks {
     return this.#others[block]!;
   }
 
-  /** Whether compaction would try: something is there, and nothing of the kernel's. */
+  /** True if compaction would try to empty the area: some of it is in use, and none by the kernel. */
   worthCompacting(block: number): boolean {
     const room = this.#room(block);
     return room > 0 && room < HUGE_PAGES && this.#kernel[block] === 0;
   }
 
-  /** Pages were moved out of an area, to wherever there is room in the spread. False: there was none for all of them. */
+  /** Moves pages out of an area, to random areas with room. */
   evacuate(block: number, bufferPages: number, otherPages: number, random: Stream): void {
     this.#buffers[block]! -= bufferPages;
     this.#others[block]! -= otherPages;
@@ -101,7 +105,7 @@ export class Blocks {
     this.#place(this.#others, otherPages, block, random);
   }
 
-  /** Pages come to be: where something is already, so that what is free stays free. */
+  /** Adds pages of buffers to areas that are partly used already, so that free areas stay free. */
   addBuffers(pages: number, random: Stream): void {
     this.#place(this.#buffers, pages, -1, random);
   }
@@ -116,7 +120,7 @@ export class Blocks {
       kind[block]! += some;
       left -= some;
     }
-    // Hardly ever: anywhere.
+    // No random area had room, which is rare: search all.
     for (let block = this.count - 1; left > 0 && block >= 0; block--) {
       if (block === not) continue;
       const some = Math.min(left, this.#room(block));
@@ -126,7 +130,7 @@ export class Blocks {
     if (left > 0 && not >= 0) kind[not]! += left;
   }
 
-  /** Pages of buffers go: a huge one as a whole, small ones from anywhere in the spread. */
+  /** Removes pages of buffers: a huge page as a whole, small ones from random areas. */
   removeBuffers(pages: number, huge: boolean, random: Stream): void {
     let left = pages;
     for (let i = 0; left > 0 && i < ATTEMPTS * pages; i++) {
@@ -138,7 +142,7 @@ export class Blocks {
     }
   }
 
-  /** Takes an area that is wholly free, for a huge page of buffers. False: there is none. */
+  /** Takes a free area for a huge page of buffers. Returns false if there is none. */
   takeFree(): boolean {
     while (this.#nextFree > 0) {
       const block = --this.#nextFree;
@@ -150,10 +154,13 @@ export class Blocks {
   }
 
   /**
-   * Huge pages that could be had now, changing nothing: areas that are free, then one pass of compaction. Its two scanners come from both
-   * ends (mm/compaction.c): one takes pages away from an area, the other finds room for them; where they meet it ends. An area with a page
-   * that can't be moved stays as it is: the kernel's, a pinned one, or one that is busy at that moment.
-   * `pinnedShare`: of the buffers' pieces, those that are pinned. `piecePages`: how much of a buffer lies in one piece.
+   * Counts the huge pages that could be obtained, changing nothing: free areas, and those that one pass of compaction
+   * would empty. The two scanners of compaction start at both ends (mm/compaction.c): one moves pages out of an area,
+   * the other finds free pages for them; the pass ends where they meet. An area isn't emptied if one of its pages can't
+   * be moved: the kernel's, a pinned one, or one that is busy at that moment.
+   *
+   * `pinnedShare` is the share of the buffers' pieces that are pinned, `piecePages` the size of a piece, which is
+   * adjacent in physical memory.
    */
   obtainable(pinnedShare: number, piecePages: number, random: Stream): HugePages {
     const free = new Uint16Array(this.count);
@@ -174,7 +181,7 @@ export class Blocks {
       const pieces = Math.ceil(this.#buffers[block]! / piecePages);
       const pages = HUGE_PAGES - free[block]!;
       const moves = random.chance(notPinned[pieces]!) && random.chance(notBusy[pages]!);
-      // Pages that can be moved are moved also where one of them can't.
+      // Compaction moves the movable pages even if another page of the area can't be moved.
       let left = moves || pinnedShare === 0 ? pages : this.#others[block]!;
       for (; left > 0 && target > block; ) {
         const some = free[target] === HUGE_PAGES ? 0 : Math.min(left, free[target]!);

@@ -1,4 +1,4 @@
-/** The program's buffers, in ranges of 2 MiB of its addresses: what is in flight on each, and what has happened to it. */
+/** Chunks: the program's buffers in ranges of 2 MiB, with their flags and their requests in flight. */
 
 import { HUGE_BYTES, HUGE_PAGES } from "./costs.js";
 import type { Plan } from "./plan.js";
@@ -6,14 +6,14 @@ import type { Plan } from "./plan.js";
 /** Bits of a chunk's flags. */
 export const HUGE = 1;
 export const SWAPPED = 2;
-/** Invalidated since a registration of it was last looked at. */
+/** Invalidated since its registration was last validated. */
 export const CHANGED = 4;
 export const UNDER_WRITEBACK = 8;
-/** A memory operation is at work or waits to be: what comes now waits until it has ended. */
+/** A memory operation works on it, or is about to. Requests that arrive wait for its end. */
 export const TAKEN = 16;
-/** Its registration is of pages that have gone: what arrives there is lost. */
+/** Its registration refers to pages that it doesn't have any more: data read into it is lost. */
 export const STALE = 32;
-/** A lease is on it; and it has been dropped, and goes with the last request on it. */
+/** A lease covers it. LEAVING: the lease was dropped, and ends with the last request that uses it. */
 export const LEASED = 64;
 export const LEAVING = 128;
 
@@ -22,10 +22,10 @@ const NEVER = -1e12;
 export class Chunks {
   readonly count: number;
   readonly flags: Uint8Array;
-  /** Requests in flight: disk reads, and disk writes. */
+  /** Requests in flight: disk reads (the device writes memory), and disk writes. */
   readonly deviceWrites: Uint16Array;
   readonly deviceReads: Uint16Array;
-  /** Of these, the ones that go by a lease. */
+  /** Those of them that use a lease. */
   readonly byLease: Uint16Array;
   readonly usedMs: Float64Array;
 

@@ -1,4 +1,4 @@
-/** What happens in a run that no table has a place for. */
+/** Counts and costs of a run that aren't figures of a single kind of operation. */
 
 export class Counters {
   revalidations = 0;
@@ -6,10 +6,13 @@ export class Counters {
   leasesTaken = 0;
   leasesGiven = 0;
   leaseUs = 0;
-  /** Reads that succeed and whose data never arrives. */
+  /** Reads that succeed, but whose data goes to pages that the program doesn't have any more. */
   readsLost = 0;
-  /** Device writes while the range is being written back: checksums that don't fit, or data that isn't on the disk after msync. */
+  /**
+   * Device writes to a range under writeback, which lead to wrong checksums, or to data that isn't on the disk after
+   * msync.
+   */
   unsafeWrites = 0;
-  /** Invalidations that the type of their event made unnecessary. */
+  /** Invalidations that were unnecessary because of the type of their event. */
   filtered = 0;
 }

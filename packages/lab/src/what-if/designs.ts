@@ -1,4 +1,4 @@
-/** The three designs that a what-if compares: what each does when a request begins, and when memory management comes. */
+/** The three designs that a what-if compares, each with its behaviour at requests and at memory operations. */
 
 import { PAGE_BYTES } from "pinless/portable";
 import { CHANGED, type Chunks, HUGE, STALE, UNDER_WRITEBACK } from "./chunks.js";
@@ -11,31 +11,34 @@ import type { Plan } from "./plan.js";
 export const DESIGNS = ["gup", "notifier", "pinless"] as const;
 export type DesignName = (typeof DESIGNS)[number];
 
-/** Whether an operation goes ahead at once, once the I/O in flight has ended, or not at all. */
+/** Answer to a memory operation: it runs at once, after the I/O in flight, or not at all. */
 export type Verdict = "goes" | "waits" | "refused";
 
 export interface Design {
   readonly name: DesignName;
   readonly title: string;
-  /** Device writes wait until a range isn't under writeback any more: before they begin, or before their data is copied there. */
+  /**
+   * Point at which device writes wait for the end of a range's writeback: before they begin, or before their data is
+   * copied there.
+   */
   readonly writebackHolds: "begin" | "end" | "nothing";
   readonly counters: Counters;
-  /** Milliseconds that it takes to begin with. */
+  /** Time in milliseconds before the first request, for registrations. */
   readonly startMs: number;
-  /** What a request costs beside the request itself, in microseconds of its thread. */
+  /** Begins a request. Returns its cost beyond the request itself, in microseconds of its thread. */
   begin(slot: number, chunk: number, deviceWrite: boolean, nowMs: number): number;
   end(slot: number, chunk: number): void;
-  /** `overlaps`: I/O that the event concerns is in flight there. */
+  /** Asks for a memory operation. `overlaps` is true if I/O that the event concerns is in flight there. */
   meets(kind: EventKind, chunk: number, overlaps: boolean): Verdict;
-  /** An operation goes ahead. Microseconds that it costs the program's thread. */
+  /** Runs an operation. Returns its cost in microseconds of the program's thread. */
   invalidate(kind: EventKind, chunk: number): number;
-  /** The chunks of which pins can be asked back; null: nobody gives any. */
+  /** Chunks that can be asked to give up their pins; null if the design gives up none. */
   revocable(): Iterable<number> | null;
-  /** A child is started: microseconds. */
+  /** Starts a child process. Returns the cost in microseconds. */
   fork(): number;
-  /** Time passes; microseconds that it costs the program's thread. */
+  /** Does periodic work. Returns its cost in microseconds of the program's thread. */
   tick(nowMs: number): number;
-  /** Pages that can't be moved now, and the part of all chunks that has such. */
+  /** Number of pages that can't be moved now, and the share of chunks with such pages. */
   pinnedPages(): number;
   pinnedShare(): number;
 }
@@ -55,7 +58,7 @@ abstract class Base {
   protected readonly plan: Plan;
   protected readonly chunks: Chunks;
   protected readonly requestPages: number;
-  /** Requests that hold their own pages for as long as they last. */
+  /** Flags of the requests that pin their own pages until they end. */
   readonly #holding: Uint8Array;
   #held = 0;
 
@@ -66,7 +69,7 @@ abstract class Base {
     this.#holding = new Uint8Array(plan.io.threads * plan.io.depth);
   }
 
-  /** A request finds its own pages and holds them. */
+  /** Pins the pages of a request. Returns the cost in microseconds. */
   protected hold(slot: number): number {
     this.#holding[slot] = 1;
     this.#held++;
@@ -107,7 +110,10 @@ abstract class Base {
   }
 }
 
-/** Linux as it is: references, for a call (aio, direct) or for as long as a buffer is registered (io_uring): for life. */
+/**
+ * Linux as it is: page references for the duration of a call (aio, direct), or for as long as a buffer is registered
+ * (io_uring), which is for the program's life.
+ */
 class Gup extends Base implements Design {
   readonly name = "gup";
   readonly title: string;
@@ -117,7 +123,7 @@ class Gup extends Base implements Design {
 
   constructor(plan: Plan, chunks: Chunks) {
     super(plan, chunks);
-    // The kernel registers no mapping of a file.
+    // The kernel doesn't register mappings of files.
     this.#registered = registers(plan) && plan.buffers.backing === "anonymous";
     this.title = this.#registered ? "registered for life" : "pinned for each call";
     this.startMs = this.#registered
@@ -163,7 +169,10 @@ class Gup extends Base implements Design {
   }
 }
 
-/** The proposal, in the kernel: nothing is held. Invalidations wait for what is in flight; a registration looks its pages up after one. */
+/**
+ * The proposal inside the kernel: no page references. Invalidations wait for I/O in flight, and a registration looks
+ * its pages up again after one.
+ */
 class Notifier extends Base implements Design {
   readonly name = "notifier";
   readonly title: string;
@@ -206,14 +215,17 @@ class Notifier extends Base implements Design {
   }
 
   fork(): number {
-    // Copy on write: the next device write has to find (or make) a page of its own.
+    // Because of copy-on-write, the next device write needs a page of its own.
     if (this.#registered && this.plan.buffers.inherited)
       for (let chunk = 0; chunk < this.chunks.count; chunk++) this.chunks.set(chunk, CHANGED);
     return this.forkOfAll(false);
   }
 }
 
-/** pinless: leases, from user space. What the kernel does of its own accord isn't told to it, and meets no pins but those in use. */
+/**
+ * pinless: leases in user space. Operations that the kernel starts by itself aren't announced to it, and are refused
+ * only on pages in use.
+ */
 class Pinless extends Base implements Design {
   readonly name = "pinless";
   readonly title: string;
@@ -231,7 +243,7 @@ class Pinless extends Base implements Design {
   }
 
   begin(slot: number, chunk: number, deviceWrite: boolean, nowMs: number): number {
-    // The device writes memory of the engine's own, which is leased for as long as there's I/O at all.
+    // The device writes to a bounce buffer of the engine, which is leased for as long as there is I/O.
     if (this.#ofFile && deviceWrite) return COSTS.copyPage.us * this.requestPages;
     const us = this.#leases?.use(chunk, nowMs) ?? -1;
     return us >= 0 ? us : this.hold(slot) - 1 - us;
@@ -244,7 +256,7 @@ class Pinless extends Base implements Design {
 
   meets(kind: EventKind, chunk: number, overlaps: boolean): Verdict {
     if (kind === "discard" || kind === "move") return overlaps ? "waits" : "goes";
-    // Device writes go elsewhere, and so no I/O that writeback concerns is ever in flight there.
+    // Device writes go to a bounce buffer, so no I/O that writeback concerns is in flight there.
     if (kind === "writeback") return "goes";
     return overlaps || this.#leases?.has(chunk) === true ? "refused" : "goes";
   }

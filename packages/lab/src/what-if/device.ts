@@ -1,4 +1,7 @@
-/** A device: so many requests at a time, each of which takes what is drawn for it, and one link that all data goes over. First come, first served. */
+/**
+ * A device: serves a number of requests at a time, each for a drawn latency, and transfers all data over one link.
+ * First come, first served.
+ */
 
 import type { Stream } from "../model/random.js";
 import { draw } from "./distributions.js";
@@ -7,7 +10,7 @@ import type { Plan } from "./plan.js";
 export class Device {
   readonly #plan: Plan["device"];
   readonly #random: Stream;
-  /** When each of its places is free again: a heap, the first one on top. */
+  /** Times at which its slots become free: a heap with the earliest on top. */
   readonly #freeAtMs: Float64Array;
   #linkFreeAtMs = 0;
 
@@ -21,7 +24,7 @@ export class Device {
     return this.#freeAtMs.byteLength;
   }
 
-  /** A request comes now; when it has ended. */
+  /** Serves a request that arrives now. Returns the time of its end. */
   serve(nowMs: number, bytes: number): number {
     const { latencyUs, mibPerSecond } = this.#plan;
     const began = Math.max(nowMs, this.#freeAtMs[0]!);

@@ -1,20 +1,21 @@
 /**
- * Distributions over the project's random source. Only additions, multiplications and comparisons: a logarithm may differ in its last bit
- * from one engine to the next, and then the same seed would be another run.
+ * Random distributions, computed with additions, multiplications and comparisons only: the last bit of a logarithm may
+ * differ between JavaScript engines, and the same seed would then give another run.
  */
 
 import type { Stream } from "../model/random.js";
 
 const STEPS = 2 ** 30;
 
-/** From 0 up to 1. */
+/** Returns a number from 0 up to, but not including, 1. */
 function uniform(stream: Stream): number {
   return stream.below(STEPS) / STEPS;
 }
 
 /**
- * Exponentially distributed, mean 1: J. von Neumann's way with comparisons alone. A falling run of uniform numbers has an odd length with
- * probability e^-x, x being its first; each run of even length counts one more.
+ * Draws from the exponential distribution with mean 1, by J. von Neumann's method with comparisons only. A falling run
+ * of uniform numbers has an odd length with probability e^-x, where x is its first number; each run of even length
+ * counts one more.
  */
 export function exponential(stream: Stream): number {
   for (let whole = 0; ; whole++) {
@@ -29,7 +30,10 @@ export function exponential(stream: Stream): number {
   }
 }
 
-/** A distribution by some of its quantiles, straight in between: `[[0, 60], [0.5, 80], [1, 900]]`. Shares rise from 0 to 1. */
+/**
+ * A distribution given by quantiles with linear interpolation: `[[0, 60], [0.5, 80], [1, 900]]`. Shares rise from 0 to
+ * 1.
+ */
 export type Quantiles = readonly (readonly [share: number, value: number])[];
 
 export function draw(quantiles: Quantiles, stream: Stream): number {

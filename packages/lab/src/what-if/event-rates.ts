@@ -1,8 +1,8 @@
-/** What memory management does, by the kernel's names for it, and which event of an invalidation each one is. */
+/** Kinds of memory operations, by the kernel's names, and the invalidation event of each. */
 
 import { CONCERNS, type MmuEvent } from "pinless/portable";
 
-/** Those that a plan has rates for, in the order in which they're shown. */
+/** Kinds that a plan has rates for, in the order of reports. */
 export const RATES = [
   "compaction",
   "numaBalancing",
@@ -16,7 +16,7 @@ export const RATES = [
 ] as const;
 export type Rated = (typeof RATES)[number];
 
-/** NUMA balancing first makes a range fault, which moves nothing, and then moves it. */
+/** NUMA balancing has two steps: it makes a range fault, which moves nothing, and then moves it. */
 export type EventKind = Rated | "numaHint";
 
 const EVENTS: Readonly<Record<EventKind, MmuEvent>> = {
@@ -32,7 +32,7 @@ const EVENTS: Readonly<Record<EventKind, MmuEvent>> = {
   fork: "PROTECTION_PAGE",
 };
 
-/** Whether an event concerns device reads too: it always concerns device writes. */
+/** True if the event concerns device reads. Every event concerns device writes. */
 export function concernsDeviceReads(kind: EventKind): boolean {
   return CONCERNS[EVENTS[kind]].deviceReads;
 }

@@ -1,4 +1,4 @@
-/** The kinds of values that a what-if file has: how each is read, and what is said of one that can't be meant. */
+/** Types of values in a what-if file: how each is read, and the message for a wrong one. */
 
 import { shown } from "../simulate/input-error.js";
 import type { Quantiles } from "./distributions.js";
@@ -7,13 +7,13 @@ export interface Field<T> {
   readonly kind: string;
   readonly says: string;
   readonly otherwise: T;
-  /** The value, or why it can't be one: a sentence without its subject. */
+  /** Returns the value, or the predicate of an error message, whose subject is the field. */
   read(value: unknown): { readonly ok: T } | { readonly wrong: string };
 }
 
 const UNITS: Readonly<Record<string, number>> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
 
-/** A number of bytes, or a text such as "64 GiB"; a multiple of `step`. */
+/** A number of bytes, or a text such as "64 GiB", that is a multiple of `step`. */
 export function bytes(otherwise: number, least: number, most: number, step: number, says: string): Field<number> {
   return {
     kind: `bytes, ${sizeOf(least)} to ${sizeOf(most)}, in steps of ${sizeOf(step)}`,
@@ -81,7 +81,7 @@ export function flag(otherwise: boolean, says: string): Field<boolean> {
 
 const PERCENTILES = 'microseconds: a number, or percentiles such as { "p0": 60, "p50": 80, "p99.9": 900 }';
 
-/** A distribution of microseconds. Below its first percentile and above its last one nothing is. */
+/** A distribution of microseconds. All values lie between its first and its last percentile. */
 export function distribution(otherwise: Quantiles, says: string): Field<Quantiles> {
   return {
     kind: PERCENTILES,

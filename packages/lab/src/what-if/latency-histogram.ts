@@ -1,4 +1,4 @@
-/** Many durations in little memory: whole nanoseconds, 32 classes for each doubling, so a quantile is right to 3 %. */
+/** Histogram of durations: whole nanoseconds in 32 classes for each doubling, so that quantiles are exact to 3 %. */
 
 const CLASSES = 32;
 const DOUBLINGS = 48;
@@ -42,7 +42,7 @@ export class Times {
   }
 }
 
-/** Below 32 the number itself; from there on five bits of it after the first. */
+/** Class of a duration: below 32 the number itself, above it the doubling and the five bits after the first. */
 function classOf(ns: number): number {
   if (ns < CLASSES) return ns;
   let doubling = 1;

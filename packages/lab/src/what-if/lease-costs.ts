@@ -1,7 +1,8 @@
 /**
- * Leases much as the engine takes and gives them back (protocol/leases.ts): on the second use of a chunk within `idle`,
- * within a budget, and back after `idle` without I/O or `max` in any case. Beyond the budget the least recently used
- * one goes, whether that pays or not, and no chunk rests.
+ * Lease policy of the what-if, close to the engine's (protocol/leases.ts): a chunk is leased on its second use within
+ * `idle` if the budget allows it, and given back after `idle` without I/O, or after `max`. Unlike the engine, it evicts
+ * the least recently used lease beyond the budget without asking whether that pays, and lets a chunk be leased again at
+ * once.
  */
 
 import { MAX_SEGMENTS, MAX_SLOTS } from "pinless/portable";
@@ -10,7 +11,7 @@ import { COSTS, giveUs, HUGE_BYTES, HUGE_PAGES, takeUs } from "./costs.js";
 import type { Counters } from "./counters.js";
 import type { Plan } from "./plan.js";
 
-/** As often as one is evicted at most. */
+/** Least time between two evictions. */
 const EVICTION_MS = 1;
 
 export class LeaseCosts {
@@ -19,7 +20,7 @@ export class LeaseCosts {
   readonly #lease: Plan["lease"];
   readonly #most: number;
   readonly #populates: boolean;
-  /** When each was taken. */
+  /** Time at which the lease of each chunk was taken. */
   readonly #live = new Map<number, number>();
   #segments = 0;
   #evictedAtMs = Number.NEGATIVE_INFINITY;
@@ -29,7 +30,7 @@ export class LeaseCosts {
     this.#counters = counters;
     this.#lease = plan.lease;
     this.#most = Math.min(MAX_SLOTS, Math.floor(plan.lease.budgetBytes / HUGE_BYTES));
-    // Only what a device may write has to be dirty.
+    // Pages have to be dirty only if a device may write to them.
     this.#populates = plan.io.writeShare < 1;
   }
 
@@ -37,7 +38,7 @@ export class LeaseCosts {
     return this.#live.size;
   }
 
-  /** Those with a lease now. */
+  /** Chunks with a lease. */
   chunks(): readonly number[] {
     return [...this.#live.keys()];
   }
@@ -78,13 +79,13 @@ export class LeaseCosts {
     return us;
   }
 
-  /** A request that went by a lease has ended: a lease that was dropped meanwhile goes with the last one. */
+  /** Ends a request that used a lease. A lease that was dropped meanwhile ends with its last request. */
   ended(chunk: number): void {
     const left = --this.#chunks.byLease[chunk]!;
     if (left === 0 && this.#chunks.is(chunk, LEAVING)) this.#bury(chunk);
   }
 
-  /** Gives a lease back, if there is one; microseconds. */
+  /** Gives a lease back, if the chunk has one. Returns the cost in microseconds. */
   give(chunk: number): number {
     const chunks = this.#chunks;
     if (!chunks.is(chunk, LEASED) || chunks.is(chunk, LEAVING)) return 0;
@@ -103,7 +104,7 @@ export class LeaseCosts {
     this.#counters.leasesGiven++;
   }
 
-  /** What is idle, or held for too long. */
+  /** Gives leases back that are idle, or older than `max`. */
   giveDue(nowMs: number): number {
     const { idleMs, maxMs } = this.#lease;
     let us = 0;
@@ -112,7 +113,7 @@ export class LeaseCosts {
     return us;
   }
 
-  /** At most one a millisecond. */
+  /** Evicts the least recently used lease, at most one every millisecond. */
   #evict(nowMs: number): number {
     if (nowMs - this.#evictedAtMs < EVICTION_MS) return 0;
     let oldest = -1;

@@ -1,4 +1,4 @@
-/** The program: threads that keep so many requests in flight each, on buffers that are drawn for each. */
+/** The program: threads that each keep a number of requests in flight, on random buffers. */
 
 import { PAGE_BYTES } from "pinless/portable";
 import type { NamedRandom, Stream } from "../model/random.js";
@@ -19,10 +19,10 @@ export class Load {
   cpuUs = 0;
   swappedIn = 0;
   inFlight = 0;
-  /** Of pages that can't be moved: over time, and at most. */
+  /** Pages that can't be moved: their sum over time, and their maximum. */
   pinnedPageMs = 0;
   pinnedPagesMost = 0;
-  /** Somebody's pages come back from swap. */
+  /** Called when a chunk was swapped in. */
   onSwappedIn: () => void = () => {};
   readonly #plan: Plan;
   readonly #chunks: Chunks;
@@ -35,7 +35,10 @@ export class Load {
   readonly #active: number;
   readonly #requestUs: number;
   readonly #endMs: number;
-  /** Of each slot: the chunk, whether the device writes, since when; when it was made to wait for writeback, or -1. */
+  /**
+   * For each slot: its chunk, whether the device writes memory, whether it's in flight, its start time, and the time
+   * since which it waits for writeback (or -1).
+   */
   readonly #chunkOf: Int32Array;
   readonly #writes: Uint8Array;
   readonly #going: Uint8Array;
@@ -45,7 +48,7 @@ export class Load {
   readonly #freeAtMs: Float64Array;
   readonly #begun: (() => void)[];
   readonly #ended: (() => void)[];
-  /** Requests that wait for a chunk: to begin, and for their data's copy. */
+  /** Requests that wait for a chunk, before they begin or before their data is copied. */
   readonly #held = new Map<number, number[]>();
   readonly #copies = new Map<number, number[]>();
   #notedMs = 0;
@@ -109,7 +112,7 @@ export class Load {
     else this.#start(slot);
   }
 
-  /** The whole chunk comes back, for simplicity: whoever else wants it waits too. */
+  /** Swaps in a chunk. For simplicity all of it comes back at once, and other requests on it wait too. */
   #swapIn(chunk: number, slot: number): void {
     const chunks = this.#chunks;
     chunks.clear(chunk, SWAPPED);
@@ -139,12 +142,12 @@ export class Load {
     this.#clock.after(atMs - this.#clock.nowMs, this.#plan.device.inline ? this.#ended[slot]! : this.#begun[slot]!);
   }
 
-  /** A thread's processor does something when it's free; when that has ended. */
+  /** Occupies a thread's processor as soon as it's free. Returns the time of the end. */
   work(thread: number, us: number): number {
     const fromMs = Math.max(this.#clock.nowMs, this.#freeAtMs[thread]!);
     const atMs = fromMs + us / 1000;
     this.#freeAtMs[thread] = atMs;
-    // What it does after the run isn't of it.
+    // Work after the end of the run isn't counted.
     this.cpuUs += atMs <= this.#endMs ? us : 1000 * Math.max(0, this.#endMs - fromMs);
     return atMs;
   }
@@ -179,14 +182,14 @@ export class Load {
     if (nowMs < this.#endMs) this.#submit(slot);
   }
 
-  /** Whoever waits for this chunk looks again. */
+  /** Lets the requests that wait for this chunk try again. */
   resume(chunk: number): void {
     const held = this.#held.get(chunk);
     this.#held.delete(chunk);
     for (const slot of held ?? []) this.#admit(slot);
   }
 
-  /** A range isn't under writeback any more: copies to it go ahead. */
+  /** Copies the data of requests that waited for the end of a range's writeback. */
   resumeCopies(chunk: number): void {
     const copies = this.#copies.get(chunk);
     this.#copies.delete(chunk);
@@ -197,7 +200,10 @@ export class Load {
     }
   }
 
-  /** Runs once what is in flight on a chunk now, and is concerned, has ended. `one`: only the first found, for a piece of the chunk. */
+  /**
+   * Runs `then` when the requests that are in flight on a chunk, and that the operation concerns, have ended. With
+   * `one`, waits only for the first of them, because the operation is on a piece of the chunk.
+   */
   whenEnded(chunk: number, deviceReadsToo: boolean, one: boolean, then: () => void): void {
     let left = 0;
     const ended = (): void => {
@@ -212,7 +218,7 @@ export class Load {
     if (left === 0) then();
   }
 
-  /** Before the number of pins may change. */
+  /** Adds up pins; called before their number may change. */
   notePins(): void {
     const { nowMs } = this.#clock;
     const pages = this.#design.pinnedPages();

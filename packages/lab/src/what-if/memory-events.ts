@@ -1,4 +1,4 @@
-/** Memory management: each kind of operation comes at random moments; whoever does it does one at a time. */
+/** Memory operations: each kind arrives at random times, and each thread does one at a time. */
 
 import { PAGE_BYTES } from "pinless/portable";
 import type { NamedRandom } from "../model/random.js";
@@ -29,7 +29,7 @@ export interface WhatIfWorld {
   readonly random: NamedRandom;
 }
 
-/** How long the pages of one range can't be used. */
+/** Time in microseconds for which an operation makes the pages of a range unusable. */
 const RANGE_US: Readonly<Partial<Record<Rated, number>>> = {
   numaBalancing: COSTS.movePage.us * HUGE_PAGES,
   khugepaged: COSTS.collapsePage.us * HUGE_PAGES,
@@ -88,7 +88,7 @@ export class Operations {
     const counts = this.#counts.get("fork")!;
     counts.asked++;
     const beganMs = clock.nowMs;
-    // The thread that starts a child stands still for it, once it's free.
+    // The thread that starts a child does nothing else meanwhile.
     const endedMs = load.work(0, design.fork());
     clock.after(endedMs - beganMs, () => {
       this.forks.record(clock.nowMs - beganMs);
@@ -97,7 +97,7 @@ export class Operations {
     });
   }
 
-  /** All pins are asked back: I/O on what is pinned is stopped, and goes on once the pin has gone. */
+  /** Asks for all pins back: new I/O on pinned chunks waits until their pins are gone. */
   #revoke(then: () => void): void {
     const { design, chunks } = this.#world;
     const counts = this.#counts.get("revoke")!;
@@ -130,7 +130,7 @@ export class Operations {
     if (held.length === 0) gone();
   }
 
-  /** One area of 2 MiB of the machine's memory is to be emptied: its pages are moved, piece by piece. */
+  /** Compacts one area of 2 MiB: moves its pages out, piece by piece. */
   #compact(then: () => void): void {
     const { blocks, plan } = this.#world;
     let block = this.#draw("compaction", blocks.count);
@@ -146,7 +146,7 @@ export class Operations {
     );
   }
 
-  /** The pieces of buffers that lie in an area; those that nobody uses right now take no turn of their own. */
+  /** Moves the pieces of buffers in an area. Pieces that no request uses are moved together, in one turn. */
   #movePieces(
     piecePages: number,
     left: number,
@@ -191,7 +191,10 @@ export class Operations {
     return false;
   }
 
-  /** A piece of a chunk: it overlaps a request in flight there as often as their sizes make it. */
+  /**
+   * Asks the design about a piece of a chunk, which overlaps a request in flight with a probability given by their
+   * sizes.
+   */
   #meet(chunk: number, pages: number): "goes" | "waits" | "refused" {
     const { chunks, design, plan, random } = this.#world;
     const touched = plan.io.requestBytes / PAGE_BYTES + pages - 1;
@@ -199,7 +202,7 @@ export class Operations {
     return design.meets("compaction", chunk, share > 0 && random.stream("overlap").chance(share));
   }
 
-  /** A whole range of the buffers. */
+  /** Does an operation on a range of the buffers. */
   #range(kind: Rated, then: () => void): void {
     const chunk = this.#draw(kind, this.#world.chunks.count);
     const counts = this.#counts.get(kind)!;
@@ -218,7 +221,9 @@ export class Operations {
     else take();
   }
 
-  /** NUMA balancing first makes a range fault, which moves nothing; then it's moved, if it isn't where it belongs. */
+  /**
+   * Does NUMA balancing on a range: makes it fault, which moves nothing, and then moves it if it's on the wrong node.
+   */
   #hint(chunk: number, move: () => void, refused: () => void, counts: Counts, then: () => void): void {
     const { nodes } = this.#world.plan.machine;
     const misplaced = this.#world.random.stream("on the wrong node").chance((nodes - 1) / nodes);
@@ -234,7 +239,7 @@ export class Operations {
     this.#ask("numaHint", chunk, hinted, refused);
   }
 
-  /** Whether there is anything to do. */
+  /** True if the operation has something to do on the chunk. */
   #concerns(kind: Rated, chunk: number): boolean {
     const { chunks, plan, clock } = this.#world;
     if (chunks.is(chunk, TAKEN)) return false;
@@ -251,7 +256,10 @@ export class Operations {
     return (concernsDeviceReads(kind) ? chunks.inFlight(chunk) : chunks.deviceWrites[chunk]!) > 0;
   }
 
-  /** The range is ours once I/O on it has ended: what comes then waits until `#let`. Or it's refused. */
+  /**
+   * Takes a range for an operation as soon as I/O on it has ended; requests that arrive meanwhile wait until `#let`.
+   * Calls `refused` if the design refuses the operation.
+   */
   #ask(kind: EventKind, chunk: number, go: () => void, refused: () => void): void {
     const { design, chunks } = this.#world;
     const verdict = chunks.is(chunk, TAKEN) ? "refused" : design.meets(kind, chunk, this.#overlaps(kind, chunk));
@@ -269,7 +277,7 @@ export class Operations {
     this.#world.load.resume(chunk);
   }
 
-  /** `one`: only one of the requests there is in the way. */
+  /** Waits for requests in flight; with `one`, for only one of them. */
   #wait(kind: EventKind, chunk: number, one: boolean, then: () => void): void {
     const { load, clock } = this.#world;
     const beganMs = clock.nowMs;
@@ -297,7 +305,7 @@ export class Operations {
     });
   }
 
-  /** False: nothing came of it. */
+  /** Applies the operation. Returns false if it failed. */
   #effect(kind: Rated, chunk: number): boolean {
     const { chunks, blocks, random, plan, clock, load } = this.#world;
     const place = random.stream("where pages go");
@@ -322,7 +330,10 @@ export class Operations {
   }
 }
 
-/** Who is at work: kcompactd and kswapd are a thread for each node, khugepaged is one; the rest is the program's own threads. */
+/**
+ * Number of operations of a kind at a time: kcompactd and kswapd have a thread for each node, khugepaged has one, and
+ * the others are the program's own threads.
+ */
 function atATime({ machine, io }: Plan, kind: Rated): number {
   if (kind === "compaction" || kind === "reclaim") return machine.nodes;
   return kind === "khugepaged" || kind === "revoke" ? 1 : io.threads;

@@ -1,6 +1,6 @@
 /**
- * What a what-if file says: a machine, what runs on it, and what memory management does there; and lists of values to go through. This
- * table is the format; `what-if/README.md` has it for people.
+ * Format of a what-if file: a machine, its load, its memory operations, and lists of values to sweep. The table below
+ * is the format; `plans/README.md` describes it.
  */
 
 import { InputError, type InputSource, inputErrorAt, shown } from "../simulate/input-error.js";
@@ -129,7 +129,7 @@ export type Plan = {
   readonly [S in keyof Fields]: { readonly [F in keyof Fields[S]]: ValueOf<Fields[S][F]> };
 };
 
-/** A point of the sweep: what is special about it, and the whole plan. */
+/** Point of the sweep: the swept values, and the whole plan. */
 export interface Point {
   readonly values: Readonly<Record<string, number | string | boolean>>;
   readonly plan: Plan;
@@ -206,7 +206,7 @@ function readField(
   return read.ok;
 }
 
-/** Every combination; the last list goes fastest. */
+/** Multiplies the lists out; the last list varies fastest. */
 function pointsOf(source: InputSource, base: Values, axes: readonly Axis[]): readonly Point[] {
   const count = axes.reduce((product, { values }) => product * values.length, 1);
   if (count > MOST_POINTS)
@@ -231,7 +231,7 @@ function pointsOf(source: InputSource, base: Values, axes: readonly Axis[]): rea
   });
 }
 
-/** The zeros that stand for something. */
+/** Replaces zeros that stand for another value. */
 function completed(plan: Plan): Plan {
   const { buffers, machine } = plan;
   const rounded = (bytes: number): number => Math.floor(bytes / HUGE) * HUGE;
@@ -262,18 +262,21 @@ function whyImpossible({ machine, buffers, io }: Plan): Impossible | null {
   const { kernelShare, otherShare } = machine;
   const free = machine.bytes * (1 - kernelShare - otherShare);
   if (buffers.bytes > free) {
-    const why = `buffers of ${sizeOf(buffers.bytes)} don't fit into a machine of ${sizeOf(machine.bytes)} of which others and the kernel have ${sizeOf(machine.bytes - free)}`;
+    const taken = `${sizeOf(machine.bytes)} of which others and the kernel have ${sizeOf(machine.bytes - free)}`;
+    const why = `buffers of ${sizeOf(buffers.bytes)} don't fit into a machine of ${taken}`;
     return { why, fields: ["buffers.machineShare", "buffers.bytes", "machine.bytes", "machine.otherShare"] };
   }
   if (buffers.activeBytes > buffers.bytes)
     return { why: "buffers.activeBytes is more than buffers.bytes", fields: ["buffers.activeBytes"] };
   if (buffers.spreadBytes < buffers.bytes || buffers.spreadBytes > machine.bytes * (1 - kernelShare)) {
-    const why = `buffers of ${sizeOf(buffers.bytes)} can't lie scattered over ${sizeOf(buffers.spreadBytes)} of a machine of ${sizeOf(machine.bytes)}`;
+    const spread = `${sizeOf(buffers.spreadBytes)} of a machine of ${sizeOf(machine.bytes)}`;
+    const why = `buffers of ${sizeOf(buffers.bytes)} can't lie scattered over ${spread}`;
     return { why, fields: ["buffers.spreadBytes", "buffers.bytes"] };
   }
   const inFlight = io.threads * io.depth * io.requestBytes;
   if (inFlight > buffers.activeBytes) {
-    const why = `${io.threads} × ${io.depth} requests of ${sizeOf(io.requestBytes)} need ${sizeOf(inFlight)} of buffers, and ${sizeOf(buffers.activeBytes)} are in use`;
+    const requests = `${io.threads} × ${io.depth} requests of ${sizeOf(io.requestBytes)}`;
+    const why = `${requests} need ${sizeOf(inFlight)} of buffers, and ${sizeOf(buffers.activeBytes)} are in use`;
     return { why, fields: ["io.depth", "io.threads", "io.requestBytes", "buffers.activeBytes"] };
   }
   return null;

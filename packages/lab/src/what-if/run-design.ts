@@ -1,4 +1,7 @@
-/** One design at one point of a what-if: a machine, a program and memory management, in virtual time. The same seed is the same run. */
+/**
+ * Simulates one design at one point of a what-if: a machine, a program and memory operations, in virtual time. The same
+ * seed gives the same run.
+ */
 
 import { PAGE_BYTES } from "pinless/portable";
 import { NamedRandom } from "../model/random.js";
@@ -43,7 +46,7 @@ export function simulateDesign(plan: Plan, name: DesignName, seed: number): Figu
   load.notePins();
   const underLoad = obtainable();
   const cpuUs = load.cpuUs;
-  // What is in flight ends, and leases that nobody uses any more go.
+  // Lets requests in flight end, and idle leases be given back.
   while (load.inFlight > 0 && clock.step());
   pass(clock.nowMs + 2 * idleMs);
   stop();

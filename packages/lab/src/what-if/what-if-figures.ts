@@ -1,4 +1,4 @@
-/** What one design came to at one point of a what-if. */
+/** Figures of one design at one point of a what-if. */
 
 import type { HugePages } from "./blocks.js";
 import type { DesignName } from "./designs.js";
@@ -6,7 +6,10 @@ import type { Rated } from "./event-rates.js";
 import type { Quantile } from "./latency-histogram.js";
 
 export interface OperationFigures {
-  /** Begun; of these, done, and refused for pins or I/O in flight. The others found nothing to do. */
+  /**
+   * Operations begun, and how many of them were done, or refused for pins or I/O in flight. The others had nothing to
+   * do.
+   */
   readonly asked: number;
   readonly done: number;
   readonly refused: number;
@@ -15,21 +18,21 @@ export interface OperationFigures {
 
 export interface Figures {
   readonly design: DesignName;
-  /** How it holds, or doesn't hold, its pages with this scheme. */
+  /** Kind of page references that the design has with this scheme. */
   readonly how: string;
   readonly requests: number;
   readonly requestsPerSecond: number;
   readonly mibPerSecond: number;
   readonly latency: Quantile;
   readonly cpuUsPerRequest: number;
-  /** Of the threads' processors. */
+  /** Share of the threads' processor time that was used. */
   readonly cpuShare: number;
-  /** Before the first request. */
+  /** Time before the first request. */
   readonly startMs: number;
   readonly operations: Readonly<Partial<Record<Rated, OperationFigures>>>;
-  /** How long operations waited for I/O, or for another operation. */
+  /** Waiting times of operations, for I/O or for another operation. */
   readonly blocked: Quantile;
-  /** How long starting a child took. */
+  /** Times to start a child process. */
   readonly fork: Quantile;
   readonly pinnedPages: { readonly mean: number; readonly most: number; readonly atRest: number };
   readonly hugePages: { readonly underLoad: HugePages; readonly atRest: HugePages };
@@ -37,11 +40,11 @@ export interface Figures {
   readonly revalidationUs: number;
   readonly leases: { readonly taken: number; readonly givenBack: number; readonly us: number };
   readonly filtered: number;
-  /** How long device writes, or their data's copies, waited for a range that was under writeback. */
+  /** Waiting times of device writes, or of the copying of their data, for a range under writeback. */
   readonly writebackWaits: Quantile;
   readonly readsLost: number;
   readonly unsafeWrites: number;
   readonly swappedIn: number;
-  /** Of the machine that simulates. */
+  /** Memory of this computer that the simulated machine took. */
   readonly simulatedInBytes: number;
 }

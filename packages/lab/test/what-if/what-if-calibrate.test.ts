@@ -81,11 +81,11 @@ test("what-if calibrate exits with 0, and with 1 where a mistake in the machine 
   assert.ok(JSON.parse(wrong.stdout).disagreeing > 0);
 });
 
-test("what-if says what is wrong with a file and exits with 1, and with 2 for an option that it doesn't have", () => {
+test("what-if says what is wrong with a file, and exits with 2 for that and for an option that it doesn't have", () => {
   const file = path.join(DIST, "../package.json");
   const wrong = pinless(["what-if", file]);
-  assert.equal(wrong.status, 1);
-  assert.match(wrong.stderr, /^pinless-lab what-if: .*package\.json: line 2: "name" isn't known; there are machine/);
+  assert.equal(wrong.status, 2);
+  assert.match(wrong.stderr, /^pinless-lab what-if: .*package\.json:2: "name" isn't known; there are machine/);
   assert.equal(wrong.stdout, "");
   assert.equal(pinless(["what-if", file, "--runs", "3"]).status, 2);
 });

@@ -1,4 +1,4 @@
-/** A thread that explores one case after the other. The core it explores is the one beside the modules it's told to load. */
+/** A thread that explores cases one after the other, on the protocol beside the modules that it was told to load. */
 
 import { readFileSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
@@ -7,14 +7,14 @@ import type { Scenario } from "../../check/scenario.js";
 
 export interface Order {
   readonly scenario: Scenario;
-  /** Without a trace. */
+  /** True to leave the trace out. */
   readonly brief: boolean;
 }
 
 const { modules } = workerData as { readonly modules: string };
 const { runCase: run } = (await import(new URL("check/run-case.js", modules).href)) as { runCase: typeof runCase };
 
-/** This thread's own time on a processor: the first number of its schedstat is in nanoseconds. */
+/** CPU time of this thread: the first number in its schedstat, in nanoseconds. */
 function cpuSeconds(): number {
   try {
     return Number(readFileSync("/proc/thread-self/schedstat", "latin1").split(" ")[0]) / 1e9;

@@ -1,4 +1,4 @@
-/** Threads that explore, as many as there are cores. */
+/** Pool of exploring threads, by default one for each core. */
 
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
@@ -6,28 +6,30 @@ import type { CaseReport } from "../../check/run-case.js";
 import type { Order } from "./check-thread.js";
 
 const THREAD = new URL("./check-thread.js", import.meta.url);
-/** Where the modules are that are explored, as they were built. */
+/** Directory of the modules as built. */
 export const BUILT = new URL("../../", import.meta.url);
 
-/** What is to be explored, with the modules of a directory. */
+/** Cases to explore with the modules of one directory. */
 export interface Work {
   readonly modules: URL;
   readonly orders: readonly Order[];
-  /** With one violation found, the rest of this work isn't looked at. */
+  /** True to stop this work at its first violation. */
   readonly untilFound: boolean;
 }
 
 export interface PoolOptions {
   readonly threads?: number;
   readonly signal: AbortSignal;
-  /** Called for each report, with the number of its work and of its order there. */
+  /** Called for each report, with the index of its work and of its case there. */
   readonly reported: (report: CaseReport, work: number, order: number) => void;
 }
 
-/** Runs all of it, work by work; ends early if it's told to by the signal. A thread has one work's modules, and ends with it. */
+/**
+ * Explores all works. Ends early when the signal is aborted. A thread loads the modules of one work, and ends with it.
+ */
 export async function runPool(works: readonly Work[], options: PoolOptions): Promise<void> {
   const next = new Array<number>(works.length).fill(0);
-  /** The work that a thread that is free takes a case of: one that nobody is at first, so that threads needn't load what others have. */
+  /** Chooses the work for a free thread: one that no thread has yet, so that few threads load the same modules. */
   const threads = options.threads ?? availableParallelism();
   const busy = new Array<number>(works.length).fill(0);
   const pick = (): number => {
@@ -69,7 +71,7 @@ async function serveWork(work: Work, w: number, next: number[], options: PoolOpt
   }
 }
 
-/** Null if the thread was ended. */
+/** Has a thread explore a case; null if the thread was ended. */
 function ask(worker: Worker, order: Order): Promise<CaseReport | null> {
   return new Promise((resolve, reject) => {
     worker.removeAllListeners();

@@ -1,4 +1,4 @@
-/** Scenarios as people write them: YAML files, each of which stands for one or many cases. What isn't understood is said with its line. */
+/** Reads scenario files: YAML, each for one or many cases. Errors have the file's line. */
 
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, YAMLMap } from "yaml";
 import {
@@ -45,7 +45,7 @@ const MAY_HAPPEN = {
   ENOMEM: "noMemory",
   signal: "cancels",
 } as const;
-/** What makes sense only with the engine in between, and only without it. */
+/** Keys that need the engine, and events that happen only with it, or only without it. */
 const ENGINES = ["leases", "room", "other code"] as const;
 const HAPPENS_TO_ENGINES = [
   "refused lease",
@@ -57,9 +57,9 @@ const HAPPENS_TO_ENGINES = [
   "within calls",
 ] as const;
 const HAPPENS_WITHOUT = ["fork", "ENOMEM", "signal"] as const;
-/** A kernel goes one way for registered buffers, and another for all that isn't registered. */
+/** Schemes without the engine: one for registered buffers, one for unregistered ones. */
 const WITHOUT_ENGINE: readonly CheckedScheme[] = ["io_uring", "direct"];
-/** More than these make a state space that nobody waits for. */
+/** Limits beyond which the state space would take too long to explore. */
 const MOST = { requests: 6, invalidations: 4, "other code": 3, chunks: 4, pages: 4, times: 4 } as const;
 
 export interface ScenarioFile {
@@ -68,7 +68,10 @@ export interface ScenarioFile {
   readonly cases: readonly Scenario[];
 }
 
-/** All cases of a file. `name` is what it's called in reports; `file` in errors. Throws `InputError` with the line. */
+/**
+ * Parses the cases of a file. `name` is its name in reports, `file` its name in errors. Throws `InputError` with the
+ * line.
+ */
 export function parseScenario(text: string, name: string, file: string): ScenarioFile {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
@@ -147,7 +150,7 @@ class Reader {
     return { name, about, cases };
   }
 
-  /** The first where nothing is said. */
+  /** Reads one of `words`; the first of them is the default. */
   #oneOf<T extends string>(key: string, words: readonly T[]): T {
     const value = this.#scalar(this.#root, key) ?? words[0]!;
     const known = words.find((word) => word === value);
@@ -155,7 +158,7 @@ class Reader {
     return known ?? this.#refuse(this.#at(node), `"${key}" is one of: ${words.join(", ")}; not "${String(value)}"`);
   }
 
-  /** Each key where it means something. */
+  /** Refuses keys that have no meaning with this kernel or engine. */
   #makesSense(may: YAMLMap): void {
     const refuse = (of: YAMLMap, keys: readonly string[], why: string): void => {
       for (const { key } of of.items)
@@ -241,7 +244,7 @@ class Reader {
     });
   }
 
-  /** "… page 0", "… pages 0-1". */
+  /** Parses "page 0" or "pages 0-1". */
   #pagesOf({ text, offset }: Line, pages: string | undefined): Pages {
     const [, first, last = first] = /^pages? (\d+)(?:-(\d+))?$/.exec(pages ?? "") ?? [];
     if (first === undefined) return this.#refuse(offset, `"${text}" doesn't say which "page 0" or "pages 0-1"`);
@@ -268,7 +271,8 @@ class Reader {
     if (known === undefined && verb !== "any")
       this.#refuse(
         line.offset,
-        `"${line.text}" doesn't read: EVENT page N[, may not wait | , until a is answered], with an EVENT of ${EVENTS.join(", ")}, or any`,
+        `"${line.text}" doesn't read: EVENT page N[, may not wait | , until a is answered], ` +
+          `with an EVENT of ${EVENTS.join(", ")}, or any`,
       );
     const range = this.#pagesOf(line, pages);
     const events = known === undefined ? EVENTS : [known];
@@ -280,7 +284,7 @@ class Reader {
     return events.map((event) => ({ event, blockable, awaits, ...range }));
   }
 
-  /** Calls that are seen at once are drained as one range. */
+  /** Refuses discards with gaps between them: calls that are seen together are drained as one range. */
   #neighbours(calls: readonly ForeignCall[]): void {
     const chunk = (page: number): number => Math.floor(page / this.#chunkPages);
     const discards = calls.filter(({ call }) => call === "discard").sort((a, b) => a.first - b.first);
@@ -313,7 +317,10 @@ interface Line {
   readonly offset: number;
 }
 
-/** One of each, in every way; where lines are alike their order makes no difference. */
+/**
+ * Multiplies the alternatives of each line out. Lines that are equal are interchangeable: of combinations that differ
+ * only in their order, one is kept.
+ */
 function combinations(lines: readonly (readonly ScenarioInvalidation[])[]): ScenarioInvalidation[][] {
   let all: ScenarioInvalidation[][] = [[]];
   for (const line of lines) all = all.flatMap((chosen) => line.map((next) => [...chosen, next]));

@@ -1,13 +1,13 @@
-/** A small machine, and reads into all of its memory: what rows about frames and page tables stand on. */
+/** Test bed for rows about frames and page tables: a small machine, and reads into all of its memory. */
 
 import { Kernel } from "../../model/model-kernel.js";
 import { BLOCK_CONTENT } from "../../model/tables.js";
 
-/** What memory holds at first, and the first block of the disk. */
+/** Content of the memory at first, and of the first disk block. */
 const OLD = 7;
 export const NEW = 1000;
 
-/** A process with so many pages of memory, each stored to, and a disk with other contents. */
+/** Makes a process with a number of pages, each stored to, and a disk with other contents. */
 export function machine(pages: number, requestPages: number): Kernel {
   const on = new Kernel(
     {
@@ -38,7 +38,7 @@ export function counted(pages: number, does: (page: number) => boolean): number 
 
 export const BLOCKS = 1024;
 
-/** Reads the disk into all pages; by the registration in slot 0, or without one. */
+/** Reads the disk into all pages, by the registration in slot 0 or without one. */
 export function readAll(on: Kernel, registered: boolean): void {
   const request = on.disk.submit({
     write: false,

@@ -1,4 +1,7 @@
-/** What a kernel lets happen to memory that is registered, and refuses to do with it: no times. It happens to all pages, or to none. */
+/**
+ * Rows without times: what happens to registered memory, and what the kernel refuses to do with it. Each happens to all
+ * pages or to none.
+ */
 
 import { Machine } from "../../model/machine.js";
 import { lock, ringPages } from "../../model/memlock-account.js";
@@ -10,7 +13,10 @@ import { HUGE_PAGES } from "../costs.js";
 import { BLOCKS, counted, machine, NEW, readAll } from "./bed.js";
 import { type CalibrationRow, input, side } from "./row.js";
 
-/** An unregistered request's pages are held for some milliseconds after its completion: of 300 tries 7 to 38 met that. */
+/**
+ * Source for the delayed unpinning of an unregistered request's pages, some milliseconds after its completion: 7 to 38
+ * of 300 tries met it.
+ */
 const HELD_SHARE = 0.075;
 
 export function behaviourRows(random: NamedRandom): readonly CalibrationRow[] {
@@ -115,7 +121,7 @@ function collapseRightAfter(random: NamedRandom): CalibrationRow {
       });
       on.disk.serve(request);
       on.disk.complete(request);
-      // A tag says that the pages are let go of; a completion doesn't.
+      // A tag means that the pages are unpinned; a completion doesn't.
       if (registered || !held.chance(HELD_SHARE)) on.disk.release(request);
       if (registered) on.disk.unregister(0);
       return on.memory.collapse(0, 1) < 0;
@@ -133,7 +139,7 @@ function collapseRightAfter(random: NamedRandom): CalibrationRow {
   };
 }
 
-/** Memory goes to the disk, and is discarded after the request has begun. */
+/** Discards memory after a write of it to the disk has begun. */
 function readsInFlight(): readonly CalibrationRow[] {
   const arrived = (again: boolean): number => {
     const on = machine(BLOCKS, BLOCKS);
@@ -163,7 +169,7 @@ function readsInFlight(): readonly CalibrationRow[] {
   ];
 }
 
-/** A ring of 64 entries, and buffers of 2 MiB, of a user who isn't root. */
+/** Locks a ring of 64 entries and buffers of 2 MiB, for a user who isn't root. */
 function locked(): CalibrationRow {
   const BUFFERS = 4;
   const USER = 0;
@@ -185,7 +191,7 @@ function locked(): CalibrationRow {
   };
 }
 
-/** How long the pages of an idle registration stay pinned after it was given back. */
+/** Time for which the pages of an idle registration stay pinned after it was dropped. */
 function revoked(): CalibrationRow {
   const ms = (way: TagWay, delayMs: number): number => {
     const size = { frames: 1, pages: 1, swapSlots: 0, blocks: 1, bufferSlots: 1, bufferPages: 1, requests: 1 };

@@ -1,4 +1,7 @@
-/** How near the model comes to what was measured: every row out of its mechanism, with elementary costs as the only inputs. */
+/**
+ * Compares the model with measurements: the figures of every row follow from its mechanism, with elementary costs as
+ * the only inputs.
+ */
 
 import { NamedRandom } from "../../model/random.js";
 import { COSTS } from "../costs.js";
@@ -23,13 +26,13 @@ const MEASURED_ON =
   "Linux 6.18, x86-64, a virtual machine with 2 cores and 24 GiB; two NUMA nodes: Linux 6.1 under emulation";
 
 export interface CalibratedSide extends Side {
-  /** Model by measurement; null: nothing was measured as 0. */
+  /** Model divided by measurement; null if the measurement is 0. */
   readonly ratio: number | null;
 }
 
 export interface CalibratedRow extends Omit<CalibrationRow, "sides" | "inputs"> {
   readonly sides: readonly CalibratedSide[];
-  /** Each with its source. */
+  /** Inputs, each with its source. */
   readonly inputs: readonly string[];
   readonly inputNames: readonly string[];
   readonly winner: { readonly measured: Winner; readonly model: Winner } | null;
@@ -42,7 +45,7 @@ export interface Calibration {
   readonly seed: number;
   readonly measuredOn: string;
   readonly rows: readonly CalibratedRow[];
-  /** Rows with another winner than was measured. */
+  /** Rows in which the model prefers another design than the measurement does. */
   readonly disagreeing: number;
   readonly notModelled: readonly string[];
   readonly costs: typeof COSTS;

@@ -1,9 +1,12 @@
-/** What registrations cost, by size, in small pages and in huge ones: the model adds up pages and the accounting's looks at segments. */
+/**
+ * Rows about the cost of registrations by size, in small and huge pages: the model adds up pages and the segments that
+ * the accounting looks at.
+ */
 
 import { COSTS, giveUs, HUGE_PAGES, perIoUs, takeUs } from "../costs.js";
 import { type CalibrationRow, input, type Measured, side } from "./row.js";
 
-/** Pages of 4 KiB, then what was measured in µs: small pages, huge ones. */
+/** Number of pages of 4 KiB, and microseconds measured with small pages and with huge ones. */
 const TAKE: readonly (readonly [pages: number, small: number, huge: number])[] = [
   [1, 0.6, 0.6],
   [8, 1.1, 0.9],
@@ -51,12 +54,12 @@ function giveRow([pages, small, huge]: (typeof GIVE)[number]): CalibrationRow {
   };
 }
 
-/** The costs are from the first row and from that of 2 MiB. */
+/** Inputs: the costs are from the first row and from that of 2 MiB. */
 function measuredSide(pages: number): typeof side {
   return pages === 1 || pages === HUGE_PAGES ? input : side;
 }
 
-/** With so many live leases of 2 MiB of small pages. */
+/** Registers beside a number of live leases of 2 MiB of small pages. */
 function accounting(): readonly CalibrationRow[] {
   const FOLIO_PAGES = 16;
   const ms = (leases: number, folioPages: number): number => takeUs(HUGE_PAGES, folioPages, leases * HUGE_PAGES) / 1000;
@@ -110,7 +113,7 @@ function populating(): readonly CalibrationRow[] {
   ];
 }
 
-/** The loop in C, by its CPU time: what of a request's costs is its pages' and what is not. */
+/** CPU time of the loop in C, divided into the cost of a request and that of its pages. */
 function loops(): readonly CalibrationRow[] {
   const us = (pages: number, registered: boolean): number =>
     COSTS.request.us + pages * COSTS.inlinePage.us + (registered ? 0 : perIoUs(pages));

@@ -1,6 +1,6 @@
 /**
- * Device writes straight into a mapping of a file, with msync and a flusher beside them: rounds of one page, whose steps (the program's, the
- * flusher's, the kernel's letting go of the page) come in an order that is drawn for each.
+ * Rows about device writes into a mapping of a file, with msync and a flusher beside them. Each round is about one
+ * page; the steps of the program, the flusher and the kernel's release of the page come in a random order.
  */
 
 import { Kernel } from "../../model/model-kernel.js";
@@ -9,7 +9,9 @@ import type { NamedRandom, Stream } from "../../model/random.js";
 import { BLOCK_CHECKSUM, BLOCK_CONTENT, FILESYSTEMS, inFile } from "../../model/tables.js";
 import { type CalibrationRow, input, type Measured, side } from "./row.js";
 
-/** The mapped page of a file, one of another that is read from, a snapshot of the first; pages of memory. */
+/**
+ * The mapped page of a file, a page of another file that is read from, a snapshot of the first, and pages of memory.
+ */
 const MAPPED = 0;
 const SOURCE = 1;
 const SNAPSHOT = 2;
@@ -19,7 +21,9 @@ const OLD = 7;
 const NEW = 100;
 
 type Filesystem = keyof typeof FILESYSTEMS;
-/** What is done after some time, at most so many µs. False: it has to wait, and is tried again. */
+/**
+ * A step, taken after at most a number of microseconds. It returns false if it has to wait, and is then tried again.
+ */
 interface Step {
   readonly mostUs: number;
   readonly run: () => boolean;
@@ -27,11 +31,13 @@ interface Step {
 
 const DEVICE_US = 200;
 const AT_ONCE_US = 2;
-/** Until the kernel's workers have marked the page and let go of it, and until the flusher comes by. */
+/** Longest times until the kernel's workers have marked and released the page, and until the flusher comes. */
 const WORKER_US = 100;
 const FLUSHER_US = 300;
 const ASSUMED = {
-  assumed: `the device takes up to ${DEVICE_US} µs, the kernel's workers ${WORKER_US}, and the flusher comes within ${FLUSHER_US}: chosen so that the share on ext4 comes out`,
+  assumed:
+    `the device takes up to ${DEVICE_US} µs, the kernel's workers ${WORKER_US}, and the flusher comes within ` +
+    `${FLUSHER_US}: chosen so that the share on ext4 is right`,
 };
 
 export function fileRows(random: NamedRandom): readonly CalibrationRow[] {
@@ -52,7 +58,7 @@ function machine(filesystem: Filesystem): Kernel {
   return on;
 }
 
-/** A read into the mapping, straight or by way of other memory; then the kernel lets go of the page, some time. */
+/** Steps of a read into the mapping, direct or through other memory, and of the later release of the page. */
 function reading(on: Kernel, straight: boolean): { program: Step[]; kernel: Step } {
   let request = -1;
   let ended = false;
@@ -92,7 +98,7 @@ function soon(run: () => boolean): Step {
   return later(AT_ONCE_US, run);
 }
 
-/** All steps of all actors, each actor's in its order. */
+/** Interleaves the steps of all actors; each actor's stay in order. */
 function go(actors: readonly Step[][], order: Stream): void {
   const left = actors.map((steps) => ({ steps, next: 0, atUs: order.upTo(steps[0]!.mostUs) }));
   while (left.length > 0) {
@@ -105,9 +111,9 @@ function go(actors: readonly Step[][], order: Stream): void {
 }
 
 interface Rounds {
-  /** msync had returned, and what was read wasn't on the disk. */
+  /** Rounds after whose msync the data that was read wasn't on the disk. */
   unwritten: number;
-  /** … or its checksum was another one's. */
+  /** Rounds after whose msync the checksum was of other data. */
   corrupt: number;
 }
 
@@ -128,11 +134,13 @@ function rounds(count: number, filesystem: Filesystem, straight: boolean, flushe
 
 function unwritten(order: Stream): readonly CalibrationRow[] {
   const row = (filesystem: "ext4" | "xfs", count: number, measured: number): CalibrationRow => ({
-    title: `msync returned, and what was read into the mapping wasn't on the disk: of ${count.toLocaleString("en")} rounds on ${filesystem}`,
+    title:
+      "msync returned, but data read into the mapping wasn't on the disk: " +
+      `of ${count.toLocaleString("en")} rounds on ${filesystem}`,
     unit: "rounds",
     better: "less",
     sides: [
-      // The flusher's time was chosen for it.
+      // The flusher's time was chosen so that this row agrees.
       (filesystem === "ext4" ? input : side)(
         "a flusher beside it",
         measured,
@@ -161,7 +169,7 @@ function checksums(order: Stream): CalibrationRow {
   };
 }
 
-/** A snapshot shares its blocks with the file until one of them is written: by somebody who is asked. */
+/** Row about snapshots, which share blocks with their file until the filesystem sees a store; it sees none by a device. */
 function snapshots(order: Stream): CalibrationRow {
   const ROUNDS = 1000;
   const overwritten = (straight: boolean): number => {

@@ -1,4 +1,4 @@
-/** Throughput: the same simulation as a what-if's, on the device and with the load that was measured. */
+/** Rows about throughput: the simulation of a what-if, with the device and the load of the measurement. */
 
 import type { DesignName } from "../designs.js";
 import { planWith } from "../plan.js";
@@ -55,7 +55,7 @@ function speed(
   };
 }
 
-/** The bench's own figure: leases against registrations for life. */
+/** The bench's figure for leases compared with registrations for life. */
 function leased(run: RunDesign, requestBytes: number): CalibrationRow {
   const lifetime = run("gup", onZram(requestBytes, true));
   return {

@@ -1,4 +1,7 @@
-/** What pins do to memory management, on frames and page tables (`model/`), on areas of 2 MiB, and at fork. */
+/**
+ * Rows about the effect of pins on memory management, by frames and page tables (`model/`), by areas of 2 MiB, and at
+ * fork.
+ */
 
 import type { NamedRandom } from "../../model/random.js";
 import { Blocks } from "../blocks.js";
@@ -36,7 +39,7 @@ function hugePages(random: NamedRandom): CalibrationRow {
       BUSY,
       {
         assumed:
-          "every second page of 16 GiB is a buffer's; the kernel has 2 %, others 4 % of 24 GiB; 95 % of what is free is asked for",
+          "every second page of 16 GiB is a buffer's; of 24 GiB the kernel has 2 %, others 4 %; 95 % of the rest is wanted",
       },
     ],
   };
@@ -151,7 +154,7 @@ function reclaims(): readonly CalibrationRow[] {
     if (way === "populated") for (let page = 0; page < BLOCKS; page++) on.memory.populateWrite(page);
     readAll(on, way !== "not");
     if (way !== "not") on.disk.unregister(0);
-    // The first pass may only find out that a page isn't free any more.
+    // The first pass may only discover that a page isn't free any more.
     for (let pass = 0; pass < 2; pass++) for (let page = 0; page < BLOCKS; page++) on.memory.reclaim(page);
     return lost(on);
   };

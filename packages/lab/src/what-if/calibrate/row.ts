@@ -1,16 +1,16 @@
-/** One thing that was measured, with and without what it is about, and what the model makes of it. */
+/** A calibration row: one thing that was measured with and without its cause, and the model's figures for both. */
 
 import { COSTS } from "../costs.js";
 
-/** A figure as it was measured: one, or from the least to the most of several runs. */
+/** A measured figure, as the range from the least to the most of several runs. */
 export type Measured = readonly [least: number, most: number];
 
 export interface Side {
   readonly name: string;
   readonly measured: Measured;
-  /** Out of the model's mechanism. */
+  /** The model's figure. */
   readonly model: number;
-  /** Its measurement is where one of the row's inputs is from: that they agree says nothing. */
+  /** True if an input of the row is from this measurement, so that their agreement means nothing. */
   readonly isInput?: true;
 }
 
@@ -18,23 +18,23 @@ export interface CalibrationRow {
   readonly title: string;
   readonly unit: string;
   readonly better: "more" | "less";
-  /** The second one is null where only one thing was measured. */
+  /** The two sides; the second is null if only one thing was measured. */
   readonly sides: readonly [Side, Side | null];
-  /** What goes on in the model. */
+  /** Mechanism in the model. */
   readonly mechanism: string;
   readonly inputs: readonly (keyof typeof COSTS | { readonly assumed: string } | { readonly measured: string })[];
 }
 
 export type Winner = "first" | "second" | "neither";
 
-/** Nearer than this, nobody wins: figures that were measured one after the other differ by as much. */
+/** Ratio below which neither side is better, because figures measured one after the other differ by as much. */
 const SAME = 0.03;
 
 export function middleOf([least, most]: Measured): number {
   return (least + most) / 2;
 }
 
-/** Null: nothing is compared. */
+/** Returns null if the row compares nothing. */
 export function winnerOf(
   { sides: [first, second], better }: CalibrationRow,
   of: (side: Side) => number,
@@ -49,7 +49,7 @@ export function side(name: string, measured: Measured | number, model: number): 
   return { name, measured: typeof measured === "number" ? [measured, measured] : measured, model };
 }
 
-/** A side whose measurement is an input of the row. */
+/** Marks a side whose measurement is an input of the row. */
 export function input(name: string, measured: Measured | number, model: number): Side {
   return { ...side(name, measured, model), isInput: true };
 }
