@@ -3,7 +3,8 @@
 import { getSystemErrorMap } from "node:util";
 import { addEngine, removeEngine } from "./control/server.js";
 import { DefaultEngine } from "./engine/default-engine.js";
-import { PortableEngine, startFirst } from "./engine/engine.js";
+import { PortableEngine } from "./engine/engine.js";
+import { startFirst } from "./engine/scheme-choice.js";
 import { memoryBytes } from "./events/memory-limit.js";
 import { explainMemoryLimit } from "./events/memory-limits.js";
 import { openPressure } from "./events/memory-pressure.js";

@@ -3,7 +3,8 @@
  * browser too, where `files/browser-runtime.ts` takes the place of `files/node-runtime.ts`.
  */
 
-export { PortableEngine, startFirst } from "./engine/engine.js";
+export { PortableEngine } from "./engine/engine.js";
+export { startFirst } from "./engine/scheme-choice.js";
 export { explainRefusal } from "./memory/refusals.js";
 export { type Host, NO_ROOM_FOR_RING, type StartedScheme, type WaitHistogram } from "./ports/host.js";
 export type { Memory, MemoryRequest, MemoryResult, OperationReport } from "./ports/memory.js";

@@ -6,37 +6,36 @@ import type { FileLifetime } from "../files/file-lifetime.js";
 import { ProcSelfMem } from "../files/proc-self-mem.js";
 import { StreamCallLimits } from "../files/stream-call-limits.js";
 import { WriteOrders } from "../files/write-ordering.js";
-import type { Host, StartedScheme, WaitHistogram } from "../ports/host.js";
-import type { Follower, MonitorEnded, Watchdog } from "../ports/monitor.js";
+import type { Host, StartedScheme } from "../ports/host.js";
+import type { Follower } from "../ports/monitor.js";
 import type { FilePath, NodeHandle } from "../ports/opened-file.js";
 import { checkBoolean, checkOptions } from "../ports/option-checks.js";
-import { type EngineSettings, type PinMode, SCHEMES } from "../ports/options.js";
+import type { EngineSettings, PinMode } from "../ports/options.js";
 import type { EngineStats, Released } from "../ports/stats.js";
 import { invariant } from "../protocol/assert.js";
-import { EFAULT, EPERM } from "../protocol/errno.js";
 import { argumentError, PinlessError, type SystemError } from "../protocol/errors.js";
-import { MMU_EVENTS, type MmuEvent } from "../protocol/events.js";
-import { DROPPED, PINNED_PAGES, RESIDENCY_MAX_MS, TAKEN } from "../protocol/lease-table.js";
-import { Pressure, SAMPLE_MS } from "../protocol/pressure.js";
+import { PINNED_PAGES } from "../protocol/lease-table.js";
 import { Protocol } from "../protocol/protocol.js";
 import type { MmuNotifier } from "../protocol/public-notifier.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
-import { overlaps, type Range } from "../protocol/ranges/ranges.js";
 import type { Scheme, SchemeName } from "../protocol/scheme.js";
-import { type Copier, noteSegment, type Segment, segmentOf } from "../protocol/segment.js";
+import type { Copier, Segment } from "../protocol/segment.js";
 import { Arena, type ArenaHost, type ArenaOptions } from "./arena.js";
 import { ClosingSteps } from "./closing.js";
 import { type Backing, type FileArenaOptions, openBacking } from "./file-backing.js";
 import { Lazy } from "./lazy.js";
-import { LIFETIME_SLOTS, LifetimeRegistrations, lifetimeSlot, OTHER_USER } from "./lifetime-registrations.js";
+import { LeaseTimer, openPressure } from "./lease-timer.js";
+import { LifetimeRegistrations, lifetimeSlot } from "./lifetime-registrations.js";
 import { MonitorLoss, note } from "./monitor-loss.js";
+import { SegmentRegistry } from "./segment-registry.js";
 import { Staging } from "./staging.js";
+import { Statistics } from "./statistics.js";
 import { SubmissionQueue } from "./submission-queue.js";
 
 /** What is missing now and may be there later. */
 const PASSING: readonly string[] = ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"];
 
-/** Whether an arena's memory may have leases, and whether what other code does to it is followed: nobody but the engine knows of its own. */
+/** Treatment of an arena's memory: may it have leases, and is what other code does to it followed? */
 interface ArenaKind {
   readonly leased: boolean;
   readonly followed: boolean;
@@ -46,12 +45,6 @@ const ANONYMOUS: ArenaKind = { leased: true, followed: true };
 const MAPPED: ArenaKind = { leased: false, followed: true };
 const STAGING: ArenaKind = { leased: true, followed: false };
 const PIPES: ArenaKind = { leased: false, followed: false };
-
-/**
- * Memory of which other code has unmapped a part: kept for ever, on purpose. V8 would give its addresses back as a whole, whoever has mapped
- * something there since.
- */
-const immortal = new Set<ArrayBufferLike>();
 
 /** Files that aren't closed. */
 let openFilesOf: (engine: PortableEngine) => number;
@@ -76,39 +69,33 @@ export class PortableEngine {
   readonly #settings: EngineSettings;
   readonly #scheme: Scheme;
   readonly #protocol: Protocol;
-  readonly #byTable: (Segment | undefined)[] = [];
+  readonly #segments: SegmentRegistry;
   readonly #arenas = new Set<Arena>();
   readonly #files = new Set<FileLifetime>();
-  readonly #watchdog: Watchdog | null;
+  readonly #leaseTimer: LeaseTimer;
   /** Null: what other code does isn't followed. */
   readonly #follower: Follower | null;
   readonly #staging: Staging;
   readonly #pipeStaging: Staging;
   readonly #degraded: string[];
-  readonly #invalidations = Object.fromEntries(MMU_EVENTS.map((event) => [event, 0])) as Record<MmuEvent, number>;
-  readonly #waited: WaitHistogram;
+  readonly #statistics: Statistics;
   readonly #backlog: SubmissionQueue;
   readonly #uses = new CallsInFlight();
   readonly #turns = new WriteOrders();
   readonly #streamCalls: StreamCallLimits;
-  #stopClock: (() => void) | null = null;
-  readonly #lifetime: LifetimeRegistrations;
-  #lastSegment: Segment | null = null;
   #state: "open" | "closing" | "closed" = "open";
   #closing: Promise<void> | null = null;
   /** What copies into mapped files, opened with the first arena of one. */
   readonly #selfMemory = new Lazy(() => this.#openSelfMemory());
   #selfMemoryHandle: NodeHandle | null = null;
-  #bounced = 0;
-  #buffered = 0;
 
   constructor(host: Host, settings: EngineSettings, started: StartedScheme) {
     this.#host = host;
-    this.#waited = host.waitHistogram();
     this.#settings = settings;
     this.#scheme = started.scheme;
     this.#degraded = started.degraded;
     if (started.pin === "lease") this.#degraded.push(...settings.remarks);
+    this.#statistics = new Statistics(host.waitHistogram(), this.#degraded);
     this.scheme = started.scheme.name;
     this.pin = started.pin;
     this.depth = started.scheme.depth;
@@ -122,41 +109,34 @@ export class PortableEngine {
         ? {
             ...settings,
             slots: registrations.slots,
-            pressure: this.#openPressure(),
-            firstTaken: (nowMs) => this.#startClock(nowMs),
+            pressure: openPressure(host, settings, this.#degraded),
+            firstTaken: (nowMs) => this.#leaseTimer.start(nowMs),
           }
         : null,
       ...(this.pin === "lifetime"
-        ? { registered: (location) => lifetimeSlot(this.#byTable[location.table], location) }
+        ? { registered: (location) => lifetimeSlot(this.#segments.at(location.table), location) }
         : {}),
       // Without userfaultfd there is no monitor, and so nobody who would say that the reading is over.
       ...(settings.userfaultfd && host.reading !== undefined ? { reading: host.reading } : {}),
-      counted: (waitedMs) => this.#count("CLEAR", waitedMs),
-      buried: (gone) => this.#bury(gone),
+      counted: (waitedMs) => this.#statistics.countInvalidation("CLEAR", waitedMs),
+      buried: (gone) => this.#segments.bury(gone),
     });
-    const { notifier, leases, dispatcher, foreign } = this.#protocol;
+    const { notifier, dispatcher, foreign } = this.#protocol;
     this.notifier = notifier;
-    this.#lifetime = new LifetimeRegistrations(registrations, host.describe, this.#degraded);
+    const forLife =
+      this.pin === "lifetime" ? new LifetimeRegistrations(registrations, host.describe, this.#degraded) : null;
+    this.#segments = new SegmentRegistry(this.#protocol, this.#uses, forLife);
     this.#backlog = new SubmissionQueue(dispatcher, host.loop);
     started.onWoken(dispatcher.turnOfLoop);
     this.#streamCalls = new StreamCallLimits(dispatcher.requests.capacity);
-    this.#watchdog = leases === null ? null : started.openWatchdog((whenAgain) => this.#lostClock(whenAgain));
-    if (leases !== null) this.#watchdog?.watch(leases.table.words);
+    this.#leaseTimer = new LeaseTimer(this.#protocol, settings, host.loop, this.#degraded, (ended) =>
+      started.openWatchdog(ended),
+    );
     this.#follower = settings.userfaultfd
       ? host.openFollower(foreign, new MonitorLoss({ calls: foreign, loop: host.loop, degraded: this.#degraded }).ended)
       : null;
     this.#staging = new Staging((bytes) => this.#newArena({ bytes }, STAGING));
     this.#pipeStaging = new Staging((bytes) => this.#newArena({ bytes, hugePages: false }, PIPES), true);
-  }
-
-  /** The monitor's thread has ended, perhaps in the middle of giving a lease back. */
-  #lostClock(whenAgain: Parameters<MonitorEnded>[0]): void {
-    const { leases, dispatcher } = this.#protocol;
-    leases?.mend(this.#host.loop.nowMs());
-    dispatcher.nudge();
-    whenAgain((why) => {
-      if (why !== "") note(this.#degraded, `the monitor thread ended: leases end by the engine's own clock (${why})`);
-    });
   }
 
   /**
@@ -253,13 +233,13 @@ export class PortableEngine {
       chunkBytes: this.#settings.chunkBytes,
       largestChunkBytes: leased && this.pin === "lease" ? this.#settings.largestChunkBytes : this.#settings.chunkBytes,
       describe: this.#host.describe,
-      adopt: (segment) => this.#adopt(segment, leased),
-      abandon: (segment) => this.#abandon(segment),
+      adopt: (segment) => this.#segments.add(segment, leased),
+      abandon: (segment) => this.#segments.remove(segment),
       follow: async (segment) => {
         if (followed) await this.#follow(segment);
       },
       unfollow: (segment) => this.#unfollow(segment),
-      counted: (event, waitedMs) => this.#count(event, waitedMs),
+      counted: (event, waitedMs) => this.#statistics.countInvalidation(event, waitedMs),
       closed: (arena) => this.#arenas.delete(arena),
     };
   }
@@ -298,16 +278,11 @@ export class PortableEngine {
         writeOrders: this.#turns,
         streamCalls: this.#streamCalls,
         describe: this.#host.describe,
-        segmentOf: (buffer) => this.#segmentOf(buffer),
+        segmentOf: (buffer) => this.#segments.of(buffer),
         hasRoom: () => this.#backlog.hasRoom,
         enqueue: (attempt) => this.#backlog.enqueue(attempt),
-        counted: (what) => {
-          if (what === "bounced") this.#bounced++;
-          else this.#buffered++;
-        },
-        degraded: (why) => {
-          if (!this.#degraded.includes(why)) this.#degraded.push(why);
-        },
+        counted: (what) => this.#statistics.countTransfer(what),
+        degraded: (why) => note(this.#degraded, why),
         uses: this.#uses,
         isBarred: () => this.#backlog.isBarred,
         beginIndirect: (shut) => this.#backlog.beginIndirect(shut),
@@ -333,15 +308,7 @@ export class PortableEngine {
    */
   async releasePins(): Promise<Released> {
     const { leases, dispatcher } = this.#protocol;
-    if (leases === null) {
-      const registered = this.#byTable.filter((segment) => segment !== undefined && segment.registeredSlot >= 0);
-      let bytes = 0;
-      for (const segment of registered as Segment[]) {
-        bytes += segment.range.end - segment.range.start;
-        this.#lifetime.unregister(segment);
-      }
-      return { leases: registered.length, bytes };
-    }
+    if (leases === null) return this.#segments.unregisterAll();
     const released = { leases: leases.held, bytes: leases.table.header(PINNED_PAGES) * PAGE_BYTES };
     leases.dropAll();
     // Those that are held now: under load others are taken meanwhile.
@@ -354,49 +321,7 @@ export class PortableEngine {
 
   /** Gives the engine's figures, as of now. */
   stats(): EngineStats {
-    const { gate, leases, dispatcher } = this.#protocol;
-    const { submitted, completedOk, failed, perIo, refusedAtImport, reissued } = dispatcher;
-    const header = (word: number): number => leases?.table.header(word) ?? 0;
-    const degraded = [...this.#degraded, ...(this.#scheme.remarks?.() ?? [])];
-    if (leases !== null && leases.lastRefusal !== 0) {
-      const [name] = this.#host.describe(leases.lastRefusal);
-      degraded.push(
-        leases.lastRefusal === -EPERM
-          ? `${OTHER_USER}: that I/O went per-io`
-          : `the kernel refused a lease with ${name}: that I/O went per-io. ` +
-              "All processes of a user share RLIMIT_MEMLOCK (ulimit -l)",
-      );
-    }
-    return {
-      scheme: this.scheme,
-      pin: this.pin,
-      submitted,
-      completed: completedOk,
-      failed,
-      held: gate.heldTotal,
-      reissued,
-      perIo,
-      refusedAtImport,
-      revalidated: leases?.revalidated ?? 0,
-      invalidations: { ...this.#invalidations },
-      waited: this.#waited.summary(),
-      leases: {
-        live: leases?.held ?? 0,
-        bytes: header(PINNED_PAGES) * PAGE_BYTES,
-        budget: leases?.table.budgetBytes ?? 0,
-        taken: header(TAKEN),
-        dropped: header(DROPPED),
-        residencyMax: header(RESIDENCY_MAX_MS),
-      },
-      pressure: {
-        source: leases?.pressure?.source ?? null,
-        givenUp: leases?.pressure?.givenUp ?? 0,
-        active: leases?.pressure?.active ?? false,
-      },
-      bounced: this.#bounced,
-      buffered: this.#buffered,
-      degraded,
-    };
+    return this.#statistics.report(this.#protocol, this.#scheme, this.pin, this.#host.describe);
   }
 
   /**
@@ -420,8 +345,8 @@ export class PortableEngine {
     await closing.step(() =>
       invariant("EXACTLY_ONCE", this.#protocol.dispatcher.active === 0, "requests were left behind by close()"),
     );
-    await closing.step(() => this.#stopClock?.());
-    await closing.step(() => this.#watchdog?.close());
+    await closing.step(() => this.#leaseTimer.stop());
+    await closing.step(() => this.#leaseTimer.watchdog?.close());
     await closing.step(() => this.#follower?.close());
     await closing.step(() => this.#scheme.close());
     // Node gives sockets back, and with them a ring's memory, only in a turn of the loop.
@@ -435,19 +360,11 @@ export class PortableEngine {
     return this.close();
   }
 
-  #adopt(segment: Segment, leased: boolean): void {
-    // Memory that waits for a pipe may do so for ever: a lease on it would pin it for as long. A mapped file can't be registered at all.
-    segment.index = this.#protocol.gate.addTable(segment.table, { leasable: leased });
-    noteSegment(segment);
-    this.#byTable[segment.index] = segment;
-    if (this.pin === "lifetime" && leased) this.#lifetime.register(segment);
-  }
-
   async #follow({ table }: Segment): Promise<void> {
     if (this.#follower === null) return;
     this.#protocol.foreign.follow(table);
-    const unseen = await this.#follower.follow(table, this.#watchdog);
-    if (unseen !== "" && !this.#degraded.includes(unseen)) this.#degraded.push(unseen);
+    const unseen = await this.#follower.follow(table, this.#leaseTimer.watchdog);
+    if (unseen !== "") note(this.#degraded, unseen);
   }
 
   async #unfollow({ table }: Segment): Promise<void> {
@@ -458,87 +375,9 @@ export class PortableEngine {
     }
   }
 
-  #bury(gone: Range): void {
-    this.#uses.cancelStreamCalls(gone, EFAULT);
-    for (const segment of this.#byTable) {
-      if (segment === undefined || !overlaps(segment.range, gone)) continue;
-      immortal.add(segment.buffer);
-      segment.free.withdraw(gone.start - segment.range.start, gone.end - segment.range.start);
-    }
-  }
-
-  #abandon(segment: Segment): void {
-    this.#lifetime.unregister(segment);
-    this.#protocol.gate.removeTable(segment.index);
-    this.#byTable[segment.index] = undefined;
-    // The buffer stays known, as closed memory: I/O on its views fails with EFAULT instead of being copied to nowhere.
-    segment.index = -1;
-    if (this.#lastSegment === segment) this.#lastSegment = null;
-  }
-
-  #segmentOf(buffer: ArrayBufferLike): Segment | null {
-    const last = this.#lastSegment;
-    if (last !== null && last.buffer === buffer) return last;
-    const segment = segmentOf(buffer);
-    // Memory of another engine is memory like any other.
-    if (segment === null || segment.protocol !== this.#protocol) return null;
-    this.#lastSegment = segment;
-    return segment;
-  }
-
-  #openPressure(): Pressure | null {
-    const { pressure } = this.#settings;
-    if (pressure === "off" || this.#host.openPressure === undefined) return null;
-    const { source, missing } = this.#host.openPressure();
-    if (source === null || pressure === "asked") this.#degraded.push(...missing);
-    return source === null ? null : new Pressure(source);
-  }
-
-  #startClock(nowMs: number): void {
-    const leases = this.#protocol.leases!;
-    leases.tick(nowMs);
-    this.#watchdog?.wake();
-    if (this.#stopClock !== null) return;
-    const clocksMs = Math.max(1, Math.min(this.#settings.idleMs, this.#settings.maxMs) / 4);
-    const periodMs = leases.pressure === null ? clocksMs : Math.min(clocksMs, SAMPLE_MS);
-    this.#stopClock = this.#host.loop.every(periodMs, () => {
-      const now = this.#host.loop.nowMs();
-      leases.tick(now);
-      leases.checkPressure(now);
-      this.#protocol.dispatcher.nudge();
-      if (leases.held > 0) return;
-      this.#stopClock?.();
-      this.#stopClock = null;
-    });
-  }
-
-  #count(event: MmuEvent, waitedMs: number): void {
-    this.#invalidations[event]++;
-    this.#waited.record(waitedMs);
-  }
-
   #assertOpen(): void {
     if (this.#state !== "open") throw closedError();
   }
-}
-
-/** Starts the first scheme that is there, or throws `ERR_PINLESS_UNSUPPORTED` with what to change. */
-export function startFirst(host: Host, settings: EngineSettings): StartedScheme {
-  const wanted = settings.scheme === "auto" ? SCHEMES : [settings.scheme];
-  const refusals: string[] = [];
-  for (const name of wanted) {
-    const started = host.startScheme(
-      name,
-      settings,
-      settings.pin === "lease" ? settings.slots : settings.pin === "lifetime" ? LIFETIME_SLOTS : 0,
-    );
-    if (typeof started !== "string") {
-      if (refusals.length > 0) started.degraded.push(...refusals);
-      return started;
-    }
-    refusals.push(started);
-  }
-  throw new PinlessError("ERR_PINLESS_UNSUPPORTED", refusals.join(" "));
 }
 
 function closedError(): PinlessError {
