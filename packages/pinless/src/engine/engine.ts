@@ -2,7 +2,7 @@
 
 import { CallsInFlight } from "../files/calls-in-flight.js";
 import { File } from "../files/file.js";
-import type { FileLifetime } from "../files/file-lifetime.js";
+import type { OpenFile } from "../files/file-host.js";
 import { ProcSelfMem } from "../files/proc-self-mem.js";
 import { StreamCallLimits } from "../files/stream-call-limits.js";
 import { WriteOrders } from "../files/write-ordering.js";
@@ -71,7 +71,7 @@ export class PortableEngine {
   readonly #protocol: Protocol;
   readonly #segments: SegmentRegistry;
   readonly #arenas = new Set<Arena>();
-  readonly #files = new Set<FileLifetime>();
+  readonly #files = new Set<OpenFile>();
   readonly #leaseTimer: LeaseTimer;
   /** Null: what other code does isn't followed. */
   readonly #follower: Follower | null;

@@ -2,36 +2,9 @@
 
 import type { NodeHandle, OpenedFile } from "../ports/opened-file.js";
 import type { Owner } from "../protocol/acceptance.js";
-import type { Scheme } from "../protocol/scheme.js";
-import type { CallsInFlight } from "./calls-in-flight.js";
+import type { FileHost } from "./file-host.js";
 import { IoPaths } from "./io-paths.js";
-import { type TransferHost, Transfers } from "./transfers.js";
-import type { WaitObserver } from "./wait-observer.js";
-
-/** The engine as a file sees it. */
-export interface FileHost extends TransferHost {
-  readonly scheme: Scheme;
-  /** Adds a sentence to `stats().degraded`, once each. */
-  degraded(why: string): void;
-  /** Files that are open or closing. */
-  readonly files: Set<FileLifetime>;
-  /** True if a request would be accepted now without overtaking one that waits. */
-  hasRoom(): boolean;
-  /** Calls that use arena memory. */
-  readonly uses: CallsInFlight;
-  /** True if a submission would overtake a call that waits. */
-  isBarred(): boolean;
-  /**
-   * Accepts a submission that can't take the hot path; false means busy. `shut`: its memory is closed by a memory
-   * operation, so that it will have to wait.
-   */
-  beginIndirect(shut: boolean): boolean;
-  endIndirect(): void;
-  /** Notified when such a submission begins and ends waiting for memory. */
-  readonly pause: WaitObserver;
-  /** Reports an error that has no caller to catch it, as `uncaughtException`. */
-  uncaught(error: unknown): void;
-}
+import { Transfers } from "./transfers.js";
 
 /** The File that owns this lifetime. */
 interface Closable {

@@ -2,13 +2,9 @@
 
 import type { NonSharedBuffer } from "node:buffer";
 import type { OpenedFile } from "../ports/opened-file.js";
-import { BUSY, type Done, FEW_WAIT, type Owner, type Patience, WAITS } from "../protocol/acceptance.js";
-import type { Dispatcher } from "../protocol/dispatcher.js";
-import { ECANCELED, EFAULT, EINVAL, ESPIPE } from "../protocol/errno.js";
-import type { SystemError } from "../protocol/errors.js";
-import type { Protocol } from "../protocol/protocol.js";
+import { type Done, FEW_WAIT, WAITS } from "../protocol/acceptance.js";
+import { EFAULT, EINVAL, ESPIPE } from "../protocol/errno.js";
 import type { Operation } from "../protocol/scheme.js";
-import { isFreed, locationIn, PLACE, type SegmentLocation } from "../protocol/segment.js";
 import {
   asOfNow,
   checkSubmission,
@@ -20,17 +16,17 @@ import {
   type WriteOptions,
   writeArguments,
 } from "./arguments.js";
-import type { BufferedShare } from "./buffered-share.js";
-import type { CallInFlight } from "./calls-in-flight.js";
-import { type FileHost, FileLifetime } from "./file-lifetime.js";
+import { DirectRequests } from "./direct-requests.js";
+import { FileCalls } from "./file-calls.js";
+import type { FileHost } from "./file-host.js";
+import { FileLifetime } from "./file-lifetime.js";
 import type { IoPaths } from "./io-paths.js";
-import { naming } from "./node-errors.js";
+import { isShut } from "./memory-copies.js";
+import { fileClosed, naming } from "./node-errors.js";
 import { OwnPosition } from "./own-position.js";
-import { type Position, writePositionOf } from "./position-arguments.js";
-import { CancellableCall } from "./stream-call-limits.js";
+import { writePositionOf } from "./position-arguments.js";
 import { type StreamCallOptions, StreamedFile } from "./streamed-file.js";
 import type { Transfers } from "./transfers.js";
-import type { WaitObserver } from "./wait-observer.js";
 
 /**
  * File with the methods, arguments, results and errors of a FileHandle of node:fs/promises, around the page cache
@@ -48,17 +44,12 @@ import type { WaitObserver } from "./wait-observer.js";
  */
 export class File extends StreamedFile {
   readonly #host: FileHost;
-  readonly #protocol: Protocol;
-  readonly #dispatcher: Dispatcher;
   readonly #opened: OpenedFile;
   readonly #transfers: Transfers;
-  readonly #owner: Owner;
   readonly #ways: IoPaths;
-  readonly #memoryMask: number;
-  readonly #offsetMask: number;
-  readonly #directWrites: boolean;
   readonly #position: OwnPosition;
-  readonly #detours: BufferedShare;
+  readonly #requests: DirectRequests;
+  readonly #calls: FileCalls;
 
   /**
    * Not for callers: `engine.openFile()` opens files.
@@ -67,20 +58,14 @@ export class File extends StreamedFile {
    */
   constructor(host: FileHost, opened: OpenedFile) {
     super(new FileLifetime(host, opened));
-    const { transfers, owner, ways } = this.lifetime;
+    const { transfers, ways } = this.lifetime;
     this.#host = host;
-    this.#protocol = host.protocol;
-    this.#dispatcher = host.protocol.dispatcher;
     this.#opened = opened;
     this.#transfers = transfers;
-    this.#owner = owner;
     this.#ways = ways;
-    this.#directWrites = ways.hasDirectWrites;
-    this.#memoryMask = opened.memoryAlign - 1;
-    this.#offsetMask = opened.offsetAlign - 1;
-    this.#detours = ways.share;
-    const alone = !opened.traits.shared && ways.hasDirectWrites;
-    this.#position = new OwnPosition(opened.calls, alone);
+    this.#position = new OwnPosition(opened.calls, !opened.traits.shared && ways.hasDirectWrites);
+    this.#requests = new DirectRequests(host, opened, this.lifetime);
+    this.#calls = new FileCalls(host, this.lifetime, this.#requests, this.#position);
   }
 
   /**
@@ -135,51 +120,19 @@ export class File extends StreamedFile {
    * ```
    */
   submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
-    if (this.lifetime.isClosing) throw this.closedError(op);
+    if (this.lifetime.isClosing) throw fileClosed(op);
     const write = op === "write";
     checkSubmission(op, position, done);
-    const location = this.#straight(write, buffer, position);
+    const location = this.#requests.locate(write, buffer, position);
     if (location === null) return this.#submitOtherwise(write, buffer, position, done);
-    if (this.#dispatcher.room !== null && this.#host.isBarred()) return "busy";
-    return this.#accept(write, location, position, done, FEW_WAIT) ? "queued" : "busy";
-  }
-
-  /** Hands a request to the dispatcher; false means busy. */
-  #accept(write: boolean, location: SegmentLocation, position: number, done: Done, patience: Patience): boolean {
-    const file = this.#ways.straight;
-    const answer = this.#dispatcher.accept(write, file, this.#owner, true, location, position, done, patience);
-    if (answer === BUSY) return false;
-    this.#detours.direct++;
-    return true;
-  }
-
-  /** Location of a buffer that a request can transfer directly; null if it has to take another path. */
-  #straight(write: boolean, buffer: ArrayBufferView, position: number): SegmentLocation | null {
-    if (write && (!this.#directWrites || !this.#transfers.writeOrder.direct)) return null;
-    const location = (buffer as { [PLACE]?: SegmentLocation })[PLACE] ?? this.#placeOf(buffer);
-    if (location === null || location.segment.closed || location.segment.protocol !== this.#protocol) return null;
-    if (!write && location.segment.copier !== null) return null;
-    // Bitwise operators keep the low 32 bits of a double, and alignment needs only those.
-    if (((position | location.bytes) & this.#offsetMask) !== 0 || (location.address & this.#memoryMask) !== 0)
-      return null;
-    return this.#ways.straight >= 0 || this.#ways.openDirect() ? location : null;
-  }
-
-  #placeOf(buffer: ArrayBufferView): SegmentLocation | null {
-    if (!ArrayBuffer.isView(buffer) || buffer.byteLength === 0) return null;
-    const segment = this.#host.segmentOf(buffer.buffer);
-    if (segment === null || isFreed(buffer)) return null;
-    const address = segment.bufferAddress + buffer.byteOffset;
-    const bytes = buffer.byteLength;
-    // A view of the mapping that reaches outside of the arena is treated as ordinary memory.
-    const inside = address >= segment.range.start && address + bytes <= segment.range.end;
-    return inside ? locationIn(segment, buffer, address, bytes) : null;
+    if (this.#requests.isBarred()) return "busy";
+    return this.#requests.accept(write, location, position, done, FEW_WAIT) ? "queued" : "busy";
   }
 
   #submitOtherwise(write: boolean, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
     if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
     const view = asOfNow(buffer);
-    if (!this.#host.beginIndirect(this.#transfers.isShut(write, buffer))) return "busy";
+    if (!this.#host.beginIndirect(isShut(this.#host.segmentOf(buffer.buffer), write, buffer))) return "busy";
     const answer = (errno: number, bytes: number): void => {
       this.#host.endIndirect();
       try {
@@ -188,137 +141,11 @@ export class File extends StreamedFile {
         this.#host.uncaught(error);
       }
     };
-    this.#transferOtherwise(write, view, position, this.#host.pause).then(
+    this.#calls.transferOtherwise(write, view, position, this.#host.pause).then(
       (bytes) => answer(0, bytes),
       (error: { errno?: number; bytesWritten?: number }) => answer(error.errno ?? -EFAULT, error.bytesWritten ?? 0),
     );
     return "queued";
-  }
-
-  /** Transfers one buffer for a promise call: directly if possible. */
-  #transfer(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
-    const location = this.#straight(write, view, position);
-    if (location === null) return this.#transferOtherwise(write, view, position);
-    const use = { start: location.address, end: location.address + location.bytes, cancellable: null };
-    const { writeOrder } = this.#transfers;
-    this.#transfers.begin();
-    this.#host.uses.begin(use);
-    if (write) writeOrder.enterDirect();
-    return new Promise((resolve, reject) => {
-      const end = (): void => {
-        this.#host.uses.end(use);
-        this.#transfers.end();
-      };
-      const done: Done = (errno, transferred) => {
-        if (transferred !== location.bytes && errno >= 0) {
-          this.#transfers.rest(write, view, position, transferred).finally(end).then(resolve, reject);
-          return;
-        }
-        end();
-        if (errno >= 0) resolve(transferred);
-        else reject(this.#transfers.error(write, errno));
-      };
-      this.#host.enqueue(() => {
-        if (!this.#accept(write, location, position, done, WAITS)) return false;
-        // From here on the dispatcher counts it among its owner's direct writes, unless it waits for memory.
-        if (write) writeOrder.leave(false);
-        return true;
-      });
-    });
-  }
-
-  #transferOtherwise(
-    write: boolean,
-    view: ArrayBufferView,
-    position: number,
-    observer?: WaitObserver,
-  ): Promise<number> {
-    if (this.#opened.traits.waits) return this.#stream(write, [view]);
-    return this.#during([view], () => this.#transfers.run(write, view, position, observer));
-  }
-
-  /** Runs a call on a pipe, a terminal or a socket, which may never end by itself. */
-  async #stream(
-    write: boolean,
-    views: readonly ArrayBufferView[],
-    { signal, ofStream = false }: StreamCallOptions = {},
-  ): Promise<number> {
-    if (ofStream ? this.lifetime.isEnding : this.lifetime.isClosing) throw this.closedError(write ? "write" : "read");
-    const call = new CancellableCall(ofStream);
-    const abort = (): void => call.end(ECANCELED);
-    signal?.addEventListener("abort", abort);
-    if (signal?.aborted === true) abort();
-    try {
-      return await this.#during(views, () => this.#transfers.runStream(write, views, call), call);
-    } finally {
-      signal?.removeEventListener("abort", abort);
-    }
-  }
-
-  /** Runs a call, registered so that `close()` and `arena.free()` wait for it. */
-  async #during<T>(
-    views: readonly ArrayBufferView[],
-    run: () => Promise<T>,
-    cancellable: CancellableCall | null = null,
-  ): Promise<T> {
-    const uses: CallInFlight[] = [];
-    for (const view of views) {
-      const location = this.#placeOf(view);
-      if (location !== null)
-        uses.push({ start: location.address, end: location.address + location.bytes, cancellable });
-    }
-    this.#transfers.begin();
-    for (const use of uses) this.#host.uses.begin(use);
-    try {
-      return await run();
-    } finally {
-      for (const use of uses) this.#host.uses.end(use);
-      this.#transfers.end();
-    }
-  }
-
-  /** Transfers at a position; or at the own position, which it moves, after the calls before it. */
-  #positioned(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
-    return naming(this.#transferAll(write, views, position));
-  }
-
-  #transferAll(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
-    const { waits, ends } = this.#opened.traits;
-    if (waits && position !== null) return Promise.reject(this.#transfers.error(write, -ESPIPE));
-    if (waits) return this.#stream(write, views);
-    const byNode = (at: Position): Promise<number> => this.#transfers.runByNode(write, views, at);
-    if (position === null) {
-      const bytes = views.reduce((sum, { byteLength }) => sum + byteLength, 0);
-      const here = (from: number): Promise<number> => this.#oneAfterTheOther(write, views, from);
-      return this.#during(views, () =>
-        this.#position.inTurn(() => this.#position.run({ write, bytes }, here, () => byNode(null))),
-      );
-    }
-    if (!ends || (write && this.#opened.append) || typeof position === "bigint")
-      return this.#during(views, () => byNode(position));
-    if (views.length === 1) return this.#transfer(write, views[0]!, position);
-    return this.#during(views, () => this.#oneAfterTheOther(write, views, position));
-  }
-
-  /**
-   * Transfers several buffers in order. Stops at the first short transfer, or at an error after a read has got some
-   * bytes.
-   */
-  async #oneAfterTheOther(write: boolean, views: readonly ArrayBufferView[], position: number): Promise<number> {
-    let total = 0;
-    for (const view of views) {
-      let bytes: number;
-      try {
-        bytes = await this.#transfer(write, view, position + total);
-      } catch (error) {
-        if (!write && total > 0) return total;
-        if (write) (error as SystemError).bytesWritten = total + ((error as SystemError).bytesWritten ?? 0);
-        throw error;
-      }
-      total += bytes;
-      if (bytes < view.byteLength) break;
-    }
-    return total;
   }
 
   /**
@@ -392,33 +219,19 @@ export class File extends StreamedFile {
     position: number,
   ): Promise<{ bytesRead: number; buffer: T }> | null {
     if (!Number.isSafeInteger(position) || position < 0 || !this.#host.hasRoom()) return null;
-    const location = this.#straight(false, buffer, position);
+    const location = this.#requests.locate(false, buffer, position);
     if (location === null) return null;
     return new Promise((resolve, reject) => {
       const done: Done = (errno, bytes) => {
         if (bytes === location.bytes) resolve({ bytesRead: bytes, buffer });
         else if (errno !== 0) reject(this.#transfers.error(false, errno));
-        else this.#readRest(buffer, location, position, bytes).then(resolve, reject);
+        else
+          this.#calls
+            .rest(location, buffer, position, bytes)
+            .then((bytesRead) => resolve({ bytesRead, buffer }), reject);
       };
-      this.#accept(false, location, position, done, WAITS);
+      this.#requests.accept(false, location, position, done, WAITS);
     });
-  }
-
-  async #readRest<T extends ArrayBufferView>(
-    buffer: T,
-    location: SegmentLocation,
-    position: number,
-    done: number,
-  ): Promise<{ bytesRead: number; buffer: T }> {
-    const use = { start: location.address, end: location.address + location.bytes, cancellable: null };
-    this.#transfers.begin();
-    this.#host.uses.begin(use);
-    try {
-      return { bytesRead: await this.#transfers.rest(false, buffer, position, done), buffer };
-    } finally {
-      this.#host.uses.end(use);
-      this.#transfers.end();
-    }
   }
 
   async #read<T extends ArrayBufferView>(
@@ -427,10 +240,13 @@ export class File extends StreamedFile {
     length?: number | null,
     position?: number | bigint | null,
   ): Promise<{ bytesRead: number; buffer: T }> {
-    if (!this.isOpen) throw this.closedError("read");
+    if (!this.isOpen) throw fileClosed("read");
     const transfer = readArguments<T>(first, second, length, position);
     if (transfer.view.byteLength === 0) return { bytesRead: 0, buffer: transfer.buffer };
-    return { bytesRead: await this.#positioned(false, [transfer.view], transfer.position), buffer: transfer.buffer };
+    return {
+      bytesRead: await this.#calls.positioned(false, [transfer.view], transfer.position),
+      buffer: transfer.buffer,
+    };
   }
 
   /**
@@ -486,10 +302,10 @@ export class File extends StreamedFile {
     third?: number | string | null,
     position?: number | null,
   ): Promise<{ bytesWritten: number; buffer: unknown }> {
-    if (!this.isOpen) throw this.closedError("write");
+    if (!this.isOpen) throw fileClosed("write");
     if (ArrayBuffer.isView(first) && first.byteLength === 0) return { bytesWritten: 0, buffer: first };
     const transfer = writeArguments(first, second, third, position);
-    return { bytesWritten: await this.#positioned(true, [transfer.view], transfer.position), buffer: first };
+    return { bytesWritten: await this.#calls.positioned(true, [transfer.view], transfer.position), buffer: first };
   }
 
   /**
@@ -523,12 +339,12 @@ export class File extends StreamedFile {
   }
 
   async #vector(write: boolean, buffers: readonly ArrayBufferView[], position?: number | null): Promise<number> {
-    if (!this.isOpen) throw this.closedError(write ? "writev" : "readv");
+    if (!this.isOpen) throw fileClosed(write ? "writev" : "readv");
     const views = vectorOf(buffers);
     // Node answers EINVAL to a read into an empty list of buffers.
     if (views.length === 0 && !write) throw this.#transfers.error(write, -EINVAL);
     if (views.length === 0) return 0;
-    return this.#positioned(write, views, writePositionOf(position));
+    return this.#calls.positioned(write, views, writePositionOf(position));
   }
 
   protected override get isStream(): boolean {
@@ -542,7 +358,7 @@ export class File extends StreamedFile {
   ): Promise<number> {
     if (end.position !== null && end.position !== undefined)
       return Promise.reject(this.#transfers.error(write, -ESPIPE));
-    return this.#stream(write, views, end);
+    return this.#calls.stream(write, views, end);
   }
 
   protected override giveBack(parts: readonly Uint8Array[]): void {

@@ -6,6 +6,11 @@ export function codedError<E extends Error>(error: E, code: string): E {
   return Object.assign(error, { code });
 }
 
+/** Node's error of a call on a FileHandle that was closed. */
+export function fileClosed(syscall: string): Error {
+  return Object.assign(new Error("file closed"), { code: "EBADF", syscall });
+}
+
 export function invalidState(what: string): Error {
   return codedError(new Error(`Invalid state: ${what}`), "ERR_INVALID_STATE");
 }

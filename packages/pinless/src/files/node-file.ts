@@ -3,7 +3,7 @@
 import type { BigIntStats, StatOptions, Stats } from "node:fs";
 import type { NodeHandle } from "../ports/opened-file.js";
 import type { FileLifetime } from "./file-lifetime.js";
-import { naming } from "./node-errors.js";
+import { fileClosed, naming } from "./node-errors.js";
 import { EventEmitter } from "./node-runtime.js";
 
 /** A file's descriptor and what isn't a transfer. Emits `"close"`, as a FileHandle does, when `close()` is called. */
@@ -110,10 +110,6 @@ export class NodeFile extends EventEmitter {
   }
 
   protected assertOpen(syscall: string): void {
-    if (!this.isOpen) throw this.closedError(syscall);
-  }
-
-  protected closedError(syscall: string): Error {
-    return Object.assign(new Error("file closed"), { code: "EBADF", syscall });
+    if (!this.isOpen) throw fileClosed(syscall);
   }
 }

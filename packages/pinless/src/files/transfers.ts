@@ -6,20 +6,20 @@
 import type { OpenedFile } from "../ports/opened-file.js";
 import { BUSY, NEVER_WAITS, type Owner, type Patience, SHUT, WAITS } from "../protocol/acceptance.js";
 import { EBADF, ECANCELED, EFAULT } from "../protocol/errno.js";
-import { type DescribeErrno, PinlessError, type SystemError, systemError } from "../protocol/errors.js";
-import type { Protocol } from "../protocol/protocol.js";
+import { PinlessError, type SystemError, systemError } from "../protocol/errors.js";
 import { alignUp, contains } from "../protocol/ranges/ranges.js";
-import type { Scheme } from "../protocol/scheme.js";
-import { locationIn, rangeIn, type Segment, segmentOf } from "../protocol/segment.js";
+import { locationIn, rangeIn, segmentOf } from "../protocol/segment.js";
+import type { TransferHost } from "./file-host.js";
 import type { IoPaths } from "./io-paths.js";
+import { isGone, isReadOnly, isRefused, MemoryCopies } from "./memory-copies.js";
 import { NodeCalls } from "./node-calls.js";
 import type { Position } from "./position-arguments.js";
 import { readPieces } from "./read-pieces.js";
-import { PIECE_BYTES, type StagingMemory } from "./staging-memory.js";
-import type { CancellableCall, StreamCallLimits } from "./stream-call-limits.js";
+import { PIECE_BYTES } from "./staging-memory.js";
+import type { CancellableCall } from "./stream-call-limits.js";
 import { StreamTransfers } from "./stream-transfers.js";
 import { observed, type WaitObserver } from "./wait-observer.js";
-import type { WriteOrder, WriteOrders, Writer } from "./write-ordering.js";
+import type { WriteOrder, Writer } from "./write-ordering.js";
 
 /**
  * Size from which an unaligned read is direct. Smaller ones use the page cache, which then has the rest of the block
@@ -29,28 +29,6 @@ const DIRECT_FROM_BYTES = 32 << 10;
 /** Size from which a read asks first if the page cache has all of it. */
 const CACHED_FROM_BYTES = 256 << 10;
 
-/** True if other code has unmapped the arena memory: not even a copy may touch it. */
-function isGone(segment: Segment | null, view: ArrayBufferView): boolean {
-  return segment !== null && segment.table.gone.length > 0 && segment.table.isGone(rangeIn(segment, view));
-}
-
-export interface TransferHost {
-  readonly protocol: Protocol;
-  readonly scheme: Scheme;
-  readonly staging: StagingMemory;
-  /** Staging memory that grows, for calls that wait for memory: they must not use up the shared one. */
-  readonly spareStaging: StagingMemory;
-  readonly writeOrders: WriteOrders;
-  /** Limits on calls that may never end by themselves. */
-  readonly streamCalls: StreamCallLimits;
-  readonly describe: DescribeErrno;
-  /** Finds the arena segment of a buffer, or null. */
-  segmentOf(buffer: ArrayBufferLike): Segment | null;
-  /** Runs `attempt` when requests end, in the order of the calls, until it answers true. */
-  enqueue(attempt: () => boolean): void;
-  counted(what: "bounced" | "buffered"): void;
-}
-
 /** The parameters of a transfer. */
 interface TransferMode {
   readonly write: boolean;
@@ -58,21 +36,6 @@ interface TransferMode {
   readonly direct: boolean;
   /** Notified while the transfer waits for memory. */
   readonly observer: WaitObserver | undefined;
-}
-
-/** True if a store by JavaScript would kill the process. */
-function isReadOnly(view: ArrayBufferView): boolean {
-  const segment = segmentOf(view.buffer);
-  return segment?.protocol.gate.readOnly.meets(rangeIn(segment, view)) === true;
-}
-
-/**
- * True if a copy must fail as a request would. `awaited`: the arena's close waits for this call, since it began before.
- */
-function isRefused(write: boolean, memory: Uint8Array, awaited: boolean): boolean {
-  const segment = segmentOf(memory.buffer);
-  const closed = segment?.closed === true && !(write && awaited);
-  return closed || isGone(segment, memory) || (!write && isReadOnly(memory));
 }
 
 export class Transfers implements Writer {
@@ -84,7 +47,8 @@ export class Transfers implements Writer {
   /** Transfers of a pipe, terminal or socket; null for other files. */
   readonly #stream: StreamTransfers | null;
   readonly #nodeCalls: NodeCalls;
-  readonly #settled: (() => void)[] = [];
+  readonly #copies: MemoryCopies;
+  readonly #idleWaiters: (() => void)[] = [];
   /** Calls in flight, from the call to its answer. */
   #active = 0;
 
@@ -95,11 +59,12 @@ export class Transfers implements Writer {
     this.#ways = ways;
     this.writeOrder = host.writeOrders.of(opened.identity);
     this.writeOrder.join(this);
+    this.#copies = new MemoryCopies(host.spareStaging, (write, errno) => this.error(write, errno));
     this.#stream = opened.traits.waits ? this.#openStream() : null;
     this.#nodeCalls = new NodeCalls({
       calls: opened.calls,
       isRefused: (write, memory) => isRefused(write, memory, true),
-      copy: (write, memory, ours) => this.#copy(write, memory, ours),
+      copy: (write, memory, ours) => this.#copies.run(write, memory, ours),
       inTurn: (writeNow) => this.#inTurn(true, writeNow),
       counted: (what) => this.#counted(what),
       error: (write, errno) => this.error(write, errno),
@@ -112,7 +77,7 @@ export class Transfers implements Writer {
       staging,
       streamCalls,
       isRefused: (write, memory) => isRefused(write, memory, false),
-      copy: async (write, memory, piece) => void (await this.#copy(write, memory, piece, false)),
+      copy: async (write, memory, piece) => void (await this.#copies.run(write, memory, piece, false)),
       issue: (write, piece, ended) => this.#issue(write, piece, -1, false, WAITS, ended),
       cancel: (piece) => protocol.dispatcher.cancel(piece),
       error: (write, errno) => this.error(write, errno),
@@ -161,12 +126,6 @@ export class Transfers implements Writer {
         go();
         this.writeOrder.leave(false);
       });
-  }
-
-  /** True if a transfer of this memory would have to wait for a memory operation now. */
-  isShut(write: boolean, view: ArrayBufferView): boolean {
-    const segment = this.#host.segmentOf(view.buffer);
-    return segment?.protocol.notifier.excludes(rangeIn(segment, view), write ? "deviceReads" : "deviceWrites") === true;
   }
 
   /** Transfers a view and resolves to the number of bytes. A write is complete or rejects with `bytesWritten`. */
@@ -242,20 +201,20 @@ export class Transfers implements Writer {
 
   /** Calls `run` once no call or request of this file is in flight, at once if there is none now. */
   whenIdle(run: () => void): void {
-    this.#settled.push(run);
+    this.#idleWaiters.push(run);
     this.look();
   }
 
   /** Subscribes to the ends of requests while something waits for them. */
   watch(): void {
-    this.owner.quiet = this.writeOrder.awaited || this.#settled.length > 0 ? this.look : null;
+    this.owner.quiet = this.writeOrder.awaited || this.#idleWaiters.length > 0 ? this.look : null;
   }
 
   /** Resumes what waits for the end of a request. */
   readonly look = (): void => {
     this.writeOrder.next();
-    const settled = this.#active === 0 && this.owner.active === 0;
-    if (settled) for (const resolve of this.#settled.splice(0)) resolve();
+    const idle = this.#active === 0 && this.owner.active === 0;
+    if (idle) for (const resolve of this.#idleWaiters.splice(0)) resolve();
     this.watch();
   };
 
@@ -305,7 +264,7 @@ export class Transfers implements Writer {
   /** Transfers directly from or to arena memory. */
   async #straight(way: TransferMode, part: ArrayBufferView, position: number): Promise<number> {
     const { write, direct, observer } = way;
-    const memory = this.#present(write, part);
+    const memory = this.#copies.present(write, part);
     const moved = await this.#issue(write, memory, position, direct, NEVER_WAITS);
     if (moved >= 0) return moved;
     // A read into memory that a memory operation has closed waits in the gate, where it's in nobody's way.
@@ -322,11 +281,11 @@ export class Transfers implements Writer {
     const whole = direct ? alignUp(before + part.byteLength, this.#opened.offsetAlign) : part.byteLength;
     const piece = await this.#host.staging.acquire(whole);
     try {
-      if (!write || (await this.#copy(write, this.#present(write, part), piece, true, false))) {
+      if (!write || (await this.#copies.run(write, this.#copies.present(write, part), piece, true, false))) {
         const bytes = Math.max(0, (await this.#issue(write, piece, position - before, direct)) - before);
         if (write || bytes === 0) return bytes;
-        const memory = this.#present(write, part).subarray(0, bytes);
-        if (await this.#copy(write, memory, piece.subarray(before), true, false)) return memory.byteLength;
+        const memory = this.#copies.present(write, part).subarray(0, bytes);
+        if (await this.#copies.run(write, memory, piece.subarray(before), true, false)) return memory.byteLength;
       }
     } finally {
       await this.#host.staging.release(piece);
@@ -337,16 +296,6 @@ export class Transfers implements Writer {
   /** Bytes between the beginning of the block and the position, for direct I/O. */
   #before(position: number, direct: boolean): number {
     return direct ? position % this.#opened.offsetAlign : 0;
-  }
-
-  /**
-   * The memory of the call. If the buffer was transferred since, it fails with EFAULT; if it was shortened, a write
-   * fails, and a read uses what is left.
-   */
-  #present(write: boolean, { buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
-    const left = Math.min(byteLength, buffer.byteLength - byteOffset);
-    if (left < byteLength && (left <= 0 || write)) throw this.error(write, -EFAULT);
-    return new Uint8Array(buffer, byteOffset, left);
   }
 
   /** Waits for memory outside of the file's turn to write, so that other writes can go on. */
@@ -380,7 +329,7 @@ export class Transfers implements Writer {
     const part = { buffer, byteOffset, byteLength: Math.min(byteLength, PIECE_BYTES) };
     const piece = await this.#host.spareStaging.acquire(part.byteLength);
     try {
-      await this.#apart(way, () => this.#copy(true, this.#present(true, part), piece));
+      await this.#apart(way, () => this.#copies.run(true, this.#copies.present(true, part), piece));
       return await this.#issue(true, piece, position, way.direct);
     } finally {
       await this.#host.spareStaging.release(piece);
@@ -402,74 +351,12 @@ export class Transfers implements Writer {
     try {
       const bytes = Math.max(0, (await this.#issue(write, piece, from, direct)) - before);
       if (bytes === 0) return bytes;
-      const memory = this.#present(write, part).subarray(0, bytes);
-      await observed(observer, () => this.#copy(write, memory, piece.subarray(before)));
+      const memory = this.#copies.present(write, part).subarray(0, bytes);
+      await observed(observer, () => this.#copies.run(write, memory, piece.subarray(before)));
       return memory.byteLength;
     } finally {
       await this.#host.spareStaging.release(piece);
     }
-  }
-
-  /**
-   * Copies between the caller's memory and a piece. In arena memory the copy stands for a request: memory operations
-   * exclude it, and it can fail. Resolves to false if it would have to wait for one and isn't `patient`.
-   */
-  #copy(write: boolean, memory: Uint8Array, piece: Uint8Array, awaited = true, patient = true): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      const copy = (): void => {
-        try {
-          if (isRefused(write, memory, awaited)) reject(this.error(write, -EFAULT));
-          else if (write) piece.set(memory);
-          else memory.set(piece.subarray(0, memory.byteLength));
-          resolve(true);
-        } catch (error) {
-          reject(error);
-        }
-      };
-      const segment = segmentOf(memory.buffer);
-      if (segment === null) return copy();
-      if (segment.copier !== null)
-        return void this.#copyByKernel(write, memory, piece, segment, patient).then(resolve, reject);
-      const range = rangeIn(segment, memory);
-      const concerns = write ? "deviceReads" : "deviceWrites";
-      if (!patient && !segment.protocol.notifier.isOpen(range, concerns)) return resolve(false);
-      segment.protocol.whenOpen(range, concerns, copy);
-    });
-  }
-
-  async #copyByKernel(
-    write: boolean,
-    memory: Uint8Array,
-    piece: Uint8Array,
-    segment: Segment,
-    patient = true,
-  ): Promise<boolean> {
-    if (memory.byteLength === 0) return true;
-    if (segmentOf(piece.buffer) === null) return this.#copyThroughStaging(write, memory, piece, segment);
-    // While the arena closes, the gate decides which copies were in time.
-    const refused = segment.index < 0 || !contains(segment.range, rangeIn(segment, memory));
-    const location = locationIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
-    const staging = rangeIn(segmentOf(piece.buffer)!, piece).start;
-    const errno = refused ? -EFAULT : await segment.copier!.copy(!write, location, staging, patient);
-    if (errno === "shut") return false;
-    if (errno < 0) throw this.error(write, errno);
-    return true;
-  }
-
-  /** Copies between file-mapped memory and memory of ours that the copier can't address, through staging memory. */
-  async #copyThroughStaging(write: boolean, memory: Uint8Array, ours: Uint8Array, segment: Segment): Promise<true> {
-    for (let at = 0; at < memory.byteLength; at += PIECE_BYTES) {
-      const part = memory.subarray(at, at + PIECE_BYTES);
-      const piece = await this.#host.spareStaging.acquire(part.byteLength);
-      try {
-        if (!write) piece.set(ours.subarray(at, at + part.byteLength));
-        await this.#copyByKernel(write, part, piece, segment);
-        if (write) ours.set(piece, at);
-      } finally {
-        await this.#host.spareStaging.release(piece);
-      }
-    }
-    return true;
   }
 
   /** Issues one request. Resolves to -1 if it would have to wait for memory and `patience` forbids it. */

@@ -1,0 +1,76 @@
+/** Direct requests of a file: the hot path, from a buffer of an arena to the dispatcher, without allocating. */
+
+import type { OpenedFile } from "../ports/opened-file.js";
+import { BUSY, type Done, type Owner, type Patience } from "../protocol/acceptance.js";
+import type { Dispatcher } from "../protocol/dispatcher.js";
+import type { Protocol } from "../protocol/protocol.js";
+import { isFreed, locationIn, PLACE, type SegmentLocation } from "../protocol/segment.js";
+import type { BufferedShare } from "./buffered-share.js";
+import type { FileHost } from "./file-host.js";
+import type { FileLifetime } from "./file-lifetime.js";
+import type { IoPaths } from "./io-paths.js";
+import type { WriteOrder } from "./write-ordering.js";
+
+export class DirectRequests {
+  readonly #host: FileHost;
+  readonly #protocol: Protocol;
+  readonly #dispatcher: Dispatcher;
+  readonly #owner: Owner;
+  readonly #ways: IoPaths;
+  readonly #writeOrder: WriteOrder;
+  readonly #share: BufferedShare;
+  readonly #memoryMask: number;
+  readonly #offsetMask: number;
+  readonly #directWrites: boolean;
+
+  constructor(host: FileHost, opened: OpenedFile, { owner, ways, transfers }: FileLifetime) {
+    this.#host = host;
+    this.#protocol = host.protocol;
+    this.#dispatcher = host.protocol.dispatcher;
+    this.#owner = owner;
+    this.#ways = ways;
+    this.#writeOrder = transfers.writeOrder;
+    this.#share = ways.share;
+    this.#memoryMask = opened.memoryAlign - 1;
+    this.#offsetMask = opened.offsetAlign - 1;
+    this.#directWrites = ways.hasDirectWrites;
+  }
+
+  /** True if a submission would overtake a call that waits for a slot. */
+  isBarred(): boolean {
+    return this.#dispatcher.room !== null && this.#host.isBarred();
+  }
+
+  /** Hands a request to the dispatcher; false means busy. */
+  accept(write: boolean, location: SegmentLocation, position: number, done: Done, patience: Patience): boolean {
+    const file = this.#ways.straight;
+    const answer = this.#dispatcher.accept(write, file, this.#owner, true, location, position, done, patience);
+    if (answer === BUSY) return false;
+    this.#share.direct++;
+    return true;
+  }
+
+  /** Location of a buffer that a request can transfer directly; null if it has to take another path. */
+  locate(write: boolean, buffer: ArrayBufferView, position: number): SegmentLocation | null {
+    if (write && (!this.#directWrites || !this.#writeOrder.direct)) return null;
+    const location = (buffer as { [PLACE]?: SegmentLocation })[PLACE] ?? this.lookUp(buffer);
+    if (location === null || location.segment.closed || location.segment.protocol !== this.#protocol) return null;
+    if (!write && location.segment.copier !== null) return null;
+    // Bitwise operators keep the low 32 bits of a double, and alignment needs only those.
+    if (((position | location.bytes) & this.#offsetMask) !== 0 || (location.address & this.#memoryMask) !== 0)
+      return null;
+    return this.#ways.straight >= 0 || this.#ways.openDirect() ? location : null;
+  }
+
+  /** Location of a view that doesn't carry its own; null if it isn't arena memory. */
+  lookUp(buffer: ArrayBufferView): SegmentLocation | null {
+    if (!ArrayBuffer.isView(buffer) || buffer.byteLength === 0) return null;
+    const segment = this.#host.segmentOf(buffer.buffer);
+    if (segment === null || isFreed(buffer)) return null;
+    const address = segment.bufferAddress + buffer.byteOffset;
+    const bytes = buffer.byteLength;
+    // A view of the mapping that reaches outside of the arena is treated as ordinary memory.
+    const inside = address >= segment.range.start && address + bytes <= segment.range.end;
+    return inside ? locationIn(segment, buffer, address, bytes) : null;
+  }
+}

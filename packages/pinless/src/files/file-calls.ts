@@ -1,0 +1,173 @@
+/** Promise calls of a file: each takes the direct path if it can, and another one if not. */
+
+import { type Done, WAITS } from "../protocol/acceptance.js";
+import { ECANCELED, ESPIPE } from "../protocol/errno.js";
+import type { SystemError } from "../protocol/errors.js";
+import type { SegmentLocation } from "../protocol/segment.js";
+import type { CallInFlight } from "./calls-in-flight.js";
+import type { DirectRequests } from "./direct-requests.js";
+import type { FileHost } from "./file-host.js";
+import type { FileLifetime } from "./file-lifetime.js";
+import { fileClosed, naming } from "./node-errors.js";
+import type { OwnPosition } from "./own-position.js";
+import type { Position } from "./position-arguments.js";
+import { CancellableCall } from "./stream-call-limits.js";
+import type { StreamCallOptions } from "./streamed-file.js";
+import type { Transfers } from "./transfers.js";
+import type { WaitObserver } from "./wait-observer.js";
+
+export class FileCalls {
+  readonly #host: FileHost;
+  readonly #lifetime: FileLifetime;
+  readonly #opened: FileLifetime["opened"];
+  readonly #transfers: Transfers;
+  readonly #requests: DirectRequests;
+  readonly #position: OwnPosition;
+
+  constructor(host: FileHost, lifetime: FileLifetime, requests: DirectRequests, position: OwnPosition) {
+    this.#host = host;
+    this.#lifetime = lifetime;
+    this.#opened = lifetime.opened;
+    this.#transfers = lifetime.transfers;
+    this.#requests = requests;
+    this.#position = position;
+  }
+
+  /** Transfers one buffer for a promise call: directly if possible. */
+  #transfer(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
+    const location = this.#requests.locate(write, view, position);
+    if (location === null) return this.transferOtherwise(write, view, position);
+    const use = useOf(location);
+    const { writeOrder } = this.#transfers;
+    this.#transfers.begin();
+    this.#host.uses.begin(use);
+    if (write) writeOrder.enterDirect();
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        this.#host.uses.end(use);
+        this.#transfers.end();
+      };
+      const done: Done = (errno, transferred) => {
+        if (transferred !== location.bytes && errno >= 0) {
+          this.#transfers.rest(write, view, position, transferred).finally(end).then(resolve, reject);
+          return;
+        }
+        end();
+        if (errno >= 0) resolve(transferred);
+        else reject(this.#transfers.error(write, errno));
+      };
+      this.#host.enqueue(() => {
+        if (!this.#requests.accept(write, location, position, done, WAITS)) return false;
+        // From here on the dispatcher counts it among its owner's direct writes, unless it waits for memory.
+        if (write) writeOrder.leave(false);
+        return true;
+      });
+    });
+  }
+
+  transferOtherwise(write: boolean, view: ArrayBufferView, position: number, observer?: WaitObserver): Promise<number> {
+    if (this.#opened.traits.waits) return this.stream(write, [view]);
+    return this.#during([view], () => this.#transfers.run(write, view, position, observer));
+  }
+
+  /** Runs a call on a pipe, a terminal or a socket, which may never end by itself. */
+  async stream(
+    write: boolean,
+    views: readonly ArrayBufferView[],
+    { signal, ofStream = false }: StreamCallOptions = {},
+  ): Promise<number> {
+    if (ofStream ? this.#lifetime.isEnding : this.#lifetime.isClosing) throw fileClosed(write ? "write" : "read");
+    const call = new CancellableCall(ofStream);
+    const abort = (): void => call.end(ECANCELED);
+    signal?.addEventListener("abort", abort);
+    if (signal?.aborted === true) abort();
+    try {
+      return await this.#during(views, () => this.#transfers.runStream(write, views, call), call);
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** Runs a call, registered so that `close()` and `arena.free()` wait for it. */
+  async #during<T>(
+    views: readonly ArrayBufferView[],
+    run: () => Promise<T>,
+    cancellable: CancellableCall | null = null,
+  ): Promise<T> {
+    const uses: CallInFlight[] = [];
+    for (const view of views) {
+      const location = this.#requests.lookUp(view);
+      if (location !== null) uses.push(useOf(location, cancellable));
+    }
+    this.#transfers.begin();
+    for (const use of uses) this.#host.uses.begin(use);
+    try {
+      return await run();
+    } finally {
+      for (const use of uses) this.#host.uses.end(use);
+      this.#transfers.end();
+    }
+  }
+
+  /** Transfers at a position; or at the own position, which it moves, after the calls before it. */
+  positioned(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
+    return naming(this.#transferAll(write, views, position));
+  }
+
+  #transferAll(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
+    const { waits, ends } = this.#opened.traits;
+    if (waits && position !== null) return Promise.reject(this.#transfers.error(write, -ESPIPE));
+    if (waits) return this.stream(write, views);
+    const byNode = (at: Position): Promise<number> => this.#transfers.runByNode(write, views, at);
+    if (position === null) {
+      const bytes = views.reduce((sum, { byteLength }) => sum + byteLength, 0);
+      const here = (from: number): Promise<number> => this.#oneAfterTheOther(write, views, from);
+      return this.#during(views, () =>
+        this.#position.inTurn(() => this.#position.run({ write, bytes }, here, () => byNode(null))),
+      );
+    }
+    if (!ends || (write && this.#opened.append) || typeof position === "bigint")
+      return this.#during(views, () => byNode(position));
+    if (views.length === 1) return this.#transfer(write, views[0]!, position);
+    return this.#during(views, () => this.#oneAfterTheOther(write, views, position));
+  }
+
+  /**
+   * Transfers several buffers in order. Stops at the first short transfer, or at an error after a read has got some
+   * bytes.
+   */
+  async #oneAfterTheOther(write: boolean, views: readonly ArrayBufferView[], position: number): Promise<number> {
+    let total = 0;
+    for (const view of views) {
+      let bytes: number;
+      try {
+        bytes = await this.#transfer(write, view, position + total);
+      } catch (error) {
+        if (!write && total > 0) return total;
+        if (write) (error as SystemError).bytesWritten = total + ((error as SystemError).bytesWritten ?? 0);
+        throw error;
+      }
+      total += bytes;
+      if (bytes < view.byteLength) break;
+    }
+    return total;
+  }
+
+  /** Reads what remains after a short direct read. */
+  async rest(location: SegmentLocation, view: ArrayBufferView, position: number, done: number): Promise<number> {
+    const use = useOf(location);
+    this.#transfers.begin();
+    this.#host.uses.begin(use);
+    try {
+      return await this.#transfers.rest(false, view, position, done);
+    } finally {
+      this.#host.uses.end(use);
+      this.#transfers.end();
+    }
+  }
+}
+
+/** The use of arena memory by a call. */
+function useOf({ address, bytes }: SegmentLocation, cancellable: CancellableCall | null = null): CallInFlight {
+  return { start: address, end: address + bytes, cancellable };
+}

@@ -1,0 +1,58 @@
+/** The engine as its files and their transfers see it. */
+
+import type { DescribeErrno } from "../protocol/errors.js";
+import type { Protocol } from "../protocol/protocol.js";
+import type { Scheme } from "../protocol/scheme.js";
+import type { Segment } from "../protocol/segment.js";
+import type { CallsInFlight } from "./calls-in-flight.js";
+import type { StagingMemory } from "./staging-memory.js";
+import type { StreamCallLimits } from "./stream-call-limits.js";
+import type { WaitObserver } from "./wait-observer.js";
+import type { WriteOrders } from "./write-ordering.js";
+
+export interface TransferHost {
+  readonly protocol: Protocol;
+  readonly scheme: Scheme;
+  readonly staging: StagingMemory;
+  /** Staging memory that grows, for calls that wait for memory: they must not use up the shared one. */
+  readonly spareStaging: StagingMemory;
+  readonly writeOrders: WriteOrders;
+  /** Limits on calls that may never end by themselves. */
+  readonly streamCalls: StreamCallLimits;
+  readonly describe: DescribeErrno;
+  /** Finds the arena segment of a buffer, or null. */
+  segmentOf(buffer: ArrayBufferLike): Segment | null;
+  /** Runs `attempt` when requests end, in the order of the calls, until it answers true. */
+  enqueue(attempt: () => boolean): void;
+  counted(what: "bounced" | "buffered"): void;
+}
+
+/** An open file as its engine sees it. */
+export interface OpenFile {
+  /** Closes the file with its engine. */
+  end(): Promise<void>;
+}
+
+/** The engine as a file sees it. */
+export interface FileHost extends TransferHost {
+  /** Adds a sentence to `stats().degraded`, once each. */
+  degraded(why: string): void;
+  /** Files that are open or closing. */
+  readonly files: Set<OpenFile>;
+  /** True if a request would be accepted now without overtaking one that waits. */
+  hasRoom(): boolean;
+  /** Calls that use arena memory. */
+  readonly uses: CallsInFlight;
+  /** True if a submission would overtake a call that waits. */
+  isBarred(): boolean;
+  /**
+   * Accepts a submission that can't take the hot path; false means busy. `shut`: its memory is closed by a memory
+   * operation, so that it will have to wait.
+   */
+  beginIndirect(shut: boolean): boolean;
+  endIndirect(): void;
+  /** Notified when such a submission begins and ends waiting for memory. */
+  readonly pause: WaitObserver;
+  /** Reports an error that has no caller to catch it, as `uncaughtException`. */
+  uncaught(error: unknown): void;
+}
