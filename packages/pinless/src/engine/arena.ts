@@ -1,24 +1,14 @@
 /** Memory that I/O goes to and from, and the operations on it. */
 
 import type { CallsInFlight } from "../files/calls-in-flight.js";
-import type { MemoryResult, OperationReport } from "../ports/memory.js";
+import type { OperationReport } from "../ports/memory.js";
 import { checkBoolean, checkOptions } from "../ports/option-checks.js";
 import { EFAULT } from "../protocol/errno.js";
-import { argumentError, PinlessError, type PinlessErrorCode, systemError } from "../protocol/errors.js";
-import type { Protection } from "../protocol/public-notifier.js";
+import { argumentError, PinlessError, type PinlessErrorCode } from "../protocol/errors.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
-import { alignDown, alignOut, alignUp, contains, type Range } from "../protocol/ranges/ranges.js";
-import {
-  bytesAt,
-  FREED,
-  locationIn,
-  PLACE,
-  pagesOf,
-  rangeIn,
-  type Segment,
-  type SegmentLocation,
-  wholePages,
-} from "../protocol/segment.js";
+import { alignOut, type Range } from "../protocol/ranges/ranges.js";
+import { pagesOf, type Segment, wholePages } from "../protocol/segment.js";
+import { ArenaBuffers } from "./arena-buffers.js";
 import {
   ArenaGrowth,
   type ArenaOptions,
@@ -60,7 +50,7 @@ export class Arena {
   readonly #host: ArenaHost;
   /** Null: anonymous memory. */
   readonly #file: Backing | null;
-  readonly #segments: Segment[] = [];
+  readonly #buffers = new ArenaBuffers();
   readonly #changes: MemoryOperations;
   readonly #growth: ArenaGrowth;
   #state: "open" | "closing" | "closed" = "open";
@@ -76,9 +66,9 @@ export class Arena {
   constructor(host: ArenaHost, options: ArenaOptions, file: Backing | null) {
     this.#host = host;
     this.#file = file;
-    this.#changes = new MemoryOperations(host, this.#segments, file?.device);
+    this.#changes = new MemoryOperations(host, this.#buffers.segments, file?.device);
     this.#growth = new ArenaGrowth(host, options, file, (segment, prepared) => {
-      this.#segments.push(segment);
+      this.#buffers.segments.push(segment);
       this.#changes.noteHuge(segment.range, prepared);
     });
   }
@@ -100,16 +90,7 @@ export class Arena {
     this.#assertOpen();
     if (!Number.isSafeInteger(bytes) || bytes < 1)
       throw argumentError("ERR_OUT_OF_RANGE", `bytes must be a positive integer. Received ${String(bytes)}`);
-    const rounded = alignUp(bytes, PAGE_BYTES);
-    for (const segment of this.#segments) {
-      const offset = segment.free.allocate(rounded, PAGE_BYTES);
-      if (offset < 0) continue;
-      return this.#bufferAt(segment, segment.range.start + offset, bytes);
-    }
-    throw new PinlessError(
-      "ERR_PINLESS_ARENA_FULL",
-      `this arena of ${this.bytes} bytes has no free piece of ${bytes} bytes: free buffers, or grow() it`,
-    );
+    return this.#buffers.allocate(bytes, this.bytes);
   }
 
   /**
@@ -127,24 +108,7 @@ export class Arena {
         "ERR_PINLESS_UNSUPPORTED",
         "view() needs an arena of a file, and this one is anonymous memory: alloc() gives buffers of it",
       );
-    const meant = Number.isSafeInteger(position) && Number.isSafeInteger(bytes) && bytes > 0;
-    let start = 0;
-    for (const segment of this.#segments) {
-      const { range } = segment;
-      const end = start + range.end - range.start;
-      if (meant && position >= start && position + bytes <= end)
-        return this.#bufferAt(segment, range.start + position - start, bytes);
-      start = end;
-    }
-    throw argumentError(
-      "ERR_OUT_OF_RANGE",
-      `no mapped segment of the arena contains ${bytes} bytes from position ${position} on; it has ${this.bytes} bytes`,
-    );
-  }
-
-  #bufferAt(segment: Segment, address: number, bytes: number): Uint8Array {
-    const buffer = new Uint8Array(segment.buffer, address - segment.bufferAddress, bytes);
-    return Object.defineProperty(buffer, PLACE, { value: locationIn(segment, buffer, address, bytes) });
+    return this.#buffers.view(position, bytes, this.bytes);
   }
 
   /**
@@ -159,28 +123,15 @@ export class Arena {
    */
   async free(buffer: ArrayBufferView): Promise<void> {
     this.#assertOpen();
-    const { segment, part: range } = this.#locate(buffer);
-    const offset = range.start - segment.range.start;
-    const bytes = segment.free.allocatedAt(offset);
-    if (bytes === undefined || alignUp(buffer.byteLength, PAGE_BYTES) !== bytes) {
-      throw new PinlessError(
-        "ERR_PINLESS_NOT_ALLOCATED",
-        `the ${buffer.byteLength} bytes at ${offset} aren't a buffer from alloc(), or were freed before`,
-      );
-    }
-    segment.free.retire(offset);
-    const location = (buffer as { [PLACE]?: SegmentLocation })[PLACE];
-    if (location !== undefined) location.segment = FREED;
+    const { segment, range, offset, bytes } = this.#buffers.retire(buffer);
+    // Calls made before `free` are about the old contents: the next owner of the memory must not see their effects.
     await this.#quiet(range, true);
-    // What was asked for while it was still the caller's is done to the caller's bytes, and not to those of whoever has it next.
-    await this.#changes.quiet(range);
     if (this.#state !== "open") return;
     if (this.#protects) {
       try {
-        await this.#setAccess(segment, alignOut(range, PAGE_BYTES), false);
+        await this.#changes.setAccess(segment, alignOut(range, PAGE_BYTES), false);
       } catch (error) {
-        segment.free.restore(offset, bytes);
-        if (location !== undefined) location.segment = segment;
+        this.#buffers.restore(segment, buffer, offset, bytes);
         throw error;
       }
     }
@@ -223,25 +174,9 @@ export class Arena {
         "this arena maps a file, whose pages the kernel frees by itself: discard() unmaps them, " +
           "pageOut() reclaims them",
       );
-    return this.#changes.operate("CLEAR", this.#partsOf(range), 1, (part, segment) => {
-      const start = Math.min(part.end, alignUp(part.start, PAGE_BYTES));
-      const end = Math.max(start, alignDown(part.end, PAGE_BYTES));
-      if (this.#file !== null) return this.#changes.run({ start, end }, operation);
-      const edges = [
-        { start: part.start, end: start },
-        { start: end, end: part.end },
-      ];
-      if (edges.some((edge) => segment.protocol.gate.readOnly.meets(edge))) {
-        throw new PinlessError(
-          "ERR_PINLESS_READ_ONLY",
-          "the range begins or ends within a page that protect() made read-only: " +
-            'discard whole pages, or protect("readwrite") first',
-        );
-      }
-      // A store into memory that other code has unmapped would end the process.
-      for (const edge of edges) if (!segment.table.isGone(edge)) bytesAt(segment, edge).fill(0);
-      return this.#changes.run({ start, end }, operation);
-    });
+    return this.#changes.operate("CLEAR", this.#buffers.partsOf(range), 1, (part, segment) =>
+      this.#changes.discard(segment, part, operation, this.#file === null),
+    );
   }
 
   /**
@@ -259,7 +194,7 @@ export class Arena {
       "this arena maps a file, whose filesystem chooses the size of its pages: collapse() needs anonymous memory",
     );
     refuseIf("ERR_PINLESS_NO_HUGE_PAGES", this.#host.memory.explainNoCollapse());
-    return this.#changes.operate("MIGRATE", this.#partsOf(range), HUGE_PAGE_BYTES, (part) =>
+    return this.#changes.operate("MIGRATE", this.#buffers.partsOf(range), HUGE_PAGE_BYTES, (part) =>
       this.#changes.run(part, "collapse"),
     );
   }
@@ -274,14 +209,14 @@ export class Arena {
   async pageOut(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
     if (this.#file !== null) {
-      return this.#changes.operate("CLEAR", this.#partsOf(range), PAGE_BYTES, async (part) => {
-        await this.#write(part);
+      return this.#changes.operate("CLEAR", this.#buffers.partsOf(range), PAGE_BYTES, async (part) => {
+        await this.#changes.writeBack(part, this.#file?.path);
         return this.#changes.run(part, "pageOut");
       });
     }
     const noSwap = "no swap is active (/proc/swaps), so anonymous memory can't be paged out: activate one with swapon";
     refuseIf("ERR_PINLESS_NO_SWAP", this.#host.memory.hasSwap() ? null : noSwap);
-    return this.#changes.operate("CLEAR", this.#partsOf(range), PAGE_BYTES, (part) =>
+    return this.#changes.operate("CLEAR", this.#buffers.partsOf(range), PAGE_BYTES, (part) =>
       this.#changes.run(part, "pageOut"),
     );
   }
@@ -307,7 +242,7 @@ export class Arena {
     const nodes = memory.nodes();
     const none = `node ${node} has no memory that this process may use; nodes that have: ${nodes.join(", ")}`;
     refuseIf("ERR_PINLESS_NO_NODE", nodes.includes(node) ? null : none);
-    return this.#changes.operate("MIGRATE", this.#partsOf(range), PAGE_BYTES, (part) =>
+    return this.#changes.operate("MIGRATE", this.#buffers.partsOf(range), PAGE_BYTES, (part) =>
       this.#changes.run(part, "migrate", node),
     );
   }
@@ -331,34 +266,9 @@ export class Arena {
         "ERR_INVALID_ARG_VALUE",
         `the access must be "read" or "readwrite". Received ${String(access)}`,
       );
-    const parts = this.#partsOf(range).map(({ segment, part }) => ({ segment, part: wholePages(part, range) }));
+    const parts = this.#buffers.partsOf(range).map(({ segment, part }) => ({ segment, part: wholePages(part, range) }));
     this.#protects = true;
-    return this.#changes.during(parts, async () => {
-      const total = { event: "PROTECTION_VMA" as const, pages: 0, done: 0, busy: 0, waited: 0 };
-      for (const { segment, part } of parts) {
-        const waitedMs = await this.#setAccess(segment, part, access === "read");
-        const pages = (part.end - part.start) / PAGE_BYTES;
-        total.pages += pages;
-        total.done += pages;
-        total.waited = Math.max(total.waited, waitedMs);
-      }
-      return total;
-    });
-  }
-
-  /** Resolves to the milliseconds that it waited for I/O. */
-  async #setAccess(segment: Segment, part: Range, readOnly: boolean): Promise<number> {
-    const changed: Protection[] = [];
-    const change = async (): Promise<void> => {
-      // A piece at a time that is all alike, and so one mapping: what the kernel refuses has changed nothing.
-      const known = segment.protocol.gate.readOnly;
-      for (const range of readOnly ? known.outside(part) : known.within(part)) {
-        const { errno } = await this.#changes.run(range, readOnly ? "makeReadOnly" : "makeWritable");
-        if (errno !== 0) throw systemError(this.#host.describe, errno, "mprotect");
-        changed.push({ range, readOnly });
-      }
-    };
-    return (await this.#changes.invalidate(part, "PROTECTION_VMA", change, changed)).waitedMs;
+    return this.#changes.protect(parts, access === "read");
   }
 
   /**
@@ -382,7 +292,7 @@ export class Arena {
     fn: (bytes: Uint8Array) => T | PromiseLike<T>,
   ): Promise<OperationReport & { readonly result: T }> {
     this.#assertOpen();
-    const parts = this.#partsOf(range);
+    const parts = this.#buffers.partsOf(range);
     const { part } = parts[0]!;
     if (typeof fn !== "function")
       throw argumentError("ERR_INVALID_ARG_TYPE", `the second argument must be a function. Received ${typeof fn}`);
@@ -406,29 +316,24 @@ export class Arena {
   async writeback(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
     if (this.#file !== null)
-      return this.#changes.operate("PROTECTION_PAGE", this.#partsOf(range), PAGE_BYTES, (part) => this.#write(part));
-    const pages = this.#partsOf(range).reduce((sum, { part }) => sum + pagesOf(part), 0);
+      return this.#changes.operate("PROTECTION_PAGE", this.#buffers.partsOf(range), PAGE_BYTES, (part) =>
+        this.#changes.writeBack(part, this.#file?.path),
+      );
+    const pages = this.#buffers.partsOf(range).reduce((sum, { part }) => sum + pagesOf(part), 0);
     const skipped = "this arena is anonymous memory: there is no file to write to";
     return { event: "PROTECTION_PAGE", pages, done: 0, busy: 0, waited: 0, skipped };
-  }
-
-  async #write(part: Range): Promise<MemoryResult> {
-    const written = await this.#changes.run(part, "writeback");
-    if (written.errno !== 0) throw systemError(this.#host.describe, written.errno, "msync", this.#file?.path);
-    return written;
   }
 
   #refuseFile(why: string): void {
     refuseIf("ERR_PINLESS_UNSUPPORTED", this.#file === null ? null : why);
   }
 
-  /**
-   * Resolves when what was asked for on a range has been answered: calls, also those that wait for room, and requests.
-   */
+  /** Resolves once no call, request or operation on a range is left of those that were made until now. */
   async #quiet(range: Range, patient: boolean): Promise<void> {
     const { uses, protocol } = this.#host;
     await new Promise<void>((resolve) => uses.whenQuiet(range, patient, resolve));
     await new Promise<void>((resolve) => protocol.dispatcher.whenQuiet(range, resolve));
+    await this.#changes.quiet(range);
   }
 
   /**
@@ -446,11 +351,11 @@ export class Arena {
   /** Goes on to the end, and says then what failed first. */
   async #close(): Promise<void> {
     this.#state = "closing";
-    for (const segment of this.#segments) segment.closed = true;
+    for (const segment of this.#buffers.segments) segment.closed = true;
     await this.#growth.close();
     const failed: unknown[] = [];
     const noted = (work: Promise<void>): Promise<void> => work.catch((error: unknown) => void failed.push(error));
-    for (const segment of this.#segments) await noted(this.#giveBack(segment));
+    for (const segment of this.#buffers.segments) await noted(this.#giveBack(segment));
     if (this.#file !== null) await noted(this.#file.close());
     this.#state = "closed";
     this.#host.closed(this);
@@ -462,62 +367,19 @@ export class Arena {
     segment.closed = true;
     this.#host.uses.cancelStreamCalls(range, EFAULT);
     await this.#quiet(range, false);
-    await this.#changes.quiet(range);
     try {
       await this.#host.unfollow(segment);
-      await this.#changes.invalidate(range, "UNMAP", () => this.#empty(range));
+      await this.#changes.invalidate(range, "UNMAP", () =>
+        this.#changes.empty(range, this.#file !== null, this.#protects),
+      );
     } finally {
       this.#host.abandon(segment);
     }
   }
 
-  /** A stale view never ends the process, and finds zeros. */
-  async #empty(range: Range): Promise<void> {
-    if (this.#file === null) {
-      // What was protected before has had its turn, and all becomes one mapping again, which the kernel has nothing to refuse for.
-      if (this.#protects) await this.#changes.run(range, "makeWritable");
-      if ((await this.#changes.run(range, "discard")).busy === 0) return;
-    }
-    const { errno } = await this.#changes.run(range, "mapZeros");
-    if (errno !== 0) throw systemError(this.#host.describe, errno, "mmap");
-  }
-
   /** Closes the arena at the end of an `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  /** The part of each segment that is meant: the view, or everything. */
-  #partsOf(view: ArrayBufferView | undefined): { segment: Segment; part: Range }[] {
-    if (view === undefined) return this.#segments.map((segment) => ({ segment, part: segment.range }));
-    const found = this.#locate(view);
-    const { segment, part } = found;
-    const { start } = segment.range;
-    const location = (view as { [PLACE]?: SegmentLocation })[PLACE];
-    if (location?.segment === FREED || segment.free.hasRetired({ start: part.start - start, end: part.end - start }))
-      throw new PinlessError(
-        "ERR_PINLESS_NOT_ALLOCATED",
-        "the range overlaps a buffer that was freed, or is being freed",
-      );
-    return [found];
-  }
-
-  #locate(view: ArrayBufferView): { segment: Segment; part: Range } {
-    if (!ArrayBuffer.isView(view))
-      throw argumentError(
-        "ERR_INVALID_ARG_TYPE",
-        `the range must be a view of this arena's memory. Received ${typeof view}`,
-      );
-    const segment = this.#segments.find((s) => s.buffer === view.buffer);
-    if (segment !== undefined) {
-      const part = rangeIn(segment, view);
-      if (contains(segment.range, part) && part.start < part.end) return { segment, part };
-    }
-    throw new PinlessError(
-      "ERR_PINLESS_RANGE",
-      `the range must be a non-empty view inside this arena. Received ${view.byteLength} bytes ` +
-        (segment === undefined ? "of other memory" : `at ${view.byteOffset}`),
-    );
   }
 
   #assertOpen(): void {

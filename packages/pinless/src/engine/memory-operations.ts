@@ -1,17 +1,20 @@
 /** Memory operations of an arena: they run on the memory thread, inside of invalidations that keep I/O out. */
 
 import type { Memory, MemoryRequest, MemoryResult, OperationReport } from "../ports/memory.js";
+import { type DescribeErrno, PinlessError, systemError } from "../protocol/errors.js";
 import type { MmuEvent } from "../protocol/events.js";
 import type { Protocol } from "../protocol/protocol.js";
 import type { Protection } from "../protocol/public-notifier.js";
-import { alignOut, contains, overlaps, type Range, without } from "../protocol/ranges/ranges.js";
+import { PAGE_BYTES } from "../protocol/ranges/pages.js";
+import { alignDown, alignOut, alignUp, contains, overlaps, type Range, without } from "../protocol/ranges/ranges.js";
 import type { Loop } from "../protocol/scheme.js";
-import type { Segment } from "../protocol/segment.js";
+import { bytesAt, type Segment } from "../protocol/segment.js";
 
 export interface ChangesHost {
   readonly memory: Memory;
   readonly loop: Loop;
   readonly protocol: Protocol;
+  readonly describe: DescribeErrno;
   counted(event: MmuEvent, waitedMs: number): void;
 }
 
@@ -96,6 +99,81 @@ export class MemoryOperations {
     const [only, ...others] = results;
     if (only === undefined) return { pages: 0, done: 0, busy: 0, errno: 0, huge: null };
     return others.reduce(together, only);
+  }
+
+  /**
+   * Discards the whole pages of a part, and writes zeros to what it has of other pages. A mapped file has no edges: its
+   * bytes stay in the file.
+   */
+  async discard(
+    segment: Segment,
+    part: Range,
+    operation: "discard" | "discardLazily",
+    zeroEdges: boolean,
+  ): Promise<MemoryResult> {
+    const start = Math.min(part.end, alignUp(part.start, PAGE_BYTES));
+    const end = Math.max(start, alignDown(part.end, PAGE_BYTES));
+    const edges = [
+      { start: part.start, end: start },
+      { start: end, end: part.end },
+    ];
+    if (!zeroEdges) return this.run({ start, end }, operation);
+    if (edges.some((edge) => segment.protocol.gate.readOnly.meets(edge))) {
+      throw new PinlessError(
+        "ERR_PINLESS_READ_ONLY",
+        "the range begins or ends within a page that protect() made read-only: " +
+          'discard whole pages, or protect("readwrite") first',
+      );
+    }
+    // A store into memory that other code has unmapped would end the process.
+    for (const edge of edges) if (!segment.table.isGone(edge)) bytesAt(segment, edge).fill(0);
+    return this.run({ start, end }, operation);
+  }
+
+  /** Makes parts read-only or writable. */
+  protect(parts: readonly Part[], readOnly: boolean): Promise<OperationReport> {
+    return this.during(parts, async () => {
+      let pages = 0;
+      let waited = 0;
+      for (const { segment, part } of parts) {
+        waited = Math.max(waited, await this.setAccess(segment, part, readOnly));
+        pages += (part.end - part.start) / PAGE_BYTES;
+      }
+      return { event: "PROTECTION_VMA", pages, done: pages, busy: 0, waited };
+    });
+  }
+
+  /** Makes a part read-only or writable; resolves to the milliseconds that it waited for I/O. */
+  async setAccess(segment: Segment, part: Range, readOnly: boolean): Promise<number> {
+    const changed: Protection[] = [];
+    const change = async (): Promise<void> => {
+      // Each piece has one protection, and so is one mapping: a call that the kernel refuses has changed nothing.
+      const known = segment.protocol.gate.readOnly;
+      for (const range of readOnly ? known.outside(part) : known.within(part)) {
+        const { errno } = await this.run(range, readOnly ? "makeReadOnly" : "makeWritable");
+        if (errno !== 0) throw systemError(this.#host.describe, errno, "mprotect");
+        changed.push({ range, readOnly });
+      }
+    };
+    return (await this.invalidate(part, "PROTECTION_VMA", change, changed)).waitedMs;
+  }
+
+  /** Writes a part to the file behind it, whose path is for the error. */
+  async writeBack(part: Range, path: string | undefined): Promise<MemoryResult> {
+    const written = await this.run(part, "writeback");
+    if (written.errno !== 0) throw systemError(this.#host.describe, written.errno, "msync", path);
+    return written;
+  }
+
+  /** Frees the pages of a range so that a stale view finds zeros, and an access never ends the process. */
+  async empty(range: Range, ofFile: boolean, mayBeReadOnly: boolean): Promise<void> {
+    if (!ofFile) {
+      // One mapping again, for which the kernel needs no memory of its own.
+      if (mayBeReadOnly) await this.run(range, "makeWritable");
+      if ((await this.run(range, "discard")).busy === 0) return;
+    }
+    const { errno } = await this.run(range, "mapZeros");
+    if (errno !== 0) throw systemError(this.#host.describe, errno, "mmap");
   }
 
   async invalidate<T>(
