@@ -1,6 +1,6 @@
 /** Steps of the lock, the leases and the requests, all of the protocol that ships. */
 
-import { DISPATCHER, GATE, LEASES, type Mutant, row } from "./mutant.js";
+import { DISPATCHER, GATE, GATE_BITS, LEASES, type Mutant, row, TURNS } from "./mutant.js";
 
 const NOTIFIER = "pinless/src/protocol/notifier.ts";
 const LEASE_TABLE = "pinless/src/protocol/lease-table.ts";
@@ -10,7 +10,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   {
     name: "no-hold",
     leavesOut: "I/O waits while an invalidation has its range",
-    file: GATE,
+    file: GATE_BITS,
     within: "verdictOf",
     node: "(gate & (write ? EXCLUDES_DEVICE_READS : EXCLUDES_DEVICE_WRITES)) !== 0 ? WAIT : GO",
     to: "GO",
@@ -19,7 +19,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   {
     name: "no-wait-for-device-writes",
     leavesOut: "an invalidation waits for device writes in flight",
-    file: GATE,
+    file: GATE_BITS,
     within: "isDrained",
     node: "if ((gate & EXCLUDES_DEVICE_WRITES) !== 0 && table.inFlight(chunk, DEVICE_WRITES) !== 0) return false;",
     shows: "pairs",
@@ -27,7 +27,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   {
     name: "no-wait-for-device-reads",
     leavesOut: "an invalidation waits for device reads in flight",
-    file: GATE,
+    file: GATE_BITS,
     within: "isDrained",
     node: "if ((gate & EXCLUDES_DEVICE_READS) !== 0 && table.inFlight(chunk, DEVICE_READS) !== 0) return false;",
     shows: "pairs",
@@ -146,11 +146,11 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "all leases of a range are dropped before any of them is waited for (two passes)",
     file: GATE,
     within: "Gate.stop",
-    node: "if (lease < 0) return true;",
-    to: "if (lease < 0 || dropped) return true;",
+    node: "if (lease < 0) return;",
+    to: "if (lease < 0 || dropped) return;",
     also: {
       within: "Gate.leaseGone",
-      node: "if ((table.load(chunk, GATE) & DRAINING) !== 0) this.#settle(table, chunk);",
+      node: "if ((table.load(chunk, GATE) & DRAINING) !== 0) this.#reportDrained(table, chunk);",
       to: `const on = this.#notifier.at(table.rangeOf(chunk).start);
         if (on?.state === "draining" && CONCERNS[on.event].lease !== "keep")
           this.#everyChunk(on.range, (other, c) => {
@@ -158,14 +158,14 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
             if (lease >= 0) { this.#leases.drop(lease); this.#events.nudge(); }
             return lease < 0;
           });
-        if ((table.load(chunk, GATE) & DRAINING) !== 0) this.#settle(table, chunk);`,
+        if ((table.load(chunk, GATE) & DRAINING) !== 0) this.#reportDrained(table, chunk);`,
     },
     shows: "two-chunks",
   },
   {
     name: "no-wait-for-the-lease",
     leavesOut: "an invalidation waits until a lease is gone",
-    file: GATE,
+    file: GATE_BITS,
     within: "isDrained",
     node: "(gate & AWAITS_LEASE) === 0 || table.load(chunk, LEASE) <= 0",
     to: "true",
@@ -201,8 +201,8 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   {
     name: "no-look-for-tags",
     leavesOut: "an engine without I/O in flight wakes up for the tag of a dropped lease",
-    file: DISPATCHER,
-    within: "Dispatcher.#pump",
+    file: TURNS,
+    within: "Turns.#pump",
     node: "this.#leases?.uncollected === true",
     to: "false",
     shows: "pairs",
@@ -305,8 +305,8 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   {
     name: "lease-on-read-only-memory",
     leavesOut: "read-only memory takes no lease",
-    file: GATE,
-    within: "Gate.#protectionOf",
+    file: GATE_BITS,
+    within: "protectionBits",
     node: "PARTLY_READ_ONLY",
     to: "0",
     shows: "partly-read-only",
@@ -315,8 +315,8 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   {
     name: "sleeps-on-completions",
     leavesOut: "the loop looks for completions once more before it sleeps",
-    file: DISPATCHER,
-    within: "Dispatcher.#pump",
+    file: TURNS,
+    within: "Turns.#pump",
     node: "if (waiting && !this.#scheme.arm()) this.#soon(); else this.#keepAlive(waiting);",
     to: "this.#scheme.arm(); this.#keepAlive(waiting);",
     shows: "refusals",
@@ -326,7 +326,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "a request that was cancelled before its submission is never submitted",
     file: DISPATCHER,
     within: "Dispatcher.#submit",
-    node: "if (this.cancelled[slot] === 1) { this.#finishSoon(slot, -ECANCELED); return true; }",
+    node: "if (this.requests.cancelled[slot] === 1) { this.#finishSoon(slot, -ECANCELED); return true; }",
     shows: "cancel",
   },
   {
@@ -342,7 +342,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "a request that waits for memory occupies no slot",
     file: DISPATCHER,
     within: "Dispatcher.#park",
-    node: "this.#vacate(slot, owner);",
+    node: "this.requests.vacate(slot);",
     to: "this.requests.locations[slot] = undefined;",
     shows: "exclusive-elsewhere",
   },
@@ -374,8 +374,8 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
   {
     name: "keeps-the-process-alive",
     leavesOut: "an engine with nothing to do lets the process end",
-    file: DISPATCHER,
-    within: "Dispatcher.#pump",
+    file: TURNS,
+    within: "Turns.#pump",
     node: "this.#keepAlive(waiting);",
     to: "if (waiting) this.#keepAlive(waiting);",
     shows: "pairs",

@@ -29,7 +29,9 @@ export interface Mutant extends Edit {
 }
 
 export const GATE = "pinless/src/protocol/gate.ts";
+export const GATE_BITS = "pinless/src/protocol/gate-bits.ts";
 export const DISPATCHER = "pinless/src/protocol/dispatcher.ts";
+export const TURNS = "pinless/src/protocol/turns.ts";
 export const LEASES = "pinless/src/protocol/leases.ts";
 const EVENTS = "pinless/src/protocol/events.ts";
 

@@ -63,8 +63,8 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
     changes: MAPPED_FILE,
   },
   {
-    name: "program-settles-at-once",
-    leavesOut: "a range is unsettled until its callers have left their system calls",
+    name: "program-concludes-at-once",
+    leavesOut: "a range is unconcluded until its callers have left their system calls",
     file: PENDING,
     within: "stillPending",
     node: "left.length > 0",
@@ -74,7 +74,7 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
     changes: STORM,
   },
   {
-    name: "unseen-settles-at-once",
+    name: "unseen-concludes-at-once",
     leavesOut: "a caller that can't be looked at is given time to leave its system call",
     file: "pinless/src/protocol/monitor/caller-tracking.ts",
     within: "UNSEEN_MS",
@@ -95,7 +95,7 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
     changes: STORM,
   },
   {
-    name: "loss-settles-at-once",
+    name: "loss-concludes-at-once",
     leavesOut: "at the monitor's end, callers that it had let go are given time to leave their system calls",
     file: "pinless/src/engine/monitor-loss.ts",
     within: "AFTER_LOSS_MS",

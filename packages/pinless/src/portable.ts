@@ -76,9 +76,9 @@ export {
   announce,
   announceUnmap,
   beginReading,
+  conclude,
   endReading,
   type SegmentChunks,
-  settle,
   unmapHeard,
 } from "./protocol/monitor/deferred-changes.js";
 export { LeaseClock } from "./protocol/monitor/lease-clock.js";

@@ -89,7 +89,7 @@ function describe(world: ExploredWorld, kind: number, object: number): string {
     case K.HEAR_LOSS:
       return world.ground.w[S.LOST] === 1
         ? "the engine hears that the monitor has ended"
-        : "time passes, and whoever the monitor had let go has left: the engine settles what it had begun and announced";
+        : "time passes, and whoever the monitor had let go has left: the engine concludes what it had begun and announced";
     case K.FOLLOW_AGAIN:
       return "another monitor is started, and follows all that the one that has ended did";
     default:

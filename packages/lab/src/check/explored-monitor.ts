@@ -27,11 +27,11 @@ import type { CheckKernel } from "./kernel.js";
 import * as S from "./state.js";
 
 /**
- * In LOST: the engine is to hear of the monitor's end; to settle, when no thread can be in a call any more; and another
- * follows again.
+ * In LOST: the engine is to hear of the monitor's end; then to conclude, once no thread can be in a call any more; and
+ * then another monitor follows again.
  */
 const UNHEARD = 1;
-const UNSETTLED = 2;
+const UNCONCLUDED = 2;
 const FOLLOWED_AGAIN = 3;
 
 const WATCHED = 0;
@@ -256,7 +256,7 @@ export class ExploredMonitor {
         start,
         isBegun: (id) => calls.isBegun(id),
         end: (id) => calls.end(id),
-        settled: () => calls.settled(),
+        concluded: () => calls.concluded(),
         unmapped: (gone) => calls.unmapped(gone),
       },
       lost,
@@ -294,28 +294,28 @@ export class ExploredMonitor {
   get mayHearLoss(): boolean {
     const { w } = this.#ground;
     if (w[S.LOST] === UNHEARD) return !this.hasMessage;
-    return (w[S.LOST] === UNSETTLED || w[S.LOST] === FOLLOWED_AGAIN) && this.#threads.inCall === 0;
+    return (w[S.LOST] === UNCONCLUDED || w[S.LOST] === FOLLOWED_AGAIN) && this.#threads.inCall === 0;
   }
 
   /**
-   * True: everybody has left, and the engine settles what the monitor had begun and announced. False: it announces
+   * True: everybody has left, and the engine concludes what the monitor had begun and announced. False: it announces
    * everything.
    */
   hearLoss(): boolean {
     const { w } = this.#ground;
-    const settles = w[S.LOST] !== UNHEARD;
-    w[S.LOST] = settles ? 0 : UNSETTLED;
-    return settles;
+    const concludes = w[S.LOST] !== UNHEARD;
+    w[S.LOST] = concludes ? 0 : UNCONCLUDED;
+    return concludes;
   }
 
   /** The engine has announced everything in its place. */
   get isTakenOver(): boolean {
-    return this.#ground.w[S.LOST]! >= UNSETTLED;
+    return this.#ground.w[S.LOST]! >= UNCONCLUDED;
   }
 
   get mayFollowAgain(): boolean {
     const { w } = this.#ground;
-    return w[S.LOST] === UNSETTLED && w[S.RESTARTS]! > 0;
+    return w[S.LOST] === UNCONCLUDED && w[S.RESTARTS]! > 0;
   }
 
   /** Another monitor follows all that the one that has ended did. */
@@ -337,7 +337,7 @@ export class ExploredMonitor {
       }
       case "end":
         return `the start for ${namesOfThreads(this.#ground.w[this.#ground.at.starts + report.id - 1]!)} is over`;
-      case "settled":
+      case "concluded":
         return "what it had announced is over";
       default:
         return `pages from ${this.#ground.pageAt(report.gone.start)} on are unmapped`;
@@ -416,7 +416,7 @@ function reportKeyOf(report: MonitorReport, threads: CallingThreads): string {
       return `${report.id} for ${threads.callsOf(report.ranges)}`;
     case "end":
       return `${report.id}`;
-    case "settled":
+    case "concluded":
       return "";
     case "unmapped":
       return `${rangeIn(report.gone)} ${report.announced.map(chunksIn)}`;

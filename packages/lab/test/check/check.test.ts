@@ -124,7 +124,7 @@ test("a request that is never answered, and one that is handed over for ever, ar
   const [discard] = casesOf("discard");
   broken(
     Dispatcher.prototype,
-    "settled",
+    "concluded",
     () => {},
     () => {
       assert.match(

@@ -7,7 +7,7 @@
 import type { ChunkTable } from "./chunk-table.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { Gate } from "./gate.js";
-import { announce, settle, takeOver } from "./monitor/deferred-changes.js";
+import { announce, conclude, takeOver } from "./monitor/deferred-changes.js";
 import type { Invalidation, MmuNotifier } from "./notifier.js";
 import { alignOut, contains, intersect, overlaps, type Range } from "./ranges/ranges.js";
 import type { Loop } from "./scheme.js";
@@ -137,8 +137,8 @@ export class ForeignCalls {
   }
 
   /** An announcement is over. */
-  settled(): void {
-    this.#dispatcher.settled();
+  concluded(): void {
+    this.#dispatcher.concluded();
   }
 
   /** Other code has unmapped a range: nothing of ours touches it from here on. */
@@ -180,9 +180,9 @@ export class ForeignCalls {
    */
   lost(): void {
     for (const [id, { orphaned }] of [...this.starts]) if (orphaned) this.end(id);
-    for (const { words, chunks } of this.takenOver) settle({ words, first: 0, last: chunks - 1 });
+    for (const { words, chunks } of this.takenOver) conclude({ words, first: 0, last: chunks - 1 });
     this.takenOver.clear();
-    this.#dispatcher.settled();
+    this.#dispatcher.concluded();
   }
 }
 

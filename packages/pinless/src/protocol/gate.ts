@@ -13,8 +13,6 @@ import {
   DEVICE_READS,
   DEVICE_WRITES,
   DRAINING,
-  EXCLUDES_DEVICE_READS,
-  EXCLUDES_DEVICE_WRITES,
   GATE,
   HELD as HELD_COUNT,
   IN_PROGRESS,
@@ -22,10 +20,7 @@ import {
   LEASE,
   LOOK,
   NO_LEASE,
-  PARTLY_READ_ONLY,
   PROTECTED,
-  READ_ONLY,
-  REFUSED,
   REVALIDATE,
   UNLEASABLE,
   UNMAPPED,
@@ -33,8 +28,20 @@ import {
   USED_MS,
 } from "./chunk-table.js";
 import { CONCERNS, type MmuEvent } from "./events.js";
+import {
+  FAULT,
+  flagAfter,
+  type GateVerdict,
+  GO,
+  gateBits,
+  isDrained,
+  protectionBits,
+  UNTIL_CONCLUDED,
+  verdictOf,
+  WAIT,
+} from "./gate-bits.js";
 import type { Leases } from "./leases.js";
-import { areUnmapsHeard, isBeingRead, isReading, isSettled } from "./monitor/deferred-changes.js";
+import { areUnmapsHeard, isBeingRead, isConcluded, isReading } from "./monitor/deferred-changes.js";
 import type { Invalidation, MmuNotifier, Subscriber, Subscription } from "./notifier.js";
 import type { Parked } from "./parked-requests.js";
 import type { Protection } from "./public-notifier.js";
@@ -53,21 +60,11 @@ import {
 } from "./request-table.js";
 import type { BufferLocation } from "./scheme.js";
 
-/**
- * What `admit` says: go (counted in, `lease` is bound), or wait, or fail with EFAULT; or ask again once what the
- * monitor has announced is over (the gate doesn't know when).
- */
-export const GO = 0;
-export const WAIT = 1;
-export const FAULT = 2;
-export const UNTIL_SETTLED = 3;
-export type GateVerdict = typeof GO | typeof WAIT | typeof FAULT | typeof UNTIL_SETTLED;
-
 /** The dispatcher, as the gate sees it. */
 export interface GateEvents {
-  /** A held request may go, once it has a slot: then ask `admit` again, and call `letGo`. */
+  /** Lets a held request go on. Once it has a slot, `admit` is to be called again, and then `letGo`. */
   goOn(parked: Parked): void;
-  /** Leases were asked to go: their tags have to be looked for. */
+  /** Schedules a turn, since leases were dropped and their completions have to be collected. */
   nudge(): void;
 }
 
@@ -75,10 +72,10 @@ export interface GateParts {
   readonly requests: RequestTable;
   /** Filled by `addTable`. */
   readonly tables: ChunkTable[];
-  /** Null: nothing is leased (per-io), or nothing is ever given back (lifetime). */
+  /** Null without leases: with pin `per-io`, and with `lifetime`. */
   readonly leases: Leases | null;
   readonly notifier: MmuNotifier;
-  /** The monitor's word (deferred-changes.ts). */
+  /** Word that the monitor raises while it reads events (deferred-changes.ts). */
   readonly reading: Int32Array;
 }
 
@@ -91,9 +88,9 @@ export class Gate implements Subscriber {
   #events!: GateEvents;
   readonly #reading: Int32Array;
   readonly #held: Parked[] = [];
-  /** What of the segments is read-only, to the page: the chunks' flags are made of it. Nobody else changes it. */
+  /** Read-only pages of the segments, from which the chunks' flags are derived. Only the gate changes it. */
   readonly readOnly = new RangeSet();
-  /** Requests, and copies, that were ever held. */
+  /** Number of requests and copies that were held so far. */
   heldTotal = 0;
 
   constructor({ requests, tables, leases, notifier, reading }: GateParts) {
@@ -104,26 +101,24 @@ export class Gate implements Subscriber {
     this.#reading = reading;
   }
 
-  /** Says who lets requests go, before the first is held. */
+  /** Connects the dispatcher, before the first request is held. */
   connect(events: GateEvents): void {
     this.#events = events;
   }
 
-  /** Requests that wait for an invalidation's end, in their order: what of the gate's state isn't in the chunks. */
+  /** Requests that wait for an invalidation's end, in their order: the only state of the gate outside of the tables. */
   get held(): Parked[] {
     return this.#held;
   }
 
-  /**
-   * Watches a segment; returns the number that requests name it by. `leasable` false: its memory never takes a lease.
-   */
+  /** Adds a segment; returns the number by which requests name it. `leasable` false: its memory never takes a lease. */
   addTable(table: ChunkTable, { leasable = true } = {}): number {
     const unused = this.#subscriptions.indexOf(undefined);
     const index = unused >= 0 ? unused : this.#tables.length;
     this.#tables[index] = table;
     this.#subscriptions[index] = this.#notifier.insert(table.range, this, table.chunkBytes);
     if (!leasable) for (let c = 0; c < table.chunks; c++) table.setBits(c, UNLEASABLE);
-    // An invalidation in progress holds for what comes to its range meanwhile: its end finds these chunks marked, like all others.
+    // An invalidation in progress applies to the new chunks too: at its end it expects all chunks of its range marked.
     for (const { range, event } of this.#notifier.on(table.range)) {
       const { first, last } = table.chunksOf(range)!;
       for (let c = first; c <= last; c++) this.#shut(table, c, gateBits(event));
@@ -131,7 +126,7 @@ export class Gate implements Subscriber {
     return index;
   }
 
-  /** Forgets a segment that was unmapped: its addresses may be somebody else's now. */
+  /** Removes a segment that was unmapped, since its addresses may be used for other memory now. */
   removeTable(index: number): void {
     const subscription = this.#subscriptions[index];
     this.#subscriptions[index] = undefined;
@@ -140,13 +135,13 @@ export class Gate implements Subscriber {
   }
 
   /**
-   * Decides about an accepted request, and counts it in if it goes; its LEASE word says by which lease, or -1. `nowMs`
-   * is for the clocks of the lease.
+   * Decides on an accepted request, and counts it in if it goes. Its LEASE word is then the lease it goes by, or -1.
+   * `nowMs` is for the lease's clocks.
    */
   admit(slot: number, location: BufferLocation, write: boolean, nowMs: number): GateVerdict {
     const { words, firstAt: at } = location;
     if (at !== location.lastAt) return this.#admitSpan(slot, location, write);
-    // Counted in before looking: whoever shuts the chunk on another thread either sees this count or is seen here.
+    // Counted in first: a thread that shuts the chunk either sees this count, or its GATE bits are seen here.
     const look = (Atomics.add(words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1) & LOOK) !== 0;
     const gate = look ? Atomics.load(words, at + GATE) : 0;
     const verdict = look ? this.#verdictOn(location, gate, write) : GO;
@@ -154,11 +149,11 @@ export class Gate implements Subscriber {
       this.#countOut(location, at, write);
       return verdict;
     }
-    // Remembered before anything is prepared: if another begins from here on, what the request did is doubtful (see `isDoubtful`).
+    // Read before the request is prepared: a later announcement makes its outcome doubtful (`isDoubtful`).
     const announced = words[at + ANNOUNCED_BEGUN]!;
-    if (isReading(this.#reading) || !isSettled(words, at)) {
+    if (isReading(this.#reading) || !isConcluded(words, at)) {
       this.#countOut(location, at, write);
-      return UNTIL_SETTLED;
+      return UNTIL_CONCLUDED;
     }
     const requests = this.#requests.words;
     const request = slot << REQUEST_SHIFT;
@@ -181,19 +176,19 @@ export class Gate implements Subscriber {
   #acquire(leases: Leases, location: BufferLocation, deviceWrite: boolean, nowMs: number, announced: number): number {
     const { words, firstAt: at } = location;
     const lease = leases.acquire(location.table, at / CHUNK_WORDS, deviceWrite, nowMs, location.bytes);
-    // Announced while it was taken: the monitor may have looked for a lease before there was one, so it's ours to drop.
+    // A change announced meanwhile: the monitor may have missed the new lease, so it's dropped here.
     if (Atomics.load(words, at + ANNOUNCED_BEGUN) === announced) return lease;
     const taken = words[at + LEASE]! - 1;
     if (taken >= 0) leases.drop(taken);
     return -1;
   }
 
-  /** More than one chunk: counted in on each, never by a lease (a registration ends at its chunk's edge). */
+  /** Admits a request on several chunks: counted in on each, and without a lease, since a registration is of one chunk. */
   #admitSpan(slot: number, location: BufferLocation, write: boolean): GateVerdict {
     const { words, firstAt, lastAt } = location;
     let gates = 0;
     let announced = 0;
-    let settled = !isReading(this.#reading);
+    let known = !isReading(this.#reading);
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) {
       Atomics.add(words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1);
       const gate = Atomics.load(words, at + GATE);
@@ -204,11 +199,11 @@ export class Gate implements Subscriber {
         return verdict;
       }
       announced = (announced + words[at + ANNOUNCED_BEGUN]!) | 0;
-      settled = settled && isSettled(words, at);
+      known = known && isConcluded(words, at);
     }
-    if (!settled) {
+    if (!known) {
       for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) this.#countOut(location, at, write);
-      return UNTIL_SETTLED;
+      return UNTIL_CONCLUDED;
     }
     const request = slot << REQUEST_SHIFT;
     this.#requests.words[request + STATE] = SUBMITTED;
@@ -224,8 +219,8 @@ export class Gate implements Subscriber {
   }
 
   /**
-   * Whether a change was announced since `admit` let the request go, or is just being learnt of: the pages it used may
-   * have been taken away meanwhile.
+   * True if a change was announced since `admit`, or is being read by the monitor now: the request's pages may have been
+   * taken away under it.
    */
   isDoubtful(slot: number, { words, firstAt, lastAt }: BufferLocation): boolean {
     if (isBeingRead(this.#reading)) return true;
@@ -235,18 +230,16 @@ export class Gate implements Subscriber {
     return announced !== this.#requests.words[(slot << REQUEST_SHIFT) + REQUEST_ANNOUNCED];
   }
 
-  /** Whether it's known what of a range is unmapped: the monitor tells of nothing that hasn't arrived here. */
+  /** True if every unmap of a range by other code has been reported here. */
   knowsUnmaps(range: Range): boolean {
     return (
       !isReading(this.#reading) && this.#everyChunk(range, ({ words }, c) => areUnmapsHeard(words, c * CHUNK_WORDS))
     );
   }
 
-  /** Other code has unmapped a range: from here on nothing touches it, and what's left of a chunk takes no lease. */
+  /** Marks a range that other code has unmapped: requests on it fail, and its chunks take no lease any more. */
   bury(range: Range): void {
-    for (let t = 0; t < this.#tables.length; t++) {
-      if (this.#subscriptions[t] === undefined) continue;
-      const table = this.#tables[t]!;
+    for (const table of this.#watched()) {
       const gone = intersect(range, table.range);
       const chunks = table.chunksOf(gone);
       if (chunks === null) continue;
@@ -256,7 +249,7 @@ export class Gate implements Subscriber {
     }
   }
 
-  /** Keeps a request that `admit` said WAIT to until what excludes it has ended. */
+  /** Holds a request on which the verdict was WAIT, until the invalidation that excludes it has ended. */
   hold(parked: Parked): void {
     const { words, firstAt, lastAt } = parked.location;
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) Atomics.add(words, at + HELD_COUNT, 1);
@@ -265,7 +258,7 @@ export class Gate implements Subscriber {
     this.heldTotal++;
   }
 
-  /** A held request has gone, or waits for something else than an invalidation. */
+  /** Counts a held request out: it was submitted, or waits for another reason. */
   letGo(parked: Parked): void {
     const { words, firstAt, lastAt } = parked.location;
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS)
@@ -273,10 +266,7 @@ export class Gate implements Subscriber {
     parked.held = false;
   }
 
-  /**
-   * A submitted request has ended: counts it out, and lets an invalidation begin that waited for it. Doesn't free its
-   * slot.
-   */
+  /** Counts out a request that has ended, which lets an invalidation begin that waited for it. Doesn't free its slot. */
   complete(slot: number, location: BufferLocation): void {
     const requests = this.#requests.words;
     const request = slot << REQUEST_SHIFT;
@@ -292,29 +282,28 @@ export class Gate implements Subscriber {
     if ((before & ~LOOK) === 0) violated("EXACTLY_ONCE", `a chunk counted out below 0 (word ${at})`);
     if ((before & LOOK) === 0) return;
     const table = this.#tables[location.table]!;
-    if ((table.load(at / CHUNK_WORDS, GATE) & DRAINING) !== 0) this.#settle(table, at / CHUNK_WORDS);
+    if ((table.load(at / CHUNK_WORDS, GATE) & DRAINING) !== 0) this.#reportDrained(table, at / CHUNK_WORDS);
   }
 
-  /** The lease of this chunk is gone. */
+  /** Notes that the lease of a chunk has ended: the kernel has released its pages. */
   leaseGone(tableIndex: number, chunk: number): void {
     const table = this.#tables[tableIndex]!;
     table.store(chunk, LEASE, (table.load(chunk, GATE) & AWAITS_LEASE) !== 0 ? REVALIDATE : 0);
-    if ((table.load(chunk, GATE) & DRAINING) !== 0) this.#settle(table, chunk);
+    if ((table.load(chunk, GATE) & DRAINING) !== 0) this.#reportDrained(table, chunk);
   }
 
-  /** Tells the invalidation that counted this chunk, if the chunk is quiet now. */
-  #settle(table: ChunkTable, chunk: number): void {
+  /** Reports the chunk to the invalidation that waits for it, if it's drained now. */
+  #reportDrained(table: ChunkTable, chunk: number): void {
     const gate = table.load(chunk, GATE);
     if (!isDrained(table, chunk, gate)) return;
     table.clearBits(chunk, DRAINING);
     const invalidation = this.#notifier.at(table.rangeOf(chunk).start);
-    if (invalidation === undefined) violated("EXCLUSION", `chunk ${chunk} drains for nobody`);
+    if (invalidation === undefined) violated("EXCLUSION", `chunk ${chunk} drains for no invalidation`);
     invalidation.drained();
   }
 
   isQuiet(range: Range, event: MmuEvent): boolean {
-    const gate = gateBits(event);
-    return this.#everyChunk(range, (table, c) => isDrained(table, c, gate));
+    return this.#everyChunk(range, (table, c) => isDrained(table, c, gateBits(event)));
   }
 
   holds(range: Range): boolean {
@@ -325,34 +314,29 @@ export class Gate implements Subscriber {
     const { range, event } = invalidation;
     const bits = gateBits(event);
     let draining = 0;
-    // Shut first, everywhere; then ask all leases to go; only then look who is still in: two passes.
-    this.#everyChunk(range, (table, c) => {
-      this.#shut(table, c, bits);
-      return true;
-    });
+    // All chunks are shut first and all leases dropped; only then are the requests in flight counted.
+    this.#everyChunk(range, (table, c) => this.#shut(table, c, bits));
     const leases = this.#leases;
     if (leases !== null && CONCERNS[event].lease !== "keep") {
       let dropped = false;
       this.#everyChunk(range, (table, c) => {
         const lease = table.load(c, LEASE) - 1;
-        if (lease < 0) return true;
+        if (lease < 0) return;
         leases.drop(lease);
         dropped = true;
-        return true;
       });
       if (dropped) this.#events.nudge();
     }
     this.#everyChunk(range, (table, c) => {
-      // Marked before looking: who counts out in between either sees the mark or isn't seen here.
+      // Marked first: a request that ends meanwhile either sees the mark, or isn't counted here.
       table.setBits(c, DRAINING);
       if (isDrained(table, c, bits)) table.clearBits(c, DRAINING);
       else draining++;
-      return true;
     });
     return draining;
   }
 
-  /** From here on nothing begins on the chunk that the invalidation concerns. */
+  /** Shuts a chunk: no request that the invalidation excludes begins on it from here on. */
   #shut(table: ChunkTable, chunk: number, bits: number): void {
     if ((table.load(chunk, GATE) & INVALIDATED) !== 0)
       violated("EXCLUSION", `two invalidations in progress on chunk ${chunk}`);
@@ -368,9 +352,8 @@ export class Gate implements Subscriber {
       if ((table.load(c, GATE) & INVALIDATED) === 0) violated("EXCLUSION", `${event} was never begun on chunk ${c}`);
       if (!isDrained(table, c, bits)) violated("EXCLUSION", `I/O or a lease on chunk ${c} at the end of ${event}`);
       table.clearBits(c, IN_PROGRESS | PROTECTED);
-      const flags = flag | this.#protectionOf(table.rangeOf(c));
+      const flags = flag | protectionBits(this.readOnly, table.rangeOf(c));
       if (flags !== 0) table.setBits(c, flags);
-      return true;
     });
     this.#releaseHeld();
   }
@@ -380,17 +363,10 @@ export class Gate implements Subscriber {
       this.readOnly.remove(range);
       return;
     }
-    this.#tables.forEach((table, t) => {
-      if (this.#subscriptions[t] !== undefined) this.readOnly.add(intersect(range, table.range));
-    });
+    for (const table of this.#watched()) this.readOnly.add(intersect(range, table.range));
   }
 
-  #protectionOf(chunk: Range): number {
-    if (!this.readOnly.meets(chunk)) return 0;
-    return this.readOnly.covers(chunk) ? READ_ONLY : PARTLY_READ_ONLY;
-  }
-
-  /** Every held request that nothing keeps out any more goes; the others stay in their order. */
+  /** Lets every held request go that no invalidation excludes any more; the others keep their order. */
   #releaseHeld(): void {
     for (const parked of this.#held.splice(0)) {
       const { words, firstAt, lastAt } = parked.location;
@@ -402,56 +378,23 @@ export class Gate implements Subscriber {
     }
   }
 
-  /** Notes what a memory operation found out about, or did to, the pages of a range. */
+  /** Notes which pages of a range are huge, as a memory operation found or made them. */
   notePages(range: Range, isHuge: (area: Range) => boolean): void {
-    for (let t = 0; t < this.#tables.length; t++)
-      if (this.#subscriptions[t] !== undefined) this.#tables[t]!.notePages(range, isHuge);
+    for (const table of this.#watched()) table.notePages(range, isHuge);
   }
 
-  #everyChunk(range: Range, visit: (table: ChunkTable, chunk: number) => boolean): boolean {
-    for (let t = 0; t < this.#tables.length; t++) {
-      if (this.#subscriptions[t] === undefined) continue;
-      const table = this.#tables[t]!;
+  /** Visits the chunks of a range until a visit returns false; true if none did. */
+  #everyChunk(range: Range, visit: (table: ChunkTable, chunk: number) => unknown): boolean {
+    for (const table of this.#watched()) {
       const chunks = table.chunksOf(range);
       if (chunks === null) continue;
-      for (let c = chunks.first; c <= chunks.last; c++) if (!visit(table, c)) return false;
+      for (let c = chunks.first; c <= chunks.last; c++) if (visit(table, c) === false) return false;
     }
     return true;
   }
-}
 
-function verdictOf(gate: number, write: boolean): GateVerdict {
-  if (gate === 0) return GO;
-  // At once, also during another invalidation: what it holds on memory that's forgotten meanwhile would never be let go.
-  if ((gate & (UNMAPPED | REFUSED)) !== 0 || (!write && (gate & READ_ONLY) !== 0)) return FAULT;
-  return (gate & (write ? EXCLUDES_DEVICE_READS : EXCLUDES_DEVICE_WRITES)) !== 0 ? WAIT : GO;
-}
-
-function gateBits(event: MmuEvent): number {
-  const concern = CONCERNS[event];
-  return (
-    (concern.deviceWrites ? EXCLUDES_DEVICE_WRITES : 0) |
-    (concern.deviceReads ? EXCLUDES_DEVICE_READS : 0) |
-    (concern.lease === "drop" ? AWAITS_LEASE : 0)
-  );
-}
-
-function flagAfter(event: MmuEvent): number {
-  switch (CONCERNS[event].afterwards) {
-    case "efault":
-      return UNMAPPED;
-    case "refuse":
-      return REFUSED;
-    // What is read-only is known to the page.
-    case "readOnly":
-    case "revalidate":
-    case "goOn":
-      return 0;
+  /** Tables of the segments that are there now. */
+  #watched(): ChunkTable[] {
+    return this.#tables.filter((_, t) => this.#subscriptions[t] !== undefined);
   }
-}
-
-function isDrained(table: ChunkTable, chunk: number, gate: number): boolean {
-  if ((gate & EXCLUDES_DEVICE_WRITES) !== 0 && table.inFlight(chunk, DEVICE_WRITES) !== 0) return false;
-  if ((gate & EXCLUDES_DEVICE_READS) !== 0 && table.inFlight(chunk, DEVICE_READS) !== 0) return false;
-  return (gate & AWAITS_LEASE) === 0 || table.load(chunk, LEASE) <= 0;
 }

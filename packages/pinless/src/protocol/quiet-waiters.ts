@@ -1,9 +1,12 @@
-/** Those who wait until the requests that were accepted by then have ended. */
+/** Waiters for the end of the requests that use a range of memory, as of the moment of their call. */
 
 import type { Parked } from "./parked-requests.js";
+import { overlaps, type Range } from "./ranges/ranges.js";
+import { FREE, type RequestTable, STATE } from "./request-table.js";
+import type { BufferLocation } from "./scheme.js";
 
-/** A request: by its slot, or parked. */
-export type Accepted = number | Parked;
+/** A request in its slot, or parked. */
+type Accepted = number | Parked;
 
 export class QuietWaiters {
   readonly #waiters: { left: Set<Accepted>; run: () => void }[] = [];
@@ -12,17 +15,27 @@ export class QuietWaiters {
     return this.#waiters.length === 0;
   }
 
-  add(left: Set<Accepted>, run: () => void): void {
+  /** Calls `run` once none of the requests on the range is left: at once if there is none. */
+  add(requests: RequestTable, parked: Iterable<Parked>, range: Range, run: () => void): void {
+    const met = ({ address, bytes }: BufferLocation): boolean =>
+      overlaps(range, { start: address, end: address + bytes });
+    const left = new Set<Accepted>();
+    for (let slot = 0; slot < requests.capacity; slot++)
+      if (requests.get(slot, STATE) !== FREE && met(requests.locations[slot]!)) left.add(slot);
+    for (const each of parked) if (met(each.location)) left.add(each);
     if (left.size === 0) run();
     else this.#waiters.push({ left, run });
   }
 
-  /** A request was parked, or has a slot again. */
+  /** Notes that a request was parked, or has a slot again. */
   renamed(from: Accepted, to: Accepted): void {
     for (const { left } of this.#waiters) if (left.delete(from)) left.add(to);
   }
 
-  /** A request has ended. Returns those who waited for nothing else, in the order in which they asked: to be called when it was answered. */
+  /**
+   * Notes that a request has ended. Returns the waiters that waited for nothing else, in the order of their calls; they
+   * are to be called once the request was answered.
+   */
   ended(slot: number): readonly (() => void)[] {
     const quiet: (() => void)[] = [];
     for (let i = 0; i < this.#waiters.length; ) {

@@ -1,9 +1,12 @@
 /**
- * The requests of one engine: made once, so that nothing is allocated for a request. A slot goes
- * FREE → ACCEPTED → SUBMITTED (counted in, with the kernel) → ACCEPTED → FREE. What waits for memory has no slot: see parked.ts.
+ * Table of the requests of one engine, allocated once, so that a request allocates nothing. A slot goes FREE → ACCEPTED
+ * → SUBMITTED (counted in at the gate, and with the kernel) → ACCEPTED → FREE. A request that waits for memory has no
+ * slot (parked-requests.ts).
  */
 
+import { DIRECT_WRITE, type Done, type Owner } from "./acceptance.js";
 import { violated } from "./assert.js";
+import type { Parked } from "./parked-requests.js";
 import type { BufferLocation } from "./scheme.js";
 
 export const FREE = 0;
@@ -28,15 +31,25 @@ export class RequestTable {
   readonly words: Int32Array;
   readonly position: Float64Array;
   readonly locations: (BufferLocation | undefined)[];
+  readonly owners: (Owner | undefined)[];
+  readonly dones: (Done | undefined)[];
+  /** Bits: DIRECT_WRITE, REFUSED_INVALID, REFUSED_UNSUPPORTED. */
+  readonly kinds: Uint8Array;
+  /** 1: cancelled. If the kernel hasn't begun such a request, it never will. */
+  readonly cancelled: Uint8Array;
   private readonly free: Int32Array;
   private freeCount: number;
 
-  /** `words`: where its state is to lie, if not in memory of its own. */
+  /** `words`: memory for its state. Default: its own. */
   constructor(capacity: number, words: Int32Array = new Int32Array(capacity << REQUEST_SHIFT)) {
     this.capacity = capacity;
     this.words = words;
     this.position = new Float64Array(capacity);
     this.locations = new Array(capacity).fill(undefined);
+    this.owners = new Array(capacity).fill(undefined);
+    this.dones = new Array(capacity).fill(undefined);
+    this.kinds = new Uint8Array(capacity);
+    this.cancelled = new Uint8Array(capacity);
     this.free = new Int32Array(capacity);
     for (let i = 0; i < capacity; i++) this.free[i] = capacity - 1 - i;
     this.freeCount = capacity;
@@ -51,7 +64,7 @@ export class RequestTable {
     return this.freeCount > 0;
   }
 
-  /** A slot in state ACCEPTED, `rather` this one if it's free, or -1; the caller fills in the rest. */
+  /** Takes a free slot, preferably `rather`, which is ACCEPTED then; -1 if none is free. */
   take(rather = -1): number {
     if (this.freeCount === 0) return -1;
     if (rather >= 0) this.#putOnTop(rather);
@@ -73,6 +86,46 @@ export class RequestTable {
     if (this.words[at] !== ACCEPTED) violated("EXACTLY_ONCE", `request ${slot} ended in state ${this.words[at]}`);
     this.words[at] = FREE;
     this.free[this.freeCount++] = slot;
+  }
+
+  /** Puts a request that was parked into a slot. */
+  fill(slot: number, { write, file, owner, kind, location, position, done, cancelled }: Parked): void {
+    const at = slot << REQUEST_SHIFT;
+    this.words[at + WRITE] = write ? 1 : 0;
+    this.words[at + FILE] = file;
+    this.position[slot] = position;
+    this.locations[slot] = location;
+    this.owners[slot] = owner;
+    this.dones[slot] = done;
+    this.kinds[slot] = kind;
+    this.cancelled[slot] = cancelled ? 1 : 0;
+  }
+
+  /** Copies a request out of its slot, to park it. */
+  recordOf(slot: number, limited: boolean): Parked {
+    const at = slot << REQUEST_SHIFT;
+    return {
+      write: this.words[at + WRITE] === 1,
+      file: this.words[at + FILE]!,
+      owner: this.owners[slot]!,
+      kind: this.kinds[slot]!,
+      location: this.locations[slot]!,
+      position: this.position[slot]!,
+      done: this.dones[slot]!,
+      slot,
+      limited,
+      cancelled: this.cancelled[slot] === 1,
+      held: false,
+    };
+  }
+
+  /** Frees the slot of a request, which no longer counts among its owner's direct writes. */
+  vacate(slot: number): void {
+    if ((this.kinds[slot]! & DIRECT_WRITE) !== 0) this.owners[slot]!.directWrites--;
+    this.dones[slot] = undefined;
+    this.owners[slot] = undefined;
+    this.locations[slot] = undefined;
+    this.release(slot);
   }
 
   get(slot: number, word: number): number {

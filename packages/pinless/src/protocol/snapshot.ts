@@ -4,7 +4,7 @@
  * their names in brackets.
  */
 
-import { type Dispatcher, TURN_COMPLETIONS } from "./dispatcher.js";
+import type { Dispatcher } from "./dispatcher.js";
 import type { ForeignCalls } from "./foreign-calls.js";
 import type { Gate } from "./gate.js";
 import type { Leases } from "./leases.js";
@@ -14,6 +14,7 @@ import type { Protocol } from "./protocol.js";
 import { IntervalTree } from "./ranges/interval-tree.js";
 import { FREE, REQUEST_SHIFT, type RequestTable } from "./request-table.js";
 import type { BufferLocation } from "./scheme.js";
+import { TURN_COMPLETIONS } from "./turns.js";
 
 export class StateWords {
   readonly words: Int32Array;
@@ -82,46 +83,47 @@ export function restoreProtocol({ dispatcher, gate, leases }: Protocol, from: St
 }
 
 function saveDispatcher(dispatcher: Dispatcher, gate: Gate, to: StateWords, names: RequestNames): void {
-  const { capacity, locations } = dispatcher.requests;
-  to.put(dispatcher["nowMs"]);
-  to.put((dispatcher["scheduled"] ? 1 : 0) | (dispatcher["alive"] ? 2 : 0));
-  putParked(to, dispatcher["unsettled"], names);
+  const { requests, turns } = dispatcher;
+  const { capacity, locations } = requests;
+  to.put(turns.nowMs);
+  to.put((turns["scheduled"] ? 1 : 0) | (turns["alive"] ? 2 : 0));
+  putParked(to, dispatcher["awaitingChanges"], names);
   putParked(to, gate.held, names);
   putParked(to, dispatcher["ready"], names);
   to.putList(dispatcher["failing"], 2 * capacity);
   for (let slot = 0; slot < capacity; slot++) {
-    to.put(dispatcher["cancelled"][slot]!);
+    to.put(requests.cancelled[slot]!);
     to.put(locations[slot] === undefined ? 0 : names.nameOf(locations[slot]!));
   }
 }
 
 function restoreDispatcher(dispatcher: Dispatcher, gate: Gate, from: StateWords, names: RequestNames): void {
-  const { requests } = dispatcher;
+  const { requests, turns } = dispatcher;
   const parked = dispatcher.parked as Set<Parked>;
-  dispatcher["nowMs"] = from.take();
+  turns.nowMs = from.take();
   const flags = from.take();
-  dispatcher["scheduled"] = (flags & 1) !== 0;
-  dispatcher["alive"] = (flags & 2) !== 0;
-  dispatcher["inTurn"] = false;
-  dispatcher["budget"] = TURN_COMPLETIONS;
+  turns["scheduled"] = (flags & 1) !== 0;
+  turns["alive"] = (flags & 2) !== 0;
+  turns["inTurn"] = false;
+  turns["budget"] = TURN_COMPLETIONS;
   if (parked.size > 0) parked.clear();
-  takeParked(from, dispatcher["unsettled"], parked, names);
+  takeParked(from, dispatcher["awaitingChanges"], parked, names);
   takeParked(from, gate.held, parked, names);
   takeParked(from, dispatcher["ready"], parked, names);
   dispatcher["limited"] = 0;
   for (const { limited } of parked) if (limited) dispatcher["limited"]++;
   from.takeList(dispatcher["failing"], 2 * requests.capacity);
   for (let slot = 0; slot < requests.capacity; slot++) {
-    dispatcher["cancelled"][slot] = from.take();
+    requests.cancelled[slot] = from.take();
     const name = from.take();
     if (requests.words[slot << REQUEST_SHIFT] === FREE) {
       requests.locations[slot] = undefined;
       continue;
     }
     const { owner, location, position, done, kind } = names.requestOf(name);
-    dispatcher["owners"][slot] = owner;
-    dispatcher["dones"][slot] = done;
-    dispatcher["kinds"][slot] = kind;
+    requests.owners[slot] = owner;
+    requests.dones[slot] = done;
+    requests.kinds[slot] = kind;
     requests.locations[slot] = location;
     requests.position[slot] = position;
   }

@@ -6,8 +6,8 @@ import {
   announce,
   announceUnmap,
   beginReading,
+  conclude,
   endReading,
-  settle,
   takeOver,
   unmapHeard,
 } from "../../dist/protocol/monitor/deferred-changes.js";
@@ -21,8 +21,8 @@ function chunksOf(plain: Plain, first: number, last = first): { words: Int32Arra
 }
 
 function over(plain: Plain, first: number, last = first): void {
-  settle(chunksOf(plain, first, last));
-  plain.dispatcher.settled();
+  conclude(chunksOf(plain, first, last));
+  plain.dispatcher.concluded();
   plain.loop.runAll();
 }
 
@@ -68,7 +68,7 @@ test("While the monitor reads events nothing begins, wherever it is; what comes 
   // It was somebody who took away what is in the first chunk.
   announce(chunksOf(plain, 0));
   assert.equal(endReading(plain.reading), true, "the monitor has to say that it's over");
-  plain.dispatcher.settled();
+  plain.dispatcher.concluded();
   plain.loop.runAll();
   assert.deepEqual(where(), ["out", "per-io", "per-io"]);
   over(plain, 0);
@@ -93,20 +93,20 @@ test("Our own operations wait until it's known what is unmapped, not for discard
   assert.equal(ask(), 2, "an unmapping");
   plain.loop.runAll();
   assert.equal(plain.kernel.alive, true, "nobody else keeps the process alive for that");
-  plain.dispatcher.settled();
+  plain.dispatcher.concluded();
   assert.equal(known, 2, "it isn't heard of yet");
   unmapHeard(chunksOf(plain, 0));
-  plain.dispatcher.settled();
+  plain.dispatcher.concluded();
   assert.equal(known, 3);
   beginReading(plain.reading);
   assert.equal(ask(), 3, "events are being read, of whatever");
   assert.equal(endReading(plain.reading), true, "the monitor has to say that it's over");
-  plain.dispatcher.settled();
+  plain.dispatcher.concluded();
   assert.equal(known, 4);
   announceUnmap(chunksOf(plain, 0));
   assert.equal(ask(), 4);
   takeOver(plain.table.words);
-  plain.dispatcher.settled();
+  plain.dispatcher.concluded();
   assert.equal(known, 5, "the monitor is gone");
   plain.loop.runAll();
   assert.equal(plain.kernel.alive, false);
@@ -156,7 +156,7 @@ test("A device write that an announcement came and went under is issued again at
   const request = plain.write(0);
   plain.loop.runAll();
   announce(chunksOf(plain, 0));
-  settle(chunksOf(plain, 0));
+  conclude(chunksOf(plain, 0));
   plain.complete(request);
   assert.notEqual(plain.where(request), "out");
   plain.complete(request);

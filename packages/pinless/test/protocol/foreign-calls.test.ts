@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ForeignCalls } from "../../dist/protocol/foreign-calls.js";
-import { announce, settle } from "../../dist/protocol/monitor/deferred-changes.js";
+import { announce, conclude } from "../../dist/protocol/monitor/deferred-changes.js";
 import type { Range } from "../../dist/protocol/ranges/ranges.js";
 import { CHUNK } from "./world/kernel.js";
 import { Plain, START } from "./world/plain.js";
@@ -146,8 +146,8 @@ test("ForeignCalls.lost: what the next monitor has begun or announced by then go
   plain.loop.runAll();
   assert.deepEqual(where(), ["out", "out"]);
   calls.end(2);
-  settle(announced);
-  calls.settled();
+  conclude(announced);
+  calls.concluded();
   plain.complete();
   assert.deepEqual(where(), ["answered", "answered"]);
 });
@@ -164,8 +164,8 @@ test("ForeignCalls.missed: a monitor that follows again after a gap is in the mi
   plain.loop.runAll();
   assert.deepEqual(where(), ["out", "out", "per-io"]);
   calls.end(1);
-  settle(announced);
-  calls.settled();
+  conclude(announced);
+  calls.concluded();
   plain.loop.runAll();
   assert.deepEqual(where(), ["per-io", "per-io", "per-io"]);
 });

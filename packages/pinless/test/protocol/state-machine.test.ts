@@ -99,7 +99,7 @@ test("where the engine doesn't answer, or what it has begun covers it, it's anno
   const other = caller(OTHER_TID, "remove", 1);
   for (const answer of [null, DRAIN.COVERED]) {
     const outcome = serve({ callers: [other], events: [eventOf(other)], answer });
-    assert.deepEqual(outcome.posted, ["start", "end", "settled"]);
+    assert.deepEqual(outcome.posted, ["start", "end", "concluded"]);
     assert.deepEqual([outcome.begun, outcome.ended, outcome.announcedBefore], [[0, 1, 0, 0], [0, 1, 0, 0], [true]]);
   }
 });
@@ -113,7 +113,7 @@ test("SELF_EVENT: our own memory thread is let go at once, with nothing announce
 test("the engine's own thread can't drain while it waits itself: it's announced", () => {
   const own = caller(OWN_TID, "remove", 0);
   const outcome = serve({ callers: [own], events: [eventOf(own)], answer: DRAIN.BEGUN });
-  assert.deepEqual([outcome.posted, outcome.begun, outcome.announcedBefore], [["settled"], [1, 0, 0, 0], [true]]);
+  assert.deepEqual([outcome.posted, outcome.begun, outcome.announcedBefore], [["concluded"], [1, 0, 0, 0], [true]]);
 });
 
 test("what was unmapped is announced until the engine has buried it", () => {

@@ -2,7 +2,7 @@
 
 import type { ForeignCalls, Standing } from "../foreign-calls.js";
 import type { Range } from "../ranges/ranges.js";
-import { endReading, settle, unmapHeard } from "./deferred-changes.js";
+import { conclude, endReading, unmapHeard } from "./deferred-changes.js";
 import { DRAIN, drainWord, type MonitorReport, stateOf } from "./messages.js";
 
 const STANDINGS: Readonly<Record<Standing, number>> = {
@@ -14,7 +14,7 @@ const STANDINGS: Readonly<Record<Standing, number>> = {
 
 /** Who is told when the monitor ends, or what it has seen. */
 export interface MonitorClient {
-  readonly calls: Pick<ForeignCalls, "start" | "isBegun" | "end" | "settled" | "unmapped"> | null;
+  readonly calls: Pick<ForeignCalls, "start" | "isBegun" | "end" | "concluded" | "unmapped"> | null;
   lost(): void;
 }
 
@@ -50,16 +50,16 @@ export class MonitorClients {
       case "end":
         for (const { calls } of this.#clients) calls?.end(report.id);
         break;
-      case "settled":
-        for (const { calls } of this.#clients) calls?.settled();
+      case "concluded":
+        for (const { calls } of this.#clients) calls?.concluded();
         break;
       case "unmapped":
         for (const { calls } of this.#clients) calls?.unmapped(report.gone);
         for (const chunks of report.announced) {
-          settle(chunks);
+          conclude(chunks);
           unmapHeard(chunks);
         }
-        for (const { calls } of this.#clients) calls?.settled();
+        for (const { calls } of this.#clients) calls?.concluded();
         break;
     }
   }

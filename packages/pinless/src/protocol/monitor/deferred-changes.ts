@@ -1,10 +1,10 @@
 /**
- * What the monitor announces: other code is about to take pages of a chunk away, or just has, and nobody could wait
- * until I/O had ended. Counted in words that only say so; what follows from it is the engine's own thread's business
- * (`Gate.admit`, `Gate.isDoubtful`): nothing begins on such a chunk until it's over, and a device write that was under
- * way is issued again.
+ * Deferred changes: other code is about to take pages of a chunk away, or just has, and couldn't be made to wait for
+ * the end of I/O. The monitor announces such a change in counters of the chunk, and concludes it once the pages are
+ * gone. In between the engine's thread begins nothing on the chunk (`Gate.admit`), and a device write that was in
+ * flight is issued again (`Gate.isDoubtful`).
  *
- * Called on the monitor's thread, and works on shared words alone.
+ * These functions run on the monitor's thread as well, so they use the shared words only.
  */
 
 import { ANNOUNCED_BEGUN, ANNOUNCED_ENDED, CHUNK_WORDS, UNMAPS_BEGUN, UNMAPS_HEARD } from "../chunk-table.js";
@@ -16,24 +16,25 @@ export interface SegmentChunks {
   readonly last: number;
 }
 
+/** Announces a change of chunks. */
 export function announce({ words, first, last }: SegmentChunks): void {
   for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + ANNOUNCED_BEGUN, 1);
 }
 
-/** Once for each `announce` of the same chunks. */
-export function settle({ words, first, last }: SegmentChunks): void {
+/** Ends an announced change: once for each `announce` of the same chunks. */
+export function conclude({ words, first, last }: SegmentChunks): void {
   for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + ANNOUNCED_ENDED, 1);
 }
 
 /**
- * With `announce`, where it's an unmapping: our own operations on the memory wait until the engine's thread has heard
- * what is gone. They don't wait for discards, of which there may be no end.
+ * Adds to `announce` that the change is an unmap. The engine's own operations on the memory wait until its thread has
+ * been told what is gone. They don't wait for discards, which may follow each other without end.
  */
 export function announceUnmap({ words, first, last }: SegmentChunks): void {
   for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + UNMAPS_BEGUN, 1);
 }
 
-/** The engine's thread has heard of it, or nothing was unmapped after all. */
+/** Notes that the engine's thread has been told of an unmap, or that there was none after all. */
 export function unmapHeard({ words, first, last }: SegmentChunks): void {
   for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + UNMAPS_HEARD, 1);
 }
@@ -43,65 +44,63 @@ export function areUnmapsHeard(words: Int32Array, at: number): boolean {
 }
 
 /**
- * Announces all chunks in place of a monitor that has ended, whose own announcements nobody else would settle. One
- * `settle` ends it, whatever the next monitor has announced by then.
+ * Replaces all announcements of a monitor that has ended, which would never be concluded, by one of every chunk. A
+ * single `conclude` ends it, whatever the next monitor has announced by then.
  */
 export function takeOver(words: Int32Array): void {
   for (let at = 0; at < words.length; at += CHUNK_WORDS) {
     const begun = Atomics.add(words, at + ANNOUNCED_BEGUN, 1) + 1;
     Atomics.store(words, at + ANNOUNCED_ENDED, begun - 1);
-    // What was unmapped, and not reported, is never heard of any more.
+    // Unmaps that the ended monitor hadn't reported will never be.
     Atomics.store(words, at + UNMAPS_HEARD, Atomics.load(words, at + UNMAPS_BEGUN));
   }
 }
 
 /**
- * Plain loads of a line that the caller has just changed: they cost nothing that could be measured. `at`: the chunk's
- * first word.
+ * True if no announced change of a chunk is in progress. `at` is the chunk's first word. These are plain loads of a
+ * cache line that the caller has just changed, at no measurable cost.
  */
-export function isSettled(words: Int32Array, at: number): boolean {
+export function isConcluded(words: Int32Array, at: number): boolean {
   return words[at + ANNOUNCED_BEGUN] === words[at + ANNOUNCED_ENDED];
 }
 
 /**
- * One word that the monitor shares with all engines of a thread, raised while it reads events. To read is to let a
- * caller go, and now and then it's one whom nobody could see waiting: whose call it was, and on what, is known only
- * then. Until that is announced nothing begins anywhere, or else what that caller does next could find a request on
- * memory that isn't ours any more.
+ * States of the word that the monitor shares with all engines of a thread, and raises while it reads events. Reading an
+ * event lets its caller continue. Which memory the call was about is known only then, if the caller couldn't be seen
+ * waiting; so until the change is announced no request begins anywhere, or it could use memory that the caller has
+ * unmapped, or mapped anew.
  */
-const NOBODY_READS = 0;
+const NOT_READING = 0;
 const READING = 1;
 const READING_AWAITED = 2;
 
+/** Raises the word, before the monitor reads. */
 export function beginReading(word: Int32Array): void {
   Atomics.store(word, 0, READING);
 }
 
 /**
- * True: somebody was kept out meanwhile, and has to hear that it's over.
- *
- * A monitor that ends lets everybody go, too, and leaves the word raised: the engine's thread lowers it once it has
- * announced what that may have been about.
+ * Lowers the word. True: a request was kept out meanwhile, and its engine has to be told that it may go on. A monitor
+ * that ends leaves the word raised; the engine's thread lowers it once it has announced a change of every chunk.
  */
 export function endReading(word: Int32Array): boolean {
-  return Atomics.exchange(word, 0, NOBODY_READS) === READING_AWAITED;
+  return Atomics.exchange(word, 0, NOT_READING) === READING_AWAITED;
 }
 
 /**
- * For what has ended: the pages that it used may be going, and nobody has announced that yet. Asked before the counters
- * are looked at: what was read before the word is down is announced there.
+ * True if a change may have been read that isn't announced yet, so that the pages of a request that has ended are
+ * doubtful. To be called before the counters are loaded: a change read before the word was lowered is in them.
  */
 export function isBeingRead(word: Int32Array): boolean {
-  return Atomics.load(word, 0) !== NOBODY_READS;
+  return Atomics.load(word, 0) !== NOT_READING;
 }
 
 /**
- * Asked before `isSettled`: what was announced while the word was up is seen there. Whoever raises it later lets nobody
- * go before.
+ * True if the monitor reads events now; it then reports the end of that. To be called before `isConcluded`, which sees
+ * what was announced while the word was raised. A monitor that raises it later has let no caller continue yet.
  */
 export function isReading(word: Int32Array): boolean {
   return (
-    Atomics.load(word, 0) !== NOBODY_READS &&
-    Atomics.compareExchange(word, 0, READING, READING_AWAITED) !== NOBODY_READS
+    Atomics.load(word, 0) !== NOT_READING && Atomics.compareExchange(word, 0, READING, READING_AWAITED) !== NOT_READING
   );
 }

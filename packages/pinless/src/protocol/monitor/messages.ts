@@ -18,7 +18,7 @@ export type MonitorReport =
   /** Drain these ranges, and say how it stands in the word that both share. */
   | { readonly kind: "start"; readonly id: number; readonly ranges: readonly Range[] }
   | { readonly kind: "end"; readonly id: number }
-  | { readonly kind: "settled" }
+  | { readonly kind: "concluded" }
   | { readonly kind: "unmapped"; readonly gone: Range; readonly announced: readonly SegmentChunks[] };
 
 /** States of the latest start, in the drain word. */

@@ -27,9 +27,9 @@ import {
   announce,
   announceUnmap,
   beginReading,
+  conclude,
   endReading,
   type SegmentChunks,
-  settle,
   unmapHeard,
 } from "./deferred-changes.js";
 import { FollowedSegments, type LeasedChunks } from "./followed-segments.js";
@@ -274,7 +274,7 @@ export class MonitorMachine {
     const { threads, nowMs } = this.#parts;
     const pending = stillPending(this.state.pending, threads, nowMs(), (start, announced) => {
       if (start > 0) this.#parts.post({ kind: "end", id: start });
-      else this.#settle(announced);
+      else this.#conclude(announced);
     });
     this.state = next(this.state, this.state.doing, { pending });
   }
@@ -449,7 +449,7 @@ export class MonitorMachine {
 
   #finish({ callers, unread, again, start, discarded, unmapped, gone, letGo, pending }: MonitorState): null {
     const { ownTid, threads, reading, post } = this.#parts;
-    if (endReading(reading)) post({ kind: "settled" });
+    if (endReading(reading)) post({ kind: "concluded" });
     // Threads without an event didn't wait for the monitor after all, or don't any more.
     const left = [...letGo, ...unread.map((caller) => departureOf(threads, caller, false))];
     if (again) this.#watch(withLater(pending, left));
@@ -475,7 +475,7 @@ export class MonitorMachine {
   #reportGone(gone: readonly Range[], announced: readonly SegmentChunks[]): void {
     if (gone.length === 0) {
       for (const chunks of announced) unmapHeard(chunks);
-      this.#settle(announced);
+      this.#conclude(announced);
       return;
     }
     gone.forEach(({ start, end }, i) => {
@@ -484,10 +484,10 @@ export class MonitorMachine {
     });
   }
 
-  #settle(announced: readonly SegmentChunks[]): void {
+  #conclude(announced: readonly SegmentChunks[]): void {
     if (announced.length === 0) return;
-    for (const chunks of announced) settle(chunks);
-    this.#parts.post({ kind: "settled" });
+    for (const chunks of announced) conclude(chunks);
+    this.#parts.post({ kind: "concluded" });
   }
 }
 
