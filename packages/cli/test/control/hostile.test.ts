@@ -18,7 +18,7 @@ const TAKEOVER = "\u001b]0;owned\u0007\u001b[2J\u009b31m\u202eliame\u2028pinless
 /** Everything that isn't seen, but for ends of lines. */
 const UNSEEN = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u;
 
-/** A process that has a socket where an engine would have one, and answers with this, whatever it's asked; null: never. */
+/** A process with a socket in the place of an engine's; `source`: a function of the connection, called when asked. */
 async function impostor(t: TestContext, { directory }: Runtime, source: string): Promise<number> {
   const script = `
     const server = require("node:net").createServer((socket) => {
@@ -57,7 +57,7 @@ const IMPOSTORS: Record<string, readonly [source: string, message: RegExp]> = {
   "the end": ["(socket) => socket.destroy()", /closed its last engine, or ended/],
 };
 
-test("pinless release goes on with the others, whatever a process answers, and none of it reaches the terminal", async (t) => {
+test("pinless release goes on after any answer of a process, and shows the terminal none of it unescaped", async (t) => {
   const runtime = ownRuntime(t);
   const { pid, run } = await subject(t, runtime);
   await run("return hold()");

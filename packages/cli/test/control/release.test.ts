@@ -199,7 +199,7 @@ test("A runtime directory that isn't there, as after su: the user's own takes it
   assert.ok(!contents(own).includes(`${pid}-0.sock`));
 });
 
-test("pinless release refuses a directory that was opened to others, or moved, after the process found it right", async (t) => {
+test("pinless release refuses a directory that was opened to others after the process checked it", async (t) => {
   const runtime = ownRuntime(t);
   const { pid, run } = await subject(t, runtime);
   const before = pinnedBytes(pid);

@@ -15,7 +15,7 @@ export const MIB = 1 << 20;
 export const LEASES = 2;
 
 /**
- * Opens engines and obeys lines on its standard input: what comes after "> " is run, and its result is written as a line.
+ * Opens engines and obeys its standard input: each line is run as a function's body, and its result written as a line.
  * `hold(options)` opens an engine that holds LEASES leases for an hour.
  */
 const SOURCE = `
@@ -27,7 +27,8 @@ const SOURCE = `
   globalThis.engines = [];
   globalThis.read = async ({ file, memory }, rounds = 3) => {
     for (let round = 0; round < rounds; round++)
-      for (let at = 0; at < memory.byteLength; at += ${2 * MIB}) await file.read(memory.subarray(at, at + 4096), { position: 0 });
+      for (let at = 0; at < memory.byteLength; at += ${2 * MIB})
+        await file.read(memory.subarray(at, at + 4096), { position: 0 });
   };
   globalThis.hold = async (options = {}) => {
     const lease = { idle: HOUR, max: HOUR, budget: ${LEASES * 2 * MIB} };

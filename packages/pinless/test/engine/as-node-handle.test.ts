@@ -1,63 +1,21 @@
-/** What a FileHandle does beside reading and writing, done on both: its streams, its end, whole files, aborts. */
+/** Streams and close() of a File as of a FileHandle; Files that are collected; stacks of errors. */
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, constants, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
-import { type FileHandle, open as openByNode } from "node:fs/promises";
+import { closeSync, constants, openSync, readSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { after, test } from "node:test";
-import { Engine, type File } from "../../dist/index.js";
-import { closeNodeHandle } from "../support/node-handle.js";
+import { Engine } from "../../dist/index.js";
 import { scratchDirectory } from "../support/undo.js";
+import { type Handle, onBoth, type Scenario, TEXT } from "./on-both.js";
 
 const engine = await Engine.open({ depth: 8 });
 after(() => engine.close());
 
 const NODE_MAJOR = Number.parseInt(process.versions.node, 10);
-const TEXT = "0123456789".repeat(30_000);
-
-// biome-ignore lint/suspicious/noExplicitAny: wrong arguments are what is tried
-type Handle = any;
-
-/** What came of it, as far as it's the same on both. */
-async function outcome(run: () => unknown): Promise<unknown> {
-  try {
-    return { result: shown(await run()) };
-  } catch (error) {
-    const { name, code, cause } = error as NodeJS.ErrnoException;
-    return { name, code, cause };
-  }
-}
-
-function shown(value: unknown): unknown {
-  return ArrayBuffer.isView(value) || value instanceof ArrayBuffer
-    ? `${value.constructor.name} of ${value.byteLength}`
-    : value;
-}
-
 async function closed(handle: Handle): Promise<void> {
   await handle.close();
-}
-
-type Scenario = (handle: Handle, file: string) => unknown;
-
-/** Runs it on a FileHandle and on a File, each with a file of its own of the same content: results, errors and contents are the same. */
-async function onBoth(
-  directory: string,
-  flags: string,
-  scenario: Scenario,
-): Promise<[byNode: unknown, byPinless: unknown]> {
-  const outcomes: unknown[] = [];
-  for (const by of ["node", "pinless"]) {
-    const file = path.join(directory, by);
-    writeFileSync(file, flags.startsWith("w") ? "" : TEXT);
-    const handle: FileHandle | File = await (by === "node" ? openByNode(file, flags) : engine.openFile(file, flags));
-    const result = await outcome(() => scenario(handle, file));
-    await (by === "node" ? closeNodeHandle(handle) : outcome(() => handle.close()));
-    outcomes.push({ result, content: readFileSync(file, "latin1") });
-  }
-  return outcomes as [unknown, unknown];
 }
 
 /** Each event of a stream and its handle, in order, until the stream and the handle have closed. */
@@ -285,7 +243,7 @@ const SCENARIOS: readonly [what: string, flags: string, Scenario][] = [
 
 for (const [what, flags, scenario] of SCENARIOS) {
   test(`as FileHandle: ${what}`, { timeout: 180_000 }, async (t) => {
-    const [byNode, byPinless] = await onBoth(scratchDirectory(t), flags, scenario);
+    const [byNode, byPinless] = await onBoth(engine, scratchDirectory(t), flags, scenario);
     assert.deepEqual(byPinless, byNode);
   });
 }
@@ -298,146 +256,6 @@ for (const [what, scenario] of WEB_STREAMS) {
     const outcomes = [];
     for (const type of ["bytes", undefined] as const) outcomes.push(await scenario(await engine.openFile(file), type));
     assert.deepEqual(outcomes[1], outcomes[0]);
-  });
-}
-
-const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);
-
-/** What `writeFile` and `appendFile` are given; made anew for each call. */
-const DATA: Readonly<Record<string, () => unknown>> = {
-  null: () => null,
-  undefined: () => undefined,
-  "a number": () => 5,
-  "a bigint": () => 5n,
-  true: () => true,
-  "an object": () => ({}),
-  "an object of no class": () => Object.create(null),
-  "a function": () => () => "x",
-  "a symbol": () => Symbol("x"),
-  "a date": () => new Date(0),
-  "an ArrayBuffer": () => new ArrayBuffer(3),
-  "a SharedArrayBuffer": () => new SharedArrayBuffer(3),
-  "an object with a length": () => ({ length: 2, 0: 1, 1: 2 }),
-  "an object with toString": () => ({ toString: () => "text" }),
-  "no text": () => "",
-  text: () => "grüße",
-  "a String": () => new String("text"),
-  "no bytes": () => bytes(),
-  bytes: () => bytes(1, 2, 3),
-  words: () => Uint16Array.from([258, 772]),
-  doubles: () => Float64Array.from([1.5]),
-  "a DataView": () => new DataView(bytes(1, 2, 3).buffer, 1),
-  "shared bytes": () => new Uint8Array(new SharedArrayBuffer(4)),
-  "an empty array": () => [],
-  "an array of ArrayBuffers": () => [new ArrayBuffer(3)],
-  "an array of SharedArrayBuffers": () => [new SharedArrayBuffer(3)],
-  "an array of numbers": () => [1, 2],
-  "an array of objects": () => [{}],
-  "an array of booleans": () => [true],
-  "an array of null": () => [null],
-  "an array of arrays": () => [[1, 2], [3]],
-  "an array of texts": () => ["a", "b"],
-  "an array of views": () => [bytes(1), Uint16Array.from([2])],
-  "texts before what can't be": () => ["a", 5],
-  "a Set": () => new Set(["a", "b"]),
-  "a Map": () => new Map([["a", "b"]]),
-  "a generator": () =>
-    (function* () {
-      yield "a";
-      yield bytes(2);
-    })(),
-  "an asynchronous generator": () =>
-    (async function* () {
-      yield "a";
-      yield bytes(2);
-    })(),
-  "a generator that throws": () =>
-    (function* () {
-      yield "a";
-      throw new RangeError("no more");
-    })(),
-  "an iterator that isn't one": () => ({ [Symbol.iterator]: 5 }),
-};
-
-const OPTIONS: Readonly<Record<string, unknown>> = {
-  nothing: undefined,
-  null: null,
-  latin1: "latin1",
-  "no encoding": "klingon",
-  "an encoding in options": { encoding: "utf16le" },
-  "no encoding in options": { encoding: "klingon" },
-  "the encoding null": { encoding: null },
-  buffer: "buffer",
-  "a number": 5,
-  true: true,
-  "a function": () => {},
-  "a signal that isn't one": { signal: 5 },
-  "a signal of null": { signal: null },
-  "no signal": { signal: undefined },
-  "flush that isn't boolean": { flush: 1 },
-  flush: { flush: true },
-};
-
-test("writeFile and appendFile take what FileHandle's take, and refuse the rest with its codes", async (t) => {
-  const directory = scratchDirectory(t);
-  const differences: unknown[] = [];
-  const compare = async (what: string, scenario: Scenario): Promise<void> => {
-    const [byNode, byPinless] = await onBoth(directory, "w+", scenario);
-    if (JSON.stringify(byNode) !== JSON.stringify(byPinless)) differences.push([what, byNode, byPinless]);
-  };
-  for (const [what, make] of Object.entries(DATA)) {
-    await compare(`writeFile of ${what}`, (handle) => handle.writeFile(make()));
-    await compare(`appendFile of ${what}`, (handle) => handle.appendFile(make()));
-    await compare(`writeFile of ${what} with a signal`, (handle) =>
-      handle.writeFile(make(), { signal: new AbortController().signal }),
-    );
-    await compare(`writeFile of ${what}, aborted`, (handle) =>
-      handle.writeFile(make(), { signal: AbortSignal.abort(7) }),
-    );
-  }
-  for (const [what, options] of Object.entries(OPTIONS)) {
-    await compare(`writeFile with ${what}`, (handle) => handle.writeFile("grüße", options));
-    await compare(`writeFile of texts with ${what}`, (handle) => handle.writeFile(["grüße"], options));
-    await compare(`readFile with ${what}`, async (handle) => {
-      await handle.write("grüße", 0);
-      return handle.readFile(options);
-    });
-    await compare(`readFile of nothing with ${what}`, (handle) => handle.readFile(options));
-  }
-  assert.deepEqual(differences, []);
-});
-
-/** A signal that is aborted when it's looked at for the nth time: between any two steps, whatever the machine's speed. */
-function abortedAt(look: number, reason: unknown): AbortSignal {
-  const controller = new AbortController();
-  let looks = 0;
-  return new Proxy(controller.signal, {
-    get(signal, key) {
-      if (key === "aborted" && ++looks === look) controller.abort(reason);
-      const value = Reflect.get(signal, key, signal);
-      return typeof value === "function" ? value.bind(signal) : value;
-    },
-    has: (signal, key) => Reflect.has(signal, key),
-  });
-}
-
-for (const look of [1, 2, 3, 4]) {
-  test(`readFile and writeFile end with an AbortError when look ${look} at the signal finds it aborted`, async (t) => {
-    const file = path.join(scratchDirectory(t), "file");
-    const reason = new Error("the reason");
-    const expected = { name: "AbortError", code: "ABORT_ERR", message: "The operation was aborted", cause: reason };
-    const content = Buffer.alloc(3 << 20, 7);
-    const handle = await engine.openFile(file, "w+");
-    const parts = [content, content, content];
-    for (const data of [content, content.toString("latin1"), parts])
-      await assert.rejects(handle.writeFile(data, { signal: abortedAt(look, reason) }), expected);
-    await assert.rejects(handle.appendFile(content, { signal: abortedAt(look, reason) }), expected);
-    writeFileSync(file, content);
-    await handle.close();
-    const again = await engine.openFile(file);
-    await assert.rejects(again.readFile({ signal: abortedAt(look, reason) }), expected);
-    await assert.rejects(again.readFile({ signal: abortedAt(look, reason), encoding: "utf8" }), expected);
-    await again.close();
   });
 }
 
@@ -475,7 +293,7 @@ test("an engine closes also where a stream waits to write into a full pipe", asy
   assert.match(await failed, /^(ECANCELED|EBADF)$/);
 });
 
-test("Files that nobody has any more are closed, with this Node's warnings or errors; those that a stream or a call has aren't", (t) => {
+test("Files that are collected are closed, with this Node's warnings or errors; a stream or a call keeps its File", (t) => {
   const index = JSON.stringify(new URL("../../dist/index.js", import.meta.url).href);
   const program = `
     import { open } from ${index};
@@ -510,10 +328,12 @@ test("Files that nobody has any more are closed, with this Node's warnings or er
     }
     assert.equal(bytes, 300000);
     await collectedTo(before);
-    const dropped = warnings.filter(({ message }) => /^Closing file descriptor \\d+ on garbage collection$/.test(message));
+    const closing = /^Closing file descriptor \\d+ on garbage collection$/;
+    const dropped = warnings.filter(({ message }) => closing.test(message));
     const deprecations = warnings.filter(({ code }) => code === "DEP0137").length;
     const found = [dropped.length, deprecations, errors.length];
-    assert.deepEqual(found, ${NODE_MAJOR >= 25 ? "[0, 0, 250]" : "[250, 1, 0]"}, JSON.stringify([warnings[0], errors[0]]));
+    const expected = ${NODE_MAJOR >= 25 ? "[0, 0, 250]" : "[250, 1, 0]"};
+    assert.deepEqual(found, expected, JSON.stringify([warnings[0], errors[0]]));
     for (const message of errors) assert.match(message, /closed on garbage collection.* descriptor was \\d+ \\(\\//);
   `;
   const file = path.join(scratchDirectory(t), "file");

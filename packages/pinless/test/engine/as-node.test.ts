@@ -160,12 +160,16 @@ const others: fc.Arbitrary<Call> = fc
     },
   }));
 
-/** Positions that can't be meant, or only just. What isn't one is the file's own for Node 20, and refused by newer ones. */
+/**
+ * Positions at the limit of what is valid, and beyond. Node 20 takes what isn't a position for the file's own; newer
+ * Nodes refuse it.
+ */
 const POSITIONS: readonly unknown[] = [
   ...[0, -0, 1.5, -1, -2, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53 - 1, 2 ** 53, 2 ** 63],
   ...["1", "x", "", true, false, {}, [], [1], () => 1, new Date(0), null, undefined],
   ...[-1n, -2n, -(2n ** 63n)],
-  // Node 20 takes a bigint for the file's own position, against its documentation; here it's a position, as in newer ones.
+  // Node 20 takes a bigint for the file's own position, against its documentation. Here it's a position, as in newer
+  // Nodes.
   ...(NODE_MAJOR < 22
     ? []
     : [0n, 5n, 2n ** 53n, 2n ** 53n + 1n, 2n ** 62n, 2n ** 63n - 11n, 2n ** 63n - 1n, 2n ** 64n]),

@@ -26,7 +26,7 @@ test("A file takes a second descriptor with its first direct request, and gives 
   assert.equal(descriptorsOf(name), 0);
 });
 
-test("Where no descriptor is left for direct I/O a file is read through the page cache, which is said, and direct later", async (t) => {
+test("A file without a descriptor left for direct I/O goes through the page cache, says so, and is direct later", async (t) => {
   const source = `
     import { Engine } from PINLESS;
     import { closeSync, openSync } from "node:fs";

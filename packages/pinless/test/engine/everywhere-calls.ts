@@ -1,4 +1,4 @@
-/** The calls of the table "the same results as node:fs, everywhere", each made on a FileHandle and on a File of every scheme. */
+/** Calls that are made on a FileHandle and on a File of every scheme, and must come to the same. */
 
 import { createHash } from "node:crypto";
 

@@ -1,6 +1,6 @@
 /**
- * The same results as node:fs, on everything that can be opened, by every scheme: each call of a table on a FileHandle and on Files, beside each
- * other. What isn't the same stands in EXCEPTIONS, with its reason.
+ * The same results as node:fs on every kind of file, by every scheme: each call of a table is made on a FileHandle and
+ * on Files. EXCEPTIONS names what isn't the same, with the reason.
  */
 
 import assert from "node:assert/strict";
@@ -208,7 +208,7 @@ const EXCEPTIONS: readonly Exception[] = [
   {
     kind: /^a socket$/,
     by: /^(aio|direct)$/,
-    why: "a socket would have to be switched to not blocking for everybody who has it: not opened, ERR_PINLESS_UNSUPPORTED",
+    why: "a socket would have to stop blocking, also for its other owners: not opened, ERR_PINLESS_UNSUPPORTED",
   },
 ];
 

@@ -1,5 +1,5 @@
-// Each call to the world fails once, at every place where it's made: the step that meets it rejects with that, the same step works when it's
-// tried again, and close() leaves nothing behind.
+// Each call to the host fails once, at every place where it's made: the step that makes it rejects with its error, the
+// same step works when it's tried again, and close() leaves nothing behind.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";

@@ -1,4 +1,4 @@
-// Arenas of files where something happens to the file, or to its mapping: cut short, no room, a device that fails, other code.
+// Arenas of files when the file is cut short, the disk is full, the device fails, or other code changes the mapping.
 import assert from "node:assert/strict";
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
@@ -88,7 +88,7 @@ test("where a mapped file was cut short, a load or store by JavaScript ends the 
   }
 });
 
-test("a process ends quietly with an arena of a file open; a worker that is terminated leaves the file whole", async (t) => {
+test("an arena of a file that is open at the end of a process, or of a worker, leaves the file whole", async (t) => {
   const directory = scratchDirectory(t);
   writeFileSync(path.join(directory, "source"), numberedBlocks(64));
   const source = `

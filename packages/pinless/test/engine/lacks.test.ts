@@ -1,4 +1,5 @@
-// What is missing for a moment: the call that meets it says what to change, nothing stays behind, and the next one works.
+// A resource is missing for a moment: the call that needs it says what to change, leaves nothing behind, and works the
+// next time.
 import assert from "node:assert/strict";
 import { chmodSync, cpSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -79,7 +80,7 @@ test("A moment without descriptors at the first open(): the next one works", asy
 });
 
 for (const scheme of ["io_uring", "aio", "direct"]) {
-  test(`A moment without descriptors at the first copied transfer, and at the first arena of a file, ${scheme}: the next work`, async (t) => {
+  test(`${scheme}: without descriptors the first copy and the first arena of a file fail, and work later`, async (t) => {
     const said = await withFewDescriptors(
       t,
       `
@@ -178,11 +179,12 @@ test("A moment without address space at Engine.open says which limit, and leaves
     await (await Engine.open()).close();
     const before = count("fd");
     const usedKiB = () => BigInt(/VmSize:\\s*(\\d+)/.exec(fs.readFileSync("/proc/self/status", "utf8"))[1]);
-    // An engine takes 16 or 20 GiB, by the version of V8. 4 or 8 GiB are left, or Node itself could end for want of address space.
+    // An engine takes 16 or 20 GiB, by the version of V8. 4 or 8 GiB are left: without address space Node itself ends.
     limit(${RLIMIT_AS}, (usedKiB() << 10n) + (68n << 30n));
     const engines = [];
+    const sayWhy = (error) => refused("open", () => Promise.reject(error));
     while (engines.length < 20 && said.length === 0)
-      await Engine.open().then((engine) => engines.push(engine), (error) => refused("open", () => Promise.reject(error)));
+      await Engine.open().then((engine) => engines.push(engine), sayWhy);
     await refused("arena", () => engines[0].arena({ bytes: 1 << 30 }));
     for (const engine of engines) await engine.close();
     limit(${RLIMIT_AS});
@@ -202,7 +204,7 @@ test("A moment without address space at Engine.open says which limit, and leaves
   }
 });
 
-test("Where the files that threads run aren't beside the engine's, as in a bundle, Engine.open says what to do", async (t) => {
+test("Engine.open in a bundle that lacks the files of its threads says what to do", async (t) => {
   const directory = scratchDirectory(t);
   const root = path.resolve(import.meta.dirname, "../..");
   cpSync(path.join(root, "dist"), path.join(directory, "dist"), { recursive: true });
@@ -226,7 +228,9 @@ test("close() goes on to its end where a file can't be closed, and says what fai
     t,
     `
     const { Engine } = await import(PINLESS);
-    const links = () => fs.readdirSync("/proc/self/fd").flatMap((fd) => { try { return [fs.readlinkSync("/proc/self/fd/" + fd)]; } catch { return []; } });
+    const links = () => fs.readdirSync("/proc/self/fd").flatMap((fd) => {
+      try { return [fs.readlinkSync("/proc/self/fd/" + fd)]; } catch { return []; }
+    });
     const before = links().filter((link) => link.includes("io_uring")).length;
     const engine = await Engine.open();
     const arena = await engine.arena({ bytes: 1 << 20 });

@@ -1,4 +1,4 @@
-// How processes and workers end with an engine in them: on purpose, by signals, by errors, and by having nothing left to do.
+// The end of processes and workers that have an engine: on purpose, by signals, by errors, and with nothing left to do.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { closeSync, constants, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
@@ -12,7 +12,7 @@ import { until } from "../support/until.js";
 
 const NODE_MAJOR = Number.parseInt(process.versions.node, 10);
 
-/** In a child: an engine whose file is read all the time, straight, by copies and through the page cache, with leases. */
+/** In a child: an engine with leases, and a file that is read all the time, straight, by copies and by the page cache. */
 const LOAD = `
   import { Engine } from PINLESS;
   const engine = await Engine.open({ depth: 32, lease: { chunk: 65536 } });
@@ -30,7 +30,9 @@ const LOAD = `
       };
       file.submit("read", straight, 0, again);
     }
-    const copy = (bytes, at) => file.read(Buffer.alloc(bytes), { position: at }).then(() => { done++; return goOn && copy(bytes, at); });
+    const copy = async (bytes, at) => {
+      for (; goOn; done++) await file.read(Buffer.alloc(bytes), { position: at });
+    };
     void copy(4096, 0);
     void copy(100, 3);
   };
@@ -152,7 +154,9 @@ const WORKERS = `
   import { readdirSync, readFileSync, readlinkSync } from "node:fs";
   import { once } from "node:events";
   import { Worker } from "node:worker_threads";
-  const links = () => readdirSync("/proc/self/fd").flatMap((fd) => { try { return [readlinkSync("/proc/self/fd/" + fd)]; } catch { return []; } });
+  const links = () => readdirSync("/proc/self/fd").flatMap((fd) => {
+    try { return [readlinkSync("/proc/self/fd/" + fd)]; } catch { return []; }
+  });
   const rings = () => links().filter((link) => link.includes("io_uring")).length;
   const pinned = () => Number(/VmPin:\\s*(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]);
   const SOURCE = ${JSON.stringify(`
@@ -177,7 +181,8 @@ const WORKERS = `
       }
     })();
   `)};
-  const start = (end) => new Worker(SOURCE, { eval: true, execArgv: [], workerData: { pinless: PINLESS, file: process.argv[1], end } });
+  const start = (end) =>
+    new Worker(SOURCE, { eval: true, execArgv: [], workerData: { pinless: PINLESS, file: process.argv[1], end } });
   // Newer Nodes have rings of their own.
   const ringsBefore = rings();
   const nothingLeft = async (what) => {
@@ -226,14 +231,15 @@ for (const [end, code] of [
   ["exit", 5],
   ["throw", 1],
 ] as const) {
-  test(`An engine opened only in a worker that ends by ${end}: code ${code}, nothing left, the process lives`, async (t) => {
+  test(`A worker with the only engine ends by ${end}: code ${code}, nothing left, the process lives`, async (t) => {
     const source = `${WORKERS}
       for (let round = 0; round < 2; round++) {
         const worker = start("${end}");
         const errors = [];
         worker.on("error", (error) => errors.push(error.message));
         const code = await new Promise((resolve) => worker.once("exit", resolve));
-        if (code !== ${code} || errors.join() !== "${end === "throw" ? "on purpose" : ""}") throw new Error(code + errors.join());
+        const expected = "${end === "throw" ? "on purpose" : ""}";
+        if (code !== ${code} || errors.join() !== expected) throw new Error(code + errors.join());
         await nothingLeft("end");
       }
       console.log("alive");

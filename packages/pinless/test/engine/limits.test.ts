@@ -60,7 +60,8 @@ const SOURCE = `
   const { pin, degraded, leases, perIo, submitted, failed } = engine.stats();
   await engine.close();
   const pinnedEnd = (await probe()).pinnedBytes;
-  console.log(JSON.stringify({ pin, wrong, degraded, taken: leases.taken, perIo, submitted, failed, pinnedMax, pinnedEnd }));
+  const { taken } = leases;
+  console.log(JSON.stringify({ pin, wrong, degraded, taken, perIo, submitted, failed, pinnedMax, pinnedEnd }));
 `;
 
 async function say(

@@ -79,7 +79,8 @@ test("Arena.migrate where move_pages is hidden or forbidden says what to change"
 
 test("Arena.migrate to a node that the process may not use names those that it may", { skip: needsRoot }, async () => {
   const allowed = /^Mems_allowed_list:\s*(\S+)/m.exec(readFileSync("/proc/self/status", "utf8"))![1]!;
-  const script = `mount -t tmpfs none /sys/devices/system/node && echo 0,2-3,900 > /sys/devices/system/node/has_memory && exec "$@"`;
+  const nodes = "/sys/devices/system/node";
+  const script = `mount -t tmpfs none ${nodes} && echo 0,2-3,900 > ${nodes}/has_memory && exec "$@"`;
   const wrapper = ["unshare", "-m", "sh", "-c", script, "sh"];
   const said = await saying("migrate({ node: 900 })", "", wrapper);
   await assertRefused(

@@ -18,7 +18,7 @@ const outcome = fc.oneof(
   fc.constant("fails" as const),
 );
 
-test("readPieces: bytes without a gap, whatever comes of the pieces and in whatever order, and nothing is left under way", async () => {
+test("readPieces gives bytes without a gap, in whatever order pieces end or fail, and leaves none in flight", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(outcome, { minLength: 1, maxLength: 12 }),
@@ -53,7 +53,7 @@ test("readPieces: bytes without a gap, whatever comes of the pieces and in whate
   );
 });
 
-test("a read of 9 MiB and a bit into ordinary memory, at odd places, gives the file's bytes and touches nothing behind them", async (t) => {
+test("a read of 9 MiB into unaligned ordinary memory gives the file's bytes and touches no others", async (t) => {
   const file = path.join(scratchDirectory(t), "file");
   const content = Buffer.from(new Random(5).bytes((9 << 20) + 777));
   writeFileSync(file, content);

@@ -68,7 +68,7 @@ test("a store into read-only memory ends the process by SIGSEGV, a load doesn't"
   }
 });
 
-test("a device writes read-only memory through a registration for life (control); after protect it doesn't", async (t) => {
+test("a device writes read-only memory by a lifetime registration (control), and doesn't after protect", async (t) => {
   const name = path.join(scratchDirectory(t), "file");
   writeFileSync(name, numberedBlocks(4));
   const engine = await Engine.open({ scheme: "io_uring", pin: "lifetime" });
@@ -149,7 +149,7 @@ test("Arena.free that can't make memory writable again rejects, and the buffer s
   assert.deepEqual(said, [["ENOMEM", "mprotect"], ["ENOMEM", "mprotect"], true]);
 });
 
-test("a read of a pipe into read-only memory fails with EFAULT, and the next one gets what's in the pipe", async (t) => {
+test("a pipe's read into read-only memory fails with EFAULT, and the next read gets its bytes", async (t) => {
   const pipe = namedPipe(t);
   const other = openSync(pipe, constants.O_RDWR);
   for (const scheme of ["io_uring", "aio"] as const) {

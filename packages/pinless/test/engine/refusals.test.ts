@@ -98,7 +98,8 @@ test("Engine.openFile of what isn't there, is a directory, or forbidden", { skip
     const [directory, secret, readable] = process.argv.slice(1);
     const engine = await Engine.open();
     const said = [];
-    for (const [path, flags] of [[secret, "r"], [readable, "r+"], [directory + "/none", "r"], [directory + "/new", "w"], [directory, "r+"]])
+    const [none, fresh] = [directory + "/none", directory + "/new"];
+    for (const [path, flags] of [[secret, "r"], [readable, "r+"], [none, "r"], [fresh, "w"], [directory, "r+"]])
       await engine.openFile(path, flags).catch(({ code, syscall, path }) => said.push([code, syscall, path]));
     const file = await engine.openFile(readable);
     await file.write("x").catch(({ code, syscall }) => said.push([code, syscall]));

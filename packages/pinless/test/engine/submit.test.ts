@@ -13,7 +13,8 @@ const SOURCE = `
   const arena = await engine.arena({ bytes: 2 << 20 });
   const file = await engine.openFile(process.argv[1]);
   const caught = [];
-  if (process.argv[2] === "caught") process.on("uncaughtException", (error, origin) => caught.push(origin + ": " + error.message));
+  if (process.argv[2] === "caught")
+    process.on("uncaughtException", (error, origin) => caught.push(origin + ": " + error.message));
   const seen = [];
   await new Promise((resolve) => {
     for (let i = 0; i < 8; i++) {
@@ -43,7 +44,7 @@ for (const scheme of ["io_uring", "aio", "direct"]) {
     });
   });
 
-  test(`${scheme}: File.submit: what done throws ends the process where nobody catches it, as a throw elsewhere does`, async (t) => {
+  test(`${scheme}: File.submit: what done throws ends a process without a handler, as any throw does`, async (t) => {
     const file = path.join(scratchDirectory(t), "file");
     writeFileSync(file, numberedBlocks(8));
     const { code, signal, stdout, stderr } = await runModule(SOURCE, { args: [file, "uncaught", scheme] });

@@ -22,7 +22,8 @@ const READER = `
   import { Engine } from PINLESS;
   const { wrongBlocks } = await import(process.argv[3]);
   const HOUR = 3_600_000;
-  const engine = await Engine.open({ depth: 16, lease: { idle: HOUR, max: HOUR }, events: JSON.parse(process.argv[1]) });
+  const events = JSON.parse(process.argv[1]);
+  const engine = await Engine.open({ depth: 16, lease: { idle: HOUR, max: HOUR }, events });
   const arena = await engine.arena({ bytes: ${ARENA_BYTES} });
   const memory = arena.alloc(${ARENA_BYTES});
   const file = await engine.openFile(process.argv[2]);
@@ -43,7 +44,7 @@ const READER = `
   }
 `;
 
-/** Takes memory until the page cache has hardly any, and reads a file of its own that has no room in it, round and round. */
+/** Takes memory until the page cache has hardly any, and reads a file for which there is no room, round and round. */
 const SQUEEZER = `
   const { openSync, readFileSync, readSync, writeFileSync } = require("node:fs");
   const [, usage, stat, file] = process.argv;
@@ -58,7 +59,8 @@ const SQUEEZER = `
   const fd = openSync(file);
   const buffer = Buffer.alloc(1 << 20);
   for (let at = 0; ; at = (at + 1) % 64) {
-    while (Number(readFileSync(usage, "utf8")) - cached() < ${LIMIT_BYTES - 14 * MIB}) kept.push(Buffer.alloc(1 << 20, 1));
+    while (Number(readFileSync(usage, "utf8")) - cached() < ${LIMIT_BYTES - 14 * MIB})
+      kept.push(Buffer.alloc(1 << 20, 1));
     if (at === 0) console.log("full");
     readSync(fd, buffer, 0, 1 << 20, at << 20);
   }

@@ -1,4 +1,4 @@
-// Whom the monitor's word keeps out while it reads events: engines whose memory it follows, and nobody else on their thread.
+// The monitor's word, which holds requests back while the monitor reads events: only those of engines that it follows.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
@@ -10,7 +10,7 @@ import { numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { scratchDirectory, undoing } from "../support/undo.js";
 import { until } from "../support/until.js";
 
-test("an engine that follows nobody reads on while another's monitor reads; nobody would tell it of the end", async (t) => {
+test("an engine without a monitor reads on while another engine's monitor reads events", async (t) => {
   const name = path.join(scratchDirectory(t), "file");
   writeFileSync(name, numberedBlocks(8));
   const engine = await Engine.open({ depth: 8, events: { userfaultfd: false } });

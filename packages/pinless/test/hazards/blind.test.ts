@@ -32,7 +32,7 @@ const DISCARDS = `
 `;
 
 for (const options of [{ lease: { idle: 5000, max: 20_000 } }, { scheme: "aio" }]) {
-  test(`A moment without descriptors while a native thread discards: no read is lost then or later, ${JSON.stringify(options)}`, {
+  test(`No read is lost while a native thread discards and descriptors lack, or later, ${JSON.stringify(options)}`, {
     skip: needsCompiler,
   }, async (t) => {
     const { wrong, degraded, all } = await runMonitored(
@@ -53,7 +53,7 @@ for (const options of [{ lease: { idle: 5000, max: 20_000 } }, { scheme: "aio" }
 }
 
 for (const options of [{ lease: { idle: 5000, max: 20_000 } }, { scheme: "aio" }]) {
-  test(`A monitor that ended by itself is started again, at once or once that can be, and no read is lost, ${JSON.stringify(options)}`, {
+  test(`A monitor that ended is started again as soon as it can be, and no read is lost, ${JSON.stringify(options)}`, {
     skip: needsCompiler,
   }, async (t) => {
     const { wrong, degraded } = await runMonitored(

@@ -1,4 +1,5 @@
-// The kernel compacts memory (/proc/sys/vm/compact_memory) while I/O runs: it can move the pages of buffers, and every read has its bytes.
+// The kernel compacts memory (/proc/sys/vm/compact_memory) under I/O: it can move the pages of buffers, and every read
+// has its bytes.
 // The control: memory that is registered for life stays where it is, all of it.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";

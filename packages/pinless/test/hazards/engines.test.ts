@@ -1,4 +1,5 @@
-// Several engines in a process, in one thread and in workers, each with operations on its memory beside its I/O: every byte is right.
+// Several engines in a process, in one thread and in workers, each with memory operations beside its I/O: every byte is
+// right.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";

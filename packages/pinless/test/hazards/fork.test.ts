@@ -1,4 +1,5 @@
-// Children are started while I/O is in flight, in every way that Node has: none of ours gets into them, and I/O stays right.
+// Children that are started under I/O, in every way that Node has: they inherit no descriptor of an engine, and I/O stays
+// right.
 import assert from "node:assert/strict";
 import { closeSync, constants, openSync, readSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -78,7 +79,8 @@ const SOURCE = `
   for (let round = 0; round < 5; round++) {
     said.push(await text(spawn("sh", ["-c", LOOK], { stdio: ["ignore", "pipe", "inherit"] })));
     said.push(spawnSync("sh", ["-c", LOOK], { encoding: "utf8" }).stdout);
-    said.push(await new Promise((resolve, reject) => execFile("sh", ["-c", LOOK], (e, out) => (e ? reject(e) : resolve(out)))));
+    const byExecFile = (done) => execFile("sh", ["-c", LOOK], done);
+    said.push(await new Promise((resolve, reject) => byExecFile((e, out) => (e ? reject(e) : resolve(out)))));
   }
   const node = fork(child, { execArgv: [] });
   const [forked] = await Promise.race([once(node, "message"), once(node, "exit")]);

@@ -1,4 +1,4 @@
-// In a guest, all of whose memory can be made huge pages of: those that the host can have beside leases, and beside registrations for life.
+// A guest whose whole memory can become huge pages: how many can be had beside leases, and beside lifetime registrations.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cantHaveGuests, runInGuest } from "../support/guest.js";

@@ -85,7 +85,7 @@ async function bed(t: TestContext, mount: string): Promise<Bed> {
   };
 }
 
-/** Reads all of the mapping anew, from its end on: writeback goes the other way and is there first. Faults are taken before. */
+/** Reads all of the mapping anew, after its faults, and backward: writeback goes the other way and is there first. */
 function readAll(memory: Uint8Array, read: Read, version: number): Promise<unknown> {
   for (let at = 0; at < BYTES; at += PAGE) memory[at] = memory[at]!;
   const reads: Promise<unknown>[] = [];

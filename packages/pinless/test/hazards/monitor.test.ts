@@ -10,7 +10,7 @@ import { BEGUN, DONE, ENDED, needsCompiler } from "./native.js";
 const MIB = 1 << 20;
 
 for (const options of [{}, { scheme: "aio" }]) {
-  test(`The monitor is terminated under discards by a native thread: nobody hangs, and I/O goes on, ${JSON.stringify(options)}`, {
+  test(`The monitor is terminated while a native thread discards: nothing hangs, I/O goes on, ${JSON.stringify(options)}`, {
     skip: needsCompiler,
   }, async (t) => {
     for (let round = 0; round < 3; round++) {
@@ -50,7 +50,7 @@ for (const options of [{}, { scheme: "aio" }]) {
 
 // Leases are kept for so long that none goes by the clock.
 for (const options of [{ lease: { idle: 5000, max: 20_000 } }, { scheme: "aio" }]) {
-  test(`The monitor is terminated while a native thread waits for it in a discard: reads from then on find the new pages, ${JSON.stringify(options)}`, {
+  test(`The monitor is terminated during a discard: reads after it find the new pages, ${JSON.stringify(options)}`, {
     skip: needsCompiler,
   }, async (t) => {
     const { wrong, went } = await run(
@@ -108,7 +108,8 @@ test("Workers with engines end under discards of their memory by a native thread
         const madvise = koffi.load(null).func("int madvise(uintptr_t at, size_t bytes, int advice)");
         const address = Number(koffi.address(new Uint8Array(memory.buffer))) + memory.byteOffset;
         for (let done = 0; ; done++) {
-          await Promise.all([0, 1, 2].map((i) => file.read(memory.subarray(i * 4096, i * 4096 + 4096), { position: 0 })));
+          const page = (i) => memory.subarray(i * 4096, i * 4096 + 4096);
+          await Promise.all([0, 1, 2].map((i) => file.read(page(i), { position: 0 })));
           madvise(address, memory.byteLength, 4);
           if (done === 20) parentPort.postMessage("going");
         }
@@ -147,7 +148,8 @@ for (const how of ["process.exit(0)", "natural"]) {
         `)};
         let goOn = true;
         for (let place = 0; place < 16; place++) void (async () => { while (goOn) await read(place, 0); })();
-        const storm = new Worker(STORM, { eval: true, execArgv: [], workerData: { address, bytes: memory.byteLength, words } });
+        const workerData = { address, bytes: memory.byteLength, words };
+        const storm = new Worker(STORM, { eval: true, execArgv: [], workerData });
         storm.unref();
         await within("discards", () => Atomics.load(words, ${BEGUN}) > 20);
         console.log('{"going":true}');
@@ -227,7 +229,8 @@ test("Where another userfaultfd holds the memory, the engine says so and works",
       const bytes = memory.buffer.byteLength;
       const at = koffi.address(new Uint8Array(memory.buffer));
       // For faults on absent pages; there are none that the kernel can't find itself, since it's left alone after this.
-      if (bytes > ${MIB} && ioctl(theirs, 0xc020aa00, new BigUint64Array([at, BigInt(bytes), 2n, 0n])) !== 0) throw new Error("UFFDIO_REGISTER");
+      const range = new BigUint64Array([at, BigInt(bytes), 2n, 0n]);
+      if (bytes > ${MIB} && ioctl(theirs, 0xc020aa00, range) !== 0) throw new Error("UFFDIO_REGISTER");
       return memory;
     };
     ${BED}

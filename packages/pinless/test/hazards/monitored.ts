@@ -25,7 +25,7 @@ export const SEES_WORKERS = `
   syncBuiltinESMExports();
 `;
 
-/** In a child: an engine with an arena, all of it in `memory`, and a library that discards it from a thread of its own. */
+/** In a child: an engine with an arena, all of it in `memory`, and a library whose thread discards it. */
 export const BED = `
   const { Engine } = await import(PINLESS);
   const [file, library] = process.argv.slice(1);

@@ -1,4 +1,5 @@
-// What a process has pinned is copied whenever it forks, for every child that it starts: counted in the child, before it runs anything.
+// A fork copies what the process has pinned, for every child that it starts: counted in the child, before it executes
+// anything.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";

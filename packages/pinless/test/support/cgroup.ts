@@ -15,7 +15,10 @@ const [v1, v2] = ["cgroup", "cgroup2"].map((type) =>
     )
     ?.at(1),
 );
-/** Which hierarchy limits memory here; one that v1 has isn't in v2. It has to be switched on below the root already: that's not ours to do. */
+/**
+ * The hierarchy that limits memory here: v1's, or v2's where that is switched on below the root already. A test doesn't
+ * switch it on. A controller that v1 has isn't in v2.
+ */
 const limits =
   v2 !== undefined && readFileSync(`${v2}/cgroup.subtree_control`, "utf8").split(/\s+/).includes("memory")
     ? { at: v2, limit: "memory.max", used: "memory.current", hits: "memory.events", ooms: "memory.events" }
@@ -45,7 +48,7 @@ export interface MemoryCgroup {
   oomKills(): number;
 }
 
-/** Which hierarchy limits how many processes and threads there are: v1's, or v2's where that's switched on below the root. */
+/** The hierarchy that limits the number of processes and threads: v1's, or v2's where it's switched on below the root. */
 const pids =
   readFileSync("/proc/self/mounts", "utf8")
     .split("\n")
@@ -57,7 +60,10 @@ const pids =
 /** For a test's `skip`. */
 export const needsPidsCgroups: string | false = needsRoot || (pids === null && "machine: no pids cgroups");
 
-/** `enter`: a command that moves itself there and goes on as what follows it. `limit`: the file that says how many may be there. */
+/**
+ * A cgroup that limits processes and threads. `enter`: a command that moves itself there and then executes what follows
+ * it. `limit`: the file with the limit.
+ */
 export function pidsCgroup(t: TestContext): { readonly enter: readonly string[]; readonly limit: string } {
   const directory = path.join(pids!, `pinless-test-pids-${process.pid}`);
   undoingByShell(t, `for i in $(seq 100); do rmdir ${directory} && exit 0; sleep 0.1; done; exit 1`);

@@ -25,7 +25,10 @@ export interface ChildOptions {
   readonly started?: (child: ChildProcess) => void;
 }
 
-/** An ordinary user, with this limit on locked memory. The limit is one for all of a user's processes: everyone here is another. */
+/**
+ * A command that runs another as an ordinary user with this limit on locked memory. All processes of a user share the
+ * limit, so each test process has a user of its own.
+ */
 export function asOrdinaryUser(memlockBytes: number): string[] {
   const uid = 100_000 + process.pid;
   return [

@@ -61,7 +61,7 @@ export function loopDevice(
   return { device, file, detach: () => run("losetup", "-d", device) };
 }
 
-/** A filesystem of its own on a loop device, over a file in memory (fast) or on the scratch disk. `options`: more of mkfs's. */
+/** A new filesystem on a loop device, over a file in memory (fast) or on the scratch disk. `options`: more for mkfs. */
 export function disk(
   t: TestContext,
   filesystem: "btrfs" | "ext4" | "xfs",

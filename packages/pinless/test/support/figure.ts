@@ -2,7 +2,7 @@
 
 import type { TestContext } from "node:test";
 
-/** One of the table's columns: leases (or what an engine does by default), the control, and what is never registered. */
+/** A column of the table: leases (an engine's default), lifetime registrations (the control), no registration. */
 export type Column = "lease" | "lifetime" | "per-io";
 
 export function isColumn(name: string): name is Column {

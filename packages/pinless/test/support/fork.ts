@@ -20,7 +20,7 @@ const SOURCE = `
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A child that waits until it's asked (or left), and then says what it sees there. child: its id, and the ends of two pipes. */
+/* A child that waits for a byte, and answers with what it sees there. child: its id, and the ends of two pipes. */
 int fork_begin(const char *at, size_t bytes, int *child) {
   int ask[2], answer[2];
   if (pipe2(ask, O_CLOEXEC) != 0) return -errno;
@@ -74,7 +74,7 @@ function built(t: TestContext): Library {
   return library;
 }
 
-/** A child of this process, that looks at a view when it's asked to: at most 64 KiB, which a pipe has room for. Null: EFAULT. */
+/** A child of this process that reads a view when it's asked to: at most 64 KiB, a pipe's room. Null: EFAULT. */
 export function forkHere(t: TestContext, view: Uint8Array): { look(): Uint8Array | null } {
   const { begin, end } = built(t);
   const child = new Int32Array(3);

@@ -42,11 +42,14 @@ export interface Fuse {
   go(): void;
   /** Requests that were ever held. */
   readonly held: number;
-  /** What was asked before requests were answered since the test had said nothing for a long time: it stood still. Else null. */
+  /** The last requests before the filesystem gave up waiting for the test, which stood still; null if it never did. */
   readonly impatient: string | null;
 }
 
-/** `options`: "refuse-direct": O_DIRECT can be opened, and not used. "async-dio": the kernel may send direct I/O without waiting. */
+/**
+ * Mounts it. `options`: "refuse-direct": files can be opened with O_DIRECT, and then refuse I/O. "async-dio": the kernel
+ * may send direct I/O without waiting.
+ */
 export async function fuse(
   t: TestContext,
   content: Uint8Array,

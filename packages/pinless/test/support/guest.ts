@@ -1,6 +1,7 @@
 /**
- * Test files that run in a virtual machine, for what this machine hasn't: another kernel, two NUMA nodes. QEMU computes all of it (tcg), so
- * nothing but QEMU and the kernel is needed: PINLESS_GUEST names a directory that packages of Debian's cloud kernel were unpacked into (.ci/run).
+ * Test files that run in a virtual machine, for what this machine lacks: another kernel, two NUMA nodes. QEMU computes
+ * all of it (tcg), so nothing but QEMU and the kernel is needed. PINLESS_GUEST names a directory into which packages of
+ * Debian's cloud kernel were unpacked (.ci/run).
  */
 
 import { execFileSync, spawn, spawnSync } from "node:child_process";
@@ -73,12 +74,12 @@ function disk(directory: string): string {
 
 /** What a guest says when its kernel has started, and Node in it. */
 const STARTED = /^TAP version/m;
-/** Seen once: an oops at an int3 in the start of the kernel itself, which changes its code there, under two emulated processors. */
+/** Attempts to boot. A kernel that patched its own code under two emulated processors once had an oops at an int3. */
 const BOOTS = 3;
 
 /**
- * Runs compiled test files (dist-test/…) in a guest of so many nodes, with a processor on each, one after the other in one process; returns
- * what came over its serial line, in TAP. `boot`: more of the kernel's parameters.
+ * Runs compiled test files (dist-test/…) in a guest of so many nodes, with a processor on each, one after the other in
+ * one process. Returns what came over its serial line, in TAP. `boot`: more of the kernel's parameters.
  */
 export async function runInGuest(
   t: TestContext,

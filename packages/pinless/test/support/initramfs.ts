@@ -45,7 +45,10 @@ export class Initramfs {
     return Buffer.concat(this.#pieces);
   }
 
-  /** The header's fields: inode, mode, owner, group, links, time, size, device and what it is a device of, length of the name, checksum. */
+  /**
+   * The header's fields: inode, mode, owner, group, links, time, size, device and what it is a device of, length of the
+   * name, checksum.
+   */
   #put(name: string, mode: number, content: Buffer): void {
     const fields = [this.#inode++, mode, 0, 0, 1, 0, content.length, 0, 0, 0, 0, Buffer.byteLength(name) + 1, 0];
     const head = Buffer.from(`070701${fields.map((field) => field.toString(16).padStart(8, "0")).join("")}${name}\0`);

@@ -1,9 +1,10 @@
-/** Whether this machine has io_uring switched off. */
+/** The machine's setting that switches io_uring off. */
 
 import { readFileSync } from "node:fs";
 
 /**
- * For a test's `skip`. Only the sysctl counts: where a ring can't be had for any other reason, tests that need one have to fail.
+ * For a test's `skip`. Only the sysctl counts: where a ring can't be had for any other reason, tests that need one have
+ * to fail.
  */
 export function ioUringOff(): string | false {
   let value = "0";

@@ -4,8 +4,8 @@
 export type Step = () => boolean;
 
 /**
- * Goes through all of them, with the state put back in between, and calls `atEnd` at the end of each. Throws where nobody can go on.
- * Returns how many there are.
+ * Goes through all of them, restores the state in between, and calls `atEnd` at the end of each. Throws where all wait.
+ * Returns the number of orders.
  */
 export function everyOrder(state: Int32Array, actors: readonly (readonly Step[])[], atEnd: () => void): number {
   const at = actors.map(() => 0);

@@ -63,7 +63,7 @@ export function smapsBytes(field: string, start: number, end: number): number {
   );
 }
 
-/** What may be done with each page of [start, end), a letter a page: "r" where it may only be read, "w" where it may be written too. */
+/** The protection of [start, end), a letter a page: "r" for read-only, "w" for writable, "?" for anything else. */
 export function protectionOf(start: number, end: number): string {
   let letters = "";
   for (const line of readFileSync("/proc/self/maps", "utf8").split("\n")) {

@@ -25,7 +25,7 @@ function refusal({ call, arguments: values = {} }: Refusal, errno: number): Inst
   return [...tests, answer(0x50000 | errno)];
 }
 
-/** Source for a child: lets these system calls fail in its own thread, and in those that it starts, as a container's filter does. */
+/** Source for a child: these system calls fail in its thread, and in those that it starts, as by a container's filter. */
 export function refusing(errno: number, ...calls: readonly (number | Refusal)[]): string {
   const filter = [
     ...calls.flatMap((call) => refusal(typeof call === "number" ? { call } : call, errno)),
@@ -45,6 +45,7 @@ export function refusing(errno: number, ...calls: readonly (number | Refusal)[])
     program[1] = BigInt(koffi.address(new Uint8Array(filter.buffer)));
     const prctl = koffi.load(null).func("int prctl(int option, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d)");
     if (prctl(38, 1, 0, 0, 0) !== 0) throw new Error("PR_SET_NO_NEW_PRIVS: " + koffi.errno());
-    if (prctl(22, 2, koffi.address(new Uint8Array(program.buffer)), 0, 0) !== 0) throw new Error("seccomp: " + koffi.errno());
+    const programAt = koffi.address(new Uint8Array(program.buffer));
+    if (prctl(22, 2, programAt, 0, 0) !== 0) throw new Error("seccomp: " + koffi.errno());
   `;
 }

@@ -12,8 +12,8 @@ export interface Squeezer {
   enter(): void;
   leave(): void;
   /**
-   * Limits it to so many bytes less than it has, which the kernel reclaims, or as many of them as it can; then lifts the limit. (Under one
-   * that stays and is so small the kernel soon finds nothing to reclaim, and ends the process.)
+   * Limits it to so many bytes less than it has, has the kernel reclaim what it can of them, and lifts the limit again.
+   * Under a limit that stayed, the kernel would soon find nothing to reclaim and end the process.
    */
   squeeze(bytes: number): Promise<unknown>;
 }

@@ -1,4 +1,4 @@
-/** What a test makes on the machine, undone when it ends, in the opposite order: also when it fails, also when the process dies. */
+/** Changes to the machine, undone in the opposite order when the test ends: also when it fails or the process dies. */
 
 import { type ChildProcessByStdio, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -35,16 +35,16 @@ export function undoing(t: TestContext, undo: Undo): void {
 }
 
 /**
- * A shell that runs `command` when the test ends, or when this process does, however it does: it waits on a pipe from us.
- * Detached, so that a Ctrl-C doesn't end it first.
+ * Starts a shell that runs `command` when the test or this process ends, however it ends: it waits on a pipe from this
+ * process. It's detached, so that a Ctrl-C doesn't end it first.
  */
 export function undoingByShell(t: TestContext, command: string): void {
   startShell(t, `read -r _; ${command}`);
 }
 
 /**
- * Gives a file of the kernel's (a sysctl) another value until the test ends, however it does. One test run at a time: of two, the second
- * would restore what the first has set.
+ * Gives a file of the kernel's (a sysctl) another value until the test ends, however it ends. A lock lets one test run
+ * in at a time: of two, the second would restore the value of the first.
  */
 export async function withSetting(t: TestContext, file: string, value: string): Promise<void> {
   const lock = path.join(os.tmpdir(), `pinless-lock-${path.basename(file)}`);
