@@ -16,6 +16,8 @@ export { type Alignment, reportedAlignment } from "./linux/direct-alignment.js";
 export { fixedMemory } from "./linux/fixed-memory.js";
 export { close, ioctl, madvise, prctl, setAffinity, userfaultfd } from "./linux/libc.js";
 export { addressOf, loadLibc } from "./linux/libc-bindings.js";
+export { type Mount, mountsOf } from "./linux/mounts.js";
+export { memoryNodes } from "./linux/page-migration-support.js";
 export {
   availableBytes,
   countNumaNodes,

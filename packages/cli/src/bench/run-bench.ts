@@ -4,11 +4,12 @@
  */
 
 import { probe } from "pinless";
+import { memoryNodes } from "pinless/internal";
 import { isUnavailable } from "./bench-error.js";
 import { LOADS, type LoadName, NO_TIME, RowInProgress } from "./collect.js";
 import { CONFIGURATIONS } from "./configurations.js";
 import { hostHugePages } from "./harms/host-huge-pages.js";
-import { availableMemoryBytes, describeMachine, usableNodes } from "./machine-facts.js";
+import { availableMemoryBytes, describeMachine } from "./machine-facts.js";
 import { IN_FLIGHT } from "./meter.js";
 import { Progress } from "./progress.js";
 import { verdict } from "./report/verdict.js";
@@ -109,7 +110,7 @@ class BenchRun {
     this.#target = target;
     this.#noSwap = noSwap;
     this.#began = began;
-    this.#progress = new Progress(sizes, options.seconds, this.rows, usableNodes().length);
+    this.#progress = new Progress(sizes, options.seconds, this.rows, memoryNodes().length);
     for (const row of this.rows) this.#workers.set(row, new BenchWorker(row.configuration, target));
     // Closing on abort ends whatever a worker is doing; the next step then sees the signal.
     options.signal.addEventListener("abort", () => void this.close(), { once: true });
@@ -209,7 +210,7 @@ class BenchRun {
 
   async #migration(row: RowInProgress): Promise<void> {
     if (row.configuration.reads.by === "node:fs") return;
-    const nodes = usableNodes();
+    const nodes = memoryNodes();
     if (nodes.length < 2) row.migration = { skipped: "one NUMA node: pages have nowhere to migrate to" };
     else if (this.#hasShareLeft())
       row.migration = await this.#task(row, "migration", { kind: "migration", ms: this.#sizes.migrationMs, nodes });

@@ -8,8 +8,9 @@ import { readFileSync } from "node:fs";
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import type { ScratchOrder } from "../command/scratch-space.js";
 import { writeNumbered } from "./numbered.js";
-import type { ScratchMade, ScratchOrder } from "./scratch.js";
+import type { ScratchMade } from "./scratch.js";
 
 const PIECE_BYTES = 4 << 20;
 const run = promisify(execFile);

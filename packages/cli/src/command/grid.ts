@@ -85,14 +85,31 @@ export function bold(text: string, { colors }: Style): string {
   return colors ? `\x1b[1m${text}\x1b[22m` : text;
 }
 
-export function wrap(text: string, columns: number, indent = ""): readonly string[] {
+/**
+ * Wraps text at spaces. The first line begins with `first`, the others with `indent`. A word longer than a line is kept
+ * whole, so that it can be copied, unless `cutsWords` is set.
+ */
+export function wrap(
+  text: string,
+  columns: number,
+  indent = "",
+  { first = "", cutsWords = false }: { readonly first?: string; readonly cutsWords?: boolean } = {},
+): string[] {
   const lines: string[] = [];
-  let line = "";
+  let line = first;
+  let isEmpty = true;
   for (const word of text.split(" ")) {
-    if (line !== "" && line.length + 1 + word.length > columns) {
+    if (!isEmpty && line.length + 1 + word.length > columns) {
       lines.push(line);
-      line = indent + word;
-    } else line = line === "" ? word : `${line} ${word}`;
+      line = indent;
+      isEmpty = true;
+    }
+    line += isEmpty ? word : ` ${word}`;
+    isEmpty = false;
+    while (cutsWords && line.length > columns) {
+      lines.push(line.slice(0, columns));
+      line = indent + line.slice(columns);
+    }
   }
   return [...lines, line];
 }

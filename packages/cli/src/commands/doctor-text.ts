@@ -1,8 +1,10 @@
 /** Renders findings as text: a line each with a mark, and below it what to change. */
 
+import { bytesText } from "../command/figures.js";
+import { wrap } from "../command/grid.js";
 import { printable } from "../command/printable.js";
 import type { Examination, Findings } from "../doctor/examine.js";
-import { bytesText, type Finding, type Verdict } from "../doctor/finding.js";
+import type { Finding, Verdict } from "../doctor/finding.js";
 
 const LABELS: Readonly<Record<keyof Findings, string>> = {
   node: "Node",
@@ -39,7 +41,7 @@ export interface Style {
 /** Renders the examination; ends with a newline, and has no control characters except for colours. */
 export function renderExamination({ path, kernel, uid, findings, canRun }: Examination, wanted: Style): string {
   const style = { ...wanted, columns: Math.max(MIN_COLUMNS, wanted.columns) };
-  const lines = wrap(`Linux ${kernel}, uid ${uid}, direct I/O at ${path}`, style.columns, "", "  ");
+  const lines = wrapAll(`Linux ${kernel}, uid ${uid}, direct I/O at ${path}`, style.columns, "", "  ");
   lines.push("");
   const said = new Set<string>();
   for (const [name, finding] of Object.entries(findings) as [keyof Findings, Finding][]) {
@@ -49,7 +51,10 @@ export function renderExamination({ path, kernel, uid, findings, canRun }: Exami
   const verdicts = Object.values(findings).map(({ verdict }) => verdict);
   const lacking = verdicts.filter((verdict) => verdict !== "ok").length;
   const end = canRun ? "pinless runs here" : "pinless bench can't run here";
-  lines.push("", ...wrap(`${end}; ${lacking} of ${verdicts.length} findings could be better`, style.columns, "", "  "));
+  lines.push(
+    "",
+    ...wrapAll(`${end}; ${lacking} of ${verdicts.length} findings could be better`, style.columns, "", "  "),
+  );
   return `${lines.map((line) => line.trimEnd()).join("\n")}\n`;
 }
 
@@ -58,13 +63,13 @@ function findingLines(label: string, { verdict, found, remedies }: Finding, said
   const wide = style.columns >= WIDE_COLUMNS;
   const mark = style.colors ? `\x1b[${COLORS[verdict]}m${MARKS[verdict]}\x1b[39m` : MARKS[verdict];
   const indent = " ".repeat(wide ? LABEL_COLUMNS + 3 : 2);
-  const [first = "", ...rest] = wrap(found, style.columns, indent, indent);
+  const [first = "", ...rest] = wrapAll(found, style.columns, indent, indent);
   const head = wide ? `${mark} ${label.padEnd(LABEL_COLUMNS)} ${first.trimStart()}` : `${mark} ${label}`;
   const lines = wide ? [head, ...rest] : [head, first, ...rest];
   for (const remedy of remedies) {
     if (said.has(remedy)) continue;
     said.add(remedy);
-    lines.push(...wrap(remedy, style.columns, `${indent}→ `, `${indent}  `));
+    lines.push(...wrapAll(remedy, style.columns, `${indent}→ `, `${indent}  `));
   }
   return lines;
 }
@@ -72,28 +77,16 @@ function findingLines(label: string, { verdict, found, remedies }: Finding, said
 function processLines({ pins }: Findings, { columns }: Style): string[] {
   const indent = " ".repeat(columns >= WIDE_COLUMNS ? LABEL_COLUMNS + 3 : 2);
   return pins.processes.flatMap(({ pid, name, uid, user, pinnedBytes }) =>
-    wrap(`${bytesText(pinnedBytes)} by ${name}, pid ${pid}, ${user ?? `uid ${uid}`}`, columns, indent, `${indent}  `),
+    wrapAll(
+      `${bytesText(pinnedBytes)} by ${name}, pid ${pid}, ${user ?? `uid ${uid}`}`,
+      columns,
+      indent,
+      `${indent}  `,
+    ),
   );
 }
 
-/** Wraps text; a word longer than a line is cut, since process names and paths can be anything. */
-function wrap(text: string, columns: number, first: string, indent: string): string[] {
-  const lines: string[] = [];
-  let line = first;
-  let empty = true;
-  for (const word of printable(text).split(" ")) {
-    if (!empty && line.length + 1 + word.length > columns) {
-      lines.push(line);
-      line = indent;
-      empty = true;
-    }
-    line += empty ? word : ` ${word}`;
-    empty = false;
-    while (line.length > columns) {
-      lines.push(line.slice(0, columns));
-      line = indent + line.slice(columns);
-    }
-  }
-  lines.push(line);
-  return lines;
+/** Wraps text and cuts words that are longer than a line, since process names and paths can be anything. */
+function wrapAll(text: string, columns: number, first: string, indent: string): string[] {
+  return wrap(printable(text), columns, indent, { first, cutsWords: true });
 }

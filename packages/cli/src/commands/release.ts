@@ -3,6 +3,7 @@
 import { statSync } from "node:fs";
 import { Command } from "commander";
 import { FAILED } from "../command/failures.js";
+import { mibText } from "../command/figures.js";
 import { processNumber, seconds } from "../command/number-arguments.js";
 import { complain, print, printJson } from "../command/output.js";
 import {
@@ -162,5 +163,5 @@ function asUnreachable(error: unknown): Unreachable {
 function lineOf({ pid, thread, engine, scheme, pin, leases, bytes }: ReleasedEngine): string {
   const which = `${pid}${thread === 0 ? "" : ` thread ${thread}`}${engine === 0 ? "" : ` engine ${engine}`}`;
   const what = pin === "lifetime" ? "registrations" : "leases";
-  return `${which}: ${leases} ${what}, ${(bytes / 2 ** 20).toFixed(1)} MiB given back (${scheme}, ${pin})`;
+  return `${which}: ${leases} ${what}, ${mibText(bytes)} given back (${scheme}, ${pin})`;
 }

@@ -1,6 +1,8 @@
 /** Renders the figures of a process: a block of short lines for a terminal, one long line for a pipe. */
 
 import type { EngineStats } from "pinless";
+import { mibText } from "../command/figures.js";
+import { wrap } from "../command/grid.js";
 import { printable } from "../command/printable.js";
 
 export interface EngineFigures extends EngineStats {
@@ -23,7 +25,6 @@ export interface Picture {
 }
 
 const count = (value: number): string => value.toLocaleString("en-US");
-const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 const rate = (perSecond: number | null): string => (perSecond === null ? "?" : count(Math.round(perSecond)));
 
 /** Lines for a terminal, at most `columns` wide. */
@@ -49,7 +50,7 @@ function engineLines(figures: EngineFigures, isNumbered: boolean, columns: numbe
   ];
   if (pin === "lease")
     lines.push(
-      `leases    ${count(leases.live)} live, ${mib(leases.bytes)}`,
+      `leases    ${count(leases.live)} live, ${mibText(leases.bytes)}`,
       `          ${count(leases.taken)} taken, ${count(leases.dropped)} dropped`,
       `longest   ${count(leases.residencyMax)} ms`,
     );
@@ -58,17 +59,7 @@ function engineLines(figures: EngineFigures, isNumbered: boolean, columns: numbe
   if (waited.count > 0) lines.push(`waited    ${waited.p99Ms.toFixed(1)} ms (99 %), ${waited.maxMs.toFixed(1)} most`);
   if (pressure.givenUp > 0)
     lines.push(`pressure  ${count(pressure.givenUp)} times${pressure.active ? ", and now" : ""}`);
-  for (const reason of figures.degraded) lines.push(...wrapped(`! ${printable(reason)}`, columns));
-  return lines;
-}
-
-function wrapped(text: string, columns: number): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(" ")) {
-    const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= columns) lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(lines.length === 0 ? word : `  ${word}`);
-  }
+  for (const reason of figures.degraded) lines.push(...wrap(`! ${printable(reason)}`, columns, "  "));
   return lines;
 }
 
@@ -83,7 +74,7 @@ export function lineOf({ time, pid, threads }: Picture): string {
     `engines ${engines.length}`,
     `requests/s ${isUnknown ? "?" : Math.round(sum((each) => each.requestsPerSecond!))}`,
     `leases ${sum((each) => each.leases.live)}`,
-    mib(sum((each) => each.leases.bytes)),
+    mibText(sum((each) => each.leases.bytes)),
     `taken ${sum((each) => each.leases.taken)}`,
     `dropped ${sum((each) => each.leases.dropped)}`,
     `per-io ${sum((each) => each.perIo)}`,

@@ -24,14 +24,3 @@ export const missing = (found: string, ...remedies: string[]): Finding => ({ ver
 export function errnoName(errno: number): string {
   return getSystemErrorMap().get(errno)?.[0] ?? `errno ${-errno}`;
 }
-
-export function bytesText(value: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  const power = value === 0 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(value) / 10));
-  const shown = value / 1024 ** power;
-  return `${shown.toFixed(Number.isInteger(shown) ? 0 : 1)} ${units[power]}`;
-}
-
-export function countText(value: number): string {
-  return value.toLocaleString("en-US");
-}

@@ -1,7 +1,7 @@
 /** Reads files in /proc and /sys. */
 
 import { closeSync, fstatSync, openSync, type Stats } from "node:fs";
-import { FCNTL, readText } from "pinless/internal";
+import { FCNTL, type Mount, mountsOf, readText } from "pinless/internal";
 
 /** Number in a file; null if it doesn't exist or contains none. */
 export function readNumber(path: string): number | null {
@@ -19,30 +19,9 @@ export function field(text: string, name: string): string | null {
   return new RegExp(`^${name}:\\s*(.*)$`, "m").exec(text)?.[1] ?? null;
 }
 
-export interface Mount {
-  readonly id: number;
-  /** Part of the filesystem that is mounted there. */
-  readonly root: string;
-  readonly at: string;
-  readonly options: readonly string[];
-  readonly type: string;
-}
-
-/** Mounts that this process sees (proc(5)). */
+/** Mounts that this process sees. */
 export function mounts(): readonly Mount[] {
-  const lines = (readText("/proc/self/mountinfo") ?? "").split("\n").filter((line) => line !== "");
-  return lines.map((line) => {
-    // Fields are: ID parent device root mount-point options optional… - type source super-options.
-    const [before = "", after = ""] = line.split(" - ");
-    const [id, , , root = "", at = "", options = ""] = before.split(" ").map(unescaped);
-    const [type = "", , ofAll = ""] = after.split(" ").map(unescaped);
-    return { id: Number(id), root, at, options: [...options.split(","), ...ofAll.split(",")], type };
-  });
-}
-
-/** Decodes octal escapes of spaces and other characters. */
-function unescaped(word: string): string {
-  return word.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
+  return mountsOf(readText("/proc/self/mountinfo") ?? "");
 }
 
 /** Stat and mount of a path, without opening it for reading. Throws as node:fs does if there is no such path. */

@@ -11,7 +11,8 @@ import {
   Ring,
   readText,
 } from "pinless/internal";
-import { bytesText, degraded, type Found, ok } from "./finding.js";
+import { bytesText } from "../command/figures.js";
+import { degraded, type Found, ok } from "./finding.js";
 import type { PinFacts } from "./pins.js";
 
 const MIB = 1 << 20;

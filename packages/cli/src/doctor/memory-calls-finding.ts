@@ -3,7 +3,8 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import { release } from "node:os";
 import { addressOf, alignUp, countNumaNodes, ERRNO, fixedMemory, MMAN, madvise, readText } from "pinless/internal";
-import { bytesText, degraded, errnoName, type Found, missing, ok } from "./finding.js";
+import { bytesText } from "../command/figures.js";
+import { degraded, errnoName, type Found, missing, ok } from "./finding.js";
 import { readChoice, readNumber } from "./kernel-files.js";
 
 const THP = "/sys/kernel/mm/transparent_hugepage";

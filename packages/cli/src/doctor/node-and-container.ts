@@ -2,9 +2,10 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { readText } from "pinless/internal";
-import { bytesText, degraded, type Found, missing, ok } from "./finding.js";
-import { field, type Mount, mounts } from "./kernel-files.js";
+import { type Mount, readText } from "pinless/internal";
+import { bytesText } from "../command/figures.js";
+import { degraded, type Found, missing, ok } from "./finding.js";
+import { field, mounts } from "./kernel-files.js";
 import type { AioFacts, RingFacts } from "./schemes.js";
 
 export interface NodeFacts {

@@ -2,7 +2,8 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { readText } from "pinless/internal";
-import { bytesText, countText, degraded, type Found, ok } from "./finding.js";
+import { bytesText, countText } from "../command/figures.js";
+import { degraded, type Found, ok } from "./finding.js";
 import { field, mounts } from "./kernel-files.js";
 
 export interface PinningProcess {

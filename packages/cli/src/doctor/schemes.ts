@@ -12,7 +12,8 @@ import {
   Ring,
   revocationHere,
 } from "pinless/internal";
-import { countText, degraded, errnoName, type Found, missing, ok } from "./finding.js";
+import { countText } from "../command/figures.js";
+import { degraded, errnoName, type Found, missing, ok } from "./finding.js";
 import { readNumber } from "./kernel-files.js";
 
 export interface RingFacts {

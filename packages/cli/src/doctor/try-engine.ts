@@ -4,8 +4,9 @@
 
 import { Engine, type PinMode, type SchemeName } from "pinless";
 import type { EngineSettings } from "pinless/internal";
-import { whyNoScratch } from "../bench/scratch.js";
-import { bytesText, degraded, type Found, missing, ok } from "./finding.js";
+import { bytesText } from "../command/figures.js";
+import { whyNoScratch } from "../command/scratch-space.js";
+import { degraded, type Found, missing, ok } from "./finding.js";
 
 const ARENA_BYTES = 2 << 20;
 const READ_BYTES = 4096;

@@ -3,15 +3,15 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { memoryNodes } from "../../../pinless/dist/linux/page-migration-support.js";
 import { scratchDirectory } from "../../../pinless/dist-test/support/undo.js";
 import { migration } from "../../dist/bench/harms/migration.js";
-import { usableNodes } from "../../dist/bench/machine-facts.js";
 
 test("every page is asked for once a turn and node, and those of a scheme without pins are all done", async (t) => {
   const file = path.join(scratchDirectory(t), "file");
   writeFileSync(file, new Uint8Array(16 << 20));
   const target = { path: file, bytes: 16 << 20, filesystem: "ext4", numbered: false };
-  const nodes = usableNodes();
+  const nodes = memoryNodes();
   const reads = { by: "engine", scheme: "direct", pin: "per-io", pages: "small" } as const;
   const figures = await migration(reads, target, { kind: "migration", ms: 0, nodes });
   assert.deepEqual(figures.nodes, nodes);

@@ -13,6 +13,7 @@ import {
   ACCOUNT_PAGES,
   ACCOUNT_USER,
   HUGE,
+  HUGE_PAGES,
   SLOT_EMPTY,
   SLOT_FIRST_PAGE,
   SLOT_PAGES,
@@ -22,7 +23,6 @@ import {
 
 /** User number of root, who has no limit. */
 export const ROOT = -1;
-const HUGE_PAGES = 512;
 
 /** Pages that a ring locks: those of its submission queue entries, and those of its header and queues. */
 export function ringPages(submissions: number, completions: number): number {

@@ -10,9 +10,7 @@
 import { EAGAIN } from "pinless/portable";
 import type { Kernel } from "./model-kernel.js";
 import { WAIT } from "./page-tables.js";
-import { HUGE, IN_USE, INODE_PAGE, PINS, PTE_PROTNONE, TARGET, WRITEBACK } from "./tables.js";
-
-const HUGE_PAGES = 512;
+import { HUGE, HUGE_PAGES, IN_USE, INODE_PAGE, PINS, PTE_PROTNONE, TARGET, WRITEBACK } from "./tables.js";
 
 /**
  * Applies NUMA balancing to a page (change_prot_numa): the next access faults, and moves the page to the node that its

@@ -48,6 +48,9 @@ export interface MachineSize {
   readonly inodePages?: number;
 }
 
+/** Pages of a huge page. */
+export const HUGE_PAGES = 512;
+
 /** Words of a frame. */
 export const CONTENT = 0;
 /** References by get_user_pages (long and short term). */

@@ -5,7 +5,8 @@
  */
 
 import type { Stream } from "../model/random.js";
-import { BUSY_SHARE, HUGE_BYTES, HUGE_PAGES } from "./costs.js";
+import { HUGE_PAGES } from "../model/tables.js";
+import { BUSY_SHARE, HUGE_BYTES } from "./costs.js";
 import type { Plan } from "./plan.js";
 
 export interface HugePages {

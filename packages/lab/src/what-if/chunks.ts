@@ -1,6 +1,7 @@
 /** Chunks: the program's buffers in ranges of 2 MiB, with their flags and their requests in flight. */
 
-import { HUGE_BYTES, HUGE_PAGES } from "./costs.js";
+import { HUGE_PAGES } from "../model/tables.js";
+import { HUGE_BYTES } from "./costs.js";
 import type { Plan } from "./plan.js";
 
 /** Bits of a chunk's flags. */

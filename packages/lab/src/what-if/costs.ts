@@ -7,6 +7,7 @@
  */
 
 import { PAGE_BYTES } from "pinless/portable";
+import { HUGE_PAGES } from "../model/tables.js";
 
 export interface Cost {
   readonly us: number;
@@ -81,7 +82,6 @@ export const BUSY_SHARE = {
   source: "measured: one MADV_PAGEOUT of 512 pages leaves 1 to 3 of them",
 } as const;
 
-export const HUGE_PAGES = 512;
 export const HUGE_BYTES = HUGE_PAGES * PAGE_BYTES;
 
 /** Cost of pinning and unpinning the pages of a request without a registration. */

@@ -1,8 +1,9 @@
 /** The three designs that a what-if compares, each with its behaviour at requests and at memory operations. */
 
 import { PAGE_BYTES } from "pinless/portable";
+import { HUGE_PAGES } from "../model/tables.js";
 import { CHANGED, type Chunks, HUGE, STALE, UNDER_WRITEBACK } from "./chunks.js";
-import { COSTS, forkUs, HUGE_PAGES, perIoUs, takeUs } from "./costs.js";
+import { COSTS, forkUs, perIoUs, takeUs } from "./costs.js";
 import { Counters } from "./counters.js";
 import type { EventKind } from "./event-rates.js";
 import { LeaseCosts } from "./lease-costs.js";

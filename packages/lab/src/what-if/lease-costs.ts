@@ -6,8 +6,9 @@
  */
 
 import { MAX_SEGMENTS, MAX_SLOTS } from "pinless/portable";
+import { HUGE_PAGES } from "../model/tables.js";
 import { CHANGED, type Chunks, HUGE, LEASED, LEAVING } from "./chunks.js";
-import { COSTS, giveUs, HUGE_BYTES, HUGE_PAGES, takeUs } from "./costs.js";
+import { COSTS, giveUs, HUGE_BYTES, takeUs } from "./costs.js";
 import type { Counters } from "./counters.js";
 import type { Plan } from "./plan.js";
 

@@ -2,9 +2,10 @@
 
 import { PAGE_BYTES } from "pinless/portable";
 import type { NamedRandom, Stream } from "../model/random.js";
+import { HUGE_PAGES } from "../model/tables.js";
 import type { VirtualClock } from "../model/virtual-clock.js";
 import { type Chunks, SWAPPED, TAKEN, UNDER_WRITEBACK } from "./chunks.js";
-import { COSTS, HUGE_BYTES, HUGE_PAGES } from "./costs.js";
+import { COSTS, HUGE_BYTES } from "./costs.js";
 import type { Design } from "./designs.js";
 import { Device } from "./device.js";
 import { draw } from "./distributions.js";

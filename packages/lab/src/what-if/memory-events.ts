@@ -2,10 +2,11 @@
 
 import { PAGE_BYTES } from "pinless/portable";
 import type { NamedRandom } from "../model/random.js";
+import { HUGE_PAGES } from "../model/tables.js";
 import type { VirtualClock } from "../model/virtual-clock.js";
 import type { Blocks } from "./blocks.js";
 import { type Chunks, HUGE, SWAPPED, TAKEN, UNDER_WRITEBACK } from "./chunks.js";
-import { BUSY_SHARE, COSTS, HUGE_PAGES } from "./costs.js";
+import { BUSY_SHARE, COSTS } from "./costs.js";
 import type { Design } from "./designs.js";
 import { exponential } from "./distributions.js";
 import { concernsDeviceReads, type EventKind, RATES, type Rated } from "./event-rates.js";

@@ -1,5 +1,7 @@
 /** Finds the memory cgroups of this process, and the files that report on them. */
 
+import { type Mount, mountsOf } from "../linux/mounts.js";
+
 export interface Limit {
   readonly directory: string;
   /** File that counts how often the cgroup met its limit; the first group of each match is a number. */
@@ -20,21 +22,16 @@ export interface Cgroups {
   readonly limits: readonly Limit[];
 }
 
-interface CgroupMount {
-  /** Root of the mount within the hierarchy. */
-  readonly root: string;
-  readonly at: string;
-}
-
 /** Parses the contents of /proc/self/cgroup and /proc/self/mountinfo. */
 export function cgroupsOf(cgroup: string, mountinfo: string, read: (file: string) => string | null): Cgroups {
+  const mounts = mountsOf(mountinfo);
   const v2 = directories(
     /^0::(.*)$/m.exec(cgroup)?.[1],
-    mountOf(mountinfo, "cgroup2", () => true),
+    mounts.find(({ type }) => type === "cgroup2"),
   );
   const v1 = directories(
     /^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:(.*)$/m.exec(cgroup)?.[1],
-    mountOf(mountinfo, "cgroup", (options) => options.includes("memory")),
+    mounts.find(({ type, options }) => type === "cgroup" && options.includes("memory")),
   );
   const isLimited = (...files: string[]): boolean =>
     files.some((file) => {
@@ -74,7 +71,7 @@ export function cgroupsOf(cgroup: string, mountinfo: string, read: (file: string
 }
 
 /** Directory of the cgroup, and its ancestors. */
-function directories(group: string | undefined, mount: CgroupMount | undefined): string[] {
+function directories(group: string | undefined, mount: Mount | undefined): string[] {
   if (group === undefined || mount === undefined) return [];
   const root = mount.root === "/" ? "" : mount.root;
   // The cgroup is outside of this mount, or of this namespace ("/../x").
@@ -89,24 +86,4 @@ function directories(group: string | undefined, mount: CgroupMount | undefined):
   // In a container, the root of the mount or namespace is a cgroup with limits.
   found.push(mount.at);
   return found;
-}
-
-/**
- * Parses mountinfo, whose fields are: ID parent major:minor root mountpoint options optional… - type source
- * superoptions.
- */
-function mountOf(mountinfo: string, type: string, fits: (options: string[]) => boolean): CgroupMount | undefined {
-  for (const line of mountinfo.split("\n")) {
-    const [before = "", after = ""] = line.split(" - ");
-    const [, , , root, at] = before.split(" ");
-    const [found, , options = ""] = after.split(" ");
-    if (found === type && root !== undefined && at !== undefined && fits(options.split(",")))
-      return { root: unescaped(root), at: unescaped(at) };
-  }
-  return undefined;
-}
-
-/** Decodes the octal escapes of blanks and other characters. */
-function unescaped(text: string): string {
-  return text.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }

@@ -8,6 +8,7 @@ import { FIEMAP, FIEMAP_EXTENT, STATX_BUFFER } from "../abi/layouts.js";
 import { FCNTL, FIEMAP_FLAGS, FS_IOC, MAGIC, STATX } from "../abi/numbers.js";
 import { ioctl, statx } from "./libc.js";
 import { addressOf } from "./libc-bindings.js";
+import { mountsOf } from "./mounts.js";
 import { readFileSync, statfs } from "./originals.js";
 
 /**
@@ -112,10 +113,8 @@ function compressesNewData(fd: number, words: Uint32Array): boolean {
   if (asked && (flags[0]! & (FS_IOC.FS_NOCOMP_FL | FS_IOC.FS_NOCOW_FL)) !== 0) return false;
   const id = words[STATX_BUFFER.fields.stx_mnt_id / 4]!;
   try {
-    const line = readFileSync("/proc/self/mountinfo", "utf8")
-      .split("\n")
-      .find((each) => each.startsWith(`${id} `));
-    return /[ ,]compress/.test(line?.split(" - ")[1] ?? "");
+    const mount = mountsOf(readFileSync("/proc/self/mountinfo", "utf8")).find((each) => each.id === id);
+    return mount?.options.some((option) => option.startsWith("compress")) ?? false;
   } catch {
     // Without /proc there is no way to know.
     return false;

@@ -2,18 +2,16 @@
 
 import { open } from "node:fs/promises";
 import type { Arena, Engine, File } from "pinless";
+import { MIN_FILE_BYTES } from "../../command/scratch-space.js";
 import { BLOCK_BYTES } from "../numbered.js";
 import type { LossesFigures, LossFigures, Maybe } from "../report-schema.js";
 import type { LossesTask, Target } from "../worker-protocol.js";
 import { isNoSwap } from "./storm.js";
 
 const REQUEST_BYTES = 128 << 10;
-const REGION_BYTES = 4 << 20;
+const REGION_BYTES = MIN_FILE_BYTES / 3;
 /** Uses of the region before the test: a chunk gets its lease on its second use. */
 const TIMES = 3;
-
-/** Size of the smallest file for these tests: three regions in sequence. */
-export const MIN_FILE_BYTES = 3 * REGION_BYTES;
 
 /** A piece of memory, with the requests that fill it from a file. */
 interface Region {

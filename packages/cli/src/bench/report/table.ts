@@ -1,5 +1,6 @@
 /** Renders a report as text. */
 
+import { bytesText } from "../../command/figures.js";
 import { bold, DASH, type Grid, renderGrid, type Style, TABLE_COLUMNS, textOf, wrap } from "../../command/grid.js";
 import { NO_OTHER_PINS } from "../configurations.js";
 import {
@@ -12,7 +13,7 @@ import {
   type Row,
   type StormOperation,
 } from "../report-schema.js";
-import { bytes, count, milliseconds, percent } from "./verdict.js";
+import { count, milliseconds, percent } from "./verdict.js";
 import { renderWaits } from "./waits-table.js";
 
 /** One table: its title, and its cells for each configuration. */
@@ -59,7 +60,7 @@ const SECTIONS: readonly Section[] = [
     cells: (row) => [
       lost(row.lostAfterDiscard),
       lost(row.lostAfterReclaim),
-      isSkipped(row.rest) ? DASH : bytes(row.rest.pinnedBytesAtRest),
+      isSkipped(row.rest) ? DASH : bytesText(row.rest.pinnedBytesAtRest),
       isSkipped(row.rest) ? DASH : residency(row.rest.residencyMaxMs),
       isSkipped(row.spawn) ? DASH : milliseconds(row.spawn.medianMs),
     ],
@@ -109,7 +110,7 @@ function stormCells({ storm4KiB: storm }: Row): readonly string[] {
 
 function lost(figures: Maybe<LossFigures>): string {
   if (isSkipped(figures)) return DASH;
-  return figures.blocksLost === 0 ? "0" : bytes(figures.bytesLost);
+  return figures.blocksLost === 0 ? "0" : bytesText(figures.bytesLost);
 }
 
 function residency(maxMs: number | null): string {
@@ -144,17 +145,17 @@ export function renderReport(report: Report, style: Style): string {
 
 function hugePages({ regionBytes, rows }: HostHuge): Grid {
   return {
-    title: `Huge pages that the host can still get, buffers scattered over ${bytes(regionBytes)}`,
+    title: `Huge pages that the host can still get, buffers scattered over ${bytesText(regionBytes)}`,
     columns: ["pinned", "2 MiB areas\nbefore/after", "got of\nasked", "missing", "took", "longest\nstep"],
     rows: rows.map(({ label, figures: f }) => ({
       name: label,
       cells: isSkipped(f)
         ? [DASH, DASH, DASH, DASH, DASH, DASH]
         : [
-            bytes(f.pinnedBytes),
+            bytesText(f.pinnedBytes),
             `${count(f.blocksBefore)}/${count(f.blocksAfter)}`,
             percent(f.hugePagesGot / Math.max(1, f.hugePagesAsked)),
-            bytes(f.missingBytes),
+            bytesText(f.missingBytes),
             milliseconds(f.elapsedMs),
             milliseconds(f.stepMaxMs),
           ],
@@ -163,12 +164,13 @@ function hugePages({ regionBytes, rows }: HostHuge): Grid {
 }
 
 function heading({ machine, settings }: Report): readonly string[] {
-  const memlock = machine.memlockBytes === null ? "no limit on pins" : `${bytes(machine.memlockBytes)} of pins allowed`;
+  const memlock =
+    machine.memlockBytes === null ? "no limit on pins" : `${bytesText(machine.memlockBytes)} of pins allowed`;
   const swap = { active: "swap active", temporary: "a temporary swap file", none: "no swap" }[machine.swap];
   return [
     `Linux ${machine.kernel} ${machine.arch}, Node ${machine.node}, ${machine.cpus} × ${machine.cpu}, ` +
-      `${bytes(machine.memoryBytes)}`,
-    `reads of ${settings.file === "scratch" ? "a scratch file" : settings.file}, ${bytes(settings.fileBytes)} on ` +
+      `${bytesText(machine.memoryBytes)}`,
+    `reads of ${settings.file === "scratch" ? "a scratch file" : settings.file}, ${bytesText(settings.fileBytes)} on ` +
       `${settings.filesystem}; uid ${machine.user}, ${memlock}; ${swap}`,
     `${settings.rounds} ${settings.rounds === 1 ? "round" : "rounds"}, every configuration for ${settings.sliceMs} ` +
       "ms in turn, medians",

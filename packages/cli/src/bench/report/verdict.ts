@@ -1,5 +1,6 @@
 /** States the results in sentences. */
 
+import { bytesText } from "../../command/figures.js";
 import { median, ratios } from "../collect.js";
 import { LEASE, LEASE_SMALL, LIFETIME, LIFETIME_SMALL, PER_IO } from "../configurations.js";
 import {
@@ -92,7 +93,7 @@ function outcome(row: Row): string {
     const { blocksLost, blocksRead } = row.lostAfterReclaim;
     parts.push(`${count(blocksLost)} of ${count(blocksRead)} after reclaim`);
   }
-  if (!isSkipped(row.rest)) parts.push(`${bytes(row.rest.pinnedBytesAtRest)} pinned at rest`);
+  if (!isSkipped(row.rest)) parts.push(`${bytesText(row.rest.pinnedBytesAtRest)} pinned at rest`);
   if (!isSkipped(row.spawn)) parts.push(`spawn in ${milliseconds(row.spawn.medianMs)}`);
   return parts.length === 0 ? "nothing could be measured" : parts.join(", ");
 }
@@ -117,14 +118,6 @@ export function count(value: number): string {
 
 export function percent(share: number): string {
   return `${(share * 100).toFixed(share > 0.995 || share < 0.0005 ? 0 : 1)} %`;
-}
-
-export function bytes(value: number): string {
-  if (value === 0) return "0 bytes";
-  const units = ["bytes", "KiB", "MiB", "GiB"];
-  const power = Math.min(units.length - 1, Math.floor(Math.log2(value) / 10));
-  const shown = value / 1024 ** power;
-  return `${shown.toFixed(Number.isInteger(shown) ? 0 : 1)} ${units[power]}`;
 }
 
 export function milliseconds(value: number): string {

@@ -7,9 +7,8 @@ import { Machine } from "../../model/machine.js";
 import { lock, ringPages } from "../../model/memlock-account.js";
 import { Kernel } from "../../model/model-kernel.js";
 import type { NamedRandom } from "../../model/random.js";
-import { BLOCK_CONTENT, PTE_SOFT_DIRTY } from "../../model/tables.js";
+import { BLOCK_CONTENT, HUGE_PAGES, PTE_SOFT_DIRTY } from "../../model/tables.js";
 import { Tags, type TagWay } from "../../model/tags.js";
-import { HUGE_PAGES } from "../costs.js";
 import { BLOCKS, counted, machine, NEW, readAll } from "./bed.js";
 import { type CalibrationRow, input, side } from "./row.js";
 

@@ -3,7 +3,8 @@
  * the accounting looks at.
  */
 
-import { COSTS, giveUs, HUGE_PAGES, perIoUs, takeUs } from "../costs.js";
+import { HUGE_PAGES } from "../../model/tables.js";
+import { COSTS, giveUs, perIoUs, takeUs } from "../costs.js";
 import { type CalibrationRow, input, type Measured, side } from "./row.js";
 
 /** Number of pages of 4 KiB, and microseconds measured with small pages and with huge ones. */

@@ -4,8 +4,9 @@
  */
 
 import type { NamedRandom } from "../../model/random.js";
+import { HUGE_PAGES } from "../../model/tables.js";
 import { Blocks } from "../blocks.js";
-import { BUSY_SHARE, COSTS, forkUs, HUGE_PAGES } from "../costs.js";
+import { BUSY_SHARE, COSTS, forkUs } from "../costs.js";
 import { planWith } from "../plan.js";
 import { BLOCKS, counted, lost, machine, readAll } from "./bed.js";
 import { type CalibrationRow, side } from "./row.js";
