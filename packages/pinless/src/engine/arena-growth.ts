@@ -1,4 +1,4 @@
-/** How an arena gets its segments: one growth after the other, each all there before the next one looks how large the arena is. */
+/** Growth of an arena by segments. Growths run one after the other, since each begins where the last one has ended. */
 
 import type { Memory, MemoryResult } from "../ports/memory.js";
 import { ChunkTable } from "../protocol/chunk-table.js";
@@ -19,16 +19,16 @@ const MAX_SEGMENT_BYTES = 4 * 2 ** 30;
 /** WebAssembly memory starts on a page of its own, of 64 KiB. */
 const WASM_PAGE_BYTES = 65536;
 
-/** What it needs of the engine. */
+/** The engine as the growth of an arena sees it. */
 export interface GrowthHost extends ChunkSizes {
   readonly memory: Memory;
   readonly protocol: Protocol;
-  /** Of a mapped file. */
+  /** Set for arenas of a mapped file. */
   readonly copier: Copier | null;
   readonly describe: DescribeErrno;
   adopt(segment: Segment): void;
   abandon(segment: Segment): void;
-  /** What other code does to it is followed from now on, and until `unfollow`. */
+  /** Begins to follow what other code does to the segment, until `unfollow`. */
   follow(segment: Segment): Promise<void>;
 }
 
@@ -37,13 +37,13 @@ export interface ArenaOptions {
   /** Size in bytes, rounded up to whole huge pages (2 MiB). */
   bytes: number;
   /**
-   * Whether huge pages are asked for.
+   * Asks for huge pages.
    *
    * @defaultValue true
    */
   hugePages?: boolean;
   /**
-   * Whether child processes inherit the memory, as they do memory in general. Fork then takes longer.
+   * Lets child processes inherit the memory, as they do other memory. Fork then takes longer.
    *
    * @defaultValue false
    */
@@ -56,7 +56,7 @@ interface Room {
   readonly range: Range;
 }
 
-/** Whom a growth tells of a segment that is ready. */
+/** Callback with a segment that is ready. */
 type Grown = (segment: Segment, prepared: MemoryResult) => void;
 
 export class ArenaGrowth {
@@ -66,7 +66,7 @@ export class ArenaGrowth {
   readonly #grown: Grown;
   #bytes = 0;
   #closed = false;
-  /** Settles with the last growth that was asked for. */
+  /** Tail of the queue of growths: settles with the last one. */
   #last: Promise<void> = Promise.resolve();
 
   /** `file`: null for anonymous memory. */
@@ -130,7 +130,7 @@ export class ArenaGrowth {
     try {
       for (const room of this.#roomFor(bytes)) await this.#mapFile(backing, opened.fd, room);
     } catch (error) {
-      // Nothing was mapped of what it was made longer by: it's as long as before, unless somebody else has written there meanwhile.
+      // The file was made longer for a mapping that failed: it's cut again, unless another process has written there.
       if (
         extend &&
         this.#bytes === position &&

@@ -20,7 +20,7 @@ import {
 import type { Backing } from "./file-backing.js";
 import { type ChangesHost, MemoryOperations } from "./memory-operations.js";
 
-/** What an arena needs of its engine. */
+/** The engine as an arena sees it. */
 export interface ArenaHost extends ChangesHost, GrowthHost {
   readonly uses: CallsInFlight;
   unfollow(segment: Segment): Promise<void>;
@@ -284,7 +284,8 @@ export class Arena {
    * @throws What `fn` throws; `ERR_INVALID_ARG_TYPE` where it's no function
    * @example
    * ```ts
-   * const { result, waited } = await arena.exclusive(buffer, (bytes) => createHash("sha256").update(bytes).digest("hex"));
+   * const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+   * const { result, waited } = await arena.exclusive(buffer, hash);
    * ```
    */
   async exclusive<T>(
@@ -348,7 +349,7 @@ export class Arena {
     return this.#closing;
   }
 
-  /** Goes on to the end, and says then what failed first. */
+  /** Closes everything, also after a failure, and rejects with the first one at the end. */
   async #close(): Promise<void> {
     this.#state = "closing";
     for (const segment of this.#buffers.segments) segment.closed = true;

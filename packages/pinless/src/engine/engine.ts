@@ -32,7 +32,7 @@ import { Staging } from "./staging.js";
 import { Statistics } from "./statistics.js";
 import { SubmissionQueue } from "./submission-queue.js";
 
-/** What is missing now and may be there later. */
+/** Errors of a shortage that may pass. */
 const PASSING: readonly string[] = ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"];
 
 /** Treatment of an arena's memory: may it have leases, and is what other code does to it followed? */
@@ -85,7 +85,7 @@ export class PortableEngine {
   readonly #streamCalls: StreamCallLimits;
   #state: "open" | "closing" | "closed" = "open";
   #closing: Promise<void> | null = null;
-  /** What copies into mapped files, opened with the first arena of one. */
+  /** Copier into mapped files, opened with the first arena of one. */
   readonly #selfMemory = new Lazy(() => this.#openSelfMemory());
   #selfMemoryHandle: NodeHandle | null = null;
 

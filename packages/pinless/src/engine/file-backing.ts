@@ -22,7 +22,7 @@ export interface FileArenaOptions {
    */
   bytes?: number;
   /**
-   * Whether child processes inherit the mapping.
+   * Lets child processes inherit the mapping.
    *
    * @defaultValue false
    */

@@ -1,10 +1,10 @@
-/** What an engine does when the monitor has ended by itself: keeps everything away until nothing unheard can be under way any more. */
+/** Loss of the monitor: no request begins until no memory call that it let go can be in progress any more. */
 
 import type { MonitorEnded } from "../ports/monitor.js";
 import type { ForeignCalls } from "../protocol/foreign-calls.js";
 import type { Loop } from "../protocol/scheme.js";
 
-/** When the monitor ends it lets everybody go who waits for it; their discards are done by then. Seen: 5 ms at worst. */
+/** Time after which the calls that the monitor's end has let go have discarded their pages. Measured: at most 5 ms. */
 const AFTER_LOSS_MS = 50;
 const STARTED_AGAIN = "the monitor thread ended and was started again";
 const NOT_FOLLOWED = "the monitor thread ended: memory calls of other code aren't followed";
@@ -12,13 +12,13 @@ const NOT_FOLLOWED = "the monitor thread ended: memory calls of other code aren'
 export interface LossesParts {
   readonly calls: ForeignCalls;
   readonly loop: Loop;
-  /** What is degraded from then on is added to it, a sentence each. */
+  /** Gets a sentence for what the engine does without from then on. */
   readonly degraded: string[];
 }
 
 export class MonitorLoss {
   readonly #parts: LossesParts;
-  /** Of several in a row, the last one settles. */
+  /** Number of losses so far: of several in a row only the last one ends the wait. */
   #count = 0;
   #timesAgain = 0;
 
@@ -26,7 +26,10 @@ export class MonitorLoss {
     this.#parts = parts;
   }
 
-  /** All is announced until those whom its end has let go have left their calls, and others are followed again or can't be. */
+  /**
+   * Announces a change of every chunk, until the calls that the monitor's end has let go are over, and calls are
+   * followed again, or can't be.
+   */
   readonly ended: MonitorEnded = (whenAgain, missed) => {
     const { calls, loop } = this.#parts;
     const count = ++this.#count;
@@ -47,14 +50,14 @@ export class MonitorLoss {
     });
   };
 
-  /** In one sentence, however often; and what isn't followed was so until now only. */
+  /** Says it in one sentence, however often, and takes back that calls aren't followed. */
   #startedAgain(): void {
     const times = ++this.#timesAgain === 1 ? "once" : `${this.#timesAgain} times`;
     this.#forget(NOT_FOLLOWED);
     this.#say(STARTED_AGAIN, `, ${times}: I/O waited for that`);
   }
 
-  /** In the place of what was said before of the same. */
+  /** Replaces the earlier sentence about the same. */
   #say(what: string, rest: string): void {
     this.#forget(what);
     this.#parts.degraded.push(what + rest);
@@ -67,7 +70,7 @@ export class MonitorLoss {
   }
 }
 
-/** Says it once. */
+/** Adds a sentence, unless it's there. */
 export function note(degraded: string[], sentence: string): void {
   if (!degraded.includes(sentence)) degraded.push(sentence);
 }

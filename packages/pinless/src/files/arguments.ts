@@ -56,7 +56,7 @@ const DEFAULT_READ_BYTES = 16 * 1024;
 /** Options of {@link File.read}, the buffer among them. */
 export interface ReadOptionsWithBuffer<T extends ArrayBufferView> extends ReadOptions {
   /**
-   * Where to read to.
+   * Memory to read into.
    *
    * @defaultValue a new buffer of 16 KiB
    */

@@ -79,7 +79,7 @@ export class File extends StreamedFile {
   }
 
   /**
-   * Whether aligned I/O goes around the page cache, found out when the file was opened. False where the filesystem has
+   * True if aligned I/O goes around the page cache, found out when the file was opened. False where the filesystem has
    * no O_DIRECT, or takes it and goes through the page cache all the same (tmpfs, what btrfs compresses), and for what
    * isn't a file; and from then on where it takes O_DIRECT and refuses the I/O.
    */

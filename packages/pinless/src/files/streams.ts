@@ -14,13 +14,13 @@ interface StreamOptions {
   /** Encoding of texts. */
   encoding?: BufferEncoding | null | undefined;
   /**
-   * Whether the file is closed at the stream's end.
+   * Closes the file at the stream's end.
    *
    * @defaultValue true
    */
   autoClose?: boolean | undefined;
   /**
-   * Whether the stream emits `"close"`.
+   * Emits `"close"`.
    *
    * @defaultValue true
    */
@@ -54,7 +54,7 @@ export interface ReadStreamOptions extends StreamOptions {
 /** Options of {@link File.createWriteStream}. */
 export interface WriteStreamOptions extends StreamOptions {
   /**
-   * Whether the data is brought to the device before the file is closed.
+   * Brings the data to the device before the file is closed.
    *
    * @defaultValue false
    */

@@ -17,7 +17,7 @@ export interface WebStreamOptions {
   /** Asks for a byte stream: its readers may bring memory of their own. */
   type?: "bytes" | undefined;
   /**
-   * Whether the file is closed at the stream's end. From Node 24 on.
+   * Closes the file at the stream's end. From Node 24 on.
    *
    * @defaultValue false
    */

@@ -20,7 +20,7 @@ export interface ReadFileOptions {
 /** Options of {@link File.writeFile}. */
 export interface WriteFileOptions extends ReadFileOptions {
   /**
-   * Whether the data is brought to the device at the end, as by `sync()`.
+   * Brings the data to the device at the end, as `sync()`.
    *
    * @defaultValue false
    */

@@ -111,7 +111,7 @@ export interface Probe {
   readonly pinnedBytes: number;
   /** The sysctl kernel.io_uring_disabled; null on kernels without it. */
   readonly ioUringDisabled: number | null;
-  /** Whether swap is active. */
+  /** True if swap is active. */
   readonly swapActive: boolean;
   /** The setting /sys/kernel/mm/transparent_hugepage/enabled: "always", "madvise" or "never"; null without it. */
   readonly hugePages: string | null;

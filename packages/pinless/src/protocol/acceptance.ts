@@ -1,4 +1,4 @@
-/** How a request is asked for, and what is said to that. */
+/** Acceptance of a request: its owner, its patience, and the dispatcher's answer. */
 
 /**
  * Callback of {@link File.submit}. `errno` is 0 or negative, as Node's; `bytes` were transferred; `buffer` is the one
@@ -6,40 +6,44 @@
  */
 export type Done = (errno: number, bytes: number, buffer: ArrayBufferView) => void;
 
-/** Who a request belongs to (a file); counts what is in flight. */
+/** Owner of requests (a file), with counts of those in flight. */
 export interface Owner {
   /** Requests between acceptance and completion. */
   active: number;
-  /** Of these, writes that go around the page cache; but not those that wait for memory. */
+  /** Direct writes in flight, without those that wait for memory. */
   directWrites: number;
-  /** Called, if set, when one of the counts has come down to 0. */
+  /** Called when one of the counts has become 0, if it's set. */
   quiet: (() => void) | null;
-  /** Where requests go that are refused on their way around the page cache. */
+  /** Other path for direct requests that the filesystem refuses. */
   readonly instead?: Instead;
-  /** A direct write that has waited for memory: calls `go` when the file may be written around the page cache, now or later. */
+  /**
+   * Calls `go` once the file may be written directly, now or later: for a direct write that has waited for memory.
+   */
   readonly turn?: (go: () => void) => void;
 }
 
-/** A filesystem may take O_DIRECT when a file is opened, and refuse what is asked of it then. */
+/** Path for requests that a filesystem refuses although it took O_DIRECT when the file was opened. */
 export interface Instead {
-  /** The handle to go by instead of this one, or -1. */
+  /** Gives the handle to use instead of this one, or -1. */
   handleFor(file: number): number;
-  /** A request has gone by it, and wasn't refused there. */
+  /** Notes that a request has succeeded on this path. `errno`: the refusal of the direct one. */
   taken(errno: number): void;
 }
 
-/** Kinds of requests, a bit each: writes around the page cache; and requests that were refused there, with EINVAL or with EOPNOTSUPP. */
+/** Kinds of requests, a bit each: direct writes, and direct requests that were refused with EINVAL or EOPNOTSUPP. */
 export const DIRECT_WRITE = 1;
 export const REFUSED_INVALID = 2;
 export const REFUSED_UNSUPPORTED = 4;
 
-/** How long a request may wait for memory: as long as it takes; the same, but only so many may; or not at all. */
+/** Patience of a request with memory operations: it waits; it waits, if not too many do already; or it never waits. */
 export const WAITS = 0;
 export const FEW_WAIT = 1;
 export const NEVER_WAITS = 2;
 export type Patience = typeof WAITS | typeof FEW_WAIT | typeof NEVER_WAITS;
 
-/** What `accept` says. BUSY: there's no slot, or too many wait for memory. SHUT: it would have to wait for memory, and must not. */
+/**
+ * Answer of `accept`. BUSY: no slot is free, or too many wait for memory. SHUT: it would wait for memory, and mustn't.
+ */
 export const BUSY = 0;
 export const QUEUED = 1;
 export const SHUT = 2;

@@ -1,8 +1,8 @@
-/**
- * Assertions that are always on. A failed one is a bug in pinless, never a caller's mistake: what a caller can meet is a `PinlessError`.
- */
+/** Assertions that are always on. A failed one is a bug in pinless; a caller's mistake is a `PinlessError`. */
 
-/** The protocol's invariants by name; ARCHITECTURE.md says what each promises. `STATE` is everything that has no name of its own. */
+/**
+ * Names of the protocol's invariants, each explained in ARCHITECTURE.md. `STATE`: all that have no name of their own.
+ */
 export const INVARIANTS = [
   "LINEAR",
   "NO_STALE_IO",
@@ -39,12 +39,14 @@ export class InvariantViolation extends Error {
   }
 }
 
-/** Reports a violation that was found by an `if`: on the hot path, where the detail's text must not be made for nothing. */
+/**
+ * Reports a violation that an `if` has found: for the hot path, where building the text each time would cost too much.
+ */
 export function violated(name: Invariant, detail: string): never {
   throw new InvariantViolation(name, detail);
 }
 
-/** Throws `InvariantViolation` unless `holds`. `detail` says what was found, for whoever reads the report. */
+/** Throws `InvariantViolation` unless `holds`. `detail` says what was found, for the report. */
 export function invariant(name: Invariant, holds: boolean, detail: string): asserts holds {
   if (!holds) throw new InvariantViolation(name, detail);
 }

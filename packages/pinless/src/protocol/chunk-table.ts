@@ -1,74 +1,84 @@
 /**
- * The state of an arena's chunks: one flat Int32Array, so that it can be shared between threads, copied and hashed as bytes.
- * Every change is an Atomics operation; nothing here allocates once it's made.
+ * Table of a segment's chunks: one flat Int32Array, which threads can share, and which can be copied and hashed as
+ * bytes. Every change is an Atomics operation. Only the constructor allocates.
  */
 
 import { invariant } from "./assert.js";
 import { PAGE_BYTES } from "./ranges/pages.js";
 import { alignDown, alignUp, isPowerOfTwo, overlaps, type Range } from "./ranges/ranges.js";
 
-/** Words of a chunk. */
-/** Requests in flight, by what the device does with the memory; and the LOOK bit. */
+// Words of a chunk.
+
+/** Requests in flight in which the device writes to the memory (reads of a file), with the LOOK bit. */
 export const DEVICE_WRITES = 0;
+/** Requests in flight in which the device reads the memory (writes of a file), with the LOOK bit. */
 export const DEVICE_READS = 1;
+/** Bits that say which requests may begin; 0: all. */
 export const GATE = 2;
+/** Requests that are held until an invalidation ends. */
 export const HELD = 3;
-/** The lease's slot + 1; 0: none; REVALIDATE: none since an invalidation dropped it. */
+/** Slot of the chunk's lease + 1; 0: no lease; REVALIDATE: no lease, since an invalidation dropped it. */
 export const LEASE = 4;
-/** When a request last used the chunk, in ms of the engine's clock; 0: never. */
+/** Time of the last use by a request, in ms of the engine's clock; 0: never used. */
 export const USED_MS = 5;
-/** Pieces that the kernel would account a registration of this chunk in: 1 for a huge page, else its 4 KiB pages. */
+/** Pieces of a registration of this chunk, as the kernel counts them: a huge page is one, and so is any other page. */
 export const SEGMENTS = 6;
 /**
- * Changes by other code that the monitor has announced, and those of them that are over: while they differ, the pages are about to change,
- * or may have. Two may overlap. See announcements.ts.
+ * Changes by other code that the monitor has announced, and concluded. While the two differ, the pages may be going
+ * away. Changes may overlap (monitor/deferred-changes.ts).
  */
 export const ANNOUNCED_BEGUN = 7;
 export const ANNOUNCED_ENDED = 8;
-/** Of these, unmappings; and those of them that the engine's thread has heard of. */
+/** Announced changes that are unmaps, and unmaps of which the engine's thread has been told. */
 export const UNMAPS_BEGUN = 9;
 export const UNMAPS_HEARD = 10;
-/** Pages of 4 KiB that went per-io since the chunk came into use, and when that began (see leases.ts). */
+/** Pages of 4 KiB that went per-io since the chunk came into use, and the time when that began (leases.ts). */
 export const MISSED = 11;
 export const MISSED_SINCE_MS = 12;
-/** Until when the chunk takes no lease, since its last one was held for `max`; 0: it may take one. */
+/** Time until which the chunk takes no lease, since its last one was held for `max`; 0: it may take one. */
 export const RESTS_UNTIL_MS = 13;
-/** A cache line: what another thread writes for one chunk doesn't slow down the next. */
+/** One cache line, so that a thread's stores for one chunk don't slow down another thread at the next. */
 export const CHUNK_WORDS = 16;
 
-/** Bits of the GATE word. While it's 0 a request goes straight through. */
+// Bits of the GATE word.
+
+/** No request begins in which the device would write to the memory. */
 export const EXCLUDES_DEVICE_WRITES = 1;
+/** No request begins in which the device would read the memory. */
 export const EXCLUDES_DEVICE_READS = 2;
-/** The invalidation in progress waits until the lease is gone. */
+/** The invalidation in progress waits until the chunk's lease has ended. */
 export const AWAITS_LEASE = 4;
 /** The invalidation in progress counts this chunk among those it waits for. */
 export const DRAINING = 8;
+/** All of the chunk was unmapped: requests fail with EFAULT. */
 export const UNMAPPED = 16;
-/** All of the chunk. */
+/** All of the chunk is read-only. */
 export const READ_ONLY = 32;
-/** Memory of a segment that takes no lease for as long as it exists. */
+/** The segment never takes a lease. */
 export const UNLEASABLE = 64;
+/** The engine is closed: requests fail with EFAULT. */
 export const REFUSED = 128;
-/** A part of the chunk: it can't be registered as a whole, and the kernel says of each page what it is. */
+/** A part of the chunk is read-only: the chunk can't be registered, and the kernel decides page by page. */
 export const PARTLY_READ_ONLY = 256;
-/** A part of it was unmapped by other code: `isGone` says which. */
+/** A part of the chunk was unmapped by other code: `isGone` says which. */
 export const UNMAPPED_PART = 512;
-/** An invalidation is in progress, whatever it concerns: there is never a second one on the chunk. */
+/** An invalidation is in progress, of any event. There is never a second one on the chunk. */
 export const INVALIDATED = 1024;
 
-/** What lasts as long as the invalidation in progress. */
+/** Bits that the end of an invalidation clears. */
 export const IN_PROGRESS = INVALIDATED | EXCLUDES_DEVICE_WRITES | EXCLUDES_DEVICE_READS | AWAITS_LEASE | DRAINING;
-/** With any of these no registration is used, not even one for life: through it a device would write what is read-only. */
+/** Bits that forbid any registration, also one for life: through it a device would write to read-only memory. */
 export const PROTECTED = READ_ONLY | PARTLY_READ_ONLY;
-/** With any of these a chunk takes no lease. */
+/** Bits that forbid a lease. */
 export const NO_LEASE = UNMAPPED | PROTECTED | UNLEASABLE | REFUSED | UNMAPPED_PART;
 
-/** In the LEASE word. */
+/** Value of the LEASE word after an invalidation has dropped the lease. */
 export const REVALIDATE = -1;
 
 /**
- * Set in both counters while the GATE word isn't 0: the one atomic operation that counts a request in or out also says whether there's
- * anything to look at. (A second one would cost 13 to 17 ns on Node 20, of about 100 for all of a request.)
+ * Bit that is set in both counters while the GATE word isn't 0: the atomic operation that counts a request in or out
+ * then also says if the GATE word has to be loaded. A second atomic operation would cost 13 to 17 ns on Node 20, of
+ * about 100 for a whole request.
  */
 export const LOOK = 1 << 30;
 
@@ -80,13 +90,15 @@ export class ChunkTable {
   readonly chunkBytes: number;
   readonly chunks: number;
   readonly words: Int32Array;
-  /** What other code has unmapped: somebody else's memory may be there now. Known to the engine's own thread. */
+  /** Ranges that other code has unmapped, and where other memory may be now. Only the engine's thread keeps it. */
   readonly gone: Range[] = [];
-  /** For each huge page, or each chunk that is only a part of one: 1 if it's known to be (in) a huge page. The engine's own thread knows. */
+  /**
+   * One byte for each area of a huge page's size, or of a smaller chunk: 1 if the area is known to be in a huge page.
+   */
   readonly #huge: Uint8Array;
   readonly #areaBytes: number;
 
-  /** `words` hands over the state that another thread made for the same range. */
+  /** `words`: the state that another thread made for the same range. Default: a new one. */
   constructor(range: Range, chunkBytes: number, words?: Int32Array) {
     invariant("STATE", isPowerOfTwo(chunkBytes), `a chunk of ${chunkBytes} bytes`);
     invariant(
@@ -127,7 +139,7 @@ export class ChunkTable {
     return { first, last };
   }
 
-  /** Whether anything in this range was unmapped by other code. */
+  /** True if other code has unmapped a part of this range. */
   isGone(r: Range): boolean {
     return this.gone.some((gone) => overlaps(gone, r));
   }
@@ -167,8 +179,8 @@ export class ChunkTable {
   }
 
   /**
-   * Notes where in a range huge pages are, and where small ones: a huge page, or a part of one, is one segment. Without knowledge all is
-   * counted in small pages.
+   * Notes which areas of a range are huge pages: each counts as one piece of a registration. Unless it was noted,
+   * memory counts as small pages.
    */
   notePages(range: Range, isHuge: (area: Range) => boolean): void {
     const chunks = this.chunksOf(range);

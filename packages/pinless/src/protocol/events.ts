@@ -24,15 +24,15 @@ export const MMU_EVENTS = [
  */
 export type MmuEvent = (typeof MMU_EVENTS)[number];
 
-/** What happens to a lease on the range. */
+/** Fate of a lease on the range. */
 export type LeaseFate =
-  /** Given back; the invalidation waits until the kernel has let go of the pages. */
+  /** It's given back, and the invalidation waits until the kernel has released the pages. */
   | "drop"
-  /** No new use, given back, but the invalidation doesn't wait for it. */
+  /** It's used no more and given back, but the invalidation doesn't wait for that. */
   | "retire"
   | "keep";
 
-/** What I/O finds on the range once the invalidation has ended. */
+/** State in which an ended invalidation leaves the range for I/O. */
 export type Afterwards = "revalidate" | "goOn" | "efault" | "readOnly" | "refuse";
 
 export interface Concern {

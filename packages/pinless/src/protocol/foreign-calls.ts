@@ -1,7 +1,8 @@
 /**
- * The engine's side of the monitor: other code of the process is about to discard a range, and waits. Its call is made
- * an invalidation like any of our own, from before the pages go until the caller has left the call. What can't be
- * drained in time, and what is only known afterwards, comes as an announcement (deferred-changes.ts).
+ * Foreign calls: the engine's side of the monitor. Other code of the process is about to discard a range, and the
+ * kernel makes its call wait for the monitor. The call becomes an invalidation, from before the pages go until the
+ * thread has left the call. If the range can't be drained in time, or the call was seen too late, the monitor announces
+ * the change instead (monitor/deferred-changes.ts).
  */
 
 import type { ChunkTable } from "./chunk-table.js";
@@ -19,9 +20,9 @@ import type { Loop } from "./scheme.js";
 export type Standing = "turn" | "draining" | "begun" | "covered";
 
 export interface ForeignEvents {
-  /** A call was made to wait, for so long. */
+  /** Counts a call that was made to wait, for so long. */
   counted?(waitedMs: number): void;
-  /** Memory isn't the engine's any more. */
+  /** Takes memory that other code has unmapped out of use. */
   buried?(gone: Range): void;
 }
 
@@ -41,11 +42,11 @@ export class ForeignCalls {
   readonly #events: ForeignEvents;
   /** Tables of the segments that are followed. */
   private readonly tables = new Set<ChunkTable>();
-  /** By the monitor's number, until it's ended. */
+  /** Starts by the monitor's number, until they're ended. */
   private readonly starts = new Map<number, Start>();
   /** Tables whose chunks are all announced, since a monitor has ended. */
   private readonly takenOver = new Set<ChunkTable>();
-  /** Begun only after their start was ended. */
+  /** Invalidations that began after the monitor had given up their start. */
   private late: Invalidation[] = [];
 
   constructor({ notifier, gate, dispatcher, loop, events }: ForeignCallsParts) {
@@ -64,7 +65,7 @@ export class ForeignCalls {
     this.tables.delete(table);
   }
 
-  /** Drains what of `ranges` is ours. `ready` is called when all of it is begun, now or later. */
+  /** Drains the chunks that `ranges` meet. `ready` is called once all of them are drained, now or later. */
   start(id: number, ranges: readonly Range[], ready: () => void): Standing {
     const parts = [...this.tables].flatMap((table) =>
       ranges
@@ -72,7 +73,7 @@ export class ForeignCalls {
         .map((range) => alignOut(intersect(range, table.range), table.chunkBytes)),
     );
     if (parts.length > 0 && parts.every((part) => this.#isCovered(part))) return "covered";
-    // One too many until all are asked.
+    // One too many, so that it can't reach zero before every range has been asked for.
     const start: Start = { left: 1, beganMs: this.#loop.preciseMs(), ready, invalidations: [], orphaned: false };
     this.starts.set(id, start);
     for (const part of disjoint(parts)) {
@@ -92,7 +93,7 @@ export class ForeignCalls {
     return start.left > 0 ? "draining" : "begun";
   }
 
-  /** Ends an invalidation soon: one that was given up while it waited for its turn hears of it only now. */
+  /** Ends an invalidation in a microtask: it has begun only now, and its start was given up before. */
   #endSoon(invalidation: Invalidation): void {
     this.late.push(invalidation);
     this.#loop.microtask(this.#endLate);
@@ -122,7 +123,7 @@ export class ForeignCalls {
     return (this.starts.get(id)?.left ?? 0) === 0;
   }
 
-  /** The callers have left their calls; or nobody waits for this start any more. */
+  /** Ends a start: its callers have left their calls, or the monitor has given it up. */
   end(id: number): void {
     const start = this.starts.get(id);
     if (start === undefined) return;
@@ -136,21 +137,20 @@ export class ForeignCalls {
     this.#dispatcher.nudge();
   }
 
-  /** An announcement is over. */
+  /** Notes that the monitor has concluded an announced change. */
   concluded(): void {
     this.#dispatcher.concluded();
   }
 
-  /** Other code has unmapped a range: nothing of ours touches it from here on. */
+  /** Notes that other code has unmapped a range, which no request may touch from here on. */
   unmapped(gone: Range): void {
     this.#gate.bury(gone);
     this.#events.buried?.(gone);
   }
 
   /**
-   * The monitor has ended, which lets everybody go who waited for it, and nobody can say any more on what: all is
-   * announced, until `lost`. Nothing that was found before their pages go is used again: leases go, and device writes
-   * in flight come again.
+   * Announces a change of every chunk until `lost`: the monitor has ended, which lets its callers continue, with calls
+   * on unknown memory. So all leases are dropped, and device writes in flight are issued again.
    */
   ended(): void {
     for (const start of this.starts.values()) start.orphaned = true;
@@ -162,8 +162,8 @@ export class ForeignCalls {
   }
 
   /**
-   * The monitor follows again, and may have missed calls before: as `ended`, but all that it has begun and announced
-   * goes on.
+   * Announces a change of every chunk, because the monitor follows again and may have missed calls. In contrast to
+   * `ended`, all that it has begun and announced goes on.
    */
   missed(): void {
     for (const table of this.tables) {
@@ -193,7 +193,7 @@ interface Start {
   readonly beganMs: number;
   readonly ready: () => void;
   readonly invalidations: Invalidation[];
-  /** The monitor that has asked for it has ended. */
+  /** True once the monitor that has asked for it has ended. */
   orphaned: boolean;
 }
 

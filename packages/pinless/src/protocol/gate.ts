@@ -106,12 +106,12 @@ export class Gate implements Subscriber {
     this.#events = events;
   }
 
-  /** Requests that wait for an invalidation's end, in their order: the only state of the gate outside of the tables. */
+  /** Requests that wait for an invalidation's end, in their order: all of the gate's state outside of the tables. */
   get held(): Parked[] {
     return this.#held;
   }
 
-  /** Adds a segment; returns the number by which requests name it. `leasable` false: its memory never takes a lease. */
+  /** Adds a segment; returns the number by which requests name it. `leasable` false: it never takes a lease. */
   addTable(table: ChunkTable, { leasable = true } = {}): number {
     const unused = this.#subscriptions.indexOf(undefined);
     const index = unused >= 0 ? unused : this.#tables.length;
@@ -183,7 +183,7 @@ export class Gate implements Subscriber {
     return -1;
   }
 
-  /** Admits a request on several chunks: counted in on each, and without a lease, since a registration is of one chunk. */
+  /** Admits a request on several chunks: it's counted in on each, and takes no lease, which is of one chunk. */
   #admitSpan(slot: number, location: BufferLocation, write: boolean): GateVerdict {
     const { words, firstAt, lastAt } = location;
     let gates = 0;
@@ -218,10 +218,7 @@ export class Gate implements Subscriber {
     return verdictOf(gate, write);
   }
 
-  /**
-   * True if a change was announced since `admit`, or is being read by the monitor now: the request's pages may have been
-   * taken away under it.
-   */
+  /** True if the request's pages may have gone: a change was announced since `admit`, or is being read now. */
   isDoubtful(slot: number, { words, firstAt, lastAt }: BufferLocation): boolean {
     if (isBeingRead(this.#reading)) return true;
     let announced = words[firstAt + ANNOUNCED_BEGUN]!;
@@ -266,7 +263,7 @@ export class Gate implements Subscriber {
     parked.held = false;
   }
 
-  /** Counts out a request that has ended, which lets an invalidation begin that waited for it. Doesn't free its slot. */
+  /** Counts out a request that has ended, for which an invalidation may wait. Doesn't free its slot. */
   complete(slot: number, location: BufferLocation): void {
     const requests = this.#requests.words;
     const request = slot << REQUEST_SHIFT;

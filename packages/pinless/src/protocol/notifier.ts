@@ -1,9 +1,8 @@
 /**
- * Who is told before memory changes, and makes it wait: the mmu notifier.
- *
- * Think of a phase-fair reader–writer lock over ranges. I/O are the readers (they live with the subscribers), invalidations the writers.
- * An invalidation gets its turn once no other is in progress on its range and the I/O that an earlier one held has been let go; it then
- * asks every subscriber to stop (first pass) and is ready once all of them have drained (second pass).
+ * The mmu notifier: a phase-fair reader–writer lock over ranges. Requests are the readers, kept by the subscribers;
+ * invalidations are the writers. An invalidation gets its turn once no other is in progress on its range and the
+ * requests that an earlier one held have been submitted. It then stops every subscriber (first pass), and begins once
+ * all of them have drained (second pass).
  */
 
 import { invariant, violated } from "./assert.js";
@@ -19,15 +18,19 @@ import type {
 import { type Interval, IntervalTree } from "./ranges/interval-tree.js";
 import { alignDown, alignOut, alignUp, overlaps, type Range } from "./ranges/ranges.js";
 
-/** Somebody who uses memory in ways that an invalidation must wait for. All calls are synchronous. */
+/** A user of memory for whose uses an invalidation waits. All calls are synchronous. */
 export interface Subscriber {
-  /** Whether `stop` would find nothing to wait for. Changes nothing: a veto leaves every counter as it was (BALANCED_VETO). */
+  /**
+   * True if `stop` would have nothing to wait for. Changes nothing, so a veto leaves all counters (BALANCED_VETO).
+   */
   isQuiet(range: Range, event: MmuEvent): boolean;
-  /** Whether I/O waits here that an earlier invalidation held (BOUNDED_HOLD). */
+  /** True if requests that an earlier invalidation held haven't been submitted yet (BOUNDED_HOLD). */
   holds(range: Range): boolean;
-  /** First pass: from here on no concerned use begins. Returns how many things must still end; each is then told by `drained()`. */
+  /**
+   * First pass: no excluded use begins from here on. Returns the number of chunks to wait for; each calls `drained`.
+   */
   stop(invalidation: Invalidation): number;
-  /** The invalidation has ended: what it held goes ahead, as soon as there's room for it; what still hasn't is what `holds` says. */
+  /** Lets held requests go on after the end, as slots become free; `holds` is true until all have. */
   resume(invalidation: Invalidation): void;
 }
 
@@ -39,11 +42,11 @@ export class Invalidation implements PublicInvalidation {
   readonly event: MmuEvent;
   /** Addresses that it is about, rounded out to whole chunks. */
   readonly range: Range;
-  /** waiting: for its turn; draining: I/O in flight; begun: the range is the caller's. */
+  /** waiting: for its turn; draining: for requests in flight; begun: the range is the caller's. */
   state: "waiting" | "draining" | "begun" | "ended" = "waiting";
-  /** Things that must still end before it has begun. */
+  /** Chunks that still have to drain before it begins. */
   draining = 0;
-  /** Of a PROTECTION_VMA that has ended: what it came to. */
+  /** Protections that an ended PROTECTION_VMA has set. */
   protections: readonly Protection[] = [];
   readonly #ready: (() => void) | undefined;
   readonly #uncaught: (error: unknown) => void;
@@ -56,17 +59,17 @@ export class Invalidation implements PublicInvalidation {
     this.#uncaught = uncaught;
   }
 
-  /** A subscriber's chunk that `stop` counted is quiet now. */
+  /** Notes that a chunk which `stop` counted has drained. */
   drained(): void {
     if (this.state !== "draining" || this.draining === 0)
       violated("EXCLUSION", `${this.event} drained in state ${this.state}`);
     if (--this.draining === 0) this.begin();
   }
 
-  /** Begins: everything has drained. */
+  /** Begins the invalidation, since everything has drained. */
   begin(): void {
     this.state = "begun";
-    // It may be a completion, or somebody else's end, that this is called in: what they're in the middle of goes on.
+    // An error mustn't end the caller, which may be a completion, or the end of another invalidation.
     try {
       this.#ready?.();
     } catch (error) {
@@ -75,22 +78,22 @@ export class Invalidation implements PublicInvalidation {
   }
 }
 
-/** The mmu notifier: as programs see it, and what subscribers and the protocol need of it. */
+/** The mmu notifier, with its public methods and those for subscribers and the protocol. */
 export class MmuNotifier implements PublicNotifier {
   readonly #granuleBytes: number;
   readonly #uncaught: (error: unknown) => void;
   readonly #subscribers = new IntervalTree<Subscriber>();
-  /** Ranges whose granules are larger than others', and how large. */
+  /** Size of the granules of ranges in which they are larger. */
   readonly #coarse = new Map<Subscription, number>();
   private active = new IntervalTree<Invalidation>();
   private readonly intervals = new Map<Invalidation, Interval>();
   private queue: Invalidation[] = [];
-  /** Subscribers are being told of an end: whose turn is next is looked at when all of them were. */
+  /** True while subscribers are told of an end: the next turn is given once all of them were. */
   #ending = false;
 
   /**
-   * `granuleBytes`: ranges are rounded out to this (a power of two), so that two invalidations in progress never share a chunk. `uncaught`
-   * gets what callbacks throw.
+   * `granuleBytes`: a power of two to which ranges are rounded out, so that two invalidations in progress never share a
+   * chunk. `uncaught` gets what callbacks throw.
    */
   constructor(granuleBytes: number, uncaught: (error: unknown) => void) {
     this.#granuleBytes = granuleBytes;
@@ -102,14 +105,14 @@ export class MmuNotifier implements PublicNotifier {
     return this.active.size;
   }
 
-  /** Those that wait for their turn, oldest first. */
+  /** Invalidations that wait for their turn, oldest first. */
   get waiting(): readonly Invalidation[] {
     return this.queue;
   }
 
   /**
-   * `granuleBytes`: that of the range itself, if it's larger; the range begins on such a boundary, and nothing is in progress on it, or waits
-   * for it, that could meet a part of a granule.
+   * Adds a subscription. `granuleBytes`: the granule of this range, if it's larger. The range then begins on such a
+   * boundary, and no invalidation of a part of a granule may be in progress or waiting.
    */
   insert(range: Range, subscriber: Subscriber, granuleBytes = this.#granuleBytes): Subscription {
     checkRange(range);
@@ -123,11 +126,11 @@ export class MmuNotifier implements PublicNotifier {
   remove(subscription: Subscription): void {
     invariant("STATE", this.#subscribers.remove(subscription), "a subscription was removed twice");
     this.#coarse.delete(subscription);
-    // It holds nothing any more.
+    // The subscriber holds no requests on that range any more.
     this.heldHaveGone();
   }
 
-  /** Rounded out to whole granules, of each range that has its own. */
+  /** Rounds a range out to whole granules, of the size that applies at its ends. */
   #roundedOut(range: Range): Range {
     let { start, end } = alignOut(range, this.#granuleBytes);
     for (const [whole, granuleBytes] of this.#coarse) {
@@ -149,7 +152,7 @@ export class MmuNotifier implements PublicNotifier {
     const invalidation = new Invalidation(this.#roundedOut(range), event, options.ready, this.#uncaught);
     if (options.blockable === false) {
       if (!this.#isFree(invalidation)) return "EAGAIN";
-      // Past the queue, where nobody waits for this range: this may be inside the `ready` of another, with turns still to be given.
+      // Nothing in the queue waits for this range. `#takeTurns` may be running, with `ready` of another invalidation.
       this.#stop(invalidation);
       invariant("BALANCED_VETO", invalidation.draining === 0, `${event} was to begin at once`);
     } else {
@@ -175,7 +178,7 @@ export class MmuNotifier implements PublicNotifier {
     this.#takeTurns();
   }
 
-  /** A subscriber that said it holds I/O holds less now: the next may have its turn. */
+  /** Gives turns, since a subscriber holds fewer requests now. */
   heldHaveGone(): void {
     if (!this.#ending) this.#takeTurns();
   }
@@ -192,12 +195,13 @@ export class MmuNotifier implements PublicNotifier {
     const why = state === "begun" ? "another notifier's" : state;
     throw argumentError(
       "ERR_INVALID_ARG_VALUE",
-      `The "invalidation" argument must have begun, and be ended once. Received ${event} of ${range.start} to ${range.end}: ${why}`,
+      'The "invalidation" argument must have begun, and be ended once. ' +
+        `Received ${event} of ${range.start} to ${range.end}: ${why}`,
     );
   }
 
   /**
-   * Runs `access`, which uses the range as a device would and is over when it returns, outside of every invalidation that concerns it: at
+   * Runs `access`, a synchronous use of the range as by a device, outside of every invalidation that excludes it: at
    * once, or in a turn of its own.
    */
   whenOpen(range: Range, concerns: "deviceReads" | "deviceWrites", access: () => void): void {
@@ -212,12 +216,12 @@ export class MmuNotifier implements PublicNotifier {
     const turn = this.invalidateRangeStart(range, "EXCLUSIVE", { ready });
   }
 
-  /** Whether `whenOpen` would run an access at once. */
+  /** True if `whenOpen` would run an access at once. */
   isOpen(range: Range, concerns: "deviceReads" | "deviceWrites"): boolean {
     return !this.on(range).some(({ state, event }) => state === "begun" && CONCERNS[event][concerns]);
   }
 
-  /** Whether a request would have to wait: the same, but also for an invalidation that has yet to begin. */
+  /** True if a request would have to wait, also for an invalidation that is still draining. */
   excludes(range: Range, concerns: "deviceReads" | "deviceWrites"): boolean {
     return this.on(range).some(({ event }) => CONCERNS[event][concerns]);
   }
@@ -237,13 +241,13 @@ export class MmuNotifier implements PublicNotifier {
     return this.#subscribersOn(range).every((s) => !s.holds(range) && s.isQuiet(range, event));
   }
 
-  /** Each once, however many of its ranges are meant. */
+  /** Subscribers on a range, each once. */
   #subscribersOn(range: Range): Subscriber[] {
     const all = this.#subscribers.overlapping(range);
     return all.filter((subscriber, i) => all.indexOf(subscriber) === i);
   }
 
-  /** Gives a turn to everyone in the queue who can have it, oldest first; nobody overtakes on the same range. */
+  /** Gives a turn to each invalidation of the queue that can have it, oldest first; on one range none overtakes. */
   #takeTurns(): void {
     for (let i = 0; i < this.queue.length; ) {
       const next = this.queue[i]!;
@@ -265,7 +269,7 @@ export class MmuNotifier implements PublicNotifier {
   #stop(invalidation: Invalidation): void {
     invalidation.state = "draining";
     this.intervals.set(invalidation, this.active.insert(invalidation.range, invalidation));
-    // One thing too many until all were asked: a subscriber that drains while it's asked doesn't begin it early.
+    // One too many until all were asked: the invalidation mustn't begin in the middle of that.
     invalidation.draining = 1;
     for (const subscriber of this.#subscribersOn(invalidation.range))
       invalidation.draining += subscriber.stop(invalidation);

@@ -1,27 +1,27 @@
 /**
- * Requests that wait for memory: for an invalidation to end, or for what the monitor has announced to be over. Both may take as long as
- * they like, so a request that waits holds nothing that others need: it has no slot, and isn't its file's turn. It has both again before it
- * goes, and is counted among what its chunks hold until then (BOUNDED_HOLD).
+ * Parked requests: each waits for the end of an invalidation, or of a change that the monitor has announced, which may
+ * take any time. So it holds nothing that others need: it has no slot, and gives up its file's turn to write. It takes
+ * both again before it's submitted, and counts in its chunks' HELD words until then (BOUNDED_HOLD).
  */
 
 import type { Done, Owner } from "./acceptance.js";
 import type { BufferLocation } from "./scheme.js";
 
-/** All that there is to a request without a slot. */
+/** A request without a slot. */
 export interface Parked {
   readonly write: boolean;
   readonly file: number;
   readonly owner: Owner;
-  /** Bits: DIRECT_WRITE and others of the dispatcher's. */
+  /** Bits: DIRECT_WRITE, REFUSED_INVALID, REFUSED_UNSUPPORTED. */
   readonly kind: number;
   readonly location: BufferLocation;
   readonly position: number;
   readonly done: Done;
-  /** The slot that it had, and has again if that's free: so its number is the same in every order that is explored. */
+  /** The slot that it had, and gets again if it's free, so that explored orders differ in fewer states. */
   readonly slot: number;
-  /** It's one of those of which only so many may wait. */
+  /** True for FEW_WAIT: the number of such requests is limited. */
   readonly limited: boolean;
   cancelled: boolean;
-  /** It's counted in the HELD words of its chunks. */
+  /** True while it's counted in the HELD words of its chunks. */
   held: boolean;
 }

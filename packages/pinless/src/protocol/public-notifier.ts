@@ -8,7 +8,7 @@ import type { Range } from "./ranges/ranges.js";
 /** Options of {@link MmuNotifier.invalidateRangeStart}. */
 export interface StartOptions {
   /**
-   * Whether the invalidation may wait. One that may not either begins at once or is refused.
+   * Lets the invalidation wait. One that may not either begins at once or is refused.
    *
    * @defaultValue true
    */
@@ -24,7 +24,7 @@ export interface StartOptions {
 export interface Protection {
   /** Addresses of the part. */
   readonly range: Range;
-  /** Whether it is read-only now. */
+  /** True if it's read-only now. */
   readonly readOnly: boolean;
 }
 

@@ -1,34 +1,35 @@
 /**
- * Threads that wait until the monitor has read what they're about to do to memory, or have done; and how to see that
- * they went on.
+ * Calling threads: each waits in a memory call until the monitor has read its event. The monitor then looks at the
+ * thread until it has left the call.
  */
 
 import { PAGE_BYTES } from "../ranges/pages.js";
 import type { Range } from "../ranges/ranges.js";
 
-/** A thread that is about to discard memory, or has just unmapped it, and waits until that was noticed. */
+/** A thread that is about to discard memory, or has just unmapped it, and waits until the monitor has read that. */
 export interface Caller {
   readonly tid: number;
   readonly kind: "remove" | "unmap";
   readonly ranges: readonly Range[];
-  /** The call, its arguments, its stack: as /proc says it. */
+  /** The system call with its arguments and stack pointer, as in /proc/…/syscall. */
   readonly call: string;
 }
 
-/** remove: the pages go once this was read. unmap: they have gone (also where a mapping was moved away). */
+/** remove: the pages go once the event was read. unmap: they have gone; also by mremap, which moves a mapping. */
 export interface MemoryEvent extends Range {
   readonly kind: "remove" | "unmap";
 }
 
-/** What can be seen of this process's threads from outside. */
+/** View of this process's threads from outside. */
 export interface ThreadCalls {
   /** The threads that wait for an event to be read, as far as they can be looked at. */
   callers(): Caller[];
   /**
-   * What a thread is blocked in; `RUNNING` if it isn't, `UNSEEN` if it can't be looked at now, null if it has ended.
+   * Gives the call that a thread is blocked in; `RUNNING` if it isn't blocked, `UNSEEN` if that can't be read now, null
+   * if the thread has ended.
    */
   callOf(tid: number): string | null;
-  /** Whether it's the reading that a blocked thread waits for; null where the kernel doesn't say. */
+  /** True if a blocked thread waits for the reader of its event; null where the kernel doesn't say. */
   waitsForReader(tid: number): boolean | null;
   /** CPU time that a thread has used; negative if that can't be said. */
   cpuMs(tid: number): number;
@@ -37,23 +38,20 @@ export interface ThreadCalls {
 export const RUNNING = "running";
 export const UNSEEN = "unseen";
 
-/** Who can't be seen leaving its call has left it by then. Seen: 5 ms at worst. */
+/** Time after which a thread that can't be looked at has left its call. Measured: at most 5 ms. */
 export const UNSEEN_MS = 50;
-/** No call that only throws pages away runs for so long: seen at about 0.1 µs a page. */
+/** CPU time that no call needs to discard pages. Measured: about 0.1 µs a page. */
 const LONGEST_MS = 10;
 const LONGEST_PAGE_MS = 0.002;
 
-/**
- * A thread in the call that it was seen in, whose event has been read since: it's looked at until it has left that
- * call.
- */
+/** A thread in a call whose event was read: the monitor looks at it until it has left the call. */
 export interface Departure {
   readonly caller: Caller;
-  /** The same call may have another event to come, for a later part of its memory. */
+  /** True if the same call may raise another event, for a later part of its memory. */
   readonly goesOn: boolean;
-  /** With more CPU time than this it can't be in that call any more. */
+  /** CPU time of the thread beyond which it can't be in that call any more. */
   readonly untilCpuMs: number;
-  /** Since when it couldn't be looked at, without a look that succeeded between. */
+  /** Time of the first of the latest looks that failed in a row; null if the last one succeeded. */
   readonly unseenSinceMs: number | null;
 }
 
@@ -63,15 +61,15 @@ export function departureOf(threads: ThreadCalls, caller: Caller, goesOn: boolea
   return { caller, goesOn, untilCpuMs, unseenSinceMs: null };
 }
 
-/** Whether this is the thread, in the middle of the call still. */
+/** True if `other` is the same thread, still in the same call. */
 export function isStillIn({ caller, goesOn }: Departure, other: Caller): boolean {
   return goesOn && other.tid === caller.tid && other.call === caller.call;
 }
 
 /**
- * The departure as it's to be looked at the next time; null once the thread has left: it shows another call, waits for
- * a reader once more, or has ended. A thread that is only "running" may still be in there, until it has run for longer
- * than any such call does: it may not sleep again for a long time.
+ * Looks at a thread; returns the departure for the next look, or null if the thread has left: it's in another call,
+ * waits for a reader again, or has ended. A running thread may still be in the call, until it has used more CPU time
+ * than any such call: it may not block again for a long time.
  */
 export function lookAt(departure: Departure, threads: ThreadCalls, nowMs: number): Departure | null {
   const { caller, goesOn, untilCpuMs, unseenSinceMs } = departure;

@@ -12,7 +12,7 @@ const STANDINGS: Readonly<Record<Standing, number>> = {
   covered: DRAIN.COVERED,
 };
 
-/** Who is told when the monitor ends, or what it has seen. */
+/** Client of the monitor: gets its reports, and is told of its end. */
 export interface MonitorClient {
   readonly calls: Pick<ForeignCalls, "start" | "isBegun" | "end" | "concluded" | "unmapped"> | null;
   lost(): void;

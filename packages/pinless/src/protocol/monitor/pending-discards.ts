@@ -12,21 +12,21 @@ export const LAST_LOOK_MS = 1;
 
 export interface PendingDiscard {
   readonly departures: readonly Departure[];
-  /** Over by then, where no thread is known whose departure could be seen; else 0. */
+  /** Time by which it's over, if no calling thread is known; else 0. */
   readonly untilMs: number;
-  /** The start that ends with it, or 0; else the announcement that does. */
+  /** Number of the start that ends with it; 0 if it was announced instead. */
   readonly start: number;
   readonly announced: readonly SegmentChunks[];
 }
 
-/** Of these threads, those in the middle of a call whose first part is pending already. */
+/** Filters the threads that are in a call of which an earlier part is pending already. */
 export function stillIn(pending: readonly PendingDiscard[], callers: readonly Caller[]): Caller[] {
   return callers.filter((caller) =>
     pending.some(({ departures }) => departures.some((departure) => isStillIn(departure, caller))),
   );
 }
 
-/** The same with the departures of calls of which a later event was read. */
+/** Adds the departures of calls of which a later event was read. */
 export function withLater(pending: readonly PendingDiscard[], later: readonly Departure[]): readonly PendingDiscard[] {
   return pending.map((each) => ({
     ...each,

@@ -1,4 +1,7 @@
-/** Which parts of a segment are free: first fit over a list in order of addresses. A piece up to `boundary` bytes never straddles one. */
+/**
+ * Free list of a segment: first fit, in order of addresses. A buffer of up to `boundary` bytes never crosses a multiple
+ * of it.
+ */
 
 import { alignUp, overlaps, type Range, without } from "./ranges.js";
 
@@ -15,7 +18,7 @@ export class FreeList {
   readonly #retired = new Map<number, number>();
   readonly #withdrawn: Range[] = [];
 
-  /** `boundary`: the chunk's size, so that a buffer of up to a chunk goes by one lease. Offsets count from the segment's start. */
+  /** `boundary`: the chunk's size, so that one lease covers a buffer of up to a chunk. Offsets are the segment's. */
   constructor(bytes: number, boundary: number) {
     this.#boundary = boundary;
     this.#free = [{ start: 0, end: bytes }];
@@ -30,7 +33,7 @@ export class FreeList {
       if (bytes <= this.#boundary && start + bytes > edge) start = edge;
       if (start + bytes > piece.end) continue;
       const { end } = piece;
-      // What is left before it stays the piece that it was, or else what is left behind it: nothing moves in the list then.
+      // The rest before or behind the buffer keeps its place in the list, so that no element has to move.
       if (start > piece.start) {
         piece.end = start;
         if (start + bytes < end) this.#free.splice(i + 1, 0, { start: start + bytes, end });
@@ -87,13 +90,13 @@ export class FreeList {
     else this.#free.splice(low, 0, { start, end: start + bytes });
   }
 
-  /** Whether any byte of the range was retired, and isn't free yet. */
+  /** True if a byte of the range is retired, and not free yet. */
   hasRetired(range: Range): boolean {
     for (const [start, bytes] of this.#retired) if (overlaps(range, { start, end: start + bytes })) return true;
     return false;
   }
 
-  /** Whether any byte of the range is free, or was retired to be. */
+  /** True if a byte of the range is free or retired. */
   hasFreed(range: Range): boolean {
     if (this.hasRetired(range)) return true;
     const at = this.#firstFrom(range.start);

@@ -1,7 +1,7 @@
 /**
- * Which of many ranges overlap this one? An AVL tree ordered by start, each node knowing the largest end below it, as the kernel's
- * interval tree does (include/linux/interval_tree_generic.h): O(log n) to insert and remove, O(log n + hits) to ask.
- * Equal ranges are told apart by the order in which they came.
+ * Interval tree: finds the ranges that overlap a given one. An AVL tree ordered by start, in which each node knows the
+ * largest end below it, as the kernel's interval tree (include/linux/interval_tree_generic.h): O(log n) to insert and
+ * remove, O(log n + hits) to search. Equal ranges are ordered by their insertion.
  */
 
 import type { Range } from "./ranges.js";
@@ -17,7 +17,7 @@ interface Node<T> {
   maxEnd: number;
 }
 
-/** What `insert` gives and `remove` takes. */
+/** Handle of an interval, from `insert` for `remove`. */
 export interface Interval extends Range {
   readonly order: number;
 }

@@ -22,7 +22,7 @@ export function intersect(a: Range, b: Range): Range {
   return { start, end: Math.max(start, Math.min(a.end, b.end)) };
 }
 
-/** What is left of `whole` without `parts`, in order of addresses. */
+/** Remainder of `whole` without `parts`, in order of addresses. */
 export function without(whole: Range, parts: readonly Range[]): Range[] {
   let left = [whole];
   for (const part of parts) {
