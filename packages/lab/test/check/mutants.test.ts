@@ -1,4 +1,5 @@
-// Steps of what no exploration has, the monitor's own program above all: left out of a copy, random runs miss them, and not the whole engine.
+// Steps of what no exploration has, the monitor's own program above all: left out of a copy, random runs miss them, and
+// not the whole engine.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { simulate } from "../../dist/simulate/run-simulation.js";

@@ -1,4 +1,5 @@
-// `pinless check` as a command: what it says of scenarios that hold, of those that can't be read, and of an engine with a step left out.
+// `pinless check` as a command: what it says of scenarios that hold, of those that can't be read, and of an engine with
+// a step left out.
 import assert from "node:assert/strict";
 import { cpSync, linkSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";

@@ -1,4 +1,5 @@
-// Fork with copy-on-write on the model: what was measured of it on real kernels, and the way before Linux 5.12 as the control.
+// Fork with copy-on-write on the model: what was measured of it on real kernels, and the way before Linux 5.12 as the
+// control.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Random } from "../../../pinless/dist-test/support/random.js";

@@ -25,7 +25,8 @@ function locked(on: Kernel, user: number): number {
 }
 
 test("a ring takes the pages that were measured", () => {
-  // Rings of 16, 64, 128, 256 and 1,024 entries on Linux 6.18: the least RLIMIT_MEMLOCK, in KiB, that they can be made with.
+  // Rings of 16, 64, 128, 256 and 1,024 entries on Linux 6.18: the least RLIMIT_MEMLOCK, in KiB, that they can be made
+  // with.
   const measured = [
     [16, 16, 8],
     [64, 64, 8],

@@ -1,4 +1,5 @@
-// What was measured of userfaultfd, on the model: who waits, for what, when pages go, and what can be seen of it from outside.
+// What was measured of userfaultfd, on the model: who waits, for what, when pages go, and what can be seen of it from
+// outside.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Machine } from "../../dist/model/machine.js";

@@ -1,5 +1,6 @@
-// What the kernel's writeback and device writes into a mapping of a file do to each other, in every order of their steps: each harm that
-// was measured on real kernels, with the control that doesn't have it (the device writes into anonymous memory, and the program copies).
+// What the kernel's writeback and device writes into a mapping of a file do to each other, in every order of their
+// steps: each harm that was measured on real kernels, with the control that doesn't have it (the device writes into
+// anonymous memory, and the program copies).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { everyOrder, type Step } from "../../../pinless/dist-test/support/orders.js";

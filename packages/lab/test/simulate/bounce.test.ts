@@ -1,4 +1,5 @@
-// What is read into a mapped file is copied: with that left out of src/files, a device writes pages that are being written back.
+// What is read into a mapped file is copied: with that left out of src/files, a device writes pages that are being
+// written back.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "../../../pinless/dist-test/support/until.js";

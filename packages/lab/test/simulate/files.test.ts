@@ -1,4 +1,5 @@
-// Files of a simulated machine, as programs have them: by engines, through the page cache, by mappings, and what is on the disk.
+// Files of a simulated machine, as programs have them: by engines, through the page cache, by mappings, and what is on
+// the disk.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isFilledWith } from "../../../pinless/dist-test/support/blocks.js";

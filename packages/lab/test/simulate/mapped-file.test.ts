@@ -1,5 +1,5 @@
-// A mapped file in random runs: the engine copies into it. One that lets a device write straight into it does the harm there that was
-// measured on real kernels, and none in the proposal's.
+// A mapped file in random runs: the engine copies into it. One that lets a device write straight into it does the harm
+// there that was measured on real kernels, and none in the proposal's.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { simulate } from "../../dist/simulate/run-simulation.js";

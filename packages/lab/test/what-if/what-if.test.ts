@@ -107,7 +107,8 @@ test("a lease that is dropped under load goes with the last request on it, and i
     ] as const,
   };
   const { leases, pinnedPages } = figures("pinless", { buffers, device, lease: { maxMs: 1, idleMs: 2 } });
-  // 100 ms; one is due after 1, seen within another half, and the slowest of 32 requests takes 1.8 ms more. 67 if it didn't wait for that.
+  // 100 ms; one is due after 1, seen within another half, and the slowest of 32 requests takes 1.8 ms more. 67 if it
+  // didn't wait for that.
   assert.ok(leases.taken > 25 && leases.taken < 50, `${leases.taken}`);
   assert.equal(leases.givenBack, leases.taken);
   // While it leaves, others go by themselves, beside it.
