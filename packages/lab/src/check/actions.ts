@@ -1,4 +1,4 @@
-/** What can happen, one number each: its kind, whom it is about, and what happens in the middle of it. */
+/** The actions of the explorer, a number each: its kind, the object that it is about, and the hook in its middle. */
 
 import * as K from "./action-codes.js";
 import { inWords } from "./describe.js";
@@ -8,9 +8,9 @@ import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
 
 /**
- * Which kinds of actions can be done in either order, with the same state after both and neither in the other's way. What the program asks
- * for and what the device does: the one works on the engine, the other on the ring and the frames in flight. A test explores
- * scenarios with and without.
+ * A table of the kinds of actions that are independent: they can be done in either order, with the same state after
+ * both, and neither disables the other. The program's requests work on the engine; the device's actions work on the
+ * ring and the frames in flight. A test explores scenarios with and without this table.
  */
 function independence({ scheme, foreign, stalls, lateRelease }: Scenario): Uint8Array {
   const table = new Uint8Array(K.KINDS * K.KINDS);
@@ -21,7 +21,13 @@ function independence({ scheme, foreign, stalls, lateRelease }: Scenario): Uint8
   // With other threads at work a lease may be gone by then, or a frame be freed by the one and taken by the other.
   if (foreign.length > 0 || stalls > 0) return table;
   if (scheme !== "direct" && !lateRelease) program.push(K.FINISH);
-  for (const a of program) for (const b of [K.COMPLETE, K.FAIL, K.SHORTEN, K.TAG]) both(a, b);
+  const device = [K.COMPLETE, K.FAIL, K.SHORTEN, K.TAG];
+  for (const a of program) for (const b of device) both(a, b);
+  // Where libuv's pool is the device, a request that ends lets the next one begin, which may need a free frame.
+  if (scheme !== "direct") for (const b of [...device, K.LET_GO]) both(K.LET_GO, b);
+  // Without leases, no frame is touched or allocated before the engine's turn.
+  if (scheme !== "io_uring")
+    for (const a of [K.SUBMIT, K.CANCEL]) for (const b of [K.LET_GO, K.RECLAIM, K.COMPACT]) both(a, b);
   return table;
 }
 
@@ -31,7 +37,7 @@ export class Actions {
   #steps = 0;
 
   readonly #independent: Uint8Array;
-  /** Whether the engine's thread can be come between in a call. */
+  /** True if other threads can take steps in the middle of a call of the engine's thread. */
   readonly #interrupts: boolean;
 
   constructor(world: ExploredWorld) {
@@ -44,8 +50,8 @@ export class Actions {
   }
 
   /**
-   * Whether another order than `second` after `first` need not be tried: an action with something in its middle is like no other, and
-   * without having been done it isn't known what can be in its middle.
+   * True if the order that has this action later need not be tried. An action with a hook in its middle is never left
+   * out: until it has been done, it isn't known which hooks are possible.
    */
   maySleep(action: number): boolean {
     return action < K.ONE_HOOK && !(this.#interrupts && action % K.KINDS <= K.LOOK_AT_CLOCK);
@@ -129,8 +135,8 @@ export class Actions {
   }
 
   /**
-   * What an action that has just been done, and came to something, can be once more with something in the middle: known only now that it's
-   * seen which calls it makes. `others`: whether other threads could take a step before it.
+   * Adds the hooked variants of an action that has just been done: only now is it known which calls it makes. `others`:
+   * other threads could take a step before it.
    */
   again(action: number, others: boolean, into: Int32Array, from: number): number {
     const { scenario } = this.#world.ground;
@@ -160,7 +166,7 @@ export class Actions {
     return count;
   }
 
-  /** Whether the monitor or other code's threads can go on. */
+  /** True if the monitor or other code's threads can take a step. */
   get othersCanStep(): boolean {
     const { monitor, threads, ground } = this.#world;
     const { foreign, stalls } = ground.scenario;
@@ -349,7 +355,7 @@ export class Actions {
     return true;
   }
 
-  /** Who does what, in words. */
+  /** The action in words, for a counterexample. */
   describe(action: number): string {
     return inWords(this.#world, action);
   }
