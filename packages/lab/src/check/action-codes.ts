@@ -40,7 +40,10 @@ export const KINDS = 32;
 export const OBJECTS = 32;
 export const ONE_HOOK = KINDS * OBJECTS;
 
-/** In the middle of an action: the kernel refuses a lease or a populate; or other threads take so many steps during a call. */
+/**
+ * Hooks that come in the middle of an action: the kernel refuses a lease or a populate, or other threads take a number
+ * of steps during a call.
+ */
 export const REFUSE_TAKE = 1;
 export const REFUSE_POPULATE = 2;
 export const LATE_END = 3;
@@ -53,7 +56,10 @@ export const MEANWHILE = [
   { call: DELIVER, name: "completion" },
 ] as const;
 export const MOST_STEPS = 7;
-/** Or kswapd takes a page before or after the pages of a lease are pinned, and a load by other code brings it back, clean. */
+/**
+ * The first hook of those in which kswapd takes a page before or after the pages of a lease are pinned, and a load by
+ * other code brings it back, clean.
+ */
 export const FIRST_KSWAPD = FIRST_MEANWHILE + MEANWHILE.length * MOST_STEPS;
 export const KSWAPD_COMES = [
   { call: BEFORE_TAKE, name: "before" },

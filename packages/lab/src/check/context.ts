@@ -1,4 +1,4 @@
-/** What all actors of an exploration stand on: the scenario, the state, the machine. */
+/** The common ground of all actors of an exploration: the scenario, the state and the machine. */
 
 import {
   type BufferLocation,
@@ -22,7 +22,10 @@ const FIRST_ADDRESS = 2 ** 33;
 export const IDLE_MS = 8;
 export const MAX_MS = 64;
 
-/** Contents: of a page at first, of a block that is read (the block after it is page 1's, and so on), and of what `exclusive` stores. */
+/**
+ * Contents of a page at first, of a block that is read (the block after it is page 1's, and so on), and of a page that
+ * `exclusive` has stored to.
+ */
 const FIRST_CONTENT = 1;
 const BLOCK_CONTENT = 20;
 const STORED_CONTENT = 80;
@@ -30,12 +33,12 @@ const STORED_CONTENT = 80;
 export class CaseContext {
   readonly scenario: Scenario;
   readonly slots: number;
-  /** How many requests the engine has slots for. */
+  /** Requests that the engine has slots for. */
   readonly requestSlots: number;
   readonly at: S.StateLayout;
   /** All of the state, in one piece: what follows are its parts, the engine's own in `engine`. */
   readonly state: Int32Array;
-  /** What isn't the engine's or the machine's. */
+  /** Words of neither the engine nor the machine (state.ts). */
   readonly w: Int32Array;
   readonly engine: Int32Array;
   readonly leaseWords: Int32Array;
@@ -44,7 +47,7 @@ export class CaseContext {
   readonly table: ChunkTable;
   readonly locations: readonly BufferLocation[];
   readonly pages: number;
-  /** What the program's invalidations, and then the monitor's starts, are about: to the page, and in whole chunks. */
+  /** Pages of the program's invalidations, and then of the monitor's starts: exact, and in whole chunks. */
   readonly #pagesOf: readonly Pages[];
   readonly #chunksOf: readonly Pages[];
   /** Set while a trace is told: gets everything that is worth a line. */
@@ -172,17 +175,17 @@ export class CaseContext {
     return (address - FIRST_ADDRESS) / PAGE_BYTES;
   }
 
-  /** What the program's invalidation, or the monitor's start, is about, in whole chunks. */
+  /** Chunks of one of the program's invalidations, or of one of the monitor's starts. */
   chunksOf(invalidation: number): Pages {
     return this.#chunksOf[invalidation]!;
   }
 
-  /** What a foreign call is about, the same. */
+  /** Chunks of a foreign call. */
   chunksOfCall(call: number): Pages {
     return this.chunksOf(this.scenario.invalidations.length + 2 ** call - 1);
   }
 
-  /** What an invalidation is about, to the page. */
+  /** Pages of an invalidation. */
   pagesOf(invalidation: number): Pages {
     return this.#pagesOf[invalidation]!;
   }

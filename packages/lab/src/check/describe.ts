@@ -1,4 +1,4 @@
-/** What can happen, told to a person: who does what. */
+/** Actions in words, for the lines of a counterexample. */
 
 import * as K from "./action-codes.js";
 import { nameOfInvalidation, nameOfRequest, nameOfThread, namesOfThreads, inWords as pagesInWords } from "./context.js";
@@ -15,7 +15,7 @@ export function inWords(world: ExploredWorld, action: number): string {
   if (hook >= K.FIRST_KSWAPD) {
     const { name } = K.KSWAPD_COMES[(hook - K.FIRST_KSWAPD) % K.KSWAPD_COMES.length]!;
     const page = Math.floor((hook - K.FIRST_KSWAPD) / K.KSWAPD_COMES.length);
-    return `${what}; just ${name} a lease is taken kswapd takes page ${page}, and a load of other code's brings it back`;
+    return `${what}; just ${name} a lease is taken, kswapd takes page ${page}, and a load by other code brings it back`;
   }
   const steps = ((hook - K.FIRST_MEANWHILE) % K.MOST_STEPS) + 1;
   const call = K.MEANWHILE[Math.floor((hook - K.FIRST_MEANWHILE) / K.MOST_STEPS)]!.name;
@@ -23,21 +23,40 @@ export function inWords(world: ExploredWorld, action: number): string {
 }
 
 function describe(world: ExploredWorld, kind: number, object: number): string {
-  const { scenario } = world.ground;
-  const request = scenario.requests[object];
-  const invalidation = scenario.invalidations[object];
-  const call = scenario.foreign[object];
+  return (
+    ofProgram(world, kind, object) ??
+    ofEngine(world, kind) ??
+    ofMachine(kind, object) ??
+    ofOtherThreads(world, kind, object) ??
+    ofMonitor(world, kind)
+  );
+}
+
+function ofProgram({ ground }: ExploredWorld, kind: number, object: number): string | null {
   switch (kind) {
-    case K.SUBMIT:
-      return `the program submits ${nameOfRequest(object)}: ${request!.write ? `write ${pagesInWords(request!)} to its file` : `read its file into ${pagesInWords(request!)}`}`;
-    case K.START:
-      return `the program starts ${nameOfInvalidation(object)}: ${invalidation!.event} of ${pagesInWords(invalidation!)}${invalidation!.blockable ? "" : ", which may not wait"}`;
+    case K.SUBMIT: {
+      const { write, ...pages } = ground.scenario.requests[object]!;
+      const what = write ? `write ${pagesInWords(pages)} to its file` : `read its file into ${pagesInWords(pages)}`;
+      return `the program submits ${nameOfRequest(object)}: ${what}`;
+    }
+    case K.START: {
+      const { event, blockable, ...pages } = ground.scenario.invalidations[object]!;
+      const what = `${event} of ${pagesInWords(pages)}${blockable ? "" : ", which may not wait"}`;
+      return `the program starts ${nameOfInvalidation(object)}: ${what}`;
+    }
     case K.OPERATE:
       return `the memory thread makes the call of ${nameOfInvalidation(object)}`;
     case K.FINISH:
       return `the program ends ${nameOfInvalidation(object)}, after its operation`;
     case K.CANCEL:
       return `the program cancels ${nameOfRequest(object)}`;
+    default:
+      return null;
+  }
+}
+
+function ofEngine({ ground, monitor }: ExploredWorld, kind: number): string | null {
+  switch (kind) {
     case K.MICROTASKS:
       return "the engine has its turn (a microtask)";
     case K.SOON:
@@ -45,13 +64,25 @@ function describe(world: ExploredWorld, kind: number, object: number): string {
     case K.WAKE:
       return "the engine is woken, and has its turn";
     case K.MESSAGE:
-      return `the engine hears from the monitor: ${world.monitor.nextMessage}`;
+      return `the engine hears from the monitor: ${monitor.nextMessage}`;
     case K.TICK:
       return "time passes, and the engine's clock looks";
     case K.LOOK_AT_CLOCK:
       return "the engine's clock looks";
     case K.STALL:
       return "time passes, and the engine's thread is busy";
+    case K.HEAR_LOSS:
+      return ground.w[S.LOST] === 1
+        ? "the engine hears that the monitor has ended"
+        : "time passes, and all threads that the monitor had let go have left: the engine concludes its announcements";
+    default:
+      return null;
+  }
+}
+
+/** The device and the kernel. */
+function ofMachine(kind: number, object: number): string | null {
+  switch (kind) {
     case K.COMPLETE:
       return `the device serves ${nameOfRequest(object)}`;
     case K.FAIL:
@@ -66,30 +97,48 @@ function describe(world: ExploredWorld, kind: number, object: number): string {
       return `kswapd takes page ${object}`;
     case K.COMPACT:
       return `compaction moves page ${object}`;
-    case K.CALL:
-      return `${call!.own ? "the program's own thread" : nameOfThread(object)} calls ${call!.call === "unmap" ? "munmap" : "madvise(DONTNEED)"} on ${pagesInWords(call!)}${call!.call === "unmap" ? ": they're gone" : ""}, and ${call!.unseen ? "its event is there" : "waits"} (${nameOfThread(object)})`;
+    default:
+      return null;
+  }
+}
+
+/** Calls of other code on followed memory. */
+function ofOtherThreads({ ground }: ExploredWorld, kind: number, object: number): string | null {
+  const name = nameOfThread(object);
+  switch (kind) {
+    case K.CALL: {
+      const { own, call, unseen, ...pages } = ground.scenario.foreign[object]!;
+      const made = call === "unmap" ? "munmap" : "madvise(DONTNEED)";
+      const gone = call === "unmap" ? ": they're gone" : "";
+      const then = unseen ? "its event is there" : "waits";
+      const caller = own ? "the program's own thread" : name;
+      return `${caller} calls ${made} on ${pagesInWords(pages)}${gone}, and ${then} (${name})`;
+    }
     case K.GO_ON:
-      return `${nameOfThread(object)} goes on: its pages go, and it leaves its call`;
-    case K.SEE:
-      return `the monitor sees who waits: ${namesOfThreads(world.threads.visible) || "our memory thread"}`;
+      return `${name} goes on: its pages go, and it leaves its call`;
     case K.SLEEP:
-      return `${nameOfThread(object)} sleeps, so that the monitor can see it`;
+      return `${name} sleeps, so that the monitor can see it`;
+    default:
+      return null;
+  }
+}
+
+function ofMonitor({ monitor, threads }: ExploredWorld, kind: number): string {
+  switch (kind) {
+    case K.SEE:
+      return `the monitor sees who waits: ${namesOfThreads(threads.visible) || "our memory thread"}`;
     case K.SEE_NOBODY:
-      return "the monitor sees nobody who waits, though there's an event: it announces all that it follows";
+      return "the monitor finds an event, but no thread that waits for it: it announces all that it follows";
     case K.MONITOR:
-      return `the monitor ${world.monitor.nextStep}`;
+      return `the monitor ${monitor.nextStep}`;
     case K.GIVE_UP:
       return "the monitor gives up waiting for the engine";
     case K.LOOK:
       return "the monitor sees that threads whose events it has read have left their calls";
     case K.MUST_HAVE_LEFT:
-      return "time passes: threads whose events were read, but whom nobody saw, must have left their calls";
+      return "time passes: threads that weren't seen, and whose events were read, must have left their calls";
     case K.LOSE:
-      return "the monitor's thread ends, and lets everybody go";
-    case K.HEAR_LOSS:
-      return world.ground.w[S.LOST] === 1
-        ? "the engine hears that the monitor has ended"
-        : "time passes, and whoever the monitor had let go has left: the engine concludes what it had begun and announced";
+      return "the monitor's thread ends, which lets all threads go that wait for it";
     case K.FOLLOW_AGAIN:
       return "another monitor is started, and follows all that the one that has ended did";
     default:

@@ -1,6 +1,7 @@
 /**
- * Every order of what can happen in a scenario, from its first state on: depth first, each state once, and of orders that make no difference
- * only one (sleep sets, P. Godefroid, kept with the states: all states are met, by fewer ways).
+ * Depth-first exploration of every order of a scenario's actions, from its first state on. Each state is visited once.
+ * Sleep sets (P. Godefroid), kept with the states, leave out orders that make no difference: all states are met, by
+ * fewer transitions.
  */
 
 import type { Invariant, InvariantViolation } from "pinless/portable";
@@ -23,7 +24,7 @@ export interface Explored {
 export interface BrokenInvariant {
   readonly invariant: Invariant;
   readonly message: string;
-  /** What happened, from the first state on. */
+  /** The actions from the first state on. */
   readonly path: readonly number[];
 }
 

@@ -480,7 +480,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
       if (startOf(this.calls, start + 1) !== undefined)
         violated(
           "BOUNDED_WAIT",
-          `nothing can happen any more, and ${namesOfThreads(ground.w[ground.at.starts + start]!)} is still drained for`,
+          `nothing can happen any more, and the start for ${namesOfThreads(ground.w[ground.at.starts + start]!)} still drains`,
         );
     if (!this.monitor.isAtRest)
       violated(

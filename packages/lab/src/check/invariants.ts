@@ -136,7 +136,7 @@ export class Rules {
       violated("EXACTLY_ONCE", `${name} writes the file, and is handed to the kernel again after it had begun`);
     const prepared = ground.request(request, S.R_PREPARED) + 1;
     ground.setRequest(request, S.R_PREPARED, prepared);
-    // Once, once more where its lease has just gone, and both again for each announcement, of which the monitor's end is one.
+    // Once, once more where its lease has just gone, and both again for each announcement; the monitor's end is one.
     if (prepared > 2 + 2 * (ground.scenario.foreign.length + ground.scenario.losses))
       violated("BOUNDED_WAIT", `${name} is handed to the kernel again and again`);
     for (let page = first; page <= last; page++) {
@@ -186,7 +186,8 @@ export class Rules {
       const known = (ground.page(page, S.P_FLAGS) & S.GONE_KNOWN) !== 0;
       // What was unmapped without notice can't be known before the monitor has heard of it.
       if (!machine.tables.is(page, VM_MAPPED) && !known) ground.setRequest(request, S.R_LOST, 2);
-      // Where the monitor had to read to know whose event it is, or has ended, what had been prepared may begin: and mustn't be delivered.
+      // The monitor had to read the event to know whose it is, or it has ended: a request that had been prepared may
+      // begin, but mustn't be delivered.
       else if (this.#isSeenLate(page) || ground.hasLostMonitor) ground.setRequest(request, S.R_LOST, 1);
       else
         violated(

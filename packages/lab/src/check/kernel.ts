@@ -1,4 +1,7 @@
-/** The scheme's port on the machine: nothing happens here by itself. When a request ends, and how, and when a tag comes, is the explorer's. */
+/**
+ * The scheme's port on the machine. Nothing happens here by itself: the explorer decides when a request ends, and how,
+ * and when a tag comes.
+ */
 
 import {
   type BufferLocation,
@@ -20,7 +23,7 @@ import * as S from "./state.js";
 /** Requests that the pool's threads of `direct` run at a time: fewer than there are, so that some wait. */
 const POOL = 2;
 
-/** How a completion is written in a word: kind + 8 × number. */
+/** Kinds of completions; a word holds a kind + 8 × a number. */
 const WHOLE = 0;
 const SHORT = 1;
 const FAILED = 2;
@@ -48,12 +51,12 @@ export class CheckKernel implements Scheme, Registrations {
   readonly #rules: Rules;
   /** The engine's lease table, once it's there. */
   leases: Int32Array | null = null;
-  /** What happens in the middle of the next call of that kind. */
+  /** The call during which `meanwhile` runs, once; 0: none. */
   during = 0;
   meanwhile: () => void = () => {};
   /** Refuses the next registration, or the next populate. */
   refuse = 0;
-  /** Which of them were made. */
+  /** Calls that were made during the action: a bit each. */
   calls = 0;
 
   constructor(ground: CaseContext, rules: Rules) {
@@ -99,9 +102,8 @@ export class CheckKernel implements Scheme, Registrations {
     this.#ground.setRequest(request, S.R_SLOT, slot + 1);
     this.#rules.prepared(request, bufferSlot);
     const { w, at, tell } = this.#ground;
-    tell?.(
-      `the engine prepares ${nameOfRequest(request)}${bufferSlot < 0 ? ", by no registration" : ` by the lease in slot ${bufferSlot}`}`,
-    );
+    const by = bufferSlot < 0 ? ", by no registration" : ` by the lease in slot ${bufferSlot}`;
+    tell?.(`the engine prepares ${nameOfRequest(request)}${by}`);
     S.push(w, at.prepared, request + 16 * Math.max(0, bufferSlot + 1));
   }
 

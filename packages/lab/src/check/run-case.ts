@@ -3,7 +3,10 @@
 import { type BrokenInvariant, explore, type Step, shortest, tell } from "./explore.js";
 import type { Scenario } from "./scenario.js";
 
-/** Beyond so many states a violation's way is told as it was found: a shorter one is looked for breadth first, in memory. */
+/**
+ * States that the breadth-first search for a shorter counterexample keeps in memory at most. Beyond it, the path is
+ * told as it was found.
+ */
 const SHORTEST_WITHIN = 400_000;
 
 export interface CaseReport {

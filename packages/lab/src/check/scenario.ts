@@ -1,6 +1,6 @@
 /**
- * What is explored: a small machine, and who may do what on it. In which order, and whether what may fail does, is what
- * the explorer tries. Everything is counted in pages of the one arena.
+ * Scenarios: a small machine, and the actions that may happen on it. The explorer tries every order of them, and every
+ * failure that the scenario allows. Everything is counted in pages of the one arena.
  */
 
 import { INVARIANTS, type Invariant, MMU_EVENTS, type MmuEvent } from "pinless/portable";
@@ -57,16 +57,16 @@ export interface Scenario {
   readonly scheme: CheckedScheme;
   readonly chunks: number;
   readonly chunkPages: number;
-  /** What the pages are at first: dirty, or swapped in by a load, and so clean with a copy in swap. */
+  /** Pages at first: dirty, or swapped in by a load, and so clean with a copy in swap. */
   readonly pages: "dirty" | "clean";
   readonly requests: readonly ScenarioRequest[];
   readonly invalidations: readonly ScenarioInvalidation[];
   readonly foreign: readonly ForeignCall[];
-  /** How many requests there's room for at a time. */
+  /** Requests that there is room for at a time. */
   readonly room: number;
-  /** How many leases fit. */
+  /** Leases that fit into the budget. */
   readonly leases: number;
-  /** How often at most: kswapd takes a page, compaction moves one, */
+  /** Times, at most, that kswapd takes a page, that compaction moves one, */
   readonly reclaims: number;
   readonly migrations: number;
   /** the program forks, a look-up finds no memory (ENOMEM; both without an engine only), */

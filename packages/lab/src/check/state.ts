@@ -37,7 +37,8 @@ export const OPERATING = 17;
 export const LATE_ENDS = 18;
 export const REFUSED_SUBMISSIONS = 19;
 /**
- * How often the monitor's thread may end, and another follow in its place; and how that stands (explored-monitor.ts).
+ * Times that the monitor's thread may still end, and another follow in its place; and the stage of such a loss
+ * (explored-monitor.ts).
  */
 export const LOSSES = 20;
 export const RESTARTS = 21;

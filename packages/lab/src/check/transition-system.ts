@@ -1,11 +1,11 @@
-/** What the explorer explores: something whose whole state is a row of words, and what can happen to it, one number each. */
+/** The transition system that the explorer explores: a whole state is a row of words, and each action a number. */
 
 import type { InvariantViolation } from "pinless/portable";
 
 export interface Explorable {
   /** Words of a whole state. */
   readonly words: number;
-  /** Whether the last action came to anything. */
+  /** True if the last action had an effect. */
   readonly happened: boolean;
   /** `tell`: set while a trace is told; gets everything that is worth a line. */
   readonly ground: { tell: ((line: string) => void) | null };
@@ -20,13 +20,13 @@ export interface Explorable {
 }
 
 export interface ExplorableActions {
-  /** Whether actors that aren't the program's could take a step now. */
+  /** True if actors other than the program could take a step now. */
   readonly othersCanStep: boolean;
   maySleep(action: number): boolean;
   areIndependent(first: number, second: number): boolean;
   /** Puts all that can happen now into `into`; returns how many. */
   list(into: Int32Array): number;
-  /** What an action that was just done can be once more, with something in its middle. */
+  /** Adds the variants of an action that was just done which have a hook in their middle. */
   again(action: number, others: boolean, into: Int32Array, from: number): number;
   apply(action: number): boolean;
   describe(action: number): string;

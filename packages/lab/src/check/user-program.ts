@@ -22,7 +22,7 @@ import type { CheckKernel } from "./kernel.js";
 import { areAlike } from "./scenario.js";
 import * as S from "./state.js";
 
-/** What it acts on. */
+/** The world that the program acts on. */
 export interface ProgramWorld {
   readonly ground: CaseContext;
   readonly rules: Rules;
@@ -306,7 +306,7 @@ export class UserProgram {
     return this.#ground.w[this.#ground.at.microtasks]! > 0;
   }
 
-  /** Whether the loop can go on to something else than what is due at once. */
+  /** True if the loop has no microtask left to run. */
   get isFree(): boolean {
     return !this.mayRunMicrotasks;
   }
@@ -325,7 +325,7 @@ export class UserProgram {
     this.#world.runMicrotasks();
   }
 
-  /** Whether the engine's clock would find a lease whose books are due, or is late. */
+  /** True if a tick of the engine's clock would do something: a lease's books are due, or the clock is late. */
   get mayTick(): boolean {
     if (!this.isFree) return false;
     const { leases } = this.#world;

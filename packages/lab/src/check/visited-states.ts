@@ -1,7 +1,10 @@
-/** The states that were met, by a hash of 62 bits: an open-addressed table. That any two of 10⁶ states share one has a chance of 10⁻⁷. */
+/**
+ * The set of visited states, by a hash of 62 bits: an open-addressed table. The chance that any two of 10⁶ states share
+ * a hash is 10⁻⁷.
+ */
 
 const FIRST_ENTRIES = 1 << 12;
-/** Words of an entry, which lie in one line of the processor's cache: the hash, but for two bits of it that are flags; and what sleeps. */
+/** Words of an entry, which lie in one cache line: the hash, two bits of which hold flags, and the sleep set. */
 const LOW = 0;
 const HIGH = 1;
 const ASLEEP_LOW = 2;
@@ -31,8 +34,8 @@ export class Seen {
   }
 
   /**
-   * Notes a state. Says whether it's new, was met before, or is on the path that leads to itself. `from`, of the given hash, is a state
-   * that most of it is like.
+   * Notes a state: it is new, was met before, or is on the path that leads to itself. `from` is a state, of the given
+   * hash, that most of its words are equal to.
    */
   note(words: Int32Array, from: Int32Array, low: number, high: number): "new" | "met" | "on the path" {
     this.#hash(words, from, low, high);
@@ -45,7 +48,10 @@ export class Seen {
     return "new";
   }
 
-  /** Actions that weren't tried in the state that was last noted, since another order of the same was: two words of bits. */
+  /**
+   * The sleep set of the state that was last noted: actions that weren't tried there, since another order of them was.
+   * Two words of bits.
+   */
   get asleepLow(): number {
     return this.#table[this.#at + ASLEEP_LOW]!;
   }
@@ -90,7 +96,7 @@ export class Seen {
     this.#at = this.#find(this.#low, this.#high);
   }
 
-  /** Sums, over all words, of something that depends on the word and its place: so only what has changed is looked at. */
+  /** Adds up hashes of each word and its place, so that only the words that have changed are hashed again. */
   #hash(words: Int32Array, from: Int32Array, low: number, high: number): void {
     let a = low;
     let b = high;

@@ -1,7 +1,7 @@
 /**
- * How I/O gets at memory without an engine, in steps that anything may come between. `notifier`: as the proposal has
- * it, by model/mmu-notifier.ts. `gup`: as Linux is, where get_user_pages holds the pages, for a registered buffer until
- * somebody takes it back: nobody does here.
+ * I/O without an engine, in steps that anything may come between. `notifier`: as in the proposal
+ * (model/mmu-notifier.ts). `gup`: Linux as it is, where get_user_pages holds the pages; those of a registered buffer
+ * until it is unregistered, which doesn't happen here.
  */
 
 import { EINTR, EIO, ENOMEM } from "pinless/portable";
@@ -241,7 +241,10 @@ export class Io {
     this.#set(request, G.SERVED);
   }
 
-  /** What a device wrote is dirty before anybody may take the page; Linux does that for what isn't registered only. */
+  /**
+   * Marks a page dirty that a device wrote, before the page may be taken. Linux does so only for buffers that aren't
+   * registered.
+   */
   #complete(request: number): void {
     const ground = this.#ground;
     const { first, last } = ground.scenario.requests[request]!;

@@ -1,6 +1,7 @@
 /**
- * Whoever changes memory, in steps that anything may come between: says so, waits until it has the range, does it, says
- * that it's over. Linux (`gup`) has nobody to wait for: what I/O uses is pinned, and stays where it is.
+ * Calls that change memory, in steps that anything may come between: start an invalidation, wait for the range,
+ * operate, end it. On Linux (`gup`) there is nothing to wait for: pages that I/O uses are pinned, and stay where they
+ * are.
  */
 
 import {
@@ -19,7 +20,7 @@ import type { ProposalGround } from "./proposal-context.js";
 import * as G from "./proposal-context.js";
 import type { ProposalRules } from "./proposal-invariants.js";
 
-/** What an invalidation is for, beyond its event (V_OPERATION, else 0). */
+/** Operations of an invalidation beyond its event (V_OPERATION, else 0). */
 export const RECLAIM = 1;
 export const COMPACT = 2;
 export const FORK = 3;
@@ -34,7 +35,7 @@ export class UserMemoryCalls {
     this.#rules = rules;
   }
 
-  /** Whether it can begin to exist. */
+  /** True if the invalidation can be started. */
   mayStart(invalidation: number): boolean {
     const ground = this.#ground;
     if (ground.invalidation(invalidation, G.V_STEP) !== G.NOT_STARTED) return false;
@@ -87,7 +88,7 @@ export class UserMemoryCalls {
     return state === NONE || state === RAISED || (state === BEGUN && !this.#waitsForDisk(invalidation));
   }
 
-  /** Whoever writes a page back, or stores to it, waits until it isn't written back any more. */
+  /** True if a page is under writeback: another writeback of it, and a store to it, wait until that has ended. */
   #waitsForDisk(invalidation: number): boolean {
     const { machine, notifier } = this.#ground;
     const event = this.#ground.scenario.invalidations[invalidation]?.event;
@@ -189,7 +190,7 @@ export class UserMemoryCalls {
     ground.setInvalidation(invalidation, G.V_FRAMES + page, frame + 1);
   }
 
-  /** Whether pages are being written back, after the invalidation. */
+  /** True while the pages are written back, after the invalidation has ended. */
   mayEndWriteback(invalidation: number): boolean {
     const ground = this.#ground;
     if (ground.invalidation(invalidation, G.V_STEP) !== G.OVER) return false;

@@ -14,13 +14,13 @@ import { CONCERNS, MMU_EVENTS, type MmuEvent } from "pinless/portable";
 const SIDES = 2;
 /** Invalidations in progress that concern it. */
 const EXCLUDED = 0;
-/** How often one has begun. */
+/** Invalidations that have begun, counted. */
 const SEQUENCE = 2;
 /** I/O counted in. */
 const IN_FLIGHT = 4;
 /** I/O that an invalidation has kept out or sent back: it has its turn before the next one. */
 const HELD = 6;
-/** Of the registered buffer: the frame that was found, + 1; and for what it was looked up. */
+/** For each page of the registered buffer: the frame that was found, + 1, and the access that it was looked up for. */
 const FRAME = 8;
 const GRADE = 9;
 const PAGE_WORDS = 10;
@@ -37,7 +37,7 @@ const FIRST = 2;
 const LAST = 3;
 const INVALIDATION_WORDS = 4;
 
-/** How an invalidation stands. */
+/** States of an invalidation. */
 export const NONE = 0;
 /** Nothing that it concerns begins any more; it hasn't looked yet who is still in. */
 export const RAISED = 1;
@@ -54,7 +54,7 @@ const WAS_HELD = 1;
 const ASLEEP = 2;
 const IO_WORDS = 3;
 
-/** What of memory I/O is about. */
+/** The memory that I/O is about. */
 export interface MemoryUse {
   readonly first: number;
   readonly last: number;
@@ -146,9 +146,9 @@ export class ProposedNotifier {
   }
 
   /**
-   * Whether it's its turn: what an earlier one has held goes first, or else a stream of invalidations would starve I/O.
-   * What I/O itself does to its pages (breaks a copy-on-write) doesn't ask: two that are held and both have to would
-   * wait for each other.
+   * True if the invalidation has its turn. I/O that an earlier one has held goes first, or else a stream of
+   * invalidations would starve it. An invalidation that I/O itself causes (it breaks a copy-on-write) doesn't ask: two
+   * held requests that both have to would wait for each other.
    */
   mayRaise(invalidation: number): boolean {
     return this.#count(invalidation, HELD) === 0;
@@ -181,7 +181,7 @@ export class ProposedNotifier {
     this.#words[this.#invalidation(invalidation) + STATE] = BEGUN;
   }
 
-  /** Whether one that may not wait (the oom reaper's) is refused before it leaves any trace. */
+  /** True if an invalidation that may not wait (the oom reaper's) is refused, before it leaves any trace. */
   mustRefuse(invalidation: number): boolean {
     return this.#count(invalidation, IN_FLIGHT) > 0 || this.#count(invalidation, HELD) > 0;
   }
@@ -217,7 +217,7 @@ export class ProposedNotifier {
     this.#wakeIo(range);
   }
 
-  /** What sleeps in `readBegin` looks again. */
+  /** Wakes the I/O that sleeps in `readBegin`. */
   #wakeIo(range: { first: number; last: number }): void {
     this.#uses.forEach((use, request) => {
       if (use.last < range.first || range.last < use.first || this.isExcluded(request)) return;
@@ -231,7 +231,7 @@ export class ProposedNotifier {
     return this.#uses[request]!.write ? 1 : 0;
   }
 
-  /** Whether an invalidation that concerns it is in progress on its pages. */
+  /** True if an invalidation that concerns the I/O is in progress on its pages. */
   isExcluded(request: number): boolean {
     return this.#sum(this.#uses[request]!, EXCLUDED + this.#side(request)) > 0;
   }
@@ -322,7 +322,7 @@ export class ProposedNotifier {
     this.#setPage(page, GRADE, grade);
   }
 
-  /** Whether I/O that was kept out, or sent back, still waits for a page. */
+  /** True if I/O that was kept out, or sent back, still waits for a page. */
   holds(page: number): boolean {
     return this.#page(page, HELD) > 0 || this.#page(page, HELD + 1) > 0;
   }

@@ -1,6 +1,6 @@
 /**
- * What all actors of the kernel without an engine stand on: the scenario, the machine, and one row of words for all of
- * it.
+ * The common ground of all actors of the kernel without an engine: the scenario, the machine, and one row of words for
+ * the whole state.
  */
 
 import type { Scenario } from "../check/scenario.js";
@@ -52,7 +52,7 @@ export const ANSWERED = 8;
 
 /** Words of an invalidation; the frames (+ 1) that it writes back follow, one a page. */
 export const V_STEP = 0;
-/** What it does: an `Operation`. */
+/** The call's `Operation`. */
 export const V_OPERATION = 1;
 export const V_FRAMES = 2;
 
@@ -89,7 +89,7 @@ export class ProposalGround {
   readonly w: Int32Array;
   readonly machine: Kernel;
   readonly notifier: ProposedNotifier;
-  /** Whether requests go by a buffer that's registered for life. */
+  /** True if requests go by a buffer that is registered for life. */
   readonly registered: boolean;
   tell: ((line: string) => void) | null = null;
   readonly #requestsAt: number;

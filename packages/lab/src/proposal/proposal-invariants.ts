@@ -1,7 +1,7 @@
 /**
- * What must hold in the kernel without an engine, told a second time and naively: with none of the notifier's counters,
- * from who is in which step and what the machine does. Linux (`gup`) is held to what the program and its memory see,
- * for it makes nobody wait.
+ * The invariants of the kernel without an engine, stated a second time and naively: without the notifier's counters,
+ * from the step that each actor is in and from the machine. Linux (`gup`) is held only to the contents that the program
+ * and its memory see, since it makes nothing wait.
  */
 
 import { EFAULT, type MmuEvent, violated } from "pinless/portable";
@@ -206,7 +206,7 @@ export class ProposalRules {
     if (!reason) violated("LINEAR", `${name} fails with EFAULT, but its memory is there and may be used`);
   }
 
-  /** What was to be moved stayed where it is. */
+  /** A page that was to be moved stayed where it is: only I/O that uses it may be the reason. */
   notMoved(page: number): void {
     const { machine, scenario } = this.#ground;
     const frame = machine.tables.frameOf(page);

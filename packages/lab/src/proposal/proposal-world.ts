@@ -5,7 +5,7 @@
 
 import { InvariantViolation } from "pinless/portable";
 import { inWords, nameOfInvalidation, nameOfRequest } from "../check/context.js";
-import { areAlike, type Scenario } from "../check/scenario.js";
+import { areAlike, type Scenario, type ScenarioRequest } from "../check/scenario.js";
 import type { Explorable, ExplorableActions } from "../check/transition-system.js";
 import { Io } from "./gup-io.js";
 import { COMPACT, FORK, RECLAIM, UserMemoryCalls } from "./memory-calls-of-user.js";
@@ -212,7 +212,7 @@ export class ProposalActions implements ExplorableActions {
     const name = nameOfRequest(object);
     switch (action % KINDS) {
       case SUBMIT:
-        return `the program submits ${name}: ${request!.write ? `write ${inWords(request!)} to its file` : `read its file into ${inWords(request!)}`}`;
+        return `the program submits ${name}: ${requestInWords(request!)}`;
       case GO_ON:
         return this.#goesOn(object, name);
       case SERVE:
@@ -227,7 +227,8 @@ export class ProposalActions implements ExplorableActions {
         return `a signal ends ${name}'s wait`;
       case START: {
         const { event, blockable, ...pages } = ground.scenario.invalidations[object]!;
-        return `${nameOfInvalidation(object)} begins: ${event} of ${inWords(pages)}${blockable ? "" : ", which may not wait"}`;
+        const waits = blockable ? "" : ", which may not wait";
+        return `${nameOfInvalidation(object)} begins: ${event} of ${inWords(pages)}${waits}`;
       }
       case ADVANCE:
         return this.#advances(object);
@@ -269,4 +270,8 @@ export class ProposalActions implements ExplorableActions {
     if (state === NONE) return `${name} is raised`;
     return state === RAISED ? `${name} looks whether I/O is in flight` : `${name}: it's done to the pages`;
   }
+}
+
+function requestInWords({ write, ...pages }: ScenarioRequest): string {
+  return write ? `write ${inWords(pages)} to its file` : `read its file into ${inWords(pages)}`;
 }

@@ -21,7 +21,7 @@ export interface CampaignOptions extends SimulationOutcome {
   readonly seed: number;
   readonly runs: number;
   readonly requests: number;
-  /** What is to be otherwise in all of them than their seeds have it. */
+  /** Overrides of what the seeds draw, for all runs. */
   readonly changes?: Partial<Swarm>;
   readonly shard: Shard;
   readonly signal?: AbortSignal;
@@ -48,7 +48,7 @@ export async function campaign(options: CampaignOptions): Promise<CampaignReport
   return { format: FORMAT, engine, mutant, asked, shards, runs, requests, operations, virtualMs, failures };
 }
 
-/** What may be left out of a run, most first. */
+/** Parts that shrinking may leave out of a run, the largest first. */
 const SIMPLER: readonly Partial<Swarm>[] = [
   { busyMs: 0 },
   { compactionMs: 0 },

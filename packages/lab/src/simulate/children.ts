@@ -15,7 +15,7 @@ import type { Trace } from "./trace.js";
 /** At a time. */
 export const CHILDREN = 3;
 const EFAULT = -14;
-/** What children store begins here, and goes down: nobody else stores such. */
+/** The first content that children store, counting down: nothing else stores contents from here on. */
 const FIRST_CONTENT = -1_000_000;
 
 interface Child {
@@ -52,7 +52,7 @@ export class Children {
     };
   }
 
-  /** Of the parent, by page of each buffer. */
+  /** Contents of the parent, by page of each buffer. */
   #parentPage(i: number): number {
     const { requests, swarm } = this.#parts;
     return requests.firstPage(Math.floor(i / swarm.requestPages)) + (i % swarm.requestPages);

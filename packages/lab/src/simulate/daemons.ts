@@ -1,4 +1,7 @@
-/** What the machine's kernel and its other processes do beside the engine, each with its own mean time between two. */
+/**
+ * Daemons: the work of the machine's kernel and of other processes beside the engine, each with its own mean time
+ * between two.
+ */
 
 import { lock, unlock } from "../model/memlock-account.js";
 import { hint, khugepaged } from "../model/page-placement.js";

@@ -13,7 +13,7 @@ import type { Trace } from "./trace.js";
 
 const PAGES = 24;
 const FAILURES: readonly unknown[] = ["EIO", "EAGAIN", "EINTR"];
-/** What the program does, and what the kernel or others do. */
+/** Actions of the program, of the kernel and of other processes. */
 const ACTS = ["read", "read", "write", "store", "writeback", "discard", "pageOut"] as const;
 const KERNEL = ["flush", "flush", "flush", "reclaim", "punch", "clone", "check"] as const;
 
@@ -22,9 +22,9 @@ interface Parts {
   readonly swarm: Swarm;
   readonly trace: Trace;
   readonly arena: SimulatedArena;
-  /** What is read from. */
+  /** The file that is read. */
   readonly source: SimulatedFile;
-  /** What is written to, page by page as the mapping. */
+  /** The file that is written, page by page as the mapping. */
   readonly copies: SimulatedFile;
 }
 
@@ -39,7 +39,7 @@ export class MappedFile {
   readonly #content = new Int32Array(PAGES);
   readonly #busy = new Uint8Array(PAGES);
   readonly #changes = new Int32Array(PAGES);
-  /** What each page of the snapshot held when it was made. */
+  /** Contents of each page of the snapshot when it was made. */
   readonly #snapshot = new Int32Array(PAGES);
   #nextContent = 1 << 24;
 
@@ -128,7 +128,7 @@ export class MappedFile {
     }
   }
 
-  /** Of all: what nothing happened to meanwhile is on the disk then. */
+  /** Writes all mapped pages back: those that nothing happened to meanwhile are on the disk then. */
   async #writeback(own: number): Promise<void> {
     const still = [...this.#views.keys()].filter((i) => i === own || this.#busy[i] === 0);
     const before = this.#changes.slice();

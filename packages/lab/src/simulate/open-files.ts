@@ -21,7 +21,7 @@ import type { Machine } from "../model/machine.js";
 import { WAIT } from "../model/page-tables.js";
 
 const SELF_MEMORY = "/proc/self/mem";
-/** How soon what waits for I/O is tried again. */
+/** Time until a call that waits for I/O is tried again. */
 const AGAIN_MS = 0.1;
 
 const NAMES: Record<number, readonly [string, string]> = {
@@ -41,7 +41,7 @@ const NAMES: Record<number, readonly [string, string]> = {
 
 export const describe: DescribeErrno = (errno) => NAMES[-errno] ?? [`errno ${-errno}`, "unknown error"];
 
-/** What the flags of an open ask for. */
+/** The flags that an open is asked for. */
 interface Access {
   readonly readable: boolean;
   readonly writable: boolean;

@@ -1,7 +1,7 @@
 /**
- * What the program may find on every page, from what it asked for and was told alone. A request or a memory operation
- * takes effect at one moment between its begin and its end; where two overlap either order is right, so a page may have
- * two contents that are right: what was last stored or read, and the zeros of a discard.
+ * The contents that the program may find on every page, derived only from its own calls and their results. A request or
+ * a memory operation takes effect at one moment between its begin and its end. Where two overlap, either order is
+ * right, so a page may have two right contents: the one last stored or read, and the zeros of a discard.
  */
 
 import { violated } from "pinless/portable";
@@ -14,14 +14,14 @@ const FORGOTTEN = 1 << 30;
 export class Oracle {
   /** By page, all of them: what was last stored or read, */
   readonly #content: Int32Array;
-  /** whether zeros are as right, */
+  /** true if zeros are right as well, */
   readonly #orZero: Uint8Array;
-  /** how many reads are in flight (the page may be any part of the way), */
+  /** reads in flight (the page may hold any part of them), */
   readonly #reading: Int32Array;
-  /** how many discards are in progress, and how many have begun in all, */
+  /** discards in progress, and all that have begun, */
   readonly #discarding: Int32Array;
   readonly #discards: Int32Array;
-  /** how many of those in progress are other code's, which nothing keeps out, */
+  /** those in progress that are other code's, which nothing keeps out, */
   readonly #foreign: Int32Array;
   /** and how often it was stored to or read. */
   readonly #touched: Int32Array;
@@ -59,7 +59,7 @@ export class Oracle {
     this.#becomes(page, content, this.#discarding[page]! > 0);
   }
 
-  /** What `readEnds` has to be told. */
+  /** Notes that a read begins. Returns the argument `begun` of `readEnds`. */
   readBegins(page: number): number {
     this.#reading[page]!++;
     this.#touched[page]!++;
@@ -78,7 +78,7 @@ export class Oracle {
     this.#touched[page]!++;
   }
 
-  /** What `discardEnds` has to be told. */
+  /** Notes that a discard begins. Returns an argument of `discardEnds`. */
   discardBegins(page: number): number {
     this.#discarding[page]!++;
     this.#discards[page]!++;
@@ -102,7 +102,7 @@ export class Oracle {
     this.discardEnds(page, lazily, begun);
   }
 
-  /** Whatever is there from now on is right. */
+  /** Takes the content that is there now as right. */
   forget(page: number): void {
     this.#reading[page]! |= FORGOTTEN;
   }

@@ -16,14 +16,14 @@ const MOST_TIMES = 3;
 const MOST_BETWEEN = 12;
 /** Buffers of a run that are unmapped: each needs another in its place. */
 const MOST_UNMAPPED = 100;
-/** What is unmapped is asked for so often before it's left alone. */
+/** Requests for an unmapped buffer before it is left alone. */
 const TRIES = 3;
 /** Contents that other code stores: none of the program's, nor of the file's. */
 const THEIRS = 1 << 28;
 
 const UNMAPS: readonly ("munmap" | "munmap, mmap" | "mmap over" | "mremap")[] = ["munmap", "munmap, mmap", "mmap over"];
 
-/** How a buffer stands: it's the program's, or somebody is unmapping it, or has. */
+/** States of a buffer: the program's, being unmapped by another thread, or unmapped. */
 const OURS = 0;
 const GOING = 1;
 const GONE = 2;
@@ -33,7 +33,7 @@ export interface OtherThreadsParts {
   readonly world: SimulatedWorld;
   readonly oracle: Oracle;
   readonly bufferPages: number;
-  /** Whether memory is moved too: the model can't where children may have it. */
+  /** True if memory is moved too: the model can't move memory that children may share. */
   readonly moves: boolean;
   /** Memory operations of the program that are in progress. */
   operations(): ReadonlySet<number>;
@@ -42,15 +42,15 @@ export interface OtherThreadsParts {
 
 /** Memory that is somebody else's since its call has returned. */
 interface Theirs {
-  /** Whose request was in flight by then, or -1. */
+  /** The buffer whose request was in flight by then, and is awaited; or -1. */
   awaited: number;
-  /** Where it was ours. */
+  /** The address while it was the program's. */
   readonly range: Range;
   /** Null: nothing is mapped there. */
   readonly firstPage: number | null;
   /** Operations that were in progress by then: they may have been handed over before. */
   readonly operations: readonly number[];
-  /** What it has to hold; null until nothing of ours that began before can touch it any more. */
+  /** The content that it must hold; null until no earlier request of the program's can touch it any more. */
   content: number | null;
 }
 
@@ -58,10 +58,10 @@ export class OtherThreads {
   /** Calls that haven't returned. */
   inProgress = 0;
   readonly #parts: OtherThreadsParts;
-  /** Of every buffer: how it stands, its first page; and whose a page is. */
+  /** For every buffer its state and first page; for every page its owner. */
   readonly #standing: Standing[] = [];
   readonly #firstPages: number[] = [];
-  /** How it stood when its request began; null: it has none. */
+  /** The state of a buffer when its request began; null: it has none. */
   readonly #began: (Standing | null)[] = [];
   readonly #bufferOf = new Map<number, number>();
   readonly #tries: number[] = [];
@@ -78,7 +78,7 @@ export class OtherThreads {
     this.#parts = parts;
   }
 
-  /** Where one of the program's buffers is, at first or from now on. */
+  /** Notes where one of the program's buffers is, at first or from now on. */
   has(buffer: number, firstPage: number): void {
     this.#firstPages[buffer] = firstPage;
     this.#standing[buffer] = OURS;
@@ -112,7 +112,7 @@ export class OtherThreads {
     return false;
   }
 
-  /** Whether a buffer is to be asked for again. */
+  /** True if a buffer is to be asked for again. */
   isOfUse(buffer: number): boolean {
     return this.#tries[buffer]! < TRIES;
   }
@@ -300,7 +300,7 @@ export class OtherThreads {
     for (const [i, since] of begun.entries()) this.#parts.oracle.foreignEnds(first + i, lazily, since);
   }
 
-  /** What a thread does after its call: it sleeps, computes, or ends. */
+  /** The thread's next activity after its call: it sleeps, computes, or ends. */
   #rest(thread: ModelThread): void {
     const { clock, random } = this.#parts.world.machine;
     const sleep = (): void => {

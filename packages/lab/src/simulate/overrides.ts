@@ -1,4 +1,4 @@
-/** What is to be otherwise in a run than its seed has it, as somebody wrote it down: taken only if it can be meant. */
+/** Overrides of what a run's seed draws, as they were written in a file: accepted only if they are meaningful. */
 
 import { settingsOf } from "pinless/portable";
 import type { KernelDesign } from "../model/tables.js";
@@ -28,13 +28,13 @@ const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> =
 };
 
 /**
- * Of a time, and between two things of a kind: more often, and nothing else happens; longer, and it looks as if it
- * would never end.
+ * Limits of times. Below the lowest time between two events nothing else would happen; above the highest, the run would
+ * seem never to end.
  */
 const MS: readonly [least: number, most: number] = [0.0001, 10_000];
-/** What is counted, and isn't a share, a time or a probability. */
+/** Counts: neither shares, nor times, nor probabilities. */
 const WHOLE = ["arenaMiB", "inFlight", "nodes", "requestPages", "stormTimes", "memlockPages"];
-/** What isn't there, or never happens, if it's 0. */
+/** Settings that may be 0, which leaves a part out of the run. */
 const MAY_BE_0 = /Ms(\.\d)?$|^memlockPages$/;
 
 /** Words that can be meant. */

@@ -1,8 +1,8 @@
 /**
- * How often something happens in a run beside its requests: after a time that is drawn, and what costs as much as many
- * requests in storms: a few times close to each other, then not for a while. Where the rate was kept up instead, about
- * as many runs found a step that was left out (populating: 3 of 80, and 9 of 300 in storms; asking leases to go: 25,
- * and 91), and each took two and a half times as long.
+ * The pace of everything in a run beside its requests: after a time that is drawn. Events that cost as much as many
+ * requests come in storms: a few times close to each other, then not for a while. With a steady rate about as many runs
+ * found a step that was left out (populating: 3 of 80, and 9 of 300 in storms; asking leases to go: 25, and 91), and
+ * each took two and a half times as long.
  */
 
 import type { Machine } from "../model/machine.js";
@@ -12,17 +12,17 @@ const STORM_REQUESTS = 700;
 
 export interface PaceParts {
   readonly machine: Machine;
-  /** How often each thing happens in a storm. */
+  /** Times that each thing happens in a storm. */
   readonly stormTimes: number;
   /** Requests up to now. */
   submitted(): number;
-  /** Whether all requests were submitted: nothing happens any more. */
+  /** True once all requests were submitted: nothing happens any more. */
   isOver(): boolean;
-  /** Whether the program is in a call that hasn't returned: it does nothing then. */
+  /** True while the program is in a call that hasn't returned: it does nothing then. */
   inCall(): boolean;
 }
 
-/** What goes on once so many requests were submitted. */
+/** Continuations, each due once so many requests were submitted. */
 interface Resting {
   readonly requests: number;
   readonly goOn: () => void;

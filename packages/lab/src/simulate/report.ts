@@ -1,14 +1,11 @@
-/**
- * What a campaign says, as JSON: written by one shard, added up from many, and read again to have its failures once
- * more.
- */
+/** The report of a campaign, as JSON: written by one shard, added up from many, and read to replay its failures. */
 
 import { InputError, type InputSource, inputErrorAt, shown } from "./input-error.js";
 import { changesOf } from "./overrides.js";
 import type { Failure } from "./run-simulation.js";
 import type { Swarm } from "./swarm.js";
 
-/** Of the JSON below: another format can't be added up or replayed. */
+/** The format of the JSON below: reports of another format can't be added up or replayed. */
 export const FORMAT = "pinless-simulate-2";
 
 export interface Shard {
@@ -23,7 +20,7 @@ export interface FoundFailure extends Failure {
   readonly changes: Partial<Swarm>;
 }
 
-/** What ran: a version and a commit; and the protective step that was left out of it. */
+/** The program that ran: its version and commit, and the protective step that was left out of it. */
 export interface SimulationOutcome {
   readonly engine: string;
   readonly mutant: string | null;
@@ -31,10 +28,7 @@ export interface SimulationOutcome {
 
 export interface CampaignReport extends SimulationOutcome {
   readonly format: typeof FORMAT;
-  /**
-   * What was asked for of all shards together: seeds from the first on, requests of each run, and what is otherwise in
-   * it.
-   */
+  /** The order for all shards together: seeds from the first on, requests of each run, and overrides. */
   readonly asked: {
     readonly seed: number;
     readonly runs: number;
@@ -58,12 +52,12 @@ export function* seedsOf(seed: number, runs: number, { index, of }: Shard): Gene
   for (let i = index; i < runs; i += of) yield seed + i;
 }
 
-/** How many seeds a shard has. */
+/** Seeds of a shard. */
 export function runsOf(runs: number, { index, of }: Shard): number {
   return Math.max(0, Math.ceil((runs - index) / of));
 }
 
-/** What isn't there of what was asked for, a sentence each. */
+/** Sentences that say which part of the order is missing. */
 export function missingOf({ asked, shards }: CampaignReport): string[] {
   const of = shards[0]?.of ?? 1;
   const short = shards.flatMap(({ index, runs }) => {

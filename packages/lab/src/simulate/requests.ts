@@ -18,10 +18,10 @@ export type SimulatedFile = Awaited<ReturnType<PortableEngine["openFile"]>>;
 
 /** A few in every chunk, so that some are used again and again, and some once in a while. */
 const BUFFERS = 64;
-/** Of the file only the first half is read, so that what a read has to bring doesn't change. */
+/** Only the first half of the file is read, so that the contents that a read must bring don't change. */
 export const READ_BLOCKS = 1024;
 
-/** What they're made of. */
+/** The parts that requests are made of. */
 export interface RequestParts {
   readonly swarm: Swarm;
   readonly machine: Machine;

@@ -46,18 +46,18 @@ export interface RunReport {
   readonly requests: number;
   readonly operations: number;
   readonly virtualMs: number;
-  /** Of everything that happened, in its order. */
+  /** A digest of all events, in their order. */
   readonly trace: string;
   readonly failure: Failure | null;
 }
 
 export interface RunOptions {
   readonly seed: number;
-  /** How many requests are submitted. */
+  /** Requests that are submitted. */
   readonly requests: number;
-  /** What is to be otherwise than the seed has it. */
+  /** Overrides of what the seed draws. */
   readonly changes?: Partial<Swarm>;
-  /** Where what happens is written to, line by line. */
+  /** Receives the events of the run, line by line. */
   readonly steps?: (line: string) => void;
 }
 
@@ -312,7 +312,7 @@ class SimulationRun {
     this.#others?.check();
   }
 
-  /** What goes on beside the requests, each with its own mean time between two. */
+  /** Starts the activities beside the requests, each with its own mean time between two. */
   #daemons(requests: Requests): void {
     const { operationMs, mappedMs, busyMs, operationsPerRequest } = this.#swarm;
     const { machine } = this.#world;

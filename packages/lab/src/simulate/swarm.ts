@@ -1,5 +1,5 @@
 /**
- * What one simulated run is made of: drawn from its seed, so that runs differ in kind and not only in order (swarm
+ * The make-up of one simulated run, drawn from its seed, so that runs differ in kind and not only in order (swarm
  * testing).
  */
 
@@ -42,28 +42,25 @@ export interface Swarm {
   readonly busyMs: number;
   /** At most, in storms (pace.ts): one costs as much as ten requests. */
   readonly operationsPerRequest: number;
-  /** How often each thing happens in a storm. */
+  /** Times that each thing happens in a storm. */
   readonly stormTimes: number;
   /**
-   * What other threads do to the program's memory, and the engine's own by calls of the program's; none where nobody
-   * follows it.
+   * Calls on the program's memory by other threads, and by the engine's own thread for the program; none where no
+   * monitor follows the memory.
    */
   readonly foreignDiscardMs: number;
   readonly foreignUnmapMs: number;
   readonly ownDiscardMs: number;
-  /** When the monitor's thread dies; 0: never. */
+  /** The time at which the monitor's thread dies; 0: never. */
   readonly monitorDiesMs: number;
-  /**
-   * How long, on average, until the monitor can't look at threads any more, and how long until it can again; 0: it
-   * always can.
-   */
+  /** Mean times until the monitor can't look at threads any more, and until it can again; 0: it always can. */
   readonly blindMs: number;
   readonly monitorTiming: MonitorTiming;
   readonly callTiming: CallTiming;
 }
 
 export const MAPPED_FILES = ["none", "ext4", "xfs", "btrfs"] as const;
-/** Of a program in which other code does nothing to memory, which costs nothing. */
+/** The settings of a program in which other code does nothing to memory, which costs nothing. */
 const NONE = { foreignDiscardMs: 0, foreignUnmapMs: 0, ownDiscardMs: 0, monitorDiesMs: 0, blindMs: 0 };
 /** A run in which nothing happens but requests: what it's to be about is put beside it. */
 export const CALM: Partial<Swarm> = {
@@ -75,8 +72,8 @@ export const CALM: Partial<Swarm> = {
 };
 const SOME = [0, 0.02, 0.1] as const;
 /**
- * However slow the device is, for every request on average an operation, and so often something of the kernel's own:
- * what else happens while all wait for the device says nothing new.
+ * Mean times between operations, matched to the device's speed: for every request an operation on average, and as often
+ * an event of the kernel's. More events while all requests wait for the device would find nothing new.
  */
 const PER_REQUEST = { operations: 1, kernel: 1, foreign: 4, rare: 1 / 50 } as const;
 

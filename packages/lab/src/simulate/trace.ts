@@ -1,14 +1,11 @@
-/**
- * What happened in a run, as a digest that says whether two runs were the same, and as lines where somebody wants to
- * read.
- */
+/** The trace of a run: a digest that is equal for equal runs, and lines for a reader who asks for them. */
 
 const FNV_PRIME = 0x01000193;
 
 export class Trace {
   readonly #steps: ((line: string) => void) | null;
   readonly #nowMs: () => number;
-  /** Of the texts, which are few. */
+  /** Hashes of the texts, which are few. */
   readonly #hashes = new Map<string, number>();
   #low = 0x811c9dc5;
   #high = 0x1b873593;
