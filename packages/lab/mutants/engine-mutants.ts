@@ -12,7 +12,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "I/O waits while an invalidation has its range",
     file: GATE_BITS,
     within: "verdictOf",
-    node: "(gate & (write ? EXCLUDES_DEVICE_READS : EXCLUDES_DEVICE_WRITES)) !== 0 ? WAIT : GO",
+    node: "(gate & (direction === WRITE ? EXCLUDES_DEVICE_READS : EXCLUDES_DEVICE_WRITES)) !== 0 ? WAIT : GO",
     to: "GO",
     shows: "pairs",
   },

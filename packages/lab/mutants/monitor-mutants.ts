@@ -83,7 +83,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     leavesOut: "a device read is never issued again",
     file: DISPATCHER,
     within: "Dispatcher.#mayGoAgain",
-    node: "this.requests.get(slot, WRITE) === 0",
+    node: "this.requests.get(slot, DIRECTION) === READ",
     to: "true",
     shows: "discard",
   },

@@ -56,7 +56,7 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
     leavesOut: "a device never writes into a mapped file: what is read there is copied",
     file: "pinless/src/files/transfers.ts",
     within: "Transfers.#pieces",
-    node: "write || segment.copier === null",
+    node: "direction === WRITE || segment.copier === null",
     to: "true",
     seeds: 130,
     requests: 600,

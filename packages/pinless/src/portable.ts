@@ -24,6 +24,7 @@ export {
   MISSED_SINCE_MS,
   USED_MS,
 } from "./protocol/chunk-table.js";
+export { type Direction, READ, WRITE } from "./protocol/direction.js";
 export type { Dispatcher } from "./protocol/dispatcher.js";
 export {
   EACCES,

@@ -29,6 +29,7 @@ import {
   type Owner,
   PAGE_BYTES,
   Protocol,
+  READ,
   REQUEST_FREE,
   REQUEST_SHIFT,
   RESIDENCY_MAX_MS,
@@ -45,6 +46,7 @@ import {
   TAKEN,
   USED_MS,
   violated,
+  WRITE,
 } from "pinless/portable";
 import { CallingThreads } from "./calling-threads.js";
 import { CaseContext, IDLE_MS, MAX_MS, namesOfThreads } from "./context.js";
@@ -127,7 +129,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     this.program = new UserProgram(this, this.#owner, (request) => this.#accepted[request]!.done);
     this.#isCrowded = ground.requestSlots < scenario.requests.length;
     this.#accepted = scenario.requests.map(({ write }, request) => ({
-      write,
+      direction: write ? WRITE : READ,
       file: 0,
       kind: write ? DIRECT_WRITE : 0,
       owner: this.#owner,

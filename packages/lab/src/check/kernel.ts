@@ -6,6 +6,7 @@
 import {
   type BufferLocation,
   type CompletionSink,
+  type Direction,
   ECANCELED,
   EFAULT,
   EIO,
@@ -92,7 +93,7 @@ export class CheckKernel implements Scheme, Registrations {
 
   prepare(
     slot: number,
-    _write: boolean,
+    _direction: Direction,
     _file: number,
     location: BufferLocation,
     _position: number,

@@ -11,8 +11,10 @@ import {
   type Owner,
   PAGE_BYTES,
   type Protocol,
+  READ,
   restoreRequests,
   violated,
+  WRITE,
 } from "pinless/portable";
 import { PTE_WRITE, VM_MAPPED, WRITEBACK } from "../model/tables.js";
 import type { CallingThreads } from "./calling-threads.js";
@@ -91,7 +93,7 @@ export class UserProgram {
     const location = ground.locations[request]!;
     if (
       !dispatcher.accept(
-        write,
+        write ? WRITE : READ,
         0,
         this.#owner,
         true,

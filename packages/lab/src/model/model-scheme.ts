@@ -7,6 +7,7 @@
 import {
   type BufferLocation,
   type CompletionSink,
+  type Direction,
   EAGAIN,
   EBADF,
   EINTR,
@@ -17,6 +18,7 @@ import {
   type Registrations,
   type Scheme,
   type SchemeName,
+  WRITE,
 } from "pinless/portable";
 import type { Descriptor, ModelFile } from "./files.js";
 import type { Flusher } from "./flusher.js";
@@ -143,17 +145,17 @@ export class ModelScheme implements Scheme, Registrations {
 
   prepare(
     slot: number,
-    write: boolean,
+    direction: Direction,
     file: number,
     location: BufferLocation,
     position: number,
     bufferSlot: number,
   ): void {
-    this.#prepared.push({ slot, write, file, location, position, bufferSlot, aside: false });
+    this.#prepared.push({ slot, write: direction === WRITE, file, location, position, bufferSlot, aside: false });
   }
 
-  prepareAside(slot: number, write: boolean, file: number, location: BufferLocation, position: number): void {
-    this.#prepared.push({ slot, write, file, location, position, bufferSlot: -1, aside: true });
+  prepareAside(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
+    this.#prepared.push({ slot, write: direction === WRITE, file, location, position, bufferSlot: -1, aside: true });
   }
 
   /** File I/O can't be ended early. */

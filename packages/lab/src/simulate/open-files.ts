@@ -14,6 +14,7 @@ import {
   type OpenedFile,
   PAGE_BYTES,
   systemError,
+  WRITE,
 } from "pinless/portable";
 import type { Descriptor, ModelFile, ModelFiles } from "../model/files.js";
 import type { Flusher } from "../model/flusher.js";
@@ -124,9 +125,9 @@ export class OpenFiles {
     let own = 0;
     const size = (): number => file?.bytes ?? 0;
     return {
-      transfer: async (write, views, position) => {
-        const at = write && append ? size() : Number(position ?? own);
-        const done = await this.#transfer(file, write, views, at);
+      transfer: async (direction, views, position) => {
+        const at = direction === WRITE && append ? size() : Number(position ?? own);
+        const done = await this.#transfer(file, direction === WRITE, views, at);
         if (position === null && done > 0) own = at + done;
         return done;
       },

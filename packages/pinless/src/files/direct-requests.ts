@@ -2,6 +2,7 @@
 
 import type { OpenedFile } from "../ports/opened-file.js";
 import { BUSY, type Done, type Owner, type Patience } from "../protocol/acceptance.js";
+import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
 import type { Protocol } from "../protocol/protocol.js";
 import { isFreed, locationIn, PLACE, type SegmentLocation } from "../protocol/segment.js";
@@ -42,20 +43,20 @@ export class DirectRequests {
   }
 
   /** Hands a request to the dispatcher; false means busy. */
-  accept(write: boolean, location: SegmentLocation, position: number, done: Done, patience: Patience): boolean {
+  accept(direction: Direction, location: SegmentLocation, position: number, done: Done, patience: Patience): boolean {
     const file = this.#ways.straight;
-    const answer = this.#dispatcher.accept(write, file, this.#owner, true, location, position, done, patience);
+    const answer = this.#dispatcher.accept(direction, file, this.#owner, true, location, position, done, patience);
     if (answer === BUSY) return false;
     this.#share.direct++;
     return true;
   }
 
   /** Location of a buffer that a request can transfer directly; null if it has to take another path. */
-  locate(write: boolean, buffer: ArrayBufferView, position: number): SegmentLocation | null {
-    if (write && (!this.#directWrites || !this.#writeOrder.direct)) return null;
+  locate(direction: Direction, buffer: ArrayBufferView, position: number): SegmentLocation | null {
+    if (direction === WRITE && (!this.#directWrites || !this.#writeOrder.direct)) return null;
     const location = (buffer as { [PLACE]?: SegmentLocation })[PLACE] ?? this.lookUp(buffer);
     if (location === null || location.segment.closed || location.segment.protocol !== this.#protocol) return null;
-    if (!write && location.segment.copier !== null) return null;
+    if (direction === READ && location.segment.copier !== null) return null;
     // Bitwise operators keep the low 32 bits of a double, and alignment needs only those.
     if (((position | location.bytes) & this.#offsetMask) !== 0 || (location.address & this.#memoryMask) !== 0)
       return null;

@@ -1,6 +1,7 @@
 /** Promise calls of a file: each takes the direct path if it can, and another one if not. */
 
 import { type Done, WAITS } from "../protocol/acceptance.js";
+import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { ECANCELED, ESPIPE } from "../protocol/errno.js";
 import type { SystemError } from "../protocol/errors.js";
 import type { SegmentLocation } from "../protocol/segment.js";
@@ -34,14 +35,14 @@ export class FileCalls {
   }
 
   /** Transfers one buffer for a promise call: directly if possible. */
-  #transfer(write: boolean, view: ArrayBufferView, position: number): Promise<number> {
-    const location = this.#requests.locate(write, view, position);
-    if (location === null) return this.transferOtherwise(write, view, position);
+  #transfer(direction: Direction, view: ArrayBufferView, position: number): Promise<number> {
+    const location = this.#requests.locate(direction, view, position);
+    if (location === null) return this.transferOtherwise(direction, view, position);
     const use = useOf(location);
     const { writeOrder } = this.#transfers;
     this.#transfers.begin();
     this.#host.uses.begin(use);
-    if (write) writeOrder.enterDirect();
+    if (direction === WRITE) writeOrder.enterDirect();
     return new Promise((resolve, reject) => {
       const end = (): void => {
         this.#host.uses.end(use);
@@ -49,40 +50,46 @@ export class FileCalls {
       };
       const done: Done = (errno, transferred) => {
         if (transferred !== location.bytes && errno >= 0) {
-          this.#transfers.rest(write, view, position, transferred).finally(end).then(resolve, reject);
+          this.#transfers.rest(direction, view, position, transferred).finally(end).then(resolve, reject);
           return;
         }
         end();
         if (errno >= 0) resolve(transferred);
-        else reject(this.#transfers.error(write, errno));
+        else reject(this.#transfers.error(direction, errno));
       };
       this.#host.enqueue(() => {
-        if (!this.#requests.accept(write, location, position, done, WAITS)) return false;
+        if (!this.#requests.accept(direction, location, position, done, WAITS)) return false;
         // From here on the dispatcher counts it among its owner's direct writes, unless it waits for memory.
-        if (write) writeOrder.leave(false);
+        if (direction === WRITE) writeOrder.leave(false);
         return true;
       });
     });
   }
 
-  transferOtherwise(write: boolean, view: ArrayBufferView, position: number, observer?: WaitObserver): Promise<number> {
-    if (this.#opened.traits.waits) return this.stream(write, [view]);
-    return this.#during([view], () => this.#transfers.run(write, view, position, observer));
+  transferOtherwise(
+    direction: Direction,
+    view: ArrayBufferView,
+    position: number,
+    observer?: WaitObserver,
+  ): Promise<number> {
+    if (this.#opened.traits.waits) return this.stream(direction, [view]);
+    return this.#during([view], () => this.#transfers.run(direction, view, position, observer));
   }
 
   /** Runs a call on a pipe, a terminal or a socket, which may never end by itself. */
   async stream(
-    write: boolean,
+    direction: Direction,
     views: readonly ArrayBufferView[],
     { signal, ofStream = false }: StreamCallOptions = {},
   ): Promise<number> {
-    if (ofStream ? this.#lifetime.isEnding : this.#lifetime.isClosing) throw fileClosed(write ? "write" : "read");
+    if (ofStream ? this.#lifetime.isEnding : this.#lifetime.isClosing)
+      throw fileClosed(direction === WRITE ? "write" : "read");
     const call = new CancellableCall(ofStream);
     const abort = (): void => call.end(ECANCELED);
     signal?.addEventListener("abort", abort);
     if (signal?.aborted === true) abort();
     try {
-      return await this.#during(views, () => this.#transfers.runStream(write, views, call), call);
+      return await this.#during(views, () => this.#transfers.runStream(direction, views, call), call);
     } finally {
       signal?.removeEventListener("abort", abort);
     }
@@ -110,41 +117,42 @@ export class FileCalls {
   }
 
   /** Transfers at a position; or at the own position, which it moves, after the calls before it. */
-  positioned(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
-    return naming(this.#transferAll(write, views, position));
+  positioned(direction: Direction, views: readonly ArrayBufferView[], position: Position): Promise<number> {
+    return naming(this.#transferAll(direction, views, position));
   }
 
-  #transferAll(write: boolean, views: readonly ArrayBufferView[], position: Position): Promise<number> {
+  #transferAll(direction: Direction, views: readonly ArrayBufferView[], position: Position): Promise<number> {
     const { waits, ends } = this.#opened.traits;
-    if (waits && position !== null) return Promise.reject(this.#transfers.error(write, -ESPIPE));
-    if (waits) return this.stream(write, views);
-    const byNode = (at: Position): Promise<number> => this.#transfers.runByNode(write, views, at);
+    if (waits && position !== null) return Promise.reject(this.#transfers.error(direction, -ESPIPE));
+    if (waits) return this.stream(direction, views);
+    const byNode = (at: Position): Promise<number> => this.#transfers.runByNode(direction, views, at);
     if (position === null) {
       const bytes = views.reduce((sum, { byteLength }) => sum + byteLength, 0);
-      const here = (from: number): Promise<number> => this.#oneAfterTheOther(write, views, from);
+      const here = (from: number): Promise<number> => this.#oneAfterTheOther(direction, views, from);
       return this.#during(views, () =>
-        this.#position.inTurn(() => this.#position.run({ write, bytes }, here, () => byNode(null))),
+        this.#position.inTurn(() => this.#position.run({ direction, bytes }, here, () => byNode(null))),
       );
     }
-    if (!ends || (write && this.#opened.append) || typeof position === "bigint")
+    if (!ends || (direction === WRITE && this.#opened.append) || typeof position === "bigint")
       return this.#during(views, () => byNode(position));
-    if (views.length === 1) return this.#transfer(write, views[0]!, position);
-    return this.#during(views, () => this.#oneAfterTheOther(write, views, position));
+    if (views.length === 1) return this.#transfer(direction, views[0]!, position);
+    return this.#during(views, () => this.#oneAfterTheOther(direction, views, position));
   }
 
   /**
    * Transfers several buffers in order. Stops at the first short transfer, or at an error after a read has got some
    * bytes.
    */
-  async #oneAfterTheOther(write: boolean, views: readonly ArrayBufferView[], position: number): Promise<number> {
+  async #oneAfterTheOther(direction: Direction, views: readonly ArrayBufferView[], position: number): Promise<number> {
     let total = 0;
     for (const view of views) {
       let bytes: number;
       try {
-        bytes = await this.#transfer(write, view, position + total);
+        bytes = await this.#transfer(direction, view, position + total);
       } catch (error) {
-        if (!write && total > 0) return total;
-        if (write) (error as SystemError).bytesWritten = total + ((error as SystemError).bytesWritten ?? 0);
+        if (direction === READ && total > 0) return total;
+        if (direction === WRITE)
+          (error as SystemError).bytesWritten = total + ((error as SystemError).bytesWritten ?? 0);
         throw error;
       }
       total += bytes;
@@ -159,7 +167,7 @@ export class FileCalls {
     this.#transfers.begin();
     this.#host.uses.begin(use);
     try {
-      return await this.#transfers.rest(false, view, position, done);
+      return await this.#transfers.rest(READ, view, position, done);
     } finally {
       this.#host.uses.end(use);
       this.#transfers.end();

@@ -3,6 +3,7 @@
 import type { NonSharedBuffer } from "node:buffer";
 import type { OpenedFile } from "../ports/opened-file.js";
 import { type Done, FEW_WAIT, WAITS } from "../protocol/acceptance.js";
+import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { EFAULT, EINVAL, ESPIPE } from "../protocol/errno.js";
 import type { Operation } from "../protocol/scheme.js";
 import {
@@ -121,18 +122,18 @@ export class File extends StreamedFile {
    */
   submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
     if (this.lifetime.isClosing) throw fileClosed(op);
-    const write = op === "write";
+    const direction = op === "write" ? WRITE : READ;
     checkSubmission(op, position, done);
-    const location = this.#requests.locate(write, buffer, position);
-    if (location === null) return this.#submitOtherwise(write, buffer, position, done);
+    const location = this.#requests.locate(direction, buffer, position);
+    if (location === null) return this.#submitOtherwise(direction, buffer, position, done);
     if (this.#requests.isBarred()) return "busy";
-    return this.#requests.accept(write, location, position, done, FEW_WAIT) ? "queued" : "busy";
+    return this.#requests.accept(direction, location, position, done, FEW_WAIT) ? "queued" : "busy";
   }
 
-  #submitOtherwise(write: boolean, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
+  #submitOtherwise(direction: Direction, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
     if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
     const view = asOfNow(buffer);
-    if (!this.#host.beginIndirect(isShut(this.#host.segmentOf(buffer.buffer), write, buffer))) return "busy";
+    if (!this.#host.beginIndirect(isShut(this.#host.segmentOf(buffer.buffer), direction, buffer))) return "busy";
     const answer = (errno: number, bytes: number): void => {
       this.#host.endIndirect();
       try {
@@ -141,7 +142,7 @@ export class File extends StreamedFile {
         this.#host.uncaught(error);
       }
     };
-    this.#calls.transferOtherwise(write, view, position, this.#host.pause).then(
+    this.#calls.transferOtherwise(direction, view, position, this.#host.pause).then(
       (bytes) => answer(0, bytes),
       (error: { errno?: number; bytesWritten?: number }) => answer(error.errno ?? -EFAULT, error.bytesWritten ?? 0),
     );
@@ -219,18 +220,18 @@ export class File extends StreamedFile {
     position: number,
   ): Promise<{ bytesRead: number; buffer: T }> | null {
     if (!Number.isSafeInteger(position) || position < 0 || !this.#host.hasRoom()) return null;
-    const location = this.#requests.locate(false, buffer, position);
+    const location = this.#requests.locate(READ, buffer, position);
     if (location === null) return null;
     return new Promise((resolve, reject) => {
       const done: Done = (errno, bytes) => {
         if (bytes === location.bytes) resolve({ bytesRead: bytes, buffer });
-        else if (errno !== 0) reject(this.#transfers.error(false, errno));
+        else if (errno !== 0) reject(this.#transfers.error(READ, errno));
         else
           this.#calls
             .rest(location, buffer, position, bytes)
             .then((bytesRead) => resolve({ bytesRead, buffer }), reject);
       };
-      this.#requests.accept(false, location, position, done, WAITS);
+      this.#requests.accept(READ, location, position, done, WAITS);
     });
   }
 
@@ -244,7 +245,7 @@ export class File extends StreamedFile {
     const transfer = readArguments<T>(first, second, length, position);
     if (transfer.view.byteLength === 0) return { bytesRead: 0, buffer: transfer.buffer };
     return {
-      bytesRead: await this.#calls.positioned(false, [transfer.view], transfer.position),
+      bytesRead: await this.#calls.positioned(READ, [transfer.view], transfer.position),
       buffer: transfer.buffer,
     };
   }
@@ -305,7 +306,7 @@ export class File extends StreamedFile {
     if (!this.isOpen) throw fileClosed("write");
     if (ArrayBuffer.isView(first) && first.byteLength === 0) return { bytesWritten: 0, buffer: first };
     const transfer = writeArguments(first, second, third, position);
-    return { bytesWritten: await this.#calls.positioned(true, [transfer.view], transfer.position), buffer: first };
+    return { bytesWritten: await this.#calls.positioned(WRITE, [transfer.view], transfer.position), buffer: first };
   }
 
   /**
@@ -320,7 +321,7 @@ export class File extends StreamedFile {
     buffers: B,
     position?: number | null,
   ): Promise<{ bytesRead: number; buffers: B }> {
-    return { bytesRead: await this.#vector(false, buffers, position), buffers };
+    return { bytesRead: await this.#vector(READ, buffers, position), buffers };
   }
 
   /**
@@ -335,16 +336,16 @@ export class File extends StreamedFile {
     buffers: B,
     position?: number | null,
   ): Promise<{ bytesWritten: number; buffers: B }> {
-    return { bytesWritten: await this.#vector(true, buffers, position), buffers };
+    return { bytesWritten: await this.#vector(WRITE, buffers, position), buffers };
   }
 
-  async #vector(write: boolean, buffers: readonly ArrayBufferView[], position?: number | null): Promise<number> {
-    if (!this.isOpen) throw fileClosed(write ? "writev" : "readv");
+  async #vector(direction: Direction, buffers: readonly ArrayBufferView[], position?: number | null): Promise<number> {
+    if (!this.isOpen) throw fileClosed(direction === WRITE ? "writev" : "readv");
     const views = vectorOf(buffers);
     // Node answers EINVAL to a read into an empty list of buffers.
-    if (views.length === 0 && !write) throw this.#transfers.error(write, -EINVAL);
+    if (views.length === 0 && direction === READ) throw this.#transfers.error(direction, -EINVAL);
     if (views.length === 0) return 0;
-    return this.#calls.positioned(write, views, writePositionOf(position));
+    return this.#calls.positioned(direction, views, writePositionOf(position));
   }
 
   protected override get isStream(): boolean {
@@ -352,13 +353,13 @@ export class File extends StreamedFile {
   }
 
   protected override transferStream(
-    write: boolean,
+    direction: Direction,
     views: readonly Uint8Array[],
     end: StreamCallOptions,
   ): Promise<number> {
     if (end.position !== null && end.position !== undefined)
-      return Promise.reject(this.#transfers.error(write, -ESPIPE));
-    return this.#calls.stream(write, views, end);
+      return Promise.reject(this.#transfers.error(direction, -ESPIPE));
+    return this.#calls.stream(direction, views, end);
   }
 
   protected override giveBack(parts: readonly Uint8Array[]): void {

@@ -1,5 +1,6 @@
 /** Copies between a caller's memory and staging memory. In arena memory a copy obeys the rules of a request. */
 
+import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { EFAULT } from "../protocol/errno.js";
 import type { SystemError } from "../protocol/errors.js";
 import { contains } from "../protocol/ranges/ranges.js";
@@ -20,23 +21,28 @@ export function isReadOnly(view: ArrayBufferView): boolean {
 /**
  * True if a copy must fail as a request would. `awaited`: the arena's close waits for this call, since it began before.
  */
-export function isRefused(write: boolean, memory: Uint8Array, awaited: boolean): boolean {
+export function isRefused(direction: Direction, memory: Uint8Array, awaited: boolean): boolean {
   const segment = segmentOf(memory.buffer);
-  const closed = segment?.closed === true && !(write && awaited);
-  return closed || isGone(segment, memory) || (!write && isReadOnly(memory));
+  const closed = segment?.closed === true && !(direction === WRITE && awaited);
+  return closed || isGone(segment, memory) || (direction === READ && isReadOnly(memory));
 }
 
 /** True if a transfer of this arena memory would have to wait for a memory operation now. */
-export function isShut(segment: Segment | null, write: boolean, view: ArrayBufferView): boolean {
-  return segment?.protocol.notifier.excludes(rangeIn(segment, view), write ? "deviceReads" : "deviceWrites") === true;
+export function isShut(segment: Segment | null, direction: Direction, view: ArrayBufferView): boolean {
+  return (
+    segment?.protocol.notifier.excludes(
+      rangeIn(segment, view),
+      direction === WRITE ? "deviceReads" : "deviceWrites",
+    ) === true
+  );
 }
 
 export class MemoryCopies {
   /** Staging memory that grows, since a copy may wait for memory. */
   readonly #staging: StagingMemory;
-  readonly #error: (write: boolean, errno: number) => SystemError;
+  readonly #error: (direction: Direction, errno: number) => SystemError;
 
-  constructor(staging: StagingMemory, error: (write: boolean, errno: number) => SystemError) {
+  constructor(staging: StagingMemory, error: (direction: Direction, errno: number) => SystemError) {
     this.#staging = staging;
     this.#error = error;
   }
@@ -45,9 +51,9 @@ export class MemoryCopies {
    * The memory of the call. If the buffer was transferred since, it fails with EFAULT; if it was shortened, a write
    * fails, and a read uses what is left.
    */
-  present(write: boolean, { buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  present(direction: Direction, { buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
     const left = Math.min(byteLength, buffer.byteLength - byteOffset);
-    if (left < byteLength && (left <= 0 || write)) throw this.#error(write, -EFAULT);
+    if (left < byteLength && (left <= 0 || direction === WRITE)) throw this.#error(direction, -EFAULT);
     return new Uint8Array(buffer, byteOffset, left);
   }
 
@@ -55,12 +61,12 @@ export class MemoryCopies {
    * Copies between the caller's memory and a piece. In arena memory the copy stands for a request: memory operations
    * exclude it, and it can fail. Resolves to false if it would have to wait for one and isn't `patient`.
    */
-  run(write: boolean, memory: Uint8Array, piece: Uint8Array, awaited = true, patient = true): Promise<boolean> {
+  run(direction: Direction, memory: Uint8Array, piece: Uint8Array, awaited = true, patient = true): Promise<boolean> {
     return new Promise((resolve, reject) => {
       const copy = (): void => {
         try {
-          if (isRefused(write, memory, awaited)) reject(this.#error(write, -EFAULT));
-          else if (write) piece.set(memory);
+          if (isRefused(direction, memory, awaited)) reject(this.#error(direction, -EFAULT));
+          else if (direction === WRITE) piece.set(memory);
           else memory.set(piece.subarray(0, memory.byteLength));
           resolve(true);
         } catch (error) {
@@ -70,42 +76,42 @@ export class MemoryCopies {
       const segment = segmentOf(memory.buffer);
       if (segment === null) return copy();
       if (segment.copier !== null)
-        return void this.#byKernel(write, memory, piece, segment, patient).then(resolve, reject);
+        return void this.#byKernel(direction, memory, piece, segment, patient).then(resolve, reject);
       const range = rangeIn(segment, memory);
-      const concerns = write ? "deviceReads" : "deviceWrites";
+      const concerns = direction === WRITE ? "deviceReads" : "deviceWrites";
       if (!patient && !segment.protocol.notifier.isOpen(range, concerns)) return resolve(false);
       segment.protocol.whenOpen(range, concerns, copy);
     });
   }
 
   async #byKernel(
-    write: boolean,
+    direction: Direction,
     memory: Uint8Array,
     piece: Uint8Array,
     segment: Segment,
     patient = true,
   ): Promise<boolean> {
     if (memory.byteLength === 0) return true;
-    if (segmentOf(piece.buffer) === null) return this.#throughStaging(write, memory, piece, segment);
+    if (segmentOf(piece.buffer) === null) return this.#throughStaging(direction, memory, piece, segment);
     // While the arena closes, the gate decides which copies were in time.
     const refused = segment.index < 0 || !contains(segment.range, rangeIn(segment, memory));
     const location = locationIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
     const staging = rangeIn(segmentOf(piece.buffer)!, piece).start;
-    const errno = refused ? -EFAULT : await segment.copier!.copy(!write, location, staging, patient);
+    const errno = refused ? -EFAULT : await segment.copier!.copy(direction === READ, location, staging, patient);
     if (errno === "shut") return false;
-    if (errno < 0) throw this.#error(write, errno);
+    if (errno < 0) throw this.#error(direction, errno);
     return true;
   }
 
   /** Copies between file-mapped memory and memory of ours that the copier can't address, through staging memory. */
-  async #throughStaging(write: boolean, memory: Uint8Array, ours: Uint8Array, segment: Segment): Promise<true> {
+  async #throughStaging(direction: Direction, memory: Uint8Array, ours: Uint8Array, segment: Segment): Promise<true> {
     for (let at = 0; at < memory.byteLength; at += PIECE_BYTES) {
       const part = memory.subarray(at, at + PIECE_BYTES);
       const piece = await this.#staging.acquire(part.byteLength);
       try {
-        if (!write) piece.set(ours.subarray(at, at + part.byteLength));
-        await this.#byKernel(write, part, piece, segment);
-        if (write) ours.set(piece, at);
+        if (direction === READ) piece.set(ours.subarray(at, at + part.byteLength));
+        await this.#byKernel(direction, part, piece, segment);
+        if (direction === WRITE) ours.set(piece, at);
       } finally {
         await this.#staging.release(piece);
       }

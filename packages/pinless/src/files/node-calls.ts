@@ -5,6 +5,7 @@
  */
 
 import type { DescriptorCalls } from "../ports/opened-file.js";
+import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { EFAULT } from "../protocol/errno.js";
 import type { SystemError } from "../protocol/errors.js";
 import { segmentOf } from "../protocol/segment.js";
@@ -14,16 +15,16 @@ import { observed, type WaitObserver } from "./wait-observer.js";
 interface NodeCallHost {
   readonly calls: DescriptorCalls;
   /** True if `copy` would be refused now; asked before any bytes are read. */
-  isRefused(write: boolean, memory: Uint8Array): boolean;
+  isRefused(direction: Direction, memory: Uint8Array): boolean;
   /**
    * Copies between arena memory and ours, after waiting for memory operations. Rejects with EFAULT if the arena refuses
    * it by then.
    */
-  copy(write: boolean, memory: Uint8Array, ours: Uint8Array): Promise<unknown>;
+  copy(direction: Direction, memory: Uint8Array, ours: Uint8Array): Promise<unknown>;
   /** Runs a buffered write in its turn among the file's writes. */
   inTurn(write: () => Promise<number>): Promise<number>;
   counted(what: "bounced" | "buffered"): void;
-  error(write: boolean, errno: number): SystemError;
+  error(direction: Direction, errno: number): SystemError;
 }
 
 /** Part of a transfer, with the memory given to the kernel: the caller's own, or a copy if it's an arena's. */
@@ -44,41 +45,41 @@ export class NodeCalls {
    * `position` null means the open description's own.
    */
   async run(
-    write: boolean,
+    direction: Direction,
     views: readonly ArrayBufferView[],
     position: Position,
     observer?: WaitObserver,
   ): Promise<number> {
-    const parts = views.map((view) => this.#part(write, view));
+    const parts = views.map((view) => this.#part(direction, view));
     this.#host.counted("buffered");
     if (parts.some(({ memory, given }) => memory !== given)) this.#host.counted("bounced");
-    if (!write) return this.#read(parts, position, observer);
+    if (direction === READ) return this.#read(parts, position, observer);
     await observed(observer, () => this.#take(parts));
     return this.#host.inTurn(() => this.#write(parts, position));
   }
 
-  #part(write: boolean, { buffer, byteOffset, byteLength }: ArrayBufferView): Part {
+  #part(direction: Direction, { buffer, byteOffset, byteLength }: ArrayBufferView): Part {
     const memory = viewOn(buffer, byteOffset, byteLength);
-    if (memory === null) throw this.#host.error(write, -EFAULT);
+    if (memory === null) throw this.#host.error(direction, -EFAULT);
     if (segmentOf(buffer) === null) return { memory, given: memory };
-    if (this.#host.isRefused(write, memory)) throw this.#host.error(write, -EFAULT);
+    if (this.#host.isRefused(direction, memory)) throw this.#host.error(direction, -EFAULT);
     return { memory, given: new Uint8Array(byteLength) };
   }
 
   async #read(parts: readonly Part[], position: Position, observer: WaitObserver | undefined): Promise<number> {
-    const done = await this.#call(false, parts, position);
+    const done = await this.#call(READ, parts, position);
     let left = done;
     for (const { memory, given } of parts) {
       const bytes = Math.min(left, given.byteLength);
       if (memory !== given && bytes > 0)
-        await observed(observer, () => this.#host.copy(false, memory.subarray(0, bytes), given.subarray(0, bytes)));
+        await observed(observer, () => this.#host.copy(READ, memory.subarray(0, bytes), given.subarray(0, bytes)));
       left -= bytes;
     }
     return done;
   }
 
   async #take(parts: readonly Part[]): Promise<void> {
-    for (const { memory, given } of parts) if (memory !== given) await this.#host.copy(true, memory, given);
+    for (const { memory, given } of parts) if (memory !== given) await this.#host.copy(WRITE, memory, given);
   }
 
   async #write(parts: readonly Part[], position: Position): Promise<number> {
@@ -87,7 +88,7 @@ export class NodeCalls {
     try {
       do {
         const at = position === null ? null : Number(position) + done;
-        const written = await this.#call(true, partsFrom(parts, done), at);
+        const written = await this.#call(WRITE, partsFrom(parts, done), at);
         done += written;
         if (written === 0) break;
       } while (done < bytes);
@@ -98,10 +99,10 @@ export class NodeCalls {
     }
   }
 
-  async #call(write: boolean, parts: readonly Part[], position: Position): Promise<number> {
+  async #call(direction: Direction, parts: readonly Part[], position: Position): Promise<number> {
     const views = parts.map(({ given }) => given);
-    const result = await this.#host.calls.transfer(write, views, position);
-    if (result < 0) throw this.#host.error(write, result);
+    const result = await this.#host.calls.transfer(direction, views, position);
+    if (result < 0) throw this.#host.error(direction, result);
     return result;
   }
 }

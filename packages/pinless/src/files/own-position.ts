@@ -6,11 +6,12 @@
  */
 
 import type { DescriptorCalls } from "../ports/opened-file.js";
+import { type Direction, WRITE } from "../protocol/direction.js";
 import type { SystemError } from "../protocol/errors.js";
 
 /** A transfer at the position that is kept here. */
 interface TransferInFlight {
-  readonly write: boolean;
+  readonly direction: Direction;
   readonly bytes: number;
 }
 
@@ -39,13 +40,13 @@ export class OwnPosition {
    * `byKernel` runs instead once the kernel keeps it.
    */
   async run(
-    { write, bytes }: TransferInFlight,
+    { direction, bytes }: TransferInFlight,
     here: (position: number) => Promise<number>,
     byKernel: () => Promise<number>,
   ): Promise<number> {
     const from = this.#kept;
     if (from === null) return byKernel();
-    this.#underWay = { write, bytes };
+    this.#underWay = { direction, bytes };
     let moved = 0;
     try {
       moved = await here(from);
@@ -83,8 +84,8 @@ export class OwnPosition {
   /** Expected length of the transfer in flight. */
   #reach(from: number): number {
     if (this.#underWay === null) return 0;
-    const { write, bytes } = this.#underWay;
-    const size = write ? 0 : this.#calls.size();
+    const { direction, bytes } = this.#underWay;
+    const size = direction === WRITE ? 0 : this.#calls.size();
     return size === 0 ? bytes : Math.min(bytes, Math.max(0, size - from));
   }
 }

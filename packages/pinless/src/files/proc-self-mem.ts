@@ -7,6 +7,7 @@
  */
 
 import { BUSY, NEVER_WAITS, type Owner, SHUT, WAITS } from "../protocol/acceptance.js";
+import { READ, WRITE } from "../protocol/direction.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
 import { EFAULT } from "../protocol/errno.js";
 import type { BufferLocation } from "../protocol/scheme.js";
@@ -35,7 +36,7 @@ export class ProcSelfMem implements Copier {
       };
       this.#enqueue(() => {
         const answer = this.#dispatcher.accept(
-          !toMemory,
+          toMemory ? READ : WRITE,
           this.#fd,
           this.#owner,
           false,

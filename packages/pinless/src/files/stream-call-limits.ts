@@ -1,5 +1,7 @@
 /** Limits and cancels calls that may never end by themselves: those on pipes, terminals and sockets. */
 
+import { type Direction, READ, WRITE } from "../protocol/direction.js";
+
 /** One such call, with the means to end it early: when its file closes, its signal is aborted, or its memory goes. */
 export class CancellableCall {
   /** True if the call is a stream's: its stream decides when it ends, not `file.close()`. */
@@ -50,17 +52,17 @@ export class StreamCallLimits {
   }
 
   /** Resolves to true once there is room; `give` it back afterwards. Resolves to false if the call is ended first. */
-  async take(write: boolean, call: CancellableCall): Promise<boolean> {
-    if (write) return this.#all.take(call);
+  async take(direction: Direction, call: CancellableCall): Promise<boolean> {
+    if (direction === WRITE) return this.#all.take(call);
     if (!(await this.#reads.take(call))) return false;
     if (await this.#all.take(call)) return true;
     this.#reads.give();
     return false;
   }
 
-  give(write: boolean): void {
+  give(direction: Direction): void {
     this.#all.give();
-    if (!write) this.#reads.give();
+    if (direction === READ) this.#reads.give();
   }
 }
 

@@ -5,6 +5,7 @@
  * are copied at a single moment.
  */
 
+import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { ECANCELED, EFAULT, EINTR } from "../protocol/errno.js";
 import type { SystemError } from "../protocol/errors.js";
 import { segmentOf } from "../protocol/segment.js";
@@ -15,13 +16,13 @@ export interface StreamTransferHost {
   readonly staging: StagingMemory;
   readonly streamCalls: StreamCallLimits;
   /** True if `copy` would be refused now; asked before any bytes are read. */
-  isRefused(write: boolean, memory: Uint8Array): boolean;
+  isRefused(direction: Direction, memory: Uint8Array): boolean;
   /** Copies between a caller's memory and staging memory; rejects with EFAULT if it's refused by then. */
-  copy(write: boolean, memory: Uint8Array, piece: Uint8Array): Promise<void>;
+  copy(direction: Direction, memory: Uint8Array, piece: Uint8Array): Promise<void>;
   /** Issues one request. `ended` can withdraw it while it's waiting to be accepted. */
-  issue(write: boolean, piece: Uint8Array, ended: () => boolean): Promise<number>;
+  issue(direction: Direction, piece: Uint8Array, ended: () => boolean): Promise<number>;
   cancel(piece: Uint8Array): void;
-  error(write: boolean, errno: number): SystemError;
+  error(direction: Direction, errno: number): SystemError;
 }
 
 export class StreamTransfers {
@@ -44,12 +45,12 @@ export class StreamTransfers {
    * Transfers the views, none of them empty. A read resolves to what was there; a write is complete or rejects with
    * `bytesWritten`.
    */
-  async run(write: boolean, views: readonly Uint8Array[], call: CancellableCall): Promise<number> {
+  async run(direction: Direction, views: readonly Uint8Array[], call: CancellableCall): Promise<number> {
     this.#calls.add(call);
-    const begin = (): Promise<number> => (write ? this.#write(views, call) : this.#read(views, call));
-    const turn = (write ? this.#writes : this.#reads).then(begin);
+    const begin = (): Promise<number> => (direction === WRITE ? this.#write(views, call) : this.#read(views, call));
+    const turn = (direction === WRITE ? this.#writes : this.#reads).then(begin);
     const over = turn.catch(() => {}).then(() => this.#calls.delete(call));
-    if (write) this.#writes = over;
+    if (direction === WRITE) this.#writes = over;
     else this.#reads = over;
     return turn;
   }
@@ -72,7 +73,7 @@ export class StreamTransfers {
   }
 
   async #read(views: readonly Uint8Array[], call: CancellableCall): Promise<number> {
-    if (this.#host.isRefused(false, views[0]!)) throw this.#host.error(false, -EFAULT);
+    if (this.#host.isRefused(READ, views[0]!)) throw this.#host.error(READ, -EFAULT);
     if (this.#left.byteLength > 0) {
       const left = this.#left;
       this.#left = new Uint8Array(0);
@@ -80,7 +81,7 @@ export class StreamTransfers {
     }
     const piece = await this.#host.staging.acquire(Math.min(total(views), PIPE_PIECE_BYTES));
     try {
-      const bytes = await this.#wait(false, piece, call);
+      const bytes = await this.#wait(READ, piece, call);
       return await this.#deliver(views, piece.subarray(0, bytes));
     } finally {
       await this.#host.staging.release(piece);
@@ -93,7 +94,7 @@ export class StreamTransfers {
     try {
       for (const view of views) {
         const part = bytes.subarray(done, done + view.byteLength);
-        if (part.byteLength > 0) await this.#host.copy(false, view.subarray(0, part.byteLength), part);
+        if (part.byteLength > 0) await this.#host.copy(READ, view.subarray(0, part.byteLength), part);
         done += part.byteLength;
       }
     } catch (error) {
@@ -124,7 +125,7 @@ export class StreamTransfers {
   async #asOfNow(view: Uint8Array): Promise<Uint8Array> {
     if (view.byteLength <= PIPE_PIECE_BYTES || segmentOf(view.buffer) === null) return view;
     const copy = new Uint8Array(view.byteLength);
-    await this.#host.copy(true, view, copy);
+    await this.#host.copy(WRITE, view, copy);
     return copy;
   }
 
@@ -133,9 +134,9 @@ export class StreamTransfers {
     const piece = await this.#host.staging.acquire(part.byteLength);
     let done = 0;
     try {
-      await this.#host.copy(true, part, piece);
+      await this.#host.copy(WRITE, part, piece);
       while (done < piece.byteLength) {
-        done += await this.#wait(true, done === 0 ? piece : piece.subarray(done), call);
+        done += await this.#wait(WRITE, done === 0 ? piece : piece.subarray(done), call);
       }
       return done;
     } catch (error) {
@@ -147,19 +148,20 @@ export class StreamTransfers {
   }
 
   /** Issues one request and waits for it, however long that takes. */
-  async #wait(write: boolean, piece: Uint8Array, call: CancellableCall): Promise<number> {
+  async #wait(direction: Direction, piece: Uint8Array, call: CancellableCall): Promise<number> {
     const { streamCalls } = this.#host;
-    if (!(await streamCalls.take(write, call))) throw this.#host.error(write, -call.errno);
+    if (!(await streamCalls.take(direction, call))) throw this.#host.error(direction, -call.errno);
     try {
-      const issue = (): Promise<number> => this.#host.issue(write, piece, () => call.errno !== 0);
+      const issue = (): Promise<number> => this.#host.issue(direction, piece, () => call.errno !== 0);
       return await call.during(() => this.#host.cancel(piece), issue);
     } catch (error) {
       const { errno } = error as SystemError;
       // If the call was ended early, the reason for that replaces the cancellation's own errno; other errors stay.
-      if (call.errno !== 0 && (errno === -ECANCELED || errno === -EINTR)) throw this.#host.error(write, -call.errno);
+      if (call.errno !== 0 && (errno === -ECANCELED || errno === -EINTR))
+        throw this.#host.error(direction, -call.errno);
       throw error;
     } finally {
-      streamCalls.give(write);
+      streamCalls.give(direction);
     }
   }
 }

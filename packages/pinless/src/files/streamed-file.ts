@@ -4,6 +4,7 @@ import type { NonSharedBuffer } from "node:buffer";
 import type { ReadStream, WriteStream } from "node:fs";
 import type { Interface } from "node:readline";
 import type { ReadableStream } from "node:stream/web";
+import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { NodeFile } from "./node-file.js";
 import { createInterface } from "./node-runtime.js";
 import {
@@ -35,7 +36,7 @@ export abstract class StreamedFile extends NodeFile {
 
   /** Transfers on a pipe, a terminal or a socket; resolves to the number of bytes. */
   protected abstract transferStream(
-    write: boolean,
+    direction: Direction,
     views: readonly Uint8Array[],
     end: StreamCallOptions,
   ): Promise<number>;
@@ -151,15 +152,15 @@ export abstract class StreamedFile extends NodeFile {
       share: () => void this.fd,
       read: async (buffer, offset, length, position, signal) => {
         if (!this.isStream) return (await this.read(buffer, offset, length, position)).bytesRead;
-        return this.transferStream(false, [buffer.subarray(offset, offset + length)], { signal, ofStream, position });
+        return this.transferStream(READ, [buffer.subarray(offset, offset + length)], { signal, ofStream, position });
       },
       write: async (buffer, offset, length, position, signal) => {
         if (!this.isStream) return (await this.write(buffer, offset, length, position)).bytesWritten;
-        return this.transferStream(true, [buffer.subarray(offset, offset + length)], { signal, ofStream, position });
+        return this.transferStream(WRITE, [buffer.subarray(offset, offset + length)], { signal, ofStream, position });
       },
       writev: async (buffers, position, signal) => {
         if (!this.isStream) return (await this.writev(buffers, position)).bytesWritten;
-        return this.transferStream(true, buffers, { signal, ofStream, position });
+        return this.transferStream(WRITE, buffers, { signal, ofStream, position });
       },
       giveBack: (parts) => this.giveBack(parts),
       sync: () => this.sync(),

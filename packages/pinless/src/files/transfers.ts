@@ -5,6 +5,7 @@
 
 import type { OpenedFile } from "../ports/opened-file.js";
 import { BUSY, NEVER_WAITS, type Owner, type Patience, SHUT, WAITS } from "../protocol/acceptance.js";
+import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { EBADF, ECANCELED, EFAULT } from "../protocol/errno.js";
 import { PinlessError, type SystemError, systemError } from "../protocol/errors.js";
 import { alignUp, contains } from "../protocol/ranges/ranges.js";
@@ -31,7 +32,7 @@ const CACHED_FROM_BYTES = 256 << 10;
 
 /** The parameters of a transfer. */
 interface TransferMode {
-  readonly write: boolean;
+  readonly direction: Direction;
   /** True to go around the page cache. */
   readonly direct: boolean;
   /** Notified while the transfer waits for memory. */
@@ -59,15 +60,15 @@ export class Transfers implements Writer {
     this.#ways = ways;
     this.writeOrder = host.writeOrders.of(opened.identity);
     this.writeOrder.join(this);
-    this.#copies = new MemoryCopies(host.spareStaging, (write, errno) => this.error(write, errno));
+    this.#copies = new MemoryCopies(host.spareStaging, (direction, errno) => this.error(direction, errno));
     this.#stream = opened.traits.waits ? this.#openStream() : null;
     this.#nodeCalls = new NodeCalls({
       calls: opened.calls,
-      isRefused: (write, memory) => isRefused(write, memory, true),
-      copy: (write, memory, ours) => this.#copies.run(write, memory, ours),
+      isRefused: (direction, memory) => isRefused(direction, memory, true),
+      copy: (direction, memory, ours) => this.#copies.run(direction, memory, ours),
       inTurn: (writeNow) => this.#inTurn(true, writeNow),
       counted: (what) => this.#counted(what),
-      error: (write, errno) => this.error(write, errno),
+      error: (direction, errno) => this.error(direction, errno),
     });
   }
 
@@ -76,11 +77,11 @@ export class Transfers implements Writer {
     return new StreamTransfers({
       staging,
       streamCalls,
-      isRefused: (write, memory) => isRefused(write, memory, false),
-      copy: async (write, memory, piece) => void (await this.#copies.run(write, memory, piece, false)),
-      issue: (write, piece, ended) => this.#issue(write, piece, -1, false, WAITS, ended),
+      isRefused: (direction, memory) => isRefused(direction, memory, false),
+      copy: async (direction, memory, piece) => void (await this.#copies.run(direction, memory, piece, false)),
+      issue: (direction, piece, ended) => this.#issue(direction, piece, -1, false, WAITS, ended),
       cancel: (piece) => protocol.dispatcher.cancel(piece),
-      error: (write, errno) => this.error(write, errno),
+      error: (direction, errno) => this.error(direction, errno),
     });
   }
 
@@ -101,12 +102,12 @@ export class Transfers implements Writer {
 
   /** Transfers by single system calls, as node:fs does; `position` null means the open description's own. */
   runByNode(
-    write: boolean,
+    direction: Direction,
     views: readonly ArrayBufferView[],
     position: Position,
     observer?: WaitObserver,
   ): Promise<number> {
-    return this.#nodeCalls.run(write, views, position, observer);
+    return this.#nodeCalls.run(direction, views, position, observer);
   }
 
   async #inTurn(cached: boolean, write: () => Promise<number>): Promise<number> {
@@ -129,22 +130,22 @@ export class Transfers implements Writer {
   }
 
   /** Transfers a view and resolves to the number of bytes. A write is complete or rejects with `bytesWritten`. */
-  async run(write: boolean, view: ArrayBufferView, position: number, observer?: WaitObserver): Promise<number> {
+  async run(direction: Direction, view: ArrayBufferView, position: number, observer?: WaitObserver): Promise<number> {
     const { readable, writable, traits, append } = this.#opened;
-    if (!traits.ends || (write && append)) return this.runByNode(write, [view], position, observer);
-    if (view.byteLength === 0 && !(write ? writable : readable)) throw this.error(write, -EBADF);
+    if (!traits.ends || (direction === WRITE && append)) return this.runByNode(direction, [view], position, observer);
+    if (view.byteLength === 0 && !(direction === WRITE ? writable : readable)) throw this.error(direction, -EBADF);
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
     // Reading the blocks around an unaligned range does no harm; writing them would.
-    const goesDirect = aligned || (!write && view.byteLength >= DIRECT_FROM_BYTES);
-    const may = write ? this.#ways.hasDirectWrites : this.#ways.hasDirect;
+    const goesDirect = aligned || (direction === READ && view.byteLength >= DIRECT_FROM_BYTES);
+    const may = direction === WRITE ? this.#ways.hasDirectWrites : this.#ways.hasDirect;
     const direct = goesDirect && may && this.#ways.openDirect();
-    const way = { write, direct, observer };
-    if (!write && direct && this.#isAtHand(view, position)) {
+    const way = { direction, direct, observer };
+    if (direction === READ && direct && this.#isAtHand(view, position)) {
       // It could have been direct, so it doesn't count against the file.
       this.#ways.share.direct++;
-      return this.runByNode(false, [view], position, observer);
+      return this.runByNode(READ, [view], position, observer);
     }
-    if (!write) return this.#pieces(way, view, position);
+    if (direction === READ) return this.#pieces(way, view, position);
     return this.#inTurn(!direct, () => this.#pieces(way, view, position));
   }
 
@@ -156,18 +157,19 @@ export class Transfers implements Writer {
   }
 
   /** Transfers on a pipe, a terminal or a socket: a read resolves to what is there. `call` can end it early. */
-  async runStream(write: boolean, views: readonly ArrayBufferView[], call: CancellableCall): Promise<number> {
+  async runStream(direction: Direction, views: readonly ArrayBufferView[], call: CancellableCall): Promise<number> {
     const { readable, writable } = this.#opened;
     const parts = views
       .filter(({ byteLength }) => byteLength > 0)
       .map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength));
-    if (!(write ? writable : readable)) throw this.error(write, -EBADF);
+    if (!(direction === WRITE ? writable : readable)) throw this.error(direction, -EBADF);
     if (parts.length === 0) return 0;
     const { refusesPipes } = this.#host.scheme;
-    if (!write && refusesPipes !== undefined) throw new PinlessError("ERR_PINLESS_UNSUPPORTED", refusesPipes);
+    if (direction === READ && refusesPipes !== undefined)
+      throw new PinlessError("ERR_PINLESS_UNSUPPORTED", refusesPipes);
     this.#host.counted("buffered");
     this.#host.counted("bounced");
-    return this.#stream!.run(write, parts, call);
+    return this.#stream!.run(direction, parts, call);
   }
 
   /** Puts bytes read from a stream back for the next read. */
@@ -176,14 +178,14 @@ export class Transfers implements Writer {
   }
 
   /** Transfers what remains after a short transfer, up to an error or the end of the file. */
-  async rest(write: boolean, view: ArrayBufferView, position: number, done: number): Promise<number> {
+  async rest(direction: Direction, view: ArrayBufferView, position: number, done: number): Promise<number> {
     // A direct read that isn't a multiple of a block has reached the end of the file.
-    if (!write && (done === 0 || done % this.#opened.offsetAlign !== 0)) return done;
+    if (direction === READ && (done === 0 || done % this.#opened.offsetAlign !== 0)) return done;
     const left = new Uint8Array(view.buffer, view.byteOffset + done, view.byteLength - done);
     try {
-      return done + (await this.run(write, left, position + done));
+      return done + (await this.run(direction, left, position + done));
     } catch (error) {
-      if (!write) return done;
+      if (direction === READ) return done;
       (error as SystemError).bytesWritten = done + ((error as SystemError).bytesWritten ?? 0);
       throw error;
     }
@@ -219,22 +221,22 @@ export class Transfers implements Writer {
   };
 
   async #pieces(way: TransferMode, view: ArrayBufferView, position: number): Promise<number> {
-    const { write, direct } = way;
+    const { direction, direct } = way;
     if (direct) this.#ways.share.direct++;
     else this.#counted("buffered");
     const segment = this.#host.segmentOf(view.buffer);
-    if (segment?.closed === true || isGone(segment, view)) throw this.error(write, -EFAULT);
+    if (segment?.closed === true || isGone(segment, view)) throw this.error(direction, -EFAULT);
     const inArena = segment !== null && contains(segment.range, rangeIn(segment, view));
     // Only device reads may use file-mapped memory directly.
     const { memoryAlign, offsetAlign } = this.#opened;
     const aligned =
       ((position | view.byteLength) & (offsetAlign - 1)) === 0 && (view.byteOffset & (memoryAlign - 1)) === 0;
     const fits = !direct || aligned;
-    const usable = inArena && fits && (write || segment.copier === null);
+    const usable = inArena && fits && (direction === WRITE || segment.copier === null);
     if (!usable && view.byteLength > 0) this.#host.counted("bounced");
     const { buffer, byteOffset, byteLength } = view;
     const sizeOf = (at: number): number => PIECE_BYTES - this.#before(position + at, direct);
-    if (!write && segment === null && byteLength > PIECE_BYTES) {
+    if (direction === READ && segment === null && byteLength > PIECE_BYTES) {
       const read = (at: number, size: number): Promise<number> =>
         this.#staged(way, { buffer, byteOffset: byteOffset + at, byteLength: size }, position + at);
       return readPieces(byteLength, sizeOf, read);
@@ -251,10 +253,10 @@ export class Transfers implements Writer {
           : await this.#staged(way, part, position + done);
         done += moved;
         // A short read means the end of the file. A write goes on until it's complete or fails.
-        if (moved === 0 || (!write && moved < bytes)) break;
+        if (moved === 0 || (direction === READ && moved < bytes)) break;
       } while (done < byteLength);
     } catch (error) {
-      if (write) (error as SystemError).bytesWritten = done;
+      if (direction === WRITE) (error as SystemError).bytesWritten = done;
       else if (done > 0) return done;
       throw error;
     }
@@ -263,34 +265,39 @@ export class Transfers implements Writer {
 
   /** Transfers directly from or to arena memory. */
   async #straight(way: TransferMode, part: ArrayBufferView, position: number): Promise<number> {
-    const { write, direct, observer } = way;
-    const memory = this.#copies.present(write, part);
-    const moved = await this.#issue(write, memory, position, direct, NEVER_WAITS);
+    const { direction, direct, observer } = way;
+    const memory = this.#copies.present(direction, part);
+    const moved = await this.#issue(direction, memory, position, direct, NEVER_WAITS);
     if (moved >= 0) return moved;
     // A read into memory that a memory operation has closed waits in the gate, where it's in nobody's way.
-    if (!write) return observed(observer, () => this.#issue(false, memory, position, direct));
+    if (direction === READ) return observed(observer, () => this.#issue(READ, memory, position, direct));
     return this.#writeLate(way, part, position);
   }
 
   async #staged(way: TransferMode, part: ArrayBufferView, position: number): Promise<number> {
-    const { write, direct } = way;
+    const { direction, direct } = way;
     if (part.byteLength === 0) return 0;
-    if (!write && isReadOnly(part)) throw this.error(write, -EFAULT);
+    if (direction === READ && isReadOnly(part)) throw this.error(direction, -EFAULT);
     await this.#untilOpen(way, part);
     const before = this.#before(position, direct);
     const whole = direct ? alignUp(before + part.byteLength, this.#opened.offsetAlign) : part.byteLength;
     const piece = await this.#host.staging.acquire(whole);
     try {
-      if (!write || (await this.#copies.run(write, this.#copies.present(write, part), piece, true, false))) {
-        const bytes = Math.max(0, (await this.#issue(write, piece, position - before, direct)) - before);
-        if (write || bytes === 0) return bytes;
-        const memory = this.#copies.present(write, part).subarray(0, bytes);
-        if (await this.#copies.run(write, memory, piece.subarray(before), true, false)) return memory.byteLength;
+      if (
+        direction === READ ||
+        (await this.#copies.run(direction, this.#copies.present(direction, part), piece, true, false))
+      ) {
+        const bytes = Math.max(0, (await this.#issue(direction, piece, position - before, direct)) - before);
+        if (direction === WRITE || bytes === 0) return bytes;
+        const memory = this.#copies.present(direction, part).subarray(0, bytes);
+        if (await this.#copies.run(direction, memory, piece.subarray(before), true, false)) return memory.byteLength;
       }
     } finally {
       await this.#host.staging.release(piece);
     }
-    return write ? this.#writeLate(way, part, position) : this.#readLate(way, part, position - before, before, whole);
+    return direction === WRITE
+      ? this.#writeLate(way, part, position)
+      : this.#readLate(way, part, position - before, before, whole);
   }
 
   /** Bytes between the beginning of the block and the position, for direct I/O. */
@@ -299,8 +306,8 @@ export class Transfers implements Writer {
   }
 
   /** Waits for memory outside of the file's turn to write, so that other writes can go on. */
-  async #apart<T>({ write, direct, observer }: TransferMode, wait: () => Promise<T>): Promise<T> {
-    if (!write) return observed(observer, wait);
+  async #apart<T>({ direction, direct, observer }: TransferMode, wait: () => Promise<T>): Promise<T> {
+    if (direction === READ) return observed(observer, wait);
     this.writeOrder.leave(!direct);
     try {
       return await observed(observer, wait);
@@ -314,7 +321,7 @@ export class Transfers implements Writer {
     const segment = segmentOf(part.buffer);
     if (segment === null) return;
     const range = rangeIn(segment, part);
-    const concerns = way.write ? "deviceReads" : "deviceWrites";
+    const concerns = way.direction === WRITE ? "deviceReads" : "deviceWrites";
     const { protocol } = segment;
     if (protocol.notifier.isOpen(range, concerns)) return;
     await this.#apart(way, () => new Promise<void>((open) => protocol.whenOpen(range, concerns, open)));
@@ -329,8 +336,8 @@ export class Transfers implements Writer {
     const part = { buffer, byteOffset, byteLength: Math.min(byteLength, PIECE_BYTES) };
     const piece = await this.#host.spareStaging.acquire(part.byteLength);
     try {
-      await this.#apart(way, () => this.#copies.run(true, this.#copies.present(true, part), piece));
-      return await this.#issue(true, piece, position, way.direct);
+      await this.#apart(way, () => this.#copies.run(WRITE, this.#copies.present(WRITE, part), piece));
+      return await this.#issue(WRITE, piece, position, way.direct);
     } finally {
       await this.#host.spareStaging.release(piece);
     }
@@ -341,7 +348,7 @@ export class Transfers implements Writer {
    * ended.
    */
   async #readLate(
-    { write, direct, observer }: TransferMode,
+    { direction, direct, observer }: TransferMode,
     part: ArrayBufferView,
     from: number,
     before: number,
@@ -349,10 +356,10 @@ export class Transfers implements Writer {
   ): Promise<number> {
     const piece = await this.#host.spareStaging.acquire(whole);
     try {
-      const bytes = Math.max(0, (await this.#issue(write, piece, from, direct)) - before);
+      const bytes = Math.max(0, (await this.#issue(direction, piece, from, direct)) - before);
       if (bytes === 0) return bytes;
-      const memory = this.#copies.present(write, part).subarray(0, bytes);
-      await observed(observer, () => this.#copies.run(write, memory, piece.subarray(before)));
+      const memory = this.#copies.present(direction, part).subarray(0, bytes);
+      await observed(observer, () => this.#copies.run(direction, memory, piece.subarray(before)));
       return memory.byteLength;
     } finally {
       await this.#host.spareStaging.release(piece);
@@ -361,7 +368,7 @@ export class Transfers implements Writer {
 
   /** Issues one request. Resolves to -1 if it would have to wait for memory and `patience` forbids it. */
   #issue(
-    write: boolean,
+    direction: Direction,
     memory: Uint8Array,
     position: number,
     direct: boolean,
@@ -374,7 +381,7 @@ export class Transfers implements Writer {
     const file = direct ? this.#ways.direct : this.#ways.cached;
     return new Promise((resolve, reject) => {
       const done = (errno: number, bytes: number): void => {
-        if (errno < 0) reject(this.error(write, errno));
+        if (errno < 0) reject(this.error(direction, errno));
         else resolve(bytes);
       };
       if (segment === null || segment.index < 0) return done(-EFAULT, 0);
@@ -385,16 +392,25 @@ export class Transfers implements Writer {
           return true;
         }
         // The caller keeps the file's turn to write: a write that queued for it again would wait for itself.
-        const answer = protocol.dispatcher.accept(write, file, this.owner, false, location, position, done, patience);
+        const answer = protocol.dispatcher.accept(
+          direction,
+          file,
+          this.owner,
+          false,
+          location,
+          position,
+          done,
+          patience,
+        );
         if (answer === SHUT) resolve(-1);
         return answer !== BUSY;
       });
     });
   }
 
-  error(write: boolean, errno: number): SystemError {
-    const error = systemError(this.#host.describe, errno, write ? "write" : "read");
-    if (write) error.bytesWritten = 0;
+  error(direction: Direction, errno: number): SystemError {
+    const error = systemError(this.#host.describe, errno, direction === WRITE ? "write" : "read");
+    if (direction === WRITE) error.bytesWritten = 0;
     return error;
   }
 }

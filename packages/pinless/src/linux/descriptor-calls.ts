@@ -6,6 +6,7 @@
 import { STATX_BUFFER } from "../abi/layouts.js";
 import { ERRNO, FCNTL, MMAN, STATX } from "../abi/numbers.js";
 import type { DescriptorCalls } from "../ports/opened-file.js";
+import { WRITE } from "../protocol/direction.js";
 import { alignDown, alignUp } from "../protocol/ranges/ranges.js";
 import { cachestat, lseek, madvise, statx } from "./libc.js";
 import { addressOf } from "./libc-bindings.js";
@@ -17,12 +18,12 @@ const LARGE_BYTES = 4 << 20;
 
 export function descriptorCalls(fd: number): DescriptorCalls {
   return {
-    transfer: (write, views, position) =>
+    transfer: (direction, views, position) =>
       new Promise((resolve) => {
         const done = (error: NodeJS.ErrnoException | null, bytes: number): void =>
           resolve(error === null ? bytes : (error.errno ?? -ERRNO.EIO));
         // Without a number, node:fs calls read(2) or write(2), which use the own position.
-        if (typeof position !== "bigint") (write ? writev : readv)(fd, views, position as number, done);
+        if (typeof position !== "bigint") (direction === WRITE ? writev : readv)(fd, views, position as number, done);
         else read(fd, views[0]!, 0, views[0]!.byteLength, position, done);
       }),
     tell: () => lseek(fd, 0, FCNTL.SEEK_CUR),

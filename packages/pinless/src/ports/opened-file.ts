@@ -1,5 +1,7 @@
 /** A file as the operating system opened it, as the engine needs it. */
 
+import type { Direction } from "../protocol/direction.js";
+
 /** Flags of open(2), the same on all architectures that Node supports. */
 export const O_RDWR = 2;
 export const O_CREAT = 0o100;
@@ -27,7 +29,7 @@ export interface DescriptorCalls {
    * short, or a negative errno. Without a position the call is at the open description's, and moves it in the same
    * step. A bigint is for a read into one view at an offset that a number can't hold exactly.
    */
-  transfer(write: boolean, views: readonly Uint8Array[], position: number | bigint | null): Promise<number>;
+  transfer(direction: Direction, views: readonly Uint8Array[], position: number | bigint | null): Promise<number>;
   /** The open description's position. */
   tell(): number;
   seek(position: number): void;

@@ -4,6 +4,7 @@
  */
 
 import { invariant } from "./assert.js";
+import { type Direction, WRITE } from "./direction.js";
 import { PAGE_BYTES } from "./ranges/pages.js";
 import { alignDown, alignUp, isPowerOfTwo, overlaps, type Range } from "./ranges/ranges.js";
 
@@ -83,6 +84,11 @@ export const REVALIDATE = -1;
 export const LOOK = 1 << 30;
 
 const HUGE_PAGE_BYTES = 2 << 20;
+
+/** The word that counts requests of this direction: a write to the file is a device read of the memory. */
+export function deviceAccess(direction: Direction): number {
+  return direction === WRITE ? DEVICE_READS : DEVICE_WRITES;
+}
 
 export class ChunkTable {
   /** The memory that is tracked; its start is on a chunk's boundary. */

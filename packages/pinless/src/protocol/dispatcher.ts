@@ -18,6 +18,7 @@ import {
   SHUT,
   WAITS,
 } from "./acceptance.js";
+import { type Direction, READ, WRITE } from "./direction.js";
 import { ECANCELED, EFAULT, EINVAL, EOPNOTSUPP } from "./errno.js";
 import type { Gate } from "./gate.js";
 import { FAULT, type GateVerdict, GO, WAIT } from "./gate-bits.js";
@@ -27,6 +28,7 @@ import type { Parked } from "./parked-requests.js";
 import { QuietWaiters } from "./quiet-waiters.js";
 import type { Range } from "./ranges/ranges.js";
 import {
+  DIRECTION,
   FILE,
   FREE,
   LEASE,
@@ -35,7 +37,6 @@ import {
   STATE,
   SUBMITTED,
   UNREGISTERED,
-  WRITE,
 } from "./request-table.js";
 import type { BufferLocation, CompletionSink, Loop, Scheme } from "./scheme.js";
 import { Turns } from "./turns.js";
@@ -122,7 +123,7 @@ export class Dispatcher implements CompletionSink {
 
   /** Accepts a request, if the answer is QUEUED. `done` is called once, never in here. */
   accept(
-    write: boolean,
+    direction: Direction,
     file: number,
     owner: Owner,
     direct: boolean,
@@ -135,20 +136,20 @@ export class Dispatcher implements CompletionSink {
     if (slot < 0) return BUSY;
     const { requests } = this;
     const at = slot << REQUEST_SHIFT;
-    requests.words[at + WRITE] = write ? 1 : 0;
+    requests.words[at + DIRECTION] = direction;
     requests.words[at + FILE] = file;
     requests.position[slot] = position;
     requests.locations[slot] = location;
     requests.owners[slot] = owner;
     requests.dones[slot] = done;
     owner.active++;
-    const directWrite = write && direct;
+    const directWrite = direction === WRITE && direct;
     if (directWrite) owner.directWrites++;
     requests.kinds[slot] = directWrite ? DIRECT_WRITE : 0;
     requests.cancelled[slot] = 0;
     this.submitted++;
     this.turns.nudge();
-    if (this.#submit(slot, location, write, patience)) return QUEUED;
+    if (this.#submit(slot, location, direction, patience)) return QUEUED;
     this.requests.vacate(slot);
     owner.active--;
     this.submitted--;
@@ -191,7 +192,7 @@ export class Dispatcher implements CompletionSink {
       this.#parked.delete(parked);
       if (parked.limited) this.limited--;
       if (!this.#quiet.isEmpty) this.#quiet.renamed(parked, slot);
-      this.#submit(slot, parked.location, parked.write, WAITS);
+      this.#submit(slot, parked.location, parked.direction, WAITS);
       // Only once it's counted in, so that the next invalidation waits for it all the time.
       if (!parked.held) continue;
       this.#gate.letGo(parked);
@@ -219,19 +220,19 @@ export class Dispatcher implements CompletionSink {
   }
 
   /** Hands a request to the kernel, parks it or fails it. False: it would have to wait for memory, and mustn't. */
-  #submit(slot: number, location: BufferLocation, write: boolean, patience: Patience): boolean {
+  #submit(slot: number, location: BufferLocation, direction: Direction, patience: Patience): boolean {
     if (this.requests.cancelled[slot] === 1) {
       this.#finishSoon(slot, -ECANCELED);
       return true;
     }
-    const verdict = this.#gate.admit(slot, location, write, this.turns.nowMs);
+    const verdict = this.#gate.admit(slot, location, direction, this.turns.nowMs);
     if (verdict !== GO) return this.#keptOut(slot, verdict, patience);
     const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
     const leased = words[at + LEASE]!;
     const lease = this.#registered !== null && leased !== UNREGISTERED ? this.#registered(location) : leased;
     if (lease < 0) this.perIo++;
-    this.#scheme.prepare(slot, write, words[at + FILE]!, location, position[slot]!, lease);
+    this.#scheme.prepare(slot, direction, words[at + FILE]!, location, position[slot]!, lease);
     return true;
   }
 
@@ -255,7 +256,7 @@ export class Dispatcher implements CompletionSink {
     this.#gate.complete(slot, location);
     if (result >= 0 && this.#gate.isDoubtful(slot, location) && this.#mayGoAgain(slot)) {
       this.reissued++;
-      this.#submitAgain(slot, location, false);
+      this.#submitAgain(slot, location, READ);
     } else this.#finish(slot, location, result);
   }
 
@@ -268,7 +269,7 @@ export class Dispatcher implements CompletionSink {
     words[at + FILE] = file;
     this.requests.kinds[slot]! |= errno === -EINVAL ? REFUSED_INVALID : REFUSED_UNSUPPORTED;
     if (!this.#admittedAgain(slot, location))
-      this.#scheme.prepare(slot, words[at + WRITE] === 1, file, location, position[slot]!, -1);
+      this.#scheme.prepare(slot, words[at + DIRECTION] as Direction, file, location, position[slot]!, -1);
     return true;
   }
 
@@ -276,14 +277,14 @@ export class Dispatcher implements CompletionSink {
     owner.instead?.taken((this.requests.kinds[slot]! & REFUSED_INVALID) !== 0 ? -EINVAL : -EOPNOTSUPP);
   }
 
-  #submitAgain(slot: number, location: BufferLocation, write: boolean): void {
-    this.#submit(slot, location, write, WAITS);
+  #submitAgain(slot: number, location: BufferLocation, direction: Direction): void {
+    this.#submit(slot, location, direction, WAITS);
     if (this.requests.get(slot, STATE) === FREE) this.#slotIsFree();
   }
 
   /** True for a device write with a position: a second issue reads the same bytes of the file. */
   #mayGoAgain(slot: number): boolean {
-    return this.requests.get(slot, WRITE) === 0 && this.requests.position[slot]! >= 0;
+    return this.requests.get(slot, DIRECTION) === READ && this.requests.position[slot]! >= 0;
   }
 
   /** Drops every lease, since the pages behind any of them may be going away. */
@@ -318,7 +319,7 @@ export class Dispatcher implements CompletionSink {
     const at = slot << REQUEST_SHIFT;
     this.refusedAtImport++;
     if (this.#admittedAgain(slot, location)) return;
-    this.#scheme.prepare(slot, words[at + WRITE] === 1, words[at + FILE]!, location, position[slot]!, -1);
+    this.#scheme.prepare(slot, words[at + DIRECTION] as Direction, words[at + FILE]!, location, position[slot]!, -1);
   }
 
   /** Issues a request again that the scheme refused before the kernel began it. */
@@ -328,7 +329,13 @@ export class Dispatcher implements CompletionSink {
     const at = slot << REQUEST_SHIFT;
     if (this.requests.cancelled[slot] === 1) this.completed(slot, -ECANCELED);
     else if (!this.#admittedAgain(slot, location))
-      this.#scheme.prepareAside!(slot, words[at + WRITE] === 1, words[at + FILE]!, location, position[slot]!);
+      this.#scheme.prepareAside!(
+        slot,
+        words[at + DIRECTION] as Direction,
+        words[at + FILE]!,
+        location,
+        position[slot]!,
+      );
   }
 
   /** Takes the lease from a request that wasn't begun. True: it was admitted anew, since a change was announced. */
@@ -340,7 +347,7 @@ export class Dispatcher implements CompletionSink {
     // The lease may have been dropped because the pages go away: per-io would touch them.
     if (!this.#gate.isDoubtful(slot, location)) return false;
     this.#gate.complete(slot, location);
-    this.#submitAgain(slot, location, words[at + WRITE] === 1);
+    this.#submitAgain(slot, location, words[at + DIRECTION] as Direction);
     return true;
   }
 

@@ -13,6 +13,7 @@ import {
   REFUSED,
   UNMAPPED,
 } from "./chunk-table.js";
+import { type Direction, READ, WRITE } from "./direction.js";
 import { CONCERNS, type MmuEvent } from "./events.js";
 import type { RangeSet } from "./ranges/range-set.js";
 import type { Range } from "./ranges/ranges.js";
@@ -29,11 +30,11 @@ export const UNTIL_CONCLUDED = 3;
 export type GateVerdict = typeof GO | typeof WAIT | typeof FAULT | typeof UNTIL_CONCLUDED;
 
 /** Verdict on a request by the GATE word of a chunk. */
-export function verdictOf(gate: number, write: boolean): GateVerdict {
+export function verdictOf(gate: number, direction: Direction): GateVerdict {
   if (gate === 0) return GO;
   // Also during an invalidation: a request held on memory that the gate forgets meanwhile would never be let go.
-  if ((gate & (UNMAPPED | REFUSED)) !== 0 || (!write && (gate & READ_ONLY) !== 0)) return FAULT;
-  return (gate & (write ? EXCLUDES_DEVICE_READS : EXCLUDES_DEVICE_WRITES)) !== 0 ? WAIT : GO;
+  if ((gate & (UNMAPPED | REFUSED)) !== 0 || (direction === READ && (gate & READ_ONLY) !== 0)) return FAULT;
+  return (gate & (direction === WRITE ? EXCLUDES_DEVICE_READS : EXCLUDES_DEVICE_WRITES)) !== 0 ? WAIT : GO;
 }
 
 /** Bits that an invalidation by this event sets. */

@@ -10,9 +10,8 @@ import {
   AWAITS_LEASE,
   CHUNK_WORDS,
   type ChunkTable,
-  DEVICE_READS,
-  DEVICE_WRITES,
   DRAINING,
+  deviceAccess,
   GATE,
   HELD as HELD_COUNT,
   IN_PROGRESS,
@@ -27,6 +26,7 @@ import {
   UNMAPPED_PART,
   USED_MS,
 } from "./chunk-table.js";
+import { type Direction, READ } from "./direction.js";
 import { CONCERNS, type MmuEvent } from "./events.js";
 import {
   FAULT,
@@ -49,6 +49,7 @@ import { RangeSet } from "./ranges/range-set.js";
 import { contains, intersect, type Range } from "./ranges/ranges.js";
 import {
   ACCEPTED,
+  DIRECTION,
   ANNOUNCED as REQUEST_ANNOUNCED,
   LEASE as REQUEST_LEASE,
   REQUEST_SHIFT,
@@ -56,7 +57,6 @@ import {
   STATE,
   SUBMITTED,
   UNREGISTERED,
-  WRITE,
 } from "./request-table.js";
 import type { BufferLocation } from "./scheme.js";
 
@@ -138,21 +138,21 @@ export class Gate implements Subscriber {
    * Decides on an accepted request, and counts it in if it goes. Its LEASE word is then the lease it goes by, or -1.
    * `nowMs` is for the lease's clocks.
    */
-  admit(slot: number, location: BufferLocation, write: boolean, nowMs: number): GateVerdict {
+  admit(slot: number, location: BufferLocation, direction: Direction, nowMs: number): GateVerdict {
     const { words, firstAt: at } = location;
-    if (at !== location.lastAt) return this.#admitSpan(slot, location, write);
+    if (at !== location.lastAt) return this.#admitSpan(slot, location, direction);
     // Counted in first: a thread that shuts the chunk either sees this count, or its GATE bits are seen here.
-    const look = (Atomics.add(words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1) & LOOK) !== 0;
+    const look = (Atomics.add(words, at + deviceAccess(direction), 1) & LOOK) !== 0;
     const gate = look ? Atomics.load(words, at + GATE) : 0;
-    const verdict = look ? this.#verdictOn(location, gate, write) : GO;
+    const verdict = look ? this.#verdictOn(location, gate, direction) : GO;
     if (verdict !== GO) {
-      this.#countOut(location, at, write);
+      this.#countOut(location, at, direction);
       return verdict;
     }
     // Read before the request is prepared: a later announcement makes its outcome doubtful (`isDoubtful`).
     const announced = words[at + ANNOUNCED_BEGUN]!;
     if (isReading(this.#reading) || !isConcluded(words, at)) {
-      this.#countOut(location, at, write);
+      this.#countOut(location, at, direction);
       return UNTIL_CONCLUDED;
     }
     const requests = this.#requests.words;
@@ -166,9 +166,9 @@ export class Gate implements Subscriber {
     }
     const lease = words[at + LEASE]! - 1;
     requests[request + REQUEST_LEASE] =
-      lease >= 0 && leases.table.use(lease, !write, nowMs)
+      lease >= 0 && leases.table.use(lease, direction === READ, nowMs)
         ? lease
-        : this.#acquire(leases, location, !write, nowMs, announced);
+        : this.#acquire(leases, location, direction === READ, nowMs, announced);
     words[at + USED_MS] = nowMs;
     return GO;
   }
@@ -184,25 +184,25 @@ export class Gate implements Subscriber {
   }
 
   /** Admits a request on several chunks: it's counted in on each, and takes no lease, which is of one chunk. */
-  #admitSpan(slot: number, location: BufferLocation, write: boolean): GateVerdict {
+  #admitSpan(slot: number, location: BufferLocation, direction: Direction): GateVerdict {
     const { words, firstAt, lastAt } = location;
     let gates = 0;
     let announced = 0;
     let known = !isReading(this.#reading);
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) {
-      Atomics.add(words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1);
+      Atomics.add(words, at + deviceAccess(direction), 1);
       const gate = Atomics.load(words, at + GATE);
       gates |= gate;
-      const verdict = this.#verdictOn(location, gate, write);
+      const verdict = this.#verdictOn(location, gate, direction);
       if (verdict !== GO) {
-        for (let back = firstAt; back <= at; back += CHUNK_WORDS) this.#countOut(location, back, write);
+        for (let back = firstAt; back <= at; back += CHUNK_WORDS) this.#countOut(location, back, direction);
         return verdict;
       }
       announced = (announced + words[at + ANNOUNCED_BEGUN]!) | 0;
       known = known && isConcluded(words, at);
     }
     if (!known) {
-      for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) this.#countOut(location, at, write);
+      for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) this.#countOut(location, at, direction);
       return UNTIL_CONCLUDED;
     }
     const request = slot << REQUEST_SHIFT;
@@ -212,10 +212,10 @@ export class Gate implements Subscriber {
     return GO;
   }
 
-  #verdictOn({ table, address, bytes }: BufferLocation, gate: number, write: boolean): GateVerdict {
+  #verdictOn({ table, address, bytes }: BufferLocation, gate: number, direction: Direction): GateVerdict {
     if ((gate & UNMAPPED_PART) !== 0 && this.#tables[table]!.isGone({ start: address, end: address + bytes }))
       return FAULT;
-    return verdictOf(gate, write);
+    return verdictOf(gate, direction);
   }
 
   /** True if the request's pages may have gone: a change was announced since `admit`, or is being read now. */
@@ -270,12 +270,12 @@ export class Gate implements Subscriber {
     if (requests[request + STATE] !== SUBMITTED)
       violated("EXACTLY_ONCE", `request ${slot} completed in state ${requests[request + STATE]}`);
     requests[request + STATE] = ACCEPTED;
-    const write = requests[request + WRITE] === 1;
-    for (let at = location.firstAt; at <= location.lastAt; at += CHUNK_WORDS) this.#countOut(location, at, write);
+    const direction = requests[request + DIRECTION] as Direction;
+    for (let at = location.firstAt; at <= location.lastAt; at += CHUNK_WORDS) this.#countOut(location, at, direction);
   }
 
-  #countOut(location: BufferLocation, at: number, write: boolean): void {
-    const before = Atomics.sub(location.words, write ? at + DEVICE_READS : at + DEVICE_WRITES, 1);
+  #countOut(location: BufferLocation, at: number, direction: Direction): void {
+    const before = Atomics.sub(location.words, at + deviceAccess(direction), 1);
     if ((before & ~LOOK) === 0) violated("EXACTLY_ONCE", `a chunk counted out below 0 (word ${at})`);
     if ((before & LOOK) === 0) return;
     const table = this.#tables[location.table]!;
@@ -369,7 +369,7 @@ export class Gate implements Subscriber {
       const { words, firstAt, lastAt } = parked.location;
       let verdict: GateVerdict = GO;
       for (let at = firstAt; at <= lastAt && verdict === GO; at += CHUNK_WORDS)
-        verdict = verdictOf(Atomics.load(words, at + GATE), parked.write);
+        verdict = verdictOf(Atomics.load(words, at + GATE), parked.direction);
       if (verdict === WAIT) this.#held.push(parked);
       else this.#events.goOn(parked);
     }

@@ -5,11 +5,12 @@
  */
 
 import type { Done, Owner } from "./acceptance.js";
+import type { Direction } from "./direction.js";
 import type { BufferLocation } from "./scheme.js";
 
 /** A request without a slot. */
 export interface Parked {
-  readonly write: boolean;
+  readonly direction: Direction;
   readonly file: number;
   readonly owner: Owner;
   /** Bits: DIRECT_WRITE, REFUSED_INVALID, REFUSED_UNSUPPORTED. */

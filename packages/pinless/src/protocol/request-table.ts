@@ -6,6 +6,7 @@
 
 import { DIRECT_WRITE, type Done, type Owner } from "./acceptance.js";
 import { violated } from "./assert.js";
+import type { Direction } from "./direction.js";
 import type { Parked } from "./parked-requests.js";
 import type { BufferLocation } from "./scheme.js";
 
@@ -16,7 +17,7 @@ export const SUBMITTED = 2;
 /** Words of a request; a slot's first word is `slot << REQUEST_SHIFT`. */
 export const STATE = 0;
 /** 1: a device read (the file is written). 0: a device write. */
-export const WRITE = 1;
+export const DIRECTION = 1;
 export const FILE = 2;
 /** The buffer slot it went by; or -1: by no lease; or UNREGISTERED. */
 export const LEASE = 3;
@@ -89,9 +90,9 @@ export class RequestTable {
   }
 
   /** Puts a request that was parked into a slot. */
-  fill(slot: number, { write, file, owner, kind, location, position, done, cancelled }: Parked): void {
+  fill(slot: number, { direction, file, owner, kind, location, position, done, cancelled }: Parked): void {
     const at = slot << REQUEST_SHIFT;
-    this.words[at + WRITE] = write ? 1 : 0;
+    this.words[at + DIRECTION] = direction;
     this.words[at + FILE] = file;
     this.position[slot] = position;
     this.locations[slot] = location;
@@ -105,7 +106,7 @@ export class RequestTable {
   recordOf(slot: number, limited: boolean): Parked {
     const at = slot << REQUEST_SHIFT;
     return {
-      write: this.words[at + WRITE] === 1,
+      direction: this.words[at + DIRECTION] as Direction,
       file: this.words[at + FILE]!,
       owner: this.owners[slot]!,
       kind: this.kinds[slot]!,

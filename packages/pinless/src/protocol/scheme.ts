@@ -1,5 +1,7 @@
 /** Ports of the protocol: a scheme that hands I/O to the kernel, its registrations, and the event loop. */
 
+import type { Direction } from "./direction.js";
+
 /**
  * Way to hand direct I/O to the kernel: a ring of io_uring, a context of Linux AIO, or O_DIRECT calls on libuv's thread
  * pool (`"direct"`).
@@ -73,14 +75,14 @@ export interface Scheme {
    */
   prepare(
     slot: number,
-    write: boolean,
+    direction: Direction,
     file: number,
     location: BufferLocation,
     position: number,
     bufferSlot: number,
   ): void;
   /** Queues a request that was `refused`, in a way that the kernel doesn't refuse; never by a registration. */
-  prepareAside?(slot: number, write: boolean, file: number, location: BufferLocation, position: number): void;
+  prepareAside?(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void;
   /** A sentence for each thing that hasn't worked as it should since the start. */
   remarks?(): readonly string[];
   /** Asks the kernel to end a request early; it completes in any case. */

@@ -51,7 +51,7 @@ export class StateWords {
 }
 
 /** A request as it was accepted; an explorer knows it by a small number. */
-export type AcceptedRequest = Pick<Parked, "write" | "file" | "owner" | "kind" | "location" | "position" | "done">;
+export type AcceptedRequest = Pick<Parked, "direction" | "file" | "owner" | "kind" | "location" | "position" | "done">;
 
 /** Names that an explorer gives to requests: `count` numbers, by their locations in memory. */
 export interface RequestNames {
@@ -143,12 +143,12 @@ function takeParked(from: StateWords, into: Parked[], all: Set<Parked>, { count,
   const length = from.take();
   for (let i = 0; i < length; i++) {
     const word = from.words[from.at + i]!;
-    const { write, file, owner, kind, location, position, done } = requestOf(word & 255);
+    const { direction, file, owner, kind, location, position, done } = requestOf(word & 255);
     const slot = word >> 11;
     const cancelled = (word & 256) !== 0;
     const held = (word & 512) !== 0;
     const limited = (word & 1024) !== 0;
-    const parked = { write, file, owner, kind, location, position, done, slot, limited, cancelled, held };
+    const parked = { direction, file, owner, kind, location, position, done, slot, limited, cancelled, held };
     into.push(parked);
     all.add(parked);
   }

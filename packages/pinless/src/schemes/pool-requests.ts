@@ -2,6 +2,7 @@
 
 import { ERRNO } from "../abi/numbers.js";
 import { read, write } from "../linux/originals.js";
+import { type Direction, WRITE } from "../protocol/direction.js";
 import type { BufferLocation, CompletionSink } from "../protocol/scheme.js";
 
 /** Maximum length of a transfer by one system call (MAX_RW_COUNT). */
@@ -11,7 +12,7 @@ type CallDone = (error: NodeJS.ErrnoException | null, transferred: number) => vo
 
 /** Makes one call of node:fs. `position` -1 means the descriptor's own. */
 export function callPool(
-  isWrite: boolean,
+  direction: Direction,
   fd: number,
   location: BufferLocation,
   position: number,
@@ -19,7 +20,7 @@ export function callPool(
 ): void {
   const bytes = Math.min(location.bytes, MAX_BYTES);
   const at = position < 0 ? null : position;
-  if (isWrite) write(fd, location.buffer as Uint8Array, 0, bytes, at, done);
+  if (direction === WRITE) write(fd, location.buffer as Uint8Array, 0, bytes, at, done);
   else read(fd, location.buffer as Uint8Array, 0, bytes, at, done);
 }
 
@@ -48,8 +49,8 @@ export class PoolRequests {
   }
 
   /** Starts a request. `position` -1 means the descriptor's own. */
-  start(slot: number, isWrite: boolean, fd: number, location: BufferLocation, position: number): void {
-    callPool(isWrite, fd, location, position, this.#dones[slot]!);
+  start(slot: number, direction: Direction, fd: number, location: BufferLocation, position: number): void {
+    callPool(direction, fd, location, position, this.#dones[slot]!);
   }
 
   /** Adds a result that the next `reap` delivers. */

@@ -7,6 +7,7 @@
 import { ERRNO } from "../abi/numbers.js";
 import { openNonBlocking } from "../linux/open-file.js";
 import { closeSync, setTimeout } from "../linux/originals.js";
+import type { Direction } from "../protocol/direction.js";
 import type { BufferLocation } from "../protocol/scheme.js";
 import { callPool, type PoolRequests, resultOf } from "./pool-requests.js";
 
@@ -18,7 +19,7 @@ export const NO_SOCKETS =
 const RETRY_MS = 5;
 
 export interface StreamRequest {
-  readonly write: boolean;
+  readonly direction: Direction;
   readonly fd: number;
   readonly location: BufferLocation;
   /** True between two calls. */
@@ -58,8 +59,8 @@ export class StreamRequests {
   }
 
   /** Adds a request, which waits until `ready` is called. */
-  add(slot: number, write: boolean, fd: number, location: BufferLocation): StreamRequest {
-    const request = { write, fd, location, waiting: true, cancelled: false, unpollable: false };
+  add(slot: number, direction: Direction, fd: number, location: BufferLocation): StreamRequest {
+    const request = { direction, fd, location, waiting: true, cancelled: false, unpollable: false };
     this.#requests.set(slot, request);
     return request;
   }
@@ -75,7 +76,7 @@ export class StreamRequests {
     else if (result < 0) this.#end(slot, result);
     else {
       request.waiting = false;
-      callPool(request.write, request.fd, request.location, -1, (error, transferred) =>
+      callPool(request.direction, request.fd, request.location, -1, (error, transferred) =>
         this.#tried(slot, request, resultOf(error, transferred)),
       );
     }

@@ -1,4 +1,5 @@
 // The conformance suites on the real kernel, by Linux AIO. It registers nothing, so there is one pin mode.
+
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { closeSync, constants, openSync, readFileSync, writeSync } from "node:fs";
@@ -10,6 +11,7 @@ import { AIO, openDirectFlag, POLL } from "../../dist/abi/numbers.js";
 import { fixedMemory } from "../../dist/linux/fixed-memory.js";
 import { ioSubmit } from "../../dist/linux/libc.js";
 import { addressOf, loadLibc } from "../../dist/linux/libc-bindings.js";
+import { READ } from "../../dist/protocol/direction.js";
 import type { BufferLocation, CompletionSink } from "../../dist/protocol/scheme.js";
 import { AioScheme } from "../../dist/schemes/aio/aio-scheme.js";
 import { BLOCK_BYTES, numberedBlocks, wrongBlocks } from "../support/blocks.js";
@@ -56,7 +58,7 @@ for (const withoutRing of [false, true]) {
         bytes: BLOCK_BYTES,
       } as unknown as BufferLocation;
       locations[slot] = location;
-      scheme.prepare(slot, false, bad ? nowhere : file, location, Math.max(0, blocks[slot]!) * BLOCK_BYTES);
+      scheme.prepare(slot, READ, bad ? nowhere : file, location, Math.max(0, blocks[slot]!) * BLOCK_BYTES);
     };
     // Many times around the ring.
     const ALL = 5000;
@@ -73,7 +75,7 @@ for (const withoutRing of [false, true]) {
         if (begun < ALL) begin(slot);
       },
       // What was just written isn't on the disk yet.
-      refused: (slot) => scheme.prepareAside(slot, false, file, locations[slot]!, blocks[slot]! * BLOCK_BYTES),
+      refused: (slot) => scheme.prepareAside(slot, READ, file, locations[slot]!, blocks[slot]! * BLOCK_BYTES),
       released: () => assert.fail("nothing was registered"),
     };
     try {
@@ -135,7 +137,7 @@ test("Aio whose ring is full keeps what the kernel didn't take, and hands it ove
     const results = new Map<number, number>();
     const sink: CompletionSink = {
       completed: (slot, result) => void (slot === FOREIGN ? foreign-- : results.set(slot, result)),
-      refused: (slot) => scheme.prepareAside(slot, false, scheme.attachFile(fd), locations[slot]!, slot * BLOCK_BYTES),
+      refused: (slot) => scheme.prepareAside(slot, READ, scheme.attachFile(fd), locations[slot]!, slot * BLOCK_BYTES),
       released: () => assert.fail("nothing was registered"),
     };
     const locations = views.map((view, slot) => {
@@ -144,7 +146,7 @@ test("Aio whose ring is full keeps what the kernel didn't take, and hands it ove
       return location as unknown as BufferLocation;
     });
     for (const [slot, location] of locations.entries())
-      scheme.prepare(slot, false, scheme.attachFile(fd), location, slot * BLOCK_BYTES);
+      scheme.prepare(slot, READ, scheme.attachFile(fd), location, slot * BLOCK_BYTES);
     for (let turn = 0; turn < 3; turn++) {
       assert.equal(scheme.enter(), 0);
       assert.equal(scheme.reap(sink, 100), 0);

@@ -1,6 +1,8 @@
 // What the engine's own thread makes of the monitor's announcements: what waits, what is issued again, and what never is.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { READ } from "../../dist/protocol/direction.js";
 import { ECANCELED, EFAULT } from "../../dist/protocol/errno.js";
 import {
   announce,
@@ -176,7 +178,7 @@ test("A device write without a position (of a pipe, a socket) is never issued ag
   const plain = new Plain();
   const answers: number[] = [];
   const done = (errno: number): void => void answers.push(errno);
-  plain.dispatcher.accept(false, 0, plain.owner, true, plain.location(0), -1, done);
+  plain.dispatcher.accept(READ, 0, plain.owner, true, plain.location(0), -1, done);
   plain.loop.runAll();
   announce(chunksOf(plain, 0));
   plain.complete();
@@ -244,7 +246,7 @@ test("Gate.bury: what was unmapped fails with EFAULT, the rest of its chunk goes
   const errnos: number[] = [];
   const done = (errno: number): void => void errnos.push(errno);
   const accept = (location: typeof part, address: number, bytes: number): void =>
-    void plain.dispatcher.accept(false, 0, plain.owner, true, { ...location, address, bytes }, errnos.length, done);
+    void plain.dispatcher.accept(READ, 0, plain.owner, true, { ...location, address, bytes }, errnos.length, done);
   accept(inside, START + PAGE, PAGE);
   accept(inside, START, 2 * PAGE);
   accept(plain.location(0, 2), START + CHUNK - PAGE, 3 * PAGE);

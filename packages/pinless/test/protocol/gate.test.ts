@@ -10,6 +10,7 @@ import {
   INVALIDATED,
   SEGMENTS,
 } from "../../dist/protocol/chunk-table.js";
+import { READ } from "../../dist/protocol/direction.js";
 import { EFAULT } from "../../dist/protocol/errno.js";
 import { MMU_EVENTS } from "../../dist/protocol/events.js";
 import { claim, returned } from "../../dist/protocol/lease-table.js";
@@ -183,7 +184,7 @@ test("Gate.addTable with leasable false: its requests go per-io for good, whatev
   assert.equal(plain.gate.addTable(table, { leasable: false }), plain.index);
   const location = { ...plain.location(0), words: table.words };
   const write = (): boolean => {
-    plain.dispatcher.accept(false, 0, plain.owner, true, location, 0, () => {});
+    plain.dispatcher.accept(READ, 0, plain.owner, true, location, 0, () => {});
     const leased = plain.kernel.issues.some(({ intended }) => intended !== null);
     plain.complete();
     return leased;

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { closeSync, constants, openSync } from "node:fs";
 import { openDirectFlag } from "../../dist/abi/numbers.js";
 import { loadLibc } from "../../dist/linux/libc-bindings.js";
+import { type Direction, READ } from "../../dist/protocol/direction.js";
 import type { BufferLocation, CompletionSink } from "../../dist/protocol/scheme.js";
 import { AioScheme } from "../../dist/schemes/aio/aio-scheme.js";
 import { addressOf } from "./proc.js";
@@ -14,7 +15,7 @@ export class RawReads implements CompletionSink {
   readonly #fd: number;
   readonly #scheme: AioScheme;
   readonly #free = Array.from({ length: DEPTH }, (_, slot) => slot);
-  readonly #begun: (readonly [write: boolean, file: number, location: BufferLocation, position: number])[] = [];
+  readonly #begun: (readonly [direction: Direction, file: number, location: BufferLocation, position: number])[] = [];
   readonly #ended: ((result: number) => void)[] = [];
 
   private constructor(fd: number, scheme: AioScheme) {
@@ -42,7 +43,7 @@ export class RawReads implements CompletionSink {
       addressHigh: Math.floor(address / 2 ** 32),
       bytes: view.byteLength,
     } as unknown as BufferLocation;
-    const begun = [false, this.#scheme.attachFile(this.#fd), location, position] as const;
+    const begun = [READ, this.#scheme.attachFile(this.#fd), location, position] as const;
     this.#begun[slot] = begun;
     this.#scheme.prepare(slot, ...begun);
     const answer = new Promise<void>((resolve, reject) => {

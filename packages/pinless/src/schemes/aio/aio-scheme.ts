@@ -8,6 +8,7 @@ import { IO_EVENT, IOCB } from "../../abi/layouts.js";
 import { AIO, ERRNO, POLL } from "../../abi/numbers.js";
 import { AioContext } from "../../linux/aio-context.js";
 import { EventWake } from "../../linux/event-wake.js";
+import { type Direction, WRITE } from "../../protocol/direction.js";
 import type { BufferLocation, CompletionSink, Scheme } from "../../protocol/scheme.js";
 import { PoolRequests } from "../pool-requests.js";
 import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
@@ -60,7 +61,7 @@ export class AioScheme implements Scheme {
       pool: this.#pool,
       wait: (slot, stream) => {
         if (stream.unpollable) this.#streams.retryLater(slot, stream);
-        else this.#poll(slot, stream.write, stream.fd);
+        else this.#poll(slot, stream.direction, stream.fd);
       },
       ended: alarm.ringSoon,
     });
@@ -99,20 +100,20 @@ export class AioScheme implements Scheme {
     this.#streams.detach(file);
   }
 
-  prepare(slot: number, write: boolean, file: number, location: BufferLocation, position: number): void {
+  prepare(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
     if (file < DIRECT || (this.#unaided.size > 0 && this.#unaided.has(file))) {
-      if (file >= DIRECT) this.prepareAside(slot, write, file, location, position);
-      else if (position >= 0) this.#pool.start(slot, write, file, location, position);
+      if (file >= DIRECT) this.prepareAside(slot, direction, file, location, position);
+      else if (position >= 0) this.#pool.start(slot, direction, file, location, position);
       else {
-        this.#streams.add(slot, write, file, location);
-        this.#poll(slot, write, file);
+        this.#streams.add(slot, direction, file, location);
+        this.#poll(slot, direction, file);
       }
       return;
     }
     const { iocbs } = this.#context;
     const at = this.#context.next(slot);
     iocbs[at + RW_FLAGS] = AIO.RWF_NOWAIT;
-    iocbs[at + OPCODE] = write ? AIO.IOCB_CMD_PWRITE : AIO.IOCB_CMD_PREAD;
+    iocbs[at + OPCODE] = direction === WRITE ? AIO.IOCB_CMD_PWRITE : AIO.IOCB_CMD_PREAD;
     iocbs[at + FD] = file - DIRECT;
     iocbs[at + BUF] = location.addressLow;
     iocbs[at + BUF + 1] = location.addressHigh;
@@ -123,17 +124,17 @@ export class AioScheme implements Scheme {
   }
 
   /** Prepares a request that goes to the thread pool, because it would block io_submit. */
-  prepareAside(slot: number, write: boolean, file: number, location: BufferLocation, position: number): void {
-    this.#pool.start(slot, write, file - DIRECT, location, position);
+  prepareAside(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
+    this.#pool.start(slot, direction, file - DIRECT, location, position);
   }
 
-  #poll(slot: number, write: boolean, fd: number): void {
+  #poll(slot: number, direction: Direction, fd: number): void {
     const { iocbs } = this.#context;
     const at = this.#context.next(slot);
     iocbs[at + RW_FLAGS] = 0;
     iocbs[at + OPCODE] = AIO.IOCB_CMD_POLL;
     iocbs[at + FD] = fd;
-    iocbs[at + BUF] = write ? POLL.POLLOUT : POLL.POLLIN;
+    iocbs[at + BUF] = direction === WRITE ? POLL.POLLOUT : POLL.POLLIN;
     iocbs.fill(0, at + BUF + 1, at + FLAGS);
   }
 

@@ -1,6 +1,7 @@
 /** The direct scheme: calls of node:fs on the O_DIRECT descriptor, on libuv's thread pool. It has no registrations. */
 
 import { clearInterval, setInterval } from "../../linux/originals.js";
+import type { Direction } from "../../protocol/direction.js";
 import type { BufferLocation, CompletionSink, Scheme } from "../../protocol/scheme.js";
 import { PoolRequests } from "../pool-requests.js";
 import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
@@ -70,9 +71,9 @@ export class DirectScheme implements Scheme {
     this.#streams.detach(file);
   }
 
-  prepare(slot: number, write: boolean, file: number, location: BufferLocation, position: number): void {
-    if (position >= 0) this.#pool.start(slot, write, file, location, position);
-    else this.#streams.ready(slot, this.#streams.add(slot, write, file, location), 0);
+  prepare(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
+    if (position >= 0) this.#pool.start(slot, direction, file, location, position);
+    else this.#streams.ready(slot, this.#streams.add(slot, direction, file, location), 0);
   }
 
   /** Cancels a request that is waiting for a pipe; a call that has begun can't be cancelled. */

@@ -5,6 +5,7 @@ import { SQE } from "../../abi/layouts.js";
 import { ERRNO, IO_URING } from "../../abi/numbers.js";
 import { Ring } from "../../linux/ring.js";
 import { Wake } from "../../linux/wake.js";
+import { type Direction, WRITE } from "../../protocol/direction.js";
 import type { BufferLocation, CompletionSink, Scheme } from "../../protocol/scheme.js";
 import { Wakeup } from "../wakeup.js";
 import { FileTable, REGISTERED } from "./file-table.js";
@@ -24,8 +25,8 @@ const TAG = 1;
 const OTHER = 2;
 
 const {
-  IORING_OP_READ: READ,
-  IORING_OP_WRITE: WRITE,
+  IORING_OP_READ: OP_READ,
+  IORING_OP_WRITE: OP_WRITE,
   IORING_OP_READ_FIXED: READ_FIXED,
   IORING_OP_WRITE_FIXED: WRITE_FIXED,
 } = IO_URING;
@@ -132,7 +133,7 @@ export class IoUringScheme implements Scheme {
 
   prepare(
     slot: number,
-    write: boolean,
+    direction: Direction,
     file: number,
     location: BufferLocation,
     position: number,
@@ -141,7 +142,7 @@ export class IoUringScheme implements Scheme {
     const sqes = this.#ring.sqes;
     const at = this.#ring.next();
     const leased = bufferSlot >= 0;
-    const opcode = write ? (leased ? WRITE_FIXED : WRITE) : leased ? READ_FIXED : READ;
+    const opcode = direction === WRITE ? (leased ? WRITE_FIXED : OP_WRITE) : leased ? READ_FIXED : OP_READ;
     sqes[at] = opcode | (file >= REGISTERED ? this.#files.flags[file - REGISTERED]! : this.#asyncFlag(file));
     sqes[at + FD] = file >= REGISTERED ? file - REGISTERED : file;
     sqes[at + OFF] = position < 0 ? -1 : position | 0;
@@ -158,9 +159,9 @@ export class IoUringScheme implements Scheme {
     sqes[at + BUF_INDEX + 3] = 0;
   }
 
-  prepareAside(slot: number, write: boolean, file: number, location: BufferLocation, position: number): void {
-    if (position < 0) this.#aside.later(slot, () => this.prepare(slot, write, file, location, position, -1));
-    else this.#aside.start(slot, write, this.#files.descriptorOf(file), location, position);
+  prepareAside(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
+    if (position < 0) this.#aside.later(slot, () => this.prepare(slot, direction, file, location, position, -1));
+    else this.#aside.start(slot, direction, this.#files.descriptorOf(file), location, position);
   }
 
   remarks(): readonly string[] {

@@ -7,6 +7,7 @@
 
 import { ERRNO } from "../../abi/numbers.js";
 import { clearTimeout, setTimeout } from "../../linux/originals.js";
+import type { Direction } from "../../protocol/direction.js";
 import type { BufferLocation, CompletionSink } from "../../protocol/scheme.js";
 import { PoolRequests } from "../pool-requests.js";
 import type { Wakeup } from "../wakeup.js";
@@ -26,9 +27,9 @@ export class PoolFallback {
     this.#alarm = alarm;
   }
 
-  start(slot: number, write: boolean, fd: number, location: BufferLocation, position: number): void {
+  start(slot: number, direction: Direction, fd: number, location: BufferLocation, position: number): void {
     this.#count++;
-    this.#requests.start(slot, write, fd, location, position);
+    this.#requests.start(slot, direction, fd, location, position);
   }
 
   /** Calls `again` after a delay, unless the request is cancelled first. */

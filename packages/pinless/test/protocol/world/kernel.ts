@@ -1,5 +1,6 @@
 // A deterministic kernel behind the ports: what is in flight ends when, and as, the test says.
 
+import { type Direction, WRITE } from "../../../dist/protocol/direction.js";
 import { ECANCELED, EFAULT } from "../../../dist/protocol/errno.js";
 import type { BufferLocation, CompletionSink, Registrations, Scheme } from "../../../dist/protocol/scheme.js";
 import type { Judge } from "./judge.js";
@@ -143,7 +144,7 @@ export class Kernel implements Scheme, Registrations {
   /** The position is the request's number: the test sees to that. */
   prepare(
     slot: number,
-    write: boolean,
+    direction: Direction,
     _file: number,
     { address, bytes }: BufferLocation,
     position: number,
@@ -152,7 +153,17 @@ export class Kernel implements Scheme, Registrations {
     this.#interrupt("prepare");
     const intended = bufferSlot < 0 ? null : (this.#lastIn[bufferSlot] ?? null);
     this.#judge.require("NO_STALE_IO", bufferSlot < 0 || intended !== null, () => `nothing was ever in ${bufferSlot}`);
-    const issue = { request: position, slot, write, address, bytes, intended, used: null, pages: [], enteredAt: 0 };
+    const issue = {
+      request: position,
+      slot,
+      write: direction === WRITE,
+      address,
+      bytes,
+      intended,
+      used: null,
+      pages: [],
+      enteredAt: 0,
+    };
     this.#watch.prepared(issue);
     this.#prepared.push(issue);
   }

@@ -2,6 +2,7 @@
 
 import type { Owner } from "../../../dist/protocol/acceptance.js";
 import { CHUNK_WORDS, ChunkTable } from "../../../dist/protocol/chunk-table.js";
+import { READ, WRITE } from "../../../dist/protocol/direction.js";
 import type { Dispatcher } from "../../../dist/protocol/dispatcher.js";
 import type { MmuEvent } from "../../../dist/protocol/events.js";
 import type { ForeignCalls } from "../../../dist/protocol/foreign-calls.js";
@@ -127,7 +128,8 @@ export class Plain {
       Object.assign(submitted, { errno, bytes, calls: submitted.calls + 1 });
       after();
     };
-    if (!this.dispatcher.accept(write, 0, this.owner, true, submitted.location, submitted.id, done)) return null;
+    if (!this.dispatcher.accept(write ? WRITE : READ, 0, this.owner, true, submitted.location, submitted.id, done))
+      return null;
     this.#next++;
     return submitted;
   }
