@@ -3,9 +3,10 @@
  * engine show them, each under a load that is about nothing else.
  */
 
+import type { Invariant } from "pinless/portable";
 import type { RunReport, simulate } from "../dist/simulate/run-simulation.js";
 import { CALM, type Swarm } from "../dist/simulate/swarm.js";
-import type { Mutant } from "./mutant.js";
+import { LEASES, type Mutant } from "./mutant.js";
 import { mutate } from "./mutate.js";
 
 export interface SimulatedMutant extends Mutant {
@@ -13,6 +14,8 @@ export interface SimulatedMutant extends Mutant {
   readonly seeds: number;
   readonly requests: number;
   readonly changes: Partial<Swarm>;
+  /** The invariant that says so, if not the one of the bytes. */
+  readonly breaks?: Invariant;
 }
 
 const MACHINE = "pinless/src/protocol/monitor/state-machine.ts";
@@ -50,7 +53,24 @@ const STORM: Partial<Swarm> = {
   callTiming: { unseenMs: 4, zapMs: 5 },
 };
 
-export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
+/** Reads without a pause, for several times `lease.max`, in 256 chunks. Each lease pins a huge page: `leases` of them fit. */
+const busy = (leases: number): Partial<Swarm> => ({
+  ...CALM,
+  engine: {
+    scheme: "io_uring",
+    pin: "lease",
+    depth: 32,
+    lease: { chunk: 65536, idle: 50, max: 100, budget: leases * (2 << 20) },
+    events: { userfaultfd: false },
+  },
+  timing: { deviceMs: [0.5, 1], releaseMs: 0.01, tagMs: 0, tags: "own", wakeMs: 0.005 },
+  arenaMiB: 16,
+  inFlight: 32,
+  requestPages: 1,
+  writeShare: 0,
+});
+
+const STEPS: readonly Omit<SimulatedMutant, "shows">[] = [
   {
     name: "bounce-for-files",
     leavesOut: "a device never writes into a mapped file: what is read there is copied",
@@ -104,7 +124,33 @@ export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = [
     requests: 600,
     changes: { ...STORM, monitorDiesMs: 10 },
   },
-].map((mutant) => ({ ...mutant, shows: "simulate" }));
+  {
+    name: "no-rest-after-max",
+    leavesOut: "a chunk whose lease was held for max rests before it is leased again",
+    file: LEASES,
+    within: "Leases.#bury",
+    node: "if (this.table.free(slot, nowMs)) this.#rest(this.#tables[table]!, chunk, nowMs);",
+    to: "this.table.free(slot, nowMs);",
+    breaks: "BOUNDED_RESIDENCY",
+    seeds: 20,
+    requests: 10_000,
+    changes: busy(8),
+  },
+  {
+    name: "lease-before-it-pays",
+    leavesOut: "past the budget, and of many chunks, a lease is taken once what went per-io has paid for it",
+    file: LEASES,
+    within: "Leases.#isWorthIt",
+    node: "missed >= cost",
+    to: "true",
+    breaks: "BUDGET",
+    seeds: 3,
+    requests: 1000,
+    changes: { ...busy(2), leaseCostPages: 20 },
+  },
+];
+
+export const SIMULATED_MUTANTS: readonly SimulatedMutant[] = STEPS.map((step) => ({ ...step, shows: "simulate" }));
 
 /** The first of its seeds that fails with the step left out; null: none does. */
 export async function firstFailure(mutant: SimulatedMutant): Promise<RunReport | null> {

@@ -11,6 +11,7 @@ import { MAPPED_FILES, type Swarm, swarmOf } from "./swarm.js";
  */
 const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> = {
   arenaMiB: [1, 256],
+  leaseCostPages: [0, 1_000_000],
   // Below that there's no room for a ring; 0 is root.
   memlockPages: [64, 2 ** 30],
   inFlight: [1, 1024],
@@ -33,7 +34,7 @@ const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> =
  */
 const MS: readonly [least: number, most: number] = [0.0001, 10_000];
 /** Counts: neither shares, nor times, nor probabilities. */
-const WHOLE = ["arenaMiB", "inFlight", "nodes", "requestPages", "stormTimes", "memlockPages"];
+const WHOLE = ["arenaMiB", "leaseCostPages", "inFlight", "nodes", "requestPages", "stormTimes", "memlockPages"];
 /** Settings that may be 0, which leaves a part out of the run. */
 const MAY_BE_0 = /Ms(\.\d)?$|^memlockPages$/;
 

@@ -127,6 +127,7 @@ class SimulationRun {
       },
       timing,
       faults,
+      leaseCostPages: this.#swarm.leaseCostPages,
       monitorTiming,
       callTiming,
       bytes: false,

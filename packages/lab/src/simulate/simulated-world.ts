@@ -25,9 +25,10 @@ import { Machine } from "../model/machine.js";
 import { lock, ROOT, ringPages, unlock } from "../model/memlock-account.js";
 import { type CallTiming, MemoryCalls } from "../model/memory-calls.js";
 import { ModelMemory } from "../model/model-memory-thread.js";
-import { type ModelFaults, ModelScheme, type ModelTiming, NO_FAULTS } from "../model/model-scheme.js";
+import { type ModelFaults, type ModelScheme, type ModelTiming, NO_FAULTS } from "../model/model-scheme.js";
 import type { KernelDesign, MachineSize } from "../model/tables.js";
 import { type ModelThread, ModelThreads } from "../model/threads.js";
+import { JudgedScheme } from "./judged-scheme.js";
 import { describe, OpenFiles } from "./open-files.js";
 import { MonitorThread, type MonitorTiming } from "./simulated-monitor.js";
 
@@ -42,6 +43,8 @@ export interface WorldOptions {
   readonly size: MachineSize;
   readonly timing: ModelTiming;
   readonly faults?: ModelFaults;
+  /** Pages that pay for a lease, where it has to; 0 by default. */
+  readonly leaseCostPages?: number;
   /** Of the monitor's thread, and of other threads' calls on memory. */
   readonly monitorTiming?: MonitorTiming;
   readonly callTiming?: CallTiming;
@@ -218,7 +221,7 @@ export class SimulatedWorld {
       // The ring, and the one that wakes the loop.
       const locked = name === "io_uring" ? ringPages(2 * depth, 2 * depth + bufferSlots) + ringPages(2, 4) : 0;
       if (lock(this.machine.frames, user, locked) < 0) return NO_ROOM_FOR_RING;
-      return new ModelScheme(this.machine, {
+      const schemeOptions = {
         name,
         depth,
         bufferSlots,
@@ -230,6 +233,10 @@ export class SimulatedWorld {
         woken: () => this.#onceFree(woken),
         flusher: this.flusher,
         descriptorOf: this.#opened.descriptorOf,
+      };
+      return new JudgedScheme(this.machine, schemeOptions, {
+        maxMs: settings.maxGrows ? Number.POSITIVE_INFINITY : settings.maxMs,
+        costPages: this.#options.leaseCostPages ?? 0,
       });
     };
     return startSteps(name, settings, slots, name === "io_uring" ? { open, leases } : { open });

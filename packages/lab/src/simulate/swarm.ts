@@ -15,6 +15,8 @@ export interface Swarm {
   readonly timing: ModelTiming;
   readonly faults: ModelFaults;
   readonly arenaMiB: number;
+  /** Pages that pay for a lease, where it has to pay: in tables of many chunks, and past the budget. */
+  readonly leaseCostPages: number;
   /** Requests that are kept in flight, and pages of one at most. */
   readonly inFlight: number;
   readonly requestPages: number;
@@ -69,6 +71,7 @@ export const CALM: Partial<Swarm> = {
   ...{ khugepagedMs: 0, balancingMs: 0, compactionMs: 0, reclaimMs: 0 },
   mappedFile: "none",
   faults: NO_FAULTS,
+  leaseCostPages: 0,
 };
 const SOME = [0, 0.02, 0.1] as const;
 /**
@@ -124,6 +127,7 @@ export function swarmOf(seed: number): Swarm {
       late: pick("late", [0, 0, 0.1]),
     },
     arenaMiB: pick("arena", [2, 4, 8]),
+    leaseCostPages: pick("lease cost", [0, 0, 0, 8]),
     inFlight,
     requestPages: pick("request pages", [1, 1, 2, 8]),
     writeShare: pick("writes", [0, 0.1, 0.5]),

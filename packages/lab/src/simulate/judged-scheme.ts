@@ -1,0 +1,86 @@
+/** Ring of the model that holds the engine to its rules on when a lease may be taken: no sooner than it pays, and after a rest. */
+
+import { type BufferLocation, CHUNK_WORDS, PAGE_BYTES, violated } from "pinless/portable";
+import type { Machine } from "../model/machine.js";
+import { ModelScheme, type ModelSchemeOptions } from "../model/model-scheme.js";
+
+/** The smallest chunk that there can be. */
+const PIECE_BYTES = 65536;
+/** In tables of more chunks a lease must have paid for itself before it's taken. */
+const MANY_CHUNKS = 128;
+/** The engine counts whole milliseconds: of the begin and of the end. */
+const ROUNDED_MS = 2;
+
+export interface LeaseTerms {
+  /** `lease.max`, or Infinity where it grows. */
+  readonly maxMs: number;
+  /** Pages that must have gone per-io on a chunk of many before its first lease. */
+  readonly costPages: number;
+}
+
+interface Held {
+  readonly address: number;
+  readonly sinceMs: number;
+}
+
+export class JudgedScheme extends ModelScheme {
+  readonly #clock: { readonly nowMs: number };
+  readonly #terms: LeaseTerms;
+  readonly #held = new Map<number, Held>();
+  /** By address of the chunk: until when it has no lease. */
+  readonly #rests = new Map<number, number>();
+  /** By piece, in tables of many chunks: pages that went without a lease. */
+  readonly #missed = new Map<number, number>();
+
+  constructor(machine: Machine, options: ModelSchemeOptions, terms: LeaseTerms) {
+    super(machine, options);
+    this.#clock = machine.clock;
+    this.#terms = terms;
+  }
+
+  override prepare(
+    slot: number,
+    write: boolean,
+    file: number,
+    location: BufferLocation,
+    position: number,
+    bufferSlot: number,
+  ): void {
+    if (bufferSlot < 0 && location.words.length > MANY_CHUNKS * CHUNK_WORDS) {
+      const piece = Math.floor(location.address / PIECE_BYTES);
+      this.#missed.set(piece, (this.#missed.get(piece) ?? 0) + Math.ceil(location.bytes / PAGE_BYTES));
+    }
+    super.prepare(slot, write, file, location, position, bufferSlot);
+  }
+
+  override take(slot: number, address: number, bytes: number): number {
+    const { nowMs } = this.#clock;
+    const untilMs = this.#rests.get(address) ?? 0;
+    if (nowMs < untilMs) violated("BOUNDED_RESIDENCY", `a chunk is leased that rests for ${untilMs - nowMs} ms more`);
+    let missed: number | undefined;
+    for (let at = address; at < address + bytes; at += PIECE_BYTES) {
+      const pages = this.#missed.get(Math.floor(at / PIECE_BYTES));
+      if (pages !== undefined) missed = (missed ?? 0) + pages;
+    }
+    const { costPages } = this.#terms;
+    if (missed !== undefined && missed < costPages)
+      violated("BUDGET", `a lease that costs ${costPages} pages is taken after ${missed} went without`);
+    const result = super.take(slot, address, bytes);
+    if (result >= 0) this.#held.set(slot, { address, sinceMs: nowMs });
+    return result;
+  }
+
+  override drop(slot: number): number {
+    const held = this.#held.get(slot);
+    this.#held.delete(slot);
+    const { maxMs } = this.#terms;
+    const { nowMs } = this.#clock;
+    if (held !== undefined && nowMs - held.sinceMs >= maxMs + ROUNDED_MS)
+      this.#rests.set(held.address, nowMs + (maxMs >> 4) - ROUNDED_MS);
+    return super.drop(slot);
+  }
+
+  override costPages(): number {
+    return this.#terms.costPages;
+  }
+}
