@@ -18,10 +18,10 @@ const ROUNDS = 40;
 /** Blocks of a file on btrfs whose checksums are wrong after reads into a mapping of it, with the kernel's flusher beside them. */
 async function corruptedBlocks(modules: URL): Promise<number> {
   const from = (file: string): Promise<unknown> => import(new URL(file, modules).href);
-  const { World } = (await from("simulate/simulated-world.js")) as { World: typeof WorldOf };
+  const { SimulatedWorld } = (await from("simulate/simulated-world.js")) as { SimulatedWorld: typeof WorldOf };
   const { Flusher } = (await from("model/flusher.js")) as { Flusher: typeof FlusherOf };
   const { FILESYSTEMS } = (await from("model/tables.js")) as { FILESYSTEMS: typeof Filesystems };
-  const world = new World(smallWorld());
+  const world = new SimulatedWorld(smallWorld());
   const model = world.files.create("mapped", 0, FILESYSTEMS.btrfs);
   model.write(0, new Uint8Array(PAGES * PAGE).fill(1));
   const source = world.files.create("source");
