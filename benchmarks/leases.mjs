@@ -1,9 +1,13 @@
-// Leases beside registrations for life and requests that pin for themselves, with all of an arena in use: random reads into random buffers.
+// Leases beside registrations for life and requests that pin for themselves, with all of an arena in use: random reads
+// into random buffers.
 //
-//   npm run bench:leases -- [--gib 0.25,2,8] [--pages huge|small] [--block 4096] [--depth 64] [--seconds 3] [--rounds 5] [--file FILE]
+//   npm run bench:leases -- [--gib 0.25,2,8] [--pages huge|small] [--block 4096] [--depth 64] [--seconds 3]
+//                           [--rounds 5] [--file FILE]
 //
-// A process a run, one after the other, in turns: medians, and the ratios of each round. As root on a zram disk with ext4, as bench:engine;
-// otherwise give it a file. --lease JSON has options of the leases.
+// A process a run, one after the other, in turns: medians, and the ratios of each round. All leases go once before the
+// measurement begins, so that V8 has compiled what that takes, and it lasts for whole lives of them (--seconds at
+// least), so that rests have their share. As root on a zram disk with ext4, as bench:engine; otherwise give it a file.
+// --lease JSON has options of the leases.
 
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
@@ -15,6 +19,8 @@ import { zramFile } from "./zram.mjs";
 
 const PINS = ["lease", "lifetime", "per-io"];
 const WARM_UP_MS = 2000;
+/** Seconds in the life of a lease by default: `lease.max` (1 s, or 1 s for each GiB), and the rest of a sixteenth. */
+const cycleOf = (gib) => Math.max(1, gib) * (1 + 1 / 16);
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -35,7 +41,7 @@ if (positionals[0] === "run") await run(JSON.parse(positionals[1]));
 else compare();
 
 /** One load in a process of its own; its figures go to standard output. */
-async function run({ path, pin, bytes, pages, block, depth, ms, lease }) {
+async function run({ path, pin, bytes, pages, block, depth, warmUpMs, ms, lease }) {
   const { Engine } = await import("../packages/pinless/dist/index.js");
   const engine = await Engine.open({ scheme: "io_uring", pin, depth, lease });
   const arena = await engine.arena({ bytes, hugePages: pages === "huge" });
@@ -68,7 +74,7 @@ async function run({ path, pin, bytes, pages, block, depth, ms, lease }) {
   };
   const sleep = (time) => new Promise((resolve) => setTimeout(resolve, time));
   for (let i = 0; i < depth; i++) submit();
-  await sleep(WARM_UP_MS);
+  await sleep(warmUpMs);
   const before = engine.stats().leases;
   const perIoBefore = engine.stats().perIo;
   done = 0;
@@ -106,6 +112,7 @@ function compare() {
 
 function rowsOf(gib, path) {
   const found = Object.fromEntries(PINS.map((pin) => [pin, []]));
+  const cycleMs = cycleOf(gib) * 1000;
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const pin of PINS) {
       const load = {
@@ -115,7 +122,8 @@ function rowsOf(gib, path) {
         pages: values.pages,
         block: Number(values.block),
         depth: Number(values.depth),
-        ms: Number(values.seconds) * 1000,
+        warmUpMs: WARM_UP_MS + cycleMs,
+        ms: Math.ceil((Number(values.seconds) * 1000) / cycleMs) * cycleMs,
         lease: pin === "lease" ? JSON.parse(values.lease) : {},
       };
       const args = [fileURLToPath(import.meta.url), "run", JSON.stringify(load)];
