@@ -53,7 +53,7 @@ const STORM: Partial<Swarm> = {
   callTiming: { unseenMs: 4, zapMs: 5 },
 };
 
-/** Reads without a pause, for several times `lease.max`, in 256 chunks. Each lease pins a huge page: `leases` of them fit. */
+/** Reads without a pause for several times `lease.max`, in 256 chunks of a huge page each; `leases` of them fit. */
 const busy = (leases: number): Partial<Swarm> => ({
   ...CALM,
   engine: {

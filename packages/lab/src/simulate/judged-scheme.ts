@@ -1,6 +1,6 @@
-/** Ring of the model that holds the engine to its rules on when a lease may be taken: no sooner than it pays, and after a rest. */
+/** The model's ring that also checks when leases are taken: once they pay, and after the chunk's rest only. */
 
-import { type BufferLocation, CHUNK_WORDS, PAGE_BYTES, violated } from "pinless/portable";
+import { type BufferLocation, CHUNK_WORDS, type Direction, PAGE_BYTES, violated } from "pinless/portable";
 import type { Machine } from "../model/machine.js";
 import { ModelScheme, type ModelSchemeOptions } from "../model/model-scheme.js";
 
@@ -40,7 +40,7 @@ export class JudgedScheme extends ModelScheme {
 
   override prepare(
     slot: number,
-    write: boolean,
+    direction: Direction,
     file: number,
     location: BufferLocation,
     position: number,
@@ -50,7 +50,7 @@ export class JudgedScheme extends ModelScheme {
       const piece = Math.floor(location.address / PIECE_BYTES);
       this.#missed.set(piece, (this.#missed.get(piece) ?? 0) + Math.ceil(location.bytes / PAGE_BYTES));
     }
-    super.prepare(slot, write, file, location, position, bufferSlot);
+    super.prepare(slot, direction, file, location, position, bufferSlot);
   }
 
   override take(slot: number, address: number, bytes: number): number {
