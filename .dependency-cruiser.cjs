@@ -28,6 +28,7 @@ const rooms = {
     `${PINLESS}/portable\\.ts$`,
     [
       `${PINLESS}/(engine|files)/`,
+      `${PINLESS}/events/monitor-(messages|supervisor)\\.ts$`,
       `${PINLESS}/memory/(refusals)\\.ts$`,
       `${PINLESS}/schemes/start-steps\\.ts$`,
       PROTOCOL,

@@ -3,6 +3,7 @@
 import { DISPATCHER, GATE, LEASES, type Mutant } from "./mutant.js";
 
 const FOREIGN = "pinless/src/protocol/foreign-calls.ts";
+const MESSAGES = "pinless/src/protocol/monitor/messages.ts";
 const CHANGES = "pinless/src/protocol/monitor/deferred-changes.ts";
 const MACHINE = "pinless/src/protocol/monitor/state-machine.ts";
 const PENDING = "pinless/src/protocol/monitor/pending-discards.ts";
@@ -17,6 +18,15 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     within: "announce",
     node: "for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + ANNOUNCED_BEGUN, 1);",
     shows: "discard",
+  },
+  {
+    name: "start-numbers-come-again",
+    leavesOut: "no number of a start comes again soon: what was asked for before isn't taken for the next one",
+    file: MESSAGES,
+    within: "nextStart",
+    node: "(((word / STATES) | 0) % MOST_STARTS) + 1",
+    to: "1",
+    shows: "restarted-monitor",
   },
   {
     name: "no-concluding",

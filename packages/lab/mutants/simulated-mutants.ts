@@ -122,7 +122,8 @@ const STEPS: readonly Omit<SimulatedMutant, "shows">[] = [
     to: "0.01",
     seeds: 40,
     requests: 600,
-    changes: { ...STORM, monitorDiesMs: 10 },
+    // The next monitor is there before pages go.
+    changes: { ...STORM, monitorDiesMs: 10, monitorTiming: { stepMs: 0.002, keptMs: 0 } },
   },
   {
     name: "no-rest-after-max",

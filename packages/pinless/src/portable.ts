@@ -5,6 +5,8 @@
 
 export { PortableEngine } from "./engine/engine.js";
 export { startFirst } from "./engine/scheme-choice.js";
+export type { FollowMessage, ToMonitor, UnfollowMessage } from "./events/monitor-messages.js";
+export { type MonitorPort, MonitorSupervisor } from "./events/monitor-supervisor.js";
 export { explainRefusal } from "./memory/refusals.js";
 export { type Host, NO_ROOM_FOR_RING, type StartedScheme, type WaitHistogram } from "./ports/host.js";
 export type { Memory, MemoryRequest, MemoryResult, OperationReport } from "./ports/memory.js";

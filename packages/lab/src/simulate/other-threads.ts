@@ -73,6 +73,8 @@ export class OtherThreads {
   /** Calls since a request has ended. */
   #sinceEnd = 0;
   #stopped = false;
+  /** Buffers of whose unmapping the engine may never hear, since a monitor has died. */
+  readonly #unheard = new Set<number>();
 
   constructor(parts: OtherThreadsParts) {
     this.#parts = parts;
@@ -84,6 +86,7 @@ export class OtherThreads {
     this.#standing[buffer] = OURS;
     this.#began[buffer] = null;
     this.#tries[buffer] = 0;
+    this.#unheard.delete(buffer);
     for (let i = 0; i < this.#parts.bufferPages; i++) this.#bufferOf.set(firstPage + i, buffer);
   }
 
@@ -103,7 +106,7 @@ export class OtherThreads {
     this.#sinceEnd = 0;
     if (this.isOurs(buffer)) return true;
     if (began === GONE) {
-      if (errno !== EFAULT && !this.#stopped)
+      if (errno !== EFAULT && !this.#stopped && !this.#unheard.has(buffer))
         violated("NO_STALE_IO", `I/O on memory that was unmapped before ended with errno ${errno}, not EFAULT`);
       this.#tries[buffer]!++;
     }
@@ -118,14 +121,24 @@ export class OtherThreads {
   }
 
   /**
-   * The monitor dies: nothing more is done to memory. What is being discarded is known as ever, but nobody hears any
-   * more of what was unmapped, unless the engine had been told of it already.
+   * The monitor dies: nothing is done to memory until it's started again. What is being discarded is known as ever,
+   * but the engine doesn't hear any more of what was unmapped, unless it had been told of it already.
    */
   stop(): void {
     this.#stopped = true;
     const { world } = this.#parts;
     const known = this.#theirs.filter(({ range }) => world.hasToldOf(range));
     this.#theirs.splice(0, this.#theirs.length, ...known);
+    for (const [buffer, standing] of this.#standing.entries()) {
+      const pages = { first: this.#firstPages[buffer]!, count: this.#parts.bufferPages };
+      if (standing === GOING || (standing === GONE && !world.hasToldOf(this.#rangeOf(pages))))
+        this.#unheard.add(buffer);
+    }
+  }
+
+  /** Another monitor follows the program's memory. */
+  resume(): void {
+    this.#stopped = false;
   }
 
   /** Some threads at once, or one. */
@@ -189,7 +202,7 @@ export class OtherThreads {
       this.#standing[buffer] = GONE;
       this.#returns(`another thread has done ${how}`, pages);
       this.#rest(thread);
-      if (this.#stopped) return;
+      if (this.#unheard.has(buffer)) return;
       if (how === "munmap, mmap") world.calls.map(range);
       this.#theirs.push({
         awaited: this.#began[buffer] === null ? -1 : buffer,

@@ -90,6 +90,8 @@ class SimulationRun {
   /** Until the next look at all pages. */
   #lookAfter = LOOK_EVERY;
   #progressAtMs = 0;
+  /** The restart of the monitor is made of promises, which cost time: they get their turn where there may be any. */
+  #monitorDied = false;
   #stepsWithout = 0;
   #awaiting = false;
   #error: unknown = null;
@@ -103,7 +105,7 @@ class SimulationRun {
     this.trace = new Trace(steps ?? null, () => this.nowMs);
     this.#swarm = { ...swarmOf(seed), ...changes };
     this.#most = requests;
-    const { monitorTiming, callTiming, foreignUnmapMs, mappedFile } = this.#swarm;
+    const { monitorTiming, callTiming, monitorFollowsAgain, foreignUnmapMs, mappedFile } = this.#swarm;
     const { design, timing, faults, arenaMiB, engine, nodes, memlockPages, forkMs, sharesPinned } = this.#swarm;
     const processes = forkMs > 0 ? 1 + CHILDREN : 1;
     const room = ROOM_MIB + (foreignUnmapMs > 0 ? UNMAPPED_MIB : 0) + (mappedFile === "none" ? 0 : MAPPED_MIB);
@@ -130,6 +132,7 @@ class SimulationRun {
       leaseCostPages: this.#swarm.leaseCostPages,
       monitorTiming,
       callTiming,
+      monitorFollowsAgain,
       bytes: false,
       later: () => {},
       uncaught: (error) => {
@@ -256,10 +259,13 @@ class SimulationRun {
     while (!isOver()) {
       this.#requests?.fill(this.#most);
       this.#pace.rouse();
+      // What is asked for now goes to the machine before its time goes on.
+      if (this.#monitorDied) this.#world.runMicrotasks();
       const stepped = this.#step();
       if (!stepped) await this.#patience();
-      if (this.#operating > 0 || this.#awaiting) {
-        for (let i = 0; i < 3; i++) await null;
+      if (this.#operating > 0 || this.#awaiting || this.#monitorDied) {
+        // The clock doesn't stand still while the monitor's start is tried again: promises get their time here.
+        for (let i = this.#monitorDied ? 20 : 3; i > 0; i--) await null;
         this.#world.runMicrotasks();
       }
     }
@@ -348,11 +354,17 @@ class SimulationRun {
       threads.isBlind = !threads.isBlind;
     });
     if (monitorDiesMs === 0) return;
-    this.#world.machine.clock.after(monitorDiesMs, () => {
+    const die = (): void => {
       this.trace.note("the monitor dies", []);
+      this.#monitorDied = true;
       others.stop();
-      this.#world.killMonitor();
-    });
+      this.#world.killMonitor(() => {
+        this.trace.note("another monitor follows", []);
+        others.resume();
+        this.#world.machine.clock.after(monitorDiesMs, die);
+      });
+    };
+    this.#world.machine.clock.after(monitorDiesMs, die);
   }
 
   async #operateOn(mapped: MappedFile): Promise<void> {

@@ -5,20 +5,19 @@
 
 import {
   beginReading,
-  type ChunkTable,
-  type Follower,
-  type ForeignCalls,
+  EACCES,
+  type FollowMessage,
   LeaseClock,
   type MonitorClient,
   MonitorClients,
-  type MonitorEnded,
   MonitorLoop,
   MonitorMachine,
+  type MonitorPort,
   type MonitorReport,
   PAGE_BYTES,
   type Range,
-  type Watchdog,
-  without,
+  type ToMonitor,
+  type UnfollowMessage,
 } from "pinless/portable";
 import type { Machine } from "../model/machine.js";
 import { ModelUserfaultfd } from "../model/model-userfaultfd.js";
@@ -37,44 +36,53 @@ export interface MonitorThreadParts {
   readonly threads: ModelThreads;
   readonly ownTid: number;
   readonly ourTids: Int32Array;
+  readonly drain: Int32Array;
   readonly reading: Int32Array;
+  /** Clients of the previous thread, which this one takes over. */
+  readonly clients: Iterable<MonitorClient>;
+  /** Ranges that the engine's thread was told to be unmapped, which this one adds to. */
+  readonly told: Range[];
+  /** False: no userfaultfd can be had. */
+  readonly follows: boolean;
+  /** Empties a slot of a ring's buffer table. */
+  emptySlotOf(ring: number): (slot: number) => void;
+  /** Called on the engine's thread once it hears that this one has ended. */
+  ended(why: Error): void;
   /** Runs something on the engine's thread, once that has time. */
   onceFree(run: () => void): void;
 }
 
-/** Engines that it served go on without. */
-const notAgain = (run: (why: string) => void): void => run("it isn't started again");
 const KEPT_RARELY = 1 / 32;
 /** Parts of a segment that are mappings of their own, as huge pages or locks in parts of it make them. */
 const MOST_EDGES = 2;
 
-export class MonitorThread {
+export class SimulatedMonitor implements MonitorPort {
   readonly userfaultfd = new ModelUserfaultfd();
   dead = false;
+  readonly clients: MonitorClients;
   readonly #parts: MonitorThreadParts;
   readonly #monitor: MonitorMachine;
   readonly #loop: MonitorLoop;
   readonly #leases = new LeaseClock();
-  readonly #clients: MonitorClients;
-  readonly #drain = new Int32Array(1);
   /** Where it sleeps on the word that it shares with the engine's thread. */
   #woken: (() => void) | null = null;
   /** What it has to do next. */
   readonly #jobs: { readonly begin: () => void; readonly done: () => void }[] = [];
   #working = false;
   /** From the engine's thread; and to it. */
-  #inbox: (() => void)[] = [];
+  #inbox: ToMonitor[] = [];
   readonly #outbox: (() => void)[] = [];
-  /** What it has told the engine's thread to be unmapped. */
-  readonly #told: Range[] = [];
-  #nextId = 0;
+  readonly #asked = new Map<number, { resolve(errno: number): void; reject(why: Error): void }>();
+  /** Reason of its end, once the engine's thread has heard of it. */
+  #ended: Error | null = null;
 
   constructor(parts: MonitorThreadParts) {
-    const { machine, threads, ownTid, ourTids, reading } = parts;
+    const { machine, threads, ownTid, ourTids, drain, reading, clients } = parts;
     this.#parts = parts;
-    this.#clients = new MonitorClients(this.#drain, reading, () => this.#wake());
+    this.clients = new MonitorClients(drain, reading, () => this.#wake());
+    for (const client of clients) this.clients.add(client);
     this.#monitor = new MonitorMachine({
-      drain: this.#drain,
+      drain,
       reading,
       ownTid,
       ourTids,
@@ -102,54 +110,6 @@ export class MonitorThread {
     this.#arm();
   }
 
-  /** `empty` empties a slot of the ring's buffer table. */
-  openWatchdog(empty: (slot: number) => void, ended: MonitorEnded): Watchdog {
-    const id = this.#nextId++;
-    const client: MonitorClient = { calls: null, lost: () => ended(notAgain, false) };
-    this.#clients.add(client);
-    return {
-      id,
-      watch: (leases) => this.#send(() => this.#leases.watch(id, leases, empty)),
-      wake: () => this.#send(this.#loop.tick),
-      close: () => {
-        this.#clients.delete(client);
-        this.#send(() => this.#leases.unwatch(id));
-      },
-    };
-  }
-
-  openFollower(calls: ForeignCalls, ended: MonitorEnded): Follower {
-    const client: MonitorClient = { calls, lost: () => ended(notAgain, false) };
-    this.#clients.add(client);
-    const ids = new Map<ChunkTable, number>();
-    return {
-      follow: async (table, watchdog) => {
-        const id = this.#nextId++;
-        ids.set(table, id);
-        const { range, chunkBytes, words } = table;
-        await this.#ask(() => {
-          this.#monitor.segments.add({ id, range, chunkBytes, words, watched: watchdog?.id ?? -1 });
-          const { random } = this.#parts.machine;
-          const pages = (range.end - range.start) / PAGE_BYTES;
-          const edge = (): number => range.start + random.stream("edge of a mapping").below(pages) * PAGE_BYTES;
-          const edges = random.stream("edges of mappings").below(MOST_EDGES + 1);
-          this.userfaultfd.register(range, Array.from({ length: edges }, edge));
-        });
-        return "";
-      },
-      unfollow: async (table) => {
-        const id = ids.get(table);
-        if (id === undefined) return;
-        ids.delete(table);
-        await this.#ask(() => {
-          if (!this.#monitor.segments.delete(id)) return;
-          for (const piece of without(table.range, table.gone)) this.userfaultfd.unregister(piece);
-        });
-      },
-      close: () => this.#clients.delete(client),
-    };
-  }
-
   /**
    * In the middle of whatever it does. Its descriptors are closed; the engine's thread hears of it when it has time.
    */
@@ -159,19 +119,17 @@ export class MonitorThread {
     beginReading(this.#parts.reading);
     this.userfaultfd.close();
     this.#deliver(() => {
+      const why = new Error("the monitor thread was killed");
+      this.#ended = why;
       // What it hadn't got to is answered by its end.
-      for (const obey of this.#inbox.splice(0)) obey();
-      this.#clients.lost();
+      for (const { reject } of this.#asked.values()) reject(why);
+      this.#parts.ended(why);
     });
   }
 
-  hasToldOf(range: Range): boolean {
-    return without(range, this.#told).length === 0;
-  }
-
   #post(report: MonitorReport): void {
-    if (report.kind === "unmapped") this.#told.push(report.gone);
-    this.#deliver(() => this.#clients.obey(report));
+    if (report.kind === "unmapped") this.#parts.told.push(report.gone);
+    this.#deliver(() => this.clients.obey(report));
   }
 
   /** Messages arrive in their order. */
@@ -181,24 +139,62 @@ export class MonitorThread {
     machine.clock.after(this.#takes(), () => onceFree(() => this.#outbox.shift()!()));
   }
 
-  #send(obey: () => void): void {
+  send(message: ToMonitor): void {
     if (this.dead) return;
-    this.#inbox.push(obey);
+    this.#inbox.push(message);
     this.#parts.machine.clock.after(this.#takes(), () => this.#run(() => this.#obeyAll()));
   }
 
-  #ask(obey: () => void): Promise<void> {
-    if (this.dead) return Promise.resolve();
-    return new Promise((resolve) =>
-      this.#send(() => {
-        if (!this.dead) obey();
-        this.#deliver(resolve);
-      }),
-    );
+  ask(message: FollowMessage | UnfollowMessage): Promise<number> {
+    if (this.#ended !== null) return Promise.reject(this.#ended);
+    return new Promise((resolve, reject) => {
+      this.#asked.set(message.id, { resolve, reject });
+      this.send(message);
+    });
   }
 
   #obeyAll(): void {
-    for (let obey = this.#inbox.shift(); obey !== undefined; obey = this.#inbox.shift()) obey();
+    for (let m = this.#inbox.shift(); m !== undefined; m = this.#inbox.shift()) this.#obey(m);
+  }
+
+  #obey(message: ToMonitor): void {
+    switch (message.kind) {
+      case "watch":
+        this.#leases.watch(message.id, message.leases, this.#parts.emptySlotOf(message.ringFd));
+        break;
+      case "unwatch":
+        this.#leases.unwatch(message.id);
+        break;
+      case "wake":
+        this.#loop.tick();
+        break;
+      case "follow":
+        if (this.#parts.follows) this.#follow(message);
+        this.#answer(message.id, this.#parts.follows ? 0 : -EACCES);
+        break;
+      case "unfollow":
+        if (this.#monitor.segments.delete(message.id))
+          for (const piece of message.pieces) this.userfaultfd.unregister(piece);
+        this.#answer(message.id);
+        break;
+    }
+  }
+
+  #follow(segment: FollowMessage): void {
+    this.#monitor.segments.add(segment);
+    const { start, end } = segment.range;
+    const { random } = this.#parts.machine;
+    const edge = (): number =>
+      start + random.stream("edge of a mapping").below((end - start) / PAGE_BYTES) * PAGE_BYTES;
+    const edges = random.stream("edges of mappings").below(MOST_EDGES + 1);
+    this.userfaultfd.register(segment.range, Array.from({ length: edges }, edge));
+  }
+
+  #answer(id: number, errno = 0): void {
+    this.#deliver(() => {
+      this.#asked.get(id)?.resolve(errno);
+      this.#asked.delete(id);
+    });
   }
 
   #arm(): void {
@@ -237,7 +233,7 @@ export class MonitorThread {
       this.#woken = null;
       clock.after(this.#takes(), () => this.#goOn(done));
     };
-    if (ms === 0 || (whileWord !== null && this.#drain[0] !== whileWord)) {
+    if (ms === 0 || (whileWord !== null && this.#parts.drain[0] !== whileWord)) {
       wake();
       return;
     }

@@ -6,7 +6,9 @@ import {
   type Host,
   invariant,
   type Loop,
+  type MonitorClient,
   type MonitorEnded,
+  MonitorSupervisor,
   NO_ROOM_FOR_LEASE,
   NO_ROOM_FOR_RING,
   PAGE_BYTES,
@@ -18,6 +20,7 @@ import {
   startFirst,
   startSteps,
   type WaitHistogram,
+  without,
 } from "pinless/portable";
 import { ModelFiles } from "../model/files.js";
 import { Flusher } from "../model/flusher.js";
@@ -30,7 +33,7 @@ import type { KernelDesign, MachineSize } from "../model/tables.js";
 import { type ModelThread, ModelThreads } from "../model/threads.js";
 import { JudgedScheme } from "./judged-scheme.js";
 import { describe, OpenFiles } from "./open-files.js";
-import { MonitorThread, type MonitorTiming } from "./simulated-monitor.js";
+import { type MonitorTiming, SimulatedMonitor } from "./simulated-monitor.js";
 
 /** What the real start-up test of leases has locked: its ring, and two registrations of 64 KiB. */
 const LEASE_TEST_PAGES = 2 + 2 * 16;
@@ -48,6 +51,8 @@ export interface WorldOptions {
   /** Of the monitor's thread, and of other threads' calls on memory. */
   readonly monitorTiming?: MonitorTiming;
   readonly callTiming?: CallTiming;
+  /** False: once the monitor's thread has died, the next one is refused a userfaultfd. */
+  readonly monitorFollowsAgain?: boolean;
   /**
    * Whether programs see bytes in their memory. Without, contents are tags only, which is a lot faster. Default true.
    */
@@ -73,7 +78,13 @@ export class SimulatedWorld {
   readonly #mainThread: ModelThread;
   readonly #ourTids: Int32Array;
   readonly #reading = new Int32Array(1);
-  #monitor: MonitorThread | null = null;
+  readonly #drain = new Int32Array(1);
+  readonly #told: Range[] = [];
+  /** Functions that empty a slot of a ring's buffer table, by the ring's number. */
+  readonly #rings: ((slot: number) => void)[] = [];
+  /** One for all engines. */
+  readonly #supervisor: MonitorSupervisor<SimulatedMonitor>;
+  #monitor: SimulatedMonitor | null = null;
   #busyUntilMs = 0;
   #stepping = false;
   /** The engine's own thread is in a call that hasn't returned. */
@@ -101,6 +112,12 @@ export class SimulatedWorld {
     this.#memory = new ModelMemory(this.machine, this.flusher, this.#opened.descriptorOf, (range) =>
       this.calls.removal(memoryThread, range),
     );
+    this.#supervisor = new MonitorSupervisor({
+      start: (clients, ended) => this.#startMonitor(clients, ended),
+      loop: this.#loop(),
+      endsIdle: false,
+      explain: (errno) => `the machine refuses with errno ${-errno}`,
+    });
     this.machine.clock.awake = () => this.#stepLater();
   }
 
@@ -155,11 +172,17 @@ export class SimulatedWorld {
 
   /** Whether the monitor has told the engine that other code has unmapped a range. */
   hasToldOf(range: Range): boolean {
-    return this.#monitor?.hasToldOf(range) === true;
+    return without(range, this.#told).length === 0;
   }
 
-  /** The monitor's thread ends, in the middle of whatever it does. */
-  killMonitor(): void {
+  /** The monitor's thread ends, in the middle of whatever it does; `again` is called once another one follows all. */
+  killMonitor(again: () => void): void {
+    const witness = this.#supervisor.openWatchdog(-1, (whenAgain) => {
+      witness.close();
+      whenAgain((why) => {
+        if (why === "") again();
+      });
+    });
     this.#monitor?.die();
   }
 
@@ -185,7 +208,7 @@ export class SimulatedWorld {
       memlockBytes: () =>
         user === ROOT || memlock === undefined ? Number.POSITIVE_INFINITY : memlock.pages * PAGE_BYTES,
       startScheme: (name, settings, bufferSlots) => this.#startScheme(name, settings, bufferSlots, user),
-      openFollower: (calls, ended) => this.#runningMonitor().openFollower(calls, ended),
+      openFollower: (calls, ended) => this.#supervisor.openFollower(calls, ended),
       reading: this.#reading,
       openFile: async (path, flags) =>
         typeof path === "object" && "fd" in path
@@ -214,7 +237,7 @@ export class SimulatedWorld {
     const leases = {
       explainNone: () => (this.#hasRoom(user, LEASE_TEST_PAGES) ? null : NO_ROOM_FOR_LEASE),
       openWatchdog: (scheme: ModelScheme, ended: MonitorEnded) =>
-        this.#runningMonitor().openWatchdog((slot) => scheme.drop(slot), ended),
+        this.#supervisor.openWatchdog(this.#rings.push((slot) => scheme.drop(slot)) - 1, ended),
     };
     const open = (bufferSlots: number, woken: () => void): ModelScheme | string => {
       const { depth } = settings;
@@ -257,18 +280,22 @@ export class SimulatedWorld {
     return first;
   }
 
-  /** One for all engines. */
-  #runningMonitor(): MonitorThread {
-    if (this.#monitor === null || this.#monitor.dead)
-      this.#monitor = new MonitorThread({
-        machine: this.machine,
-        timing: this.#options.monitorTiming ?? MONITOR_TIMING,
-        threads: this.threads,
-        ownTid: this.#mainThread.tid,
-        ourTids: this.#ourTids,
-        reading: this.#reading,
-        onceFree: (run) => this.#onceFree(run),
-      });
+  #startMonitor(clients: Iterable<MonitorClient>, ended: (why: Error) => void): SimulatedMonitor {
+    this.#monitor = new SimulatedMonitor({
+      machine: this.machine,
+      timing: this.#options.monitorTiming ?? MONITOR_TIMING,
+      threads: this.threads,
+      ownTid: this.#mainThread.tid,
+      ourTids: this.#ourTids,
+      drain: this.#drain,
+      reading: this.#reading,
+      clients,
+      told: this.#told,
+      follows: this.#monitor === null || this.#options.monitorFollowsAgain !== false,
+      emptySlotOf: (ring) => this.#rings[ring]!,
+      ended,
+      onceFree: (run) => this.#onceFree(run),
+    });
     return this.#monitor;
   }
 }

@@ -55,6 +55,8 @@ export interface Swarm {
   readonly ownDiscardMs: number;
   /** The time at which the monitor's thread dies; 0: never. */
   readonly monitorDiesMs: number;
+  /** False: the next thread is refused a userfaultfd. */
+  readonly monitorFollowsAgain: boolean;
   /** Mean times until the monitor can't look at threads any more, and until it can again; 0: it always can. */
   readonly blindMs: number;
   readonly monitorTiming: MonitorTiming;
@@ -63,7 +65,14 @@ export interface Swarm {
 
 export const MAPPED_FILES = ["none", "ext4", "xfs", "btrfs"] as const;
 /** The settings of a program in which other code does nothing to memory, which costs nothing. */
-const NONE = { foreignDiscardMs: 0, foreignUnmapMs: 0, ownDiscardMs: 0, monitorDiesMs: 0, blindMs: 0 };
+const NONE = {
+  foreignDiscardMs: 0,
+  foreignUnmapMs: 0,
+  ownDiscardMs: 0,
+  monitorDiesMs: 0,
+  monitorFollowsAgain: true,
+  blindMs: 0,
+};
 /** A run in which nothing happens but requests: what it's to be about is put beside it. */
 export const CALM: Partial<Swarm> = {
   ...NONE,
@@ -164,6 +173,7 @@ function foreignOf(
     foreignUnmapMs: atMost(pick("foreign unmaps", [0, 0, 0.5, 5, 50]), PER_REQUEST.foreign),
     ownDiscardMs: atMost(pick("own discards", [0, 0, 2, 20]), PER_REQUEST.foreign),
     monitorDiesMs: pick("monitor dies", [0, 0, 0, 0, 0, 5, 50]),
+    monitorFollowsAgain: pick("monitor follows again", [true, true, false]),
     blindMs: pick("monitor is blind", [0, 0, 0, 2, 20]),
   };
 }
