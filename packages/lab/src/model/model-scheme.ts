@@ -1,7 +1,6 @@
 /**
- * The three schemes on the machine: what is submitted is served after some time, in any order, page by page; and each
- * has its own life of a pin. io_uring: registrations with tags. aio, direct and what isn't registered: the pages are
- * let go some time after the completion.
+ * The three schemes on the model. Requests are served after some time, in any order, page by page. A registration pins
+ * until its tag is posted, any other request until some time after its completion.
  */
 
 import {
@@ -35,11 +34,10 @@ import {
 } from "./tables.js";
 import { Tags, type TagWay } from "./tags.js";
 
-/** How requests fail that nothing is wrong with. */
+/** Errors of requests that nothing is wrong with. */
 export const FAILURES: readonly number[] = [EIO, EAGAIN, EINTR];
 /** A device that stands still: longer than the monitor waits for it, shorter than anybody's patience. */
 const STALL_MS = 3000;
-/** For a result: the request wasn't begun. */
 const REFUSED = "refused";
 /** Handles of descriptors that go around the page cache begin here. */
 const DIRECT = 2 ** 30;

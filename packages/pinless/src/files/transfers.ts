@@ -283,21 +283,18 @@ export class Transfers implements Writer {
     const whole = direct ? alignUp(before + part.byteLength, this.#opened.offsetAlign) : part.byteLength;
     const piece = await this.#host.staging.acquire(whole);
     try {
-      if (
-        direction === READ ||
-        (await this.#copies.run(direction, this.#copies.present(direction, part), piece, true, false))
-      ) {
+      const present = (): Uint8Array => this.#copies.present(direction, part);
+      if (direction === READ || (await this.#copies.run(direction, present(), piece, true, false))) {
         const bytes = Math.max(0, (await this.#issue(direction, piece, position - before, direct)) - before);
         if (direction === WRITE || bytes === 0) return bytes;
-        const memory = this.#copies.present(direction, part).subarray(0, bytes);
+        const memory = present().subarray(0, bytes);
         if (await this.#copies.run(direction, memory, piece.subarray(before), true, false)) return memory.byteLength;
       }
     } finally {
       await this.#host.staging.release(piece);
     }
-    return direction === WRITE
-      ? this.#writeLate(way, part, position)
-      : this.#readLate(way, part, position - before, before, whole);
+    if (direction === WRITE) return this.#writeLate(way, part, position);
+    return this.#readLate(way, part, position - before, before, whole);
   }
 
   /** Bytes between the beginning of the block and the position, for direct I/O. */
@@ -343,10 +340,7 @@ export class Transfers implements Writer {
     }
   }
 
-  /**
-   * Reads again into memory that a memory operation closed while the first read was in flight, and delivers when it has
-   * ended.
-   */
+  /** Reads again what a memory operation kept from memory while the first read was in flight, once it has ended. */
   async #readLate(
     { direction, direct, observer }: TransferMode,
     part: ArrayBufferView,
@@ -375,15 +369,13 @@ export class Transfers implements Writer {
     patience: Patience = WAITS,
     ended: () => boolean = () => false,
   ): Promise<number> {
-    const { protocol, segmentOf } = this.#host;
-    const segment = segmentOf(memory.buffer);
+    const { dispatcher } = this.#host.protocol;
+    const segment = this.#host.segmentOf(memory.buffer);
     if (memory.byteLength === 0) return Promise.resolve(0);
     const file = direct ? this.#ways.direct : this.#ways.cached;
     return new Promise((resolve, reject) => {
-      const done = (errno: number, bytes: number): void => {
-        if (errno < 0) reject(this.error(direction, errno));
-        else resolve(bytes);
-      };
+      const done = (errno: number, bytes: number): void =>
+        errno < 0 ? reject(this.error(direction, errno)) : resolve(bytes);
       if (segment === null || segment.index < 0) return done(-EFAULT, 0);
       const location = locationIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
       this.#host.enqueue(() => {
@@ -392,16 +384,7 @@ export class Transfers implements Writer {
           return true;
         }
         // The caller keeps the file's turn to write: a write that queued for it again would wait for itself.
-        const answer = protocol.dispatcher.accept(
-          direction,
-          file,
-          this.owner,
-          false,
-          location,
-          position,
-          done,
-          patience,
-        );
+        const answer = dispatcher.accept(direction, file, this.owner, false, location, position, done, patience);
         if (answer === SHUT) resolve(-1);
         return answer !== BUSY;
       });

@@ -269,7 +269,7 @@ export class Dispatcher implements CompletionSink {
     words[at + FILE] = file;
     this.requests.kinds[slot]! |= errno === -EINVAL ? REFUSED_INVALID : REFUSED_UNSUPPORTED;
     if (!this.#admittedAgain(slot, location))
-      this.#scheme.prepare(slot, words[at + DIRECTION] as Direction, file, location, position[slot]!, -1);
+      this.#scheme.prepare(slot, this.requests.directionOf(slot), file, location, position[slot]!, -1);
     return true;
   }
 
@@ -319,7 +319,7 @@ export class Dispatcher implements CompletionSink {
     const at = slot << REQUEST_SHIFT;
     this.refusedAtImport++;
     if (this.#admittedAgain(slot, location)) return;
-    this.#scheme.prepare(slot, words[at + DIRECTION] as Direction, words[at + FILE]!, location, position[slot]!, -1);
+    this.#scheme.prepare(slot, this.requests.directionOf(slot), words[at + FILE]!, location, position[slot]!, -1);
   }
 
   /** Issues a request again that the scheme refused before the kernel began it. */
@@ -329,13 +329,7 @@ export class Dispatcher implements CompletionSink {
     const at = slot << REQUEST_SHIFT;
     if (this.requests.cancelled[slot] === 1) this.completed(slot, -ECANCELED);
     else if (!this.#admittedAgain(slot, location))
-      this.#scheme.prepareAside!(
-        slot,
-        words[at + DIRECTION] as Direction,
-        words[at + FILE]!,
-        location,
-        position[slot]!,
-      );
+      this.#scheme.prepareAside!(slot, this.requests.directionOf(slot), words[at + FILE]!, location, position[slot]!);
   }
 
   /** Takes the lease from a request that wasn't begun. True: it was admitted anew, since a change was announced. */
@@ -347,7 +341,7 @@ export class Dispatcher implements CompletionSink {
     // The lease may have been dropped because the pages go away: per-io would touch them.
     if (!this.#gate.isDoubtful(slot, location)) return false;
     this.#gate.complete(slot, location);
-    this.#submitAgain(slot, location, words[at + DIRECTION] as Direction);
+    this.#submitAgain(slot, location, this.requests.directionOf(slot));
     return true;
   }
 

@@ -65,6 +65,10 @@ export class RequestTable {
     return this.freeCount > 0;
   }
 
+  directionOf(slot: number): Direction {
+    return this.get(slot, DIRECTION) as Direction;
+  }
+
   /** Takes a free slot, preferably `rather`, which is ACCEPTED then; -1 if none is free. */
   take(rather = -1): number {
     if (this.freeCount === 0) return -1;
@@ -106,7 +110,7 @@ export class RequestTable {
   recordOf(slot: number, limited: boolean): Parked {
     const at = slot << REQUEST_SHIFT;
     return {
-      direction: this.words[at + DIRECTION] as Direction,
+      direction: this.directionOf(slot),
       file: this.words[at + FILE]!,
       owner: this.owners[slot]!,
       kind: this.kinds[slot]!,
