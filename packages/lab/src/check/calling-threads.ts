@@ -80,7 +80,7 @@ export class CallingThreads implements ThreadCalls {
     if (own) ground.w[S.BLOCKED] = call + 1;
     if (kind === "discard") return;
     for (let page = first; page <= last; page++) ground.machine.memory.munmap(page);
-    this.#rules.taken(first, last, false);
+    this.#rules.requests.taken(first, last, false);
   }
 
   maySleep(call: number): boolean {
@@ -104,7 +104,7 @@ export class CallingThreads implements ThreadCalls {
   #discard(call: number): void {
     const { first, last } = this.#call(call);
     for (let page = first; page <= last; page++) this.#ground.machine.memory.discard(page);
-    this.#rules.taken(first, last, true);
+    this.#rules.requests.taken(first, last, true);
     this.#ground.setForeign(call, S.F_STATE, S.LEFT);
   }
 
@@ -156,7 +156,7 @@ export class CallingThreads implements ThreadCalls {
     }
     ground.setForeign(f, S.F_STATE, S.LEFT);
     if (own) ground.w[S.BLOCKED] = 0;
-    this.#rules.goneIsKnown(first, last);
+    this.#rules.requests.goneIsKnown(first, last);
   }
 
   // What can be seen of them.

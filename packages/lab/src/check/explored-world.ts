@@ -135,14 +135,14 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
       owner: this.#owner,
       location: ground.locations[request]!,
       position: ground.blockOf(request) * PAGE_BYTES,
-      done: (errno: number) => this.rules.answered(request, errno),
+      done: (errno: number) => this.rules.requests.answered(request, errno),
     }));
     this.#names = {
       count: this.#accepted.length,
       nameOf: (location) => ground.locations.indexOf(location),
       requestOf: (name) => this.#accepted[name]!,
     };
-    this.rules.words = this.dispatcher.requests.words;
+    this.rules.requests.words = this.dispatcher.requests.words;
     this.rules.isHeld = (request) => this.#isHeld(ground.locations[request]!);
     this.rules.hasRoom = () => this.dispatcher.requests.hasRoom;
     this.#engine = new StateWords(ground.engine);

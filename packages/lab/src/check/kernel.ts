@@ -101,7 +101,7 @@ export class CheckKernel implements Scheme, Registrations {
   ): void {
     const request = this.#ground.locations.indexOf(location);
     this.#ground.setRequest(request, S.R_SLOT, slot + 1);
-    this.#rules.prepared(request, bufferSlot);
+    this.#rules.requests.prepared(request, bufferSlot);
     const { w, at, tell } = this.#ground;
     const by = bufferSlot < 0 ? ", by no registration" : ` by the lease in slot ${bufferSlot}`;
     tell?.(`the engine prepares ${nameOfRequest(request)}${by}`);
@@ -154,7 +154,7 @@ export class CheckKernel implements Scheme, Registrations {
       bufferSlot,
     });
     if (begun < 0) this.#post(FAULTED + 8 * request);
-    else this.#rules.began(request, bufferSlot);
+    else this.#rules.requests.began(request, bufferSlot);
   }
 
   #inKernel(): number {
@@ -178,9 +178,9 @@ export class CheckKernel implements Scheme, Registrations {
     const { first, last } = scenario.requests[request]!;
     const pages = how === "EIO" ? 0 : how === "short" ? 1 : last - first + 1;
     for (let i = 0; i < pages; i++) {
-      this.#rules.serving(request, i);
+      this.#rules.requests.serving(request, i);
       machine.disk.serve(request);
-      this.#rules.served(request, i);
+      this.#rules.requests.served(request, i);
     }
     machine.disk.complete(request);
     this.#post((how === "whole" ? WHOLE : how === "short" ? SHORT : FAILED) + 8 * request);

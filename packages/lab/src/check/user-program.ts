@@ -19,7 +19,8 @@ import {
 import { PTE_WRITE, VM_MAPPED, WRITEBACK } from "../model/tables.js";
 import type { CallingThreads } from "./calling-threads.js";
 import { type CaseContext, nameOfInvalidation } from "./context.js";
-import { CONCERNED, type Rules } from "./invariants.js";
+import { CONCERNED } from "./invalidation-ranges.js";
+import type { Rules } from "./invariants.js";
 import type { CheckKernel } from "./kernel.js";
 import { areAlike } from "./scenario.js";
 import * as S from "./state.js";
@@ -177,7 +178,10 @@ export class UserProgram {
     const inTheWay = requests.some((request, i) => {
       if (Math.floor(request.last / chunkPages) < first || last < Math.floor(request.first / chunkPages)) return false;
       const held = this.#world.rules.isHeld(i);
-      return held || (this.#world.rules.isSubmitted(i) && (request.write ? concern.deviceReads : concern.deviceWrites));
+      return (
+        held ||
+        (this.#world.rules.requests.isSubmitted(i) && (request.write ? concern.deviceReads : concern.deviceWrites))
+      );
     });
     if (inTheWay) return false;
     for (let c = first; c <= last && concern.lease === "drop"; c++) if (ground.table.load(c, LEASE) > 0) return false;
@@ -264,12 +268,12 @@ export class UserProgram {
     switch (ground.scenario.invalidations[invalidation]!.event) {
       case "UNMAP":
         machine.memory.munmap(page);
-        this.#world.rules.taken(page, page, true);
+        this.#world.rules.requests.taken(page, page, true);
         ground.flag(page, S.GONE_KNOWN);
         break;
       case "CLEAR":
         machine.memory.discard(page);
-        this.#world.rules.taken(page, page, true);
+        this.#world.rules.requests.taken(page, page, true);
         break;
       case "MIGRATE":
         this.#migrate(invalidation, page);

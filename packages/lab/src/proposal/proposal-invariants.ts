@@ -6,7 +6,7 @@
 
 import { EFAULT, type MmuEvent, violated } from "pinless/portable";
 import { inWords, nameOfInvalidation, nameOfRequest } from "../check/context.js";
-import { CONCERNED } from "../check/invariants.js";
+import { CONCERNED } from "../check/invalidation-ranges.js";
 import {
   BLOCK_CONTENT,
   FOLIO_DIRTY,
