@@ -8,10 +8,7 @@ import {
   type BufferLocation,
   DIRECT_WRITE,
   type Dispatcher,
-  DROPPED,
   type ForeignCalls,
-  HELD_SLOTS,
-  IDLE_MS as IDLE_WORD,
   type Invalidation,
   InvariantViolation,
   type LeaseParts,
@@ -20,9 +17,6 @@ import {
   LIVE,
   LIVE_CLEAN,
   type Loop,
-  lateOf,
-  leaseWords,
-  MISSED,
   MISSED_SINCE_MS,
   type MmuNotifier,
   FREE as NO_LEASE,
@@ -30,34 +24,22 @@ import {
   PAGE_BYTES,
   Protocol,
   READ,
-  REQUEST_FREE,
-  REQUEST_SHIFT,
-  RESIDENCY_MAX_MS,
-  type RequestNames,
-  restoreForeignCalls,
-  restoreNotifier,
-  restoreProtocol,
   restoreRequests,
-  type SavedStart,
-  StateWords,
   type Subscriber,
-  saveProtocol,
   startOf,
-  TAKEN,
   USED_MS,
-  violated,
   WRITE,
 } from "pinless/portable";
+import { checkAtRest } from "./at-rest.js";
 import { CallingThreads } from "./calling-threads.js";
-import { CaseContext, IDLE_MS, MAX_MS, namesOfThreads } from "./context.js";
+import { CaseContext, IDLE_MS, MAX_MS } from "./context.js";
 import { ExploredMonitor } from "./explored-monitor.js";
 import { Rules } from "./invariants.js";
 import { CheckKernel } from "./kernel.js";
 import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
 import { type ProgramWorld, UserProgram } from "./user-program.js";
-
-const INVALIDATION_STATES = ["", "waiting", "draining", "begun", "ended"] as const;
+import { WorldState } from "./world-state.js";
 
 export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   readonly ground: CaseContext;
@@ -77,32 +59,21 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   starting = -1;
   /** Words of a whole state. */
   readonly words: number;
-  /** Callbacks that say that a start of the monitor has begun. */
-  readonly #readies: readonly (() => void)[];
   /** True if the last action had an effect. */
   happened = false;
   /** The error that a callback threw. */
   #thrown: unknown = null;
   /** Functions that the core hands to the loop are few, and always the same. */
   readonly #functions: (() => void)[] = [];
-  readonly #owner: Owner = { active: 0, directWrites: 0, quiet: null };
+  readonly owner: Owner = { active: 0, directWrites: 0, quiet: null };
   readonly #accepted: readonly AcceptedRequest[];
-  readonly #engine: StateWords;
-  readonly #waiting: Invalidation[] = [];
-  readonly #active: Invalidation[] = [];
-  readonly #names: RequestNames;
+  readonly #state: WorldState;
   /** There are fewer slots than requests: which of them is whose has no meaning. */
   readonly #isCrowded: boolean;
-  /** True if pages may become read-only, and be unmapped by other code. */
-  readonly #protects: boolean;
-  readonly #unmaps: boolean;
 
   constructor(scenario: Scenario) {
     const ground = new CaseContext(scenario);
     this.ground = ground;
-    this.#readies = scenario.foreign.map((_, start) => () => this.monitor.clients.ready(start + 1));
-    this.#protects = scenario.invalidations.some(({ event }) => event === "PROTECTION_VMA");
-    this.#unmaps = scenario.foreign.some(({ call }) => call === "unmap");
     this.rules = new Rules(ground);
     this.kernel = new CheckKernel(ground, this.rules);
     this.protocol = new Protocol({
@@ -126,26 +97,21 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     this.monitor = new ExploredMonitor(ground, this.threads, this.kernel);
     this.monitor.serve(this.calls, () => this.#monitorEnded());
     this.rules.isMonitors = (slot) => this.monitor.isDropping(slot);
-    this.program = new UserProgram(this, this.#owner, (request) => this.#accepted[request]!.done);
+    this.program = new UserProgram(this, this.owner, (request) => this.#accepted[request]!.done);
     this.#isCrowded = ground.requestSlots < scenario.requests.length;
     this.#accepted = scenario.requests.map(({ write }, request) => ({
       direction: write ? WRITE : READ,
       file: 0,
       kind: write ? DIRECT_WRITE : 0,
-      owner: this.#owner,
+      owner: this.owner,
       location: ground.locations[request]!,
       position: ground.blockOf(request) * PAGE_BYTES,
       done: (errno: number) => this.rules.requests.answered(request, errno),
     }));
-    this.#names = {
-      count: this.#accepted.length,
-      nameOf: (location) => ground.locations.indexOf(location),
-      requestOf: (name) => this.#accepted[name]!,
-    };
+    this.#state = new WorldState(this, this.#accepted);
     this.rules.requests.words = this.dispatcher.requests.words;
     this.rules.isHeld = (request) => this.#isHeld(ground.locations[request]!);
     this.rules.hasRoom = () => this.dispatcher.requests.hasRoom;
-    this.#engine = new StateWords(ground.engine);
     this.words = ground.state.length;
     // Used before: a lease is worth taking from the first request on.
     for (let c = 0; c < scenario.chunks; c++) {
@@ -250,14 +216,14 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   /** The next message of the monitor's. */
   hearMonitor(): void {
     const callers = this.monitor.startsFor;
-    this.starting = this.#invalidationOf(callers);
+    this.starting = this.invalidationOf(callers);
     this.monitor.deliver();
     if (callers > 0) this.#adopt();
     this.runMicrotasks();
   }
 
   /** The number of the invalidation that a start for these callers makes. */
-  #invalidationOf(callers: number): number {
+  invalidationOf(callers: number): number {
     return this.ground.scenario.invalidations.length + callers - 1;
   }
 
@@ -265,7 +231,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   #adopt(): void {
     const { w, at, scenario } = this.ground;
     for (let start = 0; start < scenario.foreign.length; start++) {
-      if (this.#invalidationOf(w[at.starts + start]!) !== this.starting) continue;
+      if (this.invalidationOf(w[at.starts + start]!) !== this.starting) continue;
       const [made] = startOf(this.calls, start + 1)?.invalidations ?? [];
       if (made === undefined || this.handles[this.starting] === made) continue;
       this.handles[this.starting] = made;
@@ -290,10 +256,22 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
 
   /** All of the state, once more: to see whether something has changed. */
   snapshot(): Int32Array {
-    this.#note();
-    const words = new Int32Array(this.words);
-    this.save(words);
-    return words;
+    this.#state.note();
+    return this.state().slice();
+  }
+
+  /** The whole state, as it is now, in words that the next step overwrites. */
+  state(): Int32Array {
+    return this.#state.state();
+  }
+
+  save(to: Int32Array): void {
+    to.set(this.#state.state());
+  }
+
+  restore(from: Int32Array): void {
+    this.#state.restore(from);
+    this.#thrown = null;
   }
 
   /** Something happens, and all that must hold is looked at. Returns what doesn't, or null. */
@@ -302,7 +280,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
       if (this.#isCrowded) restoreRequests(this.dispatcher.requests, -1);
       this.happened = actions.apply(action);
       if (this.#thrown !== null) throw this.#thrown;
-      this.#note();
+      this.#state.note();
       this.rules.check();
       return null;
     } catch (error) {
@@ -313,7 +291,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   /** The same where nothing can happen any more. */
   rest(): InvariantViolation | null {
     try {
-      this.#atRest();
+      checkAtRest(this);
       return null;
     } catch (error) {
       return this.#asViolation(error);
@@ -328,193 +306,4 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     const said = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
     return new InvariantViolation("STATE", said);
   }
-
-  /** Writes down what the notifier knows. */
-  #note(): void {
-    const { w, at } = this.ground;
-    for (let j = 0; j < this.handles.length; j++) {
-      const handle = this.handles[j];
-      const state = this.ground.invalidation(j, S.I_STATE);
-      if (handle === undefined || state === S.NOT_STARTED || state === S.REFUSED) continue;
-      if (INVALIDATION_STATES[state] !== handle.state)
-        this.ground.setInvalidation(j, S.I_STATE, INVALIDATION_STATES.indexOf(handle.state));
-      this.ground.setInvalidation(j, S.I_DRAINING, handle.state === "draining" ? handle.draining : 0);
-    }
-    const { waiting } = this.notifier;
-    w[at.waiting] = waiting.length;
-    for (let i = 1; i <= this.handles.length; i++) {
-      const next = waiting[i - 1];
-      w[at.waiting + i] = next === undefined ? 0 : this.handles.indexOf(next);
-    }
-    const late = lateOf(this.calls);
-    w[at.late] = late.length;
-    for (let i = 0; i < late.length; i++) w[at.late + 1 + i] = this.handles.indexOf(late[i]);
-    for (let start = 0; start < this.ground.scenario.foreign.length; start++) {
-      const made = startOf(this.calls, start + 1);
-      w[at.left + start] = made === undefined ? S.NO_START : made.left + 1 + (made.orphaned ? S.ORPHANED : 0);
-    }
-    this.monitor.note();
-  }
-
-  /** Writes the whole state. */
-  save(to: Int32Array): void {
-    to.set(this.state());
-  }
-
-  /** The whole state, as it is now. What nobody will look at any more isn't part of it. */
-  state(): Int32Array {
-    const { requests } = this.dispatcher;
-    for (let slot = 0; slot < requests.capacity; slot++)
-      if (requests.words[slot << REQUEST_SHIFT] === REQUEST_FREE) forget(requests.words, slot << REQUEST_SHIFT);
-    this.ground.machine.words[this.ground.machine.frames.layout.nextRequest] = 0;
-    this.#engine.at = 0;
-    saveProtocol(this.protocol, this.#engine, this.#names);
-    if (this.leases !== null) {
-      this.#forgetFigures(this.leases.table);
-      // A lease costs nothing here.
-      for (let c = 0; c < this.ground.scenario.chunks; c++) this.ground.table.store(c, MISSED, 0);
-    }
-    return this.ground.state;
-  }
-
-  #forgetFigures({ words, slots }: LeaseTable): void {
-    words[TAKEN] = 0;
-    words[DROPPED] = 0;
-    words[RESIDENCY_MAX_MS] = 0;
-    for (let slot = 0; slot < slots; slot++) if (words[leaseWords(slot)] === NO_LEASE) forget(words, leaseWords(slot));
-  }
-
-  restore(from: Int32Array): void {
-    this.ground.state.set(from);
-    this.#engine.at = 0;
-    restoreProtocol(this.protocol, this.#engine, this.#names);
-    this.#owner.active = this.dispatcher.active;
-    this.#owner.directWrites = this.dispatcher.requests.active;
-    this.#restoreInvalidations();
-    this.#restorePages();
-    this.#thrown = null;
-  }
-
-  #restoreInvalidations(): void {
-    const { ground, handles } = this;
-    const { w, at } = ground;
-    const active = this.#active;
-    while (active.length > 0) active.pop();
-    for (let j = 0; j < handles.length; j++) {
-      const handle = handles[j];
-      if (handle === undefined) continue;
-      const state = ground.invalidation(j, S.I_STATE);
-      handle.state =
-        state === S.NOT_STARTED || state === S.REFUSED
-          ? "ended"
-          : (INVALIDATION_STATES[state] as Invalidation["state"]);
-      handle.draining = ground.invalidation(j, S.I_DRAINING);
-      if (state === S.DRAINING || state === S.BEGUN) active.push(handle);
-    }
-    const waiting = this.#waiting;
-    while (waiting.length > 0) waiting.pop();
-    for (let i = 1; i <= w[at.waiting]!; i++) waiting.push(handles[w[at.waiting + i]!]!);
-    restoreNotifier(this.notifier, waiting, active);
-    if (ground.scenario.foreign.length === 0) {
-      this.monitor.restore();
-      return;
-    }
-    const starts: SavedStart[] = [];
-    for (let start = 0; start < ground.scenario.foreign.length; start++) {
-      const stands = w[at.left + start]!;
-      if (stands === S.NO_START) continue;
-      const number = this.#invalidationOf(w[at.starts + start]!);
-      const handle = handles[number];
-      const asked = handle === undefined || ground.invalidation(number, S.I_STATE) === S.NOT_STARTED;
-      starts.push({
-        id: start + 1,
-        left: (stands % S.ORPHANED) - 1,
-        ready: this.#readies[start]!,
-        invalidations: asked ? [] : [handle],
-        orphaned: stands >= S.ORPHANED,
-      });
-    }
-    const late: Invalidation[] = [];
-    for (let i = 1; i <= w[at.late]!; i++) late.push(handles[w[at.late + i]!]!);
-    restoreForeignCalls(this.calls, starts, late, this.monitor.isTakenOver);
-    this.monitor.restore();
-  }
-
-  /** Restores the ranges by which the gate and the table know pages. */
-  #restorePages(): void {
-    const { ground, protocol } = this;
-    const { readOnly } = protocol.gate;
-    const { gone, range } = ground.table;
-    if (this.#protects) readOnly.remove(range);
-    if (this.#unmaps) gone.length = 0;
-    if (!this.#protects && !this.#unmaps) return;
-    for (let page = 0; page < ground.pages; page++) {
-      const flags = ground.page(page, S.P_FLAGS);
-      if ((flags & S.IS_READ_ONLY) !== 0) readOnly.add(ground.range({ first: page, last: page }));
-      if ((flags & S.BURIED) !== 0) gone.push(ground.range({ first: page, last: page }));
-    }
-  }
-
-  /** Nothing can happen any more: everything must have ended, and nothing be left over. */
-  #atRest(): void {
-    const { ground, dispatcher } = this;
-    ground.scenario.foreign.forEach((_, f) => {
-      const never = ground.hasLostMonitor && ground.foreign(f, S.F_STATE) === S.IDLE;
-      if (ground.foreign(f, S.F_STATE) !== S.LEFT && !never)
-        violated("BOUNDED_WAIT", `nothing can happen any more, and T${f + 1} is still waited for`);
-    });
-    ground.scenario.requests.forEach((_, i) => {
-      if (ground.request(i, S.R_STATUS) === S.NOT_YET)
-        violated("BOUNDED_WAIT", `nothing can happen any more, and there's no room for ${String.fromCharCode(97 + i)}`);
-      if (ground.request(i, S.R_STATUS) !== S.ANSWERED)
-        violated("EXACTLY_ONCE", `nothing can happen any more, and ${String.fromCharCode(97 + i)} isn't answered`);
-    });
-    for (let j = 0; j < this.handles.length; j++) {
-      const state = ground.invalidation(j, S.I_STATE);
-      if (state >= S.WAITING && state <= S.BEGUN)
-        violated("BOUNDED_WAIT", `nothing can happen any more, and an invalidation is ${INVALIDATION_STATES[state]}`);
-    }
-    ground.scenario.invalidations.forEach(({ blockable }, j) => {
-      if (blockable && ground.invalidation(j, S.I_STATE) !== S.ENDED)
-        violated("BOUNDED_WAIT", `nothing can happen any more, and ${j} never ended`);
-    });
-    for (let start = 0; start < ground.scenario.foreign.length; start++)
-      if (startOf(this.calls, start + 1) !== undefined)
-        violated(
-          "BOUNDED_WAIT",
-          `nothing can happen any more, and the start for ${namesOfThreads(ground.w[ground.at.starts + start]!)} still drains`,
-        );
-    if (!this.monitor.isAtRest)
-      violated(
-        "BOUNDED_WAIT",
-        "nothing can happen any more, and the monitor still waits for a thread to leave its call",
-      );
-    if (dispatcher.active !== 0) violated("EXACTLY_ONCE", "a request is left over");
-    this.#giveBack();
-    if (ground.w[S.ALIVE] !== 0) violated("EXACTLY_ONCE", "an engine with nothing to do keeps the process alive");
-  }
-
-  /** The clock goes on: no pin is left. */
-  #giveBack(): void {
-    const { leases, ground } = this;
-    if (leases === null) return;
-    for (let i = 0; i < 3; i++) {
-      ground.w[S.TIME_MS]! += leases.table.header(IDLE_WORD);
-      this.program.tick();
-      this.runMicrotasks();
-      for (let slot = 0; slot < ground.slots; slot++) if (ground.slot(slot, S.S_TAG) === 1) this.kernel.postTag(slot);
-      if (ground.w[S.WAKE] === 1) this.program.wake();
-      while (ground.w[ground.at.soon]! > 0) this.runSoon();
-    }
-    if (leases.table.header(HELD_SLOTS) !== 0 || ground.machine.disk.pins !== 0)
-      violated(
-        "NO_IDLE_PIN",
-        `${leases.table.header(HELD_SLOTS)} leases and ${ground.machine.disk.pins} pins are left over`,
-      );
-  }
-}
-
-/** Eight words, as a request and a lease have. */
-function forget(words: Int32Array, from: number): void {
-  for (let i = from; i < from + 8; i++) words[i] = 0;
 }
