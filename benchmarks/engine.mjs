@@ -2,8 +2,9 @@
 //
 //   npm run bench:engine -- [--file FILE] [--seconds 1] [--rounds 7] [--only PART-OF-A-NAME,…]
 //
-// As root it makes a zram disk with ext4 and removes it again: requests complete inline there, so that what's measured is the path and
-// nothing else. Otherwise give it a file of at least 64 MiB on a filesystem with direct I/O. Needs cc and liburing (liburing-dev).
+// As root it makes a zram disk with ext4 and removes it again: requests complete inline there, so that what's measured
+// is the path and nothing else. Otherwise give it a file of at least 64 MiB on a filesystem with direct I/O. Needs cc
+// and liburing (liburing-dev).
 
 import { execFileSync, fork } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -134,7 +135,7 @@ console.table(
       {
         iops: Math.round(median(found[i].iops)),
         ratio: Number(median(found[i].ratios).toFixed(3)),
-        // The same on a machine that has other work to do: every request completes inline here, so CPU time is all there is.
+        // CPU time is comparable on a busy machine too, and all there is: every request completes inline here.
         "ratio of CPU": Number(median(found[i].cpuRatios).toFixed(3)),
         wanted: row.want ?? "",
         "CPU µs/request": Number(median(found[i].cpu).toFixed(2)),
@@ -145,7 +146,7 @@ console.table(
   ),
 );
 
-/** Our row against another, round by round: by requests a second, and by CPU time, which says more on a machine with other work. */
+/** Our row against another, round by round: by requests a second, and by CPU time, for a machine with other work. */
 const PAIRS = [
   // What the monitor costs while nothing happens to memory.
   ["callback 4 KiB", "unfollowed 4 KiB", 0.98],

@@ -1,6 +1,6 @@
-// npm run bench:foreign [-- --calls 10000 --depth 32 --directory DIRECTORY]
-// Other code of the process discards memory that reads are under way into: how long is it kept in its madvise(), against the slowest
-// of the reads that were in flight when it began? And does every read that begins after it arrive?
+// npm run bench:foreign [-- --calls 10000 --depth 32 --directory DIRECTORY] Other code of the process discards memory
+// that reads are under way into: how long is it kept in its madvise(), against the slowest of the reads that were in
+// flight when it began? And does every read that begins after it arrive?
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

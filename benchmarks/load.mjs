@@ -36,7 +36,7 @@ function aligned(bytes) {
 let running = false;
 let done = 0;
 
-/** Keeps `depth` requests in flight, or as many as the engine takes, until `running` is false; resolves when the last has ended. */
+/** Keeps up to `depth` requests in flight while `running` is true, and resolves when the last has ended. */
 function callbacks() {
   return new Promise((resolve) => {
     let flying = 0;

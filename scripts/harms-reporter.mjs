@@ -1,6 +1,6 @@
-// A node:test reporter for what the hazards measured (test/support/figure.ts). While they run it says on stderr which one it's at, since
-// some take half a minute; then comes the table: in columns on a terminal, in Markdown where the output is kept. What failed or was
-// skipped, and so has no row, is said after it.
+// A node:test reporter for what the hazards measured (test/support/figure.ts). While they run it says on stderr which
+// one it's at, since some take half a minute; then comes the table: in columns on a terminal, in Markdown where the
+// output is kept. What failed or was skipped, and so has no row, is said after it.
 
 const COLUMNS = { lease: "leases", lifetime: "registered for life", "per-io": "never registered" };
 const WIDTH = Math.min(process.stdout.columns ?? 80, 100);

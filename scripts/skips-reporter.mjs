@@ -1,4 +1,5 @@
-// A node:test reporter that writes one line of JSON for each test that was skipped or is still to do: { file, name, reason }.
+// A node:test reporter that writes one line of JSON for each test that was skipped or is still to do: { file, name,
+// reason }.
 export default async function* skips(source) {
   const names = []; // of the test that runs and of those around it, outermost first
   for await (const { type, data } of source) {

@@ -1,7 +1,7 @@
 /** The rules of a state in which nothing can happen any more. */
 
 import { HELD_SLOTS, IDLE_MS as IDLE_WORD, startOf, violated } from "pinless/portable";
-import { namesOfThreads } from "./context.js";
+import { type CaseContext, namesOfThreads } from "./context.js";
 import type { CheckKernel } from "./kernel.js";
 import * as S from "./state.js";
 import type { UserProgram } from "./user-program.js";
@@ -40,15 +40,16 @@ export function checkAtRest(world: RestingWorld): void {
   });
   for (let start = 0; start < ground.scenario.foreign.length; start++)
     if (startOf(world.calls, start + 1) !== undefined)
-      violated(
-        "BOUNDED_WAIT",
-        `nothing can happen any more, and the start for ${namesOfThreads(ground.w[ground.at.starts + start]!)} still drains`,
-      );
+      violated("BOUNDED_WAIT", `nothing can happen any more, and ${nameOfStart(ground, start)} still drains`);
   if (!world.monitor.isAtRest)
     violated("BOUNDED_WAIT", "nothing can happen any more, and the monitor still waits for a thread to leave its call");
   if (dispatcher.active !== 0) violated("EXACTLY_ONCE", "a request is left over");
   giveBack(world);
   if (ground.w[S.ALIVE] !== 0) violated("EXACTLY_ONCE", "an engine with nothing to do keeps the process alive");
+}
+
+function nameOfStart({ w, at }: CaseContext, start: number): string {
+  return `the start for ${namesOfThreads(w[at.starts + start]!)}`;
 }
 
 /** Lets the clock go on: no pin may be left. */

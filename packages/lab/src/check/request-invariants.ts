@@ -69,10 +69,8 @@ export class RequestRules {
       if (!this.#ranges.concerns(j, request)) continue;
       const state = this.#ranges.stateOf(j);
       if (state < from || state >= S.ENDED) continue;
-      violated(
-        state === S.BEGUN ? "EXCLUSION" : name,
-        `${nameOfRequest(request)} begins while ${this.#ranges.nameOf(j)} ${state === S.BEGUN ? "has" : "waits for"} its pages`,
-      );
+      const [rule, stage] = state === S.BEGUN ? (["EXCLUSION", "has"] as const) : ([name, "waits for"] as const);
+      violated(rule, `${nameOfRequest(request)} begins while ${this.#ranges.nameOf(j)} ${stage} its pages`);
     }
   }
 

@@ -177,7 +177,7 @@ export class ModelMemory implements Memory {
     return machine.memory.collapse(first, count);
   }
 
-  /** Of a file nothing is lost: what was stored is in the cache. */
+  /** Discards a page. A file's page stays in the page cache with what was stored. */
   #discard(page: number): number {
     if (this.#machine.tables.pte(page, INODE_PAGE) !== 0) this.#machine.contents.notice(page, 1);
     const result = this.#machine.memory.discard(page);

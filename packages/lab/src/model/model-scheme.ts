@@ -46,13 +46,13 @@ const POOL_THREADS = 4;
 const POOL_CALLS = 8 * POOL_THREADS;
 
 export interface ModelTiming {
-  /** A request takes from this to that, evenly distributed. */
+  /** Bounds of a request's time at the device, evenly distributed. */
   readonly deviceMs: readonly [least: number, most: number];
-  /** How long after its completion the kernel may hold an unregistered request's pages. Real ones: up to 9.4 ms. */
+  /** Longest time that the kernel holds an unregistered request's pages after its completion. Really: up to 9.4 ms. */
   readonly releaseMs: number;
   /**
-   * How long after the last use the tag of a dropped registration comes: at once since Linux 6.13, a second on 6.1; and
-   * which use that is.
+   * Time from the last use of a dropped registration to its tag (none since Linux 6.13, a second on 6.1), and the use
+   * that counts.
    */
   readonly tagMs: number;
   readonly tags: TagWay;
@@ -60,9 +60,9 @@ export interface ModelTiming {
   readonly wakeMs: number;
 }
 
-/** How probable it is that a request or a call fails although nothing is wrong with it. */
+/** Probabilities that a request or a call fails although nothing is wrong with it. */
 export interface ModelFaults {
-  /** It ends with EIO, EAGAIN or EINTR: its caller's business, all three. */
+  /** It ends with EIO, EAGAIN or EINTR, which its caller has to handle. */
   readonly fails: number;
   /** The transfer ends early. */
   readonly short: number;
@@ -83,9 +83,9 @@ export interface ModelSchemeOptions {
   readonly depth: number;
   /** 0: nothing can be registered. */
   readonly bufferSlots: number;
-  /** Where its buffer table begins among the machine's slots. */
+  /** First of the machine's buffer slots that are this ring's. */
   readonly firstSlot: number;
-  /** Whom what it registers is charged to, and what is done when it's closed. */
+  /** User who is charged for registrations, and a function to call at the close. */
   readonly user?: number;
   readonly closed?: () => void;
   readonly timing: ModelTiming;
@@ -116,7 +116,7 @@ export class ModelScheme implements Scheme, Registrations {
   readonly #machine: Machine;
   readonly #options: ModelSchemeOptions;
   #prepared: Prepared[] = [];
-  /** What has ended: a request's slot and result, or that it was refused; or a buffer slot, with no result. */
+  /** Completions: of a request, with its result or as refused; of a buffer slot's tag, with null. */
   readonly #completions: { slot: number; result: number | typeof REFUSED | null }[] = [];
   readonly #tags: Tags;
   /** Requests that have completed, and whose pages the kernel holds on to. */
@@ -180,7 +180,7 @@ export class ModelScheme implements Scheme, Registrations {
     else this.#soon("page cache ms", () => this.#copy(request, opened));
   }
 
-  /** What the page cache has of it goes to the disk first; a buffer under writeback is waited for. */
+  /** Begins a direct request: its range of the page cache goes to the disk first, and writeback is waited for. */
   #beginDirect(prepared: Prepared, file: ModelFile): void {
     const { slot, write, location, position, bufferSlot } = prepared;
     const machine = this.#machine;

@@ -129,7 +129,7 @@ export class ProposalRules {
       if (machine.tables.frameOf(page) !== ground.frameFor(request, page - first))
         violated(
           "NO_STALE_IO",
-          `${name} goes to a frame that isn't page ${page}'s any more${registered ? " (its buffer is registered)" : ""}`,
+          `${name} goes to a frame that isn't page ${page}'s any more${registered ? " (by a registration)" : ""}`,
         );
       if (registered) ground.flag(page, write ? G.VALID_FOR_READS : G.VALID_FOR_READS | G.VALID_FOR_WRITES);
     }
@@ -138,7 +138,7 @@ export class ProposalRules {
       if (this.#concerns(j, request))
         violated(
           ground.notifier.state(j) === BEGUN ? "EXCLUSION" : "BOUNDED_WAIT",
-          `${name} begins while ${this.nameOf(j)} ${ground.notifier.state(j) === BEGUN ? "has" : "waits for"} its pages`,
+          `${name} begins while ${this.nameOf(j)} ${ground.notifier.state(j) === BEGUN ? "has" : "awaits"} its pages`,
         );
   }
 

@@ -5,25 +5,17 @@
 
 import { InvariantViolation, type OperationReport, PAGE_BYTES, type PortableEngine, violated } from "pinless/portable";
 import { ROOT } from "../model/memlock-account.js";
-import { CHILDREN } from "./children.js";
 import { startDaemons } from "./daemons.js";
 import { MappedFile } from "./mapped-file-load.js";
 import { Oracle } from "./oracle.js";
 import { OtherThreads } from "./other-threads.js";
 import { Pace } from "./pace.js";
 import { fillFile, Requests, type SimulatedArena } from "./requests.js";
-import { SimulatedWorld } from "./simulated-world.js";
+import type { SimulatedWorld } from "./simulated-world.js";
 import { type Swarm, swarmOf } from "./swarm.js";
+import { worldOf } from "./swarm-world.js";
 import { Trace } from "./trace.js";
 
-const PAGES_PER_MIB = 256;
-/**
- * Beside the arena's: for it to begin on a huge page; for what comes in place of buffers that others unmap or move; and
- * to map a file, with the memory that its copies go through.
- */
-const ROOM_MIB = 4;
-const UNMAPPED_MIB = 20;
-const MAPPED_MIB = 20;
 /** Far more than any request takes: whatever waits that long waits for ever. */
 const STUCK_MS = 60_000;
 /** So many steps of the machine, and so many more for each millisecond: it goes round in a circle. */
@@ -105,39 +97,9 @@ class SimulationRun {
     this.trace = new Trace(steps ?? null, () => this.nowMs);
     this.#swarm = { ...swarmOf(seed), ...changes };
     this.#most = requests;
-    const { monitorTiming, callTiming, monitorFollowsAgain, foreignUnmapMs, mappedFile } = this.#swarm;
-    const { design, timing, faults, arenaMiB, engine, nodes, memlockPages, forkMs, sharesPinned } = this.#swarm;
-    const processes = forkMs > 0 ? 1 + CHILDREN : 1;
-    const room = ROOM_MIB + (foreignUnmapMs > 0 ? UNMAPPED_MIB : 0) + (mappedFile === "none" ? 0 : MAPPED_MIB);
-    const pages = (arenaMiB + room) * PAGES_PER_MIB;
-    this.#world = new SimulatedWorld({
-      seed,
-      design,
-      size: {
-        frames: (1 + processes) * pages,
-        nodes,
-        pages,
-        processes,
-        sharesPinned,
-        swapSlots: processes * pages,
-        blocks: mappedFile === "none" ? 4096 : 4 * 4096,
-        bufferSlots: 256,
-        bufferPages: (engine.lease?.chunk ?? 2 << 20) / PAGE_BYTES,
-        requests: 16 * 128,
-        requestPages: 8,
-        ...(memlockPages > 0 ? { memlock: { users: 1, pages: memlockPages } } : {}),
-      },
-      timing,
-      faults,
-      leaseCostPages: this.#swarm.leaseCostPages,
-      monitorTiming,
-      callTiming,
-      monitorFollowsAgain,
-      bytes: false,
-      later: () => {},
-      uncaught: (error) => {
-        this.#error ??= error;
-      },
+    const { engine, memlockPages } = this.#swarm;
+    this.#world = worldOf(this.#swarm, seed, (error) => {
+      this.#error ??= error;
     });
     this.#oracle = new Oracle(this.#world.machine.size.pages);
     this.#engine = this.#world.openEngine(engine, memlockPages > 0 ? 0 : ROOT);

@@ -64,12 +64,12 @@ export class SimulatedMonitor implements MonitorPort {
   readonly #monitor: MonitorMachine;
   readonly #loop: MonitorLoop;
   readonly #leases = new LeaseClock();
-  /** Where it sleeps on the word that it shares with the engine's thread. */
+  /** Wakes the thread from its sleep on the word that it shares with the engine's thread; null: it's awake. */
   #woken: (() => void) | null = null;
-  /** What it has to do next. */
+  /** Jobs of the thread, the next one first. */
   readonly #jobs: { readonly begin: () => void; readonly done: () => void }[] = [];
   #working = false;
-  /** From the engine's thread; and to it. */
+  /** Messages from the engine's thread, and to it. */
   #inbox: ToMonitor[] = [];
   readonly #outbox: (() => void)[] = [];
   readonly #asked = new Map<number, { resolve(errno: number): void; reject(why: Error): void }>();

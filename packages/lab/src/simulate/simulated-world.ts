@@ -35,7 +35,7 @@ import { JudgedScheme } from "./judged-scheme.js";
 import { describe, OpenFiles } from "./open-files.js";
 import { type MonitorTiming, SimulatedMonitor } from "./simulated-monitor.js";
 
-/** What the real start-up test of leases has locked: its ring, and two registrations of 64 KiB. */
+/** Pages that the real start-up test of leases locks: its ring's, and two registrations of 64 KiB. */
 const LEASE_TEST_PAGES = 2 + 2 * 16;
 const MONITOR_TIMING: MonitorTiming = { stepMs: 0.005, keptMs: 0 };
 const CALL_TIMING: CallTiming = { unseenMs: 0.05, zapMs: 0.15 };
@@ -48,18 +48,18 @@ export interface WorldOptions {
   readonly faults?: ModelFaults;
   /** Pages that pay for a lease, where it has to; 0 by default. */
   readonly leaseCostPages?: number;
-  /** Of the monitor's thread, and of other threads' calls on memory. */
+  /** Speed of the monitor's thread, and of other threads' calls on memory. */
   readonly monitorTiming?: MonitorTiming;
   readonly callTiming?: CallTiming;
   /** False: once the monitor's thread has died, the next one is refused a userfaultfd. */
   readonly monitorFollowsAgain?: boolean;
   /**
-   * Whether programs see bytes in their memory. Without, contents are tags only, which is a lot faster. Default true.
+   * True if programs see bytes in their memory. Without, contents are tags only, which is much faster. Default true.
    */
   readonly bytes?: boolean;
   /** Runs a step of the machine after all that the program has to do now: setImmediate, or what there is like it. */
   readonly later: (step: () => void) => void;
-  /** Where errors go that nobody catches. */
+  /** Receives errors that nothing catches. */
   readonly uncaught: (error: unknown) => void;
 }
 
@@ -73,7 +73,7 @@ export class SimulatedWorld {
   readonly #opened: OpenFiles;
   readonly #microtasks: (() => void)[] = [];
   readonly threads: ModelThreads;
-  /** What threads of the program do to memory, whose calls aren't ours. */
+  /** Calls on memory by threads of the program that aren't the engine's. */
   readonly calls: MemoryCalls;
   readonly #mainThread: ModelThread;
   readonly #ourTids: Int32Array;
@@ -152,7 +152,7 @@ export class SimulatedWorld {
     else this.machine.clock.after(leftMs, () => this.#onceFree(run));
   }
 
-  /** Whether the engine's own thread is in a call: its program does nothing then. */
+  /** True while the engine's own thread is in a call, and its program can't do anything. */
   get inCall(): boolean {
     return this.#inCall;
   }
@@ -170,7 +170,7 @@ export class SimulatedWorld {
     for (const run of this.#afterCall.splice(0)) this.machine.clock.after(0, () => this.#onceFree(run));
   }
 
-  /** Whether the monitor has told the engine that other code has unmapped a range. */
+  /** True if the monitor has told the engine that other code has unmapped a range. */
   hasToldOf(range: Range): boolean {
     return without(range, this.#told).length === 0;
   }
@@ -186,7 +186,7 @@ export class SimulatedWorld {
     this.#monitor?.die();
   }
 
-  /** What the engine wanted to run before anything else (`bytes: false` only). */
+  /** Runs the engine's microtasks (with `bytes: false` only). */
   runMicrotasks(): void {
     for (let run = this.#microtasks.shift(); run !== undefined; run = this.#microtasks.shift()) run();
   }
@@ -265,7 +265,7 @@ export class SimulatedWorld {
     return startSteps(name, settings, slots, name === "io_uring" ? { open, leases } : { open });
   }
 
-  /** Whether so much could be locked now. */
+  /** True if so many pages could be locked now. */
   #hasRoom(user: number, pages: number): boolean {
     if (lock(this.machine.frames, user, pages) < 0) return false;
     unlock(this.machine.frames, user, pages);

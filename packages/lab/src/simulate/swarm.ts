@@ -89,12 +89,13 @@ const SOME = [0, 0.02, 0.1] as const;
  */
 const PER_REQUEST = { operations: 1, kernel: 1, foreign: 4, rare: 1 / 50 } as const;
 
+/** Picks one of some values by the name of what they are for, so that a new setting leaves the others as they were. */
+type Choose = <T>(name: string, of: readonly T[]) => T;
+
 export function swarmOf(seed: number): Swarm {
   const random = new NamedRandom(seed);
-  const pick = <T>(name: string, of: readonly T[]): T => random.pick(`swarm ${name}`, of);
+  const pick: Choose = (name, of) => random.pick(`swarm ${name}`, of);
   const depth = pick("depth", [1, 2, 8, 32, 128]);
-  const chunk = pick("chunk", [65536, 262144, 2 << 20]);
-  const idle = pick("idle", [1, 5, 50]);
   const deviceMs = pick("device", [
     [0.001, 0.002],
     [0.01, 0.2],
@@ -108,18 +109,7 @@ export function swarmOf(seed: number): Swarm {
     meanMs === 0 ? 0 : Math.max(meanMs, requestMs / perRequest);
   const followed = pick("followed", [true, true, true, false]);
   return {
-    engine: {
-      scheme: pick("scheme", ["io_uring", "io_uring", "io_uring", "aio", "direct"] as const),
-      pin: pick("pin", ["lease", "lease", "lease", "per-io"] as const),
-      depth,
-      lease: {
-        chunk,
-        idle,
-        max: pick("max", [2, 20, 1000]),
-        budget: pick("budget", [2 << 20, 4 << 20, 64 << 20]),
-      },
-      events: { userfaultfd: followed },
-    },
+    engine: engineOf(pick, depth, followed),
     timing: {
       deviceMs,
       releaseMs: pick("release", [0.01, 1, 9.4]),
@@ -127,14 +117,7 @@ export function swarmOf(seed: number): Swarm {
       tags: pick("tags", ["own", "own", "in order"] as const),
       wakeMs: pick("wake", [0.005, 0.05]),
     },
-    faults: {
-      fails: pick("failures", SOME),
-      short: pick("short", SOME),
-      refuses: pick("refused", SOME),
-      noLease: pick("no lease", SOME),
-      stalls: pick("stalls", [0, 0, 0, 0.001]),
-      late: pick("late", [0, 0, 0.1]),
-    },
+    faults: faultsOf(pick),
     arenaMiB: pick("arena", [2, 4, 8]),
     leaseCostPages: pick("lease cost", [0, 0, 0, 8]),
     inFlight,
@@ -164,10 +147,33 @@ export function swarmOf(seed: number): Swarm {
   };
 }
 
-function foreignOf(
-  pick: <T>(name: string, of: readonly T[]) => T,
-  atMost: (meanMs: number, perRequest: number) => number,
-): typeof NONE {
+function engineOf(pick: Choose, depth: number, userfaultfd: boolean): Swarm["engine"] {
+  return {
+    scheme: pick("scheme", ["io_uring", "io_uring", "io_uring", "aio", "direct"] as const),
+    pin: pick("pin", ["lease", "lease", "lease", "per-io"] as const),
+    depth,
+    lease: {
+      chunk: pick("chunk", [65536, 262144, 2 << 20]),
+      idle: pick("idle", [1, 5, 50]),
+      max: pick("max", [2, 20, 1000]),
+      budget: pick("budget", [2 << 20, 4 << 20, 64 << 20]),
+    },
+    events: { userfaultfd },
+  };
+}
+
+function faultsOf(pick: Choose): Swarm["faults"] {
+  return {
+    fails: pick("failures", SOME),
+    short: pick("short", SOME),
+    refuses: pick("refused", SOME),
+    noLease: pick("no lease", SOME),
+    stalls: pick("stalls", [0, 0, 0, 0.001]),
+    late: pick("late", [0, 0, 0.1]),
+  };
+}
+
+function foreignOf(pick: Choose, atMost: (meanMs: number, perRequest: number) => number): typeof NONE {
   return {
     foreignDiscardMs: atMost(pick("foreign discards", [0, 0.1, 0.3, 2, 10]), PER_REQUEST.foreign),
     foreignUnmapMs: atMost(pick("foreign unmaps", [0, 0, 0.5, 5, 50]), PER_REQUEST.foreign),

@@ -167,7 +167,10 @@ test("NUMA balancing leaves what a child has too; whatever takes a page away tak
   assert.equal(hint(on, 3), EAGAIN);
 });
 
-/** Buffers of a page, scattered over all of memory: of each three pages that were there one is left, which is what is registered. */
+/**
+ * Buffers of a page, scattered over all of memory: of each three pages that were there one is left, which is what is
+ * registered.
+ */
 function scattered(design: KernelDesign, registered: boolean): Kernel {
   const size = { frames: 256, nodes: 1, pages: 192, bufferSlots: 64, bufferPages: 1 };
   const on = machine(design, size);

@@ -19,7 +19,10 @@ import {
 
 const OLD = 7;
 const NEW = 100;
-/** The page of the file that is mapped, one of another file that is read from, and one that becomes a snapshot of the first. */
+/**
+ * The page of the file that is mapped, one of another file that is read from, and one that becomes a snapshot of the
+ * first.
+ */
 const MAPPED = 0;
 const SOURCE = 1;
 const SNAPSHOT = 2;

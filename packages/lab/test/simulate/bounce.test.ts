@@ -15,7 +15,10 @@ const PAGE = 4096;
 const PAGES = 8;
 const ROUNDS = 40;
 
-/** Blocks of a file on btrfs whose checksums are wrong after reads into a mapping of it, with the kernel's flusher beside them. */
+/**
+ * Blocks of a file on btrfs whose checksums are wrong after reads into a mapping of it, with the kernel's flusher
+ * beside them.
+ */
 async function corruptedBlocks(modules: URL): Promise<number> {
   const from = (file: string): Promise<unknown> => import(new URL(file, modules).href);
   const { SimulatedWorld } = (await from("simulate/simulated-world.js")) as { SimulatedWorld: typeof WorldOf };

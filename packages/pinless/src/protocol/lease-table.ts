@@ -1,39 +1,40 @@
 /**
- * The leases of one engine: which chunk is registered in which slot of the ring's buffer table, since when, and when it was last used.
+ * Table of an engine's leases: the chunk that is registered in each slot of the ring's buffer table, since when, and
+ * when it was last used.
  *
- * State is one flat Int32Array that the monitor thread shares: it may begin to drop a lease at any moment (`claim`, `returned`), while
- * taking one, and all bookkeeping after a drop, belongs to the engine's own thread.
+ * State is one flat Int32Array that the monitor's thread shares. The monitor may begin to drop a lease at any moment
+ * (`claim`, `returned`); only the engine's thread takes leases and frees their slots.
  */
 
 import { invariant, violated } from "./assert.js";
 import { PAGE_BYTES } from "./ranges/pages.js";
 
-/** A slot's states. A lease is gone when its tag completion was seen *and* the update has returned (REVOKED_MEANS_REVOKED). */
+/** States of a slot. A lease is gone once its tag was seen *and* the update has returned (REVOKED_MEANS_REVOKED). */
 export const FREE = 0;
-/** Registered, but its pages may be clean: device reads only, until it's populated for writing (DEVICE_WRITES_DIRTY). */
+/** Registered, but its pages may be clean: for device reads only, until it's populated (DEVICE_WRITES_DIRTY). */
 export const LIVE_CLEAN = 1;
 export const LIVE = 2;
-/** Somebody is in the update that drops it. */
+/** A thread is in the update that drops it. */
 export const DROPPING = 3;
 /** The update has returned, the tag wasn't seen yet. */
 export const RETURNED = 4;
 /** The tag was seen, the update hasn't returned yet (it's the monitor's). */
 export const TAGGED = 5;
-/** Both; the engine has yet to do the books. */
+/** Both have happened; the engine has yet to free the slot. */
 export const GONE = 6;
 
 /** Words of the header. */
 export const HELD_SLOTS = 0;
 export const PINNED_PAGES = 1;
 export const PINNED_SEGMENTS = 2;
-/** When the engine's own thread last looked after its leases. */
+/** Time at which the engine's own thread last looked after its leases. */
 export const HEARTBEAT_MS = 3;
 export const IDLE_MS = 4;
 export const MAX_MS = 5;
 export const RESIDENCY_MAX_MS = 6;
 export const TAKEN = 7;
 export const DROPPED = 8;
-/** Leases that somebody is dropping, until their books are done. */
+/** Leases that are being dropped, until their slots are free. */
 export const LEAVING = 9;
 /** 1: `max` is the default, and longer while very many leases are held. */
 const MAX_GROWS = 10;
@@ -49,19 +50,25 @@ const PAGES = 5;
 const SEGMENTS = 6;
 const SLOT_WORDS = 8;
 
-/** The kernel walks every live segment when it accounts a huge page: with 51,200 of them one lease cost 8 to 13 ms, so keep a fraction. */
+/**
+ * Limit on segments. The kernel walks every live segment when it accounts a huge page: with 51,200 of them one lease
+ * cost 8 to 13 ms.
+ */
 export const MAX_SEGMENTS = 16_384;
 /**
- * To account one more huge page the kernel looks at every slot of the table, and at every huge page that is registered: 2.5 µs with 256 slots
- * or 1,024 that are empty, 6.6 with 4,096, and 10 to 40 more where 8 GiB are leased.
+ * Limit on slots. To account one more huge page the kernel looks at every slot of the table and at every huge page that
+ * is registered: 2.5 µs with 256 slots or 1,024 empty ones, 6.6 with 4,096, and 10 to 40 more with 8 GiB leased.
  */
 export const MAX_SLOTS = 1024;
 /**
- * So taking all of them again takes time by the square of what they pin: 14 ms for 2 GiB, 152 for 8. The default `max` is for each GiB that
- * they pin, and taking them again stays below 2 % of the time.
+ * Pages of a GiB: the default `max` is multiplied by the GiB that leases pin. Taking all leases again takes time by the
+ * square of what they pin (14 ms for 2 GiB, 152 for 8), and so it stays below 2 % of the whole.
  */
 const PAGES_OF_GIB = 262_144;
-/** Of `max`: for so long a chunk that was leased until then goes per-io, so that memory management finds it without a pin. */
+/**
+ * Shift from `max` to a chunk's rest. After a lease was held for `max` the chunk goes per-io for that long, so that
+ * memory management finds it without a pin.
+ */
 const REST_SHIFT = 4;
 
 export interface LeaseLimits {
@@ -69,7 +76,7 @@ export interface LeaseLimits {
   readonly budgetBytes: number;
   readonly idleMs: number;
   readonly maxMs: number;
-  /** Nobody asked for this `max`: it's longer while very many leases are held. */
+  /** True for the default `max`, which is longer while very many leases are held. */
   readonly maxGrows?: boolean;
 }
 
@@ -80,7 +87,7 @@ export interface LeaseTarget {
   readonly segments: number;
 }
 
-/** Words of a table of so many slots. */
+/** Number of words of a table with so many slots. */
 export function leaseWords(slots: number): number {
   return HEADER_WORDS + slots * SLOT_WORDS;
 }
@@ -92,7 +99,7 @@ export class LeaseTable {
   /** No slot below is free. */
   #lowest = 0;
 
-  /** `words`: where its state is to lie, if not in memory of its own. */
+  /** `words`: memory for the state, if it isn't to be the table's own. */
   constructor(limits: LeaseLimits, words?: Int32Array) {
     invariant("BUDGET", limits.slots >= 1 && limits.slots <= MAX_SLOTS, `${limits.slots} slots`);
     this.slots = limits.slots;
@@ -107,12 +114,12 @@ export class LeaseTable {
     return this.#budgetPages * PAGE_BYTES;
   }
 
-  /** For how long a chunk rests whose lease was held for `max`. */
+  /** Length of the rest of a chunk whose lease was held for `max`. */
   get restMs(): number {
     return maxMsOf(this.words) >> REST_SHIFT;
   }
 
-  /** The words were changed by somebody else. */
+  /** To be called when the words were changed from outside. */
   changed(): void {
     this.#lowest = 0;
   }
@@ -121,10 +128,10 @@ export class LeaseTable {
     return Atomics.load(this.words, word);
   }
 
-  /** Lets a request use the lease, and notes the use. False: it's on its way out, or its pages aren't known to be dirty. */
+  /** Lets a request use the lease, and notes the use. False: it's being dropped, or its pages may be clean. */
   use(slot: number, deviceWrite: boolean, nowMs: number): boolean {
     const at = HEADER_WORDS + slot * SLOT_WORDS;
-    // A plain load: should the monitor claim the lease in this moment, the kernel refuses the request, and it goes per-io.
+    // A plain load is enough: if the monitor claims the lease now, the kernel refuses the request, and it goes per-io.
     const state = this.words[at + STATE]!;
     if (state !== LIVE && (deviceWrite || state !== LIVE_CLEAN)) return false;
     this.words[at + LAST_USE_MS] = nowMs;
@@ -144,7 +151,7 @@ export class LeaseTable {
     return this.words[HEADER_WORDS + slot * SLOT_WORDS + LAST_USE_MS]!;
   }
 
-  /** Whether one more lease of this size fits the budget and the cap on segments. */
+  /** True if one more lease of this size fits the budget and the limit on segments. */
   fits(bytes: number, segments: number): boolean {
     return (
       this.header(PINNED_PAGES) + Math.ceil(bytes / PAGE_BYTES) <= this.#budgetPages &&
@@ -152,7 +159,7 @@ export class LeaseTable {
     );
   }
 
-  /** Whether it could ever fit, with no other lease held. */
+  /** True if it would fit with no other lease held. */
   couldFit(bytes: number, segments: number): boolean {
     return Math.ceil(bytes / PAGE_BYTES) <= this.#budgetPages && segments <= MAX_SEGMENTS;
   }
@@ -166,7 +173,7 @@ export class LeaseTable {
     return violated("STATE", `none of ${this.slots} slots is free, with ${this.header(HELD_SLOTS)} held`);
   }
 
-  /** Books a lease just taken. */
+  /** Fills the slot of a lease just taken. */
   taken(slot: number, target: LeaseTarget, nowMs: number): void {
     const at = HEADER_WORDS + slot * SLOT_WORDS;
     if (this.state(slot) !== FREE) violated("STATE", `slot ${slot} was taken in state ${this.state(slot)}`);
@@ -185,12 +192,12 @@ export class LeaseTable {
     Atomics.add(w, HELD_SLOTS, 1);
   }
 
-  /** Its pages were populated for writing after it was taken: device writes may use it. */
+  /** Lets device writes use it: its pages were populated for writing after it was taken. */
   populated(slot: number): void {
     Atomics.compareExchange(this.words, HEADER_WORDS + slot * SLOT_WORDS + STATE, LIVE_CLEAN, LIVE);
   }
 
-  /** The tag completion came. Returns whether the lease is gone, so that `free` is due. */
+  /** Notes the tag completion. True: the lease is gone, and `free` is due. */
   tagged(slot: number): boolean {
     const at = HEADER_WORDS + slot * SLOT_WORDS + STATE;
     if (Atomics.compareExchange(this.words, at, DROPPING, TAGGED) === DROPPING) return false;
@@ -199,7 +206,7 @@ export class LeaseTable {
     return true;
   }
 
-  /** Does the books of a lease that is gone. Returns whether it was held for `max`. */
+  /** Frees the slot of a lease that is gone. True if it was held for `max`. */
   free(slot: number, nowMs: number): boolean {
     const at = HEADER_WORDS + slot * SLOT_WORDS;
     const w = this.words;
@@ -219,7 +226,7 @@ export class LeaseTable {
     return heldForMax;
   }
 
-  /** The live lease that was used longest ago among those `spare` agrees to, or -1. */
+  /** Slot of the least recently used live lease that `spare` agrees to, or -1. */
   leastRecentlyUsed(nowMs: number, spare: (slot: number) => boolean): number {
     let oldest = -1;
     let ageMs = -1;
@@ -235,7 +242,7 @@ export class LeaseTable {
   }
 }
 
-/** For how long a lease may be held now. */
+/** Longest time that a lease may be held, as of now. */
 function maxMsOf(words: Int32Array): number {
   const maxMs = Atomics.load(words, MAX_MS);
   if (Atomics.load(words, MAX_GROWS) === 0) return maxMs;
@@ -247,8 +254,8 @@ function isLive(state: number): boolean {
 }
 
 /**
- * Calls `each` for every slot that isn't free. The lowest free one is taken, so those that are held come first, and few are looked at. What
- * another thread takes meanwhile may be left out: it's there the next time.
+ * Calls `each` for every slot that isn't free. Leases take the lowest free slot, so that few slots are looked at. A
+ * lease that is taken meanwhile may be left out until the next call.
  */
 function forEachHeld(words: Int32Array, each: (slot: number, state: number, at: number) => void): void {
   let left = Atomics.load(words, HELD_SLOTS);
@@ -260,7 +267,9 @@ function forEachHeld(words: Int32Array, each: (slot: number, state: number, at: 
   }
 }
 
-/** Calls `each` for every live lease whose idle or residency clock has run out. Needs only the shared words: the monitor uses it too. */
+/**
+ * Calls `each` for every live lease that is idle or held for too long. The monitor calls it too, on the shared words.
+ */
 export function forEachDue(words: Int32Array, nowMs: number, each: (slot: number) => void): void {
   const idleMs = Atomics.load(words, IDLE_MS);
   const maxMs = maxMsOf(words);
@@ -279,7 +288,7 @@ export function forEachLive(words: Int32Array, each: (slot: number) => void): vo
   });
 }
 
-/** Calls `each` for every lease that is gone, and whose books are still to be done. */
+/** Calls `each` for every lease that is gone, and whose slot is still to be freed. */
 export function forEachGone(words: Int32Array, each: (slot: number) => void): void {
   forEachHeld(words, (slot, state) => {
     if (state === GONE) each(slot);
@@ -287,8 +296,8 @@ export function forEachGone(words: Int32Array, each: (slot: number) => void): vo
 }
 
 /**
- * Calls `each` for every lease whose update hasn't returned, saying whether its tag was seen. For the engine's own thread, whose own
- * updates always have.
+ * Calls `each` for every lease whose update hasn't returned, with whether its tag was seen. For the engine's thread,
+ * whose own updates have always returned: these are the monitor's.
  */
 export function forEachAbandoned(words: Int32Array, each: (slot: number, tagged: boolean) => void): void {
   forEachHeld(words, (slot, state) => {
@@ -296,10 +305,10 @@ export function forEachAbandoned(words: Int32Array, each: (slot: number, tagged:
   });
 }
 
-/** Makes the caller the one who drops this lease; false where it isn't live (any more). From here on no request takes it. */
+/** Claims this lease for the caller to drop it; false if it isn't live. From here on no request uses it. */
 export function claim(words: Int32Array, slot: number): boolean {
   const at = HEADER_WORDS + slot * SLOT_WORDS + STATE;
-  // Counted first: whoever sees the state also sees that there's something to look for.
+  // The count goes up first, so that a thread that sees the state also sees that a lease is being dropped.
   Atomics.add(words, LEAVING, 1);
   const mine =
     Atomics.compareExchange(words, at, LIVE, DROPPING) === LIVE ||
@@ -308,7 +317,7 @@ export function claim(words: Int32Array, slot: number): boolean {
   return mine;
 }
 
-/** The update that drops it has returned; called by whoever claimed it. */
+/** Notes that the update that drops it has returned. Called by the thread that claimed it. */
 export function returned(words: Int32Array, slot: number): void {
   const at = HEADER_WORDS + slot * SLOT_WORDS + STATE;
   if (Atomics.compareExchange(words, at, DROPPING, RETURNED) === DROPPING) return;

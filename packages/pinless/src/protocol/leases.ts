@@ -1,5 +1,5 @@
 /**
- * When a lease is taken and when it goes: the policy over the lease table, the chunks and the ring's buffer table.
+ * Lease policy: decides when a chunk is registered in the ring's buffer table, and when the registration is dropped.
  * Clocks are handed in as numbers.
  */
 
@@ -36,24 +36,26 @@ import type { Pressure } from "./pressure.js";
 import { PAGE_BYTES } from "./ranges/pages.js";
 import type { Registrations } from "./scheme.js";
 
-/** After the kernel refused a lease (ENOMEM: the limit is the user's, and shared), it isn't asked again for so long. */
+/**
+ * Pause after the kernel has refused a lease. With ENOMEM the limit is the user's, and other processes may free some.
+ */
 const REFUSAL_PAUSE_MS = 10;
 const HUGE_PAGE_BYTES = 2 << 20;
-/** So few, of a huge page at most, cost little, even if each of them is taken and dropped for want of use all the time. */
+/** Leases of so few chunks, of a huge page at most, are cheap even if each is taken and dropped again and again. */
 const MANY_CHUNKS = 128;
-/** For so long after there was no room for a lease there isn't for all that want one. */
+/** Time after a lease found no room during which room counts as scarce. */
 const SCARCE_MS = 1000;
-/** A sixteenth of the longest `max` that is taken, and some. */
+/** Upper bound of a rest, which is a sixteenth of `max`. */
 const LONGEST_REST_MS = 240_000;
-/** More than any lease costs: counting on would tell nothing. */
+/** More pages than any lease costs, so that counting stops here. */
 const MISSED_ENOUGH = 1 << 20;
-/** To look for a lease that can go takes a look at all of them: so many in a millisecond. */
+/** Leases looked at in a millisecond, at most, in search of one to drop: the search looks at all. */
 const LOOKED_AT_PER_MS = 256;
 
 export interface LeasesParts {
-  /** Absent: nobody looks whether memory is short. */
+  /** Absent: leases are kept however short memory is. */
   readonly pressure?: Pressure | null;
-  /** A lease was taken, and there was none before. */
+  /** Called when the first lease is taken, and again each time that there was none left. */
   firstTaken?(nowMs: number): void;
 }
 
@@ -69,20 +71,20 @@ export class Leases {
   readonly #tables: readonly ChunkTable[];
   readonly #firstTaken: ((nowMs: number) => void) | undefined;
   #ends!: LeaseEnds;
-  /** Null: nobody looks whether memory is short. */
+  /** Null: leases are kept however short memory is. */
   readonly pressure: Pressure | null;
   private refusedUntilMs = 0;
   private refused = false;
-  /** When it was last tried to make room; null: never. */
+  /** Time of the last attempt to make room; null: there was none. */
   private madeRoomAtMs: number | null = null;
   #lookedAtMs = -1;
-  /** When there was no room for a lease; null: never. And whether one was given back since. */
+  /** Time at which a lease found no room, null if it always did; and true if a lease was given back since. */
   private noRoomAtMs: number | null = null;
   private roomAgain = false;
   private givingUp = false;
   /** Leases taken again after an invalidation had dropped them. */
   revalidated = 0;
-  /** The errno of the last refusal, or 0. EPERM: ours, since the process is another user's now. */
+  /** The errno of the last refusal, or 0. EPERM is our own: the process runs as another user now. */
   lastRefusal = 0;
 
   constructor(
@@ -98,17 +100,19 @@ export class Leases {
     this.pressure = pressure;
   }
 
-  /** Says who hears of the ends of leases, before the first is taken. */
+  /** Sets the receiver of leases' ends, before the first is taken. */
   connect(ends: LeaseEnds): void {
     this.#ends = ends;
   }
 
   /**
-   * A lease for a chunk that has none, or whose lease isn't fit for device writes yet. Returns its slot, or -1: go per-io.
+   * Takes a lease for a chunk that has none, or populates one that isn't fit for device writes yet. Returns its slot;
+   * -1 means per-io.
    *
-   * Worth taking on the second use within `idle`: a single use costs less per-io, and on movable memory a lease makes the kernel migrate.
-   * Where there are many chunks, or large ones, or no room for all, what went per-io meanwhile must have paid for it as well: a lease that is dropped for
-   * want of use has then cost at most as much again.
+   * A lease is worth taking on the second use within `idle`: a single use costs less per-io, and on movable memory a
+   * lease makes the kernel migrate. With many or large chunks, or where room is scarce, the pages that went per-io
+   * meanwhile must also have cost as much as the lease will. So a lease that is soon dropped, unused, at most doubles
+   * the cost.
    */
   acquire(tableIndex: number, chunk: number, deviceWrite: boolean, nowMs: number, requestBytes: number): number {
     const table = this.#tables[tableIndex]!;
@@ -139,12 +143,13 @@ export class Leases {
     return deviceWrite ? this.#populate(slot, table, chunk, nowMs) : slot;
   }
 
-  /** Counts a request that has no lease; whether those before it would have paid for one, and the chunk doesn't rest. */
+  /** Counts a request without a lease. True if those before it would have paid for one, and the chunk doesn't rest. */
   #isWorthIt(table: ChunkTable, chunk: number, segments: number, nowMs: number, bytes: number): boolean {
     const usedMs = table.load(chunk, USED_MS);
     const pages = Math.ceil(bytes / PAGE_BYTES);
     if (usedMs === 0 || ((nowMs - usedMs) | 0) >= this.table.header(IDLE_MS)) {
-      // Not all that was before: uses with such pauses don't add up to what a lease costs. One pause may be this thread's own.
+      // Half of the count goes: uses with such pauses don't add up to a lease's cost, but one pause may be our
+      // thread's.
       table.store(chunk, MISSED, (table.load(chunk, MISSED) >> 1) + pages);
       table.store(chunk, MISSED_SINCE_MS, nowMs);
       return false;
@@ -152,7 +157,7 @@ export class Leases {
     const missed = table.load(chunk, MISSED);
     if (missed < MISSED_ENOUGH) table.store(chunk, MISSED, missed + pages);
     const noRoomForMs = this.noRoomAtMs === null ? -1 : (nowMs - this.noRoomAtMs) | 0;
-    // That is found out once a millisecond, not by every request.
+    // The search for room runs once a millisecond, not for every request.
     if (noRoomForMs === 0 && !this.roomAgain) return false;
     const scarce = noRoomForMs >= 0 && noRoomForMs < SCARCE_MS;
     const cheap = table.chunks <= MANY_CHUNKS && table.chunkBytes <= HUGE_PAGE_BYTES;
@@ -165,13 +170,16 @@ export class Leases {
     const untilMs = table.load(chunk, RESTS_UNTIL_MS);
     if (untilMs === 0) return false;
     const leftMs = (untilMs - nowMs) | 0;
-    // Longer than any rest: the clock has gone round since.
+    // A time that is longer than any rest is of the clock's previous round.
     if (leftMs > 0 && leftMs <= LONGEST_REST_MS) return true;
     table.store(chunk, RESTS_UNTIL_MS, 0);
     return false;
   }
 
-  /** Looked at once a millisecond. The kernel would go on charging the user that made the ring: for root, nobody. */
+  /**
+   * Gives all leases up once the process runs as another user, because the kernel would go on charging the ring's
+   * maker, and root not at all. Looks once a millisecond.
+   */
   #isOutlived(nowMs: number): boolean {
     if (nowMs === this.#lookedAtMs) return false;
     this.#lookedAtMs = nowMs;
@@ -181,7 +189,7 @@ export class Leases {
     return true;
   }
 
-  /** Pin first, then populate: the pages that the device will write are dirty, and stay so while they're pinned (DEVICE_WRITES_DIRTY). */
+  /** Populates after pinning, so that the pages are dirty and stay so while they're pinned (DEVICE_WRITES_DIRTY). */
   #populate(slot: number, table: ChunkTable, chunk: number, nowMs: number): number {
     const { start, end } = table.rangeOf(chunk);
     if (this.#registrations.populate(start, end - start) < 0) return -1;
@@ -189,7 +197,7 @@ export class Leases {
     return this.table.use(slot, true, nowMs) ? slot : -1;
   }
 
-  /** A free slot with room in the budget, or -1: perhaps after another lease was asked to make room. */
+  /** Finds a free slot with room in the budget. Else -1, after asking another lease to go where that pays. */
   #room(bytes: number, segments: number, chunks: ChunkTable, chunk: number, nowMs: number): number {
     if (!this.table.couldFit(bytes, segments)) return -1;
     if (this.table.fits(bytes, segments)) {
@@ -206,8 +214,8 @@ export class Leases {
   }
 
   /**
-   * Drops the least recently used lease if that pays: what this chunk has missed, and what pays for a lease, it must have missed since that one
-   * was last used. Of memory that is used evenly and far beyond the budget no lease is worth another's.
+   * Drops the least recently used lease if that pays: this chunk must have missed a lease's cost since that lease was
+   * last used. In memory that is used evenly and far beyond the budget, no lease is worth another's place.
    */
   #makeRoom(chunks: ChunkTable, chunk: number, nowMs: number): void {
     const victim = this.table.leastRecentlyUsed(nowMs, (candidate) => this.#isUnused(candidate));
@@ -232,7 +240,7 @@ export class Leases {
     this.refusedUntilMs = (nowMs + REFUSAL_PAUSE_MS) | 0;
   }
 
-  /** Begins to give a lease back; `released` follows. Harmless on one that is on its way already. */
+  /** Begins to give a lease back; `released` follows. Does nothing if the lease is being dropped already. */
   drop(slot: number): void {
     if (!claim(this.table.words, slot)) return;
     const errno = this.#registrations.drop(slot);
@@ -240,12 +248,12 @@ export class Leases {
     returned(this.table.words, slot);
   }
 
-  /** The tag completion of a buffer slot came. */
+  /** Handles the tag completion of a buffer slot: its pages are unpinned. */
   released(slot: number, nowMs: number): void {
     if (this.table.tagged(slot)) this.#bury(slot, nowMs);
   }
 
-  /** Gives back what is idle or held too long, and does the books of what the monitor dropped. */
+  /** Gives back leases that are idle or held too long, and frees the slots of those that the monitor dropped. */
   tick(nowMs: number): void {
     Atomics.store(this.table.words, HEARTBEAT_MS, nowMs);
     this.#isOutlived(nowMs);
@@ -253,15 +261,15 @@ export class Leases {
     this.collect(nowMs);
   }
 
-  /** Does the books of leases whose update returned, on the monitor's thread, only after their tag was seen. */
+  /** Frees the slots of leases whose tag was seen before the monitor's update returned. */
   collect(nowMs: number): void {
     if (!this.uncollected) return;
     forEachGone(this.table.words, (slot) => this.#bury(slot, nowMs));
   }
 
   /**
-   * The monitor has ended, perhaps in the middle of a drop: what it had claimed is dropped here. Where it had got as far as the update, the
-   * slot is empty already, and emptying it once more posts no tag.
+   * Drops what the monitor had claimed when it ended, perhaps in the middle of a drop. If its update had run, the slot
+   * is empty, and emptying it once more posts no tag.
    */
   mend(nowMs: number): void {
     forEachAbandoned(this.table.words, (slot, tagged) => {
@@ -273,11 +281,14 @@ export class Leases {
 
   #rest(chunks: ChunkTable, chunk: number, nowMs: number): void {
     const { restMs } = this.table;
-    // 0 says that it doesn't.
+    // 0 means no rest.
     if (restMs > 0) chunks.store(chunk, RESTS_UNTIL_MS, (nowMs + restMs) | 0 || 1);
   }
 
-  /** Whether a lease is on its way: its tag is still to be seen, or its update to return. Asked in every turn, so it's one look. */
+  /**
+   * True while a lease is being dropped: its tag or its update's return is still to come. One load, since every turn
+   * asks.
+   */
   get uncollected(): boolean {
     return this.table.header(LEAVING) > 0;
   }
@@ -287,7 +298,7 @@ export class Leases {
     forEachLive(this.table.words, (slot) => this.drop(slot));
   }
 
-  /** The slots whose lease is on its way: neither free nor, meanwhile, taken again. */
+  /** Slots whose lease is being dropped: they are neither free nor live. */
   onTheirWay(): number[] {
     const slots: number[] = [];
     for (let slot = 0; slot < this.table.slots; slot++) if (this.isOnItsWay(slot)) slots.push(slot);
@@ -298,7 +309,7 @@ export class Leases {
     return this.table.state(slot) >= DROPPING;
   }
 
-  /** While given up, no lease is taken. */
+  /** Drops all leases and takes none, until it is called with false. */
   giveUp(yes: boolean): void {
     this.givingUp = yes;
     if (yes) this.dropAll();
@@ -309,13 +320,13 @@ export class Leases {
     if (!this.givingUp && this.pressure?.rises(nowMs) === true) this.giveUp(true);
   }
 
-  /** Whether leases are still given up for a request that wants one. */
+  /** True while leases are given up. Asked for a request that wants one. */
   #isGivenUp(nowMs: number): boolean {
     if (this.givingUp && this.pressure?.isOver(nowMs) === true) this.giveUp(false);
     return this.givingUp;
   }
 
-  /** Leases that aren't given back yet. */
+  /** Number of leases that aren't given back yet. */
   get held(): number {
     return this.table.header(HELD_SLOTS);
   }

@@ -1,5 +1,5 @@
-// Names that Debian 12's kernel headers (6.1) don't have yet, each with where it comes from. They go unchecked there, and
-// the test says so. Where the headers have the name, it's checked like any other.
+// Names that Debian 12's kernel headers (6.1) don't have yet, each with where it comes from. They go unchecked there,
+// and the test says so. Where the headers have the name, it's checked like any other.
 export const NEWER: Readonly<Record<string, string>> = {
   IORING_SETUP_NO_MMAP: "Linux 6.5",
   "io_sqring_offsets.user_addr": "Linux 6.5",

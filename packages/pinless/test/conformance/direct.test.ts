@@ -1,4 +1,5 @@
-// The conformance suites on the real kernel, by calls on libuv's thread pool. It registers nothing, so there is one pin mode.
+// The conformance suites on the real kernel, by calls on libuv's thread pool. It registers nothing, so there is one pin
+// mode.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { closeSync, constants, openSync, readSync, writeFileSync } from "node:fs";

@@ -15,7 +15,9 @@ const MIB = 1 << 20;
 const BLOCKS = 2048;
 const NAMES = new Set([0, -5, -6, -30]); // EIO, ENXIO, EROFS
 
-/** Requests of every kind, one after the other in many places at a time, each counted when it begins and when it ends. */
+/**
+ * Requests of every kind, one after the other in many places at a time, each counted when it begins and when it ends.
+ */
 class Load {
   readonly errnos = new Map<number, number>();
   begun = 0;

@@ -1,4 +1,7 @@
-/** Arenas that are a mapping of a file: what is read into them, what is in the file for it, and what each operation does. */
+/**
+ * Arenas that are a mapping of a file: what is read into them, what is in the file for it, and what each operation
+ * does.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,4 +1,7 @@
-/** What the conformance suites run on: a way to open engines and files, on the real kernel or on any other behind the same ports. */
+/**
+ * What the conformance suites run on: a way to open engines and files, on the real kernel or on any other behind the
+ * same ports.
+ */
 
 import type { TestContext } from "node:test";
 import type { PortableEngine } from "../../dist/engine/engine.js";
@@ -28,7 +31,10 @@ export interface Around {
   /** For a test's `skip`: why there are no huge pages, and no fork. */
   readonly noHugePages: string | false;
   readonly noFork: string | false;
-  /** Whether fork leaves what is pinned to both, so that the parent's next store moves it away from the device: Linux before 5.12. */
+  /**
+   * Whether fork leaves what is pinned to both, so that the parent's next store moves it away from the device: Linux
+   * before 5.12.
+   */
   readonly forkHarms: boolean;
   /** The NUMA nodes that have memory; and of a view, how many pages are on one. */
   readonly nodes: readonly number[];
@@ -37,7 +43,10 @@ export interface Around {
   collapse(area: Uint8Array): number;
   /** Other code has memory reclaimed (MADV_PAGEOUT), as far as that can be. */
   reclaim(view: Uint8Array): void;
-  /** Compacts all memory; and says where a view's pages are. Absent where nobody knows whether they lie where it takes pages from. */
+  /**
+   * Compacts all memory; and says where a view's pages are. Absent where nobody knows whether they lie where it takes
+   * pages from.
+   */
   readonly compaction?: { run(): void; framesOf(view: Uint8Array): readonly number[] };
   /** A child of the process, which ends with the test if not before. */
   fork(t: TestContext, view: Uint8Array): Promise<Forked>;

@@ -1,4 +1,7 @@
-/** What a pin at rest does to memory that changes meanwhile, and that nothing else does it: pin mode lifetime is the control. */
+/**
+ * What a pin at rest does to memory that changes meanwhile, and that nothing else does it: pin mode lifetime is the
+ * control.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

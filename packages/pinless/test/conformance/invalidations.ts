@@ -33,7 +33,8 @@ export function invalidations(ground: Ground): void {
       const memory = arena.alloc(8 * MIB);
       let operations = 0;
       let running = true;
-      // The upper half of each chunk is read into, the lower is for the operations: they meet in the lease and in the huge page.
+      // The upper half of each chunk is read into, the lower is for the operations: they meet in the lease and in the
+      // huge page.
       const reader = async (id: number): Promise<void> => {
         const random = new Random(id);
         const buffer = memory.subarray(id * chunk + chunk / 2, id * chunk + chunk / 2 + 8 * BLOCK_BYTES);

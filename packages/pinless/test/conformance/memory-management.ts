@@ -1,6 +1,6 @@
 /**
- * What else happens to memory: reclaim, huge pages, compaction, NUMA nodes, fork, the limit on what may be locked. What isn't pinned goes
- * along with all of it and loses nothing; what is registered for life is the control.
+ * What else happens to memory: reclaim, huge pages, compaction, NUMA nodes, fork, the limit on what may be locked. What
+ * isn't pinned goes along with all of it and loses nothing; what is registered for life is the control.
  */
 
 import assert from "node:assert/strict";
@@ -16,7 +16,10 @@ const MIB = 1 << 20;
 const HUGE_PAGE_BYTES = 2 * MIB;
 const BLOCKS = 64;
 const EAGAIN = -11;
-/** Leases that stay, and such that go as soon as there's no use of them; of chunks small enough for one to be used beside another. */
+/**
+ * Leases that stay, and such that go as soon as there's no use of them; of chunks small enough for one to be used
+ * beside another.
+ */
 const KEPT = { lease: { chunk: 65536, idle: 3_600_000, max: 3_600_000 } } satisfies EngineOptions;
 const SOON = { lease: { chunk: MIB, idle: 1 } } satisfies EngineOptions;
 

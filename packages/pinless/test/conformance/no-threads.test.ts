@@ -6,7 +6,10 @@ import { asOrdinaryUser, type Ended, runModule } from "../support/children.js";
 import { needsRoot } from "../support/disks.js";
 import { ioUringOff } from "../support/io-uring.js";
 
-/** Writes where the file has no blocks yet, appends, and reads through the page cache: ext4 needs a thread for the first two. */
+/**
+ * Writes where the file has no blocks yet, appends, and reads through the page cache: ext4 needs a thread for the first
+ * two.
+ */
 const SOURCE = `
   import { mkdtempSync, readFileSync, rmSync } from "node:fs";
   import { Engine } from PINLESS;

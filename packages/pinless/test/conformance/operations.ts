@@ -1,4 +1,6 @@
-/** arena.migrate, arena.exclusive, arena.writeback: beside I/O, on parts and on all of an arena, and what they refuse. */
+/**
+ * arena.migrate, arena.exclusive, arena.writeback: beside I/O, on parts and on all of an arena, and what they refuse.
+ */
 
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
@@ -75,7 +77,8 @@ export function operations(ground: Ground): void {
       const events: string[] = [];
       const noted = (name: string, io: Promise<unknown>): Promise<unknown> => io.then(() => events.push(name));
       const io: Promise<unknown>[] = [];
-      // Everything that touches the range: straight, through the page cache, copied by JavaScript to and from an odd address.
+      // Everything that touches the range: straight, through the page cache, copied by JavaScript to and from an odd
+      // address.
       const odd = memory.subarray(4096 + 4, 4096 + 4 + 512);
       const ways = {
         read: () => file.read(memory.subarray(0, BLOCK_BYTES), { position: 0 }),

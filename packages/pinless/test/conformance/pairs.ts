@@ -1,4 +1,7 @@
-/** Every two calls on one arena, its engine and a file, begun at the same moment: nobody's bytes change, nothing hangs, and errors say why. */
+/**
+ * Every two calls on one arena, its engine and a file, begun at the same moment: nobody's bytes change, nothing hangs,
+ * and errors say why.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -244,7 +244,8 @@ export function protection(ground: Ground): void {
       const until = { done: false };
       let arrived = 0;
       let refused = 0;
-      // Each reads into pages of its own, some unaligned and so through a copy by JavaScript, which must never meet read-only memory.
+      // Each reads into pages of its own, some unaligned and so through a copy by JavaScript, which must never meet
+      // read-only memory.
       const reader = async (id: number): Promise<void> => {
         const view = id % 2 === 0 ? pages(memory, id, 1) : pages(memory, id, 1).subarray(4, 4 + 1024);
         while (!until.done) {

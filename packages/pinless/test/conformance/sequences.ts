@@ -1,4 +1,7 @@
-/** Every memory operation after every other, alone and beside reads: it's done, or says in words why it wasn't; and nobody's bytes change. */
+/**
+ * Every memory operation after every other, alone and beside reads: it's done, or says in words why it wasn't; and
+ * nobody's bytes change.
+ */
 
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
@@ -107,7 +110,8 @@ export function sequences(ground: Ground, prepare: (t: TestContext) => void = ()
         await withEngine(ground, { depth: 8, lease: { chunk: CHUNK } }, async (engine) => {
           const arena = await make(engine, path);
           const area = arena.alloc(HUGE);
-          // What is read into belongs to another huge page: what is done there doesn't have to wait, and what is done to all has.
+          // What is read into belongs to another huge page: what is done there doesn't have to wait, and what is done
+          // to all has.
           const beside = arena.alloc(CHUNK);
           const file = await engine.openFile(source, "r");
           let running = busy;

@@ -1,4 +1,5 @@
-// The event loop goes on while a filesystem takes its time: FUSE here, which answers when the test says so, and the test runs on that loop.
+// The event loop goes on while a filesystem takes its time: FUSE here, which answers when the test says so, and the
+// test runs on that loop.
 import assert from "node:assert/strict";
 import { readFileSync, truncateSync } from "node:fs";
 import path from "node:path";

@@ -1,4 +1,5 @@
-// A filter that refuses one system call of those that a scheme needs: an engine opens all the same, works, and says which call it is.
+// A filter that refuses one system call of those that a scheme needs: an engine opens all the same, works, and says
+// which call it is.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -8,7 +9,10 @@ import { ioUringOff } from "../support/io-uring.js";
 import { descriptorsOf } from "../support/proc.js";
 import { refusing } from "../support/seccomp.js";
 
-/** Opens an engine; reads around the page cache, through it and from a pipe that never gives anything; and prints what ran. */
+/**
+ * Opens an engine; reads around the page cache, through it and from a pipe that never gives anything; and prints what
+ * ran.
+ */
 const SOURCE = `
   import { execFileSync } from "node:child_process";
   import { mkdtempSync, rmSync } from "node:fs";

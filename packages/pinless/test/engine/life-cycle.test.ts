@@ -12,7 +12,9 @@ import { until } from "../support/until.js";
 
 const NODE_MAJOR = Number.parseInt(process.versions.node, 10);
 
-/** In a child: an engine with leases, and a file that is read all the time, straight, by copies and by the page cache. */
+/**
+ * In a child: an engine with leases, and a file that is read all the time, straight, by copies and by the page cache.
+ */
 const LOAD = `
   import { Engine } from PINLESS;
   const engine = await Engine.open({ depth: 32, lease: { chunk: 65536 } });

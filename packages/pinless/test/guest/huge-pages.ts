@@ -1,5 +1,5 @@
-// How many huge pages a machine can still make while buffers lie scattered over its memory. Runs in a guest (test/hazards/huge-pages.test.ts):
-// there nobody else takes or frees any, and nobody minds that all of them are taken.
+// How many huge pages a machine can still make while buffers lie scattered over its memory. Runs in a guest
+// (test/hazards/huge-pages.test.ts): there nobody else takes or frees any, and nobody minds that all of them are taken.
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
@@ -21,8 +21,8 @@ const AREAS = REGION_BYTES / (2 * MIB);
 const MORE_BYTES = 16 * MIB;
 
 /**
- * Of the huge pages that free memory would make, those that the kernel can make. What is free differs by some pages from one measurement to
- * the next, since Node itself needs more or less of it.
+ * Of the huge pages that free memory would make, those that the kernel can make. What is free differs by some pages
+ * from one measurement to the next, since Node itself needs more or less of it.
  */
 function obtainable(): number {
   const most = Math.floor(

@@ -1,4 +1,5 @@
-// Two NUMA nodes, and a movable zone on each: an arena's memory moves to and fro under I/O. Runs in a guest (test/hazards/numa.test.ts).
+// Two NUMA nodes, and a movable zone on each: an arena's memory moves to and fro under I/O. Runs in a guest
+// (test/hazards/numa.test.ts).
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";

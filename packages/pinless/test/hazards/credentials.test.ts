@@ -1,5 +1,5 @@
-// A process that gives its rights up after it opened an engine: what the kernel charged to nobody, root's ring, isn't used to pin memory
-// any more, and each request is the new user's.
+// A process that gives its rights up after it opened an engine: what the kernel charged to nobody, root's ring, isn't
+// used to pin memory any more, and each request is the new user's.
 import assert from "node:assert/strict";
 import { chmodSync, writeFileSync } from "node:fs";
 import path from "node:path";

@@ -1,5 +1,6 @@
-// Who tracks which pages of a process were written (for snapshots, migration, garbage collectors) announces it: SOFT_DIRTY by
-// engine.notifier. From then on what devices write is seen. The control: through memory that is registered for life they write unseen.
+// Who tracks which pages of a process were written (for snapshots, migration, garbage collectors) announces it:
+// SOFT_DIRTY by engine.notifier. From then on what devices write is seen. The control: through memory that is
+// registered for life they write unseen.
 import assert from "node:assert/strict";
 import { closeSync, openSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -50,7 +51,10 @@ const PAGEMAP_SCAN = 0xc0606610;
 const FEATURES = (1n << 0n) | (1n << 13n) | (1n << 15n); // PAGEFAULT_FLAG_WP, WP_UNPOPULATED, WP_ASYNC
 const PAGE_IS_WRITTEN = 1n << 1n;
 
-/** Write protection by a userfaultfd, which the kernel itself resolves (WP_ASYNC), and PAGEMAP_SCAN; null: not in this kernel. */
+/**
+ * Write protection by a userfaultfd, which the kernel itself resolves (WP_ASYNC), and PAGEMAP_SCAN; null: not in this
+ * kernel.
+ */
 function writeProtection(t: TestContext, memory: Uint8Array): Tracker | null {
   const fd = syscall(userfaultfdSyscall(process.arch), UFFD_USER_MODE_ONLY);
   if (fd < 0 || ioctl(fd, UFFDIO_API, new BigUint64Array([0xaan, FEATURES, 0n])) < 0) return null;
@@ -69,7 +73,8 @@ function writeProtection(t: TestContext, memory: Uint8Array): Tracker | null {
     written() {
       const regions = new BigUint64Array(3 * PAGES);
       const start = range[0];
-      // struct pm_scan_arg: size, flags, start, end, walk_end, vec, vec_len, max_pages, category: inverted, mask, any of, returned.
+      // struct pm_scan_arg: size, flags, start, end, walk_end, vec, vec_len, max_pages, category: inverted, mask, any
+      // of, returned.
       const at = BigInt(koffi.address(new Uint8Array(regions.buffer)));
       const argument = [
         96n,

@@ -56,7 +56,9 @@ interface Seen {
   stale: number;
 }
 
-/** Reads blocks into random places while `goOn` says so. `discards`: those of the other code that have begun and ended. */
+/**
+ * Reads blocks into random places while `goOn` says so. `discards`: those of the other code that have begun and ended.
+ */
 async function load({ file, memory }: Bed, discards: Int32Array, goOn: () => boolean): Promise<Seen> {
   const seen = { quiet: 0, stale: 0 };
   const locations = memory.byteLength / BLOCK_BYTES;

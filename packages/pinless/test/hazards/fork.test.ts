@@ -1,5 +1,5 @@
-// Children that are started under I/O, in every way that Node has: they inherit no descriptor of an engine, and I/O stays
-// right.
+// Children that are started under I/O, in every way that Node has: they inherit no descriptor of an engine, and I/O
+// stays right.
 import assert from "node:assert/strict";
 import { closeSync, constants, openSync, readSync, writeFileSync } from "node:fs";
 import path from "node:path";

@@ -1,4 +1,5 @@
-// A guest whose whole memory can become huge pages: how many can be had beside leases, and beside lifetime registrations.
+// A guest whose whole memory can become huge pages: how many can be had beside leases, and beside lifetime
+// registrations.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cantHaveGuests, runInGuest } from "../support/guest.js";

@@ -1,5 +1,5 @@
-// A process that is killed under I/O leaves no pin. They are counted on the whole machine: a process that is gone has no
-// VmPin.
+// A process that is killed under I/O leaves no pin. They are counted on the whole machine: a process that is gone has
+// no VmPin.
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";

@@ -1,5 +1,6 @@
-// A mapping of a file as the buffer: its pages belong to a filesystem, which writes them back whenever it likes, and counts on hearing of
-// every store. A device that writes straight into them (the control) isn't heard: pinless never has it do so.
+// A mapping of a file as the buffer: its pages belong to a filesystem, which writes them back whenever it likes, and
+// counts on hearing of every store. A device that writes straight into them (the control) isn't heard: pinless never
+// has it do so.
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { closeSync, constants, fsyncSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from "node:fs";

@@ -1,5 +1,5 @@
-// RLIMIT_MEMLOCK is one limit for all of a user's processes: whatever it leaves, all I/O is right, and an engine says what
-// runs in another way.
+// RLIMIT_MEMLOCK is one limit for all of a user's processes: whatever it leaves, all I/O is right, and an engine says
+// what runs in another way.
 import assert from "node:assert/strict";
 import { chmodSync, existsSync, writeFileSync } from "node:fs";
 import path from "node:path";

@@ -1,5 +1,5 @@
-// DEVICE_WRITES_DIRTY: what a device wrote into memory survives its reclaim. The control is leases that populate nothing
-// after a registration. (Swap is a file: zram, which has no writeback, keeps what clean pages lose.)
+// DEVICE_WRITES_DIRTY: what a device wrote into memory survives its reclaim. The control is leases that populate
+// nothing after a registration. (Swap is a file: zram, which has no writeback, keeps what clean pages lose.)
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
@@ -94,7 +94,10 @@ const CLEANERS: Record<string, Step> = {
   },
 };
 
-/** Reads the file into clean memory, gives all pins back and has the memory reclaimed. Returns the number of wrong blocks. */
+/**
+ * Reads the file into clean memory, gives all pins back and has the memory reclaimed. Returns the number of wrong
+ * blocks.
+ */
 async function lostBlocks(options: EngineOptions, file: string, clean: Step, by: Reclaimer): Promise<number> {
   const engine = await Engine.open({
     ...options,
@@ -171,7 +174,10 @@ for (const [how, clean] of Object.entries(CLEANERS)) {
   }
 }
 
-/** Reads into memory, parts of which are reclaimed all the time, and compares what was read before. Returns what's wrong. */
+/**
+ * Reads into memory, parts of which are reclaimed all the time, and compares what was read before. Returns what's
+ * wrong.
+ */
 async function readUnderLimit(options: EngineOptions, file: string, cgroup: Squeezer): Promise<string[]> {
   const PLACES = 128;
   const PLACE_BYTES = 65536;

@@ -1,5 +1,5 @@
-// Reads and writes of pipes and sockets may wait for ever: no memory operation waits for them, and none loses, doubles or
-// tears a byte.
+// Reads and writes of pipes and sockets may wait for ever: no memory operation waits for them, and none loses, doubles
+// or tears a byte.
 import assert from "node:assert/strict";
 import { closeSync, constants, fstatSync, openSync, readSync, writeFileSync, writeSync } from "node:fs";
 import path from "node:path";

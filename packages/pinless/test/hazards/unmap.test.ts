@@ -1,5 +1,6 @@
-// Other code of the process unmaps memory of an arena, moves it away or maps its own over it. That's known only afterwards: from then on
-// nothing of ours touches those addresses. In children: without the monitor such a process may well crash.
+// Other code of the process unmaps memory of an arena, moves it away or maps its own over it. That's known only
+// afterwards: from then on nothing of ours touches those addresses. In children: without the monitor such a process may
+// well crash.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";

@@ -22,7 +22,10 @@ interface Folio {
 
 type Slot = Folio | "nowhere" | "zeros";
 
-/** As do_pages_move and do_pages_stat of mm/migrate.c: what can be taken is put on a list, which goes when something can't be taken. */
+/**
+ * As do_pages_move and do_pages_stat of mm/migrate.c: what can be taken is put on a list, which goes when something
+ * can't be taken.
+ */
 class Nodes implements PageMover {
   readonly pages = new Map<number, Slot>();
   /** Calls that move, by how many pages they name. */

@@ -1,4 +1,5 @@
-// What the engine's own thread makes of the monitor's announcements: what waits, what is issued again, and what never is.
+// What the engine's own thread makes of the monitor's announcements: what waits, what is issued again, and what never
+// is.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,4 +1,5 @@
-// The protocol under every interleaving that a seed brings up, against a naive reference. PINLESS_RUNS and PINLESS_SEED look further.
+// The protocol under every interleaving that a seed brings up, against a naive reference. PINLESS_RUNS and PINLESS_SEED
+// look further.
 import { test } from "node:test";
 import fc from "fast-check";
 import { operations, setups } from "./world/operations.js";

@@ -1,4 +1,5 @@
-// Other code of the process: threads that know nothing of the engine and throw its memory away, unmap it, or move it elsewhere.
+// Other code of the process: threads that know nothing of the engine and throw its memory away, unmap it, or move it
+// elsewhere.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import koffi, { type KoffiFunc } from "koffi";
@@ -63,7 +64,10 @@ export class Foreign {
     await Promise.all([storm(), storm()]);
   }
 
-  /** Takes pieces of one chunk away, one after the other. From then on I/O there fails, and what is there now stays as it is. */
+  /**
+   * Takes pieces of one chunk away, one after the other. From then on I/O there fails, and what is there now stays as
+   * it is.
+   */
   async unmappings({ memory, file, sink, random, tally, goOn }: Bed, chunk: number): Promise<void> {
     const theirs: number[] = [];
     for (let i = 0; i < CHUNK_BYTES / PIECE_BYTES && goOn(); i++) {

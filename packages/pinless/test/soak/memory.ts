@@ -15,7 +15,10 @@ export interface Moment {
   readonly quiet: boolean;
 }
 
-/** All of an arena. Discards are counted for each 2 MiB of it, by whoever makes them, in words that native threads share. */
+/**
+ * All of an arena. Discards are counted for each 2 MiB of it, by whoever makes them, in words that native threads
+ * share.
+ */
 export class Memory {
   readonly all: Uint8Array;
   readonly address: number;

@@ -48,7 +48,9 @@ export interface MemoryCgroup {
   oomKills(): number;
 }
 
-/** The hierarchy that limits the number of processes and threads: v1's, or v2's where it's switched on below the root. */
+/**
+ * The hierarchy that limits the number of processes and threads: v1's, or v2's where it's switched on below the root.
+ */
 const pids =
   readFileSync("/proc/self/mounts", "utf8")
     .split("\n")

@@ -47,8 +47,8 @@ export interface Fuse {
 }
 
 /**
- * Mounts it. `options`: "refuse-direct": files can be opened with O_DIRECT, and then refuse I/O. "async-dio": the kernel
- * may send direct I/O without waiting.
+ * Mounts it. `options`: "refuse-direct": files can be opened with O_DIRECT, and then refuse I/O. "async-dio": the
+ * kernel may send direct I/O without waiting.
  */
 export async function fuse(
   t: TestContext,

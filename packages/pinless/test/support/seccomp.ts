@@ -25,7 +25,9 @@ function refusal({ call, arguments: values = {} }: Refusal, errno: number): Inst
   return [...tests, answer(0x50000 | errno)];
 }
 
-/** Source for a child: these system calls fail in its thread, and in those that it starts, as by a container's filter. */
+/**
+ * Source for a child: these system calls fail in its thread, and in those that it starts, as by a container's filter.
+ */
 export function refusing(errno: number, ...calls: readonly (number | Refusal)[]): string {
   const filter = [
     ...calls.flatMap((call) => refusal(typeof call === "number" ? { call } : call, errno)),

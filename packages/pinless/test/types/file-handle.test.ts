@@ -1,7 +1,8 @@
 /**
- * A File's type is a FileHandle's: what follows compiles. No exceptions: whatever this Node's types say a FileHandle has, a File has, and
- * a File has more (`submit`, `direct`; the events of an EventEmitter, which types before Node 22 leave out). From Node 24 on types may
- * have `pull`, `pullSync` and `writer`, which are there with `--experimental-stream-iter` only, and which a File doesn't have.
+ * A File's type is a FileHandle's: what follows compiles. No exceptions: whatever this Node's types say a FileHandle
+ * has, a File has, and a File has more (`submit`, `direct`; the events of an EventEmitter, which types before Node 22
+ * leave out). From Node 24 on types may have `pull`, `pullSync` and `writer`, which are there with
+ * `--experimental-stream-iter` only, and which a File doesn't have.
  */
 
 import assert from "node:assert/strict";

@@ -169,7 +169,9 @@ function checksums(order: Stream): CalibrationRow {
   };
 }
 
-/** Row about snapshots, which share blocks with their file until the filesystem sees a store; it sees none by a device. */
+/**
+ * Row about snapshots: they share blocks with their file until the filesystem sees a store, and a device's it doesn't.
+ */
 function snapshots(order: Stream): CalibrationRow {
   const ROUNDS = 1000;
   const overwritten = (straight: boolean): number => {

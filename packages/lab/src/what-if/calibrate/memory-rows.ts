@@ -40,7 +40,7 @@ function hugePages(random: NamedRandom): CalibrationRow {
       BUSY,
       {
         assumed:
-          "every second page of 16 GiB is a buffer's; of 24 GiB the kernel has 2 %, others 4 %; 95 % of the rest is wanted",
+          "every second page of 16 GiB is a buffer's; 2 % of 24 GiB are the kernel's, 4 % others'; 95 % of the rest is wanted",
       },
     ],
   };

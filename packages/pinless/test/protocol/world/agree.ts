@@ -58,7 +58,10 @@ export function agree(world: World): void {
   assert.equal(kernel.alive, reference.requests.size > 0, "what keeps the process alive");
 }
 
-/** An engine that sleeps has seen everything; only what the monitor drops while nobody waits for it may stay until the next turn. */
+/**
+ * An engine that sleeps has seen everything; only what the monitor drops while nobody waits for it may stay until the
+ * next turn.
+ */
 function nothingIsOverlooked({ kernel, reference }: World): void {
   const { issues, tags } = kernel.unseen;
   assert.equal(issues.length, 0, "EXACTLY_ONCE: nobody looks for what has ended");

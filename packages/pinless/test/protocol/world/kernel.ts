@@ -245,8 +245,8 @@ export class Kernel implements Scheme, Registrations {
 
   reap(sink: CompletionSink, limit: number): number {
     this.#interrupt("reap");
-    // As a ring does: what comes meanwhile is for the next time. Else a lease could go and come again in between, clean, while a device
-    // write was prepared by it and not submitted yet.
+    // As a ring does: what comes meanwhile is for the next time. Else a lease could go and come again in between,
+    // clean, while a device write was prepared by it and not submitted yet.
     const reaped = Math.min(limit, this.#completions.length);
     for (let i = 0; i < reaped; i++) {
       this.#interrupt("deliver");

@@ -1,4 +1,5 @@
-// The monitor's thread: it claims a lease, empties its slot, and says that the update has returned; anything may happen in between.
+// The monitor's thread: it claims a lease, empties its slot, and says that the update has returned; anything may happen
+// in between.
 import { claim, returned } from "../../../dist/protocol/lease-table.js";
 import type { Kernel, Registration } from "./kernel.js";
 import type { Operation } from "./operations.js";

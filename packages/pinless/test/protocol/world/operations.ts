@@ -1,5 +1,5 @@
-// What a run is made of: a list of small operations whose numbers pick among what there is at that moment, so that every list has a
-// meaning and can be made shorter.
+// What a run is made of: a list of small operations whose numbers pick among what there is at that moment, so that
+// every list has a meaning and can be made shorter.
 import fc from "fast-check";
 import { MMU_EVENTS, type MmuEvent } from "../../../dist/protocol/events.js";
 import type { Call } from "./kernel.js";
@@ -40,7 +40,10 @@ export type Operation =
   | { readonly do: "tick"; readonly ms: number; readonly looked: boolean }
   /** The next step of a discard by other code (it's read, its pages go, its thread leaves the call), or a new one. */
   | { readonly do: "foreign"; readonly pick: number; readonly anew: boolean; readonly where: Where }
-  /** The monitor's next steps, now or in the middle of one of the engine's calls; `tag`: a tag that is due comes at once. */
+  /**
+   * The monitor's next steps, now or in the middle of one of the engine's calls; `tag`: a tag that is due comes at
+   * once.
+   */
   | {
       readonly do: "monitor";
       readonly pick: number;

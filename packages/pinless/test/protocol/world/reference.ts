@@ -1,5 +1,5 @@
-// The protocol told a second time, naively: sets and lists, no counters, no bits. It watches what the engine asks of the kernel, and
-// knows what must have been asked by now.
+// The protocol told a second time, naively: sets and lists, no counters, no bits. It watches what the engine asks of
+// the kernel, and knows what must have been asked by now.
 
 import { ECANCELED, EFAULT } from "../../../dist/protocol/errno.js";
 import { CONCERNS, type MmuEvent } from "../../../dist/protocol/events.js";
@@ -140,7 +140,10 @@ export class Reference implements Watch {
     return [...this.requests.values()].filter(({ state }) => state === "kernel" || state === "ended").length;
   }
 
-  /** Whoever has waited longest gets the slots that are free: all but as many as the engine says have none. `agree` sees that it's right. */
+  /**
+   * Whoever has waited longest gets the slots that are free: all but as many as the engine says have none. `agree` sees
+   * that it's right.
+   */
   fill(): void {
     while (this.ready.length > this.#withoutSlot()) this.#decide(this.ready.shift()!);
   }
@@ -163,7 +166,10 @@ export class Reference implements Watch {
     return added;
   }
 
-  /** Whether these chunks hold a request: not what has waited on memory that was there before, and waits for a slot to fail in. */
+  /**
+   * Whether these chunks hold a request: not what has waited on memory that was there before, and waits for a slot to
+   * fail in.
+   */
   isHeldOn({ state, chunks }: RefRequest, first: number, last: number): boolean {
     if (state !== "held" && state !== "ready") return false;
     return chunks.some((c) => first <= c.number && c.number <= last && this.chunks.get(c.number) === c);
