@@ -6,7 +6,7 @@ import { renderComparison } from "../bench/report/comparison-table.js";
 import { renderReport } from "../bench/report/table.js";
 import { type Outcome, runBench } from "../bench/run-bench.js";
 import { DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS } from "../bench/sizes.js";
-import { explaining, FAILED, UsageError } from "../command/failures.js";
+import { explaining, FAILED, USAGE, UsageError } from "../command/failures.js";
 import { onInterrupt } from "../command/interrupt.js";
 import { wholeNumber } from "../command/number-arguments.js";
 import { complain, print } from "../command/output.js";
@@ -63,7 +63,7 @@ huge pages that the host can still get: for less than a second at a time nearly
 all of its free memory is asked for and given back.
 
 What can't run here says why, and isn't a failure; the exit code is 1 where
-something failed that should have worked.
+something failed that should have worked, 2 where a report can't be read.
 
 The scratch file (256 MiB) goes to $PINLESS_SCRATCH, or where temporary files
 go, and is deleted afterwards. Paging out needs swap: root gets a swap file
@@ -72,7 +72,7 @@ beside it for the time of the run, where no swap is active.`;
 async function compare({ compare: reports = [], json }: Flags, version: string, command: Command): Promise<void> {
   const [a, b, ...more] = reports;
   if (a === undefined || b === undefined || more.length > 0) command.error("error: --compare takes two reports");
-  await explaining("pinless bench", FAILED, [UsageError], () => {
+  await explaining("pinless bench", USAGE, [UsageError], () => {
     refuseUnwritable(json, [a, b]);
     const comparison = compareReports(readReportFile(a), readReportFile(b), version);
     if (writeJson("pinless bench", comparison, json)) print(renderComparison(comparison, terminal()));

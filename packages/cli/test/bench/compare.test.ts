@@ -112,7 +112,7 @@ for (const [what, content, code, why] of [
     const [good, bad] = [written(sampleReport({})), written(content)];
     assert.throws(() => compareReports(readReportFile(good), readReportFile(bad), "0"), { code });
     const { code: exit, stdout, stderr } = await run(["bench", "--compare", good, bad]);
-    assert.deepEqual([exit, stdout], [1, ""]);
+    assert.deepEqual([exit, stdout], [2, ""]);
     assert.match(stderr, /^pinless bench: [^\n]+\n$/);
     assert.match(stderr, why);
   });
@@ -120,7 +120,7 @@ for (const [what, content, code, why] of [
 
 test("refused: a file that isn't there", async () => {
   const { code, stderr } = await run(["bench", "--compare", written(sampleReport({})), path.join(directory, "none")]);
-  assert.equal(code, 1);
+  assert.equal(code, 2);
   assert.match(stderr, /^pinless bench: .*none can't be read: there's no such file \(ENOENT\)\n$/);
 });
 

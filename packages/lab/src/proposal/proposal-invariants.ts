@@ -112,6 +112,15 @@ export class ProposalRules {
       violated("FREE_WHEN_QUIET", `${nameOfRequest(request)} looks page ${page} up, though nothing has happened to it`);
   }
 
+  #isExcluded(name: string, invalidation: number): void {
+    const begun = this.#ground.notifier.state(invalidation) === BEGUN;
+    const stage = begun ? "has" : "waits for";
+    violated(
+      begun ? "EXCLUSION" : "BOUNDED_WAIT",
+      `${name} begins while ${this.nameOf(invalidation)} ${stage} its pages`,
+    );
+  }
+
   /** It was kept out, or sent back. */
   waits(request: number): void {
     this.#ground.setRequest(request, G.Q_WAITED, 1);
@@ -124,22 +133,15 @@ export class ProposalRules {
     const { machine, scenario, registered } = ground;
     const { first, last, write } = scenario.requests[request]!;
     const name = nameOfRequest(request);
+    const note = registered ? " (its buffer is registered)" : "";
     ground.tell?.(`the kernel begins ${name}`);
     for (let page = first; page <= last; page++) {
       if (machine.tables.frameOf(page) !== ground.frameFor(request, page - first))
-        violated(
-          "NO_STALE_IO",
-          `${name} goes to a frame that isn't page ${page}'s any more${registered ? " (by a registration)" : ""}`,
-        );
+        violated("NO_STALE_IO", `${name} goes to a frame that isn't page ${page}'s any more${note}`);
       if (registered) ground.flag(page, write ? G.VALID_FOR_READS : G.VALID_FOR_READS | G.VALID_FOR_WRITES);
     }
     if (!ground.notifies) return;
-    for (const j of this.#active())
-      if (this.#concerns(j, request))
-        violated(
-          ground.notifier.state(j) === BEGUN ? "EXCLUSION" : "BOUNDED_WAIT",
-          `${name} begins while ${this.nameOf(j)} ${ground.notifier.state(j) === BEGUN ? "has" : "awaits"} its pages`,
-        );
+    for (const j of this.#active()) if (this.#concerns(j, request)) this.#isExcluded(name, j);
   }
 
   /** The device is about to read or write a page. */

@@ -121,7 +121,7 @@ test(`${MUTANTS.length} mutants: each fits one place of what ships, and is a mod
   const { within } = first!;
   assert.throws(
     () => compiled({ ...first!, node: "gate" }),
-    /fits \d+ places, not one: `gate` in \w+ of pinless\/src\/protocol\/gate\.ts/,
+    /fits \d+ places, not one: `gate` in \w+ of pinless\/src\/protocol\/gate-bits\.ts/,
   );
   assert.throws(
     () => compiled({ ...first!, node: "nobody wrote this" }),
