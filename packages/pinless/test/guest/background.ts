@@ -1,6 +1,6 @@
 // Background work of the kernel on memory under constant reads: NUMA balancing moves pages to the processor that uses
 // them, and khugepaged makes huge pages. Leases, requests that are never registered, and registrations for life are
-// read into side by side. Runs in a guest (test/hazards/background.test.ts).
+// read into side by side. Runs in a guest (test/measurements/background.ts).
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { type TestContext, test } from "node:test";
@@ -153,8 +153,6 @@ function told(t: TestContext, harm: string, changed: Record<(typeof PINS)[number
   }
   const share = changed.lease.map((each, i) => (each / changed["per-io"][i]!).toFixed(2));
   t.diagnostic(`after each visit, leases: ${share.join(" ")} of per-io, ${harm}`);
-  assert.ok(changed["per-io"].at(-1)! > 0, "the kernel did nothing to memory that is never registered");
-  assert.ok(changed.lease.at(-1)! > 0, "the kernel got at nothing that is leased");
   assert.equal(changed.lifetime.at(-1), 0, "registered for life, and the kernel got at it all the same (control)");
 }
 

@@ -1,4 +1,5 @@
-// NUMA balancing and khugepaged on memory under constant reads, in a guest, where nothing else is moved or joined.
+// NUMA balancing and khugepaged on memory under constant reads, in a guest, where nothing else is moved or joined:
+// npm run bench:background. It is no test, because how much the kernel does in its five visits is chance.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cantHaveGuests, runInGuest } from "../support/guest.js";
