@@ -1,6 +1,6 @@
 /** The model's ring that also checks when leases are taken: once they pay, and after the chunk's rest only. */
 
-import { type BufferLocation, CHUNK_WORDS, type Direction, PAGE_BYTES, violated } from "pinless/portable";
+import { CHUNK_WORDS, PAGE_BYTES, violated } from "pinless/portable";
 import type { Machine } from "../model/machine.js";
 import { ModelScheme, type ModelSchemeOptions } from "../model/model-scheme.js";
 
@@ -27,9 +27,9 @@ export class JudgedScheme extends ModelScheme {
   readonly #clock: { readonly nowMs: number };
   readonly #terms: LeaseTerms;
   readonly #held = new Map<number, Held>();
-  /** By address of the chunk: until when it has no lease. */
+  /** Ends of rests, in ms of the clock, by the address of the chunk. */
   readonly #rests = new Map<number, number>();
-  /** By piece, in tables of many chunks: pages that went without a lease. */
+  /** Pages that went without a lease, by piece, in tables of many chunks. */
   readonly #missed = new Map<number, number>();
 
   constructor(machine: Machine, options: ModelSchemeOptions, terms: LeaseTerms) {
@@ -38,19 +38,13 @@ export class JudgedScheme extends ModelScheme {
     this.#terms = terms;
   }
 
-  override prepare(
-    slot: number,
-    direction: Direction,
-    file: number,
-    location: BufferLocation,
-    position: number,
-    bufferSlot: number,
-  ): void {
+  override prepare(...request: Parameters<ModelScheme["prepare"]>): void {
+    const [, , , location, , bufferSlot] = request;
     if (bufferSlot < 0 && location.words.length > MANY_CHUNKS * CHUNK_WORDS) {
       const piece = Math.floor(location.address / PIECE_BYTES);
       this.#missed.set(piece, (this.#missed.get(piece) ?? 0) + Math.ceil(location.bytes / PAGE_BYTES));
     }
-    super.prepare(slot, direction, file, location, position, bufferSlot);
+    super.prepare(...request);
   }
 
   override take(slot: number, address: number, bytes: number): number {

@@ -1,6 +1,5 @@
 /**
- * What the conformance suites run on: a way to open engines and files, on the real kernel or on any other behind the
- * same ports.
+ * Ground of the conformance suites: opens engines and files, on the real kernel or another behind the same ports.
  */
 
 import type { TestContext } from "node:test";
@@ -11,7 +10,7 @@ export interface Ground {
   /** Says which ground this is, in the names of the tests. */
   readonly name: string;
   readonly pin: PinMode;
-  /** Whether memory that changes under a pin at rest loses data here: registrations for life do that to Linux. */
+  /** True if memory that changes under a pin at rest loses data here, as on Linux with registrations for life. */
   readonly harmed: boolean;
   /** An engine; the scheme and the pin mode are the ground's. */
   open(options?: EngineOptions): Promise<PortableEngine>;
@@ -21,19 +20,19 @@ export interface Ground {
   file(content: Uint8Array): Promise<string>;
   /** The path of something that isn't a regular file; absent where there's nothing but files. */
   readonly device?: string;
-  /** What a file holds now. */
+  /** Contents of a file as of now. */
   contentOf(path: string): Promise<Uint8Array>;
   readonly around: Around;
 }
 
-/** What goes on around the engine: other code of the process, other processes, the kernel's daemons. */
+/** Surroundings of the engine: other code of the process, other processes, the kernel's daemons. */
 export interface Around {
   /** For a test's `skip`: why there are no huge pages, and no fork. */
   readonly noHugePages: string | false;
   readonly noFork: string | false;
   /**
-   * Whether fork leaves what is pinned to both, so that the parent's next store moves it away from the device: Linux
-   * before 5.12.
+   * True if fork leaves pinned pages to both processes, so that the parent's next store moves its page away from the
+   * device, as Linux did before 5.12.
    */
   readonly forkHarms: boolean;
   /** The NUMA nodes that have memory; and of a view, how many pages are on one. */

@@ -1,6 +1,5 @@
 /**
- * What a pin at rest does to memory that changes meanwhile, and that nothing else does it: pin mode lifetime is the
- * control.
+ * Harms of a pin at rest to memory that changes meanwhile. Pin mode lifetime, the control, shows them; no other does.
  */
 
 import assert from "node:assert/strict";

@@ -1,6 +1,6 @@
 /**
- * What else happens to memory: reclaim, huge pages, compaction, NUMA nodes, fork, the limit on what may be locked. What
- * isn't pinned goes along with all of it and loses nothing; what is registered for life is the control.
+ * Memory management beside I/O: reclaim, huge pages, compaction, NUMA nodes, fork, the limit on locked memory. Memory
+ * that isn't pinned takes part in all of it and loses nothing; memory that is registered for life is the control.
  */
 
 import assert from "node:assert/strict";

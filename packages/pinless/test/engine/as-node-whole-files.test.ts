@@ -13,7 +13,7 @@ after(() => engine.close());
 
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);
 
-/** What `writeFile` and `appendFile` are given; made anew for each call. */
+/** Arguments of `writeFile` and `appendFile`, made anew for each call. */
 const DATA: Readonly<Record<string, () => unknown>> = {
   null: () => null,
   undefined: () => undefined,

@@ -12,7 +12,7 @@ export const TEXT = "0123456789".repeat(30_000);
 // biome-ignore lint/suspicious/noExplicitAny: wrong arguments are what is tried
 export type Handle = any;
 
-/** What came of it, as far as it's the same on both. */
+/** Result or error of a call, without what differs between the two. */
 async function outcome(run: () => unknown): Promise<unknown> {
   try {
     return { result: shown(await run()) };
@@ -30,7 +30,7 @@ function shown(value: unknown): unknown {
 
 export type Scenario = (handle: Handle, file: string) => unknown;
 
-/** What comes of it on a FileHandle and on a File, each with a file of its own of the same content. */
+/** Runs a scenario on a FileHandle and on a File, each on a file of the same content, and gives both outcomes. */
 export async function onBoth(
   engine: Engine,
   directory: string,

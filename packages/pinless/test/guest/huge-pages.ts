@@ -14,14 +14,14 @@ const MIB = 1 << 20;
 const POOL = "/proc/sys/vm/nr_hugepages";
 const FILE = "/tmp/file";
 const BLOCKS = 256;
-/** What buffers are laid out in, a few pages in each 2 MiB of it. */
+/** Size of the region in which buffers are laid out, a few pages in each 2 MiB. */
 const REGION_BYTES = 256 * MIB;
 const AREAS = REGION_BYTES / (2 * MIB);
 /** Beyond the memory that is in small pieces already: what is freed meanwhile. */
 const MORE_BYTES = 16 * MIB;
 
 /**
- * Of the huge pages that free memory would make, those that the kernel can make. What is free differs by some pages
+ * Share of the huge pages in free memory that the kernel can make. The free memory differs by some pages
  * from one measurement to the next, since Node itself needs more or less of it.
  */
 function obtainable(): number {

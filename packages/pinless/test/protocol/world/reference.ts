@@ -167,8 +167,7 @@ export class Reference implements Watch {
   }
 
   /**
-   * Whether these chunks hold a request: not what has waited on memory that was there before, and waits for a slot to
-   * fail in.
+   * True if these chunks hold a request, other than one whose memory is gone and that waits for a slot to fail in.
    */
   isHeldOn({ state, chunks }: RefRequest, first: number, last: number): boolean {
     if (state !== "held" && state !== "ready") return false;
