@@ -70,9 +70,14 @@ function fixed(name: string, flags: string, more: Partial<Kind> = {}): Kind {
   return { what: name, flags: [flags], target: () => name, ...more };
 }
 
-/** The mounts of a child with a namespace of its own: what others mount meanwhile doesn't change them. */
+/**
+ * The mounts of a child with a namespace of its own, of which only / and /proc are left: a directory that another test
+ * removes takes its mount out of every namespace, also out of this one.
+ */
 async function ownMounts(t: TestContext): Promise<string> {
-  const args = ["--mount", "--propagation", "private", "sh", "-c", "echo there; read -r _"];
+  const unmountOthers =
+    'while read -r _ at _; do case "$at" in / | /proc) ;; *) umount -l "$at" 2>&- ;; esac; done < /proc/self/mounts';
+  const args = ["--mount", "--propagation", "private", "sh", "-c", `${unmountOthers}; echo there; read -r _`];
   const child = spawn("unshare", args, { stdio: ["pipe", "pipe", "inherit"] });
   const ended = once(child, "exit");
   undoing(t, async () => {
