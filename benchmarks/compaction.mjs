@@ -4,14 +4,12 @@
 //
 //   npm run build && node benchmarks/compaction.mjs [--rounds 10] [--file FILE]
 
-import { closeSync, mkdtempSync, openSync, readSync, rmSync } from "node:fs";
+import { openSync, readSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import koffi from "koffi";
 import { Engine } from "../packages/pinless/dist/index.js";
-import { zramFile } from "./zram.mjs";
+import { openBed } from "./beds.mjs";
 
 const AREA_BYTES = 2 << 20;
 const PAGES = AREA_BYTES / 4096;
@@ -29,17 +27,11 @@ const WAYS = [
 
 const { values } = parseArgs({ options: { rounds: { type: "string", default: "10" }, file: { type: "string" } } });
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const folder = mkdtempSync(join(tmpdir(), "pinless-bench-"));
-const scratch = values.file === undefined ? zramFile(folder) : { path: values.file, remove: () => {} };
+const bed = openBed({ file: values.file });
 const pagemap = openSync("/proc/self/pagemap", "r");
 const total = WAYS.map(() => ({ moved: 0, reads: 0, ms: 0 }));
-try {
-  for (let round = 0; round < Number(values.rounds); round++) await compactUnderReads();
-} finally {
-  closeSync(pagemap);
-  scratch.remove();
-  rmSync(folder, { recursive: true, force: true });
-}
+for (let round = 0; round < Number(values.rounds); round++) await compactUnderReads();
+bed.close();
 console.table(
   Object.fromEntries(
     WAYS.map(({ name }, i) => [
@@ -58,7 +50,7 @@ async function compactUnderReads() {
   const subjects = [];
   for (const { pin, events = {} } of WAYS) {
     const engine = await Engine.open({ scheme: "io_uring", pin, events, depth: 32 });
-    subjects.push({ engine, file: await engine.openFile(scratch.path), areas: [], reads: 0, flying: 0, running: true });
+    subjects.push({ engine, file: await engine.openFile(bed.path), areas: [], reads: 0, flying: 0, running: true });
   }
   for (let i = 0; i < AREAS; i++)
     for (const subject of subjects) {

@@ -7,11 +7,10 @@
 // and liburing (liburing-dev).
 
 import { execFileSync, fork } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { zramFile } from "./zram.mjs";
+import { openBed, scratchFolder, untilExit } from "./beds.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -49,20 +48,13 @@ const ROWS = [
   { name: "direct promises 4 KiB, 32 threads", load: "promise", scheme: "direct", depth: 32, block: 4096, threads: 32 },
 ].filter(({ name }) => values.only === undefined || values.only.split(",").some((part) => name.includes(part)));
 
-const folder = mkdtempSync(join(tmpdir(), "pinless-bench-"));
-const scratch = values.file === undefined ? zramFile(folder) : { path: values.file, remove: () => {} };
+const folder = scratchFolder();
+const scratch = openBed({ file: values.file });
 const children = [];
-/** The children first: they hold the file open. */
-async function finish(code) {
-  await Promise.all(children.map((each) => each.end()));
-  scratch.remove();
+/** The bed goes after this: children hold its file open. */
+untilExit(() => {
+  for (const each of children) each.end();
   rmSync(folder, { recursive: true, force: true });
-  process.exit(code);
-}
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => void finish(130));
-process.once("uncaughtException", (error) => {
-  console.error(error);
-  void finish(1);
 });
 
 const yardstick = join(folder, "ring_loop");
@@ -94,10 +86,7 @@ function child(row) {
   return {
     ready: answer(),
     end() {
-      if (process_.exitCode !== null || process_.signalCode !== null) return Promise.resolve();
-      const ended = new Promise((resolve) => process_.once("exit", resolve));
       process_.kill("SIGKILL");
-      return ended;
     },
     run(message) {
       const answered = answer();
@@ -199,4 +188,4 @@ if (values.only === undefined) {
   );
   console.log(`import: ${median(imports).toFixed(1)} ms (wanted < 100)`);
 }
-await finish(0);
+process.exit(0);

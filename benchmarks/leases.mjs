@@ -10,12 +10,11 @@
 // --lease JSON has options of the leases.
 
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { zramFile } from "./zram.mjs";
+import { openBed } from "./beds.mjs";
+import { median } from "./statistics.mjs";
 
 const PINS = ["lease", "lifetime", "per-io"];
 const WARM_UP_MS = 2000;
@@ -100,14 +99,9 @@ async function run({ path, pin, bytes, pages, block, depth, warmUpMs, ms, lease 
 }
 
 function compare() {
-  const folder = mkdtempSync(join(tmpdir(), "pinless-bench-"));
-  const scratch = values.file === undefined ? zramFile(folder) : { path: values.file, remove: () => {} };
-  process.once("exit", () => {
-    scratch.remove();
-    rmSync(folder, { recursive: true, force: true });
-  });
-  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(130));
-  for (const gib of values.gib.split(",").map(Number)) console.table(rowsOf(gib, scratch.path));
+  const bed = openBed({ file: values.file });
+  for (const gib of values.gib.split(",").map(Number)) console.table(rowsOf(gib, bed.path));
+  bed.close();
 }
 
 function rowsOf(gib, path) {
@@ -148,8 +142,4 @@ function rowsOf(gib, path) {
       },
     ]),
   );
-}
-
-function median(list) {
-  return [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 }

@@ -7,13 +7,12 @@
 // cache.
 
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, truncateSync } from "node:fs";
+import { truncateSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Engine } from "../packages/pinless/dist/index.js";
-import { zramFile } from "./zram.mjs";
+import { openBed } from "./beds.mjs";
+import { median } from "./statistics.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -24,15 +23,10 @@ const { values } = parseArgs({
   },
 });
 const bytes = Number(values.mib) * 2 ** 20;
-const folder = mkdtempSync(join(tmpdir(), "pinless-bench-"));
-const scratch = values.file === undefined ? zramFile(folder) : { path: values.file, remove: () => {} };
-try {
-  if (values.file === undefined) truncateSync(scratch.path, bytes);
-  console.table({ "from the disk": await compare(true), "from the page cache": await compare(false) });
-} finally {
-  scratch.remove();
-  rmSync(folder, { recursive: true, force: true });
-}
+const bed = openBed({ file: values.file });
+if (values.file === undefined) truncateSync(bed.path, bytes);
+console.table({ "from the disk": await compare(true), "from the page cache": await compare(false) });
+bed.close();
 
 async function compare(cold) {
   const engine = await Engine.open({ scheme: values.scheme });
@@ -62,10 +56,9 @@ async function compare(cold) {
 
 async function timed(cold, opened) {
   // Two reads fill the page cache: what is read once is the first to go again.
-  if (cold)
-    execFileSync("dd", [`of=${scratch.path}`, "oflag=nocache", "conv=notrunc,fdatasync", "count=0", "status=none"]);
-  else execFileSync("cat", [scratch.path], { stdio: "ignore" });
-  const file = await opened(scratch.path);
+  if (cold) execFileSync("dd", [`of=${bed.path}`, "oflag=nocache", "conv=notrunc,fdatasync", "count=0", "status=none"]);
+  else execFileSync("cat", [bed.path], { stdio: "ignore" });
+  const file = await opened(bed.path);
   globalThis.gc?.();
   const cpu = process.cpuUsage();
   const began = performance.now();
@@ -75,8 +68,4 @@ async function timed(cold, opened) {
   await file.close();
   if (data.byteLength !== bytes) throw new Error(`${data.byteLength} bytes`);
   return { ms, cpuMs: (user + system) / 1000 };
-}
-
-function median(list) {
-  return [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 }

@@ -8,11 +8,10 @@
 // from round to round.
 
 import { fork } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { zramFile } from "./zram.mjs";
+import { openBed } from "./beds.mjs";
+import { median, quantile } from "./statistics.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -29,18 +28,13 @@ if (values.other === undefined) throw new Error("--other LOAD is missing: load.m
 const LOADS = { ours: join(import.meta.dirname, "load.mjs"), theirs: resolve(values.other) };
 const WARM_UP_MS = 1000;
 
-const folder = mkdtempSync(join(tmpdir(), "pinless-bench-"));
-const scratch = values.file === undefined ? zramFile(folder) : { path: values.file, remove: () => {} };
-try {
-  for (const block of values.block.split(",").map(Number))
-    for (const depth of values.depth.split(",").map(Number)) await compare(block, depth);
-} finally {
-  scratch.remove();
-  rmSync(folder, { recursive: true, force: true });
-}
+const bed = openBed({ file: values.file });
+for (const block of values.block.split(",").map(Number))
+  for (const depth of values.depth.split(",").map(Number)) await compare(block, depth);
+bed.close();
 
 async function compare(block, depth) {
-  const row = { name: "versions", load: values.load, depth, block, file: scratch.path };
+  const row = { name: "versions", load: values.load, depth, block, file: bed.path };
   const ours = await child(LOADS.ours, row);
   const theirs = await child(LOADS.theirs, row);
   try {
@@ -52,8 +46,8 @@ async function compare(block, depth) {
       for (const each of turns) figures.set(each, await each.run(Number(values.ms)));
       rounds.push({ ours: figures.get(ours), theirs: figures.get(theirs) });
     }
-    const ratios = rounds.map((round) => round.ours.cpuUsPerIo / round.theirs.cpuUsPerIo).sort((a, b) => a - b);
-    const at = (share) => ratios[Math.floor(share * (ratios.length - 1))].toFixed(3);
+    const ratios = rounds.map((round) => round.ours.cpuUsPerIo / round.theirs.cpuUsPerIo);
+    const at = (share) => quantile(ratios, share).toFixed(3);
     const cpu = (whose) => median(rounds.map((round) => round[whose].cpuUsPerIo)).toFixed(3);
     console.log(
       `${block} bytes, depth ${depth}: CPU µs a request ${cpu("ours")}, other ${cpu("theirs")}; ` +
@@ -85,8 +79,4 @@ async function child(script, row) {
       return ended;
     },
   };
-}
-
-function median(list) {
-  return [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 }
