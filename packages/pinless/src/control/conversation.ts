@@ -10,7 +10,7 @@ import { splitLines } from "./control-protocol.js";
 
 /** Maximum length of a question. */
 const MAX_QUESTION = 4096;
-/** Time that an answer waits to be taken. */
+/** Time that a client has to read an answer. */
 const PATIENCE_MS = 10_000;
 /** Pause between two answers: an answer costs some ten microseconds, and the engine's own work comes first. */
 const REST_MS = 5;

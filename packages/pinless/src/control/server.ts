@@ -113,7 +113,7 @@ async function removeDead(directory: string): Promise<void> {
   }
 }
 
-/** Removes a socket on which nobody listens, according to the kernel: a pid isn't unique across containers. */
+/** Removes a socket that refuses connections. A check by pid wouldn't do: pids aren't unique across containers. */
 async function removeIfDead(at: string): Promise<boolean> {
   const isDead = await new Promise<boolean>((resolve) => {
     const socket = connect(at, () => {
@@ -146,7 +146,7 @@ function serve(socket: Socket): void {
   });
 }
 
-/** True if the client may ask. The directory's permissions ensure this already, unless someone changes them. */
+/** True if the client may ask. The directory's permissions ensure this already, unless they are changed. */
 function isAllowed(socket: Socket): boolean {
   const peer = peerOfSocket(socket);
   return peer === null || peer.uid === 0 || peer.uid === process.geteuid!();

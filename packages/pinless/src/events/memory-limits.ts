@@ -6,7 +6,7 @@
 import { availableSwapBytes, readText } from "../linux/probe.js";
 import { cgroupsOf } from "./cgroups.js";
 
-/** Sentence that says which limit an allocation of so many bytes would exceed; null if it fits. */
+/** Returns a sentence that names the limit which an allocation of `bytes` would exceed; null if it fits. */
 export function explainMemoryLimit(
   bytes: number,
   read: (file: string) => string | null = readText,

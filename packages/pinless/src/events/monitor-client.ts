@@ -19,10 +19,7 @@ const MEMORY_THREADS = 16;
  */
 export const ourTids = new Int32Array(new SharedArrayBuffer(4 * MEMORY_THREADS));
 
-/**
- * Word by which the thread of the engines reports how a start stands. One for all monitors, one after the other
- * (protocol/monitor/messages.ts).
- */
+/** Drain word, shared by all monitors of this thread, one after the other (protocol/monitor/messages.ts). */
 const drain = new Int32Array(new SharedArrayBuffer(4));
 
 /** Raised by the monitor while it reads events, and when it ends (linux/userfaultfd.ts). */

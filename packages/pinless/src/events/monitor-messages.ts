@@ -5,11 +5,11 @@ import type { Range } from "../protocol/ranges/ranges.js";
 
 /** Data given to the monitor at its start. */
 export interface MonitorData {
-  /** See linux/ffi-startup.ts. */
+  /** Word that says if the thread has loaded the FFI (linux/ffi-startup.ts). */
   readonly loading: Int32Array;
-  /** Word by which the engine's thread reports how far a start has come (protocol/monitor/messages.ts). */
+  /** Drain word (protocol/monitor/messages.ts). */
   readonly drain: Int32Array;
-  /** See protocol/monitor/deferred-changes.ts. */
+  /** Reading word (protocol/monitor/deferred-changes.ts). */
   readonly reading: Int32Array;
   /** Id of the thread that runs the engines. */
   readonly ownTid: number;

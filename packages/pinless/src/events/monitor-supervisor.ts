@@ -17,11 +17,11 @@ const IDLE_MS = 2000;
 /** Minimum time between two restarts, since a thread that fails at once would fail again. */
 const RESTART_MS = 1000;
 
-/** A client, with what was asked for it, so that a new thread can continue. */
+/** A client with the messages sent for it, so that a new thread can be given the same. */
 interface Client extends MonitorClient {
-  /** Called when it is followed again after a gap, in which anything may have been missed. */
+  /** Called when its memory is followed again after a gap, in which memory calls may have been missed. */
   missed(): void;
-  /** The message that had its lease table watched. */
+  /** The message that asked for its lease table to be watched; null if there is none. */
   watched: (ToMonitor & { kind: "watch" }) | null;
   readonly followed: Map<ChunkTable, FollowMessage>;
 }
@@ -40,11 +40,11 @@ export interface SupervisorParts<W extends MonitorPort> {
   /** Starts a thread that takes over these clients; `ended` is called if it ends by itself. Throws if it can't. */
   start(clients: Iterable<MonitorClient>, ended: (why: Error) => void): W;
   readonly loop: Pick<Loop, "preciseMs" | "every">;
-  /** False: a thread that has become idle stays. */
+  /** True if an idle thread is ended. */
   readonly endsIdle: boolean;
   /** The reason why a segment can't be followed, in a sentence. */
   explain(errno: number): string;
-  /** Throws if only a resource is short that may be there later. */
+  /** Throws if the errno means a shortage that may pass, of descriptors for instance. */
   throwIfLack?(errno: number): void;
 }
 
@@ -53,7 +53,7 @@ export class MonitorSupervisor<W extends MonitorPort> {
   #worker: W | null = null;
   readonly #clients = new Set<Client>();
   #restartedMs = Number.NEGATIVE_INFINITY;
-  /** Resolves once the next thread follows all that the last one did: to "", or to the reason why it doesn't. */
+  /** Resolves once the restarted thread follows all segments again: to "", or to the reason why it can't. */
   #again: Promise<string> = Promise.resolve("");
   #stopTimer: (() => void) | null = null;
   #stopTrying: (() => void) | null = null;
@@ -95,7 +95,7 @@ export class MonitorSupervisor<W extends MonitorPort> {
     this.#worker = worker;
     for (const { watched } of this.#clients) if (watched !== null) worker.send(watched);
     this.#restLater();
-    // Followed segments whose monitor ended, and that couldn't be followed again since.
+    // The last thread ended by itself, and its segments couldn't be followed again since.
     if (!this.#following && this.#followed.length > 0) void this.#tryAgain(RESTART_MS);
     return worker;
   }
@@ -149,7 +149,7 @@ export class MonitorSupervisor<W extends MonitorPort> {
     this.#again = new Promise((resolve) => {
       settle = resolve;
     });
-    // Leases that it was about to give back are given back here, before another thread looks at them.
+    // Drops the leases that the thread had claimed but not dropped, before the next thread looks at them.
     worker.clients.lost();
     if (this.#parts.loop.preciseMs() - this.#restartedMs < RESTART_MS) {
       settle(why.message);
@@ -184,8 +184,7 @@ export class MonitorSupervisor<W extends MonitorPort> {
   }
 
   /**
-   * Retries at growing intervals. On success all clients are told that a monitor ended, because changes may have been
-   * missed meanwhile.
+   * Retries at growing intervals. On success all clients are notified, because changes may have been missed meanwhile.
    */
   #tryLater(ms: number): void {
     this.#stopTrying?.();

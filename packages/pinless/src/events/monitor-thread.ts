@@ -90,13 +90,13 @@ function obey(message: ToMonitor): void {
       post({ kind: "answer", id: message.id, errno: unfollow(message) });
       break;
     case "end":
-      // Nothing is followed any more: no thread waits, so none is let go by this.
+      // Nothing is followed any more, so no thread waits that closing would let go.
       userfaultfd?.close();
       process.exit(0);
   }
 }
 
-/** 0, or -errno: no userfaultfd, or nothing to poll it by. */
+/** Opens the userfaultfd and its readiness notification; returns 0 or -errno. */
 function open(): number {
   const opened = Userfaultfd.open(reading.buffer as SharedArrayBuffer);
   if (typeof opened === "number") return opened;
@@ -111,7 +111,7 @@ function open(): number {
   return 0;
 }
 
-/** 0, or -errno. */
+/** Follows a segment; returns 0 or -errno. */
 function follow(segment: FollowMessage): number {
   const failed = userfaultfd === null ? open() : 0;
   if (failed < 0) return failed;

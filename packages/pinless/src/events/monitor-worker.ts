@@ -23,7 +23,7 @@ export interface MonitorWorkerParts {
   readonly ourTids: Int32Array;
   /** Clients of the previous thread, which this one takes over. */
   readonly clients: Iterable<MonitorClient>;
-  /** Called if it ends without having been asked to. */
+  /** Called if the thread ends without a call of `end`. */
   ended(why: Error): void;
 }
 
@@ -69,8 +69,8 @@ export class MonitorWorker {
       this.#worker.once("exit", settle);
     });
     this.#worker.on("message", (message: FromMonitor) => this.#obey(message));
-    // Its death does no harm. It closes the userfaultfd, which lets all waiting callers go; before that, I/O is stopped
-    // until this thread has noticed and announced everything.
+    // An error that ends the thread does no harm. Its end closes the userfaultfd, which lets all waiting callers go;
+    // but before that the reading word is raised, so all I/O is stopped until this thread has announced every chunk.
     this.#worker.on("error", (error) => {
       this.#error = threadError(NAME, error);
     });

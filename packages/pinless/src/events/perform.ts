@@ -1,14 +1,14 @@
-/** Has the monitor's state machine take its steps on this thread, which sleeps where they wait. */
+/** Runs the monitor's state machine on this thread, which sleeps where a step waits. */
 
 import type { MonitorMachine } from "../protocol/monitor/state-machine.js";
 
-const nobodyWrites = new Int32Array(new SharedArrayBuffer(4));
+const neverWritten = new Int32Array(new SharedArrayBuffer(4));
 
 export function sleep(ms: number): void {
-  Atomics.wait(nobodyWrites, 0, 0, ms);
+  Atomics.wait(neverWritten, 0, 0, ms);
 }
 
-/** Until it's watching again. `drain`: the word that steps may wait for. */
+/** Takes steps until the machine is watching again. `drain` is the word that a step may wait for. */
 export function perform(monitor: MonitorMachine, drain: Int32Array): void {
   for (let wait = monitor.step(); wait !== null; wait = monitor.step()) {
     const { ms, whileWord } = wait;

@@ -9,7 +9,7 @@ export class BufferedShare {
   #buffered = 0;
   readonly #say: (() => void) | null;
 
-  /** `say` reports the file; null for a file without direct I/O, which `File.direct` already tells. */
+  /** `say` reports the file. It's null for a file without direct I/O, since `File.direct` shows that already. */
   constructor(say: (() => void) | null) {
     this.#say = say;
   }

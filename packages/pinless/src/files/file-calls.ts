@@ -59,7 +59,7 @@ export class FileCalls {
       };
       this.#host.enqueue(() => {
         if (!this.#requests.accept(direction, location, position, done, WAITS)) return false;
-        // From here on the dispatcher counts it among its owner's direct writes, unless it waits for memory.
+        // From here on the dispatcher counts the write among its owner's direct writes, unless it waits for memory.
         if (direction === WRITE) writeOrder.leave(false);
         return true;
       });
@@ -116,7 +116,7 @@ export class FileCalls {
     }
   }
 
-  /** Transfers at a position; or at the own position, which it moves, after the calls before it. */
+  /** Transfers at a position; or, after earlier such calls, at the file's own position, which it moves. */
   positioned(direction: Direction, views: readonly ArrayBufferView[], position: Position): Promise<number> {
     return naming(this.#transferAll(direction, views, position));
   }

@@ -14,7 +14,7 @@ export interface TransferHost {
   readonly protocol: Protocol;
   readonly scheme: Scheme;
   readonly staging: StagingMemory;
-  /** Staging memory that grows, for calls that wait for memory: they must not use up the shared one. */
+  /** Staging memory that grows, for calls that wait for memory: they must not use up the shared staging memory. */
   readonly spareStaging: StagingMemory;
   readonly writeOrders: WriteOrders;
   /** Limits on calls that may never end by themselves. */

@@ -50,7 +50,7 @@ export class FileLifetime {
     return this.#closing !== null;
   }
 
-  /** True once the engine closes: then streams can't begin calls that may never end either. */
+  /** True once the engine closes: from then on a stream's calls that may never end are refused too. */
   get isEnding(): boolean {
     return this.#forced;
   }

@@ -30,10 +30,10 @@ import { type StreamCallOptions, StreamedFile } from "./streamed-file.js";
 import type { Transfers } from "./transfers.js";
 
 /**
- * File with the methods, arguments, results and errors of a FileHandle of node:fs/promises, around the page cache
- * wherever that can be. Calls with a position have no order among each other; calls at the file's own position go one
- * after the other; each call that appends is one call of the kernel's. Writes of one file through the page cache and
- * around it take turns within an engine.
+ * File with the methods, arguments, results and errors of a FileHandle of node:fs/promises. Its I/O goes around the
+ * page cache wherever that's possible. Calls with a position run in any order; calls at the file's own position run one
+ * after the other; each appending call is a single system call. Within an engine, buffered and direct writes of one
+ * file take turns.
  *
  * @example
  * ```ts
@@ -70,9 +70,9 @@ export class File extends StreamedFile {
   }
 
   /**
-   * Descriptor that goes through the page cache, for APIs that take one; -1 once the file is closed. Whoever has it may
-   * move the file's own position, as of a FileHandle: from the first look at it on, calls at that position go through
-   * the page cache, where the kernel keeps it.
+   * Descriptor that goes through the page cache, for APIs that take one; -1 once the file is closed. As with a
+   * FileHandle, its users may move the file's own position. So once this property has been read, the kernel keeps that
+   * position, and calls at it go through the page cache.
    */
   override get fd(): number {
     if (this.isOpen) this.#position.share();
@@ -80,17 +80,18 @@ export class File extends StreamedFile {
   }
 
   /**
-   * True if aligned I/O goes around the page cache, found out when the file was opened. False where the filesystem has
-   * no O_DIRECT, or takes it and goes through the page cache all the same (tmpfs, what btrfs compresses), and for what
-   * isn't a file; and from then on where it takes O_DIRECT and refuses the I/O.
+   * True if aligned I/O goes around the page cache, as found out when the file was opened. False if the filesystem has
+   * no O_DIRECT, or accepts it and uses the page cache all the same (tmpfs, compressed files of btrfs), and for
+   * anything but a regular file or block device. It turns false if the filesystem accepts O_DIRECT but then refuses the
+   * I/O.
    */
   get direct(): boolean {
     return this.#ways.hasDirect;
   }
 
   /**
-   * Multiples in bytes that addresses (`memory`), and offsets and lengths (`offset`), have to be of for I/O around the
-   * page cache; 1 where there is none.
+   * Alignment in bytes that direct I/O needs: of addresses (`memory`), and of offsets and lengths (`offset`). Both are
+   * 1 if the file has no direct I/O.
    */
   get alignment(): { readonly memory: number; readonly offset: number } {
     const { memoryAlign, offsetAlign } = this.#opened;
@@ -98,22 +99,22 @@ export class File extends StreamedFile {
   }
 
   /**
-   * Hands one request over without allocating: the hot path. Aligned memory of an arena goes straight through;
-   * everything else, and reads into a mapped file, take the way of `read` and `write`. Requests complete in any order.
+   * Submits one request without allocating: the hot path. Aligned memory of an arena is transferred directly; any other
+   * memory, and a read into an arena of a file, is handled as by `read` and `write`. Requests complete in any order.
    *
-   * A read may be short, as read(2); then it has also written what follows in the file's last block, zeros or what was
-   * there before it was cut off, because a device does (so does `read` into an arena).
+   * A read may be short, as read(2). It has then also filled the buffer with the rest of the file's last block, zeros
+   * or old contents, because a device transfers whole blocks (so does `read` into an arena).
    *
    * @param op - `"read"` from the file, or `"write"` to it
    * @param buffer - All of it is read into, or written
    * @param position - Offset in the file in bytes, a whole number from 0 on
    * @param done - Called once with `(errno, bytes, buffer)`, never before `submit` returns: errno 0 or negative, as
-   *   Node's. To save an allocation it's called in whatever asynchronous context the loop's turn has, often that of
-   *   another submission; where an AsyncLocalStorage matters, hand over `AsyncResource.bind(done)`. What it throws is
-   *   an uncaught exception, and other completions are still delivered
-   * @returns `"queued"`; or `"busy"`: nothing was handed over, wait for `engine.drained()`
+   *   Node's. To save an allocation its asynchronous context isn't kept: often it's that of another submission. If you
+   *   use an AsyncLocalStorage, pass `AsyncResource.bind(done)`. An error that it throws is an uncaught exception;
+   *   other completions are still delivered
+   * @returns `"queued"`; or `"busy"` if the queue is full: await `engine.drained()` and submit again
    * @throws EBADF after `close()`; `ERR_PINLESS_NOT_ALLOCATED` for a buffer that was freed; `ERR_INVALID_ARG_VALUE`,
-   *   `ERR_INVALID_ARG_TYPE` or `ERR_OUT_OF_RANGE` for arguments that can't be right
+   *   `ERR_INVALID_ARG_TYPE` or `ERR_OUT_OF_RANGE` for invalid arguments
    * @example
    * ```ts
    * const done = (errno: number, bytes: number) => console.log(errno === 0 ? `${bytes} bytes` : `failed: ${errno}`);
@@ -214,7 +215,7 @@ export class File extends StreamedFile {
     return this.#read<T>(first, second, length, position);
   }
 
-  /** The common case `read(buffer, { position })` of aligned arena memory, at the cost of a single promise. */
+  /** Fast path for `read(buffer, { position })` into aligned arena memory: it allocates a single promise. */
   #readQuickly<T extends ArrayBufferView>(
     buffer: T,
     position: number,
@@ -296,7 +297,6 @@ export class File extends StreamedFile {
     position?: number | null,
     encoding?: BufferEncoding | null,
   ): Promise<{ bytesWritten: number; buffer: string }>;
-  /** Rejects with what stopped it, and how many bytes had been written by then as `bytesWritten`. */
   async write(
     first: ArrayBufferView | string,
     second?: number | WriteOptions | null,

@@ -31,7 +31,7 @@ export class IoPaths implements Instead {
    * do.
    */
   direct = -1;
-  /** The same as long as requests are to go by it, and -1 otherwise: all that the hot path looks at. */
+  /** Equals `direct` while requests may use it, and is -1 otherwise: the only field that the hot path reads. */
   straight = -1;
   #hasDirect: boolean;
 
@@ -61,7 +61,7 @@ export class IoPaths implements Instead {
   }
 
   /**
-   * Called when a filesystem that accepts O_DIRECT has refused direct I/O and the request was sent through the page
+   * Notes that a filesystem which accepts O_DIRECT has refused direct I/O, and that the request went through the page
    * cache.
    */
   taken(errno: number): void {

@@ -12,7 +12,7 @@ export function isGone(segment: Segment | null, view: ArrayBufferView): boolean 
   return segment !== null && segment.table.gone.length > 0 && segment.table.isGone(rangeIn(segment, view));
 }
 
-/** True if a store by JavaScript would kill the process. */
+/** True if the memory is read-only, so that a store by JavaScript would kill the process. */
 export function isReadOnly(view: ArrayBufferView): boolean {
   const segment = segmentOf(view.buffer);
   return segment?.protocol.gate.readOnly.meets(rangeIn(segment, view)) === true;
@@ -48,8 +48,8 @@ export class MemoryCopies {
   }
 
   /**
-   * The memory of the call. If the buffer was transferred since, it fails with EFAULT; if it was shortened, a write
-   * fails, and a read uses what is left.
+   * Returns the memory of the call as it is now. If its buffer has been transferred, the call fails with EFAULT; if it
+   * has been shortened, a write fails, and a read uses the rest.
    */
   present(direction: Direction, { buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
     const left = Math.min(byteLength, buffer.byteLength - byteOffset);
@@ -93,7 +93,7 @@ export class MemoryCopies {
   ): Promise<boolean> {
     if (memory.byteLength === 0) return true;
     if (segmentOf(piece.buffer) === null) return this.#throughStaging(direction, memory, piece, segment);
-    // While the arena closes, the gate decides which copies were in time.
+    // While the arena closes, the gate decides which copies are still accepted.
     const refused = segment.index < 0 || !contains(segment.range, rangeIn(segment, memory));
     const location = locationIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
     const staging = rangeIn(segmentOf(piece.buffer)!, piece).start;

@@ -1,6 +1,6 @@
 /**
- * Transfers by single system calls through the page cache, exactly as node:fs makes them: at the own position when it's
- * shared with others, for appends (a record written in one call stays in one piece), and for files that the kernel
+ * Transfers by single system calls through the page cache, exactly as node:fs makes them: at the file's own position
+ * once it's shared, for appends (a record written in one call stays in one piece), and for files that the kernel
  * generates (devices, /proc).
  */
 
@@ -17,8 +17,8 @@ interface NodeCallHost {
   /** True if `copy` would be refused now; asked before any bytes are read. */
   isRefused(direction: Direction, memory: Uint8Array): boolean;
   /**
-   * Copies between arena memory and ours, after waiting for memory operations. Rejects with EFAULT if the arena refuses
-   * it by then.
+   * Copies between arena memory and memory of ours, after waiting for memory operations. Rejects with EFAULT if the
+   * arena refuses the copy by then.
    */
   copy(direction: Direction, memory: Uint8Array, ours: Uint8Array): Promise<unknown>;
   /** Runs a buffered write in its turn among the file's writes. */

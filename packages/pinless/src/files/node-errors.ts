@@ -37,7 +37,7 @@ function received(value: unknown): string {
   return name ? `an instance of ${name}` : inspect(value, { depth: -1 });
 }
 
-/** Node's AbortError. It's made here because `signal.throwIfAborted()` throws the bare reason. */
+/** Node's AbortError, which Node doesn't export: `signal.throwIfAborted()` throws the reason without it. */
 class AbortError extends Error {
   readonly code = "ABORT_ERR";
   override readonly name = "AbortError";

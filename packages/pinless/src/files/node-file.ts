@@ -6,7 +6,7 @@ import type { FileLifetime } from "./file-lifetime.js";
 import { fileClosed, naming } from "./node-errors.js";
 import { EventEmitter } from "./node-runtime.js";
 
-/** A file's descriptor and what isn't a transfer. Emits `"close"`, as a FileHandle does, when `close()` is called. */
+/** A file without its transfers. Emits `"close"`, as a FileHandle does, when `close()` is called. */
 export class NodeFile extends EventEmitter {
   protected readonly lifetime: FileLifetime;
 
@@ -88,9 +88,9 @@ export class NodeFile extends EventEmitter {
   }
 
   /**
-   * Closes the file, as FileHandle's: streams that are open on it end first, and what they were given is written. Waits
-   * for I/O in flight; calls that may never end by themselves (on pipes, terminals, sockets) are ended with ECANCELED.
-   * Works without its object too: `const { close } = file`.
+   * Closes the file, as FileHandle's: open streams end first, and their data is written. Waits for I/O in flight; calls
+   * that may never end by themselves (on pipes, terminals, sockets) end with ECANCELED. It's bound to the file, so
+   * `const { close } = file` works.
    */
   readonly close = (): Promise<void> => {
     const first = !this.lifetime.isClosing;

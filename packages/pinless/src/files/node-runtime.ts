@@ -1,6 +1,6 @@
 /**
- * Parts of Node that files use at run time. The rest of the portable engine needs the language alone, so that a bundler
- * for browsers replaces only this module, by `browser-runtime.ts` (see "browser" in package.json).
+ * Parts of Node that files use at run time. The rest of the portable engine needs no module and no global of Node, so a
+ * bundler for browsers replaces only this module, by `browser-runtime.ts` (see "browser" in package.json).
  */
 
 import fs, { type ReadStream as NodeReadStream, type WriteStream as NodeWriteStream } from "node:fs";

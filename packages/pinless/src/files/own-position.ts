@@ -1,8 +1,8 @@
 /**
- * The position of a file's open description, used by calls without a position. Everyone who has the description shares
- * it: a child process, or another descriptor. As long as nobody else can have it, it's kept here, so that such calls
- * can be direct I/O, which always takes a position. Once it may be shared, the kernel keeps it, and its calls move it
- * atomically.
+ * The position of a file's open description, used by calls without a position. All users of the description share it: a
+ * child process, or another descriptor. As long as there can be no other user, the position is kept here, so that such
+ * calls can be direct I/O, which always takes a position. Once the description may be shared, the kernel keeps the
+ * position, and its system calls move it atomically.
  */
 
 import type { DescriptorCalls } from "../ports/opened-file.js";
@@ -22,7 +22,7 @@ export class OwnPosition {
   #underWay: TransferInFlight | null = null;
   #turns: Promise<unknown> = Promise.resolve();
 
-  /** `alone`: nobody else has the open description. */
+  /** `alone` is true if the open description has no other user. */
   constructor(calls: DescriptorCalls, alone: boolean) {
     this.#calls = calls;
     this.#kept = alone ? 0 : null;
@@ -64,7 +64,7 @@ export class OwnPosition {
   }
 
   /**
-   * Corrects the kernel's position if the transfer ended elsewhere than predicted, unless someone else has moved it
+   * Corrects the kernel's position if the transfer ended elsewhere than predicted, unless another user has moved it
    * since.
    */
   #correct(promised: number, to: number): void {
@@ -72,7 +72,7 @@ export class OwnPosition {
   }
 
   /**
-   * Hands the position over to the kernel, because someone else may get the open description. It's set to where the
+   * Hands the position over to the kernel, because the open description may get another user. It's set to where the
    * transfer in flight is expected to end.
    */
   share(): void {

@@ -1,8 +1,8 @@
 /**
- * Copies between staging memory and a file mapping. A device must not write into such a mapping directly, because the
- * filesystem has to be told of each write first (page_mkwrite), and makes it wait while the page is under writeback.
- * And if the file was truncated, a store by JavaScript would kill the process (SIGBUS). So the kernel does the copy, by
- * a read of /proc/self/mem: it takes the same page fault as a store, and fails with EFAULT instead. To the protocol
+ * Copies between staging memory and a file mapping. A device must not write into such a mapping directly, because a
+ * write has to notify the filesystem first (page_mkwrite) and to wait while the page is under writeback. And if the
+ * file was truncated, a store by JavaScript would kill the process (SIGBUS). So the kernel does the copy, by a read of
+ * /proc/self/mem: it takes the same page fault as a store, and fails with EFAULT instead of SIGBUS. To the protocol
  * it's an ordinary device write, which invalidations wait for.
  */
 

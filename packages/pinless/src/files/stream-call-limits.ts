@@ -2,7 +2,7 @@
 
 import { type Direction, READ, WRITE } from "../protocol/direction.js";
 
-/** One such call, with the means to end it early: when its file closes, its signal is aborted, or its memory goes. */
+/** A call that may never end by itself. It's ended early when its file closes, its signal aborts or its memory goes. */
 export class CancellableCall {
   /** True if the call is a stream's: its stream decides when it ends, not `file.close()`. */
   readonly ofStream: boolean;
@@ -45,7 +45,7 @@ export class StreamCallLimits {
   readonly #all: Semaphore;
   readonly #reads: Semaphore;
 
-  /** `capacity` is the number of requests of all kinds. With fewer than three, not all of these guarantees hold. */
+  /** `capacity` is the number of requests of all kinds. With fewer than three, files or writes can starve. */
   constructor(capacity: number) {
     this.#all = new Semaphore(Math.max(capacity - 1, Math.min(capacity, 2)));
     this.#reads = new Semaphore(Math.max(1, capacity >> 1));

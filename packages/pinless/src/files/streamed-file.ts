@@ -62,8 +62,8 @@ export abstract class StreamedFile extends NodeFile {
   /**
    * Reads everything from the file's own position to its end, as FileHandle's.
    *
-   * @param options - `encoding` (default: none, a Buffer), `signal`; or the encoding. A signal that is aborted leaves
-   *   what was read of a pipe to the next read
+   * @param options - `encoding` (default: none, a Buffer), `signal`; or the encoding. If the signal is aborted, bytes
+   *   that were read from a pipe are kept for the next read
    * @throws As FileHandle's; `ERR_FS_FILE_TOO_LARGE` from 2 GiB on
    */
   readFile(options?: (ReadFileOptions & { encoding?: null | undefined }) | null): Promise<NonSharedBuffer>;
@@ -89,7 +89,7 @@ export abstract class StreamedFile extends NodeFile {
   }
 
   /**
-   * Does as `writeFile`: opening a file with `"a"` is what makes it be written at its end.
+   * Same as `writeFile`. To write at the file's end, open it with `"a"`.
    *
    * @param data - Text, bytes, or an iterable of them, which may be async
    * @param options - As of `writeFile`

@@ -70,7 +70,7 @@ export interface Streamable {
   readonly fd: number;
   /** Makes memory for all of the file. */
   memoryFor(bytes: number): ArrayBuffer;
-  /** Notes that the descriptor may be handed out, so that others can move the position from now on. */
+  /** Notes that the descriptor is handed out, so that its users can move the position from now on. */
   share(): void;
   /**
    * Resolves to the number of bytes. `position` null or undefined means the own position. `signal` ends a call that may
@@ -123,8 +123,8 @@ function openStream<S extends ReadStream | WriteStream>(
 }
 
 /**
- * Makes a stream's `fd` a getter that shares the position. Reads of it by Node's own code, which never hands it out,
- * are told apart and don't.
+ * Makes a stream's `fd` a getter that shares the position. Reads of it by Node's own code don't share it, because that
+ * never hands the descriptor out.
  */
 function shareWhenAsked(stream: ReadStream | WriteStream, file: Streamable): void {
   let inside = 0;

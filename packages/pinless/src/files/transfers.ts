@@ -23,8 +23,8 @@ import { observed, type WaitObserver } from "./wait-observer.js";
 import type { WriteOrder, Writer } from "./write-ordering.js";
 
 /**
- * Size from which an unaligned read is direct. Smaller ones use the page cache, which then has the rest of the block
- * for the next.
+ * Size from which an unaligned read is direct. Smaller reads use the page cache, which then holds the rest of the block
+ * for the next read.
  */
 const DIRECT_FROM_BYTES = 32 << 10;
 /** Size from which a read asks first if the page cache has all of it. */
@@ -141,7 +141,7 @@ export class Transfers implements Writer {
     const direct = goesDirect && may && this.#ways.openDirect();
     const way = { direction, direct, observer };
     if (direction === READ && direct && this.#isAtHand(view, position)) {
-      // It could have been direct, so it doesn't count against the file.
+      // The read could have been direct, so it doesn't count against the file.
       this.#ways.share.direct++;
       return this.runByNode(READ, [view], position, observer);
     }
@@ -149,7 +149,7 @@ export class Transfers implements Writer {
     return this.#inTurn(!direct, () => this.#pieces(way, view, position));
   }
 
-  /** True for a large read into ordinary memory of what the page cache has: a copy from there adds nothing to it. */
+  /** True for a large read into ordinary memory if the page cache has all of it: copying from there adds no pages. */
   #isAtHand({ buffer, byteLength }: ArrayBufferView, position: number): boolean {
     return (
       byteLength >= CACHED_FROM_BYTES && segmentOf(buffer) === null && this.#opened.calls.isCached(position, byteLength)
@@ -269,7 +269,7 @@ export class Transfers implements Writer {
     const memory = this.#copies.present(direction, part);
     const moved = await this.#issue(direction, memory, position, direct, NEVER_WAITS);
     if (moved >= 0) return moved;
-    // A read into memory that a memory operation has closed waits in the gate, where it's in nobody's way.
+    // A read into memory that a memory operation has closed waits in the gate, where it delays no other request.
     if (direction === READ) return observed(observer, () => this.#issue(READ, memory, position, direct));
     return this.#writeLate(way, part, position);
   }
@@ -340,7 +340,7 @@ export class Transfers implements Writer {
     }
   }
 
-  /** Reads again what a memory operation kept from memory while the first read was in flight, once it has ended. */
+  /** Repeats a read whose bytes couldn't be copied because a memory operation had begun, once that has ended. */
   async #readLate(
     { direction, direct, observer }: TransferMode,
     part: ArrayBufferView,

@@ -1,8 +1,8 @@
 /**
- * Orders the writes of one file so that buffered and direct ones never run at the same time: a small buffered write
- * fills its page from the disk, may so read a neighbouring block before a direct write to it arrives, and overwrites it
- * later. (The kernel detects some of these and fails the next fsync with EIO.) Writes take turns, first come first
- * served, in one order for all openings of the file.
+ * Orders the writes of one file so that buffered and direct ones never run at the same time. A small buffered write
+ * fills its page from the disk: it may read a neighbouring block before a direct write to that block arrives, and later
+ * overwrite it with the old contents. (The kernel detects some of these cases and fails the next fsync with EIO.)
+ * Writes take turns, first come first served, in one order for all openings of the file.
  */
 
 import type { Owner } from "../protocol/acceptance.js";

@@ -13,14 +13,11 @@ import type { Invalidation, MmuNotifier } from "./notifier.js";
 import { alignOut, contains, intersect, overlaps, type Range } from "./ranges/ranges.js";
 import type { Loop } from "./scheme.js";
 
-/**
- * State of a start. `covered`: the range is inside an invalidation that this engine has begun, so there is nothing left
- * to drain.
- */
+/** State of a start. `covered`: all of it is inside an invalidation by the program, so nothing is left to drain. */
 export type Standing = "turn" | "draining" | "begun" | "covered";
 
 export interface ForeignEvents {
-  /** Counts a call that was made to wait, for so long. */
+  /** Counts a call that was made to wait for I/O, for `waitedMs`. */
   counted?(waitedMs: number): void;
   /** Takes memory that other code has unmapped out of use. */
   buried?(gone: Range): void;
@@ -73,7 +70,7 @@ export class ForeignCalls {
         .map((range) => alignOut(intersect(range, table.range), table.chunkBytes)),
     );
     if (parts.length > 0 && parts.every((part) => this.#isCovered(part))) return "covered";
-    // One too many, so that it can't reach zero before every range has been asked for.
+    // Starts at 1, so that it can't reach zero before the last range's invalidation has been started.
     const start: Start = { left: 1, beganMs: this.#loop.preciseMs(), ready, invalidations: [], orphaned: false };
     this.starts.set(id, start);
     for (const part of disjoint(parts)) {

@@ -11,9 +11,9 @@ export const NO_ROOM_FOR_LEASE = "RLIMIT_MEMLOCK leaves no room for a lease: rai
 export interface SchemeKernel<S extends Scheme> {
   /** The scheme, or the reason why it can't be started. */
   open(bufferSlots: number, woken: () => void): S | string;
-  /** Absent where a scheme registers nothing. */
+  /** Undefined if the scheme has no registrations. */
   readonly leases?: {
-    /** The reason why leases can't be had; null: they can. */
+    /** The reason why leases can't be taken, in a sentence; null if they can. */
     explainNone(): string | null;
     openWatchdog(scheme: S, ended: MonitorEnded): Watchdog;
   };

@@ -20,8 +20,8 @@ export class Wakeup {
   };
 
   /**
-   * Notifies from a microtask, not from inside a callback of node:fs, so that everything that ended in the same loop
-   * turn is reaped at once.
+   * Notifies by setImmediate, not from inside a callback of node:fs, so that everything that ended in the same turn of
+   * the loop is reaped at once.
    */
   readonly ringSoon = (): void => {
     if (!this.#armed) return;

@@ -1,12 +1,12 @@
 /**
- * Calling threads: each waits in a memory call until the monitor has read its event. The monitor then looks at the
- * thread until it has left the call.
+ * Tracking of calling threads: each waits in a memory call until the monitor has read its event, and is then polled
+ * until it has left the call.
  */
 
 import { PAGE_BYTES } from "../ranges/pages.js";
 import type { Range } from "../ranges/ranges.js";
 
-/** A thread that is about to discard memory, or has just unmapped it, and waits until the monitor has read that. */
+/** A thread that is about to discard memory, or has just unmapped it, and waits until its event is read. */
 export interface Caller {
   readonly tid: number;
   readonly kind: "remove" | "unmap";
@@ -15,7 +15,7 @@ export interface Caller {
   readonly call: string;
 }
 
-/** remove: the pages go once the event was read. unmap: they have gone; also by mremap, which moves a mapping. */
+/** `remove`: the pages go once the event is read. `unmap`: they have gone already, by munmap, mmap or mremap. */
 export interface MemoryEvent extends Range {
   readonly kind: "remove" | "unmap";
 }
@@ -31,27 +31,27 @@ export interface ThreadCalls {
   callOf(tid: number): string | null;
   /** True if a blocked thread waits for the reader of its event; null where the kernel doesn't say. */
   waitsForReader(tid: number): boolean | null;
-  /** CPU time that a thread has used; negative if that can't be said. */
+  /** CPU time that a thread has used; negative if it can't be read. */
   cpuMs(tid: number): number;
 }
 
 export const RUNNING = "running";
 export const UNSEEN = "unseen";
 
-/** Time after which a thread that can't be looked at has left its call. Measured: at most 5 ms. */
+/** Time after which a thread that can't be examined counts as gone from its call. Measured: calls take at most 5 ms. */
 export const UNSEEN_MS = 50;
-/** CPU time that no call needs to discard pages. Measured: about 0.1 µs a page. */
+/** More CPU time than any call needs to discard pages. Measured: about 0.1 µs a page. */
 const LONGEST_MS = 10;
 const LONGEST_PAGE_MS = 0.002;
 
-/** A thread in a call whose event was read: the monitor looks at it until it has left the call. */
+/** A thread in a call whose event was read, polled until it has left the call. */
 export interface Departure {
   readonly caller: Caller;
   /** True if the same call may raise another event, for a later part of its memory. */
   readonly goesOn: boolean;
-  /** CPU time of the thread beyond which it can't be in that call any more. */
+  /** CPU time of the thread at which it can't be in that call any more. */
   readonly untilCpuMs: number;
-  /** Time of the first of the latest looks that failed in a row; null if the last one succeeded. */
+  /** Time since when the thread couldn't be examined; null if the last look succeeded. */
   readonly unseenSinceMs: number | null;
 }
 
@@ -67,9 +67,9 @@ export function isStillIn({ caller, goesOn }: Departure, other: Caller): boolean
 }
 
 /**
- * Looks at a thread; returns the departure for the next look, or null if the thread has left: it's in another call,
- * waits for a reader again, or has ended. A running thread may still be in the call, until it has used more CPU time
- * than any such call: it may not block again for a long time.
+ * Looks at a thread once. Returns null if it has left the call: it's in another call, waits for a reader again, or has
+ * ended. Otherwise returns the departure for the next look. A running thread may still be in the call, and may not
+ * block again for long; so it counts as gone once it has used more CPU time than any such call needs.
  */
 export function lookAt(departure: Departure, threads: ThreadCalls, nowMs: number): Departure | null {
   const { caller, goesOn, untilCpuMs, unseenSinceMs } = departure;

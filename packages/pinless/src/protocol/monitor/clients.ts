@@ -1,4 +1,4 @@
-/** The engines' side of the monitor: does in each of a thread's engines what the monitor asks for, and answers. */
+/** The engines' side of the monitor: passes the monitor's reports to each engine of a thread, and answers for them. */
 
 import type { ForeignCalls, Standing } from "../foreign-calls.js";
 import type { Range } from "../ranges/ranges.js";
@@ -12,7 +12,7 @@ const STANDINGS: Readonly<Record<Standing, number>> = {
   covered: DRAIN.COVERED,
 };
 
-/** Client of the monitor: gets its reports, and is told of its end. */
+/** A client of the monitor: an engine that gets its reports, or one that only has its leases watched. */
 export interface MonitorClient {
   readonly calls: Pick<ForeignCalls, "start" | "isBegun" | "end" | "concluded" | "unmapped"> | null;
   lost(): void;
@@ -25,9 +25,7 @@ export class MonitorClients {
   readonly #answered: () => void;
   #asking = false;
 
-  /**
-   * `drain`: the word that both share. `answered` is called when it was changed. `reading`: see deferred-changes.ts.
-   */
+  /** `drain` and `reading` are the words shared with the monitor; `answered` is called after each change of `drain`. */
   constructor(drain: Int32Array, reading: Int32Array, answered: () => void) {
     this.#drain = drain;
     this.#reading = reading;
@@ -64,14 +62,14 @@ export class MonitorClients {
     }
   }
 
-  /** The monitor has ended, wherever it was. */
+  /** Passes on that the monitor has ended, in whatever state. */
   lost(): void {
     for (const client of this.#clients) client.lost();
-    // It has let everybody go (deferred-changes.ts). From here on that's announced.
+    // Its end has let all callers continue (deferred-changes.ts); the clients have just announced every chunk.
     endReading(this.#reading);
   }
 
-  /** Starts it in every engine, and says how it stands, for as long as the monitor hasn't given up. */
+  /** Starts an invalidation in every engine and answers with its state, unless the monitor has given the start up. */
   #start(id: number, ranges: readonly Range[]): void {
     if (!this.#answer(id, DRAIN.DRAINING)) return;
     this.#asking = true;
@@ -82,15 +80,15 @@ export class MonitorClients {
     this.ready(id);
   }
 
-  /** One more engine has begun it: once all have, that's the answer. */
+  /** Notes that one more engine has begun, and answers BEGUN once all of them have. */
   ready(id: number): void {
-    // Not before all of them were asked.
+    // An engine that begins at once calls this before the others have been asked.
     if (this.#asking) return;
     for (const { calls } of this.#clients) if (calls?.isBegun(id) === false) return;
     this.#answer(id, DRAIN.BEGUN);
   }
 
-  /** False if the monitor doesn't wait for this any more. */
+  /** Writes an answer into the drain word; returns false if the monitor doesn't wait for this start any more. */
   #answer(id: number, state: number): boolean {
     const word = Atomics.load(this.#drain, 0);
     const waits =

@@ -1,8 +1,8 @@
 /**
- * Deferred changes: other code is about to take pages of a chunk away, or just has, and couldn't be made to wait for
- * the end of I/O. The monitor announces such a change in counters of the chunk, and concludes it once the pages are
- * gone. In between the engine's thread begins nothing on the chunk (`Gate.admit`), and a device write that was in
- * flight is issued again (`Gate.isDoubtful`).
+ * Deferred changes: other code is about to discard pages of a chunk, or just has, and couldn't be made to wait for the
+ * end of I/O. The monitor announces such a change in counters of the chunk, and concludes it once the pages are gone.
+ * In between the engine's thread begins no I/O on the chunk (`Gate.admit`), and a device write that was in flight is
+ * issued again (`Gate.isDoubtful`).
  *
  * These functions run on the monitor's thread as well, so they use the shared words only.
  */
@@ -27,14 +27,14 @@ export function conclude({ words, first, last }: SegmentChunks): void {
 }
 
 /**
- * Adds to `announce` that the change is an unmap. The engine's own operations on the memory wait until its thread has
- * been told what is gone. They don't wait for discards, which may follow each other without end.
+ * Marks an announced change as an unmap. The engine's own operations on the chunk wait until its thread knows what is
+ * gone. They don't wait for discards, which may follow each other without end.
  */
 export function announceUnmap({ words, first, last }: SegmentChunks): void {
   for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + UNMAPS_BEGUN, 1);
 }
 
-/** Notes that the engine's thread has been told of an unmap, or that there was none after all. */
+/** Notes that the engine's thread knows of an unmap, or that there was none after all. */
 export function unmapHeard({ words, first, last }: SegmentChunks): void {
   for (let c = first; c <= last; c++) Atomics.add(words, c * CHUNK_WORDS + UNMAPS_HEARD, 1);
 }
@@ -57,18 +57,18 @@ export function takeOver(words: Int32Array): void {
 }
 
 /**
- * True if no announced change of a chunk is in progress. `at` is the chunk's first word. These are plain loads of a
- * cache line that the caller has just changed, at no measurable cost.
+ * True if no announced change of a chunk is in progress. `at` is the index of the chunk's first word. Plain loads do:
+ * the caller has just changed this cache line with an atomic operation.
  */
 export function isConcluded(words: Int32Array, at: number): boolean {
   return words[at + ANNOUNCED_BEGUN] === words[at + ANNOUNCED_ENDED];
 }
 
 /**
- * States of the word that the monitor shares with all engines of a thread, and raises while it reads events. Reading an
- * event lets its caller continue. Which memory the call was about is known only then, if the caller couldn't be seen
- * waiting; so until the change is announced no request begins anywhere, or it could use memory that the caller has
- * unmapped, or mapped anew.
+ * States of the reading word, which the monitor shares with all engines of a thread and raises while it reads events.
+ * Reading an event lets its caller continue. If that caller wasn't seen waiting, the memory that its call is about is
+ * known only then. So no request begins anywhere until the change is announced: it could use memory that the caller
+ * has unmapped or replaced.
  */
 const NOT_READING = 0;
 const READING = 1;
@@ -80,24 +80,26 @@ export function beginReading(word: Int32Array): void {
 }
 
 /**
- * Lowers the word. True: a request was kept out meanwhile, and its engine has to be told that it may go on. A monitor
- * that ends leaves the word raised; the engine's thread lowers it once it has announced a change of every chunk.
+ * Lowers the word. Returns true if a request was held meanwhile, so that its engine has to be notified. A monitor that
+ * ends leaves the word raised; the engine's thread lowers it once it has announced a change of every chunk.
  */
 export function endReading(word: Int32Array): boolean {
   return Atomics.exchange(word, 0, NOT_READING) === READING_AWAITED;
 }
 
 /**
- * True if a change may have been read that isn't announced yet, so that the pages of a request that has ended are
- * doubtful. To be called before the counters are loaded: a change read before the word was lowered is in them.
+ * True if an event may have been read whose change isn't announced yet, so that a request that has just ended may have
+ * used discarded pages. To be called before the counters are loaded: they include every change that was read before the
+ * word was lowered.
  */
 export function isBeingRead(word: Int32Array): boolean {
   return Atomics.load(word, 0) !== NOT_READING;
 }
 
 /**
- * True if the monitor reads events now; it then reports the end of that. To be called before `isConcluded`, which sees
- * what was announced while the word was raised. A monitor that raises it later has let no caller continue yet.
+ * True if the monitor reads events now; it will then post `concluded` when it's done. To be called before
+ * `isConcluded`, which sees what was announced while the word was raised. A monitor that raises the word only after
+ * this call has let no caller continue yet.
  */
 export function isReading(word: Int32Array): boolean {
   return (

@@ -1,4 +1,4 @@
-/** The segments that the monitor follows, and what of them a range of memory is about. */
+/** The segments that the monitor follows, and their chunks that a range of memory meets. */
 
 import { CHUNK_WORDS } from "../chunk-table.js";
 import { alignDown, overlaps, type Range } from "../ranges/ranges.js";
@@ -6,7 +6,7 @@ import type { Caller } from "./caller-tracking.js";
 import type { SegmentChunks } from "./deferred-changes.js";
 import type { FollowedSegment } from "./messages.js";
 
-/** Chunks of one segment, and the watched leases that they may have, or -1. */
+/** Chunks of one segment, with the id of the lease table that holds their leases (LeaseClock), or -1. */
 export interface LeasedChunks extends SegmentChunks {
   readonly watched: number;
 }
@@ -18,7 +18,7 @@ export class FollowedSegments {
     this.#segments.set(segment.id, segment);
   }
 
-  /** False if it isn't followed. */
+  /** Returns false if the segment isn't followed. */
   delete(id: number): boolean {
     return this.#segments.delete(id);
   }
@@ -42,7 +42,7 @@ export class FollowedSegments {
     );
   }
 
-  /** True if a call is about more of the followed memory than this event covers. */
+  /** True if a call affects followed memory beyond this event's range, so that it will raise another event. */
   hasMore({ ranges }: Caller, event: Range): boolean {
     const last = [...ranges].reverse().find((range) => this.meet(range));
     if (last === undefined) return false;

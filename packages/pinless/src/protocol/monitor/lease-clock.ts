@@ -1,6 +1,6 @@
 /**
  * The leases that the monitor may have to drop: those of chunks that it announces, and those that are idle or held too
- * long while an engine's own thread doesn't look after them (its heartbeat stalls).
+ * long while the engine's own thread is busy (its heartbeat stalls).
  */
 
 import { LEASE as CHUNK_LEASE, CHUNK_WORDS } from "../chunk-table.js";
@@ -36,7 +36,7 @@ export class LeaseClock {
     return ms;
   }
 
-  /** A lease that is due while its engine doesn't look, or null. */
+  /** A lease that is due in an engine whose heartbeat stalls, or null. */
   nextDue(nowMs: number): Lease | null {
     for (const watched of this.#watched.values()) {
       const { leases } = watched;
@@ -59,7 +59,7 @@ export class LeaseClock {
     return of === undefined || slot < 0 ? null : { of, slot };
   }
 
-  /** False where it isn't live any more: somebody else drops it. */
+  /** Takes over the dropping of a lease; returns false if it isn't live any more, or is being dropped already. */
   claim({ of, slot }: Lease): boolean {
     return claim(of.leases, slot);
   }

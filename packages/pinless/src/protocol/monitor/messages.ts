@@ -9,30 +9,33 @@ export interface FollowedSegment {
   readonly range: Range;
   readonly chunkBytes: number;
   readonly words: Int32Array;
-  /** The watched leases that its chunks may have, or -1. */
+  /** Id of the lease table that holds its chunks' leases (LeaseClock), or -1. */
   readonly watched: number;
 }
 
 /** A message of the monitor to an engine's thread. */
 export type MonitorReport =
-  /** Drain these ranges, and say how it stands in the word that both share. */
+  /** Asks to drain these ranges, and to answer in the drain word. */
   | { readonly kind: "start"; readonly id: number; readonly ranges: readonly Range[] }
+  /** Ends that start: its callers have left their calls, or the monitor has given it up. */
   | { readonly kind: "end"; readonly id: number }
+  /** An announced change is over, or the reading word is lowered: requests that were held may begin. */
   | { readonly kind: "concluded" }
+  /** Other code has unmapped `gone`. The engine's thread notes that, and concludes the change of `announced`. */
   | { readonly kind: "unmapped"; readonly gone: Range; readonly announced: readonly SegmentChunks[] };
 
-/** States of the latest start, in the drain word. */
+/** States of the latest start. The monitor sets ASKED and GIVEN_UP, the engine's thread sets the others. */
 export const DRAIN = {
-  /** By the monitor. */
   ASKED: 0,
-  /** It waits for another invalidation to end. */
+  /** The start waits for another invalidation to end. */
   TURN: 1,
+  /** The start waits for requests in flight. */
   DRAINING: 2,
-  /** Nothing is in flight there, and nothing begins until its end. */
+  /** Nothing is in flight on the ranges, and nothing begins until the start's end. */
   BEGUN: 3,
-  /** It's inside an invalidation of the program's. */
+  /** The ranges are inside an invalidation by the program that has begun. */
   COVERED: 4,
-  /** By the monitor: it announces instead. */
+  /** The monitor announces the change instead. */
   GIVEN_UP: 5,
 } as const;
 
@@ -40,10 +43,9 @@ const STATES = 8;
 const MOST_STARTS = 2 ** 28 - 1;
 
 /**
- * The drain word: the number of the latest start, and how it stands. The monitor asks and may give up; the engine's
- * thread answers. Each changes only what it has seen, so that an answer that comes too late changes nothing. It
- * outlives the monitor's thread: no number comes again soon, or what a monitor that has ended had asked for could be
- * taken for the next one's.
+ * Encodes the drain word: the number of the latest start and its state. Both sides change it by compare-and-exchange,
+ * so an answer that comes too late changes nothing. The word outlives the monitor's thread, and numbers repeat only
+ * after 2^28 starts: an answer to a monitor that has ended can't be taken for one to its successor.
  */
 export function drainWord(start: number, state: number): number {
   return start * STATES + state;
@@ -53,7 +55,7 @@ export function stateOf(word: number): number {
   return word % STATES;
 }
 
-/** The number of the start after the one in the word; from 1. */
+/** Number of the start after the one in the word; the first is 1. */
 export function nextStart(word: number): number {
   return (((word / STATES) | 0) % MOST_STARTS) + 1;
 }

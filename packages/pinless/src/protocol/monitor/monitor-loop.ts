@@ -7,20 +7,17 @@ import type { MonitorMachine } from "./state-machine.js";
 
 export interface MonitorLoopParts {
   readonly monitor: MonitorMachine;
-  /**
-   * Has the machine take its steps until it's watching again, once earlier jobs are done: `begin` first, `done` at the
-   * end.
-   */
+  /** Queues a job: calls `begin`, has the machine take its steps until it's watching again, and calls `done`. */
   run(begin: () => void, done: () => void): void;
-  /** Calls `look` after so long, which may be too short for a timer. */
+  /** Calls `look` after `ms`, which may be too short for a timer. */
   lookAfter(ms: number, look: () => void): void;
-  /** Calls `tick` after so long; returns what cancels that. */
+  /** Calls `tick` after `ms`; returns a function that cancels that. */
   tickAfter(ms: number, tick: () => void): () => void;
-  /** Milliseconds of the engine's clock, which counts the age of leases. */
+  /** Time of the engine's clock, by which leases age. */
   leaseNowMs(): number;
-  /** Obeys what the engine's thread has asked for meanwhile: the segments to be followed, above all. */
+  /** Handles the messages that the engine's thread has sent meanwhile: above all, which segments to follow. */
   obey(): void;
-  /** Has `readable` called once an event is there. */
+  /** Has `readable` called once an event can be read. */
   arm(): void;
 }
 
@@ -33,7 +30,7 @@ export class MonitorLoop {
     this.#parts = parts;
   }
 
-  /** An event is there to be read. */
+  /** Handles an event that can be read. */
   readonly readable = (): void => {
     const { monitor, run, obey, arm } = this.#parts;
     const begin = (): void => {
@@ -46,7 +43,7 @@ export class MonitorLoop {
     });
   };
 
-  /** Drops leases that are due, and comes back for as long as any is held. */
+  /** Drops leases that are due, and ticks again for as long as any is held. */
   readonly tick = (): void => {
     const { monitor, run, tickAfter, leaseNowMs } = this.#parts;
     this.#cancelTick();

@@ -1,6 +1,6 @@
 /**
- * Pending discards: their events were read, and their pages go at some moment until the calling threads have left their
- * calls. Only then may I/O begin there again. Every thread is looked at again and again, with exponential back-off.
+ * Pending discards: their events were read, and the kernel frees the pages at some moment before the calling threads
+ * leave their calls. Only after that may I/O begin there again, so the threads are polled with exponential back-off.
  */
 
 import { type Caller, type Departure, isStillIn, lookAt, type ThreadCalls } from "./caller-tracking.js";
@@ -12,21 +12,21 @@ export const LAST_LOOK_MS = 1;
 
 export interface PendingDiscard {
   readonly departures: readonly Departure[];
-  /** Time by which it's over, if no calling thread is known; else 0. */
+  /** Time at which the discard counts as over, if no calling thread is known; else 0. */
   readonly untilMs: number;
-  /** Number of the start that ends with it; 0 if it was announced instead. */
+  /** Number of the start that ends with the discard; 0 if `announced` is concluded instead. */
   readonly start: number;
   readonly announced: readonly SegmentChunks[];
 }
 
-/** Filters the threads that are in a call of which an earlier part is pending already. */
+/** Filters the threads whose call has raised an event before, and is pending already. */
 export function stillIn(pending: readonly PendingDiscard[], callers: readonly Caller[]): Caller[] {
   return callers.filter((caller) =>
     pending.some(({ departures }) => departures.some((departure) => isStillIn(departure, caller))),
   );
 }
 
-/** Adds the departures of calls of which a later event was read. */
+/** Replaces the departures of calls of which a later event was read. */
 export function withLater(pending: readonly PendingDiscard[], later: readonly Departure[]): readonly PendingDiscard[] {
   return pending.map((each) => ({
     ...each,
@@ -34,7 +34,7 @@ export function withLater(pending: readonly PendingDiscard[], later: readonly De
   }));
 }
 
-/** Those that aren't over yet; calls `over` for each of the others. */
+/** Filters the discards that aren't over yet; calls `over` for each of the others. */
 export function stillPending(
   pending: readonly PendingDiscard[],
   threads: ThreadCalls,

@@ -1,16 +1,22 @@
 /**
- * The monitor: it makes calls of other code on followed memory wait until they're safe. docs/monitor.md draws the
- * messages of one call.
+ * The monitor: it makes memory calls of other code wait until no I/O uses the pages that they discard.
+ * docs/monitor.md draws the messages of one call.
  *
- * An explicit state machine. Whoever drives it calls `step` until that returns null: the monitor's thread (events/),
- * the simulator in virtual time, and the explorer, which puts every other thread's steps between any two of these.
+ * An explicit state machine. Its driver calls `step` until that returns null. There are three drivers: the monitor's
+ * thread (events/), the simulator in virtual time, and the explorer, which interleaves the steps of all other threads.
  *
- * WATCHING ─ readable ─► LOOKING ─ threads wait ─► DRAINING ─ drained ─────────────────────────► READING ─► READ ─►
- * WATCHING │                         └ the engine can't ─► ANNOUNCING ─► CLAIMING ─┘   │ ▲ └ no thread is seen: all is
- * announced ──────────────────────► READING       ▼ │ WATCHING ─ tick ─► CLAIMING ⇄ EMPTYING, RETURNING ─► WATCHING
- * ANNOUNCING_LATE ─► CLAIMING
+ *   from               to
+ *   WATCHING           LOOKING when an event is readable; CLAIMING on a tick of the lease clock
+ *   LOOKING            DRAINING if a thread is seen waiting; ANNOUNCING if its range can't be drained; READING if it's
+ *                      in a call that has been handled, or if no thread is seen (then every chunk is announced)
+ *   DRAINING           ANNOUNCING when drained, covered or given up
+ *   ANNOUNCING         CLAIMING if something was announced; else READING
+ *   CLAIMING           EMPTYING, RETURNING and CLAIMING again for each lease; then on to READING, READ or WATCHING
+ *   READING            READING again, until all events are read: READ; ANNOUNCING_LATE for an unexpected event
+ *   ANNOUNCING_LATE    CLAIMING, and back to READING or READ
+ *   READ               WATCHING
  *
- * Nothing here maps or frees memory of an arena, or waits for anything that could wait for one of these calls.
+ * The monitor neither maps nor frees arena memory, and never waits for a thread that may wait for one of these calls.
  */
 
 import { violated } from "../assert.js";
@@ -44,44 +50,46 @@ import {
   withLater,
 } from "./pending-discards.js";
 
-/** An event is there before its thread sleeps, and only then can be seen whose it is. */
+/** Time to find the calling thread: its event is readable before it sleeps, but /proc shows its call only then. */
 const CALLER_PATIENCE_MS = 2;
-/** Time that a start may stay in a state before the monitor gives it up: an engine whose loop is busy can't drain. */
+/** Time for the engine's thread to answer a start. After that its loop counts as busy, and the start is given up. */
 const ANSWER_MS = 5;
-/** Another invalidation may last for as long as the program likes. */
+/** Time that a start may wait for another invalidation, which may last as long as the program likes. */
 const TURN_MS = 10;
-/** Requests in flight take as long as the device does, within reason. */
+/** Time that a start may wait for requests in flight, which take as long as the device does. */
 const DRAIN_MS = 1000;
 
 /** States of the monitor, named by its next step. */
 export const MONITOR = {
-  /** No event is to be read. Pending discards are looked at now and then. */
+  /** No event is to be read. Threads of pending discards are polled. */
   WATCHING: 0,
   /**
-   * An event is there. It's read only later, since that lets its thread go: which thread waits, and on which memory?
+   * An event is readable. Reading it would let its thread continue, so the monitor first finds out from /proc which
+   * thread waits, and in which call.
    */
   LOOKING: 1,
   /**
-   * The engine's thread was asked to stop and drain what is about to be discarded: its answer comes in the drain word.
+   * The engine's thread was asked to drain the range that is about to be discarded. Its answer comes in the drain word.
    */
   DRAINING: 2,
   /** Announces ranges that can't be drained, or are unmapped already, before their event is read. */
   ANNOUNCING: 3,
-  /** Leases that pin what was announced, or that are due, go one by one: the next one becomes the monitor's to drop, */
+  /** Claims the next lease that pins an announced chunk, or is due: from then on only the monitor may drop it. */
   CLAIMING: 4,
-  /** its slot of the ring's buffer table is emptied, */
+  /** Empties the claimed lease's slot of the ring's buffer table. */
   EMPTYING: 5,
-  /** and the lease table hears that this update has returned. */
+  /** Records in the lease table that this update has returned. */
   RETURNING: 6,
   /**
-   * The next event is read, which lets its thread go. The reading word keeps all I/O from beginning: it may be another
-   * thread's event.
+   * Reads the next event, which lets its thread continue. The reading word keeps all I/O from beginning, because it may
+   * be the event of a thread that wasn't seen.
    */
   READING: 7,
-  /** It was: what it is about is announced now that it's known, before the reading word goes down. */
+  /** The event was of an unseen thread. Its range, now known, is announced before the reading word is lowered. */
   ANNOUNCING_LATE: 8,
   /**
-   * All are read. Pages go only after the reading, so discards stay pending until their threads have left their calls.
+   * All events are read. The kernel frees the pages only after that, so discards stay pending until their threads have
+   * left their calls.
    */
   READ: 9,
 } as const;
@@ -95,54 +103,48 @@ export interface Wait {
 const AT_ONCE: Wait = { ms: 0, whileWord: null };
 
 export interface MonitorParts {
-  /** The word by which the engine's thread says how a start stands (messages.ts). */
+  /** Drain word, in which the engine's thread answers a start (messages.ts). */
   readonly drain: Int32Array;
-  /** See deferred-changes.ts. */
+  /** Reading word (deferred-changes.ts). */
   readonly reading: Int32Array;
-  /** The thread whose engines these are. */
+  /** Thread id of the engine's thread. */
   readonly ownTid: number;
-  /** Threads whose calls on memory are the engine's own operations; 0: none yet. */
+  /** Threads that run the engine's own memory operations; 0: none yet. */
   readonly ourTids: Int32Array;
   readonly threads: ThreadCalls;
   readonly leases: LeaseClock;
   nowMs(): number;
-  /** The oldest event, whose thread goes on by that; null if there is none. */
+  /** Reads the oldest event, which lets its thread continue; null if there is none. */
   next(): MemoryEvent | null;
   post(report: MonitorReport): void;
 }
 
 /**
- * All that the machine remembers from one step to the next: never changed, but replaced by the next. So a driver may
- * keep one and put it back.
+ * State between two steps. It's immutable: a step replaces it, so the explorer can keep a state and put it back.
  */
 export interface MonitorState {
   readonly doing: number;
-  /** Since when it looks for threads, or waits for an answer; and the next pause between two looks. */
+  /** Time when looking for threads, or waiting for an answer, began; and the next pause between two looks. */
   readonly sinceMs: number;
   readonly pauseMs: number;
-  /** The threads that are served together; and those of them whose events weren't read yet. */
+  /** Threads whose calls are handled together; and those of them whose events aren't read yet. */
   readonly callers: readonly Caller[];
   readonly unread: readonly Caller[];
-  /** They are in calls that have shown an event before: what these are about is kept away from already. */
+  /** True if their calls have raised an event before, so that I/O is kept away from their ranges already. */
   readonly again: boolean;
-  /**
-   * The start that drains for them, or 0; else what is announced of what they discard, or of all where no thread was
-   * seen.
-   */
+  /** Number of the start that drains their ranges; 0 if `discarded` is announced instead. */
   readonly start: number;
+  /** Chunks that are announced as being discarded: of the callers' ranges, or all if no thread was seen. */
   readonly discarded: readonly SegmentChunks[];
-  /** Chunks that are announced as unmapped, and those that events said are gone. */
+  /** Chunks that are announced as unmapped, and ranges that events have named as unmapped. */
   readonly unmapped: readonly SegmentChunks[];
   readonly gone: readonly Range[];
-  /** Callers whose events were read: each tells when it has left its call. */
+  /** Callers whose events were read, to be polled until each has left its call. */
   readonly letGo: readonly Departure[];
-  /** An event that none of them waited for, and what is announced of it. */
+  /** An event of a thread that wasn't seen waiting, and the chunks that are announced for it. */
   readonly late: MemoryEvent | null;
   readonly lateChunks: readonly SegmentChunks[];
-  /**
-   * Chunks that lose their leases, and how many of them have been looked at; no chunks: leases go that are due at
-   * `dueMs`.
-   */
+  /** Chunks that lose their leases, and how many of them are done; if there are none, leases due at `dueMs` go. */
   readonly losing: readonly LeasedChunks[];
   readonly looked: number;
   readonly dueMs: number;
@@ -174,8 +176,8 @@ const FIRST: MonitorState = {
 };
 
 /**
- * Field by field: to spread both takes five times as long, and the explorer does this for every one of the monitor's
- * steps.
+ * Returns the next state. It's copied field by field because spreading both objects takes five times as long, and the
+ * explorer does this for each of the monitor's steps.
  */
 function next(state: MonitorState, doing: number, changes: Partial<MonitorState>): MonitorState {
   return {
@@ -215,14 +217,14 @@ export class MonitorMachine {
     return this.state.doing === MONITOR.WATCHING;
   }
 
-  /** Begins to serve: an event is there to be read. */
+  /** Begins to handle an event that can be read. */
   readable(): void {
     this.#begin(MONITOR.LOOKING, { sinceMs: this.#parts.nowMs(), pauseMs: FIRST_LOOK_MS });
   }
 
   /**
-   * Begins to drop leases that are due at `dueMs` of the engine's clock. Returns when to tick next: Infinity while no
-   * lease is held.
+   * Begins to drop leases that are due at `dueMs` of the engine's clock. Returns the milliseconds until the next tick:
+   * Infinity while no lease is held.
    */
   tick(dueMs: number): number {
     this.#begin(MONITOR.CLAIMING, { dueMs });
@@ -239,7 +241,7 @@ export class MonitorMachine {
     return AT_ONCE;
   }
 
-  /** Takes one step, and says when the next is due. Null: it's watching again. */
+  /** Takes one step and returns the wait before the next; null if the monitor is watching again. */
   step(): Wait | null {
     const { state } = this;
     switch (state.doing) {
@@ -279,7 +281,7 @@ export class MonitorMachine {
     this.state = next(this.state, this.state.doing, { pending });
   }
 
-  /** Milliseconds until `look` is due again: ever more, until something new is pending. Null: nothing is pending. */
+  /** Milliseconds until `look` is due again, with exponential back-off; null if nothing is pending. */
   nextLookMs(): number | null {
     if (this.state.pending.length === 0) return null;
     const ms = this.#lookMs;
@@ -297,20 +299,20 @@ export class MonitorMachine {
       this.#goTo(MONITOR.LOOKING, { pauseMs: 2 * pauseMs });
       return { ms: pauseMs, whileWord: null };
     }
-    // A thread that waits anew has left the call that it waited in before.
+    // A thread that waits in a new call has left the one before: that ends its pending discard.
     this.look();
-    // A call on memory in several mappings has an event for each, and the kernel may flush the processor's caches of
-    // the first only after the last. I/O has been kept away from all of it since the first, so it is only read.
+    // A call on memory in several mappings raises an event for each, and the kernel may flush the TLB of the first only
+    // after the last. I/O has been kept away from all of them since the first event, so later ones are just read.
     const again = stillIn(this.state.pending, found);
     if (again.length > 0) return this.#beginReading({ callers: again, unread: again, again: true });
     const discards = this.#discardsOf(found);
-    // The engine's own thread can't drain while it waits itself.
+    // The engine's own thread can't drain while its own call waits.
     if (discards.length === 0 || discards.some(({ tid }) => tid === ownTid))
       return this.#goTo(MONITOR.ANNOUNCING, { callers: found, unread: found });
     return this.#askToDrain(found, discards);
   }
 
-  /** Calls that are about to discard memory, the engine's own operations left out (SELF_EVENT). */
+  /** Filters calls that are about to discard memory and aren't the engine's own operations (SELF_EVENT). */
   #discardsOf(callers: readonly Caller[]): Caller[] {
     const { ourTids } = this.#parts;
     const isOurs = (tid: number): boolean => ourTids.some((_, i) => Atomics.load(ourTids, i) === tid);
@@ -330,18 +332,18 @@ export class MonitorMachine {
   #awaitDrain({ start, sinceMs }: MonitorState): Wait {
     const { drain, nowMs } = this.#parts;
     const word = Atomics.load(drain, 0);
-    const stands = stateOf(word);
-    if (stands === DRAIN.BEGUN) return this.#goTo(MONITOR.ANNOUNCING);
-    if (stands === DRAIN.COVERED) return this.#goWithoutStart(start);
-    const limitMs = stands === DRAIN.ASKED ? ANSWER_MS : stands === DRAIN.TURN ? TURN_MS : DRAIN_MS;
+    const state = stateOf(word);
+    if (state === DRAIN.BEGUN) return this.#goTo(MONITOR.ANNOUNCING);
+    if (state === DRAIN.COVERED) return this.#goWithoutStart(start);
+    const limitMs = state === DRAIN.ASKED ? ANSWER_MS : state === DRAIN.TURN ? TURN_MS : DRAIN_MS;
     const leftMs = sinceMs + limitMs - nowMs();
     if (leftMs <= 0) {
       const givenUp = drainWord(start, DRAIN.GIVEN_UP);
-      // It may have been answered meanwhile.
+      // If the engine's thread has just answered, the exchange fails and the next step sees the answer.
       return Atomics.compareExchange(drain, 0, word, givenUp) === word ? this.#goWithoutStart(start) : AT_ONCE;
     }
     this.look();
-    // What it waits for may be another discard, whose end only the monitor can see.
+    // The start may wait for the end of another discard, which only the monitor can see: it keeps polling.
     return { ms: this.state.pending.length === 0 ? leftMs : Math.min(leftMs, FIRST_LOOK_MS * 4), whileWord: word };
   }
 
@@ -360,7 +362,10 @@ export class MonitorMachine {
     return this.#goTo(MONITOR.CLAIMING, { discarded, unmapped, losing: [...discarded, ...unmapped] });
   }
 
-  /** Announces everywhere before any lease goes: whoever takes one meanwhile sees that, or its lease is seen here. */
+  /**
+   * Announces all chunks before any lease is dropped: an engine that takes a lease meanwhile either sees the
+   * announcement, or its lease is seen in CLAIMING.
+   */
   #announce(all: readonly SegmentChunks[], unmapped: readonly SegmentChunks[]): void {
     for (const chunks of all) announce(chunks);
     for (const chunks of unmapped) announceUnmap(chunks);
@@ -411,7 +416,7 @@ export class MonitorMachine {
     const caller = unread.find(
       ({ kind, ranges }) => kind === event.kind && ranges.some((range) => contains(range, event)),
     );
-    // It can't be seen any more whose it was, since that thread goes on.
+    // Its thread wasn't seen, and can't be found any more: reading the event has let it continue.
     if (caller === undefined) return this.#goTo(MONITOR.ANNOUNCING_LATE, { late: event });
     const left = unread.filter((other) => other !== caller);
     return this.#goTo(left.length > 0 ? MONITOR.READING : MONITOR.READ, {
@@ -433,7 +438,7 @@ export class MonitorMachine {
   #lateIsAnnounced(late: MemoryEvent): Wait {
     const { lateChunks, unread, pending } = this.state;
     if (late.kind === "unmap") this.#reportGone([late], lateChunks);
-    // Which thread's departure to look for isn't known.
+    // No thread is known that could be polled, so the discard ends by time.
     const untilMs = this.#parts.nowMs() + UNSEEN_MS;
     const discard = { departures: [], untilMs, start: 0, announced: lateChunks };
     return this.#goTo(unread.length > 0 ? MONITOR.READING : MONITOR.READ, {
@@ -450,13 +455,13 @@ export class MonitorMachine {
   #finish({ callers, unread, again, start, discarded, unmapped, gone, letGo, pending }: MonitorState): null {
     const { ownTid, threads, reading, post } = this.#parts;
     if (endReading(reading)) post({ kind: "concluded" });
-    // Threads without an event didn't wait for the monitor after all, or don't any more.
+    // A caller whose event didn't come has stopped waiting, or never did: it's polled like the others.
     const left = [...letGo, ...unread.map((caller) => departureOf(threads, caller, false))];
     if (again) this.#watch(withLater(pending, left));
     else {
       this.#reportGone(gone, unmapped);
       const discards = this.#discardsOf(callers);
-      // The engine's thread does nothing until it has left its call.
+      // The engine's own thread isn't polled: it begins no I/O before it has left its call.
       const departures = left.filter(({ caller }) => caller.tid !== ownTid && discards.includes(caller));
       const isPending = start > 0 || discarded.length > 0;
       this.#watch(isPending ? [...pending, { departures, untilMs: 0, start, announced: discarded }] : pending);
@@ -471,7 +476,7 @@ export class MonitorMachine {
     return null;
   }
 
-  /** Reports what was unmapped: it stays announced until the engine keeps everything away from there. */
+  /** Reports unmapped ranges. They stay announced until the engine's thread refuses all I/O there. */
   #reportGone(gone: readonly Range[], announced: readonly SegmentChunks[]): void {
     if (gone.length === 0) {
       for (const chunks of announced) unmapHeard(chunks);

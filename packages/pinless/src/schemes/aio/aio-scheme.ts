@@ -46,9 +46,9 @@ export class AioScheme implements Scheme {
   readonly #alarm: Wakeup;
   readonly #pool: PoolRequests;
   readonly #streams: StreamRequests;
-  /** Requests that would have blocked io_submit. */
+  /** Slots of requests that would have blocked io_submit. They go to the thread pool. */
   readonly #waiting: number[] = [];
-  /** Files whose requests always would. */
+  /** Files whose requests all go to the thread pool, since their filesystem or device supports only blocking calls. */
   readonly #unaided = new Set<number>();
 
   private constructor(context: AioContext, wake: EventWake, alarm: Wakeup, depth: number) {

@@ -1,8 +1,8 @@
 /**
- * Requests that the kernel ended with ECANCELED although nobody had cancelled them: it needed another io-wq thread and
- * couldn't start one (pids.max of a cgroup, RLIMIT_NPROC). It hadn't begun them. They are retried on libuv's thread
- * pool, whose threads exist already; requests that may never end would occupy one for ever, so they're retried on the
- * ring.
+ * Fallback for requests that the kernel ended with ECANCELED although they weren't cancelled: it needed another io-wq
+ * thread and couldn't start one (pids.max of a cgroup, RLIMIT_NPROC). The kernel hadn't begun them. They are retried on
+ * libuv's thread pool, whose threads exist already. Requests without a position could occupy such a thread for ever, so
+ * they are retried on the ring.
  */
 
 import { ERRNO } from "../../abi/numbers.js";

@@ -28,7 +28,7 @@ export interface Revocation {
    */
   readonly idleMs?: number;
   readonly busyMs?: number;
-  /** True if nothing could be registered for lack of memory: then the test is made again another time. */
+  /** True if nothing could be registered for lack of memory. The test is then repeated at the next use. */
   readonly noMemory?: boolean;
   /** Errno of the test itself, if the kernel refused it. */
   readonly errno?: number;
@@ -101,7 +101,7 @@ function timeRevoke(ring: Ring, buffers: RegisteredBuffers, address: number, now
   }
 }
 
-/** Starts a read on a socket that never gets any bytes: it ends when the ring is closed. */
+/** Starts a read on a socket that never gets any bytes. It ends when the ring is closed. */
 function readWithoutEnd(ring: Ring, fd: number, address: number): void {
   const at = ring.next();
   ring.sqes.fill(0, at, at + SQE.size / 4);
