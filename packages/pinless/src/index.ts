@@ -1,4 +1,4 @@
-/** pinless: direct I/O whose buffers stay ordinary memory. Here the engine meets the real kernel. */
+/** pinless: direct I/O whose buffers stay ordinary memory. This module runs the engine on the real kernel. */
 
 import { getSystemErrorMap } from "node:util";
 import { addEngine, removeEngine } from "./control/server.js";
@@ -62,9 +62,9 @@ const host: Host = {
 };
 
 /**
- * Direct I/O by one scheme, on arenas whose pages stay movable. Requests have no order among each other; a request and
- * a memory operation on the same range take effect one after the other. After `close()`, `arena()` and `openFile()`
- * reject with `ERR_PINLESS_CLOSED`.
+ * Direct I/O by one scheme, on arenas whose pages stay movable. Requests complete in any order; a request and a memory
+ * operation on the same range take effect one after the other. After `close()`, `arena()` and `openFile()` reject with
+ * `ERR_PINLESS_CLOSED`.
  *
  * @example
  * ```ts
@@ -79,7 +79,7 @@ export class Engine extends PortableEngine {
   #closed: Promise<void> | null = null;
 
   /**
-   * Not for callers: `Engine.open()` makes engines. Throws `ERR_PINLESS_UNSUPPORTED`.
+   * Throws `ERR_PINLESS_UNSUPPORTED`: callers use `Engine.open()`.
    *
    * @hidden
    */
@@ -93,12 +93,12 @@ export class Engine extends PortableEngine {
   }
 
   /**
-   * Opens an engine. `engine.scheme` and `engine.pin` say what runs, `engine.stats().degraded` what doesn't run as
-   * asked.
+   * Opens an engine. `engine.scheme` and `engine.pin` are those in use; if they, or other options, differ from those
+   * asked for, `engine.stats().degraded` says why.
    *
-   * @param options - Each can be left out
-   * @throws `ERR_PINLESS_OPTION` for an unknown option or a value that isn't allowed; `ERR_PINLESS_UNSUPPORTED` where
-   *   the scheme asked for isn't there (the message says what to change)
+   * @param options - All of them are optional
+   * @throws `ERR_PINLESS_OPTION` for an unknown option or an invalid value; `ERR_PINLESS_UNSUPPORTED` if the scheme
+   *   asked for doesn't work here (the message says what to change)
    * @example
    * ```ts
    * const engine = await Engine.open({ scheme: "io_uring", depth: 64, lease: { idle: 20 } });
@@ -138,10 +138,11 @@ export class Engine extends PortableEngine {
   }
 
   /**
-   * Waits for everything in flight, closes files and arenas, and gives every pin back. Reads without an end (pipes) are
-   * cancelled. With the last engine the threads of pinless end. A second call gives the same promise.
+   * Waits for all I/O in flight, closes files and arenas, and releases all pinned pages. Reads that may never end
+   * (pipes) are cancelled. With the last engine the threads of pinless end. A second call returns the same promise.
    *
-   * @throws What couldn't be closed, after all the rest was: that error, or an AggregateError of several
+   * @throws The error, or an AggregateError of several, if something couldn't be closed; the rest is closed all the
+   *   same
    */
   override close(): Promise<void> {
     this.#closed ??= this.#end().finally(oneLess);
@@ -157,10 +158,10 @@ export class Engine extends PortableEngine {
   }
 }
 
-/** Engines of this thread, from before they're open until they're closed. */
+/** Number of engines of this thread, counted from the start of their opening until they're closed. */
 let opened = 0;
 
-/** Without engines nothing is left of pinless: no thread, no descriptor. */
+/** Counts an engine out. After the last one no thread and no descriptor of pinless is left. */
 async function oneLess(): Promise<void> {
   if (--opened === 0) await Promise.all([monitorEnded(), memory.end()]);
 }
@@ -168,13 +169,13 @@ async function oneLess(): Promise<void> {
 const defaultEngine = new DefaultEngine(() => Engine.open(), loop);
 
 /**
- * Opens a file on this thread's default engine, as `open` of node:fs/promises. That engine opens with the first call
- * and needs no closing: a second after its last file was closed everything is given back.
+ * Opens a file on this thread's default engine, as `open` of node:fs/promises. That engine is opened by the first call
+ * and closes itself a second after its last file was closed.
  *
  * @param path - Path of the file
  * @param flags - As `open` of node:fs. Default `"r"`
  * @param mode - Permissions of a file that is created. Default 0o666
- * @throws As node:fs/promises; `ERR_PINLESS_UNSUPPORTED` where no scheme is there
+ * @throws As node:fs/promises; `ERR_PINLESS_UNSUPPORTED` if no scheme works here
  * @example
  * ```ts
  * const file = await open("data.bin");

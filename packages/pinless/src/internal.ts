@@ -1,4 +1,4 @@
-/** Internals of `pinless` that `@pinless/cli` uses, in one list: without promise of stability. */
+/** Internals of `pinless` that `@pinless/cli` uses, in one list. They may change in any version. */
 
 export { UFFDIO_API, UFFDIO_RANGE, UFFDIO_REGISTER } from "./abi/layouts.js";
 export { ERRNO, FCNTL, IO_URING, MMAN, openDirectFlag, PRCTL, temporaryFileFlag, UFFD } from "./abi/numbers.js";

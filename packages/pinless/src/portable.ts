@@ -1,6 +1,6 @@
 /**
- * The engine and the protocol without a kernel, for the lab and for tests: without promise of stability. It runs in a
- * browser too, where `files/browser-runtime.ts` takes the place of `files/node-runtime.ts`.
+ * The engine and the protocol without a kernel, for the lab and for tests. The exports may change in any version. It
+ * runs in a browser too, where `files/browser-runtime.ts` takes the place of `files/node-runtime.ts`.
  */
 
 export { PortableEngine } from "./engine/engine.js";

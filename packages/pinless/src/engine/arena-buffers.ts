@@ -9,7 +9,7 @@ import type { Part } from "./memory-operations.js";
 export class ArenaBuffers {
   readonly segments: Segment[] = [];
 
-  /** Allocates a buffer. `total`: bytes of all segments, for the error. */
+  /** Allocates a buffer. `total` is the size of all segments, for the error message. */
   allocate(bytes: number, total: number): Uint8Array {
     const rounded = alignUp(bytes, PAGE_BYTES);
     for (const segment of this.segments) {
@@ -22,7 +22,7 @@ export class ArenaBuffers {
     );
   }
 
-  /** Gives the bytes from a position on, counted over all segments. `total` as of `allocate`. */
+  /** Returns a view of the bytes at a position, counted over all segments. `total` as in `allocate`. */
   view(position: number, bytes: number, total: number): Uint8Array {
     const possible = Number.isSafeInteger(position) && Number.isSafeInteger(bytes) && bytes > 0;
     let start = 0;
@@ -56,14 +56,14 @@ export class ArenaBuffers {
     return { segment, range, offset, bytes };
   }
 
-  /** Takes a retirement back. */
+  /** Undoes a retirement. */
   restore(segment: Segment, buffer: ArrayBufferView, offset: number, bytes: number): void {
     segment.free.restore(offset, bytes);
     const location = locationOf(buffer);
     if (location !== undefined) location.segment = segment;
   }
 
-  /** Parts of segments that an operation is about: the view, or everything. */
+  /** Parts of segments that an operation changes: those of the view, or all segments. */
   partsOf(view: ArrayBufferView | undefined): Part[] {
     if (view === undefined) return this.segments.map((segment) => ({ segment, part: segment.range }));
     const found = this.#locate(view);

@@ -12,7 +12,7 @@ import type { Copier, Mapping, Segment } from "../protocol/segment.js";
 import { type ChunkSizes, chunkBytesOf, wantedChunkBytes } from "./chunk-size.js";
 import { type Backing, type BackingFile, sizeOf } from "./file-backing.js";
 
-/** Segments begin and end on huge pages, whatever the chunk, so that a chunk can be (part of) one. */
+/** Segments begin and end on a huge page's boundary, whatever the chunk size, so that all of it can be huge pages. */
 export const HUGE_PAGE_BYTES = 2 << 20;
 /** WebAssembly's limit for one memory. */
 const MAX_SEGMENT_BYTES = 4 * 2 ** 30;
@@ -23,12 +23,12 @@ const WASM_PAGE_BYTES = 65536;
 export interface GrowthHost extends ChunkSizes {
   readonly memory: Memory;
   readonly protocol: Protocol;
-  /** Set for arenas of a mapped file. */
+  /** Copier into the mapping, for arenas of a file; null for anonymous memory. */
   readonly copier: Copier | null;
   readonly describe: DescribeErrno;
   adopt(segment: Segment): void;
   abandon(segment: Segment): void;
-  /** Begins to follow what other code does to the segment, until `unfollow`. */
+  /** Begins to follow memory calls of other code on the segment, until `unfollow`. */
   follow(segment: Segment): Promise<void>;
 }
 
@@ -50,13 +50,13 @@ export interface ArenaOptions {
   inherit?: boolean;
 }
 
-/** Address space for a segment, and the part of it that is the segment's. */
+/** A mapping for a segment, and the aligned part of it that the segment uses. */
 interface Room {
   readonly mapping: Mapping;
   readonly range: Range;
 }
 
-/** Callback with a segment that is ready. */
+/** Called with each segment that is ready. */
 type Grown = (segment: Segment, prepared: MemoryResult) => void;
 
 export class ArenaGrowth {
@@ -69,7 +69,7 @@ export class ArenaGrowth {
   /** Tail of the queue of growths: settles with the last one. */
   #last: Promise<void> = Promise.resolve();
 
-  /** `file`: null for anonymous memory. */
+  /** `file` is null for anonymous memory. */
   constructor(host: GrowthHost, options: ArenaOptions, file: Backing | null, grown: Grown) {
     this.#host = host;
     this.#options = options;
@@ -88,7 +88,7 @@ export class ArenaGrowth {
     return growth;
   }
 
-  /** Resolves once nothing grows any more; what was still to come is rejected. */
+  /** Resolves once the growth in progress has ended; growths that are still queued reject. */
   close(): Promise<void> {
     this.#closed = true;
     return this.#last;
@@ -100,7 +100,7 @@ export class ArenaGrowth {
     if (file !== null) return file.with((opened) => this.#growFile(file, opened, alignUp(bytes, PAGE_BYTES)));
     const whole = alignUp(bytes, HUGE_PAGE_BYTES);
     const { memory, describe } = this.#host;
-    // All of it will be populated: more than there is would end some process, and most likely this one.
+    // All of it will be populated. Beyond the memory that is left the kernel kills a process, most likely this one.
     const noRoom = memory.explainNoRoom(whole);
     if (noRoom !== null) throw becauseOf(systemError(describe, -ENOMEM, "mmap"), noRoom);
     const { inherit = false, hugePages = true } = this.#options;
@@ -108,7 +108,7 @@ export class ArenaGrowth {
       const at = { address: room.range.start, bytes: room.range.end - room.range.start };
       const prepared = await memory.run({ operation: "prepare", ...at, inherit, hugePages });
       if (prepared.errno !== 0 && prepared.done < prepared.pages) {
-        // Its memory is the collector's to give back, and that may take long.
+        // The garbage collector unmaps it, and that may take long: its pages are freed now.
         await memory.run({ operation: "discard", ...at });
         throw becauseOf(systemError(describe, prepared.errno, "madvise"), prepared.reason);
       }
@@ -130,7 +130,8 @@ export class ArenaGrowth {
     try {
       for (const room of this.#roomFor(bytes)) await this.#mapFile(backing, opened.fd, room);
     } catch (error) {
-      // The file was made longer for a mapping that failed: it's cut again, unless another process has written there.
+      // The file was extended for a mapping that failed: it's truncated again, unless another process has written
+      // there.
       if (
         extend &&
         this.#bytes === position &&
@@ -160,7 +161,7 @@ export class ArenaGrowth {
     const rooms: Room[] = [];
     for (let left = bytes; left > 0; left -= largest) {
       const length = Math.min(left, largest);
-      // Room to begin on a huge page and on a chunk; the rest of it is never touched.
+      // Enough room to begin on the boundary of a huge page and of a chunk; the rest of it is never touched.
       const boundary = Math.max(HUGE_PAGE_BYTES, wantedChunkBytes(length, this.#host));
       const mapping = this.#host.memory.map(length + boundary - WASM_PAGE_BYTES);
       const start = alignUp(mapping.address, boundary);
@@ -169,7 +170,7 @@ export class ArenaGrowth {
     return rooms;
   }
 
-  /** It becomes the arena's also if that is being closed: then it goes the way of the others. */
+  /** Adds a segment to the arena. If the arena is closing, the segment is closed with the others. */
   async #add({ mapping, range }: Room, prepared: MemoryResult): Promise<void> {
     const { protocol, copier } = this.#host;
     const chunkBytes = chunkBytesOf(range, prepared, this.#host, protocol.notifier);
@@ -207,7 +208,7 @@ function becauseOf(error: SystemError, reason: string | undefined): SystemError 
   return error;
 }
 
-/** Whole bytes, and some. */
+/** Throws `ERR_OUT_OF_RANGE` unless `bytes` is a positive whole number. */
 export function assertGrowth(bytes: number): void {
   if (!Number.isSafeInteger(bytes) || bytes < 1)
     throw argumentError("ERR_OUT_OF_RANGE", `bytes must be a positive integer. Received ${String(bytes)}`);

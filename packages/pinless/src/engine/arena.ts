@@ -1,4 +1,4 @@
-/** Memory that I/O goes to and from, and the operations on it. */
+/** Arena: memory for I/O, and the operations on it. */
 
 import type { CallsInFlight } from "../files/calls-in-flight.js";
 import type { OperationReport } from "../ports/memory.js";
@@ -30,12 +30,13 @@ export interface ArenaHost extends ChangesHost, GrowthHost {
 export type { ArenaOptions };
 
 /**
- * Memory for I/O and the operations on it. Operations wait for the I/O on their range that was handed over before; I/O
- * that is handed over meanwhile waits for them. Operations on the same chunk take turns, in the order of their calls.
+ * Memory for I/O, and the operations on it. An operation waits for the I/O on its range that was submitted before; I/O
+ * that is submitted later waits for the operation. Operations on the same chunk run one after the other, in the order
+ * of their calls.
  *
- * After `close()` calls throw, or reject with, `ERR_PINLESS_CLOSED`. A range that isn't a view of the arena's memory is
- * `ERR_PINLESS_RANGE`, one that was freed `ERR_PINLESS_NOT_ALLOCATED`, and a value that is no view
- * `ERR_INVALID_ARG_TYPE`.
+ * Errors are thrown, or reject the promise: `ERR_PINLESS_CLOSED` after `close()`, `ERR_PINLESS_RANGE` for a range that
+ * isn't a view of the arena's memory, `ERR_PINLESS_NOT_ALLOCATED` for a freed one, and `ERR_INVALID_ARG_TYPE` for a
+ * range that isn't a view at all.
  *
  * @example
  * ```ts
@@ -48,14 +49,14 @@ export type { ArenaOptions };
  */
 export class Arena {
   readonly #host: ArenaHost;
-  /** Null: anonymous memory. */
+  /** The file that is mapped; null for anonymous memory. */
   readonly #file: Backing | null;
   readonly #buffers = new ArenaBuffers();
   readonly #changes: MemoryOperations;
   readonly #growth: ArenaGrowth;
   #state: "open" | "closing" | "closed" = "open";
   #closing: Promise<void> | null = null;
-  /** protect() was called, so that memory may be, or may be about to be, read-only. */
+  /** True once protect() was called, so that memory may be read-only, now or soon. */
   #protects = false;
 
   /**
@@ -79,12 +80,13 @@ export class Arena {
   }
 
   /**
-   * Allocates a buffer, aligned to a page (4 KiB), and within one chunk if it fits into one, so that it goes by one
-   * lease.
+   * Allocates a buffer, aligned to a page (4 KiB). A buffer that fits into one chunk lies within one chunk, so that its
+   * I/O needs only one lease.
    *
    * @param bytes - Size, a positive whole number
-   * @returns The buffer: zeroed only the first time its memory is used; of a file, with the file's bytes
-   * @throws `ERR_PINLESS_ARENA_FULL` where no free piece is large enough, `ERR_OUT_OF_RANGE` for other sizes
+   * @returns The buffer. It's zeroed only if its memory is used for the first time; in an arena of a file it holds the
+   *   file's bytes
+   * @throws `ERR_PINLESS_ARENA_FULL` if no free piece is large enough, `ERR_OUT_OF_RANGE` for an invalid size
    */
   alloc(bytes: number): Uint8Array {
     this.#assertOpen();
@@ -94,12 +96,12 @@ export class Arena {
   }
 
   /**
-   * Gives the bytes of a file-backed arena from a position on, whether allocated or not. There is nothing to free.
+   * Returns a view of a file-backed arena at a position, whether allocated or not. The view needn't be freed.
    *
    * @param position - Offset in the file, in bytes
    * @param bytes - Length of the view
-   * @throws `ERR_OUT_OF_RANGE` where the arena has no such bytes in one piece (it's mapped in pieces of 4 GiB, and of
-   *   what it grew by); `ERR_PINLESS_UNSUPPORTED` for anonymous memory, which has no positions
+   * @throws `ERR_OUT_OF_RANGE` if the bytes aren't all in one segment of the arena (a segment is at most 4 GiB, and
+   *   `grow()` adds one); `ERR_PINLESS_UNSUPPORTED` for anonymous memory, which has no positions
    */
   view(position: number, bytes: number): Uint8Array {
     this.#assertOpen();
@@ -112,13 +114,14 @@ export class Arena {
   }
 
   /**
-   * Gives a buffer back once no I/O and no operation on it is left, those on the whole arena included. Parts of it that
-   * are read-only become writable again.
+   * Frees a buffer, once all I/O and all operations on it have ended, those on the whole arena included. Read-only
+   * parts of it become writable again.
    *
-   * From the call on, I/O and operations on the buffer throw, or reject with, `ERR_PINLESS_NOT_ALLOCATED`. On views
-   * made of it (`subarray`), which can't be told apart, they do so only until `alloc` gives their memory out again.
+   * From the call on, I/O and operations on the buffer fail with `ERR_PINLESS_NOT_ALLOCATED`. On views made of it
+   * (`subarray`) they fail only until `alloc` reuses the memory: the arena can't tell such a view from one of the new
+   * buffer.
    *
-   * @param buffer - A buffer that `alloc` gave
+   * @param buffer - A buffer from `alloc`
    * @throws `ERR_PINLESS_NOT_ALLOCATED` for anything else
    */
   async free(buffer: ArrayBufferView): Promise<void> {
@@ -139,11 +142,11 @@ export class Arena {
   }
 
   /**
-   * Adds memory. Buffers that were given out stay where they are. Of a file it's the part that comes next, and the file
-   * grows if it must. Several calls at a time go one after the other.
+   * Adds memory. Existing buffers stay where they are. In an arena of a file it maps the next part of the file, which
+   * is extended if necessary. Concurrent calls run one after the other.
    *
-   * @param bytes - Bytes to add at least
-   * @throws ENOMEM where there's no room, `ERR_OUT_OF_RANGE` for other than a positive whole number
+   * @param bytes - Minimum number of bytes to add
+   * @throws ENOMEM if the memory doesn't fit, `ERR_OUT_OF_RANGE` unless `bytes` is a positive whole number
    */
   async grow(bytes: number): Promise<void> {
     this.#assertOpen();
@@ -152,17 +155,17 @@ export class Arena {
   }
 
   /**
-   * Throws the content of a range away: it reads as zeros, and its pages are free for others until they're used again.
-   * Where the range ends inside a page, that page is kept and written with zeros.
+   * Discards the contents of a range: its pages are freed, and it reads as zeros. A page that is only partly in the
+   * range is kept, and its part is filled with zeros.
    *
-   * Of a file nothing is lost: the range's whole pages leave this process's memory, and the next access finds what was
-   * stored last.
+   * In an arena of a file no data is lost: the range's whole pages are unmapped, and the next access reads them from
+   * the file.
    *
    * @param range - A view of the arena. Default: everything
-   * @param options - `lazily` (default false): the kernel takes the pages only when it needs memory; until then, or
-   *   until they're written, the range may read as before (MADV_FREE)
-   * @throws `ERR_PINLESS_READ_ONLY` where a page that is only partly in the range is read-only: nothing is thrown away
-   *   then; `ERR_PINLESS_UNSUPPORTED` for `lazily` of a file
+   * @param options - `lazily` (default false): the kernel frees the pages only when it needs memory. Until then the
+   *   range may read as before, and a write keeps its page (MADV_FREE)
+   * @throws `ERR_PINLESS_READ_ONLY` if a page that is only partly in the range is read-only; nothing is discarded then.
+   *   `ERR_PINLESS_UNSUPPORTED` for `lazily` in an arena of a file
    */
   async discard(range?: ArrayBufferView, options: { lazily?: boolean } = {}): Promise<OperationReport> {
     this.#assertOpen();
@@ -180,13 +183,13 @@ export class Arena {
   }
 
   /**
-   * Makes huge pages of a range (whole huge pages around it). Pages that are missing (discarded, or in swap) are
-   * brought back first. Pages that couldn't become one are `busy` in the report, and `reason` says why; so is a huge
-   * page of which only a part is read-only.
+   * Collapses a range, rounded out to whole huge pages, into huge pages. Missing pages (discarded, or in swap) are
+   * brought back first. Pages that couldn't be collapsed count as `busy` in the report, whose `reason` says why; a huge
+   * page that is partly read-only is one of these.
    *
    * @param range - A view of the arena. Default: everything
-   * @throws `ERR_PINLESS_NO_HUGE_PAGES` on a kernel that can't; `ERR_PINLESS_UNSUPPORTED` of a file, whose page sizes
-   *   its filesystem decides
+   * @throws `ERR_PINLESS_NO_HUGE_PAGES` if the kernel can't collapse pages; `ERR_PINLESS_UNSUPPORTED` for an arena of a
+   *   file, because its filesystem chooses the page size
    */
   async collapse(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
@@ -200,11 +203,12 @@ export class Arena {
   }
 
   /**
-   * Sends a range out, to swap or (after a `writeback`, and rejecting as that does) to its file. The next use brings it
-   * back. Pages that others have too (a child, with `inherit`; whoever has mapped the file) are `busy` in the report.
+   * Pages a range out: to swap, or to its file, after a `writeback` that can fail as that does. The next access brings
+   * it back. Pages that another process maps too (a child, with `inherit`; a process that has mapped the file) count as
+   * `busy` in the report.
    *
    * @param range - A view of the arena. Default: everything
-   * @throws `ERR_PINLESS_NO_SWAP` for anonymous memory where no swap is active
+   * @throws `ERR_PINLESS_NO_SWAP` for anonymous memory if no swap is active
    */
   async pageOut(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
@@ -222,14 +226,14 @@ export class Arena {
   }
 
   /**
-   * Moves a range (whole pages around it) to another NUMA node. Pages that are there now are `done`, as are those that
-   * are nowhere: never used, discarded, or in swap. Pages that others hold or have too are `busy`. Later pages come
-   * from wherever the kernel takes them, as before.
+   * Migrates a range, rounded out to whole pages, to another NUMA node. Pages that are on the node afterwards count as
+   * `done`; so do pages without memory: never used, discarded, or in swap. Pages that are pinned, or shared with
+   * another process, count as `busy`. Where later pages are allocated doesn't change.
    *
    * @param options - `node`: number of the node, from 0 on
    * @param range - A view of the arena. Default: everything
-   * @throws `ERR_PINLESS_NO_NODE`, which names the nodes that are there; `ERR_OUT_OF_RANGE` for a node that is no whole
-   *   number; `ERR_PINLESS_UNSUPPORTED` where the kernel, or a container's filter, has no move_pages(2)
+   * @throws `ERR_PINLESS_NO_NODE`, which names the existing nodes; `ERR_OUT_OF_RANGE` if the node isn't a whole number
+   *   from 0 on; `ERR_PINLESS_UNSUPPORTED` if the kernel has no move_pages(2), or a container's filter forbids it
    */
   async migrate(options: { node: number }, range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
@@ -248,16 +252,16 @@ export class Arena {
   }
 
   /**
-   * Makes memory read-only, or writable again. Reads of files into read-only memory fail with EFAULT (where only a part
-   * of it is, the bytes before that part may have changed); writes of files from it go on. A store by JavaScript ends
-   * the process with SIGSEGV, as it would in C: nothing can catch it.
+   * Makes memory read-only, or writable again. Reads of a file into read-only memory fail with EFAULT; if only a part
+   * of the buffer is read-only, the bytes before it may have changed. Writes of a file from it work. A store by
+   * JavaScript kills the process with SIGSEGV, as it would in C, and can't be caught.
    *
    * @param access - `"read"` or `"readwrite"`
-   * @param range - Whole pages (4 KiB), or a buffer as `alloc` gave it. Default: everything that the arena has now,
-   *   also what `alloc` will give
-   * @throws `ERR_PINLESS_RANGE` for parts of pages, which would protect their neighbours; `ERR_INVALID_ARG_VALUE` for
-   *   another access; ENOMEM where the kernel has no mapping left (sysctl vm.max_map_count): a part of the range may be
-   *   changed then
+   * @param range - Whole pages (4 KiB), or a buffer as `alloc` returned it. Default: all memory that the arena has now,
+   *   allocated or not
+   * @throws `ERR_PINLESS_RANGE` for a part of a page, because the rest of the page would be protected too;
+   *   `ERR_INVALID_ARG_VALUE` for another access; ENOMEM if the process can have no more mappings (sysctl
+   *   vm.max_map_count): a part of the range may have changed then
    */
   async protect(access: "read" | "readwrite", range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
@@ -272,16 +276,17 @@ export class Arena {
   }
 
   /**
-   * Runs a function with no I/O on the range in flight. I/O waits until what the function returns has settled. The
-   * range is tracked in chunks (2 MiB, in large arenas up to 16, or `lease.chunk`), so I/O beside it can wait too.
+   * Runs a function while no I/O on the range is in flight. I/O waits until the function has returned, or its promise
+   * has settled. The engine tracks memory in chunks (2 MiB, in large arenas up to 16, or `lease.chunk`), so I/O near
+   * the range can wait too.
    *
-   * Inside the function, don't await I/O or another operation on the range, and don't free it or close the arena: each
+   * Inside the function, don't await I/O or another operation on the range, and don't free it or close the arena: that
    * would wait for the function itself, for ever.
    *
    * @param range - A view of the arena
    * @param fn - Gets the bytes of the range; may be async
-   * @returns The report, with what `fn` came to as `result`
-   * @throws What `fn` throws; `ERR_INVALID_ARG_TYPE` where it's no function
+   * @returns The report, with the value that `fn` returned, or resolved to, as `result`
+   * @throws What `fn` throws; `ERR_INVALID_ARG_TYPE` if it isn't a function
    * @example
    * ```ts
    * const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
@@ -306,13 +311,14 @@ export class Arena {
   }
 
   /**
-   * Writes a range (whole pages around it) to the file behind it and on to its device, as msync(2). Bytes that reads
-   * had brought by then, and that were stored, are there when it resolves. Reads into the range wait meanwhile, writes
-   * from it go on. Anonymous memory has no file: there is nothing to do, and `skipped` says so.
+   * Writes a range, rounded out to whole pages, to its file and the file's device, as msync(2). Once it resolves, all
+   * bytes are on the device that reads or stores had put into the range before the call. Meanwhile reads into the range
+   * wait, and writes from it go on. Anonymous memory has no file: then nothing is done, and the report's `skipped` says
+   * so.
    *
    * @param range - A view of the arena. Default: everything
-   * @throws EIO, ENOSPC and the like where it couldn't be written: once, as fsync(2) does; nobody knows then how much
-   *   of it was
+   * @throws EIO, ENOSPC and the like if the write failed. As with fsync(2), the error is reported once, and it's
+   *   unknown how much was written
    */
   async writeback(range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
@@ -329,7 +335,7 @@ export class Arena {
     refuseIf("ERR_PINLESS_UNSUPPORTED", this.#file === null ? null : why);
   }
 
-  /** Resolves once no call, request or operation on a range is left of those that were made until now. */
+  /** Resolves once all calls, requests and operations on a range that were made before have ended. */
   async #quiet(range: Range, patient: boolean): Promise<void> {
     const { uses, protocol } = this.#host;
     await new Promise<void>((resolve) => uses.whenQuiet(range, patient, resolve));
@@ -338,11 +344,11 @@ export class Arena {
   }
 
   /**
-   * Waits for all I/O, then gives the memory back. Views read as zeros from then on and can be written, and I/O on them
-   * fails with EFAULT. A file keeps what was stored; that's on its device when the kernel writes it, or after
-   * `writeback()`. A second call gives the same promise.
+   * Waits for all I/O, then frees the memory. From then on views read as zeros and can be written, and I/O on them
+   * fails with EFAULT. A file keeps what was stored in its mapping; the kernel writes that to the device later, unless
+   * `writeback()` did before. A second call returns the same promise.
    *
-   * @throws The first error, where something couldn't be given back; the rest is given back all the same
+   * @throws The first error, if a part of the memory couldn't be freed; the rest is freed all the same
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -388,7 +394,7 @@ export class Arena {
   }
 }
 
-/** Rejects what can't be done on this machine, before anything waits for it. */
+/** Throws if this machine can't do an operation, before any I/O waits for it. */
 function refuseIf(code: PinlessErrorCode, why: string | null): void {
   if (why !== null) throw new PinlessError(code, why);
 }

@@ -1,21 +1,21 @@
 /**
- * Size of a segment's chunks. A chunk is the memory that one lease covers, and that I/O waits by while a part of it is
- * changed.
+ * Size of a segment's chunks. A chunk is the memory that one lease covers. It's also the granularity of memory
+ * operations: I/O on any part of a chunk waits while another part is changed.
  *
- * A registration has the kernel look at every other one, so many small ones are slow: with all of 2 GiB leased and
- * other data in the processor's cache, taking all leases again took 83 ms at 2 MiB each, 24 ms at 8 MiB and 14 ms at 16
- * MiB; with 8 GiB 515, 186 and 152 ms (Linux 6.18). Larger ones bring no more, and each then takes 0.1 to 0.3 ms, in
- * which the event loop waits.
+ * For each registration the kernel looks at all others, so many small ones are slow. With 2 GiB leased and other data
+ * in the processor's cache, taking all leases again took 83 ms at 2 MiB each, 24 ms at 8 MiB and 14 ms at 16 MiB; with
+ * 8 GiB it took 515, 186 and 152 ms (Linux 6.18). Larger chunks gain no more, and each lease then takes 0.1 to 0.3 ms,
+ * during which the event loop waits.
  */
 
 import type { MemoryResult } from "../ports/memory.js";
 import type { MmuNotifier } from "../protocol/notifier.js";
 import { intersect, overlaps, type Range } from "../protocol/ranges/ranges.js";
 
-/** Most chunks of a segment, unless that takes larger chunks than are allowed. */
+/** Maximum number of chunks in a segment, unless that needs larger chunks than are allowed. */
 const CHUNKS = 128;
 
-/** Share of huge pages from which on a chunk costs about as much as one that has only huge pages. */
+/** Share of huge pages above which a lease of a chunk costs about as much as one of huge pages only. */
 const MOSTLY = 0.95;
 
 export interface ChunkSizes {
@@ -23,7 +23,7 @@ export interface ChunkSizes {
   readonly largestChunkBytes: number;
 }
 
-/** The chunk size for a segment of so many bytes of huge pages; the segment has to begin on such a boundary. */
+/** Chunk size for a segment of `bytes` in huge pages; the segment has to begin on a multiple of it. */
 export function wantedChunkBytes(bytes: number, { chunkBytes, largestChunkBytes }: ChunkSizes): number {
   let wanted = chunkBytes;
   while (wanted < largestChunkBytes && wanted * CHUNKS < bytes) wanted *= 2;
@@ -31,8 +31,8 @@ export function wantedChunkBytes(bytes: number, { chunkBytes, largestChunkBytes 
 }
 
 /**
- * The chunk size of a segment. Small pages are registered one by one, so larger chunks bring nothing there; and
- * invalidations in progress on the range were rounded out to small chunks.
+ * Chunk size of a prepared segment. It stays small in two cases: small pages are registered one by one, so larger
+ * chunks gain nothing; and invalidations in progress on the range have been rounded out to small chunks.
  */
 export function chunkBytesOf(range: Range, { huge }: MemoryResult, sizes: ChunkSizes, notifier: MmuNotifier): number {
   const isHuge = hugeBytes(range, huge ?? []) >= MOSTLY * (range.end - range.start);

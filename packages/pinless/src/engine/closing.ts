@@ -1,4 +1,4 @@
-/** A close in steps: each step runs, whatever failed before it, and the failures are thrown at the end. */
+/** A close in steps. Every step runs, even if one before it failed; the errors are thrown at the end. */
 
 export class ClosingSteps {
   readonly #failures: unknown[] = [];
@@ -11,7 +11,7 @@ export class ClosingSteps {
     }
   }
 
-  /** Runs a step for each of them, all at a time. */
+  /** Runs a step for each item, all at the same time. */
   async each<T>(all: Iterable<T>, run: (one: T) => unknown): Promise<void> {
     await Promise.all([...all].map((one) => this.step(() => run(one))));
   }

@@ -8,16 +8,16 @@ import type { Loop } from "../protocol/scheme.js";
 import { openFilesOf, type PortableEngine } from "./engine.js";
 import { Lazy } from "./lazy.js";
 
-/** An engine without files and calls for so long is closed. Opening it again takes some milliseconds. */
+/** Time without files and calls after which the engine is closed. Opening it again takes some milliseconds. */
 const IDLE_MS = 1000;
 
 export class DefaultEngine {
   readonly #open: () => Promise<PortableEngine>;
   readonly #loop: Loop;
   readonly #engine = new Lazy(() => this.#start());
-  /** Calls under way. */
+  /** Calls in progress. */
   #calls = 0;
-  /** There was a call since the last look. */
+  /** True if there was a call since the last check. */
   #called = false;
 
   constructor(open: () => Promise<PortableEngine>, loop: Loop) {
@@ -45,7 +45,7 @@ export class DefaultEngine {
       if (!isIdle) return;
       stop();
       this.#engine.forget();
-      // There is no caller to tell of a failure; close() gives back whatever can be given back all the same.
+      // There is no caller to report an error to; close() frees all it can in any case.
       engine.close().catch(() => {});
     });
     return engine;

@@ -1,4 +1,4 @@
-/** The engine: one scheme, the notifier and the leases, arenas and files. Only it decides when. */
+/** The engine: it connects one scheme with the protocol, arenas and files, and decides when each of them runs. */
 
 import { CallsInFlight } from "../files/calls-in-flight.js";
 import { File } from "../files/file.js";
@@ -35,7 +35,7 @@ import { SubmissionQueue } from "./submission-queue.js";
 /** Errors of a shortage that may pass. */
 const PASSING: readonly string[] = ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"];
 
-/** Treatment of an arena's memory: may it have leases, and is what other code does to it followed? */
+/** Treatment of an arena's memory: if it may be leased, and if memory calls of other code on it are followed. */
 interface ArenaKind {
   readonly leased: boolean;
   readonly followed: boolean;
@@ -46,24 +46,24 @@ const MAPPED: ArenaKind = { leased: false, followed: true };
 const STAGING: ArenaKind = { leased: true, followed: false };
 const PIPES: ArenaKind = { leased: false, followed: false };
 
-/** Files that aren't closed. */
+/** Number of files that aren't closed. */
 let openFilesOf: (engine: PortableEngine) => number;
 
 export { openFilesOf };
 
-/** Made by `openEngine`, with the world handed over as `host`. */
+/** Engine on any kernel: `openEngine` passes it the kernel as `host`. */
 export class PortableEngine {
   static {
     openFilesOf = (engine) => engine.#files.size;
   }
 
-  /** Scheme that runs. */
+  /** Scheme in use. */
   readonly scheme: SchemeName;
-  /** Pin mode that runs, which may be less than was asked for: `stats().degraded` says why. */
+  /** Pin mode in use. If it isn't the one that was asked for, `stats().degraded` says why. */
   readonly pin: PinMode;
-  /** Requests that can be in flight. */
+  /** Maximum number of requests in flight. */
   readonly depth: number;
-  /** Announcements of changes to an arena's memory by other means than the arena's own methods. */
+  /** Notifier for changes to an arena's memory that the program makes by other means than the arena's methods. */
   readonly notifier: MmuNotifier;
   readonly #host: Host;
   readonly #settings: EngineSettings;
@@ -73,7 +73,7 @@ export class PortableEngine {
   readonly #arenas = new Set<Arena>();
   readonly #files = new Set<OpenFile>();
   readonly #leaseTimer: LeaseTimer;
-  /** Null: what other code does isn't followed. */
+  /** Follower of other code's memory calls; null if they aren't followed. */
   readonly #follower: Follower | null;
   readonly #staging: Staging;
   readonly #pipeStaging: Staging;
@@ -116,7 +116,7 @@ export class PortableEngine {
       ...(this.pin === "lifetime"
         ? { registered: (location) => lifetimeSlot(this.#segments.at(location.table), location) }
         : {}),
-      // Without userfaultfd there is no monitor, and so nobody who would say that the reading is over.
+      // Without userfaultfd there is no monitor, which alone lowers the reading word.
       ...(settings.userfaultfd && host.reading !== undefined ? { reading: host.reading } : {}),
       counted: (waitedMs) => this.#statistics.countInvalidation("CLEAR", waitedMs),
       buried: (gone) => this.#segments.bury(gone),
@@ -140,18 +140,18 @@ export class PortableEngine {
   }
 
   /**
-   * Makes memory for I/O: populated, and in huge pages where there are any.
+   * Creates an arena: memory for I/O, populated, and in huge pages if possible.
    *
    * With `file` it's a shared mapping of a regular file, as by mmap(2). Reads into it are copied (`stats().bounced`),
-   * since no device may write into such a mapping; writes from it go straight, never by a lease. As with any mapping,
-   * where somebody cuts the file short, or its filesystem finds no room, a load or store by JavaScript ends the process
-   * with SIGBUS, which nothing can catch; I/O fails with EFAULT there.
+   * because no device may write into such a mapping; writes from it are direct, without a lease. As with any mapping, a
+   * load or store by JavaScript kills the process with SIGBUS if the file was truncated there, or its filesystem has no
+   * space left; this can't be caught. I/O fails with EFAULT there.
    *
    * @param options - Size, or a file
-   * @throws ENOMEM, which names the limit (the machine's, or a memory cgroup's); `ERR_OUT_OF_RANGE` for a size that is
-   *   no positive whole number; `ERR_PINLESS_OPTION` for unknown options; `ERR_PINLESS_CLOSED`. Of a file also as
-   *   node:fs where it can't be opened, and `ERR_PINLESS_UNSUPPORTED` where it isn't a regular file or there's no
-   *   /proc/self/mem to copy by
+   * @throws ENOMEM, which names the limit (the machine's, or a memory cgroup's); `ERR_OUT_OF_RANGE` if the size isn't a
+   *   positive whole number; `ERR_PINLESS_OPTION` for unknown options; `ERR_PINLESS_CLOSED`. For a file also the errors
+   *   of node:fs if it can't be opened, and `ERR_PINLESS_UNSUPPORTED` if it isn't a regular file, or if /proc/self/mem,
+   *   which the copies need, can't be opened
    * @example
    * ```ts
    * const memory = await engine.arena({ bytes: 64 << 20 });
@@ -215,7 +215,7 @@ export class PortableEngine {
     try {
       await arena.grow(options.bytes);
     } catch (error) {
-      // What can't be given back either isn't what was asked.
+      // The caller gets the first error; one of closing would hide it.
       await arena.close().catch(() => {});
       throw error;
     }
@@ -245,11 +245,11 @@ export class PortableEngine {
   }
 
   /**
-   * Opens a file with the arguments and errors of node:fs/promises. As there, a pipe waits for its other end, on a
-   * thread of libuv's pool, unless it's opened for both.
+   * Opens a file with the arguments and errors of node:fs/promises. As there, opening a pipe waits for its other end on
+   * a thread of libuv's pool, unless it's opened for reading and writing.
    *
-   * @param path - A path; or `{ fd }`, or anything else that has a descriptor there: what is open already, and the only
-   *   way to a socket. The file gets a duplicate of the descriptor, so each side closes its own
+   * @param path - A path; or an object with an open descriptor as `fd`, which is the only way to a socket. The file
+   *   gets a duplicate of the descriptor, so the caller and the file each close their own
    * @param flags - As `open` of node:fs. Default `"r"`
    * @param mode - Permissions of a file that is created. Default 0o666
    * @throws As node:fs/promises; `ERR_PINLESS_UNSUPPORTED` for a socket on another scheme than io_uring;
@@ -301,17 +301,17 @@ export class PortableEngine {
   }
 
   /**
-   * Gives every lease back. I/O goes on, and takes leases again when that pays. With `pin: "lifetime"` it ends the
-   * registrations for good: I/O goes per-io from then on.
+   * Drops all leases. I/O goes on, and takes new leases when they pay. With `pin: "lifetime"` it ends the registrations
+   * for good: I/O goes per-io from then on.
    *
-   * @returns How many leases and bytes, once the kernel has let go of all their pages
+   * @returns Number of leases and of bytes that they pinned, once the kernel has released all their pages
    */
   async releasePins(): Promise<Released> {
     const { leases, dispatcher } = this.#protocol;
     if (leases === null) return this.#segments.unregisterAll();
     const released = { leases: leases.held, bytes: leases.table.header(PINNED_PAGES) * PAGE_BYTES };
     leases.dropAll();
-    // Those that are held now: under load others are taken meanwhile.
+    // Waits only for leases that are held now, since under load new ones are taken meanwhile.
     for (let left = leases.onTheirWay(); left.length > 0; left = left.filter((slot) => leases.isOnItsWay(slot))) {
       dispatcher.nudge();
       await new Promise<void>((resolve) => this.#host.loop.soon(resolve));
@@ -319,16 +319,17 @@ export class PortableEngine {
     return released;
   }
 
-  /** Gives the engine's figures, as of now. */
+  /** Returns the engine's current figures. */
   stats(): EngineStats {
     return this.#statistics.report(this.#protocol, this.#scheme, this.pin, this.#host.describe);
   }
 
   /**
-   * Waits for everything in flight, closes files and arenas, and gives every pin back. Reads without an end (pipes) are
-   * cancelled. A second call gives the same promise.
+   * Waits for all I/O in flight, closes files and arenas, and releases all pinned pages. Reads that may never end
+   * (pipes) are cancelled. A second call returns the same promise.
    *
-   * @throws What couldn't be closed, after all the rest was: that error, or an AggregateError of several
+   * @throws The error, or an AggregateError of several, if something couldn't be closed; the rest is closed all the
+   *   same
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -349,7 +350,7 @@ export class PortableEngine {
     await closing.step(() => this.#leaseTimer.watchdog?.close());
     await closing.step(() => this.#follower?.close());
     await closing.step(() => this.#scheme.close());
-    // Node gives sockets back, and with them a ring's memory, only in a turn of the loop.
+    // Node closes sockets, and with them a ring's memory, only in a turn of the loop.
     await new Promise<void>((resolve) => this.#host.loop.soon(resolve));
     this.#state = "closed";
     closing.end("the engine");

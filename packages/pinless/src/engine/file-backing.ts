@@ -10,15 +10,15 @@ import { alignUp } from "../protocol/ranges/ranges.js";
 /** Options of {@link Engine.arena} for a mapping of a file. */
 export interface FileArenaOptions {
   /**
-   * Path of a regular file, or a file that was opened for reading and writing (an engine's or node:fs's), which stays
-   * the caller's. A path that isn't there is created if `bytes` are given.
+   * Path of a regular file, or an open file (of an engine or of node:fs) that can be read and written and that the
+   * caller closes. If nothing exists at the path and `bytes` is given, the file is created.
    */
   file: string | Uint8Array | URL | { readonly fd: number; stat(): Promise<unknown> };
   /**
-   * Bytes of the file to map, from its start on, rounded up to pages (4 KiB). A shorter file is made so long, with room
-   * on the device where the filesystem can promise it.
+   * Bytes of the file to map, from its start on, rounded up to pages (4 KiB). A shorter file is extended to that
+   * length, with space allocated on the device if the filesystem can do that.
    *
-   * @defaultValue all of the file, whose last page may reach beyond its end: what is stored there goes nowhere
+   * @defaultValue all of the file. Its last page may reach beyond the end of the file: bytes stored there are lost
    */
   bytes?: number;
   /**
@@ -31,22 +31,22 @@ export interface FileArenaOptions {
 
 /** An open file that memory can be mapped from. */
 export interface Backing {
-  /** Path for error messages. */
+  /** Path of the file, for error messages. */
   readonly path: string | undefined;
-  /** Device that the file is on: an operation that waits for it holds up only others on the same device. */
+  /** Device that the file is on: an operation that waits for it delays only operations on the same device. */
   readonly device: string;
-  /** Bytes to map at first, in whole pages. */
+  /** Bytes to map at the start, in whole pages. */
   readonly bytes: number;
-  /** True if the file may have to be made so long. */
+  /** True if the file may have to be extended to that size. */
   readonly extend: boolean;
-  /** Runs `use` with the file open all along. Rejects with EBADF where the caller who opened it has closed it. */
+  /** Runs `use` and keeps the file open meanwhile. Rejects with EBADF if its owner has closed it. */
   with<T>(use: (file: BackingFile) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
 export interface BackingFile {
   readonly fd: number;
-  /** Answers in Node's `Stats`, of which `sizeOf` uses the size. */
+  /** Resolves to Node's `Stats`, of which `sizeOf` uses the size. */
   stat(): Promise<unknown>;
   truncate(length: number): Promise<void>;
 }
@@ -61,8 +61,7 @@ interface Stat {
 }
 
 /**
- * Opens the file. Rejects as node:fs where that fails, and with `ERR_PINLESS_UNSUPPORTED` for what isn't a regular
- * file.
+ * Opens the file. Rejects with the errors of node:fs, and with `ERR_PINLESS_UNSUPPORTED` if it isn't a regular file.
  */
 export async function openBacking(
   { file, bytes }: FileArenaOptions,

@@ -1,4 +1,4 @@
-/** A value that is made on first use and kept. A failure isn't kept: what was missing may be there the next time. */
+/** A value that is made on first use and kept. A failure isn't kept, because the next attempt may succeed. */
 
 export class Lazy<T> {
   readonly #make: () => Promise<T>;
@@ -8,7 +8,7 @@ export class Lazy<T> {
     this.#make = make;
   }
 
-  /** Resolves to the value, or rejects with why it can't be made now. Calls while it's being made get the same. */
+  /** Resolves to the value, or rejects if it can't be made now. Calls while it's being made share one attempt. */
   get(): Promise<T> {
     if (this.#value !== null) return this.#value;
     const value = this.#make();
@@ -17,7 +17,7 @@ export class Lazy<T> {
     return value;
   }
 
-  /** Has the next call make a new value. With an argument: only if that is the one that is kept. */
+  /** Forgets the value, so that the next call makes a new one; with an argument, only if that is the value kept now. */
   forget(value: Promise<T> | null = this.#value): void {
     if (this.#value === value) this.#value = null;
   }

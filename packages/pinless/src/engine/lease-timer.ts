@@ -12,7 +12,7 @@ export class LeaseTimer {
   readonly #settings: EngineSettings;
   readonly #loop: Host["loop"];
   readonly #degraded: string[];
-  /** The monitor's clock of the same leases. Null: nothing is leased. */
+  /** The monitor's clock of the same leases; null if the engine takes none. */
   readonly watchdog: Watchdog | null;
   #stop: (() => void) | null = null;
 
@@ -32,7 +32,7 @@ export class LeaseTimer {
     if (leases !== null) this.watchdog?.watch(leases.table.words);
   }
 
-  /** Starts both clocks, since a lease was taken and there was none before. */
+  /** Starts both clocks, after the first lease was taken. */
   start(nowMs: number): void {
     const leases = this.#protocol.leases!;
     leases.tick(nowMs);
@@ -54,7 +54,7 @@ export class LeaseTimer {
     this.#stop = null;
   }
 
-  /** Repairs the lease table, because the monitor's thread may have ended in the middle of giving a lease back. */
+  /** Repairs the lease table, because the monitor's thread may have ended while it was dropping a lease. */
   #watchdogEnded(whenAgain: Parameters<MonitorEnded>[0]): void {
     const { leases, dispatcher } = this.#protocol;
     leases?.mend(this.#loop.nowMs());
@@ -66,7 +66,7 @@ export class LeaseTimer {
   }
 }
 
-/** Opens the source of memory pressure; what is missing of it is added to `degraded`. */
+/** Opens the source of memory pressure; adds a sentence to `degraded` for each sign that can't be read. */
 export function openPressure(host: Host, { pressure }: EngineSettings, degraded: string[]): Pressure | null {
   if (pressure === "off" || host.openPressure === undefined) return null;
   const { source, missing } = host.openPressure();

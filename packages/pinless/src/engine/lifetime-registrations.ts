@@ -1,10 +1,10 @@
-/** The baseline `pin: "lifetime"`: an arena's memory is registered when it's made, and pinned from then on. */
+/** Baseline `pin: "lifetime"`: an arena's memory is registered when it's created, and pinned until it's closed. */
 
 import type { DescribeErrno } from "../protocol/errors.js";
 import type { BufferLocation, Registrations } from "../protocol/scheme.js";
 import type { Segment } from "../protocol/segment.js";
 
-/** The largest registration that the kernel takes (io_uring/rsrc.c). */
+/** Maximum size of a registration in the kernel (io_uring/rsrc.c). */
 const MAX_REGISTRATION_BYTES = 2 ** 30;
 /** Slots of the ring's buffer table in this mode. */
 export const LIFETIME_SLOTS = 64;
@@ -16,10 +16,10 @@ export class LifetimeRegistrations {
   readonly #registrations: Registrations | null;
   readonly #describe: DescribeErrno;
   readonly #degraded: string[];
-  /** Buffer slots that are taken. */
+  /** True for each buffer slot that is in use. */
   readonly #taken = new Array<boolean>(LIFETIME_SLOTS).fill(false);
 
-  /** `degraded` gets a sentence for each arena that goes per-io instead, with the reason. */
+  /** Adds a sentence with the reason to `degraded` for each arena that goes per-io instead. */
   constructor(registrations: Registrations | null, describe: DescribeErrno, degraded: string[]) {
     this.#registrations = registrations;
     this.#describe = describe;
@@ -66,7 +66,7 @@ export class LifetimeRegistrations {
   }
 }
 
-/** The buffer slot that a request's memory was registered in for good, or -1. */
+/** Buffer slot of the lifetime registration that contains a request's memory, or -1. */
 export function lifetimeSlot(segment: Segment | undefined, { address, bytes }: BufferLocation): number {
   if (segment === undefined || segment.registeredSlot < 0) return -1;
   const offset = address - segment.range.start;
@@ -74,7 +74,7 @@ export function lifetimeSlot(segment: Segment | undefined, { address, bytes }: B
   return Math.floor((offset + bytes - 1) / MAX_REGISTRATION_BYTES) === piece ? segment.registeredSlot + piece : -1;
 }
 
-/** Buffer slots that a segment takes. */
+/** Number of buffer slots that a segment needs. */
 function piecesOf({ range }: Segment): number {
   return Math.ceil((range.end - range.start) / MAX_REGISTRATION_BYTES);
 }

@@ -1,4 +1,4 @@
-/** Memory operations of an arena: they run on the memory thread, inside of invalidations that keep I/O out. */
+/** Memory operations of an arena: they run on the memory thread, inside invalidations that keep I/O out. */
 
 import type { Memory, MemoryRequest, MemoryResult, OperationReport } from "../ports/memory.js";
 import { type DescribeErrno, PinlessError, systemError } from "../protocol/errors.js";
@@ -35,14 +35,14 @@ export class MemoryOperations {
   readonly #device: string | undefined;
   readonly #underWay = new Set<UnderWay>();
 
-  /** `segments`: the arena's, which may become more. `device`: that of the mapped file, if it is a mapping of one. */
+  /** `segments` are the arena's, a list that grows with it. `device` is that of the mapped file, if there is one. */
   constructor(host: ChangesHost, segments: readonly Segment[], device: string | undefined) {
     this.#host = host;
     this.#segments = segments;
     this.#device = device;
   }
 
-  /** Runs `run`, which changes these parts one after the other. All of them count as under way until it has ended. */
+  /** Runs `run`, which changes these parts one after the other; `quiet` waits for all of them until it has ended. */
   async during<T>(parts: readonly Part[], run: () => Promise<T>): Promise<T> {
     const running = run();
     const underWay = { parts, ended: running.catch(() => {}) };
@@ -54,7 +54,7 @@ export class MemoryOperations {
     }
   }
 
-  /** Resolves when no operation that touches the range is under way. */
+  /** Resolves once no operation that touches the range is in progress. */
   async quiet(range: Range): Promise<void> {
     for (;;) {
       const on = [...this.#underWay].filter(({ parts }) => parts.some(({ part }) => overlaps(part, range)));
@@ -87,7 +87,7 @@ export class MemoryOperations {
     });
   }
 
-  /** Leaves out what other code has unmapped: somebody else's memory may be there. */
+  /** Runs an operation on a range without the parts that other code has unmapped: other memory may be there now. */
   async run(range: Range, operation: MemoryRequest["operation"], node?: number): Promise<MemoryResult> {
     const gone = this.#segments.find((segment) => contains(segment.range, range))?.table.gone ?? [];
     const results: MemoryResult[] = [];
@@ -102,8 +102,8 @@ export class MemoryOperations {
   }
 
   /**
-   * Discards the whole pages of a part, and writes zeros to what it has of other pages. A mapped file has no edges: its
-   * bytes stay in the file.
+   * Discards the whole pages of a part, and fills its parts of other pages with zeros. In a mapped file those are left
+   * alone, because zeros would go into the file.
    */
   async discard(
     segment: Segment,
@@ -125,7 +125,7 @@ export class MemoryOperations {
           'discard whole pages, or protect("readwrite") first',
       );
     }
-    // A store into memory that other code has unmapped would end the process.
+    // A store into memory that other code has unmapped would kill the process.
     for (const edge of edges) if (!segment.table.isGone(edge)) bytesAt(segment, edge).fill(0);
     return this.run({ start, end }, operation);
   }
@@ -147,7 +147,7 @@ export class MemoryOperations {
   async setAccess(segment: Segment, part: Range, readOnly: boolean): Promise<number> {
     const changed: Protection[] = [];
     const change = async (): Promise<void> => {
-      // Each piece has one protection, and so is one mapping: a call that the kernel refuses has changed nothing.
+      // A piece has a single protection, and so is a single mapping: if the kernel refuses a call, nothing has changed.
       const known = segment.protocol.gate.readOnly;
       for (const range of readOnly ? known.outside(part) : known.within(part)) {
         const { errno } = await this.run(range, readOnly ? "makeReadOnly" : "makeWritable");
@@ -158,17 +158,17 @@ export class MemoryOperations {
     return (await this.invalidate(part, "PROTECTION_VMA", change, changed)).waitedMs;
   }
 
-  /** Writes a part to the file behind it, whose path is for the error. */
+  /** Writes a part of a mapping to its file; `path` is for the error. */
   async writeBack(part: Range, path: string | undefined): Promise<MemoryResult> {
     const written = await this.run(part, "writeback");
     if (written.errno !== 0) throw systemError(this.#host.describe, written.errno, "msync", path);
     return written;
   }
 
-  /** Frees the pages of a range so that a stale view finds zeros, and an access never ends the process. */
+  /** Frees the pages of a range so that a stale view reads zeros, and an access never kills the process. */
   async empty(range: Range, ofFile: boolean, mayBeReadOnly: boolean): Promise<void> {
     if (!ofFile) {
-      // One mapping again, for which the kernel needs no memory of its own.
+      // Equal protection merges the range into one mapping, so the kernel needs no memory to split it.
       if (mayBeReadOnly) await this.run(range, "makeWritable");
       if ((await this.run(range, "discard")).busy === 0) return;
     }
@@ -190,8 +190,8 @@ export class MemoryOperations {
     });
     const invalidation = protocol.invalidate(range, event, ready);
     await begun;
-    // Other code may have unmapped some of it, and the engine hasn't heard of that yet: the change would meet somebody
-    // else's memory.
+    // Other code may have unmapped a part of the range without the engine knowing yet. The operation would then change
+    // other memory that is mapped there now, so it waits until all announced unmaps are known.
     await new Promise<void>((resolve) => protocol.dispatcher.whenKnown(range, resolve));
     const waitedMs = loop.preciseMs() - began;
     try {
@@ -202,7 +202,7 @@ export class MemoryOperations {
     }
   }
 
-  /** Notes which pieces are huge pages now, as far as the operation found out. */
+  /** Notes which pieces are huge pages now, if the operation has found out. */
   noteHuge(range: Range, { huge }: MemoryResult): void {
     if (huge === null) return;
     this.#host.protocol.gate.notePages(range, (area) => huge.some((piece) => contains(piece, area)));

@@ -1,10 +1,10 @@
-/** Loss of the monitor: no request begins until no memory call that it let go can be in progress any more. */
+/** Loss of the monitor: no request begins until the memory calls that its end let continue must be over. */
 
 import type { MonitorEnded } from "../ports/monitor.js";
 import type { ForeignCalls } from "../protocol/foreign-calls.js";
 import type { Loop } from "../protocol/scheme.js";
 
-/** Time after which the calls that the monitor's end has let go have discarded their pages. Measured: at most 5 ms. */
+/** Time after which the calls that the monitor's end let continue are over. Measured: at most 5 ms. */
 const AFTER_LOSS_MS = 50;
 const STARTED_AGAIN = "the monitor thread ended and was started again";
 const NOT_FOLLOWED = "the monitor thread ended: memory calls of other code aren't followed";
@@ -12,13 +12,13 @@ const NOT_FOLLOWED = "the monitor thread ended: memory calls of other code aren'
 export interface LossesParts {
   readonly calls: ForeignCalls;
   readonly loop: Loop;
-  /** Gets a sentence for what the engine does without from then on. */
+  /** List that gets a sentence about the loss, for `stats()`. */
   readonly degraded: string[];
 }
 
 export class MonitorLoss {
   readonly #parts: LossesParts;
-  /** Number of losses so far: of several in a row only the last one ends the wait. */
+  /** Number of losses so far. Of several in quick succession only the last one ends the wait. */
   #count = 0;
   #timesAgain = 0;
 
@@ -27,8 +27,8 @@ export class MonitorLoss {
   }
 
   /**
-   * Announces a change of every chunk, until the calls that the monitor's end has let go are over, and calls are
-   * followed again, or can't be.
+   * Announces a change of every chunk until the calls that the monitor's end let continue are over, and until calls are
+   * followed again or are known not to be.
    */
   readonly ended: MonitorEnded = (whenAgain, missed) => {
     const { calls, loop } = this.#parts;
@@ -50,14 +50,14 @@ export class MonitorLoss {
     });
   };
 
-  /** Says it in one sentence, however often, and takes back that calls aren't followed. */
+  /** Reports all restarts in one sentence, and removes the one that calls aren't followed. */
   #startedAgain(): void {
     const times = ++this.#timesAgain === 1 ? "once" : `${this.#timesAgain} times`;
     this.#forget(NOT_FOLLOWED);
     this.#say(STARTED_AGAIN, `, ${times}: I/O waited for that`);
   }
 
-  /** Replaces the earlier sentence about the same. */
+  /** Adds a sentence, in place of an earlier one that begins with `what`. */
   #say(what: string, rest: string): void {
     this.#forget(what);
     this.#parts.degraded.push(what + rest);
@@ -70,7 +70,7 @@ export class MonitorLoss {
   }
 }
 
-/** Adds a sentence, unless it's there. */
+/** Adds a sentence, unless the list has it already. */
 export function note(degraded: string[], sentence: string): void {
   if (!degraded.includes(sentence)) degraded.push(sentence);
 }

@@ -5,7 +5,7 @@ import { type EngineSettings, SCHEMES } from "../ports/options.js";
 import { PinlessError } from "../protocol/errors.js";
 import { LIFETIME_SLOTS } from "./lifetime-registrations.js";
 
-/** Starts the first scheme that is there, or throws `ERR_PINLESS_UNSUPPORTED` with what to change. */
+/** Starts the first scheme that works here; throws `ERR_PINLESS_UNSUPPORTED`, with what to change, if none does. */
 export function startFirst(host: Host, settings: EngineSettings): StartedScheme {
   const wanted = settings.scheme === "auto" ? SCHEMES : [settings.scheme];
   const slots = settings.pin === "lease" ? settings.slots : settings.pin === "lifetime" ? LIFETIME_SLOTS : 0;

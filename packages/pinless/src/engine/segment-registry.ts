@@ -1,4 +1,4 @@
-/** Registry of one engine's segments: found by the gate's number for them, or by their buffer. */
+/** Registry of one engine's segments, by the gate's number for them or by their buffer. */
 
 import type { CallsInFlight } from "../files/calls-in-flight.js";
 import type { Released } from "../ports/stats.js";
@@ -9,18 +9,18 @@ import { noteSegment, type Segment, segmentOf } from "../protocol/segment.js";
 import type { LifetimeRegistrations } from "./lifetime-registrations.js";
 
 /**
- * Buffers of which other code has unmapped a part: never freed, on purpose. V8 would unmap their whole address range,
- * where other memory may be mapped by then.
+ * Buffers of which other code has unmapped a part. They are never freed, on purpose: V8 would unmap their whole address
+ * range, where other memory may be mapped by then.
  */
 const immortal = new Set<ArrayBufferLike>();
 
 export class SegmentRegistry {
   readonly #protocol: Protocol;
   readonly #calls: CallsInFlight;
-  /** Null unless `pin` is "lifetime". */
+  /** Lifetime registrations; null unless `pin` is "lifetime". */
   readonly #lifetime: LifetimeRegistrations | null;
   readonly #byTable: (Segment | undefined)[] = [];
-  /** The segment that was found last, since the next call is often about the same. */
+  /** Segment that was found last, since the next call is often for the same one. */
   #last: Segment | null = null;
 
   constructor(protocol: Protocol, calls: CallsInFlight, lifetime: LifetimeRegistrations | null) {
@@ -30,8 +30,8 @@ export class SegmentRegistry {
   }
 
   /**
-   * Adds a segment; from here on requests may name it. `leased` false: it takes no lease. Memory that waits for a pipe
-   * may do so for ever, and a lease would pin it for as long; a mapped file can't be registered at all.
+   * Adds a segment, so that requests can use it. If `leased` is false it takes no leases: memory that waits for a pipe
+   * may wait for ever, and a lease would pin it for as long; a mapped file can't be registered at all.
    */
   add(segment: Segment, leased: boolean): void {
     segment.index = this.#protocol.gate.addTable(segment.table, { leasable: leased });
@@ -40,7 +40,7 @@ export class SegmentRegistry {
     if (leased) this.#lifetime?.register(segment);
   }
 
-  /** Removes a segment. Its buffer stays known, as closed memory, so that I/O on its views fails with EFAULT. */
+  /** Removes a segment. Its buffer stays registered as closed memory, so that I/O on its views fails with EFAULT. */
   remove(segment: Segment): void {
     this.#lifetime?.unregister(segment);
     this.#protocol.gate.removeTable(segment.index);
@@ -64,7 +64,7 @@ export class SegmentRegistry {
     return segment;
   }
 
-  /** Takes a range that other code has unmapped out of use. */
+  /** Keeps a range that other code has unmapped from being used again. */
   bury(gone: Range): void {
     this.#calls.cancelStreamCalls(gone, EFAULT);
     for (const segment of this.#byTable) {

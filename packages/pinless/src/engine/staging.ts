@@ -1,4 +1,4 @@
-/** A small arena for I/O whose own memory can't be used directly: not an arena's, not aligned, or a string's. */
+/** A small arena through which I/O is copied if its own memory isn't an arena's, isn't aligned, or is a string's. */
 
 import type { StagingMemory } from "../files/staging-memory.js";
 import type { Arena } from "./arena.js";
@@ -12,7 +12,8 @@ export class Staging implements StagingMemory {
   readonly #waiting: (() => void)[] = [];
 
   /**
-   * `grows`: for pieces that may be held without end (of pipes). Otherwise a call that finds no room waits for a piece.
+   * With `grows`, for pieces that may be held for ever (of pipes), a call that finds no room gets new memory. Otherwise
+   * it waits for a piece.
    */
   constructor(make: (bytes: number) => Promise<Arena>, grows = false) {
     this.#arena = new Lazy(() => make(ARENA_BYTES));

@@ -1,4 +1,4 @@
-/** Statistics of an engine: its own counters, and the report that `stats()` gives. */
+/** Statistics of an engine: its own counters, and the report that `stats()` returns. */
 
 import type { WaitHistogram } from "../ports/host.js";
 import type { EngineStats } from "../ports/stats.js";
@@ -18,13 +18,13 @@ export class Statistics {
   #bounced = 0;
   #buffered = 0;
 
-  /** `degraded`: sentences that say what the engine does without, which may become more. */
+  /** `degraded` are the sentences of `EngineStats.degraded`, a list that grows. */
   constructor(waited: WaitHistogram, degraded: readonly string[]) {
     this.#waited = waited;
     this.#degraded = degraded;
   }
 
-  /** Counts an invalidation, which waited so long for I/O. */
+  /** Counts an invalidation, which waited for I/O for `waitedMs`. */
   countInvalidation(event: MmuEvent, waitedMs: number): void {
     this.#invalidations[event]++;
     this.#waited.record(waitedMs);

@@ -1,7 +1,7 @@
 /**
- * The queue of calls that wait for room: promise calls are tried again in order, and callers to whom `submit` answered
- * `"busy"` are told (`drained`). First come, first served: a slot that becomes free goes to the call that has waited
- * longest, before the call that had it can ask for another.
+ * The queue of calls that wait for a free request slot: promise calls, which are retried in order, and callers that got
+ * `"busy"` from `submit`, whose `drained()` resolves. It's first come, first served: a free slot goes to the call that
+ * has waited longest, before the call that has just freed it can ask for another.
  */
 
 import type { WaitObserver } from "../files/wait-observer.js";
@@ -9,12 +9,12 @@ import type { Dispatcher } from "../protocol/dispatcher.js";
 import type { Loop } from "../protocol/scheme.js";
 
 /**
- * Microtasks that callers have to use the room they were told of: those who await through functions of their own hear a
- * little later.
+ * Microtasks that callers have to use a free slot after `drained()` has resolved: each async function that they await
+ * through takes one more.
  */
 const GRACE = 4;
 
-/** Milliseconds between two looks for room when no request has ended: memory is then the thing there's no room for. */
+/** Interval of checks for room while no request ends: then it's memory that there is no room for. */
 const LOOK_MS = 1;
 
 interface Attempt {
@@ -32,16 +32,16 @@ export class SubmissionQueue {
   readonly #loop: Loop;
   readonly #attempts: Attempt[] = [];
   readonly #waiters: Waiter[] = [];
-  /** Number of the next call, in the order of asking. */
+  /** Sequence number of the next call. */
   #next = 0;
-  /** Submissions off the hot path; at most as many as there may be requests. */
+  /** Submissions off the hot path in progress; at most `depth`. */
   #indirect = 0;
-  /** Submissions off the hot path that wait for memory; `#indirect` doesn't count them meanwhile. */
+  /** Submissions off the hot path that wait for memory, which `#indirect` doesn't count. */
   #paused = 0;
-  /** Above 0: callers that were told of room have yet to use it. */
+  /** Microtasks left for the notified callers to use the room. */
   #grace = 0;
   #looks = false;
-  /** Requests that had ended at the last look. */
+  /** Number of requests that had ended at the last check. */
   #endedBefore = -1;
 
   constructor(dispatcher: Dispatcher, loop: Loop) {
@@ -49,7 +49,7 @@ export class SubmissionQueue {
     this.#loop = loop;
   }
 
-  /** Counts a submission off the hot path out while it waits for memory, so that it isn't in the way of others. */
+  /** Doesn't count a submission off the hot path while it waits for memory, so that it takes no other one's room. */
   readonly pause: WaitObserver = {
     begin: () => {
       this.#indirect--;
@@ -68,16 +68,16 @@ export class SubmissionQueue {
   }
 
   /**
-   * True if a submission would overtake callers that have just been told of room. No other call waits while there is
-   * any.
+   * True if a submission would overtake callers that have just been notified of room. No other call can be waiting
+   * while there is room.
    */
   get isBarred(): boolean {
     return this.#grace > 0 && this.#dispatcher.isInTurn;
   }
 
-  /** Calls `attempt` until it answers true, which means that it was accepted. */
+  /** Calls `attempt` until it returns true, which means that the call was accepted. */
   enqueue(attempt: () => boolean): void {
-    // A caller that waits for room, and isn't told while there are slots, waits for something else.
+    // Callers of `drained` that still wait while there is a free slot wait for memory: this call needn't wait for them.
     if (this.#attempts.length === 0 && this.#grace === 0 && attempt()) return;
     this.#attempts.push({ number: this.#next++, run: attempt });
     this.#dispatcher.room = this.#room;
@@ -103,7 +103,7 @@ export class SubmissionQueue {
     });
   }
 
-  /** Begins a submission off the hot path. False: busy. `shut`: it will wait for memory, and only so many may. */
+  /** Begins a submission off the hot path; false means busy. `shut`: it will wait for memory, and few may do so. */
   beginIndirect(shut: boolean): boolean {
     const { capacity } = this.#dispatcher.requests;
     if (this.isBarred || this.#indirect >= capacity || (shut && this.#paused >= capacity)) return false;
@@ -121,7 +121,7 @@ export class SubmissionQueue {
     return requests.hasRoom && this.#indirect < requests.capacity;
   }
 
-  /** True if as many submissions wait for memory as may. */
+  /** True if no further submission may wait for memory. */
   get #isHeldFull(): boolean {
     return this.#dispatcher.isHeldFull || this.#paused >= this.#dispatcher.requests.capacity;
   }
@@ -129,7 +129,10 @@ export class SubmissionQueue {
   /** Called when there may be room. */
   readonly #room = (): void => this.#serve(true);
 
-  /** `progress`: a request ended. A caller told of that room may find none for memory that's shut, and asks again. */
+  /**
+   * Serves waiting calls. Without `progress`, which means that a request has ended, no caller is notified while the
+   * maximum number waits for memory: it would only ask again.
+   */
   #serve(progress: boolean): void {
     while (this.#grace === 0) {
       const attempt = this.#attempts[0];
@@ -145,7 +148,7 @@ export class SubmissionQueue {
     if (this.#attempts.length === 0 && this.#waiters.length === 0 && this.#grace === 0) this.#dispatcher.room = null;
   }
 
-  /** Tells the callers that have waited longest. All others wait until those have had the time to use the room. */
+  /** Notifies the callers that have waited longest. All others wait until those have had the time to use the room. */
   #tell(before: number): void {
     const next = this.#waiters.findIndex(({ number }) => number >= before);
     for (const { resolve } of this.#waiters.splice(0, next < 0 ? this.#waiters.length : next)) resolve();
@@ -154,15 +157,14 @@ export class SubmissionQueue {
   }
 
   readonly #told = (): void => {
-    // The microtasks of a turn of the loop run after it: while it lasts no caller has had the time.
+    // The notified callers run in microtasks, so their time is counted in microtasks.
     if (--this.#grace > 0) this.#loop.microtask(this.#told);
     else this.#serve(false);
   };
 
   /**
-   * Tells all waiting callers, after a turn of the loop. Too many submissions wait for memory that is shut, for as long
-   * as that may take; a caller whose memory is open needn't wait for them, and only the caller's next attempt shows
-   * which one that is.
+   * Notifies all waiting callers, after a turn of the loop, while the maximum number of submissions waits for memory. A
+   * caller whose own memory is free needn't wait for those, and only its next attempt shows if it is.
    */
   readonly #look = (): void => {
     this.#looks = false;

@@ -1,5 +1,5 @@
 /**
- * IORING_REGISTER_BUFFERS_UPDATE of one slot. Its arguments are allocated once, so that giving a lease back allocates
+ * IORING_REGISTER_BUFFERS_UPDATE of one slot. Its arguments are allocated once, so that dropping a lease allocates
  * nothing.
  */
 

@@ -1,6 +1,6 @@
 /**
- * Transfers by single calls of node:fs, which use the descriptor's own position and are atomic for everyone who shares
- * it.
+ * Transfers by single calls of node:fs. Without a position they use and move the open description's own, atomically for
+ * all its users.
  */
 
 import { STATX_BUFFER } from "../abi/layouts.js";

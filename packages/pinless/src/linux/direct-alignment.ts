@@ -1,5 +1,5 @@
 /**
- * Finds out whether I/O with O_DIRECT really goes around the page cache, and its alignment. The open flag doesn't tell:
+ * Finds out if I/O with O_DIRECT really goes around the page cache, and its alignment. The open flag doesn't tell:
  * tmpfs accepts it but has nothing except page cache, and btrfs accepts it for compressed files, which it reads and
  * writes through the page cache.
  */
@@ -16,7 +16,7 @@ import { readFileSync, statfs } from "./originals.js";
  * use.
  */
 const DEFAULT_ALIGN = 4096;
-/** Extents that are looked at: the rest of the file is assumed to be like them. */
+/** Number of extents that are examined; the rest of the file is assumed to be like them. */
 const EXTENTS = 64;
 
 export interface Alignment {

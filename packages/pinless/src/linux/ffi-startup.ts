@@ -1,12 +1,12 @@
 /**
- * Threads of ours that are still loading the FFI. If the process ended now, it would terminate them first, and the
- * add-on would throw into a dying thread, which aborts the process. So the exit of a process or worker waits for them,
- * some 30 ms if at all.
+ * Threads of ours that are still loading the FFI. If the process ended meanwhile, it would first terminate them, and
+ * the add-on would throw into a thread that is being terminated, which aborts the process. So the exit of a process or
+ * worker waits for them: at most some 30 ms.
  */
 
 const LOADING = 0;
 const LOADED = 1;
-/** Limit of that wait: a thread that hasn't loaded by then won't. */
+/** Maximum time of that wait, in case a thread never loads the FFI. */
 const PATIENCE_MS = 5000;
 
 const states = new Set<Int32Array>();

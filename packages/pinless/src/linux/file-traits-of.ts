@@ -5,9 +5,7 @@ import { EPOLL, ERRNO } from "../abi/numbers.js";
 import type { FileTraits } from "../ports/opened-file.js";
 import { close, EPOLL_EVENT_BYTES, epollControl, epollCreate, pread0, pwrite0 } from "./libc.js";
 
-/**
- * Determines the traits. `shared`: the descriptor existed before, so others may have it. `prompt`: see `FileTraits`.
- */
+/** Determines the traits. `shared` is true if the caller passed a descriptor, which may have other users. */
 export function traitsOf(
   fd: number,
   stat: Pick<Stats, "isFile" | "isBlockDevice">,

@@ -1,8 +1,8 @@
 /**
  * Reports when a descriptor is readable without reading it, which Node has no API for: by a ring, by Linux AIO, or,
  * where both are forbidden, by waiting in slices. They poll an epoll that contains the descriptor, because a pending
- * poll holds a reference to what it polls: when a worker ended with an AIO poll pending on a userfaultfd itself,
- * closing that woke nobody, and the next madvise hung for ever.
+ * poll holds a reference to the file that it polls: when a worker ended with an AIO poll pending on a userfaultfd
+ * itself, closing that didn't wake its waiting callers, and the next madvise hung for ever.
  */
 
 import { IOCB } from "../abi/layouts.js";

@@ -31,8 +31,8 @@ export class Userfaultfd {
   }
 
   /**
-   * Opens one; returns -errno on failure. It's closed when this thread's environment ends in whatever way, which lets
-   * waiting callers go; before that the first word of `raised` is incremented. UFFD_USER_MODE_ONLY excludes faults in
+   * Opens one; returns -errno on failure. It's closed whenever this thread's environment ends, which lets waiting
+   * callers go; before that the first word of `raised` is incremented. UFFD_USER_MODE_ONLY excludes faults in
    * the kernel, which makes it available to ordinary users. File mappings can be registered from Linux 6.7 on
    * (asynchronous write protection).
    */

@@ -1,4 +1,4 @@
-/** All ports of the engine in one. `index.ts` hands over the real kernel, the lab a simulated machine. */
+/** Host: all ports of the engine in one object. `index.ts` passes the real kernel, the lab a simulated machine. */
 
 import type { DescribeErrno } from "../protocol/errors.js";
 import type { ForeignCalls } from "../protocol/foreign-calls.js";
@@ -14,21 +14,21 @@ export const NO_ROOM_FOR_RING =
 
 export interface Host {
   readonly memory: Memory;
-  /** Memory for a few MiB that only the engine uses. Absent: `memory`. */
+  /** Memory for a few MiB that only the engine uses; `memory` if undefined. */
   readonly ownMemory?: Memory;
   readonly loop: Loop;
   readonly describe: DescribeErrno;
   waitHistogram(): WaitHistogram;
-  /** Bytes that this process may pin at most (RLIMIT_MEMLOCK). */
+  /** Maximum number of bytes that this process may pin (RLIMIT_MEMLOCK). */
   memlockBytes(): number;
-  /** Starts a scheme; a string is a sentence that says why it can't be had and what to change. */
+  /** Starts a scheme, or returns a sentence that says why it can't be started and what to change. */
   startScheme(name: SchemeName, settings: EngineSettings, bufferSlots: number): StartedScheme | string;
   openFollower(calls: ForeignCalls, ended: MonitorEnded): Follower;
   /** Word that the monitor raises while it reads events (protocol/monitor). */
   readonly reading?: Int32Array;
   /**
-   * Opens the files that say whether memory is short. `missing` has a sentence for each file that can't be read, with
-   * the reason. Absent: memory is never short.
+   * Opens the files that show memory pressure. `missing` has a sentence for each file that can't be read, with the
+   * reason. If undefined, memory is never short.
    */
   openPressure?(): { readonly source: PressureSource | null; readonly missing: readonly string[] };
   openFile(path: FilePath, flags?: string | number, mode?: number): Promise<OpenedFile>;
@@ -40,7 +40,7 @@ export interface WaitHistogram {
   summary(): { count: number; p50Ms: number; p99Ms: number; maxMs: number };
 }
 
-/** A scheme that runs, and the pin mode that it can really give. */
+/** A running scheme, and the pin mode that it really supports here. */
 export interface StartedScheme {
   readonly scheme: Scheme;
   readonly pin: PinMode;

@@ -1,4 +1,4 @@
-/** Memory as the engine needs it. Numbers are in errno style: 0 or a count, or a negative errno. */
+/** Memory port of the engine. Results are 0 or a count, or a negative errno. */
 
 import type { MmuEvent } from "../protocol/events.js";
 import type { Range } from "../protocol/ranges/ranges.js";
@@ -15,9 +15,9 @@ export type MemoryOperation =
   | "makeWritable"
   /** Extends a file that is shorter than `file.position` + `bytes`. */
   | "extendFile"
-  /** Maps a part of a file there (MAP_SHARED), over what is mapped now. */
+  /** Maps a part of a file at the range (MAP_SHARED), in place of what is mapped there. */
   | "mapFile"
-  /** Maps zeroed memory there, over what is mapped now. */
+  /** Maps zeroed memory at the range, in place of what is mapped there. */
   | "mapZeros"
   /** Writes dirty pages to the file and its device (msync). */
   | "writeback";
@@ -26,29 +26,28 @@ export interface MemoryRequest {
   readonly operation: MemoryOperation;
   readonly address: number;
   readonly bytes: number;
-  /** `prepare` and `mapFile`: children get the memory (no MADV_DONTFORK). */
+  /** For `prepare` and `mapFile`: true if child processes inherit the memory (no MADV_DONTFORK). */
   readonly inherit?: boolean;
-  /** `prepare`: ask for huge pages. */
+  /** For `prepare`: true to ask for huge pages. */
   readonly hugePages?: boolean;
-  /** `migrate`: the NUMA node to move to. */
+  /** For `migrate`: the NUMA node to move to. */
   readonly node?: number;
-  /** `extendFile` and `mapFile`: the file, and the offset in it. */
+  /** For `extendFile` and `mapFile`: the file, and the offset in it. */
   readonly file?: { readonly fd: number; readonly position: number };
   /**
-   * File-backed memory: the device of the file. Requests that wait for one device don't keep requests for others
-   * waiting.
+   * For file-backed memory: the device of the file. Requests that wait for one device don't delay requests for others.
    */
   readonly device?: string;
 }
 
 export interface MemoryResult {
-  /** Pages of 4 KiB that were asked for, done, and refused. */
+  /** Numbers of pages of 4 KiB: asked for, done, and refused. */
   readonly pages: number;
   readonly done: number;
   readonly busy: number;
-  /** 0, or the errno that the rest was refused with. */
+  /** 0, or the negative errno with which the other pages were refused. */
   readonly errno: number;
-  /** Ranges that are huge pages now, as far as is known. Null: unchanged. */
+  /** Ranges that are known to be huge pages now; null if the operation changes nothing about that. */
   readonly huge: readonly Range[] | null;
   /** The reason of the refusal, in words. */
   readonly reason?: string;
@@ -63,15 +62,15 @@ export interface Memory {
   run(request: MemoryRequest): Promise<MemoryResult>;
   /** True if anonymous memory can be swapped out here. */
   hasSwap(): boolean;
-  /** A sentence: why pages can't be made huge pages here, and what to change. Null: they can. */
+  /** Returns a sentence that says why pages can't be collapsed here, and what to change; null if they can. */
   explainNoCollapse(): string | null;
-  /** A sentence: why pages can't be moved to another node here, and what to change. Null: they can. */
+  /** Returns a sentence that says why pages can't be migrated here, and what to change; null if they can. */
   explainNoMigration(): string | null;
   /** NUMA nodes with memory that this process may use. */
   nodes(): readonly number[];
   /**
-   * A sentence: why a process would be killed if so many bytes were allocated, and whose limit that is. Null: there is
-   * room for them.
+   * Returns a sentence that says which limit an allocation of `bytes` would exceed, so that the kernel would kill a
+   * process; null if it fits.
    */
   explainNoRoom(bytes: number): string | null;
 }
@@ -86,7 +85,7 @@ export interface OperationReport {
   readonly done: number;
   /** Pages refused. */
   readonly busy: number;
-  /** Milliseconds that it waited for I/O and leases. */
+  /** Milliseconds that the operation waited for I/O and leases. */
   readonly waited: number;
   /** The first reason why pages were refused, and what to change. */
   readonly reason?: string;

@@ -1,4 +1,4 @@
-/** A file as the operating system opened it, as the engine needs it. */
+/** Port of an open file: its descriptors, its calls, and facts about it. */
 
 import type { Direction } from "../protocol/direction.js";
 
@@ -6,7 +6,7 @@ import type { Direction } from "../protocol/direction.js";
 export const O_RDWR = 2;
 export const O_CREAT = 0o100;
 
-/** Path of a file, or `{ fd }` of what is open already. */
+/** Path of a file, or an object with an open descriptor. */
 export type FilePath = string | Uint8Array | URL | { readonly fd: number };
 
 /** The part of Node's FileHandle that a File uses: all calls that aren't transfers. */
@@ -25,9 +25,9 @@ export interface NodeHandle {
 /** Single system calls on a descriptor. */
 export interface DescriptorCalls {
   /**
-   * One readv(2) or writev(2), or, with a position, preadv(2) or pwritev(2). Resolves to a byte count, which may be
-   * short, or a negative errno. Without a position the call is at the open description's, and moves it in the same
-   * step. A bigint is for a read into one view at an offset that a number can't hold exactly.
+   * Makes one readv(2) or writev(2) call; with a position, preadv(2) or pwritev(2). Resolves to a byte count, which may
+   * be short, or a negative errno. Without a position the call uses the open description's own and moves it atomically.
+   * A bigint is for a read into one view at an offset that a number can't hold exactly.
    */
   transfer(direction: Direction, views: readonly Uint8Array[], position: number | bigint | null): Promise<number>;
   /** The open description's position. */
@@ -36,12 +36,12 @@ export interface DescriptorCalls {
   /** The file's size, 0 for a device. */
   size(): number;
   /**
-   * True if the page cache has all of a part of the file. False where the kernel doesn't say: before Linux 6.5, and of
-   * other users' files.
+   * True if the page cache has all bytes of a part of the file. False if the kernel can't tell: before Linux 6.5, and
+   * for other users' files.
    */
   isCached(position: number, bytes: number): boolean;
   /**
-   * Makes memory for all of a file, in huge pages if it's large: the first touches of small ones take as long as the
+   * Allocates memory for all of a file, in huge pages if it's large: the page faults of small pages take as long as the
    * copy itself.
    */
   memoryFor(bytes: number): ArrayBuffer;
@@ -49,9 +49,9 @@ export interface DescriptorCalls {
 
 /** A file as the operating system opened it. */
 export interface OpenedFile {
-  /** Through the page cache. */
+  /** Handle of the descriptor that goes through the page cache. */
   readonly handle: NodeHandle;
-  /** On the same descriptor. */
+  /** Calls on the same descriptor. */
   readonly calls: DescriptorCalls;
   readonly traits: FileTraits;
   /** A key that all openings of the same file share. */
@@ -62,35 +62,34 @@ export interface OpenedFile {
   readonly memoryAlign: number;
   readonly offsetAlign: number;
   readonly socket: boolean;
-  /** Opened for appending: writes go to the end, whatever their position. */
+  /** True if the file was opened for appending: all writes go to its end, whatever their position. */
   readonly append: boolean;
   readonly readable: boolean;
   readonly writable: boolean;
-  /** Opens the file a second time, with O_DIRECT, unless it is open so: a descriptor, or a negative errno. */
+  /** Opens the file a second time, with O_DIRECT, unless that was done before. Returns a descriptor or -errno. */
   openDirect(): number;
   closeDirect(): Promise<void>;
   /**
-   * Called when a File was garbage-collected without close(); `closed` resolves once its descriptors are closed.
-   * Absent: nobody wants to know.
+   * Called when a File was garbage-collected without close(); `closed` resolves once its descriptors are closed. It's
+   * undefined where that isn't reported.
    */
   dropped?(closed: Promise<void>): void;
 }
 
-/** The traits of an open file, found by asking the kernel (linux/file-traits-of.ts); its type doesn't tell them. */
+/** Traits of an open file. They don't follow from its type: linux/file-traits-of.ts finds them by system calls. */
 export interface FileTraits {
-  /** pread(2) works. It doesn't on a pipe. */
+  /** True if pread(2) works. It doesn't on a pipe. */
   readonly preads: boolean;
-  /** pwrite(2) works. Many files of /proc are written at their own position only. */
+  /** True if pwrite(2) works. Many files of /proc are written at their own position only. */
   readonly pwrites: boolean;
-  /** The open description, and so its position, may be shared: with a shell, a child, another descriptor. */
+  /** True if the open description, and so its position, may be shared: with a shell, a child, another descriptor. */
   readonly shared: boolean;
-  /** A read is short only at the end, as from a disk. Devices and files of /proc give as much as they like. */
+  /** True if a read is short only at the file's end, as from a disk. Devices and files of /proc may return less. */
   readonly ends: boolean;
-  /** A transfer may wait without a bound for the other end. */
+  /** True if a transfer may wait for ever for the other end: on a pipe, a terminal or a socket. */
   readonly waits: boolean;
   /**
-   * The kernel takes direct I/O without keeping its caller waiting. It does keep it waiting on FUSE, for the
-   * filesystem's answer.
+   * True if the kernel takes direct I/O without blocking the caller. On FUSE it blocks, until the filesystem answers.
    */
   readonly prompt: boolean;
 }

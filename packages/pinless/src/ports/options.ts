@@ -6,8 +6,8 @@ import type { SchemeName } from "../protocol/scheme.js";
 import { badOption as bad, checkOptions } from "./option-checks.js";
 
 /**
- * Time that pages stay pinned: while I/O needs them (`"lease"`), from the first use to the end (`"lifetime"`), or for
- * each request (`"per-io"`).
+ * Time that pages stay pinned: while they are used for I/O (`"lease"`), from the arena's creation to its close
+ * (`"lifetime"`), or during each request (`"per-io"`).
  */
 export type PinMode = "lease" | "lifetime" | "per-io";
 
@@ -17,27 +17,28 @@ const PIN_MODES = ["lease", "lifetime", "per-io"] as const satisfies readonly Pi
 /** Limits of leases, for {@link EngineOptions.lease}. */
 export interface LeaseOptions {
   /**
-   * Bytes that one lease covers, and that I/O waits by while a part of them is changed: a power of two, 64 KiB to 2
-   * MiB.
+   * Bytes that one lease covers: a power of two, 64 KiB to 2 MiB. I/O on any part of a chunk waits while a memory
+   * operation changes another part.
    *
    * @defaultValue 2 MiB, and up to 16 MiB in arenas of over 256 MiB in huge pages, so that there are few leases
    */
   chunk?: number;
   /**
-   * Milliseconds without I/O after which a lease is given back: 1 to 3,600,000.
+   * Milliseconds without I/O after which a lease is dropped: 1 to 3,600,000.
    *
    * @defaultValue 50
    */
   idle?: number;
   /**
-   * Milliseconds after which a lease is given back even under load: 1 to 3,600,000. Its chunk then goes per-io for a
-   * sixteenth of that.
+   * Milliseconds after which a lease is dropped even under load: 1 to 3,600,000. Its chunk then goes per-io for a
+   * sixteenth of that time.
    *
-   * @defaultValue 1,000, and so much for each GiB while more than one is leased
+   * @defaultValue 1,000; while more than 1 GiB is leased, 1,000 for each GiB
    */
   max?: number;
   /**
-   * Bytes that leases may pin at a time, up to 8 GiB in up to 1,024 leases. A part of a huge page counts as all of it.
+   * Maximum number of bytes that leases pin at a time: up to 8 GiB, in up to 1,024 leases. A part of a huge page counts
+   * as the whole page.
    *
    * @defaultValue the least of 8 GiB, half of the memory (the machine's, or its cgroup's limit) and half of
    *   RLIMIT_MEMLOCK
@@ -45,28 +46,28 @@ export interface LeaseOptions {
   budget?: number;
 }
 
-/** Events outside of the engine that it follows, for {@link EngineOptions.events}. */
+/** Events outside the engine to which it reacts, for {@link EngineOptions.events}. */
 export interface EventOptions {
   /**
-   * True: I/O follows what other code of this process does to an arena's memory (madvise, munmap, mremap, mmap over
-   * it), by a userfaultfd and a thread that reads it. Where the kernel refuses, `stats().degraded` says so.
+   * True to follow memory calls of other code of this process on arenas (madvise, munmap, mremap, mmap over them), by a
+   * userfaultfd and a thread that reads it. If the kernel refuses that, `stats().degraded` says so.
    *
    * @defaultValue true; false with `pin: "lifetime"`, the baseline
    */
   userfaultfd?: boolean;
   /**
-   * True: leases are given up while memory is short, on the host or in the process's cgroup, and while the kernel
-   * compacts memory.
+   * True to give up leases while memory is short, on the host or in the process's cgroup, and while the kernel compacts
+   * memory.
    *
    * @defaultValue true
    */
   pressure?: boolean;
 }
 
-/** Options of {@link Engine.open}. Each can be left out. */
+/** Options of {@link Engine.open}. All of them are optional. */
 export interface EngineOptions {
   /**
-   * Way to hand requests to the kernel. `"auto"` takes the first of io_uring, aio, direct that the kernel gives.
+   * Way to submit requests to the kernel. `"auto"` takes the first of io_uring, aio and direct that works here.
    *
    * @defaultValue "auto"
    */
@@ -78,14 +79,14 @@ export interface EngineOptions {
    */
   pin?: PinMode;
   /**
-   * Requests in flight: 1 to 4,096.
+   * Maximum number of requests in flight: 1 to 4,096.
    *
    * @defaultValue 128
    */
   depth?: number;
   /** Limits of leases. */
   lease?: LeaseOptions;
-  /** Events that the engine follows. */
+  /** Events to which the engine reacts. */
   events?: EventOptions;
 }
 
@@ -93,7 +94,7 @@ export interface EngineSettings {
   readonly scheme: "auto" | SchemeName;
   readonly pin: PinMode;
   readonly depth: number;
-  /** Bytes of a chunk. Large arenas have larger ones, up to `largestChunkBytes`. */
+  /** Bytes of a chunk. Large arenas have larger chunks, up to `largestChunkBytes`. */
   readonly chunkBytes: number;
   readonly largestChunkBytes: number;
   readonly idleMs: number;
@@ -101,10 +102,10 @@ export interface EngineSettings {
   readonly maxGrows: boolean;
   readonly budgetBytes: number;
   readonly slots: number;
-  /** A sentence for each option that can't have the effect that was asked for. */
+  /** Sentences about options that can't have the effect asked for. */
   readonly remarks: readonly string[];
   readonly userfaultfd: boolean;
-  /** `"asked"`: set explicitly, so `degraded` says what is missing for it. */
+  /** `"asked"` if the option was set explicitly: then `degraded` also says which signs of pressure are missing. */
   readonly pressure: "off" | "default" | "asked";
 }
 
@@ -112,17 +113,19 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 const MAX_DEPTH = 4096;
-/** Beyond this, taking leases costs more than they save: the cost grows by the square (see lease-table.ts). */
+/**
+ * Budget beyond which taking leases costs more than they save, because the cost grows by the square (lease-table.ts).
+ */
 const MAX_BUDGET_BYTES = 8 * GIB;
 const LARGEST_CHUNK_BYTES = 16 * MIB;
-/** A budget holds at least so many leases of the largest chunk. */
+/** Minimum number of leases of the largest chunk that a budget holds. */
 const FEWEST_LEASES = 8;
 
 /**
  * Checks options and fills in their defaults.
  *
- * @param memlockBytes - Bytes that this process may pin at most
- * @param memoryBytes - Bytes of memory that there are, for this process and all others
+ * @param memlockBytes - Maximum number of bytes that this process may pin
+ * @param memoryBytes - Bytes of memory of the machine, or of the memory cgroup's limit
  * @throws `ERR_PINLESS_OPTION` for a value that isn't allowed
  */
 export function settingsOf(
@@ -184,7 +187,7 @@ export function settingsOf(
     slots,
     remarks,
     pressure: pressure === null ? "default" : pressure ? "asked" : "off",
-    // What people have today knows nothing of such calls: a baseline that did wouldn't be one.
+    // Programs that register buffers for life today don't follow such calls, so neither does this baseline.
     userfaultfd: userfaultfd && pin !== "lifetime",
   };
 }

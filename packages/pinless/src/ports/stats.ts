@@ -6,15 +6,15 @@ import type { PinMode } from "./options.js";
 
 /** Figures of an engine. Counts are since it was opened. */
 export interface EngineStats {
-  /** Scheme that runs. */
+  /** Scheme in use. */
   readonly scheme: SchemeName;
-  /** Pin mode that runs. */
+  /** Pin mode in use. */
   readonly pin: PinMode;
   /** Requests accepted. */
   readonly submitted: number;
-  /** Requests that ended well. */
+  /** Requests that succeeded. */
   readonly completed: number;
-  /** Requests that ended with an error. */
+  /** Requests that failed. */
   readonly failed: number;
   /** Requests that waited for an invalidation. */
   readonly held: number;
@@ -23,8 +23,8 @@ export interface EngineStats {
   /** Requests that went without a registration. */
   readonly perIo: number;
   /**
-   * Requests whose lease went between their preparation and their submission: the kernel refused them, and they went
-   * per-io.
+   * Requests whose lease was dropped between their preparation and their submission: the kernel refused them, and they
+   * were issued again per-io.
    */
   readonly refusedAtImport: number;
   /** Leases taken again after an invalidation. */
@@ -39,38 +39,38 @@ export interface EngineStats {
     readonly live: number;
     /** Bytes that they pin. */
     readonly bytes: number;
-    /** Bytes that they may pin at a time. */
+    /** Maximum number of bytes that they pin at a time. */
     readonly budget: number;
     /** Leases taken. */
     readonly taken: number;
-    /** Leases given back, for whatever reason. */
+    /** Leases dropped, for any reason. */
     readonly dropped: number;
-    /** Longest time that a lease stayed taken, in milliseconds, of those that were given back. */
+    /** Longest time that a dropped lease was held, in milliseconds. */
     readonly residencyMax: number;
   };
-  /** Memory pressure, and what was done about it. */
+  /** Memory pressure, and the engine's reaction. */
   readonly pressure: {
-    /** Files of the kernel that are read for it; null if there is none. */
+    /** Files of the kernel that it's read from; null if there are none. */
     readonly source: string | null;
-    /** Times that leases were given up for it, or for the kernel's compaction. */
+    /** Number of times that all leases were given up, for pressure or for the kernel's compaction. */
     readonly givenUp: number;
-    /** True while no lease is taken. The first request after memory was quiet ends that. */
+    /** True while no lease is taken. The first request after memory has been quiet for a while ends that. */
     readonly active: boolean;
   };
   /**
-   * Requests copied through staging memory. Each copy into a mapped file, or out of one, counts as a request of its
-   * own too.
+   * Requests copied through staging memory. A copy into a mapped file, or out of one, also counts as a request of its
+   * own.
    */
   readonly bounced: number;
   /** Requests that went through the page cache. */
   readonly buffered: number;
-  /** Sentences: what doesn't run as asked, why, and what to change. */
+  /** Sentences, each about something that doesn't run as asked: the reason, and what to change. */
   readonly degraded: readonly string[];
 }
 
 /** Result of {@link Engine.releasePins}. */
 export interface Released {
-  /** Leases given back; with `pin: "lifetime"`, registrations ended. */
+  /** Leases dropped; with `pin: "lifetime"`, registrations ended. */
   readonly leases: number;
   /** Bytes that they pinned. */
   readonly bytes: number;
