@@ -7,10 +7,10 @@
 // disk with ext4, as bench:engine; otherwise give it a file. Both versions have a process each; who goes first changes
 // from round to round.
 
-import { fork } from "node:child_process";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { openBed } from "./beds.mjs";
+import { loadProcess } from "./contenders.mjs";
 import { median, quantile } from "./statistics.mjs";
 
 const { values } = parseArgs({
@@ -35,15 +35,17 @@ bed.close();
 
 async function compare(block, depth) {
   const row = { name: "versions", load: values.load, depth, block, file: bed.path };
-  const ours = await child(LOADS.ours, row);
-  const theirs = await child(LOADS.theirs, row);
+  const [ours, theirs] = [loadProcess(LOADS.ours, row), loadProcess(LOADS.theirs, row)];
   try {
-    for (const each of [ours, theirs]) await each.run(WARM_UP_MS);
+    for (const each of [ours, theirs]) {
+      await each.ready;
+      await each.run({ kind: "load", ms: WARM_UP_MS });
+    }
     const rounds = [];
     for (let round = 0; round < Number(values.rounds); round++) {
       const turns = round % 2 === 0 ? [ours, theirs] : [theirs, ours];
       const figures = new Map();
-      for (const each of turns) figures.set(each, await each.run(Number(values.ms)));
+      for (const each of turns) figures.set(each, await each.run({ kind: "load", ms: Number(values.ms) }));
       rounds.push({ ours: figures.get(ours), theirs: figures.get(theirs) });
     }
     const ratios = rounds.map((round) => round.ours.cpuUsPerIo / round.theirs.cpuUsPerIo);
@@ -54,29 +56,6 @@ async function compare(block, depth) {
         `ratio ${at(0.5)} (quartiles ${at(0.25)} to ${at(0.75)})`,
     );
   } finally {
-    for (const each of [ours, theirs]) await each.end();
+    for (const each of [ours, theirs]) each.end();
   }
-}
-
-async function child(script, row) {
-  const process_ = fork(script, [JSON.stringify(row)], { execArgv: ["--expose-gc"] });
-  const answer = () =>
-    new Promise((answered, failed) => {
-      process_.once("message", answered);
-      process_.once("exit", (code, signal) => failed(new Error(`${script} ended with ${code ?? signal}`)));
-    });
-  process_.setMaxListeners(0);
-  await answer();
-  return {
-    run(ms) {
-      const answered = answer();
-      process_.send({ kind: "load", ms });
-      return answered;
-    },
-    end() {
-      const ended = new Promise((gone) => process_.once("exit", gone));
-      process_.kill("SIGKILL");
-      return ended;
-    },
-  };
 }
