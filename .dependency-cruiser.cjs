@@ -29,7 +29,8 @@ const rooms = {
     [
       `${PINLESS}/(engine|files)/`,
       `${PINLESS}/events/monitor-(messages|supervisor)\\.ts$`,
-      `${PINLESS}/memory/(refusals)\\.ts$`,
+      `${PINLESS}/memory/(memory-kernel|operations)\\.ts$`,
+      `${PINLESS}/abi/numbers\\.ts$`,
       `${PINLESS}/schemes/start-steps\\.ts$`,
       PROTOCOL,
       PORTS,

@@ -3,11 +3,13 @@
  * runs in a browser too, where `files/browser-runtime.ts` takes the place of `files/node-runtime.ts`.
  */
 
+export { MMAN } from "./abi/numbers.js";
 export { PortableEngine } from "./engine/engine.js";
 export { startFirst } from "./engine/scheme-choice.js";
 export type { FollowMessage, ToMonitor, UnfollowMessage } from "./events/monitor-messages.js";
 export { type MonitorPort, MonitorSupervisor } from "./events/monitor-supervisor.js";
-export { explainRefusal } from "./memory/refusals.js";
+export type { FilePart, MemoryKernel, Steps } from "./memory/memory-kernel.js";
+export { runOperation } from "./memory/operations.js";
 export { type Host, NO_ROOM_FOR_RING, type StartedScheme, type WaitHistogram } from "./ports/host.js";
 export type { Memory, MemoryRequest, MemoryResult, OperationReport } from "./ports/memory.js";
 export type { Follower, MonitorEnded, Watchdog } from "./ports/monitor.js";

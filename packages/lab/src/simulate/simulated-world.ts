@@ -27,7 +27,7 @@ import { Flusher } from "../model/flusher.js";
 import { Machine } from "../model/machine.js";
 import { lock, ROOT, ringPages, unlock } from "../model/memlock-account.js";
 import { type CallTiming, MemoryCalls } from "../model/memory-calls.js";
-import { ModelMemory } from "../model/model-memory-thread.js";
+import { ModelMemory } from "../model/model-memory.js";
 import { type ModelFaults, type ModelScheme, type ModelTiming, NO_FAULTS } from "../model/model-scheme.js";
 import type { KernelDesign, MachineSize } from "../model/tables.js";
 import { type ModelThread, ModelThreads } from "../model/threads.js";
@@ -109,9 +109,12 @@ export class SimulatedWorld {
     this.#mainThread.runs();
     const memoryThread = this.threads.start();
     this.#ourTids = Int32Array.of(memoryThread.tid);
-    this.#memory = new ModelMemory(this.machine, this.flusher, this.#opened.descriptorOf, (range) =>
-      this.calls.removal(memoryThread, range),
-    );
+    this.#memory = new ModelMemory({
+      machine: this.machine,
+      flusher: this.flusher,
+      descriptorOf: this.#opened.descriptorOf,
+      removal: (range) => this.calls.removal(memoryThread, range),
+    });
     this.#supervisor = new MonitorSupervisor({
       start: (clients, ended) => this.#startMonitor(clients, ended),
       loop: this.#loop(),

@@ -4,6 +4,7 @@
  */
 
 import type { Memory, MemoryRequest, MemoryResult } from "../ports/memory.js";
+import { linuxMemoryKernel, runBlocking } from "./linux-memory-kernel.js";
 import { prepareAtOnce, runOperation } from "./operations.js";
 
 export function atOnce(memory: Memory): Memory {
@@ -21,9 +22,9 @@ export function atOnce(memory: Memory): Memory {
 function runHere(request: MemoryRequest): MemoryResult | null {
   switch (request.operation) {
     case "prepare":
-      return prepareAtOnce(request);
+      return runBlocking(prepareAtOnce(request, linuxMemoryKernel));
     case "discard":
-      return runOperation(request);
+      return runBlocking(runOperation(request, linuxMemoryKernel));
     default:
       return null;
   }

@@ -5,6 +5,7 @@ import { hasLoaded } from "../linux/ffi-startup.js";
 import { gettid } from "../linux/libc.js";
 import { loadLibc } from "../linux/libc-bindings.js";
 import type { MemoryRequest } from "../ports/memory.js";
+import { linuxMemoryKernel, runBlocking } from "./linux-memory-kernel.js";
 import { inOne } from "./operation-pieces.js";
 import { runOperation } from "./operations.js";
 import type { MemoryAnswer, MemoryThreadData } from "./thread-host.js";
@@ -26,7 +27,7 @@ port.on("message", (request: MemoryRequest | null) => {
 /** Runs a request. An exception of node:fs becomes its answer, so that the thread goes on. */
 function answer(request: MemoryRequest): MemoryAnswer {
   try {
-    return { result: runOperation(request) };
+    return { result: runBlocking(runOperation(request, linuxMemoryKernel)) };
   } catch (error) {
     const { errno, message } = error as NodeJS.ErrnoException;
     if (errno === undefined) return { error: error as Error };

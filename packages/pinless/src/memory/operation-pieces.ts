@@ -1,14 +1,11 @@
 /** The pieces in which memory operations are done: a huge page each, counted in pages. */
 
-import { readFileSync } from "node:fs";
 import type { MemoryResult } from "../ports/memory.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignDown, alignUp, intersect, type Range } from "../protocol/ranges/ranges.js";
 
-export const hugePageBytes = readHugePageBytes();
-
 /** Cuts a range at the boundaries of huge pages. */
-export function* pieces(range: Range): Generator<Range> {
+export function* pieces(range: Range, hugePageBytes: number): Generator<Range> {
   for (let at = alignDown(range.start, hugePageBytes); at < range.end; at += hugePageBytes) {
     yield intersect(range, { start: at, end: at + hugePageBytes });
   }
@@ -22,12 +19,4 @@ export function pagesOf(r: Range): number {
 export function inOne(range: Range, errno: number): MemoryResult {
   const pages = pagesOf(range);
   return { pages, done: errno === 0 ? pages : 0, busy: errno === 0 ? 0 : pages, errno, huge: null };
-}
-
-function readHugePageBytes(): number {
-  try {
-    return Number(readFileSync("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "utf8"));
-  } catch {
-    return 2 << 20;
-  }
 }

@@ -1,36 +1,36 @@
 /** Reclaims pages: madvise(MADV_PAGEOUT). It returns 0 whatever it did, so success is counted in the page tables. */
 
-import { ERRNO, MMAN } from "../abi/numbers.js";
-import { madvise } from "../linux/libc.js";
+import { MMAN } from "../abi/numbers.js";
 import type { MemoryResult } from "../ports/memory.js";
+import { EAGAIN, EINVAL } from "../protocol/errno.js";
 import type { Range } from "../protocol/ranges/ranges.js";
+import type { MemoryKernel, Steps } from "./memory-kernel.js";
 import { pagesOf, pieces } from "./operation-pieces.js";
-import { leftIn } from "./pagemap.js";
 import { explainRefusal, LOCKED, SHARED } from "./refusals.js";
 import { persistently } from "./retry.js";
 
-export function pageOut(range: Range): MemoryResult {
+export function* pageOut(range: Range, kernel: MemoryKernel): Steps<MemoryResult> {
   let busy = 0;
   let reason: string | null = null;
-  for (const piece of pieces(range)) {
+  for (const piece of pieces(range, kernel.hugePageBytes)) {
     let left = { held: pagesOf(piece), shared: 0 };
     let fewest = left.held;
-    const errno = persistently((patience) => {
-      const result = madvise(piece.start, piece.end - piece.start, MMAN.MADV_PAGEOUT);
+    const errno = yield* persistently(kernel, function* (patience) {
+      const result = yield* kernel.madvise(piece, MMAN.MADV_PAGEOUT);
       if (result < 0) return result;
-      left = leftIn(piece);
+      left = kernel.leftIn(piece);
       // As long as pages leave, the retry limit is extended: writing to a slow swap device takes its time.
       if (left.held < fewest) patience.renew();
       fewest = Math.min(fewest, left.held);
       // Shared pages stay for as long as others use them. Of the rest, one call leaves a page or two of 512.
-      return left.held === 0 ? 0 : -ERRNO.EAGAIN;
+      return left.held === 0 ? 0 : -EAGAIN;
     });
     busy += left.held + left.shared;
-    if (errno === -ERRNO.EINVAL) reason ??= LOCKED;
+    if (errno === -EINVAL) reason ??= LOCKED;
     else if (errno < 0) reason ??= explainRefusal("pageOut", errno);
     if (left.shared > 0) reason ??= SHARED;
   }
   const pages = pagesOf(range);
-  const result = { pages, done: pages - busy, busy, errno: busy === 0 ? 0 : -ERRNO.EAGAIN, huge: [] };
+  const result = { pages, done: pages - busy, busy, errno: busy === 0 ? 0 : -EAGAIN, huge: [] };
   return reason === null ? result : { ...result, reason };
 }

@@ -4,35 +4,34 @@
  * of times, in case this thread wasn't scheduled for that long.
  */
 
-import { ERRNO } from "../abi/numbers.js";
+import { EAGAIN, EBUSY } from "../protocol/errno.js";
+import type { MemoryKernel, Steps } from "./memory-kernel.js";
 
 const PATIENCE_MS = 20;
 const LEAST_TRIES = 7;
 const FIRST_WAIT_MS = 0.2;
 
 /** Retries a call while the kernel reports that a page is still held. */
-export function persistently(
-  operate: (patience: { renew(): void }) => number,
-  nowMs = () => performance.now(),
-): number {
-  let begin = nowMs();
+export function* persistently(
+  kernel: Pick<MemoryKernel, "nowMs" | "sleep">,
+  operate: (patience: { renew(): void }) => Steps<number>,
+): Steps<number> {
+  let begin = kernel.nowMs();
   let tries = 0;
   let waitMs = FIRST_WAIT_MS;
   const patience = {
     renew(): void {
-      begin = nowMs();
+      begin = kernel.nowMs();
       tries = 0;
       waitMs = FIRST_WAIT_MS;
     },
   };
   for (;;) {
     tries++;
-    const result = operate(patience);
-    if (result !== -ERRNO.EAGAIN && result !== -ERRNO.EBUSY) return result;
-    if (tries >= LEAST_TRIES && nowMs() - begin + waitMs > PATIENCE_MS) return result;
-    Atomics.wait(pause, 0, 0, waitMs);
+    const result = yield* operate(patience);
+    if (result !== -EAGAIN && result !== -EBUSY) return result;
+    if (tries >= LEAST_TRIES && kernel.nowMs() - begin + waitMs > PATIENCE_MS) return result;
+    yield* kernel.sleep(waitMs);
     waitMs = Math.min(2 * waitMs, PATIENCE_MS / 2);
   }
 }
-
-const pause = new Int32Array(new SharedArrayBuffer(4));

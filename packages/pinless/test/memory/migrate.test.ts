@@ -1,7 +1,10 @@
 // The moving of pages between nodes, over a move_pages(2) whose nodes are made up: this machine may have one only.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { runBlocking } from "../../dist/memory/linux-memory-kernel.js";
+import type { Steps } from "../../dist/memory/memory-kernel.js";
 import { migrate, type PageMover } from "../../dist/memory/migrate.js";
+import { at, VirtualPatience } from "./virtual-patience.js";
 
 const PAGE = 4096;
 const HUGE = 2 << 20;
@@ -26,7 +29,8 @@ type Slot = Folio | "nowhere" | "zeros";
  * As do_pages_move and do_pages_stat of mm/migrate.c: what can be taken is put on a list, which goes when something
  * can't be taken.
  */
-class Nodes implements PageMover {
+class Nodes extends VirtualPatience implements PageMover {
+  readonly hugePageBytes = HUGE;
   readonly pages = new Map<number, Slot>();
   /** Calls that move, by how many pages they name. */
   readonly moves: number[] = [];
@@ -44,7 +48,11 @@ class Nodes implements PageMover {
     }
   }
 
-  movePages(pages: readonly number[], node: number | null, status: Int32Array): number {
+  movePages(pages: readonly number[], node: number | null, status: Int32Array): Steps<number> {
+    return at(this.#movePages(pages, node, status));
+  }
+
+  #movePages(pages: readonly number[], node: number | null, status: Int32Array): number {
     if (node === null) {
       for (const [i, page] of pages.entries()) status[i] = this.#where(this.pages.get(page)!);
       return 0;
@@ -92,7 +100,7 @@ class Nodes implements PageMover {
 
 function run(nodes: Nodes, pages: number): { done: number; busy: number; errno: number } {
   const range = { start: BASE, end: BASE + pages * PAGE };
-  const { pages: asked, huge, ...result } = migrate(range, 1, nodes);
+  const { pages: asked, huge, ...result } = runBlocking(migrate(range, 1, nodes));
   assert.equal(asked, pages);
   assert.equal(huge, null);
   return result;
