@@ -1,8 +1,8 @@
 /** Acceptance of a request: its owner, its patience, and the dispatcher's answer. */
 
 /**
- * Callback of {@link File.submit}. `errno` is 0 or negative, as Node's; `bytes` were transferred; `buffer` is the one
- * that was handed over.
+ * Callback of {@link File.submit}. `errno` is 0 or negative, as Node's; `bytes` is the number of bytes transferred;
+ * `buffer` is the buffer that was submitted.
  */
 export type Done = (errno: number, bytes: number, buffer: ArrayBufferView) => void;
 
@@ -12,7 +12,7 @@ export interface Owner {
   active: number;
   /** Direct writes in flight, without those that wait for memory. */
   directWrites: number;
-  /** Called when one of the counts has become 0, if it's set. */
+  /** Called when one of the counts becomes 0; null if no call waits for that. */
   quiet: (() => void) | null;
   /** Other path for direct requests that the filesystem refuses. */
   readonly instead?: Instead;
@@ -22,11 +22,11 @@ export interface Owner {
   readonly turn?: (go: () => void) => void;
 }
 
-/** Path for requests that a filesystem refuses although it took O_DIRECT when the file was opened. */
+/** Path for requests that a filesystem refuses although it accepted O_DIRECT when the file was opened. */
 export interface Instead {
-  /** Gives the handle to use instead of this one, or -1. */
+  /** Returns the handle to use instead of this one, or -1. */
   handleFor(file: number): number;
-  /** Notes that a request has succeeded on this path. `errno`: the refusal of the direct one. */
+  /** Notes that a request has succeeded on this path, after the direct one was refused with `errno`. */
   taken(errno: number): void;
 }
 
@@ -35,14 +35,15 @@ export const DIRECT_WRITE = 1;
 export const REFUSED_INVALID = 2;
 export const REFUSED_UNSUPPORTED = 4;
 
-/** Patience of a request with memory operations: it waits; it waits, if not too many do already; or it never waits. */
+/** Patience of a request with memory operations: it always waits; it waits unless too many do; or it never waits. */
 export const WAITS = 0;
 export const FEW_WAIT = 1;
 export const NEVER_WAITS = 2;
 export type Patience = typeof WAITS | typeof FEW_WAIT | typeof NEVER_WAITS;
 
 /**
- * Answer of `accept`. BUSY: no slot is free, or too many wait for memory. SHUT: it would wait for memory, and mustn't.
+ * Answers of `accept`. BUSY: no slot is free, or too many requests wait for memory. SHUT: the request would have to
+ * wait for memory, and its patience forbids that.
  */
 export const BUSY = 0;
 export const QUEUED = 1;

@@ -1,7 +1,7 @@
 /** Assertions that are always on. A failed one is a bug in pinless; a caller's mistake is a `PinlessError`. */
 
 /**
- * Names of the protocol's invariants, each explained in ARCHITECTURE.md. `STATE`: all that have no name of their own.
+ * Names of the protocol's invariants, each explained in ARCHITECTURE.md. `STATE` stands for all others.
  */
 export const INVARIANTS = [
   "LINEAR",

@@ -30,7 +30,7 @@ export const SEGMENTS = 6;
  */
 export const ANNOUNCED_BEGUN = 7;
 export const ANNOUNCED_ENDED = 8;
-/** Announced changes that are unmaps, and unmaps of which the engine's thread has been told. */
+/** Announced changes that are unmaps, and those of them that the engine's thread knows of. */
 export const UNMAPS_BEGUN = 9;
 export const UNMAPS_HEARD = 10;
 /** Pages of 4 KiB that went per-io since the chunk came into use, and the time when that began (leases.ts). */
@@ -96,7 +96,9 @@ export class ChunkTable {
   readonly chunkBytes: number;
   readonly chunks: number;
   readonly words: Int32Array;
-  /** Ranges that other code has unmapped, and where other memory may be now. Only the engine's thread keeps it. */
+  /**
+   * Ranges that other code has unmapped, and where other memory may be mapped now. Only the engine's thread uses it.
+   */
   readonly gone: Range[] = [];
   /**
    * One byte for each area of a huge page's size, or of a smaller chunk: 1 if the area is known to be in a huge page.
@@ -104,7 +106,7 @@ export class ChunkTable {
   readonly #huge: Uint8Array;
   readonly #areaBytes: number;
 
-  /** `words`: the state that another thread made for the same range. Default: a new one. */
+  /** `words` is the state that another thread has allocated for the same range; by default a new one. */
   constructor(range: Range, chunkBytes: number, words?: Int32Array) {
     invariant("STATE", isPowerOfTwo(chunkBytes), `a chunk of ${chunkBytes} bytes`);
     invariant(
@@ -185,8 +187,8 @@ export class ChunkTable {
   }
 
   /**
-   * Notes which areas of a range are huge pages: each counts as one piece of a registration. Unless it was noted,
-   * memory counts as small pages.
+   * Notes which areas of a range are huge pages: each counts as one piece of a registration. All other memory counts as
+   * small pages.
    */
   notePages(range: Range, isHuge: (area: Range) => boolean): void {
     const chunks = this.chunksOf(range);

@@ -1,6 +1,6 @@
 /**
- * Dispatcher of the requests: accepts them into slots, lets them through the gate, hands them to the scheme, and calls
- * back once they have completed. A request that has to wait for memory is parked, without a slot.
+ * Dispatcher of the requests: accepts them into slots, asks the gate to admit them, hands them to the scheme, and calls
+ * back when they have completed. A request that has to wait for memory is parked, without a slot.
  */
 
 import {
@@ -48,7 +48,7 @@ export interface DispatcherParts {
   readonly gate: Gate;
   readonly notifier: MmuNotifier;
   readonly leases: Leases | null;
-  /** `lifetime` only: the slot that memory was registered in for good, or -1. */
+  /** For `lifetime` only: returns the buffer slot in which the memory is registered, or -1. */
   readonly registered: ((location: BufferLocation) => number) | null;
 }
 
@@ -61,28 +61,28 @@ export class Dispatcher implements CompletionSink {
   readonly #registered: DispatcherParts["registered"];
   /** Requests that wait for memory, or for a slot after that. */
   readonly #parked = new Set<Parked>();
-  /** Number of parked requests of FEW_WAIT, which is limited. */
+  /** Number of parked requests with FEW_WAIT, which is limited. */
   private limited = 0;
   /** Parked requests that wait until the changes that the monitor has announced on their range are over. */
   private awaitingChanges: Parked[] = [];
-  /** Parked requests that wait only for a slot still, before any new request gets one. */
+  /** Parked requests that wait only for a slot. They get one before any new request. */
   private readonly ready: Parked[] = [];
-  /** Memory operations that wait until it's known which part of their range is unmapped. */
+  /** Memory operations that wait until all announced unmaps of their range are known. */
   readonly #unknown: { range: Range; run: () => void }[] = [];
   /** Slots and results of requests that failed before they began: each is answered in a microtask of its own. */
   private failing: number[] = [];
   readonly #quiet = new QuietWaiters();
   readonly #notifier: MmuNotifier;
   readonly turns: Turns;
-  /** Called for each slot that becomes free, before the callback of the request that had it. Null: no call waits. */
+  /** Called for each slot that becomes free, before the callback of its request; null if no call waits for a slot. */
   room: (() => void) | null = null;
   submitted = 0;
   completedOk = 0;
   failed = 0;
-  /** Requests that went per-io since their lease had just been dropped and the kernel refused to import the buffer. */
+  /** Requests issued again per-io because their lease had just been dropped, so that the kernel refused them. */
   refusedAtImport = 0;
   perIo = 0;
-  /** Device writes that were issued again, since the pages of the first may have been taken away under it. */
+  /** Device writes that were issued again, because the pages may have been discarded during the first attempt. */
   reissued = 0;
 
   constructor(parts: DispatcherParts) {
@@ -112,7 +112,7 @@ export class Dispatcher implements CompletionSink {
     return this.#parked;
   }
 
-  /** True if no further request of FEW_WAIT may wait for memory. */
+  /** True if no further request with FEW_WAIT may wait for memory. */
   get isHeldFull(): boolean {
     return this.limited >= this.requests.capacity;
   }
@@ -121,7 +121,7 @@ export class Dispatcher implements CompletionSink {
     return this.turns.isInTurn;
   }
 
-  /** Accepts a request, if the answer is QUEUED. `done` is called once, never in here. */
+  /** Accepts a request if the answer is QUEUED. `done` is then called once, never before this method returns. */
   accept(
     direction: Direction,
     file: number,
@@ -156,17 +156,17 @@ export class Dispatcher implements CompletionSink {
     return patience === NEVER_WAITS ? SHUT : BUSY;
   }
 
-  /** Runs a turn that the host's event loop begins. */
+  /** Function that runs a turn, for the host's event loop. */
   get turnOfLoop(): () => void {
     return this.turns.turnOfLoop;
   }
 
-  /** Schedules a turn, for a change that it has to look at without a new request: a lease that is given back, say. */
+  /** Schedules a turn, for work without a new request: to collect a dropped lease, for instance. */
   nudge(): void {
     this.turns.nudge();
   }
 
-  /** Lets a parked request go on: once its file may be written directly, and a slot is free. */
+  /** Continues a parked request, once its file may be written directly and a slot is free. */
   goOn(parked: Parked): void {
     const { kind, cancelled, owner } = parked;
     if ((kind & DIRECT_WRITE) !== 0 && !cancelled && owner.turn !== undefined) owner.turn(() => this.#queue(parked));
@@ -174,7 +174,7 @@ export class Dispatcher implements CompletionSink {
   }
 
   #queue(parked: Parked): void {
-    // First, since it reads the clock: the invalidation may have taken any time.
+    // This comes first because it reads the clock: the invalidation may have taken any time.
     this.nudge();
     if ((parked.kind & DIRECT_WRITE) !== 0) parked.owner.directWrites++;
     this.ready.push(parked);
@@ -193,7 +193,7 @@ export class Dispatcher implements CompletionSink {
       if (parked.limited) this.limited--;
       if (!this.#quiet.isEmpty) this.#quiet.renamed(parked, slot);
       this.#submit(slot, parked.location, parked.direction, WAITS);
-      // Only once it's counted in, so that the next invalidation waits for it all the time.
+      // It's no longer held only now that it's counted in, so that the next invalidation waits for it all the time.
       if (!parked.held) continue;
       this.#gate.letGo(parked);
       letGo = true;
@@ -219,7 +219,7 @@ export class Dispatcher implements CompletionSink {
     if (this.room !== null) this.room();
   }
 
-  /** Hands a request to the kernel, parks it or fails it. False: it would have to wait for memory, and mustn't. */
+  /** Hands a request to the kernel, parks it or fails it; false if it would have to wait and mustn't. */
   #submit(slot: number, location: BufferLocation, direction: Direction, patience: Patience): boolean {
     if (this.requests.cancelled[slot] === 1) {
       this.#finishSoon(slot, -ECANCELED);
@@ -282,18 +282,18 @@ export class Dispatcher implements CompletionSink {
     if (this.requests.get(slot, STATE) === FREE) this.#slotIsFree();
   }
 
-  /** True for a device write with a position: a second issue reads the same bytes of the file. */
+  /** True for a device write with a position: issued again, it reads the same bytes of the file. */
   #mayGoAgain(slot: number): boolean {
     return this.requests.get(slot, DIRECTION) === READ && this.requests.position[slot]! >= 0;
   }
 
-  /** Drops every lease, since the pages behind any of them may be going away. */
+  /** Drops every lease, because the pages of any of them may be discarded. */
   dropLeases(): void {
     this.#leases?.dropAll();
     this.nudge();
   }
 
-  /** Lets requests and operations ask again, since changes that the monitor had announced are over. */
+  /** Retries requests and operations that waited for announced changes, since some of those are over. */
   concluded(): void {
     for (const { range, run } of this.#unknown.splice(0)) this.whenKnown(range, run);
     if (this.awaitingChanges.length === 0) return;
@@ -302,17 +302,17 @@ export class Dispatcher implements CompletionSink {
     for (const parked of waiting) this.goOn(parked);
   }
 
-  /** Calls `run` once it's known which part of a range is unmapped: at once if no unmap is announced there. */
+  /** Calls `run` once all announced unmaps of a range are known: at once if there is none. */
   whenKnown(range: Range, run: () => void): void {
     if (this.#gate.knowsUnmaps(range)) run();
     else this.#unknown.push({ range, run });
-    // A turn decides what keeps the process alive.
+    // A turn decides if the process is kept alive.
     this.nudge();
   }
 
   /**
-   * Issues a request without its lease. A registered request faults only if the registration is gone: the monitor
-   * dropped the lease after the entry was written and before it was submitted. The kernel hadn't begun the request.
+   * Issues a request again without its lease. A registered request fails with EFAULT, without having begun, only if the
+   * monitor dropped the lease after the entry was written and before it was submitted.
    */
   #refusedAtImport(slot: number, location: BufferLocation): void {
     const { words, position } = this.requests;
@@ -332,13 +332,13 @@ export class Dispatcher implements CompletionSink {
       this.#scheme.prepareAside!(slot, this.requests.directionOf(slot), words[at + FILE]!, location, position[slot]!);
   }
 
-  /** Takes the lease from a request that wasn't begun. True: it was admitted anew, since a change was announced. */
+  /** Takes the lease from a request that hasn't begun. True: it was admitted anew, because a change was announced. */
   #admittedAgain(slot: number, location: BufferLocation): boolean {
     const { words } = this.requests;
     const at = slot << REQUEST_SHIFT;
     if (words[at + LEASE]! >= 0) this.perIo++;
     words[at + LEASE] = -1;
-    // The lease may have been dropped because the pages go away: per-io would touch them.
+    // If the lease was dropped because the pages are being discarded, a per-io request would touch them.
     if (!this.#gate.isDoubtful(slot, location)) return false;
     this.#gate.complete(slot, location);
     this.#submitAgain(slot, location, this.requests.directionOf(slot));
@@ -358,7 +358,7 @@ export class Dispatcher implements CompletionSink {
   readonly #finishNext = (): void => {
     const [slot, result] = this.failing.splice(0, 2) as [number, number];
     this.#finish(slot, this.requests.locations[slot]!, result);
-    // A turn decides what keeps the process alive: this may have been the last request.
+    // A turn decides if the process is kept alive: this may have been the last request.
     this.nudge();
   };
 
@@ -370,9 +370,9 @@ export class Dispatcher implements CompletionSink {
     if (this.requests.kinds[slot]! > DIRECT_WRITE && result >= 0) this.#wentInstead(slot, owner);
     if (result < 0) this.failed++;
     else this.completedOk++;
-    // Only waiters of before `done` are resolved: `done` may use the slot again.
+    // Only waiters registered before `done` are resolved: `done` may reuse the slot.
     const quiet = this.#quiet.isEmpty ? null : this.#quiet.ended(slot);
-    // Also before `done`, which may submit the next request: first come, first served.
+    // Before `done`, which may submit the next request: the slot goes to the call that has waited longest.
     this.#slotIsFree();
     try {
       done(result < 0 ? result : 0, result < 0 ? 0 : result, location.buffer);
@@ -393,7 +393,7 @@ export class Dispatcher implements CompletionSink {
     this.nudge();
   }
 
-  /** Calls `run` once no request that is accepted now is left on the range: at once if there is none. */
+  /** Calls `run` once all requests on the range that were accepted before have ended: at once if there are none. */
   whenQuiet(range: Range, run: () => void): void {
     this.#quiet.add(this.requests, this.#parked, range, run);
   }

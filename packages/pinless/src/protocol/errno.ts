@@ -1,4 +1,4 @@
-/** The errno values that are spoken of above the schemes; the same on every Linux. */
+/** Errno values that are used above the schemes; the same on all architectures. */
 
 export const EPERM = 1;
 export const ENOENT = 2;

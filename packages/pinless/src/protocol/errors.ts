@@ -59,7 +59,7 @@ export interface SystemError extends Error {
   errno: number;
   /** Name of the call that failed, such as `"write"`. */
   syscall: string;
-  /** Path of the file, where the call was about one. */
+  /** Path of the file, if the call had one. */
   path?: string;
   /** Bytes that had reached the file before a write failed. */
   bytesWritten?: number;
@@ -80,7 +80,7 @@ export function systemError(describe: DescribeErrno, errno: number, syscall: str
   return error;
 }
 
-/** A wrong argument, with the codes that Node itself uses. */
+/** Error for an invalid argument, with the codes that Node itself uses. */
 export function argumentError(
   code: "ERR_INVALID_ARG_TYPE" | "ERR_OUT_OF_RANGE" | "ERR_INVALID_ARG_VALUE",
   message: string,

@@ -1,4 +1,6 @@
-/** Meaning of the GATE word's bits: their verdict on a request, the bits of an event, and when a chunk is drained. */
+/**
+ * Rules for the GATE word's bits: the verdict on a request, the bits of an event, and the test if a chunk is drained.
+ */
 
 import {
   AWAITS_LEASE,
@@ -20,8 +22,8 @@ import type { Range } from "./ranges/ranges.js";
 
 /**
  * Verdict of the gate on a request. GO: it's counted in, and its LEASE word is set. WAIT: it waits for the end of an
- * invalidation. FAULT: it fails with EFAULT. UNTIL_CONCLUDED: `admit` is to be called again once the changes that the
- * monitor has announced are over, of which the gate isn't told.
+ * invalidation. FAULT: it fails with EFAULT. UNTIL_CONCLUDED: the dispatcher has to call `admit` again once the
+ * announced changes are over, because the gate isn't notified of that.
  */
 export const GO = 0;
 export const WAIT = 1;
@@ -32,7 +34,8 @@ export type GateVerdict = typeof GO | typeof WAIT | typeof FAULT | typeof UNTIL_
 /** Verdict on a request by the GATE word of a chunk. */
 export function verdictOf(gate: number, direction: Direction): GateVerdict {
   if (gate === 0) return GO;
-  // Also during an invalidation: a request held on memory that the gate forgets meanwhile would never be let go.
+  // This comes before WAIT: if the gate forgot the memory during an invalidation, a held request would never be
+  // released.
   if ((gate & (UNMAPPED | REFUSED)) !== 0 || (direction === READ && (gate & READ_ONLY) !== 0)) return FAULT;
   return (gate & (direction === WRITE ? EXCLUDES_DEVICE_READS : EXCLUDES_DEVICE_WRITES)) !== 0 ? WAIT : GO;
 }
@@ -47,14 +50,14 @@ export function gateBits(event: MmuEvent): number {
   );
 }
 
-/** Bits that an event leaves behind. */
+/** Bits that stay set after an event. */
 export function flagAfter(event: MmuEvent): number {
   switch (CONCERNS[event].afterwards) {
     case "efault":
       return UNMAPPED;
     case "refuse":
       return REFUSED;
-    // Read-only memory is known to the page, not to the chunk (`Gate.readOnly`).
+    // Read-only memory is recorded by page, not by chunk (`Gate.readOnly`).
     case "readOnly":
     case "revalidate":
     case "goOn":

@@ -1,7 +1,7 @@
 /**
- * The readers' side of the range lock: decides for every request whether it goes, waits or fails, with or without a
- * lease; and for every invalidation what it has to wait for. One engine has one gate; its arenas' segments are the
- * gate's tables.
+ * The readers' side of the range lock. For each request it decides if it goes (by a lease or per-io), waits or fails;
+ * for each invalidation it counts the chunks that still have to drain. An engine has one gate, with a chunk table for
+ * each segment of its arenas.
  */
 
 import { invariant, violated } from "./assert.js";
@@ -62,17 +62,17 @@ import type { BufferLocation } from "./scheme.js";
 
 /** The dispatcher, as the gate sees it. */
 export interface GateEvents {
-  /** Lets a held request go on. Once it has a slot, `admit` is to be called again, and then `letGo`. */
+  /** Continues a held request: the dispatcher gives it a slot, and calls `admit` again and then `letGo`. */
   goOn(parked: Parked): void;
-  /** Schedules a turn, since leases were dropped and their completions have to be collected. */
+  /** Schedules a turn, because leases were dropped whose completions have to be collected. */
   nudge(): void;
 }
 
 export interface GateParts {
   readonly requests: RequestTable;
-  /** Filled by `addTable`. */
+  /** Tables of the segments, filled by `addTable`. */
   readonly tables: ChunkTable[];
-  /** Null without leases: with pin `per-io`, and with `lifetime`. */
+  /** Null if nothing is leased: with pin `per-io` and `lifetime`. */
   readonly leases: Leases | null;
   readonly notifier: MmuNotifier;
   /** Word that the monitor raises while it reads events (deferred-changes.ts). */
@@ -106,19 +106,19 @@ export class Gate implements Subscriber {
     this.#events = events;
   }
 
-  /** Requests that wait for an invalidation's end, in their order: all of the gate's state outside of the tables. */
+  /** Requests that wait for an invalidation's end, in their order. The gate's other state is all in the tables. */
   get held(): Parked[] {
     return this.#held;
   }
 
-  /** Adds a segment; returns the number by which requests name it. `leasable` false: it never takes a lease. */
+  /** Adds a segment; returns its number for `BufferLocation.table`. With `leasable` false it never takes a lease. */
   addTable(table: ChunkTable, { leasable = true } = {}): number {
     const unused = this.#subscriptions.indexOf(undefined);
     const index = unused >= 0 ? unused : this.#tables.length;
     this.#tables[index] = table;
     this.#subscriptions[index] = this.#notifier.insert(table.range, this, table.chunkBytes);
     if (!leasable) for (let c = 0; c < table.chunks; c++) table.setBits(c, UNLEASABLE);
-    // An invalidation in progress applies to the new chunks too: at its end it expects all chunks of its range marked.
+    // An invalidation in progress applies to the new chunks too: its end expects all chunks of its range to be marked.
     for (const { range, event } of this.#notifier.on(table.range)) {
       const { first, last } = table.chunksOf(range)!;
       for (let c = first; c <= last; c++) this.#shut(table, c, gateBits(event));
@@ -135,13 +135,14 @@ export class Gate implements Subscriber {
   }
 
   /**
-   * Decides on an accepted request, and counts it in if it goes. Its LEASE word is then the lease it goes by, or -1.
-   * `nowMs` is for the lease's clocks.
+   * Decides on an accepted request. If it goes, it's counted in, and its LEASE word is set to the slot of its lease, or
+   * to -1. `nowMs` is for the lease's clocks.
    */
   admit(slot: number, location: BufferLocation, direction: Direction, nowMs: number): GateVerdict {
     const { words, firstAt: at } = location;
     if (at !== location.lastAt) return this.#admitSpan(slot, location, direction);
-    // Counted in first: a thread that shuts the chunk either sees this count, or its GATE bits are seen here.
+    // Counts the request in first: a thread that shuts the chunk either sees this count, or its GATE bits are seen
+    // here.
     const look = (Atomics.add(words, at + deviceAccess(direction), 1) & LOOK) !== 0;
     const gate = look ? Atomics.load(words, at + GATE) : 0;
     const verdict = look ? this.#verdictOn(location, gate, direction) : GO;
@@ -149,7 +150,7 @@ export class Gate implements Subscriber {
       this.#countOut(location, at, direction);
       return verdict;
     }
-    // Read before the request is prepared: a later announcement makes its outcome doubtful (`isDoubtful`).
+    // Loads the counter before the request is prepared: a later announcement makes its result doubtful (`isDoubtful`).
     const announced = words[at + ANNOUNCED_BEGUN]!;
     if (isReading(this.#reading) || !isConcluded(words, at)) {
       this.#countOut(location, at, direction);
@@ -176,14 +177,14 @@ export class Gate implements Subscriber {
   #acquire(leases: Leases, location: BufferLocation, deviceWrite: boolean, nowMs: number, announced: number): number {
     const { words, firstAt: at } = location;
     const lease = leases.acquire(location.table, at / CHUNK_WORDS, deviceWrite, nowMs, location.bytes);
-    // A change announced meanwhile: the monitor may have missed the new lease, so it's dropped here.
+    // A change was announced meanwhile. The monitor may have missed the new lease, so it's dropped here.
     if (Atomics.load(words, at + ANNOUNCED_BEGUN) === announced) return lease;
     const taken = words[at + LEASE]! - 1;
     if (taken >= 0) leases.drop(taken);
     return -1;
   }
 
-  /** Admits a request on several chunks: it's counted in on each, and takes no lease, which is of one chunk. */
+  /** Admits a request on several chunks: it's counted in on each, and goes per-io, because a lease covers one chunk. */
   #admitSpan(slot: number, location: BufferLocation, direction: Direction): GateVerdict {
     const { words, firstAt, lastAt } = location;
     let gates = 0;
@@ -218,7 +219,9 @@ export class Gate implements Subscriber {
     return verdictOf(gate, direction);
   }
 
-  /** True if the request's pages may have gone: a change was announced since `admit`, or is being read now. */
+  /**
+   * True if the request's pages may have been discarded: a change was announced since `admit`, or is being read now.
+   */
   isDoubtful(slot: number, { words, firstAt, lastAt }: BufferLocation): boolean {
     if (isBeingRead(this.#reading)) return true;
     let announced = words[firstAt + ANNOUNCED_BEGUN]!;
@@ -227,14 +230,14 @@ export class Gate implements Subscriber {
     return announced !== this.#requests.words[(slot << REQUEST_SHIFT) + REQUEST_ANNOUNCED];
   }
 
-  /** True if every unmap of a range by other code has been reported here. */
+  /** True if all announced unmaps of a range have been reported to the gate. */
   knowsUnmaps(range: Range): boolean {
     return (
       !isReading(this.#reading) && this.#everyChunk(range, ({ words }, c) => areUnmapsHeard(words, c * CHUNK_WORDS))
     );
   }
 
-  /** Marks a range that other code has unmapped: requests on it fail, and its chunks take no lease any more. */
+  /** Marks a range that other code has unmapped: requests on it fail, and its chunks take no more leases. */
   bury(range: Range): void {
     for (const table of this.#watched()) {
       const gone = intersect(range, table.range);
@@ -246,7 +249,7 @@ export class Gate implements Subscriber {
     }
   }
 
-  /** Holds a request on which the verdict was WAIT, until the invalidation that excludes it has ended. */
+  /** Holds a request with the verdict WAIT until the invalidation that excludes it has ended. */
   hold(parked: Parked): void {
     const { words, firstAt, lastAt } = parked.location;
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) Atomics.add(words, at + HELD_COUNT, 1);
@@ -255,7 +258,7 @@ export class Gate implements Subscriber {
     this.heldTotal++;
   }
 
-  /** Counts a held request out: it was submitted, or waits for another reason. */
+  /** Counts a held request out: it was submitted, or waits for another reason now. */
   letGo(parked: Parked): void {
     const { words, firstAt, lastAt } = parked.location;
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS)
@@ -263,7 +266,7 @@ export class Gate implements Subscriber {
     parked.held = false;
   }
 
-  /** Counts out a request that has ended, for which an invalidation may wait. Doesn't free its slot. */
+  /** Counts out a request that has ended, which an invalidation may be waiting for. Doesn't free its slot. */
   complete(slot: number, location: BufferLocation): void {
     const requests = this.#requests.words;
     const request = slot << REQUEST_SHIFT;
@@ -311,7 +314,7 @@ export class Gate implements Subscriber {
     const { range, event } = invalidation;
     const bits = gateBits(event);
     let draining = 0;
-    // All chunks are shut first and all leases dropped; only then are the requests in flight counted.
+    // First all chunks are shut and all leases dropped; only then are the requests in flight counted.
     this.#everyChunk(range, (table, c) => this.#shut(table, c, bits));
     const leases = this.#leases;
     if (leases !== null && CONCERNS[event].lease !== "keep") {
@@ -325,7 +328,7 @@ export class Gate implements Subscriber {
       if (dropped) this.#events.nudge();
     }
     this.#everyChunk(range, (table, c) => {
-      // Marked first: a request that ends meanwhile either sees the mark, or isn't counted here.
+      // Sets the mark before counting: a request that ends meanwhile either sees the mark, or isn't counted here.
       table.setBits(c, DRAINING);
       if (isDrained(table, c, bits)) table.clearBits(c, DRAINING);
       else draining++;
@@ -333,7 +336,7 @@ export class Gate implements Subscriber {
     return draining;
   }
 
-  /** Shuts a chunk: no request that the invalidation excludes begins on it from here on. */
+  /** Shuts a chunk: from now on no request begins on it that the invalidation excludes. */
   #shut(table: ChunkTable, chunk: number, bits: number): void {
     if ((table.load(chunk, GATE) & INVALIDATED) !== 0)
       violated("EXCLUSION", `two invalidations in progress on chunk ${chunk}`);
@@ -363,7 +366,7 @@ export class Gate implements Subscriber {
     for (const table of this.#watched()) this.readOnly.add(intersect(range, table.range));
   }
 
-  /** Lets every held request go that no invalidation excludes any more; the others keep their order. */
+  /** Continues every held request that no invalidation excludes any more; the others keep their order. */
   #releaseHeld(): void {
     for (const parked of this.#held.splice(0)) {
       const { words, firstAt, lastAt } = parked.location;
@@ -375,7 +378,7 @@ export class Gate implements Subscriber {
     }
   }
 
-  /** Notes which pages of a range are huge, as a memory operation found or made them. */
+  /** Notes which pages of a range are huge, as a memory operation has found or made them. */
   notePages(range: Range, isHuge: (area: Range) => boolean): void {
     for (const table of this.#watched()) table.notePages(range, isHuge);
   }
@@ -390,7 +393,7 @@ export class Gate implements Subscriber {
     return true;
   }
 
-  /** Tables of the segments that are there now. */
+  /** Tables of the segments that haven't been removed. */
   #watched(): ChunkTable[] {
     return this.#tables.filter((_, t) => this.#subscriptions[t] !== undefined);
   }

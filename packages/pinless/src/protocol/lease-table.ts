@@ -1,6 +1,6 @@
 /**
- * Table of an engine's leases: the chunk that is registered in each slot of the ring's buffer table, since when, and
- * when it was last used.
+ * Table of an engine's leases: for each slot of the ring's buffer table the chunk that is registered in it, the time
+ * when it was taken, and the time of its last use.
  *
  * State is one flat Int32Array that the monitor's thread shares. The monitor may begin to drop a lease at any moment
  * (`claim`, `returned`); only the engine's thread takes leases and frees their slots.
@@ -14,11 +14,11 @@ export const FREE = 0;
 /** Registered, but its pages may be clean: for device reads only, until it's populated (DEVICE_WRITES_DIRTY). */
 export const LIVE_CLEAN = 1;
 export const LIVE = 2;
-/** A thread is in the update that drops it. */
+/** A thread has claimed it and is in the update that drops it. */
 export const DROPPING = 3;
-/** The update has returned, the tag wasn't seen yet. */
+/** The update has returned, and its tag hasn't been seen. */
 export const RETURNED = 4;
-/** The tag was seen, the update hasn't returned yet (it's the monitor's). */
+/** The tag was seen, and the update, which is the monitor's, hasn't returned. */
 export const TAGGED = 5;
 /** Both have happened; the engine has yet to free the slot. */
 export const GONE = 6;
@@ -27,7 +27,7 @@ export const GONE = 6;
 export const HELD_SLOTS = 0;
 export const PINNED_PAGES = 1;
 export const PINNED_SEGMENTS = 2;
-/** Time at which the engine's own thread last looked after its leases. */
+/** Time at which the engine's own thread last checked its leases. */
 export const HEARTBEAT_MS = 3;
 export const IDLE_MS = 4;
 export const MAX_MS = 5;
@@ -36,7 +36,7 @@ export const TAKEN = 7;
 export const DROPPED = 8;
 /** Leases that are being dropped, until their slots are free. */
 export const LEAVING = 9;
-/** 1: `max` is the default, and longer while very many leases are held. */
+/** 1 if `max` is the default, which is longer while very many leases are held. */
 const MAX_GROWS = 10;
 const HEADER_WORDS = 16;
 
@@ -87,7 +87,7 @@ export interface LeaseTarget {
   readonly segments: number;
 }
 
-/** Number of words of a table with so many slots. */
+/** Number of words of a lease table with this number of slots. */
 export function leaseWords(slots: number): number {
   return HEADER_WORDS + slots * SLOT_WORDS;
 }
@@ -96,10 +96,10 @@ export class LeaseTable {
   readonly words: Int32Array;
   readonly slots: number;
   readonly #budgetPages: number;
-  /** No slot below is free. */
+  /** Lowest slot that may be free. */
   #lowest = 0;
 
-  /** `words`: memory for the state, if it isn't to be the table's own. */
+  /** `words` is memory for the state; by default the table allocates its own. */
   constructor(limits: LeaseLimits, words?: Int32Array) {
     invariant("BUDGET", limits.slots >= 1 && limits.slots <= MAX_SLOTS, `${limits.slots} slots`);
     this.slots = limits.slots;
@@ -114,12 +114,12 @@ export class LeaseTable {
     return this.#budgetPages * PAGE_BYTES;
   }
 
-  /** Length of the rest of a chunk whose lease was held for `max`. */
+  /** Time for which a chunk takes no lease after its last one was held for `max`. */
   get restMs(): number {
     return maxMsOf(this.words) >> REST_SHIFT;
   }
 
-  /** To be called when the words were changed from outside. */
+  /** Has to be called after the words were changed from outside. */
   changed(): void {
     this.#lowest = 0;
   }
@@ -128,7 +128,7 @@ export class LeaseTable {
     return Atomics.load(this.words, word);
   }
 
-  /** Lets a request use the lease, and notes the use. False: it's being dropped, or its pages may be clean. */
+  /** Notes a use by a request. Returns false if the lease is being dropped, or its pages may be clean. */
   use(slot: number, deviceWrite: boolean, nowMs: number): boolean {
     const at = HEADER_WORDS + slot * SLOT_WORDS;
     // A plain load is enough: if the monitor claims the lease now, the kernel refuses the request, and it goes per-io.
@@ -159,7 +159,7 @@ export class LeaseTable {
     );
   }
 
-  /** True if it would fit with no other lease held. */
+  /** True if a lease of this size would fit with no other lease held. */
   couldFit(bytes: number, segments: number): boolean {
     return Math.ceil(bytes / PAGE_BYTES) <= this.#budgetPages && segments <= MAX_SEGMENTS;
   }
@@ -192,12 +192,12 @@ export class LeaseTable {
     Atomics.add(w, HELD_SLOTS, 1);
   }
 
-  /** Lets device writes use it: its pages were populated for writing after it was taken. */
+  /** Notes that the pages were populated for writing after the lease was taken, so that device writes may use it. */
   populated(slot: number): void {
     Atomics.compareExchange(this.words, HEADER_WORDS + slot * SLOT_WORDS + STATE, LIVE_CLEAN, LIVE);
   }
 
-  /** Notes the tag completion. True: the lease is gone, and `free` is due. */
+  /** Notes the tag completion. Returns true if the lease is gone, so that its slot can be freed. */
   tagged(slot: number): boolean {
     const at = HEADER_WORDS + slot * SLOT_WORDS + STATE;
     if (Atomics.compareExchange(this.words, at, DROPPING, TAGGED) === DROPPING) return false;
@@ -206,7 +206,7 @@ export class LeaseTable {
     return true;
   }
 
-  /** Frees the slot of a lease that is gone. True if it was held for `max`. */
+  /** Frees the slot of a lease that is gone. Returns true if it was held for `max`. */
   free(slot: number, nowMs: number): boolean {
     const at = HEADER_WORDS + slot * SLOT_WORDS;
     const w = this.words;
@@ -226,7 +226,7 @@ export class LeaseTable {
     return heldForMax;
   }
 
-  /** Slot of the least recently used live lease that `spare` agrees to, or -1. */
+  /** Slot of the least recently used live lease for which `spare` returns true, or -1. */
   leastRecentlyUsed(nowMs: number, spare: (slot: number) => boolean): number {
     let oldest = -1;
     let ageMs = -1;
@@ -242,7 +242,7 @@ export class LeaseTable {
   }
 }
 
-/** Longest time that a lease may be held, as of now. */
+/** Maximum time that a lease may be held, at present. */
 function maxMsOf(words: Int32Array): number {
   const maxMs = Atomics.load(words, MAX_MS);
   if (Atomics.load(words, MAX_GROWS) === 0) return maxMs;
@@ -254,8 +254,8 @@ function isLive(state: number): boolean {
 }
 
 /**
- * Calls `each` for every slot that isn't free. Leases take the lowest free slot, so that few slots are looked at. A
- * lease that is taken meanwhile may be left out until the next call.
+ * Calls `each` for every slot that isn't free. Leases take the lowest free slot, so that few slots have to be visited.
+ * A lease that is taken during the call may be missed.
  */
 function forEachHeld(words: Int32Array, each: (slot: number, state: number, at: number) => void): void {
   let left = Atomics.load(words, HELD_SLOTS);
@@ -288,7 +288,7 @@ export function forEachLive(words: Int32Array, each: (slot: number) => void): vo
   });
 }
 
-/** Calls `each` for every lease that is gone, and whose slot is still to be freed. */
+/** Calls `each` for every lease that is gone and whose slot hasn't been freed. */
 export function forEachGone(words: Int32Array, each: (slot: number) => void): void {
   forEachHeld(words, (slot, state) => {
     if (state === GONE) each(slot);
@@ -296,8 +296,8 @@ export function forEachGone(words: Int32Array, each: (slot: number) => void): vo
 }
 
 /**
- * Calls `each` for every lease whose update hasn't returned, with whether its tag was seen. For the engine's thread,
- * whose own updates have always returned: these are the monitor's.
+ * Calls `each` for every lease whose update hasn't returned; `tagged` is true if its tag was seen. Updates of the
+ * engine's own thread have always returned when it calls this, so these are the monitor's.
  */
 export function forEachAbandoned(words: Int32Array, each: (slot: number, tagged: boolean) => void): void {
   forEachHeld(words, (slot, state) => {
@@ -305,10 +305,10 @@ export function forEachAbandoned(words: Int32Array, each: (slot: number, tagged:
   });
 }
 
-/** Claims this lease for the caller to drop it; false if it isn't live. From here on no request uses it. */
+/** Claims a lease for the caller to drop it; false if it isn't live. From now on no request uses it. */
 export function claim(words: Int32Array, slot: number): boolean {
   const at = HEADER_WORDS + slot * SLOT_WORDS + STATE;
-  // The count goes up first, so that a thread that sees the state also sees that a lease is being dropped.
+  // The count is incremented first, so that a thread that sees the new state also sees a lease being dropped.
   Atomics.add(words, LEAVING, 1);
   const mine =
     Atomics.compareExchange(words, at, LIVE, DROPPING) === LIVE ||
@@ -317,7 +317,7 @@ export function claim(words: Int32Array, slot: number): boolean {
   return mine;
 }
 
-/** Notes that the update that drops it has returned. Called by the thread that claimed it. */
+/** Notes that the update that drops a lease has returned. Called by the thread that claimed it. */
 export function returned(words: Int32Array, slot: number): void {
   const at = HEADER_WORDS + slot * SLOT_WORDS + STATE;
   if (Atomics.compareExchange(words, at, DROPPING, RETURNED) === DROPPING) return;

@@ -1,10 +1,10 @@
-/** Checks of what callers hand to the notifier, which is public: before anything is taken. */
+/** Checks of the arguments of the public notifier, before a call changes anything. */
 
 import { argumentError } from "./errors.js";
 import { MMU_EVENTS } from "./events.js";
 import type { Range } from "./ranges/ranges.js";
 
-/** Throws `ERR_INVALID_ARG_TYPE`, or `ERR_OUT_OF_RANGE` for what isn't from one address to a higher one. */
+/** Throws `ERR_INVALID_ARG_TYPE`, or `ERR_OUT_OF_RANGE` unless `end` is above `start`. */
 export function checkRange(range: Range): void {
   const { start, end } = Object(range) as Range;
   if (typeof start !== "number" || typeof end !== "number")
@@ -19,7 +19,7 @@ export function checkRange(range: Range): void {
     );
 }
 
-/** Throws `ERR_INVALID_ARG_VALUE` or `ERR_INVALID_ARG_TYPE`. */
+/** Checks the event and options of a start. Throws `ERR_INVALID_ARG_VALUE` or `ERR_INVALID_ARG_TYPE`. */
 export function checkStart(
   range: Range,
   event: unknown,
@@ -49,7 +49,7 @@ export function checkStart(
     );
 }
 
-/** Throws `ERR_INVALID_ARG_TYPE`. */
+/** Throws `ERR_INVALID_ARG_TYPE` unless `protections` is undefined or a list of protections. */
 export function checkProtections(protections: unknown): void {
   const isProtection = (each: unknown): boolean =>
     typeof (Object(each) as { readOnly: unknown }).readOnly === "boolean";
@@ -61,7 +61,7 @@ export function checkProtections(protections: unknown): void {
   for (const { range } of protections as { range: Range }[]) checkRange(range);
 }
 
-/** Throws `ERR_INVALID_ARG_TYPE` for what lacks one of the methods. */
+/** Throws `ERR_INVALID_ARG_TYPE` if one of the methods is missing. */
 export function checkSubscriber(subscriber: unknown): void {
   const methods = Object(subscriber) as Record<string, unknown>;
   for (const name of ["isQuiet", "holds", "stop", "resume"])
@@ -69,7 +69,7 @@ export function checkSubscriber(subscriber: unknown): void {
       throw argumentError("ERR_INVALID_ARG_TYPE", `The "subscriber" argument must have a method ${name}()`);
 }
 
-/** A short text for any value: never throws, calls nothing of the value's. */
+/** Short text for any value. It never throws, and calls no method of the value. */
 export function inWords(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "function") return "a function";

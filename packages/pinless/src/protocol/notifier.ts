@@ -1,6 +1,6 @@
 /**
- * The mmu notifier: a phase-fair reader–writer lock over ranges. Requests are the readers, kept by the subscribers;
- * invalidations are the writers. An invalidation gets its turn once no other is in progress on its range and the
+ * The mmu notifier: a phase-fair reader–writer lock over ranges. Requests are the readers, which the subscribers keep;
+ * invalidations are the writers. An invalidation gets its turn once no other is in progress on its range, and the
  * requests that an earlier one held have been submitted. It then stops every subscriber (first pass), and begins once
  * all of them have drained (second pass).
  */
@@ -21,16 +21,18 @@ import { alignDown, alignOut, alignUp, overlaps, type Range } from "./ranges/ran
 /** A user of memory for whose uses an invalidation waits. All calls are synchronous. */
 export interface Subscriber {
   /**
-   * True if `stop` would have nothing to wait for. Changes nothing, so a veto leaves all counters (BALANCED_VETO).
+   * True if `stop` would have nothing to wait for. Changes nothing, so a veto leaves all counters as they are
+   * (BALANCED_VETO).
    */
   isQuiet(range: Range, event: MmuEvent): boolean;
   /** True if requests that an earlier invalidation held haven't been submitted yet (BOUNDED_HOLD). */
   holds(range: Range): boolean;
   /**
-   * First pass: no excluded use begins from here on. Returns the number of chunks to wait for; each calls `drained`.
+   * First pass: from now on no excluded use begins. Returns the number of chunks to wait for; the subscriber calls
+   * `drained` for each.
    */
   stop(invalidation: Invalidation): number;
-  /** Lets held requests go on after the end, as slots become free; `holds` is true until all have. */
+  /** Continues held requests after the end, as slots become free; `holds` is true until all have been submitted. */
   resume(invalidation: Invalidation): void;
 }
 
@@ -40,9 +42,9 @@ export interface Subscription extends Interval {}
 export class Invalidation implements PublicInvalidation {
   /** Kind of the invalidation. */
   readonly event: MmuEvent;
-  /** Addresses that it is about, rounded out to whole chunks. */
+  /** Its addresses, rounded out to whole chunks. */
   readonly range: Range;
-  /** waiting: for its turn; draining: for requests in flight; begun: the range is the caller's. */
+  /** waiting: for its turn; draining: for requests in flight; begun: the caller may change the range. */
   state: "waiting" | "draining" | "begun" | "ended" = "waiting";
   /** Chunks that still have to drain before it begins. */
   draining = 0;
@@ -51,7 +53,7 @@ export class Invalidation implements PublicInvalidation {
   readonly #ready: (() => void) | undefined;
   readonly #uncaught: (error: unknown) => void;
 
-  /** Not for callers: `MmuNotifier.invalidateRangeStart` makes them. */
+  /** Called by `MmuNotifier.invalidateRangeStart` only. */
   constructor(range: Range, event: MmuEvent, ready: (() => void) | undefined, uncaught: (error: unknown) => void) {
     this.range = range;
     this.event = event;
@@ -66,10 +68,10 @@ export class Invalidation implements PublicInvalidation {
     if (--this.draining === 0) this.begin();
   }
 
-  /** Begins the invalidation, since everything has drained. */
+  /** Begins the invalidation, after all chunks have drained. */
   begin(): void {
     this.state = "begun";
-    // An error mustn't end the caller, which may be a completion, or the end of another invalidation.
+    // An error mustn't propagate into the caller, which may be a completion, or the end of another invalidation.
     try {
       this.#ready?.();
     } catch (error) {
@@ -83,17 +85,17 @@ export class MmuNotifier implements PublicNotifier {
   readonly #granuleBytes: number;
   readonly #uncaught: (error: unknown) => void;
   readonly #subscribers = new IntervalTree<Subscriber>();
-  /** Size of the granules of ranges in which they are larger. */
+  /** Granule sizes of subscriptions whose granules are larger than the notifier's. */
   readonly #coarse = new Map<Subscription, number>();
   private active = new IntervalTree<Invalidation>();
   private readonly intervals = new Map<Invalidation, Interval>();
   private queue: Invalidation[] = [];
-  /** True while subscribers are told of an end: the next turn is given once all of them were. */
+  /** True while subscribers are notified of an end: the next turn is given once all of them have been. */
   #ending = false;
 
   /**
-   * `granuleBytes`: a power of two to which ranges are rounded out, so that two invalidations in progress never share a
-   * chunk. `uncaught` gets what callbacks throw.
+   * `granuleBytes` is a power of two to which ranges are rounded out, so that two invalidations in progress never share
+   * a chunk. `uncaught` gets errors that callbacks throw.
    */
   constructor(granuleBytes: number, uncaught: (error: unknown) => void) {
     this.#granuleBytes = granuleBytes;
@@ -111,8 +113,8 @@ export class MmuNotifier implements PublicNotifier {
   }
 
   /**
-   * Adds a subscription. `granuleBytes`: the granule of this range, if it's larger. The range then begins on such a
-   * boundary, and no invalidation of a part of a granule may be in progress or waiting.
+   * Adds a subscription. `granuleBytes` is given if the granule of this range is larger than the notifier's. The range
+   * then begins on a multiple of it, and no invalidation of a part of a granule may be in progress or waiting.
    */
   insert(range: Range, subscriber: Subscriber, granuleBytes = this.#granuleBytes): Subscription {
     checkRange(range);
@@ -126,7 +128,7 @@ export class MmuNotifier implements PublicNotifier {
   remove(subscription: Subscription): void {
     invariant("STATE", this.#subscribers.remove(subscription), "a subscription was removed twice");
     this.#coarse.delete(subscription);
-    // The subscriber holds no requests on that range any more.
+    // The subscriber holds no more requests on that range.
     this.heldHaveGone();
   }
 
@@ -178,7 +180,7 @@ export class MmuNotifier implements PublicNotifier {
     this.#takeTurns();
   }
 
-  /** Gives turns, since a subscriber holds fewer requests now. */
+  /** Gives turns, because a subscriber holds fewer requests now. */
   heldHaveGone(): void {
     if (!this.#ending) this.#takeTurns();
   }
@@ -201,8 +203,8 @@ export class MmuNotifier implements PublicNotifier {
   }
 
   /**
-   * Runs `access`, a synchronous use of the range as by a device, outside of every invalidation that excludes it: at
-   * once, or in a turn of its own.
+   * Runs `access`, a synchronous use of the range that follows the rules of a request: at once, or, if an invalidation
+   * excludes it, in a turn of its own.
    */
   whenOpen(range: Range, concerns: "deviceReads" | "deviceWrites", access: () => void): void {
     if (this.isOpen(range, concerns)) {
@@ -247,14 +249,14 @@ export class MmuNotifier implements PublicNotifier {
     return all.filter((subscriber, i) => all.indexOf(subscriber) === i);
   }
 
-  /** Gives a turn to each invalidation of the queue that can have it, oldest first; on one range none overtakes. */
+  /** Gives a turn to each waiting invalidation that can have it, oldest first; on one range none overtakes another. */
   #takeTurns(): void {
     for (let i = 0; i < this.queue.length; ) {
       const next = this.queue[i]!;
       if (this.#mayBegin(next, i)) {
         this.queue.splice(i, 1);
         this.#stop(next);
-        // `ready` may have ended it, or started others: look at the queue from its head again.
+        // `ready` may have ended this invalidation or started others, so the queue is searched from its head again.
         i = 0;
       } else i++;
     }
@@ -269,7 +271,7 @@ export class MmuNotifier implements PublicNotifier {
   #stop(invalidation: Invalidation): void {
     invalidation.state = "draining";
     this.intervals.set(invalidation, this.active.insert(invalidation.range, invalidation));
-    // One too many until all were asked: the invalidation mustn't begin in the middle of that.
+    // Starts at 1, so that the invalidation can't begin before all subscribers have been stopped.
     invalidation.draining = 1;
     for (const subscriber of this.#subscribersOn(invalidation.range))
       invalidation.draining += subscriber.stop(invalidation);

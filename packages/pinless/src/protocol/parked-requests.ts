@@ -1,7 +1,7 @@
 /**
  * Parked requests: each waits for the end of an invalidation, or of a change that the monitor has announced, which may
- * take any time. So it holds nothing that others need: it has no slot, and gives up its file's turn to write. It takes
- * both again before it's submitted, and counts in its chunks' HELD words until then (BOUNDED_HOLD).
+ * take any time. So it holds no resource that another request needs: it has no slot, and gives up its file's turn to
+ * write. It gets both back before it's submitted, and counts in its chunks' HELD words until then (BOUNDED_HOLD).
  */
 
 import type { Done, Owner } from "./acceptance.js";
@@ -18,11 +18,11 @@ export interface Parked {
   readonly location: BufferLocation;
   readonly position: number;
   readonly done: Done;
-  /** The slot that it had, and gets again if it's free, so that explored orders differ in fewer states. */
+  /** Its last slot. It gets the same one again if that's free, so that explored orders reach fewer different states. */
   readonly slot: number;
   /** True for FEW_WAIT: the number of such requests is limited. */
   readonly limited: boolean;
   cancelled: boolean;
-  /** True while it's counted in the HELD words of its chunks. */
+  /** True while the request is counted in the HELD words of its chunks. */
   held: boolean;
 }

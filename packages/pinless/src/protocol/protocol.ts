@@ -19,24 +19,24 @@ import type { BufferLocation, Loop, Scheme } from "./scheme.js";
 export interface ProtocolParts extends ForeignEvents {
   readonly scheme: Scheme;
   readonly loop: Loop;
-  /** Ranges of invalidations are rounded out to this: no segment has smaller chunks. */
+  /** Granule to which ranges of invalidations are rounded out: no segment has smaller chunks. */
   readonly chunkBytes: number;
-  /** Null: nothing is leased (per-io), or nothing is ever given back (lifetime). */
+  /** Null if nothing is leased: with pin `per-io` and `lifetime`. */
   readonly leases: LeaseParts | null;
-  /** `lifetime` only: the slot that memory was registered in for good, or -1. */
+  /** For `lifetime` only: returns the buffer slot in which the memory is registered, or -1. */
   readonly registered?: (location: BufferLocation) => number;
-  /** The word that the monitor raises while it reads events (deferred-changes.ts). Absent: there is no monitor. */
+  /** The reading word (deferred-changes.ts); undefined if there is no monitor. */
   readonly reading?: Int32Array;
-  /** Memory for the words of the requests, if it isn't to be their own. */
+  /** Memory for the words of the request table, which otherwise allocates its own. */
   readonly requestWords?: Int32Array;
 }
 
 export interface LeaseParts extends LeaseLimits {
-  /** Memory for the words of the lease table, if it isn't to be its own. */
+  /** Memory for the words of the lease table, which otherwise allocates its own. */
   readonly words?: Int32Array;
-  /** Absent: nobody looks whether memory is short. */
+  /** Null if leases are kept however short memory is. */
   readonly pressure?: Pressure | null;
-  /** A lease was taken, and there was none before: clocks and the watchdog start. */
+  /** Called when a lease is taken while none is held, to start the clocks and the watchdog. */
   firstTaken?(nowMs: number): void;
 }
 
@@ -73,19 +73,19 @@ export class Protocol {
     });
     const { dispatcher } = this;
     this.foreign = new ForeignCalls({ notifier, gate, dispatcher, loop, events: parts });
-    // Each of these knows the one before it: only now do those hear of what comes after them.
+    // Each part was constructed with the ones before it. Calls in the other direction are connected only now.
     leases?.connect(gate);
     gate.connect(dispatcher);
   }
 
-  /** Starts an invalidation; what it waits for is looked for at once. */
+  /** Starts an invalidation, and schedules a turn that reaps what it waits for. */
   invalidate(range: Range, event: MmuEvent, ready: () => void): Invalidation {
     const invalidation = this.notifier.invalidateRangeStart(range, event, { ready });
     this.dispatcher.nudge();
     return invalidation;
   }
 
-  /** Runs a copy under the rules of a request: held, and counted so, while an invalidation excludes such requests. */
+  /** Runs a copy under the rules of a request: it's held, and counted as held, while an invalidation excludes it. */
   whenOpen(range: Range, concerns: "deviceReads" | "deviceWrites", copy: () => void): void {
     if (!this.notifier.isOpen(range, concerns)) this.gate.heldTotal++;
     this.notifier.whenOpen(range, concerns, copy);

@@ -1,5 +1,5 @@
 /**
- * Notifier and invalidations as programs see them: what the classes of notifier.ts have for the protocol isn't here.
+ * Public interfaces of the notifier and its invalidations, without the members that notifier.ts has for the protocol.
  */
 
 import type { MmuEvent } from "./events.js";
@@ -8,19 +8,19 @@ import type { Range } from "./ranges/ranges.js";
 /** Options of {@link MmuNotifier.invalidateRangeStart}. */
 export interface StartOptions {
   /**
-   * Lets the invalidation wait. One that may not either begins at once or is refused.
+   * True if the invalidation may wait. Otherwise it begins at once or is refused.
    *
    * @defaultValue true
    */
   readonly blockable?: boolean;
   /**
-   * Called once when the invalidation has begun: inside `invalidateRangeStart`, or later. What it throws is an uncaught
-   * exception; the range stays the caller's.
+   * Called once when the invalidation has begun: inside `invalidateRangeStart`, or later. An error that it throws is an
+   * uncaught exception, and doesn't end the invalidation.
    */
   readonly ready?: () => void;
 }
 
-/** Part of memory whose protection a PROTECTION_VMA changed. */
+/** Part of memory whose protection was changed during a PROTECTION_VMA. */
 export interface Protection {
   /** Addresses of the part. */
   readonly range: Range;
@@ -32,17 +32,16 @@ export interface Protection {
 export interface Invalidation {
   /** Kind of the invalidation. */
   readonly event: MmuEvent;
-  /** Addresses that it is about, rounded out to whole chunks. */
+  /** Its addresses, rounded out to whole chunks. */
   readonly range: Range;
-  /** waiting: for its turn; draining: I/O in flight; begun: the range is the caller's. */
+  /** waiting: for its turn; draining: for I/O in flight; begun: the caller may change the range. */
   readonly state: "waiting" | "draining" | "begun" | "ended";
 }
 
 /**
- * Announcement of changes to memory that nobody notices by itself (`mprotect`, guard pages): from an invalidation's
- * start to its end no I/O that its event concerns is in flight on the range, and leases there are gone. Invalidations
- * of the same range take turns in the order in which they were asked for. I/O that one of them held goes before the
- * next.
+ * Notifier of changes to memory that the engine can't detect (`mprotect`, guard pages). While an invalidation is begun,
+ * no I/O that its event excludes is in flight on the range, and leases there are dropped. Invalidations of the same
+ * range take turns in the order of their starts. I/O that one of them held is submitted before the next begins.
  *
  * @example
  * ```ts
@@ -56,33 +55,34 @@ export interface Invalidation {
  * ```
  */
 export interface MmuNotifier {
-  /** Number of invalidations that have the turn on their range: begun, or draining. */
+  /** Number of invalidations that are begun or draining. */
   readonly inProgress: number;
   /**
-   * Asks for a range. Every invalidation that it gives needs its `invalidateRangeEnd`.
+   * Starts an invalidation of a range. Each one that it returns needs an `invalidateRangeEnd`.
    *
    * @param range - Addresses, from `start` up to, not including, `end`; rounded out to whole chunks
    * @param event - Kind of the change; it decides which I/O waits
-   * @param options - `ready` is called when the range is the caller's
-   * @returns The invalidation, begun if its `state` is `"begun"`; with `blockable: false` maybe `"EAGAIN"`: then
-   *   nothing has changed, and there is no end to call
-   * @throws `ERR_OUT_OF_RANGE`, `ERR_INVALID_ARG_VALUE` or `ERR_INVALID_ARG_TYPE` for arguments that can't be right;
-   *   nothing was taken then
+   * @param options - `ready` is called when the invalidation has begun
+   * @returns The invalidation, which may have begun (`state`). With `blockable: false` it can be `"EAGAIN"`: then
+   *   nothing has changed, and no end is needed
+   * @throws `ERR_OUT_OF_RANGE`, `ERR_INVALID_ARG_VALUE` or `ERR_INVALID_ARG_TYPE` for invalid arguments; nothing has
+   *   changed then
    */
   invalidateRangeStart(
     range: Range,
     event: MmuEvent,
     options: StartOptions & { blockable: false },
   ): Invalidation | "EAGAIN";
-  /** Asks for a range as above, and waits for its turn. */
+  /** Starts an invalidation that may wait for its turn. */
   invalidateRangeStart(range: Range, event: MmuEvent, options?: StartOptions): Invalidation;
   /**
-   * Gives the range back: the I/O that it held goes ahead first, then the next invalidation.
+   * Ends an invalidation: the I/O that it held is submitted first, then the next invalidation gets its turn.
    *
-   * @param invalidation - One that has begun
-   * @param protections - After PROTECTION_VMA: what was changed, to the page. Left out, all of the range is read-only
-   * @throws `ERR_INVALID_ARG_VALUE` for an invalidation that hasn't begun, or has ended; `ERR_INVALID_ARG_TYPE` for a
-   *   value that is none
+   * @param invalidation - An invalidation that has begun
+   * @param protections - For PROTECTION_VMA: the parts whose protection was changed. Default: all of the range is
+   *   read-only
+   * @throws `ERR_INVALID_ARG_VALUE` for an invalidation that hasn't begun, or has ended; `ERR_INVALID_ARG_TYPE` for any
+   *   other value
    */
   invalidateRangeEnd(invalidation: Invalidation, protections?: readonly Protection[]): void;
 }

@@ -15,7 +15,7 @@ export class QuietWaiters {
     return this.#waiters.length === 0;
   }
 
-  /** Calls `run` once none of the requests on the range is left: at once if there is none. */
+  /** Calls `run` once all of these requests that use the range have ended: at once if there are none. */
   add(requests: RequestTable, parked: Iterable<Parked>, range: Range, run: () => void): void {
     const met = ({ address, bytes }: BufferLocation): boolean =>
       overlaps(range, { start: address, end: address + bytes });

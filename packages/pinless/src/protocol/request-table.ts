@@ -16,12 +16,12 @@ export const SUBMITTED = 2;
 
 /** Words of a request; a slot's first word is `slot << REQUEST_SHIFT`. */
 export const STATE = 0;
-/** 1: a device read (the file is written). 0: a device write. */
+/** READ (a device write) or WRITE (a device read). */
 export const DIRECTION = 1;
 export const FILE = 2;
-/** The buffer slot it went by; or -1: by no lease; or UNREGISTERED. */
+/** Buffer slot of the request's lease; -1 if it has none; or UNREGISTERED. */
 export const LEASE = 3;
-/** In the LEASE word: by no registration at all, not even one for life. */
+/** Value of the LEASE word: the request uses no registration, not even a lifetime one. */
 export const UNREGISTERED = -2;
 /** The sum of the chunks' announcements at submission. */
 export const ANNOUNCED = 4;
@@ -36,12 +36,12 @@ export class RequestTable {
   readonly dones: (Done | undefined)[];
   /** Bits: DIRECT_WRITE, REFUSED_INVALID, REFUSED_UNSUPPORTED. */
   readonly kinds: Uint8Array;
-  /** 1: cancelled. If the kernel hasn't begun such a request, it never will. */
+  /** 1 for a cancelled request. If the kernel hasn't begun it, it's never issued. */
   readonly cancelled: Uint8Array;
   private readonly free: Int32Array;
   private freeCount: number;
 
-  /** `words`: memory for its state. Default: its own. */
+  /** `words` is memory for its state; by default the table allocates its own. */
   constructor(capacity: number, words: Int32Array = new Int32Array(capacity << REQUEST_SHIFT)) {
     this.capacity = capacity;
     this.words = words;
@@ -69,7 +69,7 @@ export class RequestTable {
     return this.get(slot, DIRECTION) as Direction;
   }
 
-  /** Takes a free slot, preferably `rather`, which is ACCEPTED then; -1 if none is free. */
+  /** Takes a free slot, preferably `rather`, and sets it ACCEPTED; -1 if none is free. */
   take(rather = -1): number {
     if (this.freeCount === 0) return -1;
     if (rather >= 0) this.#putOnTop(rather);
@@ -85,7 +85,7 @@ export class RequestTable {
     this.free[this.freeCount - 1] = slot;
   }
 
-  /** Ends a request; from here on the slot may be another's. */
+  /** Frees the slot of a request that has ended. */
   release(slot: number): void {
     const at = slot << REQUEST_SHIFT;
     if (this.words[at] !== ACCEPTED) violated("EXACTLY_ONCE", `request ${slot} ended in state ${this.words[at]}`);
@@ -124,7 +124,7 @@ export class RequestTable {
     };
   }
 
-  /** Frees the slot of a request, which no longer counts among its owner's direct writes. */
+  /** Frees the slot of a request, and no longer counts it among its owner's direct writes. */
   vacate(slot: number): void {
     if ((this.kinds[slot]! & DIRECT_WRITE) !== 0) this.owners[slot]!.directWrites--;
     this.dones[slot] = undefined;

@@ -1,4 +1,4 @@
-/** One mapping of an arena, and where buffers are in it. */
+/** One mapping of an arena, and the locations of buffers in it. */
 
 import { CHUNK_WORDS, type ChunkTable } from "./chunk-table.js";
 import { PinlessError } from "./errors.js";
@@ -13,11 +13,11 @@ export interface Mapping {
   readonly address: number;
 }
 
-/** Copies between staging memory and a mapped file; fails with an errno where a store would end the process. */
+/** Copies between staging memory and a mapped file; fails with an errno where a store would kill the process. */
 export interface Copier {
   /**
-   * Resolves to 0 or a negative errno. `toMemory`: from the staging memory at that address; else to it. `patient`:
-   * waits until an invalidation has ended; if not, resolves to "shut" during one.
+   * Copies from the staging memory at address `staging` if `toMemory`, else to it. Resolves to 0 or a negative errno.
+   * If an invalidation excludes the copy, it waits if `patient`, and else resolves to "shut".
    */
   copy(toMemory: boolean, location: BufferLocation, staging: number, patient: boolean): Promise<number | "shut">;
 }
@@ -25,54 +25,54 @@ export interface Copier {
 /** One mapping of an arena. */
 export interface Segment {
   readonly buffer: ArrayBufferLike;
-  /** The address of the buffer's byte 0. */
+  /** Address of the buffer's first byte. */
   readonly bufferAddress: number;
-  /** The part of it that is the arena's: whole chunks. */
+  /** The part of the mapping that the arena uses: whole chunks. */
   readonly range: Range;
   readonly table: ChunkTable;
   readonly free: FreeList;
-  /** The protocol of its engine. */
+  /** Protocol of its engine. */
   readonly protocol: Protocol;
-  /** Set for a mapped file, into which no device may write (files/proc-self-mem.ts). Null: anonymous memory. */
+  /** Copier for a mapped file, into which no device may write (files/proc-self-mem.ts); null for anonymous memory. */
   readonly copier: Copier | null;
-  /** The gate's number for it; -1 once it's gone. */
+  /** The gate's number for it; -1 once it has been removed. */
   index: number;
-  /** Closing: no I/O begins on it any more. */
+  /** True once it's closing: no more I/O begins on it. */
   closed: boolean;
-  /** `lifetime`: the first buffer slot it's registered in, or -1. */
+  /** For `lifetime`: the first buffer slot in which it's registered, or -1. */
   registeredSlot: number;
 }
 
-/** Segments of all engines of this thread. Weak, so that a closed arena's memory goes with its last view. */
+/** Segments of all engines of this thread. Weak, so that a closed arena's memory is collected with its last view. */
 const segments = new WeakMap<ArrayBufferLike, Segment>();
 
 export function noteSegment(segment: Segment): void {
   segments.set(segment.buffer, segment);
 }
 
-/** The segment that a buffer is, whichever engine's; also once it's closed. */
+/** The segment that a buffer belongs to, of any engine, even if it's closed. */
 export function segmentOf(buffer: ArrayBufferLike): Segment | null {
   return segments.get(buffer) ?? null;
 }
 
-/** The addresses of a view of the segment's buffer. */
+/** Addresses of a view of the segment's buffer. */
 export function rangeIn(segment: Segment, view: ArrayBufferView): Range {
   const start = segment.bufferAddress + view.byteOffset;
   return { start, end: start + view.byteLength };
 }
 
 /**
- * Key of the location that `alloc` stores on a buffer. Asking a typed array for its `buffer` is a call into V8's C++
- * and costs more than all the rest of a submission. Views of it (`subarray`) lack the key and are looked up.
+ * Key of the location that `alloc` stores on a buffer. Reading a typed array's `buffer` is a call into V8's C++, and
+ * costs more than all the rest of a submission. Views of the buffer (`subarray`) lack the key and are looked up.
  */
 export const PLACE = Symbol("pinless.place");
 
 export interface SegmentLocation extends BufferLocation {
-  /** `FREED` once the buffer was given back. */
+  /** `FREED` once the buffer has been freed. */
   segment: Segment;
 }
 
-/** Stands for the segment of a buffer that was freed: no request goes there. */
+/** Placeholder for the segment of a freed buffer. It counts as closed, so that no request uses it. */
 export const FREED = { closed: true } as Segment;
 
 /**
@@ -87,7 +87,7 @@ export function isFreed(view: ArrayBufferView): boolean {
   const { start } = segment.range;
   const { start: from, end } = rangeIn(segment, view);
   const range = { start: from - start, end: end - start };
-  // Of a mapped file all is there, whether allocated or not.
+  // In a mapped file, memory that was never allocated may be used too.
   return segment.copier !== null ? segment.free.hasRetired(range) : segment.free.hasFreed(range);
 }
 
@@ -107,15 +107,15 @@ export function locationIn(segment: Segment, buffer: ArrayBufferView, address: n
   };
 }
 
-/** Pages that the range touches. */
+/** Number of pages that the range touches. */
 export function pagesOf(range: Range): number {
   const { start, end } = alignOut(range, PAGE_BYTES);
   return (end - start) / PAGE_BYTES;
 }
 
 /**
- * The whole pages of a range. Throws `ERR_PINLESS_RANGE` if a page also holds other bytes; the last page of a buffer
- * from `alloc` holds none.
+ * Rounds a range out to whole pages. Throws `ERR_PINLESS_RANGE` if one of them holds other bytes too. The last page of
+ * a buffer from `alloc` never does.
  */
 export function wholePages(part: Range, view: ArrayBufferView | undefined): Range {
   const whole = alignOut(part, PAGE_BYTES);

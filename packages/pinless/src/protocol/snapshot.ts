@@ -1,7 +1,6 @@
 /**
- * Save and restore of the state that the protocol has beside its flat tables, as whole numbers: for an explorer that
- * puts an engine back to a state that it was in. It reads and writes members that are private to everything else, by
- * their names in brackets.
+ * Saves and restores the protocol's state outside of its flat tables, as whole numbers, for an explorer that returns to
+ * earlier states. It accesses members that are private to all other code, by their names in brackets.
  */
 
 import type { Dispatcher } from "./dispatcher.js";
@@ -18,7 +17,7 @@ import { TURN_COMPLETIONS } from "./turns.js";
 
 export class StateWords {
   readonly words: Int32Array;
-  /** The next word. */
+  /** Index of the next word. */
   at = 0;
 
   constructor(words: Int32Array) {
@@ -33,7 +32,7 @@ export class StateWords {
     return this.words[this.at++]!;
   }
 
-  /** A list of at most `room` numbers, always in as many words. */
+  /** Appends a list of at most `room` numbers, which always takes the same number of words. */
   putList(list: readonly number[], room: number): void {
     const { words, at } = this;
     words[at] = list.length;
@@ -43,39 +42,39 @@ export class StateWords {
 
   takeList(into: number[], room: number): void {
     const length = this.words[this.at++]!;
-    // To set a length is a call into the runtime, and this is done for every list of every state.
+    // Setting `length` would be a call into the runtime, for every list of every state.
     while (into.length > length) into.pop();
     for (let i = 0; i < length; i++) into[i] = this.words[this.at + i]!;
     this.at += room;
   }
 }
 
-/** A request as it was accepted; an explorer knows it by a small number. */
+/** A request as it was accepted; an explorer identifies it by a small number. */
 export type AcceptedRequest = Pick<Parked, "direction" | "file" | "owner" | "kind" | "location" | "position" | "done">;
 
-/** Names that an explorer gives to requests: `count` numbers, by their locations in memory. */
+/** Numbers by which an explorer identifies requests: below `count`, one for each location in memory. */
 export interface RequestNames {
   readonly count: number;
   nameOf(location: BufferLocation): number;
   requestOf(name: number): AcceptedRequest;
 }
 
-/** Words that `saveProtocol` takes. */
+/** Number of words that `saveProtocol` appends. */
 export function snapshotWords(requests: number, slots: number): number {
-  // Of the dispatcher two numbers and three lists of what waits; of each slot two words, and twice as many in a list.
+  // The dispatcher has two numbers and three lists; each slot has two words, and two in a list.
   return 2 + 4 + 3 * requests + (2 + 2) * slots + LEASE_WORDS;
 }
 
 const LEASE_WORDS = 6;
 
-/** Saves what isn't in the tables, between turns and with nobody waiting for quiet. */
+/** Saves the state outside of the tables. No turn may be running, and no call of `whenQuiet` waiting. */
 export function saveProtocol({ dispatcher, gate, leases }: Protocol, to: StateWords, names: RequestNames): void {
   saveDispatcher(dispatcher, gate, to, names);
   if (leases === null) to.at += LEASE_WORDS;
   else saveLeases(leases, to);
 }
 
-/** Restores what `saveProtocol` saved, after the tables were put back. */
+/** Restores the state that `saveProtocol` saved, after the tables have been restored. */
 export function restoreProtocol({ dispatcher, gate, leases }: Protocol, from: StateWords, names: RequestNames): void {
   restoreRequests(dispatcher.requests, -1);
   restoreDispatcher(dispatcher, gate, from, names);
@@ -129,7 +128,7 @@ function restoreDispatcher(dispatcher: Dispatcher, gate: Gate, from: StateWords,
   }
 }
 
-/** Each request that waits is a number: of its name, its flags and its slot. */
+/** Saves a list of waiting requests. Each is encoded as one number, of its name, its flags and its slot. */
 function putParked(to: StateWords, list: readonly Parked[], { count, nameOf }: RequestNames): void {
   to.put(list.length);
   for (const { location, cancelled, held, limited, slot } of list)
@@ -137,7 +136,7 @@ function putParked(to: StateWords, list: readonly Parked[], { count, nameOf }: R
   for (let i = list.length; i < count; i++) to.put(0);
 }
 
-/** Makes no list of the words: mostly nothing waits, and this is done for every state. */
+/** Restores such a list without allocating one for its words: it's mostly empty, and this runs for every state. */
 function takeParked(from: StateWords, into: Parked[], all: Set<Parked>, { count, requestOf }: RequestNames): void {
   while (into.length > 0) into.pop();
   const length = from.take();
@@ -179,7 +178,7 @@ function restoreLeases(leases: Leases, from: StateWords): void {
   leases.table.changed();
 }
 
-/** Restores the list of free slots after the words were put back. `next` is the one that `take` gives, if it's free. */
+/** Restores the list of free slots from the words. `next` is the slot that `take` returns first, if it's free. */
 export function restoreRequests(requests: RequestTable, next: number): void {
   const isFree = (slot: number): boolean => requests.words[slot << REQUEST_SHIFT] === FREE;
   let count = 0;
@@ -189,7 +188,7 @@ export function restoreRequests(requests: RequestTable, next: number): void {
   requests["freeCount"] = count;
 }
 
-/** Restores who waits and who is in progress; the fields of each invalidation are the caller's to put back. */
+/** Restores the lists of waiting and active invalidations; the caller restores the fields of each. */
 export function restoreNotifier(notifier: MmuNotifier, waiting: Invalidation[], active: readonly Invalidation[]): void {
   notifier["queue"] = waiting;
   const intervals = notifier["intervals"];
@@ -200,18 +199,18 @@ export function restoreNotifier(notifier: MmuNotifier, waiting: Invalidation[], 
   for (const invalidation of active) intervals.set(invalidation, tree.insert(invalidation.range, invalidation));
 }
 
-/** A start that the monitor has asked for, and that isn't ended. */
+/** A start that the monitor has asked for and that hasn't ended. */
 export interface SavedStart {
   readonly id: number;
-  /** Invalidations that haven't begun. */
+  /** Number of its invalidations that haven't begun. */
   readonly left: number;
   readonly invalidations: Invalidation[];
-  /** The monitor that has asked for it has ended. */
+  /** True if the monitor that asked for it has ended. */
   readonly orphaned: boolean;
   ready(): void;
 }
 
-/** The start of that number: its invalidations, and how many of them haven't begun. */
+/** The start with this number; undefined if there is none. */
 export function startOf(calls: ForeignCalls, id: number): Omit<SavedStart, "id"> | undefined {
   return calls["starts"].get(id);
 }
@@ -222,8 +221,8 @@ export function lateOf(calls: ForeignCalls): readonly Invalidation[] {
 }
 
 /**
- * Restores what `startOf` and `lateOf` said. `takenOver`: all chunks are announced in place of a monitor that has
- * ended.
+ * Restores the state that `startOf` and `lateOf` returned. `takenOver` is true if all chunks are announced, after a
+ * monitor has ended.
  */
 export function restoreForeignCalls(
   calls: ForeignCalls,

@@ -23,7 +23,7 @@ export class Turns {
   private inTurn = false;
   private alive = false;
 
-  /** `isWaiting`: true while a completion or a message of the monitor is outstanding, for which the process stays. */
+  /** `isWaiting` returns true while a completion or a message of the monitor is awaited, so that the process stays. */
   constructor(scheme: Scheme, loop: Loop, leases: Leases | null, sink: CompletionSink, isWaiting: () => boolean) {
     this.#scheme = scheme;
     this.#loop = loop;

@@ -14,17 +14,19 @@ export class FreeList {
   readonly #boundary: number;
   readonly #free: Piece[];
   readonly #allocated = new Map<number, number>();
-  /** Off the books, and not free yet. */
+  /** Retired pieces by offset: no longer allocated, and not free yet. */
   readonly #retired = new Map<number, number>();
   readonly #withdrawn: Range[] = [];
 
-  /** `boundary`: the chunk's size, so that one lease covers a buffer of up to a chunk. Offsets are the segment's. */
+  /**
+   * `boundary` is the chunk size, so that one lease covers a buffer of up to a chunk. Offsets are within the segment.
+   */
   constructor(bytes: number, boundary: number) {
     this.#boundary = boundary;
     this.#free = [{ start: 0, end: bytes }];
   }
 
-  /** The offset of a new piece, or -1. */
+  /** Allocates a piece; returns its offset, or -1 if none fits. */
   allocate(bytes: number, align: number): number {
     for (let i = 0; i < this.#free.length; i++) {
       const piece = this.#free[i]!;
@@ -33,7 +35,7 @@ export class FreeList {
       if (bytes <= this.#boundary && start + bytes > edge) start = edge;
       if (start + bytes > piece.end) continue;
       const { end } = piece;
-      // The rest before or behind the buffer keeps its place in the list, so that no element has to move.
+      // The remainder before or after the buffer keeps the piece's index, so that no element has to move.
       if (start > piece.start) {
         piece.end = start;
         if (start + bytes < end) this.#free.splice(i + 1, 0, { start: start + bytes, end });
@@ -45,31 +47,31 @@ export class FreeList {
     return -1;
   }
 
-  /** Never gives out what is between these any more. */
+  /** Withdraws the bytes from `start` to `end`: they are never allocated again. */
   withdraw(start: number, end: number): void {
     this.#withdrawn.push({ start, end });
     const left = this.#free.flatMap((piece) => without(piece, [{ start, end }]).map((part) => ({ ...part })));
     this.#free.splice(0, this.#free.length, ...left);
   }
 
-  /** Bytes of the piece that begins here, or undefined: none does. */
+  /** Bytes of the allocated piece at `start`, or undefined if there is none. */
   allocatedAt(start: number): number | undefined {
     return this.#allocated.get(start);
   }
 
-  /** Takes a piece off the books without making its memory free: nobody can free it a second time meanwhile. */
+  /** Retires a piece: it's no longer allocated, so that it can't be freed twice, but its memory isn't free yet. */
   retire(start: number): void {
     this.#retired.set(start, this.#allocated.get(start)!);
     this.#allocated.delete(start);
   }
 
-  /** Puts a retired piece back on the books. */
+  /** Makes a retired piece an allocated one again. */
   restore(start: number, bytes: number): void {
     this.#retired.delete(start);
     this.#allocated.set(start, bytes);
   }
 
-  /** Makes a retired piece free, but for what was withdrawn of it. */
+  /** Makes a retired piece free, except for its withdrawn parts. */
   release(start: number, bytes: number): void {
     this.#retired.delete(start);
     const parts = without({ start, end: start + bytes }, this.#withdrawn);
@@ -90,7 +92,7 @@ export class FreeList {
     else this.#free.splice(low, 0, { start, end: start + bytes });
   }
 
-  /** True if a byte of the range is retired, and not free yet. */
+  /** True if a byte of the range is retired. */
   hasRetired(range: Range): boolean {
     for (const [start, bytes] of this.#retired) if (overlaps(range, { start, end: start + bytes })) return true;
     return false;

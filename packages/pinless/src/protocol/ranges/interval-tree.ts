@@ -17,7 +17,7 @@ interface Node<T> {
   maxEnd: number;
 }
 
-/** Handle of an interval, from `insert` for `remove`. */
+/** Handle of an interval, which `insert` returns and `remove` takes. */
 export interface Interval extends Range {
   readonly order: number;
 }
@@ -39,7 +39,7 @@ export class IntervalTree<T> {
     return { start, end, order };
   }
 
-  /** False if it wasn't there (any more). */
+  /** Removes an interval; returns false if it isn't in the tree. */
   remove(interval: Interval): boolean {
     const found = { yes: false };
     this.#root = removeNode(this.#root, interval, found);
@@ -47,7 +47,7 @@ export class IntervalTree<T> {
     return found.yes;
   }
 
-  /** The values whose ranges overlap `r`, by start, then by age. */
+  /** Values whose ranges overlap `r`, by start, then by age. */
   overlapping(r: Range): T[] {
     const hits: T[] = [];
     collect(this.#root, r, hits);
@@ -59,7 +59,7 @@ export class IntervalTree<T> {
     let node = this.#root;
     while (node !== null) {
       if (node.start < r.end && r.start < node.end) return true;
-      // Where the left side reaches far enough, a hit is there or nowhere: to the right everything starts later still.
+      // If the left subtree reaches beyond `r.start`, it has a hit, or there is none: the right one starts later still.
       node = node.left !== null && node.left.maxEnd > r.start ? node.left : node.right;
     }
     return false;

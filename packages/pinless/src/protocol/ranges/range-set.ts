@@ -5,7 +5,7 @@ import { intersect, type Range } from "./ranges.js";
 export class RangeSet {
   readonly #ranges: Range[] = [];
 
-  /** In order; none of them is empty. */
+  /** The ranges of the set, in order; none of them is empty. */
   get ranges(): readonly Range[] {
     return this.#ranges;
   }
@@ -45,7 +45,7 @@ export class RangeSet {
     return parts;
   }
 
-  /** The parts of `r` that aren't. */
+  /** The parts of `r` that aren't in the set. */
   outside(r: Range): Range[] {
     const parts: Range[] = [];
     let at = r.start;
@@ -67,7 +67,7 @@ export class RangeSet {
     return next !== undefined && next.start <= r.start && r.end <= next.end;
   }
 
-  /** The place of the first range whose end is at `address` or behind it. */
+  /** Index of the first range that ends at `address` or after it. */
   #firstEndingFrom(address: number): number {
     let low = 0;
     for (let high = this.#ranges.length; low < high; ) {

@@ -4,7 +4,7 @@
 export interface Range {
   /** First address. */
   readonly start: number;
-  /** Address behind the last one. */
+  /** Address after the last one. */
   readonly end: number;
 }
 
@@ -16,13 +16,13 @@ export function contains(outer: Range, inner: Range): boolean {
   return outer.start <= inner.start && inner.end <= outer.end;
 }
 
-/** Empty (start = end) where they don't overlap. */
+/** Intersection of two ranges; empty (start = end) if they don't overlap. */
 export function intersect(a: Range, b: Range): Range {
   const start = Math.max(a.start, b.start);
   return { start, end: Math.max(start, Math.min(a.end, b.end)) };
 }
 
-/** Remainder of `whole` without `parts`, in order of addresses. */
+/** Parts of `whole` outside of `parts`, in order of addresses. */
 export function without(whole: Range, parts: readonly Range[]): Range[] {
   let left = [whole];
   for (const part of parts) {
@@ -36,12 +36,12 @@ export function without(whole: Range, parts: readonly Range[]): Range[] {
   return left;
 }
 
-/** The smallest range of whole units around `r`; `unit` is a power of two. */
+/** Smallest range of whole units around `r`; `unit` is a power of two. */
 export function alignOut(r: Range, unit: number): Range {
   return { start: alignDown(r.start, unit), end: alignUp(r.end, unit) };
 }
 
-/** Division, not a mask: addresses don't fit into 32 bits. */
+/** Rounds down to a multiple of `unit`, by division: a mask has only 32 bits, too few for addresses. */
 export function alignDown(value: number, unit: number): number {
   return Math.floor(value / unit) * unit;
 }
