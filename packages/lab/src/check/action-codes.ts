@@ -1,4 +1,7 @@
-/** The numbers of what can happen: a kind, an object, and a hook, which is what comes in its middle. */
+/**
+ * Encoding of an explorer action as one number: its kind, the object that it's about, and a hook, which is an event in
+ * the middle of the action.
+ */
 
 import { BEFORE_TAKE, DELIVER, ENTER, POPULATE, TAKE } from "./kernel.js";
 
@@ -12,7 +15,7 @@ export const SOON = 6;
 export const WAKE = 7;
 export const MESSAGE = 8;
 export const TICK = 9;
-/** The clock looks, with no more time gone by. */
+/** The engine's clock ticks at the present time, without time passing before. */
 export const LOOK_AT_CLOCK = 10;
 export const STALL = 11;
 export const COMPLETE = 12;
@@ -31,7 +34,7 @@ export const LOOK = 24;
 export const MUST_HAVE_LEFT = 25;
 export const CLOCK = 26;
 export const SLEEP = 27;
-export const SEE_NOBODY = 28;
+export const SEE_NO_THREAD = 28;
 export const LOSE = 29;
 export const HEAR_LOSS = 30;
 export const FOLLOW_AGAIN = 31;
@@ -41,8 +44,8 @@ export const OBJECTS = 32;
 export const ONE_HOOK = KINDS * OBJECTS;
 
 /**
- * Hooks that come in the middle of an action: the kernel refuses a lease or a populate, or other threads take a number
- * of steps during a call.
+ * Hooks: the kernel refuses a lease or a populate, a request ends late, the kernel refuses a submission, or other
+ * threads take a number of steps during a call.
  */
 export const REFUSE_TAKE = 1;
 export const REFUSE_POPULATE = 2;
@@ -57,8 +60,8 @@ export const MEANWHILE = [
 ] as const;
 export const MOST_STEPS = 7;
 /**
- * The first hook of those in which kswapd takes a page before or after the pages of a lease are pinned, and a load by
- * other code brings it back, clean.
+ * First hook of those in which kswapd reclaims a page before or after a lease pins it, and a load by other code brings
+ * it back, clean.
  */
 export const FIRST_KSWAPD = FIRST_MEANWHILE + MEANWHILE.length * MOST_STEPS;
 export const KSWAPD_COMES = [

@@ -1,4 +1,4 @@
-/** The actions of the explorer, a number each: its kind, the object that it is about, and the hook in its middle. */
+/** Actions of the explorer: enumerates those that are enabled in a state, and applies one. */
 
 import * as K from "./action-codes.js";
 import { inWords } from "./describe.js";
@@ -8,9 +8,9 @@ import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
 
 /**
- * A table of the kinds of actions that are independent: they can be done in either order, with the same state after
- * both, and neither disables the other. The program's requests work on the engine; the device's actions work on the
- * ring and the frames in flight. A test explores scenarios with and without this table.
+ * Table of the kinds of actions that are independent: both orders lead to the same state, and neither disables the
+ * other. The program's requests change the engine; the device's actions change the ring and the frames in flight. A
+ * test explores scenarios with and without this table.
  */
 function independence({ scheme, foreign, stalls, lateRelease }: Scenario): Uint8Array {
   const table = new Uint8Array(K.KINDS * K.KINDS);
@@ -18,12 +18,12 @@ function independence({ scheme, foreign, stalls, lateRelease }: Scenario): Uint8
     table[a * K.KINDS + b] = table[b * K.KINDS + a] = 1;
   };
   const program = [K.SUBMIT, K.START, K.CANCEL];
-  // With other threads at work a lease may be gone by then, or a frame be freed by the one and taken by the other.
+  // Other threads could drop a lease between the two, or one action could free a frame that the other allocates.
   if (foreign.length > 0 || stalls > 0) return table;
   if (scheme !== "direct" && !lateRelease) program.push(K.FINISH);
   const device = [K.COMPLETE, K.FAIL, K.SHORTEN, K.TAG];
   for (const a of program) for (const b of device) both(a, b);
-  // Where libuv's pool is the device, a request that ends lets the next one begin, which may need a free frame.
+  // If libuv's pool is the device, the end of a request lets the next one begin, which may need a free frame.
   if (scheme !== "direct") for (const b of [...device, K.LET_GO]) both(K.LET_GO, b);
   // Without leases, no frame is touched or allocated before the engine's turn.
   if (scheme !== "io_uring")
@@ -33,7 +33,7 @@ function independence({ scheme, foreign, stalls, lateRelease }: Scenario): Uint8
 
 export class Actions {
   readonly #world: ExploredWorld;
-  /** That other threads must still take in the middle of this action. */
+  /** Steps that other threads must still take in the middle of this action. */
   #steps = 0;
 
   readonly #independent: Uint8Array;
@@ -50,8 +50,8 @@ export class Actions {
   }
 
   /**
-   * True if the order that has this action later need not be tried. An action with a hook in its middle is never left
-   * out: until it has been done, it isn't known which hooks are possible.
+   * True if the action may be in a sleep set, so that orders that have it later aren't tried. An action with hooks
+   * never may: which hooks are possible is known only after it has been done.
    */
   maySleep(action: number): boolean {
     return action < K.ONE_HOOK && !(this.#interrupts && action % K.KINDS <= K.LOOK_AT_CLOCK);
@@ -62,7 +62,7 @@ export class Actions {
     return this.#independent[(first % K.KINDS) * K.KINDS + (second % K.KINDS)] === 1;
   }
 
-  /** Puts all that can happen now into `into`; returns how many. */
+  /** Writes the enabled actions to `into`; returns their number. */
   list(into: Int32Array): number {
     const { program, ground, monitor, threads } = this.#world;
     const { scenario, w } = ground;
@@ -127,7 +127,7 @@ export class Actions {
     if (monitor.mayLook(false)) into[count++] = K.LOOK;
     if (monitor.mayLook(true)) into[count++] = K.MUST_HAVE_LEFT;
     if (monitor.maySee) into[count++] = K.SEE;
-    if (monitor.maySeeNobody) into[count++] = K.SEE_NOBODY;
+    if (monitor.maySeeNoThread) into[count++] = K.SEE_NO_THREAD;
     if (monitor.mayStep) into[count++] = K.MONITOR;
     if (monitor.mayGiveUp) into[count++] = K.GIVE_UP;
     if (monitor.mayTick) into[count++] = K.CLOCK;
@@ -135,8 +135,8 @@ export class Actions {
   }
 
   /**
-   * Adds the hooked variants of an action that has just been done: only now is it known which calls it makes. `others`:
-   * other threads could take a step before it.
+   * Adds the variants with hooks of an action that has just been done, since only now is it known which calls it makes.
+   * `others` is true if other threads could take a step before it.
    */
   again(action: number, others: boolean, into: Int32Array, from: number): number {
     const { scenario } = this.#world.ground;
@@ -144,7 +144,7 @@ export class Actions {
     const hook = Math.floor(action / K.ONE_HOOK);
     if (hook >= K.FIRST_KSWAPD) return count;
     if (hook >= K.FIRST_MEANWHILE) {
-      // One step more.
+      // The variant with one more step of other threads.
       if ((hook - K.FIRST_MEANWHILE) % K.MOST_STEPS < K.MOST_STEPS - 1) into[count++] = action + K.ONE_HOOK;
       return count;
     }
@@ -175,7 +175,7 @@ export class Actions {
     return foreign.some(({ own }, f) => threads.maySleep(f) || threads.mayGoOn(f) || (!own && threads.mayCall(f)));
   }
 
-  /** One step of the monitor or of other code's threads; false: none of them can. */
+  /** Takes a step of the monitor or of a thread of other code; false if none can. */
   #othersStep(): boolean {
     const { monitor, threads, ground } = this.#world;
     const { foreign } = ground.scenario;
@@ -192,7 +192,7 @@ export class Actions {
     return true;
   }
 
-  /** Does one. False: it comes to nothing, or what was to happen in the middle never got there. */
+  /** Applies an action. False if it has no effect, or its hook was never reached. */
   apply(action: number): boolean {
     const { kernel } = this.#world;
     const hook = Math.floor(action / K.ONE_HOOK);
@@ -239,7 +239,7 @@ export class Actions {
     this.#steps = 0;
   }
 
-  /** The first of what's in flight ends, or the first tag that is due comes. */
+  /** Ends the first request in flight, or posts the first tag that is due. */
   readonly #lateEnd = (): void => {
     const { kernel, ground } = this.#world;
     const request = ground.scenario.requests.findIndex((_, i) => kernel.isInFlight(i));
@@ -326,8 +326,8 @@ export class Actions {
       case K.SEE:
         monitor.see();
         break;
-      case K.SEE_NOBODY:
-        monitor.seeNobody();
+      case K.SEE_NO_THREAD:
+        monitor.seeNoThread();
         break;
       case K.MONITOR:
         monitor.step();
@@ -355,7 +355,7 @@ export class Actions {
     return true;
   }
 
-  /** The action in words, for a counterexample. */
+  /** Renders an action as a line of a counterexample. */
   describe(action: number): string {
     return inWords(this.#world, action);
   }

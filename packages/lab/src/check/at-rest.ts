@@ -1,4 +1,4 @@
-/** The rules of a state in which nothing can happen any more. */
+/** Invariants of a state in which no action is enabled. */
 
 import { HELD_SLOTS, IDLE_MS as IDLE_WORD, startOf, violated } from "pinless/portable";
 import { type CaseContext, namesOfThreads } from "./context.js";
@@ -15,7 +15,7 @@ export interface RestingWorld extends WorldParts {
   runSoon(): void;
 }
 
-/** Checks a state in which nothing can happen any more: everything must have ended, and nothing be left over. */
+/** Checks a state without enabled actions: all requests and invalidations must have ended, and nothing be left over. */
 export function checkAtRest(world: RestingWorld): void {
   const { ground, dispatcher } = world;
   ground.scenario.foreign.forEach((_, f) => {
@@ -52,7 +52,7 @@ function nameOfStart({ w, at }: CaseContext, start: number): string {
   return `the start for ${namesOfThreads(w[at.starts + start]!)}`;
 }
 
-/** Lets the clock go on: no pin may be left. */
+/** Advances the clock, so that all leases are dropped: then no pin may be left. */
 function giveBack(world: RestingWorld): void {
   const { leases, ground } = world;
   if (leases === null) return;

@@ -1,6 +1,6 @@
 /**
- * Threads that call the kernel on followed memory: other code's, and the engine's own memory thread. Their events, and
- * what the monitor can see of them from outside.
+ * Threads that make calls on followed memory: those of other code, and the engine's own memory thread; with their
+ * events, and their state as the monitor sees it in /proc.
  */
 
 import { type Caller, type MemoryEvent, type Range, RUNNING, type ThreadCalls } from "pinless/portable";
@@ -12,14 +12,15 @@ import * as S from "./state.js";
 export const OWN_TID = 1;
 export const MEMORY_TID = 2;
 const FIRST_TID = 3;
-/** Names of the foreign calls' threads in /proc: there are three of them at most. */
+/** Calls of other code's threads as /proc shows them; a scenario has at most three. */
 const CALLS = ["call 1", "call 2", "call 3"] as const;
 
 export class CallingThreads implements ThreadCalls {
   readonly #ground: CaseContext;
   readonly #rules: Rules;
   /**
-   * Each foreign call as /proc shows it, and then the memory thread's call for each of the program's invalidations.
+   * The callers as /proc shows them: one for each foreign call, then the memory thread once for each of the program's
+   * invalidations.
    */
   readonly #callers: readonly Caller[];
   readonly #calls: number;
@@ -46,7 +47,7 @@ export class CallingThreads implements ThreadCalls {
     return this.#ground.scenario.foreign[call]!;
   }
 
-  /** Foreign calls, a bit each, that these ranges are of. */
+  /** Bit set of the foreign calls to which these ranges belong. */
   callsOf(ranges: readonly Range[]): number {
     return this.#those((f) => ranges.includes(this.#callers[f]!.ranges[0]!));
   }
@@ -58,9 +59,11 @@ export class CallingThreads implements ThreadCalls {
     return bits;
   }
 
-  // What they do.
+  // Their actions.
 
-  /** With no monitor, a discard is over before anything else happens: to follow memory again waits for it. */
+  /**
+   * True if a call may begin. Without a monitor only a discard may: it ends at once, before memory is followed again.
+   */
   mayCall(call: number): boolean {
     const { w, scenario } = this.#ground;
     if (this.#ground.foreign(call, S.F_STATE) !== S.IDLE) return false;
@@ -95,7 +98,7 @@ export class CallingThreads implements ThreadCalls {
     return this.#ground.foreign(call, S.F_STATE) === S.LET_GO;
   }
 
-  /** Its pages go, and it leaves the call. */
+  /** Continues a thread whose event was read: its pages are freed, and it leaves the call. */
   goOn(call: number): void {
     this.#discard(call);
     if (this.#ground.w[S.BLOCKED] === call + 1) this.#ground.w[S.BLOCKED] = 0;
@@ -108,7 +111,7 @@ export class CallingThreads implements ThreadCalls {
     this.#ground.setForeign(call, S.F_STATE, S.LEFT);
   }
 
-  /** The memory thread makes the call of one of the program's invalidations. */
+  /** Makes the memory thread's call for one of the program's invalidations. */
   operate(invalidation: number): void {
     const ground = this.#ground;
     ground.w[S.OPERATING] = invalidation + 1;
@@ -138,7 +141,7 @@ export class CallingThreads implements ThreadCalls {
     return { kind, ...ranges[0]! };
   }
 
-  /** The monitor's end closes its descriptor. */
+  /** Lets all waiting threads continue, because the monitor's end closes its descriptor. */
   letAllGo(): void {
     while (this.hasEvent) this.#letGo(S.shift(this.#ground.w, this.#ground.at.raised));
   }
@@ -159,9 +162,9 @@ export class CallingThreads implements ThreadCalls {
     this.#rules.requests.goneIsKnown(first, last);
   }
 
-  // What can be seen of them.
+  // Their state as the monitor sees it.
 
-  /** Foreign calls whose threads sleep until their events are read: a bit each. */
+  /** Bit set of the foreign calls whose threads sleep until their events are read. */
   get visible(): number {
     return this.#those((f) => this.#ground.foreign(f, S.F_STATE) === S.IN_CALL);
   }
@@ -190,7 +193,7 @@ export class CallingThreads implements ThreadCalls {
     return 0;
   }
 
-  /** Threads in a call whose event was read. */
+  /** Bit set of the foreign calls whose events were read and whose threads haven't left. */
   get inCall(): number {
     return this.#those((f) => this.#ground.foreign(f, S.F_STATE) === S.LET_GO);
   }

@@ -1,4 +1,4 @@
-/** The common ground of all actors of an exploration: the scenario, the state and the machine. */
+/** Context that all actors of an exploration share: the scenario, the state and the machine. */
 
 import {
   type BufferLocation,
@@ -15,16 +15,16 @@ import { type MachineSize, layoutOf as machineLayout } from "../model/tables.js"
 import type { Pages, Scenario } from "./scenario.js";
 import * as S from "./state.js";
 
-/** Beyond 32 bits, as addresses are. */
+/** First address of the arena: beyond 32 bits, like real addresses. */
 const FIRST_ADDRESS = 2 ** 33;
 
-/** Milliseconds that make a lease idle, and the longest that one may be held; time goes on by so much at once. */
+/** Milliseconds after which a lease is idle, and for which one may be held; time advances by these amounts. */
 export const IDLE_MS = 8;
 export const MAX_MS = 64;
 
 /**
- * Contents of a page at first, of a block that is read (the block after it is page 1's, and so on), and of a page that
- * `exclusive` has stored to.
+ * Initial content of page 0, of the first block of a file, and of page 0 after a store by `exclusive`; those of other
+ * pages and blocks follow.
  */
 const FIRST_CONTENT = 1;
 const BLOCK_CONTENT = 20;
@@ -33,12 +33,12 @@ const STORED_CONTENT = 80;
 export class CaseContext {
   readonly scenario: Scenario;
   readonly slots: number;
-  /** Requests that the engine has slots for. */
+  /** Number of the engine's request slots. */
   readonly requestSlots: number;
   readonly at: S.StateLayout;
-  /** All of the state, in one piece: what follows are its parts, the engine's own in `engine`. */
+  /** The whole state in one array. The following arrays are parts of it; the engine's own words are in `engine`. */
   readonly state: Int32Array;
-  /** Words of neither the engine nor the machine (state.ts). */
+  /** Words that are neither the engine's nor the machine's (state.ts). */
   readonly w: Int32Array;
   readonly engine: Int32Array;
   readonly leaseWords: Int32Array;
@@ -47,16 +47,16 @@ export class CaseContext {
   readonly table: ChunkTable;
   readonly locations: readonly BufferLocation[];
   readonly pages: number;
-  /** Pages of the program's invalidations, and then of the monitor's starts: exact, and in whole chunks. */
+  /** Pages of the program's invalidations, then of the monitor's starts; and their chunks. */
   readonly #pagesOf: readonly Pages[];
   readonly #chunksOf: readonly Pages[];
-  /** Set while a trace is told: gets everything that is worth a line. */
+  /** Receives the lines of a trace; null while none is written. */
   tell: ((line: string) => void) | null = null;
 
   constructor(scenario: Scenario) {
     this.scenario = scenario;
     this.pages = scenario.chunks * scenario.chunkPages;
-    // A slot more than the budget has room for.
+    // One more slot than leases fit into the budget.
     this.slots = scenario.scheme === "io_uring" ? scenario.leases + 1 : 0;
     this.requestSlots = Math.min(scenario.room, scenario.requests.length);
     this.at = S.layoutOf(scenario, this.slots);
@@ -152,13 +152,13 @@ export class CaseContext {
     w[S.TIME_MS] = 1;
   }
 
-  /** The monitor's thread has ended, and no other follows in its place. */
+  /** True if the monitor's thread has ended and no other follows the memory yet. */
   get hasLostMonitor(): boolean {
     const { losses, restarts } = this.scenario;
     return losses - this.w[S.LOSSES]! > restarts - this.w[S.RESTARTS]!;
   }
 
-  /** The first block of a request's file. */
+  /** First block of a request's file. */
   blockOf(request: number): number {
     return request * this.machine.size.requestPages;
   }
@@ -190,7 +190,7 @@ export class CaseContext {
     return this.#pagesOf[invalidation]!;
   }
 
-  /** Starts of the monitor's are numbered by their callers' bits, less 1. */
+  /** Pages of a start by the monitor. A start's number is the bit set of its callers, less 1. */
   #pagesOfAll(callers: readonly number[]): Pages {
     const calls = callers.map((call) => this.scenario.foreign[call]!);
     return { first: Math.min(...calls.map(({ first }) => first)), last: Math.max(...calls.map(({ last }) => last)) };
@@ -248,7 +248,7 @@ export function callersIn(bits: number): number[] {
   return callers;
 }
 
-/** Names for a person: requests are a, b, c …, the program's invalidations X, Y …, threads of other code T1, T2 … */
+/** Names in texts: requests are a, b, c …, the program's invalidations X, Y …, threads of other code T1, T2 … */
 export function nameOfRequest(request: number): string {
   return String.fromCharCode(97 + request);
 }

@@ -1,4 +1,4 @@
-/** Actions in words, for the lines of a counterexample. */
+/** Renders actions as the lines of a counterexample. */
 
 import * as K from "./action-codes.js";
 import { nameOfInvalidation, nameOfRequest, nameOfThread, namesOfThreads, inWords as pagesInWords } from "./context.js";
@@ -80,7 +80,7 @@ function ofEngine({ ground, monitor }: ExploredWorld, kind: number): string | nu
   }
 }
 
-/** The device and the kernel. */
+/** Renders an action of the device or the kernel; null for any other. */
 function ofMachine(kind: number, object: number): string | null {
   switch (kind) {
     case K.COMPLETE:
@@ -102,7 +102,7 @@ function ofMachine(kind: number, object: number): string | null {
   }
 }
 
-/** Calls of other code on followed memory. */
+/** Renders an action of other code's threads or the monitor; null for any other. */
 function ofOtherThreads({ ground }: ExploredWorld, kind: number, object: number): string | null {
   const name = nameOfThread(object);
   switch (kind) {
@@ -127,7 +127,7 @@ function ofMonitor({ monitor, threads }: ExploredWorld, kind: number): string {
   switch (kind) {
     case K.SEE:
       return `the monitor sees who waits: ${namesOfThreads(threads.visible) || "our memory thread"}`;
-    case K.SEE_NOBODY:
+    case K.SEE_NO_THREAD:
       return "the monitor finds an event, but no thread that waits for it: it announces all that it follows";
     case K.MONITOR:
       return `the monitor ${monitor.nextStep}`;

@@ -1,7 +1,7 @@
 /**
- * Depth-first exploration of every order of a scenario's actions, from its first state on. Each state is visited once.
- * Sleep sets (P. Godefroid), kept with the states, leave out orders that make no difference: all states are met, by
- * fewer transitions.
+ * Depth-first exploration of every order of a scenario's actions from its initial state. Each state is visited once.
+ * Sleep sets (P. Godefroid), kept with the states, leave out redundant orders of independent actions: all states are
+ * reached, by fewer transitions.
  */
 
 import type { Invariant, InvariantViolation } from "pinless/portable";
@@ -10,13 +10,13 @@ import type { Scenario } from "./scenario.js";
 import type { ExplorableActions } from "./transition-system.js";
 import { Seen } from "./visited-states.js";
 
-/** Actions that can be possible at a time. */
+/** Maximum number of actions enabled in one state. */
 const MOST_ACTIONS = 1024;
 
 export interface Explored {
   readonly states: number;
   readonly transitions: number;
-  /** The longest way that was gone. */
+  /** Length of the longest path. */
   readonly depth: number;
   readonly found: BrokenInvariant | null;
 }
@@ -24,32 +24,32 @@ export interface Explored {
 export interface BrokenInvariant {
   readonly invariant: Invariant;
   readonly message: string;
-  /** The actions from the first state on. */
+  /** Actions from the initial state to the violation. */
   readonly path: readonly number[];
 }
 
-/** One state on the path: its words, what can happen in it, and how much of that was tried. */
+/** One state on the path: its words, its enabled actions, and how many of them were tried. */
 interface Level {
   readonly words: Int32Array;
   readonly actions: Int32Array;
-  /** The hash of the words. */
+  /** Hash of the words. */
   low: number;
   high: number;
-  /** Actions (bits, by `Bits`) that lead only where another order of the same has led. */
+  /** Sleep set: actions (bits of `Bits`) that lead only to states that another order has reached. */
   asleepLow: number;
   asleepHigh: number;
-  /** Other threads could take a step. */
+  /** True if other threads could take a step. */
   others: boolean;
   count: number;
   next: number;
 }
 
-/** Gives every action that may sleep a bit, as they come; the first 64 have one. */
+/** Assigns bits to the actions that may sleep, in the order of their occurrence; the first 64 get one. */
 class Bits {
   readonly #bits = new Map<number, number>();
   readonly #actions: number[] = [];
 
-  /** The bit of an action, or -1. */
+  /** Bit of an action, or -1. */
   of(action: number): number {
     const known = this.#bits.get(action);
     if (known !== undefined) return known;
@@ -58,7 +58,7 @@ class Bits {
     return this.#actions.push(action) - 1;
   }
 
-  /** Those of a word of bits whose action is independent of `action`. */
+  /** Filters the bits of a word whose actions are independent of `action`. */
   independent(word: number, from: number, action: number, actions: ExplorableActions): number {
     let left = word;
     let kept = 0;
@@ -71,7 +71,7 @@ class Bits {
   }
 }
 
-/** Stops at the first violation. `prune`: tries only one of the orders that make no difference. */
+/** Explores a scenario up to the first violation. With `prune` it tries only one of several redundant orders. */
 export function explore(scenario: Scenario, prune = true): Explored {
   const bits = new Bits();
   const { world, actions } = openWorld(scenario);
@@ -130,7 +130,7 @@ export function explore(scenario: Scenario, prune = true): Explored {
     const next = level(depth + 1);
     const state = world.state();
     const met = seen.note(state, here.words, here.low, here.high);
-    // What sleeps on after this action; and it itself from here on.
+    // The actions that still sleep after this one, to which this one is added afterwards.
     const asleepLow = bits.independent(here.asleepLow, 0, action, actions);
     const asleepHigh = bits.independent(here.asleepHigh, 32, action, actions);
     if (bit >= 32) here.asleepHigh |= 1 << bit;
@@ -138,7 +138,7 @@ export function explore(scenario: Scenario, prune = true): Explored {
     let wokenLow = -1;
     let wokenHigh = -1;
     if (met === "met") {
-      // Of what slept when the state was met first, some doesn't now: that much is still to be tried.
+      // Actions that slept at the state's first visit, but don't now, still have to be tried.
       wokenLow = seen.asleepLow & ~asleepLow;
       wokenHigh = seen.asleepHigh & ~asleepHigh;
       if (wokenLow === 0 && wokenHigh === 0) continue;
@@ -175,7 +175,7 @@ export function explore(scenario: Scenario, prune = true): Explored {
   return result(null);
 }
 
-/** Keeps those actions whose bits are set. */
+/** Keeps the actions whose bits are set. */
 function only(list: Int32Array, count: number, low: number, high: number, bits: Bits): number {
   let kept = 0;
   for (let i = 0; i < count; i++) {
@@ -185,7 +185,7 @@ function only(list: Int32Array, count: number, low: number, high: number, bits: 
   return kept;
 }
 
-/** One of the shortest ways to a violation: breadth first. Null if there's none within `limit` states. */
+/** Finds one of the shortest paths to a violation, breadth first; null if there's none within `limit` states. */
 export function shortest(scenario: Scenario, limit: number): BrokenInvariant | null {
   const { world, actions } = openWorld(scenario);
   const seen = new Seen();
@@ -229,13 +229,13 @@ export function shortest(scenario: Scenario, limit: number): BrokenInvariant | n
   return null;
 }
 
-/** A step of a trace: who did what, and what came of it at once. */
+/** A step of a trace: an action, and its immediate effects. */
 export interface Step {
   readonly what: string;
   readonly then: readonly string[];
 }
 
-/** Goes a path again, and tells it. */
+/** Repeats a path and describes its steps. */
 export function tell(scenario: Scenario, path: readonly number[]): Step[] {
   const { world, actions } = openWorld(scenario);
   return path.map((action) => {

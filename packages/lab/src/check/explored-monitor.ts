@@ -1,6 +1,6 @@
 /**
- * The monitor that ships, with its messages to the engine's thread: every step of it is one of the explorer's. And its
- * end.
+ * The shipped monitor as an actor of the explorer: each of its steps is an action, as are the delivery of its messages
+ * to the engine's thread, and its end at any moment.
  */
 
 import {
@@ -27,15 +27,16 @@ import type { CheckKernel } from "./kernel.js";
 import * as S from "./state.js";
 
 /**
- * In LOST: the engine is to hear of the monitor's end; then to conclude, once no thread can be in a call any more; and
- * then another monitor follows again.
+ * Values of the LOST word: the engine hasn't been notified of the monitor's end; it has announced every chunk, and
+ * concludes that once no thread can be in a call any more; another monitor follows the memory, and that is still to
+ * come.
  */
 const UNHEARD = 1;
 const UNCONCLUDED = 2;
 const FOLLOWED_AGAIN = 3;
 
 const WATCHED = 0;
-/** Longer than anything that the monitor waits for. */
+/** Time that exceeds every limit of the monitor. */
 const LATE_MS = 1e6;
 
 export class ExploredMonitor {
@@ -84,7 +85,7 @@ export class ExploredMonitor {
     this.#states.numberOf(this.#first);
   }
 
-  /** Writes the machine's state down. */
+  /** Stores the number of the machine's state in its word. */
   note(): void {
     if (this.#machine.state === this.#noted) return;
     const number = this.#states.numberOf(this.#machine.state);
@@ -106,18 +107,18 @@ export class ExploredMonitor {
     return this.#isWatching && this.#threads.isAnyVisible;
   }
 
-  /** All who wait, at once. */
+  /** Begins to handle an event: the monitor sees all threads that wait. */
   see(): void {
     this.#machine.readable();
     this.#machine.step();
   }
 
-  /** An event whose thread can't be seen yet, for as long as the monitor has patience. */
-  get maySeeNobody(): boolean {
+  /** True if there is an event but no thread can be seen waiting, until the monitor's time for that is over. */
+  get maySeeNoThread(): boolean {
     return this.#isWatching && this.#threads.hasEvent && !this.#threads.isAnyVisible;
   }
 
-  seeNobody(): void {
+  seeNoThread(): void {
     this.#machine.readable();
     this.#late(() => this.#machine.step());
   }
@@ -138,8 +139,8 @@ export class ExploredMonitor {
 
   step(): void {
     this.#machine.step();
-    // Two steps need no state of their own: after the last event was read the world is as between two events, and
-    // nothing shows that no lease is left to drop.
+    // Two kinds of steps aren't separate actions, because no other actor can tell the states around them apart: the one
+    // after the last event was read, and the one that finds no lease left to drop.
     const { doing } = this.#machine.state;
     if (doing === MONITOR.READ || (doing === MONITOR.CLAIMING && !this.#isAnyLeft)) this.#machine.step();
   }
@@ -160,7 +161,7 @@ export class ExploredMonitor {
     return this.#machine.state.doing === MONITOR.DRAINING && !this.mayStep;
   }
 
-  /** The engine's thread, the device or somebody's invalidation takes too long. */
+  /** Exceeds the limit of the current wait: for the engine's thread, the device or another invalidation. */
   giveUp(): void {
     this.#late(() => this.#machine.step());
   }
@@ -191,7 +192,7 @@ export class ExploredMonitor {
     else this.#machine.look();
   }
 
-  /** True if a lease is due while the engine doesn't look. */
+  /** True if a lease is due while the engine's clock stalls. */
   get mayTick(): boolean {
     const { w } = this.#ground;
     return this.#isWatching && w[S.STALLED] === 1 && this.#leases.nextDue(w[S.TIME_MS]!) !== null;
@@ -210,7 +211,7 @@ export class ExploredMonitor {
     return this.#machine.isWatching && this.#machine.state.pending.length === 0;
   }
 
-  // Its messages, in the order in which they're sent.
+  // Its messages, in the order of sending.
 
   get hasMessage(): boolean {
     return this.#ground.w[this.#ground.at.messages]! > 0;
@@ -220,7 +221,7 @@ export class ExploredMonitor {
     return this.#reports.valueOf(this.#ground.w[this.#ground.at.messages + 1]!);
   }
 
-  /** The foreign calls (a bit each) that the next message has a start made for, or 0. */
+  /** Bit set of the foreign calls for which the next message asks for a start; 0 if it's another message. */
   get startsFor(): number {
     const report = this.#message;
     return report.kind === "start" ? this.#threads.callsOf(report.ranges) : 0;
@@ -237,7 +238,7 @@ export class ExploredMonitor {
     this.clients.obey(report);
   }
 
-  /** The engine as a client, held to SELF_EVENT. */
+  /** Adds the engine as a client, and checks SELF_EVENT at each start. */
   serve(calls: ForeignCalls, lost: () => void): void {
     const start = (id: number, ranges: readonly Range[], ready: () => void): ReturnType<ForeignCalls["start"]> => {
       const callers = this.#threads.callsOf(ranges);
@@ -274,23 +275,25 @@ export class ExploredMonitor {
 
   // Its end.
 
-  /** In the middle of whatever it does, for other code or for a lease. */
+  /** True if the monitor's thread may end: it may in any state. */
   get mayEnd(): boolean {
     return this.#ground.w[S.LOSSES]! > 0 && !this.#ground.hasLostMonitor;
   }
 
-  /** Everybody goes on who waits for it. */
+  /** Ends the monitor's thread, which lets all waiting threads continue. */
   end(): void {
     const { w } = this.#ground;
     w[S.LOSSES]!--;
     w[S.LOST] = UNHEARD;
     beginReading(w.subarray(S.READING, S.READING + 1));
     this.#threads.letAllGo();
-    // The lease that it was giving back stays where it is.
+    // A lease that it had claimed stays claimed.
     this.#machine.state = this.#first;
   }
 
-  /** After all that it has said; and once nobody can be in a call any more. */
+  /**
+   * True if the engine may be notified of the end, after all messages; or may conclude, once no thread is in a call.
+   */
   get mayHearLoss(): boolean {
     const { w } = this.#ground;
     if (w[S.LOST] === UNHEARD) return !this.hasMessage;
@@ -298,8 +301,8 @@ export class ExploredMonitor {
   }
 
   /**
-   * True: everybody has left, and the engine concludes what the monitor had begun and announced. False: it announces
-   * everything.
+   * Takes the next stage of a loss. Returns true if the engine has to conclude what the monitor had begun and
+   * announced, false if it has to announce every chunk.
    */
   hearLoss(): boolean {
     const { w } = this.#ground;
@@ -308,7 +311,7 @@ export class ExploredMonitor {
     return concludes;
   }
 
-  /** The engine has announced everything in its place. */
+  /** True if the engine has announced every chunk in place of the monitor. */
   get isTakenOver(): boolean {
     return this.#ground.w[S.LOST]! >= UNCONCLUDED;
   }
@@ -318,7 +321,7 @@ export class ExploredMonitor {
     return w[S.LOST] === UNCONCLUDED && w[S.RESTARTS]! > 0;
   }
 
-  /** Another monitor follows all that the one that has ended did. */
+  /** Starts another monitor, which follows the same memory. */
   followAgain(): void {
     const { w } = this.#ground;
     w[S.RESTARTS]!--;
@@ -327,7 +330,7 @@ export class ExploredMonitor {
 
   // In words.
 
-  /** The next message, in words. */
+  /** Renders the next message. */
   get nextMessage(): string {
     const report = this.#message;
     switch (report.kind) {
@@ -344,7 +347,7 @@ export class ExploredMonitor {
     }
   }
 
-  /** The next step, in words. */
+  /** Renders the next step. */
   get nextStep(): string {
     const { doing, callers, late } = this.#machine.state;
     switch (doing) {
@@ -372,7 +375,7 @@ export class ExploredMonitor {
   }
 }
 
-/** Lists that are empty, as most are, are left out: this is done for every step of the monitor that is explored. */
+/** Key of a monitor's state. Empty lists are left out, since most are empty and each explored step needs a key. */
 function keyOf(state: MonitorState): string {
   const { doing, sinceMs, callers, unread, again, start, discarded, unmapped, gone, letGo, late, lateChunks } = state;
   const { losing, looked, dueMs, lease, pending } = state;
@@ -393,7 +396,7 @@ function keyOf(state: MonitorState): string {
   return key;
 }
 
-/** No two threads' calls are the same here. */
+/** Key of a caller: here no two threads make the same call. */
 function nameOf({ call }: Caller): string {
   return call;
 }

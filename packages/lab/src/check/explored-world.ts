@@ -1,6 +1,6 @@
 /**
- * The shipped core on the model's machine, with every actor a step at a time: what can happen next is `list`, one of
- * them is done by `apply`, and the whole is a row of words that `save` writes and `restore` reads.
+ * The world that is explored: the shipped protocol on the model's machine, with every actor's steps as actions. Its
+ * state is a row of words, which WorldState writes and restores.
  */
 
 import {
@@ -55,20 +55,20 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   readonly calls: ForeignCalls;
   /** The notifier's handles of the program's invalidations, then those of the monitor's starts. */
   readonly handles: (Invalidation | undefined)[] = [];
-  /** Number of the invalidation that is being made; -1: none. */
+  /** Number of the invalidation that is being started, or -1. */
   starting = -1;
-  /** Words of a whole state. */
+  /** Number of words of a state. */
   readonly words: number;
   /** True if the last action had an effect. */
   happened = false;
   /** The error that a callback threw. */
   #thrown: unknown = null;
-  /** Functions that the core hands to the loop are few, and always the same. */
+  /** Functions that the protocol has passed to the loop, by number: they are few, and always the same. */
   readonly #functions: (() => void)[] = [];
   readonly owner: Owner = { active: 0, directWrites: 0, quiet: null };
   readonly #accepted: readonly AcceptedRequest[];
   readonly #state: WorldState;
-  /** There are fewer slots than requests: which of them is whose has no meaning. */
+  /** True if there are fewer slots than requests, so that slots aren't assigned by request number. */
   readonly #isCrowded: boolean;
 
   constructor(scenario: Scenario) {
@@ -113,17 +113,17 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     this.rules.isHeld = (request) => this.#isHeld(ground.locations[request]!);
     this.rules.hasRoom = () => this.dispatcher.requests.hasRoom;
     this.words = ground.state.length;
-    // Used before: a lease is worth taking from the first request on.
+    // Chunks count as used before, so that a lease is worth taking from the first request on.
     for (let c = 0; c < scenario.chunks; c++) {
       ground.table.store(c, USED_MS, 1);
-      // Later than others are used at first, so that it's worth their lease.
+      // A later time than that of the chunks' first use, so that this chunk may take the place of another's lease.
       ground.table.store(c, MISSED_SINCE_MS, 2);
     }
   }
 
   #leaseParts(): LeaseParts | null {
     if (this.ground.slots === 0) return null;
-    // A chunk of one page counts as a huge page: it can't be known to be none.
+    // A chunk of one page is accounted as a huge page, because it could be a part of one.
     const { leases, chunkPages } = this.ground.scenario;
     const leaseBytes = chunkPages === 1 ? 2 << 20 : chunkPages * PAGE_BYTES;
     const limits = { slots: this.ground.slots, budgetBytes: leases * leaseBytes, idleMs: IDLE_MS, maxMs: MAX_MS };
@@ -136,7 +136,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     this.rules.leaseIsLive = (slot) => table.state(slot) === LIVE || table.state(slot) === LIVE_CLEAN;
   }
 
-  // The loop, as the core sees it: what it wants done later is in the state.
+  // The Loop port: functions that are to run later are part of the state.
 
   nowMs(): number {
     return this.ground.w[S.TIME_MS]!;
@@ -178,7 +178,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     this.runMicrotasks();
   }
 
-  // The notifier tells it of turns and ends before anybody else.
+  // The Subscriber port: this subscriber is the first, so that it sees turns and ends before the gate.
 
   isQuiet(): boolean {
     return true;
@@ -206,14 +206,14 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   #isHeld(location: BufferLocation): boolean {
     const { parked } = this.dispatcher;
     if (parked.size === 0) return false;
-    // With nobody to announce anything it's an invalidation that it waits for, whatever the engine says.
+    // In a scenario without announcements a parked request waits for an invalidation, whatever its `held` says.
     const { foreign, losses } = this.ground.scenario;
     const surely = foreign.length === 0 && losses === 0;
     for (const each of parked) if ((each.held || surely) && each.location === location) return true;
     return false;
   }
 
-  /** The next message of the monitor's. */
+  /** Delivers the monitor's next message. */
   hearMonitor(): void {
     const callers = this.monitor.startsFor;
     this.starting = this.invalidationOf(callers);
@@ -222,12 +222,12 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     this.runMicrotasks();
   }
 
-  /** The number of the invalidation that a start for these callers makes. */
+  /** Number of the invalidation that a start for these callers makes. */
   invalidationOf(callers: number): number {
     return this.ground.scenario.invalidations.length + callers - 1;
   }
 
-  /** Takes over the invalidation that the monitor's start has made, if it has made one. */
+  /** Registers the invalidation that the monitor's start has made, if there is one. */
   #adopt(): void {
     const { w, at, scenario } = this.ground;
     for (let start = 0; start < scenario.foreign.length; start++) {
@@ -239,7 +239,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     }
   }
 
-  /** As the engine does when the monitor's thread has ended. */
+  /** Does what the engine does after the end of the monitor's thread. */
   hearLoss(): void {
     this.rules.clock = true;
     if (this.monitor.hearLoss()) this.calls.lost();
@@ -254,13 +254,13 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     this.calls.ended();
   }
 
-  /** All of the state, once more: to see whether something has changed. */
+  /** Copy of the state, to detect a change. */
   snapshot(): Int32Array {
     this.#state.note();
     return this.state().slice();
   }
 
-  /** The whole state, as it is now, in words that the next step overwrites. */
+  /** The present state, in words that the next step overwrites. */
   state(): Int32Array {
     return this.#state.state();
   }
@@ -274,7 +274,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     this.#thrown = null;
   }
 
-  /** Something happens, and all that must hold is looked at. Returns what doesn't, or null. */
+  /** Applies an action and checks the invariants. Returns the violation, or null. */
   perform(actions: { apply(action: number): boolean }, action: number): InvariantViolation | null {
     try {
       if (this.#isCrowded) restoreRequests(this.dispatcher.requests, -1);
@@ -288,7 +288,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     }
   }
 
-  /** The same where nothing can happen any more. */
+  /** Checks the invariants of a state without enabled actions. Returns the violation, or null. */
   rest(): InvariantViolation | null {
     try {
       checkAtRest(this);

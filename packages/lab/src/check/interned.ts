@@ -1,14 +1,11 @@
-/**
- * Numbers for values of a kind, the same for equal ones: so that a value that isn't words can be part of a state that
- * is.
- */
+/** Numbers for values, the same for equal ones, so that a state of words can contain values that aren't words. */
 
 export class Interned<T extends object> {
   readonly #keyOf: (value: T) => string;
   readonly #numbers = new Map<string, number>();
   readonly #values: T[] = [];
 
-  /** `keyOf`: equal for equal values. */
+  /** `keyOf` returns a key that is equal for equal values. */
   constructor(keyOf: (value: T) => string) {
     this.#keyOf = keyOf;
   }

@@ -4,7 +4,7 @@ import type { MmuEvent } from "pinless/portable";
 import { type CaseContext, nameOfInvalidation, namesOfThreads } from "./context.js";
 import * as S from "./state.js";
 
-/** The I/O that an event concerns, and its effect on leases: a second table, to compare the protocol's own with. */
+/** Directions of I/O that an event excludes, and its effect on leases: a second table, to check the protocol's own. */
 interface Concern {
   readonly deviceWrites: boolean;
   readonly deviceReads: boolean;
@@ -23,12 +23,12 @@ export const CONCERNED: Readonly<Record<MmuEvent, Concern>> = {
   PROTECTION_VMA: { ...WRITES, lease: "retire" },
 };
 
-/** Invalidations by number: the program's, then the starts of the monitor. */
+/** Ranges of the invalidations, by number: the program's first, then the monitor's starts. */
 export class InvalidationRanges {
   readonly count: number;
   readonly #ground: CaseContext;
   readonly #requests: number;
-  /** A byte for an invalidation and a request, or for two invalidations. */
+  /** A byte for each invalidation and request: 1 if their chunks overlap; and for each two invalidations. */
   readonly #meets: Uint8Array;
   readonly #concerns: Uint8Array;
   readonly #overlap: Uint8Array;

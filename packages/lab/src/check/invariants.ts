@@ -1,6 +1,6 @@
 /**
- * The invariants, stated a second time and naively: without the engine's counters, from what was asked for and what the
- * machine does. They are checked during each step and once more after it.
+ * The invariants, stated a second time and naively: not by the engine's counters, but by the calls of the program and
+ * the state of the machine. They are checked during each step and again after it.
  */
 
 import {
@@ -24,14 +24,14 @@ export class Rules {
   readonly #ranges: InvalidationRanges;
   readonly #requests: number;
   readonly #invalidations: number;
-  /** The rules that requests are held to. */
+  /** The invariants of requests. */
   readonly requests: RequestRules;
-  /** Functions that say if the engine holds a request, and if it has a slot left; set once the engine is there. */
+  /** Functions that return true if the engine holds a request, and if it has a free slot; set once it exists. */
   isHeld: (request: number) => boolean = () => false;
   hasRoom: () => boolean = () => true;
-  /** Set while leases may go for the clock's sake. */
+  /** True while leases may be dropped because of the clock. */
   clock = false;
-  /** The chunk that a lease was taken on in this step, and how many announcements it had seen; -1: none was taken. */
+  /** Chunk on which a lease was taken in this step, or -1; and its number of announcements before. */
   #takenOn = -1;
   #announcedBefore = 0;
 
@@ -65,7 +65,7 @@ export class Rules {
     if (held >= ground.scenario.leases) violated("BUDGET", `${held + 1} leases are taken where ${held} fit`);
   }
 
-  /** The engine empties a slot. */
+  /** Checks the emptying of a slot by the engine. */
   dropping(slot: number): void {
     const ground = this.#ground;
     const chunk = this.#chunkOf(slot);
@@ -77,7 +77,7 @@ export class Rules {
       if (first <= chunk && chunk <= last && this.#ranges.concernOf(j).lease !== "keep") return;
     }
     const words = ground.table.words;
-    // It was announced while it was taken, and that may be over already.
+    // A change was announced while the lease was taken. It may be concluded already.
     if (chunk === this.#takenOn && words[chunk * CHUNK_WORDS + ANNOUNCED_BEGUN] !== this.#announcedBefore) return;
     if (words[chunk * CHUNK_WORDS + ANNOUNCED_BEGUN] !== words[chunk * CHUNK_WORDS + ANNOUNCED_ENDED]) return;
     let held = 0;
@@ -91,7 +91,7 @@ export class Rules {
     return this.#ground.machine.disk.slot(slot, SLOT_FIRST_PAGE) / this.#ground.scenario.chunkPages;
   }
 
-  /** Nothing of a lease is left: its pages are released, its tag was seen, its update has returned. */
+  /** True if a lease is gone: its pages are released, its tag was seen, its update has returned. */
   #isGone(slot: number): boolean {
     const { machine, w, at } = this.#ground;
     if (machine.disk.slot(slot, SLOT_STATE) !== SLOT_EMPTY || this.#ground.slot(slot, S.S_TAG) !== 0) return false;
@@ -101,7 +101,7 @@ export class Rules {
     return true;
   }
 
-  /** An invalidation gets its turn. */
+  /** Checks the turn of an invalidation. */
   turn(invalidation: number): void {
     for (let i = 0; i < this.#requests; i++)
       if (this.#ranges.meets(invalidation, i) && this.isHeld(i))
@@ -123,7 +123,7 @@ export class Rules {
     }
   }
 
-  /** The range is the caller's. */
+  /** Checks the begin of an invalidation. */
   ready(invalidation: number): void {
     const ground = this.#ground;
     ground.tell?.(`${this.#ranges.nameOf(invalidation)} has its range`);
@@ -146,7 +146,7 @@ export class Rules {
     }
   }
 
-  /** The chunk of a lease that isn't gone: the machine may have forgotten it, the lease table hasn't. */
+  /** Chunk of a lease that isn't gone, from the lease table: the machine's own slot may be empty already. */
   #leased(slot: number): number {
     return this.leaseChunk(slot);
   }
@@ -157,8 +157,8 @@ export class Rules {
   isMonitors: (slot: number) => boolean = () => false;
 
   /**
-   * The program's operation begins on its pages: what has been unmapped, and could be known to be, may be somebody
-   * else's.
+   * Checks the begin of the program's operation: it must not touch pages that the engine can know to be unmapped, since
+   * other memory may be there.
    */
   operating(invalidation: number): void {
     const { first, last } = this.#ground.pagesOf(invalidation);
@@ -179,7 +179,7 @@ export class Rules {
     );
   }
 
-  /** Its operation has happened, and it ends: leases from before are stale from here on. */
+  /** Notes the end of an invalidation: leases that were taken before are stale from now on. */
   ended(invalidation: number): void {
     const ground = this.#ground;
     if (this.#ranges.concernOf(invalidation).lease !== "drop") return;
@@ -191,7 +191,7 @@ export class Rules {
     }
   }
 
-  /** After every step. */
+  /** Checks the invariants that hold between two steps. */
   check(): void {
     const ground = this.#ground;
     this.#takenOn = -1;
@@ -218,7 +218,7 @@ export class Rules {
         violated("EXCLUSION", `${nameOfRequest(i)} is in flight during ${this.#ranges.nameOf(invalidation)}`);
   }
 
-  /** Two passes: all leases were asked to go before any of them is waited for. */
+  /** Checks the two passes: all leases must have been asked to go before any of them is waited for. */
   #hasAskedAll(invalidation: number): void {
     if (this.#ranges.concernOf(invalidation).lease === "keep") return;
     const { first, last } = this.#ground.chunksOf(invalidation);
@@ -232,7 +232,7 @@ export class Rules {
     }
   }
 
-  /** An invalidation that drains waits for something: I/O that it concerns, or a lease. */
+  /** Checks that a draining invalidation waits for something that it excludes: I/O, or a lease. */
   #drains(invalidation: number): void {
     this.#hasAskedAll(invalidation);
     let others = "";
@@ -276,11 +276,11 @@ export class Rules {
     }
     const name = nameOfRequest(request);
     if (met !== "") violated("FILTER", `${name} is held for ${met}, which doesn't concern it`);
-    // It goes when there's a slot.
+    // It's submitted when there's a slot.
     if (this.hasRoom()) violated("BOUNDED_HOLD", `${name} is held, but no invalidation keeps it`);
   }
 
-  /** A request that waits for memory holds no slot. Those that are about to be answered wait for nothing. */
+  /** Checks that requests that wait for memory hold no slot, except those that are about to be answered. */
   #nothingHoldsASlot(): void {
     let waiting = 0;
     for (let at = 0; at < this.requests.words.length; at += 1 << REQUEST_SHIFT)

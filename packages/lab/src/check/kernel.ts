@@ -1,6 +1,5 @@
 /**
- * The scheme's port on the machine. Nothing happens here by itself: the explorer decides when a request ends, and how,
- * and when a tag comes.
+ * The scheme port on the model's machine. The explorer decides when and how a request ends, and when a tag is posted.
  */
 
 import {
@@ -21,17 +20,17 @@ import { type CaseContext, nameOfRequest } from "./context.js";
 import type { Rules } from "./invariants.js";
 import * as S from "./state.js";
 
-/** Requests that the pool's threads of `direct` run at a time: fewer than there are, so that some wait. */
+/** Number of threads in the pool of `direct`: fewer than there are requests, so that some wait. */
 const POOL = 2;
 
-/** Kinds of completions; a word holds a kind + 8 × a number. */
+/** Kinds of completions. The word of a completion is its kind + 8 × the number of the request or slot. */
 const WHOLE = 0;
 const SHORT = 1;
 const FAILED = 2;
 const FAULTED = 3;
 const CANCELLED = 4;
 
-/** Calls of the engine in which something else can happen at the same time; a bit each. */
+/** Calls of the engine during which other actors can take steps; a bit for each. */
 export const TAKE = 1;
 export const POPULATE = 2;
 export const ENTER = 4;
@@ -50,14 +49,14 @@ export class CheckKernel implements Scheme, Registrations {
   readonly outlived = false;
   readonly #ground: CaseContext;
   readonly #rules: Rules;
-  /** The engine's lease table, once it's there. */
+  /** The engine's lease table, once it exists. */
   leases: Int32Array | null = null;
-  /** The call during which `meanwhile` runs, once; 0: none. */
+  /** The call during which `meanwhile` runs, once; 0 for none. */
   during = 0;
   meanwhile: () => void = () => {};
-  /** Refuses the next registration, or the next populate. */
+  /** Bits of the calls that are refused next: a registration, a populate. */
   refuse = 0;
-  /** Calls that were made during the action: a bit each. */
+  /** Bit set of the calls that were made during the action. */
   calls = 0;
 
   constructor(ground: CaseContext, rules: Rules) {
@@ -116,7 +115,7 @@ export class CheckKernel implements Scheme, Registrations {
     return 0;
   }
 
-  /** All that was prepared, or nothing of it. */
+  /** Hands over all prepared requests, or none of them. */
   #handOver(): void {
     const { w, at, tell } = this.#ground;
     if (w[at.prepared] === 0) return;
@@ -144,7 +143,7 @@ export class CheckKernel implements Scheme, Registrations {
     const bufferSlot = Math.floor(entry / 16) - 1;
     const { scenario, machine } = this.#ground;
     const { write, first, last } = scenario.requests[request]!;
-    // The machine's number of a request is ours.
+    // The machine numbers requests as the scenario does.
     machine.words[machine.frames.layout.nextRequest] = request;
     const begun = machine.disk.submit({
       write,
@@ -172,7 +171,7 @@ export class CheckKernel implements Scheme, Registrations {
     return this.#ground.machine.disk.request(request, REQUEST_STATE) === REQUEST_RELEASING;
   }
 
-  /** The device ends a request: as it should, after its first page only, or with EIO before any. */
+  /** Ends a request at the device: completely, after its first page only, or with EIO before any. */
   complete(request: number, how: "whole" | "short" | "EIO"): void {
     const { machine, scenario, w, at } = this.#ground;
     const { first, last } = scenario.requests[request]!;
@@ -188,7 +187,7 @@ export class CheckKernel implements Scheme, Registrations {
     if (w[at.backlog]! > 0) this.#begin(S.shift(w, at.backlog));
   }
 
-  /** The kernel lets go of the pages. */
+  /** Unpins the pages of a request that has ended. */
   release(request: number): void {
     const due = this.#ground.machine.disk.release(request);
     if (due >= 0) this.#ground.setSlot(due, S.S_TAG, 1);
@@ -283,10 +282,10 @@ export class CheckKernel implements Scheme, Registrations {
     return 0;
   }
 
-  /** On the engine's own thread: what was prepared goes first, since it may use this registration. */
+  /** Drops a lease on the engine's own thread. Prepared requests are submitted first, since they may use it. */
   drop(slot: number): number {
     this.#handOver();
-    // The monitor may have got as far before it ended: emptied once more, a slot posts no tag.
+    // A monitor that has ended may have emptied the slot already: emptying it again posts no tag.
     if (this.#ground.machine.disk.slot(slot, SLOT_STATE) !== SLOT_LIVE) return 0;
     this.#rules.dropping(slot);
     this.#ground.tell?.(`the engine empties slot ${slot}`);

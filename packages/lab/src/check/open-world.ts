@@ -1,4 +1,4 @@
-/** The world that a scenario is about: the engine on Linux, or a kernel without it. */
+/** Opens the world of a scenario: the engine on Linux, or a kernel without it. */
 
 import { ProposalActions, ProposalWorld } from "../proposal/proposal-world.js";
 import { Actions } from "./actions.js";

@@ -1,6 +1,6 @@
 /**
- * The invariants of requests: at their submission, at the kernel's begin, at each page that the device serves, and at
- * their completion.
+ * The invariants of requests: checked at submission, when the kernel begins them, at each page that the device
+ * transfers, and at completion.
  */
 
 import { ECANCELED, EFAULT, type Invariant, REQUEST_SHIFT, SUBMITTED, violated } from "pinless/portable";
@@ -21,7 +21,7 @@ import * as S from "./state.js";
 export class RequestRules {
   readonly #ground: CaseContext;
   readonly #ranges: InvalidationRanges;
-  /** The engine's words of its requests, once the engine is there. */
+  /** Words of the engine's request table, once the engine exists. */
   words: Int32Array = new Int32Array(0);
 
   constructor(ground: CaseContext, ranges: InvalidationRanges) {
@@ -29,7 +29,7 @@ export class RequestRules {
     this.#ranges = ranges;
   }
 
-  /** An entry for the kernel is made. */
+  /** Checks a request that is prepared for the kernel. */
   prepared(request: number, bufferSlot: number): void {
     const ground = this.#ground;
     const name = nameOfRequest(request);
@@ -42,7 +42,8 @@ export class RequestRules {
       violated("EXACTLY_ONCE", `${name} writes the file, and is handed to the kernel again after it had begun`);
     const prepared = ground.request(request, S.R_PREPARED) + 1;
     ground.setRequest(request, S.R_PREPARED, prepared);
-    // Once, once more where its lease has just gone, and both again for each announcement; the monitor's end is one.
+    // A request is prepared once, once more if its lease has just been dropped, and as often again for each
+    // announcement, of which the monitor's end is one.
     if (prepared > 2 + 2 * (ground.scenario.foreign.length + ground.scenario.losses))
       violated("BOUNDED_WAIT", `${name} is handed to the kernel again and again`);
     for (let page = first; page <= last; page++) {
@@ -54,7 +55,7 @@ export class RequestRules {
       if (bufferSlot >= 0 && (flags & S.IS_READ_ONLY) !== 0)
         violated("NO_STALE_IO", `${name} goes by a lease with page ${page}, which is read-only`);
     }
-    // What the kernel refused before it began is the same submission once more.
+    // A request that the kernel refused before it began is submitted again.
     const again = ground.request(request, S.R_PREPARED) > 1 && ground.request(request, S.R_BEGUN) === 0;
     this.#isExcluded(request, again ? S.BEGUN : S.DRAINING, "BOUNDED_WAIT");
     if (bufferSlot >= 0 && ground.slot(bufferSlot, S.S_STALE) !== 0)
@@ -74,7 +75,7 @@ export class RequestRules {
     }
   }
 
-  /** The kernel has found the frames. */
+  /** Checks a request whose frames the kernel has looked up. */
   began(request: number, bufferSlot: number): void {
     const { machine, scenario, tell } = this.#ground;
     const ground = this.#ground;
@@ -88,10 +89,10 @@ export class RequestRules {
     for (let page = first; page <= last; page++) {
       if (machine.disk.requestFrame(request, page - first) === machine.tables.frameOf(page)) continue;
       const known = (ground.page(page, S.P_FLAGS) & S.GONE_KNOWN) !== 0;
-      // What was unmapped without notice can't be known before the monitor has heard of it.
+      // The engine can't know of an unmap before the monitor has read its event.
       if (!machine.tables.is(page, VM_MAPPED) && !known) ground.setRequest(request, S.R_LOST, 2);
-      // The monitor had to read the event to know whose it is, or it has ended: a request that had been prepared may
-      // begin, but mustn't be delivered.
+      // The monitor had to read the event to know its range, or the monitor has ended. A request that had been prepared
+      // may begin, but mustn't be delivered.
       else if (this.#isSeenLate(page) || ground.hasLostMonitor) ground.setRequest(request, S.R_LOST, 1);
       else
         violated(
@@ -106,7 +107,7 @@ export class RequestRules {
     return this.#ground.scenario.foreign.some(({ unseen, first, last }) => unseen && first <= page && page <= last);
   }
 
-  /** The device is about to read or write a page. */
+  /** Checks a page that the device is about to read or write. */
   serving(request: number, i: number): void {
     const ground = this.#ground;
     const { machine, scenario } = ground;
@@ -135,7 +136,7 @@ export class RequestRules {
       );
   }
 
-  /** The device has written or read one. */
+  /** Checks a page that the device has read or written. */
   served(request: number, i: number): void {
     const ground = this.#ground;
     const { machine, scenario } = ground;
@@ -148,7 +149,7 @@ export class RequestRules {
       violated("NO_STALE_IO", `${nameOfRequest(request)} leaves no trace in page ${page}'s soft-dirty bit`);
   }
 
-  /** Pages of a range are taken away. `known`: whoever asked for it has told of it before. */
+  /** Notes that the pages of a range are taken away; `known` if the engine was notified before. */
   taken(first: number, last: number, known: boolean): void {
     const ground = this.#ground;
     for (let page = first; page <= last; page++) ground.setContent(page, 0);
@@ -169,10 +170,10 @@ export class RequestRules {
     return slot >= 0 && this.words[slot << REQUEST_SHIFT] === SUBMITTED;
   }
 
-  /** From here on the engine can know that they're gone. */
+  /** Notes that from now on the engine can know that these pages are gone. */
   goneIsKnown(first: number, last: number): void {
     const ground = this.#ground;
-    // What another thread does in the middle of a step of the engine's, the engine knows in the next.
+    // If another thread does this in the middle of a step of the engine, the engine knows it in its next step.
     for (let page = first; page <= last; page++) ground.flag(page, S.GONE_NOW);
     for (let i = 0; i < this.#ground.scenario.requests.length; i++)
       if (ground.request(i, S.R_LOST) === 2 && ground.request(i, S.R_STATUS) === S.ACCEPTED)

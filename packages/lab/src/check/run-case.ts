@@ -1,11 +1,11 @@
-/** One scenario explored, and what it found told in words. */
+/** Explores one scenario and reports the result, with a trace of a violation. */
 
 import { type BrokenInvariant, explore, type Step, shortest, tell } from "./explore.js";
 import type { Scenario } from "./scenario.js";
 
 /**
- * States that the breadth-first search for a shorter counterexample keeps in memory at most. Beyond it, the path is
- * told as it was found.
+ * Maximum number of states of the breadth-first search for a shorter counterexample. Beyond it, the path is reported as
+ * it was found.
  */
 const SHORTEST_WITHIN = 400_000;
 
@@ -17,7 +17,7 @@ export interface CaseReport {
   /** CPU time, in seconds, of the exploration alone. */
   readonly seconds: number;
   readonly violation: Violation | null;
-  /** The invariant that the scenario expects not to hold. */
+  /** The invariant that the scenario expects to be violated. */
   readonly expects: string | null;
 }
 
@@ -27,7 +27,9 @@ export interface Violation {
   readonly trace: readonly Step[];
 }
 
-/** `brief`: the first violation will do, told by no trace. `cpuSeconds`: a clock. */
+/**
+ * Runs a scenario. With `brief` a violation is reported without a shorter path and a trace. `cpuSeconds` is a clock.
+ */
 export function runCase(scenario: Scenario, brief: boolean, cpuSeconds: () => number): CaseReport {
   const began = cpuSeconds();
   const { found, ...figures } = explore(scenario);

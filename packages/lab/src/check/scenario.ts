@@ -1,11 +1,11 @@
 /**
- * Scenarios: a small machine, and the actions that may happen on it. The explorer tries every order of them, and every
- * failure that the scenario allows. Everything is counted in pages of the one arena.
+ * Scenarios: a small machine, and the actions that may happen on it. The explorer tries every order of them, with every
+ * failure that the scenario allows. Ranges are given in pages of the one arena.
  */
 
 import { INVARIANTS, type Invariant, MMU_EVENTS, type MmuEvent } from "pinless/portable";
 
-/** io_uring with leases; io_uring without; the other two. */
+/** Schemes of a scenario: io_uring with leases, io_uring without (`per-io`), and the other two. */
 export type CheckedScheme = "io_uring" | "per-io" | "aio" | "direct";
 
 export const CHECKED_SCHEMES: readonly CheckedScheme[] = ["io_uring", "per-io", "aio", "direct"];
@@ -14,93 +14,95 @@ export const INVARIANT_NAMES: readonly Invariant[] = INVARIANTS;
 
 export const EVENTS: readonly MmuEvent[] = MMU_EVENTS;
 
-/** Pages from first to last. */
+/** Pages of the arena, both ends included. */
 export interface Pages {
   readonly first: number;
   readonly last: number;
 }
 
 export interface ScenarioRequest extends Pages {
-  /** The file is written from memory: a device read. */
+  /** True if the file is written, which is a device read of the memory. */
   readonly write: boolean;
 }
 
 export interface ScenarioInvalidation extends Pages {
   readonly event: MmuEvent;
   readonly blockable: boolean;
-  /** It ends only once this request is answered; -1: it waits for none. */
+  /** Request after whose answer the program ends the invalidation, or -1. */
   readonly awaits: number;
 }
 
 /** A call by other code of the process. */
 export interface ForeignCall extends Pages {
   /**
-   * discard: madvise(MADV_DONTNEED), where the pages go after the monitor has read of it. unmap: munmap, where they go
-   * before.
+   * discard: madvise(MADV_DONTNEED), whose pages are freed after the monitor has read the event. unmap: munmap, whose
+   * pages are gone before.
    */
   readonly call: "discard" | "unmap";
-  /** By the engine's own thread, which can do nothing else meanwhile. */
+  /** True if the engine's own thread makes the call, so that it can do nothing else meanwhile. */
   readonly own: boolean;
-  /** Its event is there for some time before anybody can see who waits. */
+  /** True if its event can be read for some time before the thread can be seen waiting. */
   readonly unseen: boolean;
 }
 
 /** One machine and its actors. */
 export interface Scenario {
   readonly name: string;
-  /** Linux: get_user_pages; or the proposal: mmu notifiers. */
+  /** Kernel: Linux, with get_user_pages; or the proposal, with mmu notifiers. */
   readonly kernel: "gup" | "notifier";
-  /** Pinless is between the program and the kernel. If not, io_uring's buffers are registered for life. */
+  /** True if the program uses pinless. If not, io_uring's buffers are registered for life. */
   readonly engine: boolean;
-  /** The invariant that is known not to hold. */
+  /** The invariant that is known to be violated. */
   readonly expects: Invariant | null;
   readonly scheme: CheckedScheme;
   readonly chunks: number;
   readonly chunkPages: number;
-  /** Pages at first: dirty, or swapped in by a load, and so clean with a copy in swap. */
+  /** Initial pages: dirty; or clean, as after a load that swapped them in, with a copy in swap. */
   readonly pages: "dirty" | "clean";
   readonly requests: readonly ScenarioRequest[];
   readonly invalidations: readonly ScenarioInvalidation[];
   readonly foreign: readonly ForeignCall[];
-  /** Requests that there is room for at a time. */
+  /** Maximum number of requests in flight. */
   readonly room: number;
-  /** Leases that fit into the budget. */
+  /** Number of leases that fit into the budget. */
   readonly leases: number;
-  /** Times, at most, that kswapd takes a page, that compaction moves one, */
+  // The following are the maximum numbers of events of a kind.
+
+  /** kswapd reclaims a page. */
   readonly reclaims: number;
+  /** Compaction moves a page. */
   readonly migrations: number;
-  /** the program forks, a look-up finds no memory (ENOMEM; both without an engine only), */
+  /** The program forks (without an engine only). */
   readonly forks: number;
+  /** A lookup of pages finds no memory: ENOMEM (without an engine only). */
   readonly noMemory: number;
-  /** a request fails with EIO, or ends early, a lease is refused (ENOMEM), */
+  /** A request fails with EIO. */
   readonly eio: number;
+  /** A request ends early. */
   readonly short: number;
+  /** A lease is refused with ENOMEM. */
   readonly refusals: number;
-  /**
-   * the engine's clock finds that so much time has passed that leases are idle, or it's late and only the monitor sees
-   * that,
-   */
+  /** Time passes until leases are idle, and the engine's clock ticks. */
   readonly ticks: number;
+  /** Time passes while the engine's thread is busy, so that only the monitor's clock ticks. */
   readonly stalls: number;
-  /** the program cancels a request, */
+  /** The program cancels a request. */
   readonly cancels: number;
-  /** something ends in the middle of a turn, just before the engine goes to sleep, */
+  /** A request ends, or a tag is posted, at the end of a turn, just before the engine goes to sleep. */
   readonly lateEnds: number;
-  /** the kernel takes none of what's to be submitted (EAGAIN), */
+  /** The kernel refuses a submission with EAGAIN. */
   readonly refusedSubmissions: number;
-  /**
-   * the monitor's thread ends, in the middle of a lease that it gives back, or with what it has begun and announced,
-   */
+  /** The monitor's thread ends, in any state. */
   readonly losses: number;
-  /** and another follows in its place. */
+  /** Another monitor is started in its place. */
   readonly restarts: number;
-  /** kswapd may come in the middle of a call of the engine's too, and other code's load then brings the page back. */
+  /** True if kswapd may also reclaim a page in the middle of a call of the engine, and a load brings it back. */
   readonly withinCalls: boolean;
-  /** The kernel may hold the pages of unregistered requests for some time after their end. */
+  /** True if the kernel may keep the pages of unregistered requests pinned for some time after their end. */
   readonly lateRelease: boolean;
 }
 
-/** Requests of the same kind on the same pages: which of them goes first makes no difference. */
+/** True for requests of the same direction on the same pages, whose order makes no difference. */
 export function areAlike(a: ScenarioRequest, b: ScenarioRequest): boolean {
   return a.write === b.write && a.first === b.first && a.last === b.last;
 }

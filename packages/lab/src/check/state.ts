@@ -1,17 +1,17 @@
 /**
- * The state of everything but the engine and the machine: one flat Int32Array, so that a state of the whole is words
- * that can be copied, compared and hashed. This file says what lies where.
+ * Layout of the state of the other actors, neither the engine's nor the machine's: one flat Int32Array, so that a whole
+ * state is words that can be copied, compared and hashed.
  */
 
 import type { Scenario } from "./scenario.js";
 
-/** Single words. */
+/** Single words, beginning with the time. */
 export const TIME_MS = 0;
-/** The scheme sleeps until something ends; it's to be woken. */
+/** 1 while the engine sleeps and has to be woken by the next completion. */
 export const ARMED = 1;
 export const WAKE = 2;
 export const ALIVE = 3;
-/** Words that count the events that may still happen, by kind. */
+/** Words that count the events that may still happen, for each kind (scenario.ts). */
 export const RECLAIMS = 4;
 export const MIGRATIONS = 5;
 export const EIOS = 6;
@@ -20,26 +20,21 @@ export const REFUSALS = 8;
 export const TICKS = 9;
 export const STALLS = 10;
 export const CANCELS = 11;
-/** The engine's clock hasn't looked since time went on. */
+/** 1 if time has passed since the last tick of the engine's clock. */
 export const STALLED = 12;
-/** The monitor's state, by a number (explored-monitor.ts). */
+/** Number of the monitor's state (explored-monitor.ts). */
 export const MONITOR = 13;
-/** The words that it shares with the engine's thread: how its start stands (protocol/monitor/messages.ts), */
+/** The monitor's drain word (protocol/monitor/messages.ts). */
 export const DRAIN = 14;
-/** and that events are being read (protocol/monitor/deferred-changes.ts). */
+/** The monitor's reading word (protocol/monitor/deferred-changes.ts). */
 export const READING = 15;
-/** The engine's own thread is in a foreign call, + 1. */
+/** Number + 1 of the foreign call that the engine's own thread is in; 0 for none. */
 export const BLOCKED = 16;
-/**
- * The invalidation (+ 1) whose operation our memory thread waits in until the monitor has read of it; negative: it has.
- */
+/** Number + 1 of the invalidation in whose call the memory thread waits; negative once its event was read. */
 export const OPERATING = 17;
 export const LATE_ENDS = 18;
 export const REFUSED_SUBMISSIONS = 19;
-/**
- * Times that the monitor's thread may still end, and another follow in its place; and the stage of such a loss
- * (explored-monitor.ts).
- */
+/** Remaining losses and restarts of the monitor, and the stage of a loss (explored-monitor.ts). */
 export const LOSSES = 20;
 export const RESTARTS = 21;
 export const LOST = 22;
@@ -47,72 +42,72 @@ const FIRST_TABLE = 23;
 
 /** Words of a request. */
 export const R_STATUS = 0;
-/** 1: the pages that it went to were taken away meanwhile; 2: nobody could know of it yet. */
+/** 1 if its pages were taken away during the request; 2 if the engine couldn't know of that yet. */
 export const R_LOST = 1;
-/** Times that the request was handed to the kernel, and that it began there. */
+/** Number of times that the request was prepared for the kernel, and that the kernel began it. */
 export const R_PREPARED = 2;
 export const R_BEGUN = 3;
 export const R_CANCELLED = 4;
-/** The engine's slot that it's in the kernel by, + 1. */
+/** The engine's slot + 1 under which it's in the kernel. */
 export const R_SLOT = 5;
 export const R_WORDS = 6;
 
-/** R_STATUS. */
+/** Values of R_STATUS. */
 export const NOT_YET = 0;
 export const ACCEPTED = 1;
 export const ANSWERED = 2;
 
-/** Words of an invalidation, the program's first, then the monitor's starts. */
+/** Words of an invalidation: the program's first, then the monitor's starts. */
 export const I_STATE = 0;
 export const I_DRAINING = 1;
 export const I_READY = 2;
 export const I_WORDS = 3;
 
-/** I_STATE. */
+/** Values of I_STATE. */
 export const NOT_STARTED = 0;
 export const WAITING = 1;
 export const DRAINING = 2;
 export const BEGUN = 3;
 export const ENDED = 4;
-/** One that may not wait, and couldn't begin. */
+/** State of an invalidation that may not wait, and couldn't begin. */
 export const REFUSED = 5;
 
 /** Words of a foreign call. */
 export const F_STATE = 0;
 export const F_WORDS = 1;
 
-/** F_STATE. */
+/** Values of F_STATE. */
 export const IDLE = 0;
-/** In the call, and waits until its event was read. */
+/** The thread sleeps in the call until its event is read. */
 export const IN_CALL = 1;
-/** Read; its pages go next. */
+/** The event was read; next the pages are freed. */
 export const LET_GO = 2;
 export const LEFT = 3;
-/** Its event is there, but it doesn't sleep yet: nobody can see who waits. */
+/** The event can be read, but the thread doesn't sleep yet, so it can't be seen waiting. */
 export const RAISED = 4;
 
 /** Words of a page. */
 export const P_CONTENT = 0;
-/** Bits, below. */
+/** Flags of the page, as follows. */
 export const P_FLAGS = 1;
 export const P_WORDS = 2;
-/** Nobody may touch it any more. */
+/** The page is gone, and the engine can know it: no request may touch it. */
 export const GONE_KNOWN = 1;
 export const IS_READ_ONLY = 2;
-/** Writes to it must leave a trace (soft-dirty). */
+/** Writes to the page are tracked (soft-dirty). */
 export const TRACKED = 4;
 export const IS_REFUSED = 8;
-/** The engine knows that it's gone. */
+/** The engine has been notified that the page is gone. */
 export const BURIED = 16;
-/** Nobody may touch it from the next step on. */
+/** The page is gone: no request may touch it from the next step on. */
 export const GONE_NOW = 32;
 
-/** The kind of a completion that posts a slot's tag. A word of `completions` is a kind + 8 × its slot or request. */
+/** Kind of a completion that is a slot's tag. A word of `completions` is a kind + 8 × its slot or request. */
 export const TAG_COMPLETION = 5;
 
 /** Words of a buffer slot. */
 export const S_TAG = 0;
-/** Taken before an invalidation that has ended. */
+/** 1 if the lease was taken before an invalidation that has ended. */
 export const S_STALE = 1;
 export const S_WORDS = 2;
 
@@ -122,18 +117,18 @@ export interface StateLayout {
   readonly foreign: number;
   readonly pages: number;
   readonly slots: number;
-  /** Lists: a count, then the entries. */
+  /** Lists: each is a count, followed by the entries. */
   readonly prepared: number;
   readonly backlog: number;
   readonly completions: number;
   readonly microtasks: number;
   readonly soon: number;
   readonly messages: number;
-  /** Foreign calls whose events are unread, in their order. */
+  /** Foreign calls whose events are unread, oldest first. */
   readonly raised: number;
   /**
-   * For each of the monitor's starts, by number less 1: the foreign calls that it's for (a bit each); and how it stands
-   * in the engine.
+   * For each of the monitor's starts, by number less 1: the bit set of its foreign calls; and, in `left`, its state in
+   * the engine.
    */
   readonly starts: number;
   readonly left: number;
@@ -143,13 +138,13 @@ export interface StateLayout {
 }
 
 /**
- * In `left`: no start; else invalidations that haven't begun, + 1; and this, if the monitor that has asked for it has
- * ended.
+ * Values of `left`: 0 for no start, else the number of invalidations that haven't begun, + 1; plus ORPHANED if the
+ * monitor that asked for it has ended.
  */
 export const NO_START = 0;
 export const ORPHANED = 16;
 
-/** Starts that the monitor may ask for: one for any of the callers together. */
+/** Number of the monitor's possible starts: one for each set of callers. */
 export function startsOf({ foreign }: Scenario): number {
   return 2 ** foreign.length - 1;
 }
@@ -191,7 +186,7 @@ export function push(w: Int32Array, list: number, value: number): void {
   w[list + w[list]!] = value;
 }
 
-/** Takes the first of a list. */
+/** Removes the first entry of a list and returns it. */
 export function shift(w: Int32Array, list: number): number {
   const first = w[list + 1]!;
   const count = w[list]!;

@@ -1,21 +1,21 @@
-/** The transition system that the explorer explores: a whole state is a row of words, and each action a number. */
+/** Transition system that the explorer explores: a state is a row of words, and an action is a number. */
 
 import type { InvariantViolation } from "pinless/portable";
 
 export interface Explorable {
-  /** Words of a whole state. */
+  /** Number of words of a state. */
   readonly words: number;
   /** True if the last action had an effect. */
   readonly happened: boolean;
-  /** `tell`: set while a trace is told; gets everything that is worth a line. */
+  /** `tell` receives the lines of a trace; null while none is written. */
   readonly ground: { tell: ((line: string) => void) | null };
-  /** The whole state, as it is now. */
+  /** The present state. */
   state(): Int32Array;
   save(to: Int32Array): void;
   restore(from: Int32Array): void;
-  /** Something happens, and all that must hold is looked at. Returns what doesn't, or null. */
+  /** Applies an action and checks the invariants. Returns the violation, or null. */
   perform(actions: { apply(action: number): boolean }, action: number): InvariantViolation | null;
-  /** The same where nothing can happen any more. */
+  /** Checks the invariants of a state without enabled actions. Returns the violation, or null. */
   rest(): InvariantViolation | null;
 }
 
@@ -24,9 +24,9 @@ export interface ExplorableActions {
   readonly othersCanStep: boolean;
   maySleep(action: number): boolean;
   areIndependent(first: number, second: number): boolean;
-  /** Puts all that can happen now into `into`; returns how many. */
+  /** Writes the enabled actions to `into`; returns their number. */
   list(into: Int32Array): number;
-  /** Adds the variants of an action that was just done which have a hook in their middle. */
+  /** Adds the variants with hooks of an action that has just been done. */
   again(action: number, others: boolean, into: Int32Array, from: number): number;
   apply(action: number): boolean;
   describe(action: number): string;

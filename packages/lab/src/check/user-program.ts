@@ -1,4 +1,4 @@
-/** The program, on the engine's own thread: what it asks for, and the turns of its loop. */
+/** The program on the engine's own thread: its calls, and the turns of its event loop. */
 
 import {
   type Dispatcher,
@@ -47,7 +47,7 @@ export class UserProgram {
   readonly #ground: CaseContext;
   readonly #owner: Owner;
   readonly #done: (request: number) => Done;
-  /** For the order of what is alike: the one that goes before, or -1. */
+  /** For requests and invalidations that are alike: the one that has to come before, or -1. */
   readonly #requestBefore: readonly number[];
   readonly #invalidationBefore: readonly number[];
   readonly #readies: readonly (() => void)[];
@@ -87,7 +87,7 @@ export class UserProgram {
   submit(request: number): void {
     const ground = this.#ground;
     const { dispatcher } = this.#world;
-    // Slots are alike: a request's is the one of its own number, if there are as many.
+    // All slots are alike, so a request takes the slot of its own number if there is one.
     restoreRequests(dispatcher.requests, request < dispatcher.requests.capacity ? request : -1);
     ground.setRequest(request, S.R_STATUS, S.ACCEPTED);
     const { write } = ground.scenario.requests[request]!;
@@ -197,7 +197,7 @@ export class UserProgram {
       if (!this.#isMapped(page)) continue;
       const { machine } = ground;
       if (event === "PROTECTION_PAGE" && machine.tables.frameOf(page) >= 0) {
-        // Writeback begins: write-protected, and nobody may change it until it ends.
+        // Writeback begins: the page is write-protected and must not change until it ends.
         machine.tables.setFlags(page, 0, PTE_WRITE);
         machine.frames.setFrameFlags(machine.tables.frameOf(page), WRITEBACK);
       }
@@ -212,7 +212,7 @@ export class UserProgram {
     return this.#ground.machine.tables.is(page, VM_MAPPED);
   }
 
-  /** With a monitor, a discard of our own waits for it too. */
+  /** True if the operation is a discard that waits for the monitor, as all discards of followed memory do. */
   #isFollowed(invalidation: number): boolean {
     const { foreign, invalidations } = this.#ground.scenario;
     return foreign.length > 0 && invalidations[invalidation]!.event === "CLEAR";
@@ -230,7 +230,9 @@ export class UserProgram {
     this.#world.threads.operate(invalidation);
   }
 
-  /** Before every operation on memory changes.ts asks what of it is unmapped, and waits until that's known. */
+  /**
+   * True if all announced unmaps of its range are known, which memory-operations.ts waits for before each operation.
+   */
   #knowsUnmaps(invalidation: number): boolean {
     const { scenario, w } = this.#ground;
     if (scenario.foreign.length === 0) return true;
@@ -249,7 +251,7 @@ export class UserProgram {
     return this.#knowsUnmaps(invalidation);
   }
 
-  /** Does what the invalidation is for, and ends it. */
+  /** Does the operation of an invalidation, and ends it. */
   finish(invalidation: number): void {
     const ground = this.#ground;
     const { first, last, event } = ground.scenario.invalidations[invalidation]!;
@@ -297,7 +299,7 @@ export class UserProgram {
     }
   }
 
-  /** Refused only for what has no tag to be awaited. */
+  /** Moves a page. Only a pin without a tag, of a per-io request, may make that fail. */
   #migrate(invalidation: number, page: number): void {
     const { machine, scenario } = this.#ground;
     if (machine.memory.migrate(page) === 0) return;
@@ -331,7 +333,7 @@ export class UserProgram {
     this.#world.runMicrotasks();
   }
 
-  /** True if a tick of the engine's clock would do something: a lease's books are due, or the clock is late. */
+  /** True if a tick of the engine's clock would have an effect: a lease is due or to be freed, or the clock is late. */
   get mayTick(): boolean {
     if (!this.isFree) return false;
     const { leases } = this.#world;
@@ -340,7 +342,7 @@ export class UserProgram {
     return false;
   }
 
-  /** The engine's clock, which runs while a lease is held. */
+  /** Ticks the engine's clock, which runs while a lease is held. */
   tick(): void {
     const { leases, dispatcher, rules } = this.#world;
     this.#ground.w[S.STALLED] = 0;

@@ -1,4 +1,4 @@
-/** The state of an explored world as a row of words: written from what the core and the actors hold, and put back. */
+/** Saves the state of an explored world, of the protocol and all actors, as a row of words, and restores it. */
 
 import {
   type AcceptedRequest,
@@ -32,7 +32,7 @@ import type { CaseContext } from "./context.js";
 import type { ExploredMonitor } from "./explored-monitor.js";
 import * as S from "./state.js";
 
-/** The notifier's states of an invalidation, by their numbers in the row. */
+/** States of an invalidation, by their numbers in the row. */
 export const INVALIDATION_STATES = ["", "waiting", "draining", "begun", "ended"] as const;
 
 /** Parts of a world whose state is saved. */
@@ -47,7 +47,7 @@ export interface WorldParts {
   readonly owner: Owner;
   /** The notifier's handles of the program's invalidations, then those of the monitor's starts. */
   readonly handles: readonly (Invalidation | undefined)[];
-  /** The number of the invalidation that a start for these callers makes. */
+  /** Number of the invalidation that a start for these callers makes. */
   invalidationOf(callers: number): number;
 }
 
@@ -55,7 +55,7 @@ export class WorldState {
   readonly #world: WorldParts;
   readonly #engine: StateWords;
   readonly #names: RequestNames;
-  /** Callbacks that say that a start of the monitor has begun. */
+  /** Callbacks for starts of the monitor that have begun. */
   readonly #readies: readonly (() => void)[];
   readonly #waiting: Invalidation[] = [];
   readonly #active: Invalidation[] = [];
@@ -78,7 +78,7 @@ export class WorldState {
     this.#unmaps = foreign.some(({ call }) => call === "unmap");
   }
 
-  /** Writes down what the notifier knows. */
+  /** Writes the notifier's state to its words. */
   note(): void {
     const { w, at } = this.#world.ground;
     for (let j = 0; j < this.#world.handles.length; j++) {
@@ -105,7 +105,7 @@ export class WorldState {
     this.#world.monitor.note();
   }
 
-  /** The whole state, as it is now. What nobody will look at any more isn't part of it. */
+  /** The present state, without words that are never read again. */
   state(): Int32Array {
     const { requests } = this.#world.dispatcher;
     for (let slot = 0; slot < requests.capacity; slot++)
@@ -115,7 +115,7 @@ export class WorldState {
     saveProtocol(this.#world.protocol, this.#engine, this.#names);
     if (this.#world.leases !== null) {
       this.#forgetFigures(this.#world.leases.table);
-      // A lease costs nothing here.
+      // Leases cost nothing here, so this count has no effect.
       for (let c = 0; c < this.#world.ground.scenario.chunks; c++) this.#world.ground.table.store(c, MISSED, 0);
     }
     return this.#world.ground.state;
@@ -183,7 +183,7 @@ export class WorldState {
     this.#world.monitor.restore();
   }
 
-  /** Restores the ranges by which the gate and the table know pages. */
+  /** Restores the gate's read-only ranges and the table's unmapped ranges from the pages' flags. */
   #restorePages(): void {
     const { ground, protocol } = this.#world;
     const { readOnly } = protocol.gate;
@@ -199,7 +199,7 @@ export class WorldState {
   }
 }
 
-/** Eight words, as a request and a lease have. */
+/** Clears eight words: those of a request or of a lease. */
 function forget(words: Int32Array, from: number): void {
   for (let i = from; i < from + 8; i++) words[i] = 0;
 }
