@@ -1,7 +1,4 @@
-/**
- * Many runs, on one machine or shared between any number of them; and what is left of a failure when everything beside
- * the point is gone.
- */
+/** Campaign of many simulated runs, on one machine or in shards on several; with the shrinking of failures. */
 
 import { NO_FAULTS } from "../model/model-scheme.js";
 import {
@@ -17,7 +14,7 @@ import { type Failure, simulate } from "./run-simulation.js";
 import { type Swarm, swarmOf } from "./swarm.js";
 
 export interface CampaignOptions extends SimulationOutcome {
-  /** The first seed. */
+  /** First seed. */
   readonly seed: number;
   readonly runs: number;
   readonly requests: number;
@@ -48,7 +45,7 @@ export async function campaign(options: CampaignOptions): Promise<CampaignReport
   return { format: FORMAT, engine, mutant, asked, shards, runs, requests, operations, virtualMs, failures };
 }
 
-/** Parts that shrinking may leave out of a run, the largest first. */
+/** Overrides that each leave a part out of a run, the largest part first, for shrinking. */
 const SIMPLER: readonly Partial<Swarm>[] = [
   { busyMs: 0 },
   { compactionMs: 0 },
@@ -76,7 +73,7 @@ const SIMPLER: readonly Partial<Swarm>[] = [
   { arenaMiB: 2 },
 ];
 
-/** The same failure with less: leaves out whatever it happens without, and ends with the request that it needs. */
+/** Shrinks a failure: leaves out all parts without which it still occurs, and all requests after the last it needs. */
 async function shrink(seed: number, asked: CampaignReport["asked"], failure: Failure): Promise<FoundFailure> {
   const full = swarmOf(seed);
   let { changes } = asked;

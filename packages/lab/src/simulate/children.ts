@@ -1,6 +1,6 @@
 /**
- * Child processes that the program forks: each sees its parent's memory as it was then, whatever is read into it later,
- * and what it stores.
+ * Child processes that the program forks. Each must see its parent's memory as it was at the fork, whatever is read
+ * into it later, and its own stores.
  */
 
 import { violated } from "pinless/portable";
@@ -12,17 +12,17 @@ import type { Requests } from "./requests.js";
 import type { Swarm } from "./swarm.js";
 import type { Trace } from "./trace.js";
 
-/** At a time. */
+/** Maximum number of children at a time. */
 export const CHILDREN = 3;
 const EFAULT = -14;
-/** The first content that children store, counting down: nothing else stores contents from here on. */
+/** First content that children store, counting down. No other part of a run stores such contents. */
 const FIRST_CONTENT = -1_000_000;
 
 interface Child {
   readonly process: number;
-  /** Its parent's pages of each buffer at the fork; -1: it was somebody else's by then. */
+  /** Its parent's pages of each buffer at the fork; -1 if other code had taken the page by then. */
   readonly pages: Int32Array;
-  /** By page of each buffer: what it must see, and whether zeros are as right (the parent had it discarded lazily). */
+  /** By page of each buffer: the content it must see, and 1 if it may also see zeros (after a lazy discard). */
   readonly content: Int32Array;
   readonly orZero: Uint8Array;
 }
@@ -52,7 +52,7 @@ export class Children {
     };
   }
 
-  /** Contents of the parent, by page of each buffer. */
+  /** The parent's page for an index over all pages of all buffers. */
   #parentPage(i: number): number {
     const { requests, swarm } = this.#parts;
     return requests.firstPage(Math.floor(i / swarm.requestPages)) + (i % swarm.requestPages);
@@ -74,7 +74,7 @@ export class Children {
       orZero[i] = oracle.orZero(page) ? 1 : 0;
     }
     const copied = machine.fork(process);
-    // The proposal: I/O is in flight. The next one may find it otherwise.
+    // In the proposal's kernel, fork waits for I/O in flight: this one is given up.
     if (copied === WAIT) return;
     if (copied < 0) violated("STATE", `fork failed with ${copied}`);
     trace.note("process % is forked; % pinned pages are copied", [process, copied]);
@@ -83,7 +83,7 @@ export class Children {
     machine.clock.after(this.#draw.life.upTo(4 * swarm.forkMs), () => this.#end(child));
   }
 
-  /** One of them looks at a page, or stores to it. */
+  /** Has one child check a page, or store to it. */
   touch(): void {
     const child = this.#living[this.#draw.child.below(CHILDREN)];
     if (child === undefined) return;

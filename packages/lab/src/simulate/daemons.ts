@@ -1,6 +1,5 @@
 /**
- * Daemons: the work of the machine's kernel and of other processes beside the engine, each with its own mean time
- * between two.
+ * Daemons: activities of the machine's kernel and of other processes, each with its own mean time between two events.
  */
 
 import { lock, unlock } from "../model/memlock-account.js";
@@ -9,14 +8,14 @@ import { Children, type ChildrenParts } from "./children.js";
 import type { Pace } from "./pace.js";
 
 const HUGE_PAGES = 512;
-/** A fork costs as much as 200 requests, a huge page as ten. */
+/** Maximum number of forks, and of huge pages, per request: they cost as much as 200 and ten requests. */
 const MOST_FORKS = 1 / 200;
 const MOST_HUGE_PAGES = 1 / 20;
 const MOST_TOUCHES = 1 / 8;
 
 export interface DaemonParts extends ChildrenParts {
   readonly pace: Pace;
-  /** Something may have changed on this page. */
+  /** Called after an event that may have changed this page. */
   readonly touched: (page: number) => void;
 }
 

@@ -1,20 +1,20 @@
-/** The model's ring that also checks when leases are taken: once they pay, and after the chunk's rest only. */
+/** Scheme on the model's ring that also checks when leases are taken: only when they pay, and after a chunk's rest. */
 
 import { CHUNK_WORDS, PAGE_BYTES, violated } from "pinless/portable";
 import type { Machine } from "../model/machine.js";
 import { ModelScheme, type ModelSchemeOptions } from "../model/model-scheme.js";
 
-/** The smallest chunk that there can be. */
+/** Size of the smallest possible chunk. */
 const PIECE_BYTES = 65536;
-/** In tables of more chunks a lease must have paid for itself before it's taken. */
+/** In tables of more chunks, the pages that went per-io must have paid for a lease before it's taken. */
 const MANY_CHUNKS = 128;
-/** The engine counts whole milliseconds: of the begin and of the end. */
+/** Error of the engine's times, which are whole milliseconds, at both ends of a rest. */
 const ROUNDED_MS = 2;
 
 export interface LeaseTerms {
-  /** `lease.max`, or Infinity where it grows. */
+  /** `lease.max`; Infinity if it's the default, which grows. */
   readonly maxMs: number;
-  /** Pages that must have gone per-io on a chunk of many before its first lease. */
+  /** Pages that must have gone per-io on a chunk before its lease, in a table of many chunks. */
   readonly costPages: number;
 }
 
@@ -27,9 +27,9 @@ export class JudgedScheme extends ModelScheme {
   readonly #clock: { readonly nowMs: number };
   readonly #terms: LeaseTerms;
   readonly #held = new Map<number, Held>();
-  /** Ends of rests, in ms of the clock, by the address of the chunk. */
+  /** End of the rest of each chunk in milliseconds of the clock, by the chunk's address. */
   readonly #rests = new Map<number, number>();
-  /** Pages that went without a lease, by piece, in tables of many chunks. */
+  /** Number of pages that went without a lease, by piece, in tables of many chunks. */
   readonly #missed = new Map<number, number>();
 
   constructor(machine: Machine, options: ModelSchemeOptions, terms: LeaseTerms) {

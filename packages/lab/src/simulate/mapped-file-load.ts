@@ -1,7 +1,7 @@
 /**
- * A file that is mapped, by an arena of it, and what may happen to such a thing at random: reads into it and writes
- * from it, stores, writeback by the program and by the kernel, discards, reclaim, holes, snapshots (FICLONE). What
- * every page and its block must hold is known, for a page has one thing of the program's own at a time.
+ * Random load on a file-backed arena: reads into it and writes from it, stores, writeback by the program and by the
+ * kernel, discards, reclaim, holes, snapshots (FICLONE). The right contents of every page and block are always known,
+ * because the program does only one thing with a page at a time.
  */
 
 import { PAGE_BYTES, violated } from "pinless/portable";
@@ -13,7 +13,7 @@ import type { Trace } from "./trace.js";
 
 const PAGES = 24;
 const FAILURES: readonly unknown[] = ["EIO", "EAGAIN", "EINTR"];
-/** Actions of the program, of the kernel and of other processes. */
+/** Actions of the program; and of the kernel and other processes. */
 const ACTS = ["read", "read", "write", "store", "writeback", "discard", "pageOut"] as const;
 const KERNEL = ["flush", "flush", "flush", "reclaim", "punch", "clone", "check"] as const;
 
@@ -22,9 +22,9 @@ interface Parts {
   readonly swarm: Swarm;
   readonly trace: Trace;
   readonly arena: SimulatedArena;
-  /** The file that is read. */
+  /** File that is read into the mapping. */
   readonly source: SimulatedFile;
-  /** The file that is written, page by page as the mapping. */
+  /** File that the mapping's pages are written to, at the same offsets. */
   readonly copies: SimulatedFile;
 }
 
@@ -35,15 +35,15 @@ export class MappedFile {
   readonly #firstInodePage: number;
   readonly #firstSnapshot: number;
   readonly #firstCopy: number;
-  /** By page: what it holds, whether something of the program's is under way on it, and how often it was changed. */
+  /** By page: its content, 1 if the program is using it, and the number of its changes. */
   readonly #content = new Int32Array(PAGES);
   readonly #busy = new Uint8Array(PAGES);
   readonly #changes = new Int32Array(PAGES);
-  /** Contents of each page of the snapshot when it was made. */
+  /** Contents of the snapshot's pages, as they were when it was made. */
   readonly #snapshot = new Int32Array(PAGES);
   #nextContent = 1 << 24;
 
-  /** Files for it in this world, and the arena; `openFile` and `arena` are the engine's. */
+  /** Creates the files and the arena. */
   static async open(
     parts: Omit<Parts, "arena" | "copies">,
     engine: {
@@ -79,7 +79,7 @@ export class MappedFile {
     this.#changes[i]!++;
   }
 
-  /** One thing of the program's. */
+  /** Does one random action of the program. */
   async act(): Promise<void> {
     const act = ACTS[this.#below("act", ACTS.length)]!;
     const i = this.#below("page", PAGES);
@@ -88,7 +88,7 @@ export class MappedFile {
     try {
       await this.#act(act, i);
     } catch (error) {
-      // What failed has changed nothing: it's copied only once it has come.
+      // A failed read has changed nothing, because bytes are copied only after they have all been read.
       if (!FAILURES.includes((error as { code?: unknown }).code)) throw error;
     } finally {
       this.#busy[i] = 0;
@@ -112,7 +112,7 @@ export class MappedFile {
         this.#compare("what was written from it", i, this.#onDisk(this.#firstCopy + i), this.#content[i]!);
         break;
       case "store":
-        // A store that the kernel has wait comes another time.
+        // If the kernel makes the store wait (for writeback), it's left out.
         if (world.machine.memory.store(this.#firstPage + i, this.#nextContent) === 0)
           this.#isContent(i, this.#nextContent++);
         break;
@@ -128,7 +128,7 @@ export class MappedFile {
     }
   }
 
-  /** Writes all mapped pages back: those that nothing happened to meanwhile are on the disk then. */
+  /** Writes all mapped pages back: afterwards those that weren't changed meanwhile must be on the disk. */
   async #writeback(own: number): Promise<void> {
     const still = [...this.#views.keys()].filter((i) => i === own || this.#busy[i] === 0);
     const before = this.#changes.slice();
@@ -157,7 +157,7 @@ export class MappedFile {
     this.#compare("a snapshot", i, machine.cache.contentOfInode(this.#firstSnapshot + i), this.#snapshot[i]!);
   }
 
-  /** One thing of the kernel's, or of somebody else's. */
+  /** Does one random action of the kernel or of another process. */
   happen(): void {
     const { world } = this.#parts;
     const { machine } = world;

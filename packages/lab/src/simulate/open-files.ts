@@ -1,5 +1,5 @@
 /**
- * Files as a program has them open on the machine: by path, flags and descriptor, and what a FileHandle does beside
+ * Open files of the simulated program: by path, flags and descriptor, with the calls of a FileHandle that aren't
  * transfers.
  */
 
@@ -22,7 +22,7 @@ import type { Machine } from "../model/machine.js";
 import { WAIT } from "../model/page-tables.js";
 
 const SELF_MEMORY = "/proc/self/mem";
-/** Time until a call that waits for I/O is tried again. */
+/** Interval in which a call that waits for I/O is retried. */
 const AGAIN_MS = 0.1;
 
 const NAMES: Record<number, readonly [string, string]> = {
@@ -42,7 +42,7 @@ const NAMES: Record<number, readonly [string, string]> = {
 
 export const describe: DescribeErrno = (errno) => NAMES[-errno] ?? [`errno ${-errno}`, "unknown error"];
 
-/** The flags that an open is asked for. */
+/** Meaning of an open's flags. */
 interface Access {
   readonly readable: boolean;
   readonly writable: boolean;
@@ -85,7 +85,7 @@ export class OpenFiles {
     return opened;
   }
 
-  /** dup(2), and the file once more around the page cache. */
+  /** Duplicates a descriptor, as dup(2), with a direct descriptor of its own. */
   duplicate(fd: number): OpenedFile {
     const descriptor = this.#open.get(fd);
     if (descriptor === undefined) throw systemError(describe, -EBADF, "dup");
@@ -198,7 +198,7 @@ export class OpenFiles {
     };
   }
 
-  /** It waits for I/O on what is cut off, or for a page that is being written back. */
+  /** Retries a call that has to wait for I/O on the truncated part, or for a page under writeback. */
   async #retried(attempt: () => number): Promise<number> {
     for (;;) {
       const errno = attempt();

@@ -1,29 +1,31 @@
 /**
- * The contents that the program may find on every page, derived only from its own calls and their results. A request or
- * a memory operation takes effect at one moment between its begin and its end. Where two overlap, either order is
- * right, so a page may have two right contents: the one last stored or read, and the zeros of a discard.
+ * Oracle: the contents that the program may find on every page, derived only from its own calls and their results. A
+ * request or a memory operation takes effect at one moment between its begin and its end. If two overlap, either order
+ * is right, so a page may have two right contents: the one last stored or read, and the zeros of a discard.
  */
 
 import { violated } from "pinless/portable";
 
-/** Begun during somebody else's discard. */
+/** Mark of a read that began during a discard by other code. */
 const OVERLAPPED = -1;
-/** Readers of a page of which nothing is known any more. */
+/** Added to the readers of a page whose content is no longer known. */
 const FORGOTTEN = 1 << 30;
 
 export class Oracle {
-  /** By page, all of them: what was last stored or read, */
+  // All of these are indexed by page.
+
+  /** Content that was last stored or read. */
   readonly #content: Int32Array;
-  /** true if zeros are right as well, */
+  /** 1 if zeros are right as well. */
   readonly #orZero: Uint8Array;
-  /** reads in flight (the page may hold any part of them), */
+  /** Number of reads in flight: the page may hold any part of them. */
   readonly #reading: Int32Array;
-  /** discards in progress, and all that have begun, */
+  /** Number of discards in progress; and of all that have begun. */
   readonly #discarding: Int32Array;
   readonly #discards: Int32Array;
-  /** those in progress that are other code's, which nothing keeps out, */
+  /** Number of discards by other code in progress, which don't exclude requests. */
   readonly #foreign: Int32Array;
-  /** and how often it was stored to or read. */
+  /** Number of stores and reads. */
   readonly #touched: Int32Array;
 
   constructor(pages: number) {
@@ -53,7 +55,7 @@ export class Oracle {
     this.#orZero[page] = orZero ? 1 : 0;
   }
 
-  /** The program stores something. */
+  /** Notes a store by the program. */
   stored(page: number, content: number): void {
     this.#touched[page]!++;
     this.#becomes(page, content, this.#discarding[page]! > 0);
@@ -63,7 +65,7 @@ export class Oracle {
   readBegins(page: number): number {
     this.#reading[page]!++;
     this.#touched[page]!++;
-    // What the program's own discards keep out takes effect after them.
+    // A read that one of the program's own discards excludes takes effect after it.
     return this.#foreign[page] === 0 ? this.#discards[page]! : OVERLAPPED;
   }
 
@@ -72,7 +74,7 @@ export class Oracle {
     this.#becomes(page, content, this.#discarding[page]! > 0 || this.#discards[page] !== begun);
   }
 
-  /** It failed, or never got so far. */
+  /** Notes that a read has failed, or was never submitted. */
   readFails(page: number): void {
     this.#reading[page]!--;
     this.#touched[page]!++;
@@ -86,7 +88,7 @@ export class Oracle {
     return this.#touched[page]!;
   }
 
-  /** `lazily`: until it's written again the page may read as before. */
+  /** Notes that a discard has ended. After a `lazily` one the page may read as before until it's written again. */
   discardEnds(page: number, lazily: boolean, begun: number): void {
     this.#discarding[page]!--;
     if (!lazily && this.#reading[page] === 0 && this.#touched[page] === begun) this.#becomes(page, 0, true);
@@ -102,7 +104,7 @@ export class Oracle {
     this.discardEnds(page, lazily, begun);
   }
 
-  /** Takes the content that is there now as right. */
+  /** Accepts the present content as right. */
   forget(page: number): void {
     this.#reading[page]! |= FORGOTTEN;
   }

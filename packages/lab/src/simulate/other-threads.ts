@@ -1,6 +1,6 @@
 /**
- * Other code of the program's process: threads that throw the arena's memory away, unmap it or move it elsewhere, as
- * they please; what may be found there meanwhile and from then on, and what becomes of requests on it.
+ * Other code of the program's process: threads that discard, unmap or move the arena's memory at random; with the
+ * contents that may be found there, and the results that requests on it may have.
  */
 
 import { PAGE_BYTES, type Range, violated } from "pinless/portable";
@@ -9,21 +9,21 @@ import type { Oracle } from "./oracle.js";
 import type { SimulatedWorld } from "./simulated-world.js";
 
 const EFAULT = -14;
-/** Threads at a time, and how often one does the same again. */
+/** Maximum number of calls in progress, and of calls that a thread repeats. */
 const MOST_CALLS = 4;
 const MOST_TIMES = 3;
-/** Calls until the next request ends: a storm without end keeps requests out for as long. */
+/** Maximum number of calls between the ends of two requests: an endless storm would keep requests out for ever. */
 const MOST_BETWEEN = 12;
-/** Buffers of a run that are unmapped: each needs another in its place. */
+/** Maximum number of buffers of a run that are unmapped: each needs a replacement. */
 const MOST_UNMAPPED = 100;
-/** Requests for an unmapped buffer before it is left alone. */
+/** Number of requests on an unmapped buffer, after which it isn't used again. */
 const TRIES = 3;
-/** Contents that other code stores: none of the program's, nor of the file's. */
+/** First content that other code stores; the program and its files never have such contents. */
 const THEIRS = 1 << 28;
 
 const UNMAPS: readonly ("munmap" | "munmap, mmap" | "mmap over" | "mremap")[] = ["munmap", "munmap, mmap", "mmap over"];
 
-/** States of a buffer: the program's, being unmapped by another thread, or unmapped. */
+/** States of a buffer: the program's own, being unmapped by another thread, or unmapped. */
 const OURS = 0;
 const GOING = 1;
 const GONE = 2;
@@ -33,54 +33,54 @@ export interface OtherThreadsParts {
   readonly world: SimulatedWorld;
   readonly oracle: Oracle;
   readonly bufferPages: number;
-  /** True if memory is moved too: the model can't move memory that children may share. */
+  /** True if memory is also moved (mremap). The model can't move memory that children may share. */
   readonly moves: boolean;
   /** Memory operations of the program that are in progress. */
   operations(): ReadonlySet<number>;
   note(what: string, numbers: readonly number[]): void;
 }
 
-/** Memory that is somebody else's since its call has returned. */
+/** Memory that belongs to other code since its unmap has returned. */
 interface Theirs {
-  /** The buffer whose request was in flight by then, and is awaited; or -1. */
+  /** Buffer whose request was in flight at that time and hasn't ended, or -1. */
   awaited: number;
-  /** The address while it was the program's. */
+  /** Its addresses while it belonged to the program. */
   readonly range: Range;
-  /** Null: nothing is mapped there. */
+  /** First page of the memory that other code has mapped there, or moved elsewhere; null if there is none. */
   readonly firstPage: number | null;
-  /** Operations that were in progress by then: they may have been handed over before. */
+  /** Memory operations that were in progress at that time, and may still change the memory. */
   readonly operations: readonly number[];
-  /** The content that it must hold; null until no earlier request of the program's can touch it any more. */
+  /** Content that it must hold; null until no earlier request of the program can change it any more. */
   content: number | null;
 }
 
 export class OtherThreads {
-  /** Calls that haven't returned. */
+  /** Number of calls that haven't returned. */
   inProgress = 0;
   readonly #parts: OtherThreadsParts;
-  /** For every buffer its state and first page; for every page its owner. */
+  /** State and first page of each buffer. */
   readonly #standing: Standing[] = [];
   readonly #firstPages: number[] = [];
-  /** The state of a buffer when its request began; null: it has none. */
+  /** State of each buffer when its request began; null if it has no request. */
   readonly #began: (Standing | null)[] = [];
   readonly #bufferOf = new Map<number, number>();
   readonly #tries: number[] = [];
   readonly #resting: ModelThread[] = [];
   readonly #theirs: Theirs[] = [];
-  /** Pages that calls in progress are about. */
+  /** Number of calls in progress on each page. */
   readonly #concerned = new Map<number, number>();
   #unmapped = 0;
-  /** Calls since a request has ended. */
+  /** Number of calls since the last end of a request. */
   #sinceEnd = 0;
   #stopped = false;
-  /** Buffers of whose unmapping the engine may never hear, since a monitor has died. */
+  /** Unmapped buffers that the engine may never be notified of, because a monitor has died. */
   readonly #unheard = new Set<number>();
 
   constructor(parts: OtherThreadsParts) {
     this.#parts = parts;
   }
 
-  /** Notes where one of the program's buffers is, at first or from now on. */
+  /** Notes the location of one of the program's buffers, initially or after its replacement. */
   has(buffer: number, firstPage: number): void {
     this.#firstPages[buffer] = firstPage;
     this.#standing[buffer] = OURS;
@@ -94,12 +94,12 @@ export class OtherThreads {
     return this.#standing[buffer] === OURS;
   }
 
-  /** A request on a buffer was accepted. */
+  /** Notes that a request on a buffer was accepted. */
   begins(buffer: number): void {
     this.#began[buffer] = this.#standing[buffer]!;
   }
 
-  /** It has ended. False: it was on somebody else's memory, of which nothing is known. */
+  /** Notes that a buffer's request has ended. Returns false if the memory belongs to other code by now. */
   ends(buffer: number, errno: number): boolean {
     const began = this.#began[buffer];
     this.#began[buffer] = null;
@@ -115,14 +115,14 @@ export class OtherThreads {
     return false;
   }
 
-  /** True if a buffer is to be asked for again. */
+  /** True if requests on an unmapped buffer are still of interest. */
   isOfUse(buffer: number): boolean {
     return this.#tries[buffer]! < TRIES;
   }
 
   /**
-   * The monitor dies: nothing is done to memory until it's started again. What is being discarded is known as ever,
-   * but the engine doesn't hear any more of what was unmapped, unless it had been told of it already.
+   * Notes that the monitor has died: no calls are made until it's restarted. Discards in progress are still known, but
+   * the engine isn't notified any more of unmaps that it hasn't been notified of.
    */
   stop(): void {
     this.#stopped = true;
@@ -136,17 +136,17 @@ export class OtherThreads {
     }
   }
 
-  /** Another monitor follows the program's memory. */
+  /** Resumes calls, since another monitor follows the program's memory. */
   resume(): void {
     this.#stopped = false;
   }
 
-  /** Some threads at once, or one. */
+  /** Makes one or several threads discard at the same time. */
   discards(): void {
     for (let i = this.#parts.world.machine.random.stream("threads at once").below(3); i >= 0; i--) this.#discard();
   }
 
-  /** madvise by another thread, of some pages from a buffer's first on. */
+  /** Calls madvise on another thread, on some pages from a buffer's first on. */
   #discard(): void {
     const { world } = this.#parts;
     if (!this.#mayCall) return;
@@ -168,7 +168,7 @@ export class OtherThreads {
     again(random.below(MOST_TIMES));
   }
 
-  /** madvise by the engine's own thread, in a call that isn't ours. */
+  /** Calls madvise on the engine's own thread, as other code would. */
   discardHere(): void {
     const pages = this.#mayCall ? this.#somePages() : null;
     if (pages === null) return;
@@ -179,7 +179,7 @@ export class OtherThreads {
     this.#returns("the program has discarded", pages);
   }
 
-  /** Takes a whole buffer away. */
+  /** Unmaps or moves a whole buffer on another thread. */
   unmap(): void {
     const { world, oracle, bufferPages } = this.#parts;
     if (!this.#mayCall || this.#unmapped >= MOST_UNMAPPED) return;
@@ -218,7 +218,7 @@ export class OtherThreads {
     else world.calls.unmap(thread, range, done);
   }
 
-  /** Somebody else's memory holds what they stored, wherever it is. */
+  /** Checks that memory of other code holds the content that it stored. */
   check(): void {
     const { machine } = this.#parts.world;
     this.#storeTheirs();
@@ -231,7 +231,7 @@ export class OtherThreads {
         }
   }
 
-  /** Once nothing that began before it was theirs is under way any more. */
+  /** Stores to memory of other code, once no request or operation that began before is in progress on it. */
   #storeTheirs(): void {
     const { world, bufferPages } = this.#parts;
     const operations = this.#parts.operations();
@@ -247,7 +247,7 @@ export class OtherThreads {
     return !this.#stopped && this.inProgress < MOST_CALLS && this.#sinceEnd < MOST_BETWEEN;
   }
 
-  /** Mostly one that a request is under way on. */
+  /** Picks a buffer, mostly one with a request in flight. */
   #someBuffer(name: string): number {
     const stream = this.#parts.world.machine.random.stream(name);
     const from = stream.below(this.#firstPages.length);
@@ -264,7 +264,7 @@ export class OtherThreads {
     return this.#areOurs(pages) ? pages : null;
   }
 
-  /** The program's, and nobody is about to unmap any. */
+  /** True if all of the pages belong to the program and none is being unmapped. */
   #areOurs({ first, count }: Pages): boolean {
     for (let page = first; page < first + count; page++) {
       const buffer = this.#bufferOf.get(page);
@@ -313,7 +313,7 @@ export class OtherThreads {
     for (const [i, since] of begun.entries()) this.#parts.oracle.foreignEnds(first + i, lazily, since);
   }
 
-  /** The thread's next activity after its call: it sleeps, computes, or ends. */
+  /** Picks the thread's next activity after its call: it sleeps, computes, or ends. */
   #rest(thread: ModelThread): void {
     const { clock, random } = this.#parts.world.machine;
     const sleep = (): void => {

@@ -1,4 +1,4 @@
-/** Overrides of what a run's seed draws, as they were written in a file: accepted only if they are meaningful. */
+/** Overrides of a run's generated settings, read from a file and validated. */
 
 import { settingsOf } from "pinless/portable";
 import type { KernelDesign } from "../model/tables.js";
@@ -7,12 +7,12 @@ import { InputError, shown } from "./input-error.js";
 import { MAPPED_FILES, type Swarm, swarmOf } from "./swarm.js";
 
 /**
- * Least and most of what would otherwise make a machine that can't be, or a run that has no end. Others are from 0 on.
+ * Limits of settings beyond which a machine would be impossible, or a run would never end. All others are from 0 on.
  */
 const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> = {
   arenaMiB: [1, 256],
   leaseCostPages: [0, 1_000_000],
-  // Below that there's no room for a ring; 0 is root.
+  // Less doesn't suffice for a ring; 0 stands for root.
   memlockPages: [64, 2 ** 30],
   inFlight: [1, 1024],
   nodes: [1, 64],
@@ -29,16 +29,16 @@ const LIMITS: Readonly<Record<string, readonly [least: number, most: number]>> =
 };
 
 /**
- * Limits of times. Below the lowest time between two events nothing else would happen; above the highest, the run would
- * seem never to end.
+ * Limits of times. With a shorter time between two events no other events would get their turn; with a longer one, the
+ * run would hardly ever end.
  */
 const MS: readonly [least: number, most: number] = [0.0001, 10_000];
-/** Counts: neither shares, nor times, nor probabilities. */
+/** Settings that are whole numbers: counts, as opposed to shares, times and probabilities. */
 const WHOLE = ["arenaMiB", "leaseCostPages", "inFlight", "nodes", "requestPages", "stormTimes", "memlockPages"];
 /** Settings that may be 0, which leaves a part out of the run. */
 const MAY_BE_0 = /Ms(\.\d)?$|^memlockPages$/;
 
-/** Words that can be meant. */
+/** Words allowed for each setting. */
 const WORDS: Readonly<Record<string, readonly string[]>> = {
   "timing.tags": TAG_WAYS,
   mappedFile: MAPPED_FILES,

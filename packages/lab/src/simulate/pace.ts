@@ -1,28 +1,28 @@
 /**
- * The pace of everything in a run beside its requests: after a time that is drawn. Events that cost as much as many
- * requests come in storms: a few times close to each other, then not for a while. With a steady rate about as many runs
- * found a step that was left out (populating: 3 of 80, and 9 of 300 in storms; asking leases to go: 25, and 91), and
- * each took two and a half times as long.
+ * Pace of all events of a run beside its requests: random times between them. Events that cost as much as many requests
+ * come in storms: several close to each other, then none for a while. With a steady rate about the same share of runs
+ * found a step that was left out (populating: 3 of 80, against 9 of 300 in storms; asking leases to go: 25, against
+ * 91), but each run took two and a half times as long.
  */
 
 import type { Machine } from "../model/machine.js";
 
-/** From the beginning of a storm to that of the next one at the earliest. */
+/** Minimum number of requests from the beginning of a storm to that of the next one. */
 const STORM_REQUESTS = 700;
 
 export interface PaceParts {
   readonly machine: Machine;
-  /** Times that each thing happens in a storm. */
+  /** Number of times that each event occurs in a storm. */
   readonly stormTimes: number;
-  /** Requests up to now. */
+  /** Number of requests submitted so far. */
   submitted(): number;
-  /** True once all requests were submitted: nothing happens any more. */
+  /** True once all requests were submitted: then no more events occur. */
   isOver(): boolean;
-  /** True while the program is in a call that hasn't returned: it does nothing then. */
+  /** True while the program is in a call that hasn't returned, so that it can't do anything else. */
   inCall(): boolean;
 }
 
-/** Continuations, each due once so many requests were submitted. */
+/** A storm's continuation, which is due once a number of requests were submitted. */
 interface Resting {
   readonly requests: number;
   readonly goOn: () => void;
@@ -31,19 +31,19 @@ interface Resting {
 export class Pace {
   readonly #parts: PaceParts;
   #resting: Resting[] = [];
-  /** The least number of requests that any of them waits for. */
+  /** Lowest number of requests that one of them waits for. */
   #restUntil = Number.POSITIVE_INFINITY;
 
   constructor(parts: PaceParts) {
     this.#parts = parts;
   }
 
-  /** Something that costs little; 0: never. */
+  /** Repeats a cheap event at random times with this mean; never if it's 0. */
   often(name: string, meanMs: number, run: () => void): void {
     this.#again(name, meanMs, run, (soon) => soon());
   }
 
-  /** The same in storms, in which it happens at most so often a request. */
+  /** Repeats an expensive event in storms, at most `mostPerRequest` times for each request. */
   storms(name: string, meanMs: number, run: () => void, mostPerRequest: number): void {
     let began = 0;
     let times = 0;
@@ -82,7 +82,7 @@ export class Pace {
     this.#restUntil = Math.min(this.#restUntil, requests);
   }
 
-  /** Requests were submitted: what has rested for long enough goes on. */
+  /** Continues events that are due after requests were submitted. */
   rouse(): void {
     if (this.#parts.submitted() < this.#restUntil) return;
     const resting = this.#resting;

@@ -1,11 +1,11 @@
-/** The report of a campaign, as JSON: written by one shard, added up from many, and read to replay its failures. */
+/** Report of a campaign, as JSON: written by a shard, merged from many, and read to replay failures. */
 
 import { InputError, type InputSource, inputErrorAt, shown } from "./input-error.js";
 import { changesOf } from "./overrides.js";
 import type { Failure } from "./run-simulation.js";
 import type { Swarm } from "./swarm.js";
 
-/** The format of the JSON below: reports of another format can't be added up or replayed. */
+/** Name of the report's format: reports in another format can't be merged or replayed. */
 export const FORMAT = "pinless-simulate-2";
 
 export interface Shard {
@@ -13,14 +13,14 @@ export interface Shard {
   readonly of: number;
 }
 
-/** A failure as small as it got: with the engine that it's of, enough to have it again. */
+/** A shrunk failure. With the engine's version it's enough to reproduce it. */
 export interface FoundFailure extends Failure {
   readonly seed: number;
   readonly requests: number;
   readonly changes: Partial<Swarm>;
 }
 
-/** The program that ran: its version and commit, and the protective step that was left out of it. */
+/** Result of a campaign, with the engine that ran: its version and commit, and the mutant, if any. */
 export interface SimulationOutcome {
   readonly engine: string;
   readonly mutant: string | null;
@@ -28,14 +28,14 @@ export interface SimulationOutcome {
 
 export interface CampaignReport extends SimulationOutcome {
   readonly format: typeof FORMAT;
-  /** The order for all shards together: seeds from the first on, requests of each run, and overrides. */
+  /** Parameters of the campaign for all shards together: first seed, runs, requests of each run, and overrides. */
   readonly asked: {
     readonly seed: number;
     readonly runs: number;
     readonly requests: number;
     readonly changes: Partial<Swarm>;
   };
-  /** Those that are in here, and runs that they came to. */
+  /** Shards that this report contains, with the number of their runs. */
   readonly shards: readonly (Shard & { readonly runs: number })[];
   readonly runs: number;
   readonly requests: number;
@@ -44,20 +44,20 @@ export interface CampaignReport extends SimulationOutcome {
   readonly failures: readonly FoundFailure[];
 }
 
-/** The most that can be meant: a report that asks for more would be worked on without an end. */
+/** Upper limits of a report's numbers: a replay of more would never end. */
 export const MOST = { runs: 1e9, requests: 1e6, shards: 1e6, failures: 10_000 } as const;
 
-/** Seeds of a shard: every `of`-th. */
+/** Seeds of a shard: every `of`-th one. */
 export function* seedsOf(seed: number, runs: number, { index, of }: Shard): Generator<number> {
   for (let i = index; i < runs; i += of) yield seed + i;
 }
 
-/** Seeds of a shard. */
+/** Number of a shard's seeds. */
 export function runsOf(runs: number, { index, of }: Shard): number {
   return Math.max(0, Math.ceil((runs - index) / of));
 }
 
-/** Sentences that say which part of the order is missing. */
+/** Sentences about the shards and runs that are missing. */
 export function missingOf({ asked, shards }: CampaignReport): string[] {
   const of = shards[0]?.of ?? 1;
   const short = shards.flatMap(({ index, runs }) => {
@@ -78,7 +78,7 @@ function absentOf(shards: CampaignReport["shards"], of: number): string[] {
   return [`of ${of} shards these are missing: ${named.join(", ")}${others}`];
 }
 
-/** Checks a report. Throws `InputError` with the line of what isn't in this format. */
+/** Parses a report. Throws `InputError` with the line of the first part that doesn't match the format. */
 export function readReport(source: InputSource): CampaignReport {
   const report = source.value as CampaignReport;
   const refuse = (path: readonly string[], why: string): never => {
@@ -129,7 +129,7 @@ export function readReport(source: InputSource): CampaignReport {
     const path = ["failures", String(i)];
     known(path, failure, FAILURE_KEYS, refuse);
     whole([...path, "seed"], failure.seed, 1e15 + MOST.runs);
-    // What's left of a failure is never more than the run that it was found in.
+    // A shrunk failure never has more requests than its run.
     whole([...path, "requests"], failure.requests, asked.requests);
     text([...path, "what"], failure.what, 200);
     text([...path, "message"], failure.message, 10_000);
@@ -159,7 +159,7 @@ const FAILURE_KEYS = ["seed", "requests", "changes", "what", "message", "atMs"] 
 
 type Refuse = (path: readonly string[], why: string) => never;
 
-/** An object, all of whose names are known. */
+/** Checks that a value is an object with only these keys. */
 function known(path: readonly string[], value: unknown, keys: readonly string[], refuse: Refuse): void {
   const name = path.length === 0 ? "a report" : `"${path.join(".")}"`;
   if (typeof value !== "object" || value === null || Array.isArray(value))
@@ -181,8 +181,8 @@ function list<T>(
 }
 
 /**
- * Adds up what shards of one campaign found. Throws for those of another engine or campaign, and for one that is there
- * twice.
+ * Merges reports of shards of one campaign. Throws `InputError` if they are of different engines or campaigns, or if a
+ * shard occurs twice.
  */
 export function merge(sources: readonly InputSource[]): CampaignReport {
   const reports = sources.map(readReport);

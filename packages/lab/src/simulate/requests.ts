@@ -1,5 +1,5 @@
 /**
- * The program's requests: its buffers, what it asks for, and what it must find when it's answered. A buffer has one
+ * The program's requests: its buffers, its random reads and writes, and the check of their results. A buffer has one
  * request at a time.
  */
 
@@ -16,12 +16,12 @@ import type { Trace } from "./trace.js";
 export type SimulatedArena = Awaited<ReturnType<PortableEngine["arena"]>>;
 export type SimulatedFile = Awaited<ReturnType<PortableEngine["openFile"]>>;
 
-/** A few in every chunk, so that some are used again and again, and some once in a while. */
+/** Number of buffers: a few in every chunk, so that some chunks are used often and some rarely. */
 const BUFFERS = 64;
-/** Only the first half of the file is read, so that the contents that a read must bring don't change. */
+/** Number of blocks that are read: the file's first half, which is never written, so that its contents are known. */
 export const READ_BLOCKS = 1024;
 
-/** The parts that requests are made of. */
+/** Parts of a run that its requests use. */
 export interface RequestParts {
   readonly swarm: Swarm;
   readonly machine: Machine;
@@ -30,15 +30,15 @@ export interface RequestParts {
   readonly arena: SimulatedArena;
   readonly file: SimulatedFile;
   readonly modelFile: ModelFile;
-  /** Null: nobody else does anything to memory. */
+  /** Other code's threads; null if there are none. */
   readonly others: OtherThreads | null;
-  /** A buffer is somebody else's memory by now, and has to be replaced. */
+  /** Called if a buffer was unmapped by other code and has to be replaced. */
   readonly lost: (buffer: number) => void;
-  /** One has ended. */
+  /** Called when a request has ended. */
   readonly progressed: () => void;
 }
 
-/** A file whose first half can be read: block b holds -1 - b. */
+/** Fills the first half of a file, which is read: block b holds -1 - b. */
 export function fillFile(machine: Machine, file: ModelFile): void {
   file.grow(2 * READ_BLOCKS * PAGE_BYTES);
   for (let block = 0; block < READ_BLOCKS; block++)
@@ -50,18 +50,17 @@ export class Requests {
   submitted = 0;
   inFlight = 0;
   readonly #parts: RequestParts;
-  /** Pages of a buffer, all of which a request asks for. */
+  /** Pages of a buffer, which is also the size of a request. */
   readonly #pages: number;
   readonly #firstPages: number[];
-  /** Buffers that no request uses. */
+  /** Buffers without a request. */
   readonly #idle: number[] = [];
-  /** By buffer: whom its request tells, and where in the file it began. */
+  /** By buffer: the callback of its request, and the file block where the request begins. */
   readonly #readDone: readonly Done[];
   readonly #writeDone: readonly Done[];
   readonly #block: Int32Array;
   /**
-   * By page of each buffer, when its request began: the oracle's count of discards, and what was right to be found
-   * there.
+   * By page of each buffer, as of the begin of its request: the oracle's count of discards, and the right content.
    */
   readonly #discards: Int32Array;
   readonly #content: Int32Array;
@@ -90,7 +89,7 @@ export class Requests {
     return this.#firstPages[buffer]!;
   }
 
-  /** Another buffer in the place of one that was lost. */
+  /** Replaces a buffer that was unmapped by other code. */
   replace(buffer: number, by: Uint8Array): void {
     const { machine } = this.#parts;
     this.buffers[buffer] = by;
@@ -98,7 +97,7 @@ export class Requests {
     this.#idle.push(buffer);
   }
 
-  /** Submits until enough are in flight, or `most` were submitted in all. */
+  /** Submits requests until enough are in flight, or `most` have been submitted in total. */
   fill(most: number): void {
     const { inFlight, writeShare } = this.#parts.swarm;
     while (this.inFlight < inFlight && this.submitted < most && this.#idle.length > 0) {
@@ -135,7 +134,7 @@ export class Requests {
         oracle.readEnds(first + i, -1 - this.#block[buffer]! - i, this.#discards[buffer * this.#pages + i]!);
         this.check(first + i);
       } else {
-        // What a failed or short read left behind isn't known: the program stores something of its own.
+        // The content after a failed or short read is unknown, so the program stores a new one.
         oracle.readFails(first + i);
         this.#store(first + i);
       }
@@ -146,7 +145,7 @@ export class Requests {
     const { file, oracle, others } = this.#parts;
     const first = this.firstPage(buffer);
     const ours = others === null || others.isOurs(buffer);
-    // Every buffer has blocks of its own.
+    // Each buffer is written to blocks of its own.
     const block = READ_BLOCKS + buffer * this.#pages;
     this.#block[buffer] = block;
     for (let i = 0; i < this.#pages; i++) {
@@ -184,7 +183,7 @@ export class Requests {
     if (machine.memory.store(page, content) === 0) oracle.stored(page, content);
   }
 
-  /** False: it was on memory that somebody else has unmapped. */
+  /** Notes the end of a request. Returns false if other code has unmapped its memory. */
   #ended(buffer: number, what: string, errno: number, bytes: number): boolean {
     const { trace, progressed, others } = this.#parts;
     progressed();

@@ -1,6 +1,6 @@
 /**
- * One simulated run: the engine that ships, on the machine, under the load and the faults of its seed. The same seed is
- * the same run.
+ * One simulated run: the shipped engine on the simulated machine, under the load and the faults that its seed
+ * determines. The same seed gives the same run.
  */
 
 import { InvariantViolation, type OperationReport, PAGE_BYTES, type PortableEngine, violated } from "pinless/portable";
@@ -16,18 +16,18 @@ import { type Swarm, swarmOf } from "./swarm.js";
 import { worldOf } from "./swarm-world.js";
 import { Trace } from "./trace.js";
 
-/** Far more than any request takes: whatever waits that long waits for ever. */
+/** Time without progress after which a run counts as stuck: far more than any request takes. */
 const STUCK_MS = 60_000;
-/** So many steps of the machine, and so many more for each millisecond: it goes round in a circle. */
+/** Number of the machine's steps, and of additional ones for each millisecond, after which a run counts as stuck. */
 const STUCK_STEPS = 20_000;
 const STUCK_STEPS_A_MS = 1000;
-/** Requests, operations and what else happens to pages, between two looks at all of them. */
+/** Number of requests, operations and other events on pages between two checks of all pages. */
 const LOOK_EVERY = 32;
 
 const OPERATIONS = ["discard", "lazily", "collapse", "pageOut"] as const;
 
 export interface Failure {
-  /** The name of the invariant, or of the error. */
+  /** Name of the invariant, or of the error. */
   readonly what: string;
   readonly message: string;
   readonly atMs: number;
@@ -38,16 +38,16 @@ export interface RunReport {
   readonly requests: number;
   readonly operations: number;
   readonly virtualMs: number;
-  /** A digest of all events, in their order. */
+  /** Digest of all events, in their order. */
   readonly trace: string;
   readonly failure: Failure | null;
 }
 
 export interface RunOptions {
   readonly seed: number;
-  /** Requests that are submitted. */
+  /** Number of requests to submit. */
   readonly requests: number;
-  /** Overrides of what the seed draws. */
+  /** Overrides of the settings that the seed determines. */
   readonly changes?: Partial<Swarm>;
   /** Receives the events of the run, line by line. */
   readonly steps?: (line: string) => void;
@@ -79,10 +79,12 @@ class SimulationRun {
   #requests: Requests | null = null;
   #mapped: MappedFile | null = null;
   #operating = 0;
-  /** Until the next look at all pages. */
+  /** Events until the next check of all pages. */
   #lookAfter = LOOK_EVERY;
   #progressAtMs = 0;
-  /** The restart of the monitor is made of promises, which cost time: they get their turn where there may be any. */
+  /**
+   * True once a monitor has died: its restart uses promises, which get their turn only then, because that costs time.
+   */
   #monitorDied = false;
   #stepsWithout = 0;
   #awaiting = false;
@@ -90,7 +92,7 @@ class SimulationRun {
   readonly #pace: Pace;
   /** Memory operations in progress, by number. */
   readonly #operations = new Set<number>();
-  /** Null: nobody else does anything to memory. */
+  /** Other code's threads; null if there are none. */
   readonly #others: OtherThreads | null;
 
   constructor({ seed, requests, changes, steps }: RunOptions) {
@@ -113,10 +115,10 @@ class SimulationRun {
     });
   }
 
-  /** Only where what they do is followed: reads would be lost. */
+  /** Creates other code's threads if their calls are followed: otherwise reads would be lost. */
   #otherThreads(): OtherThreads | null {
     const { design, engine, foreignDiscardMs, foreignUnmapMs, ownDiscardMs, requestPages } = this.#swarm;
-    // In the proposal's kernel the calls themselves wait.
+    // In the proposal's kernel the calls themselves wait for I/O.
     if (engine.events?.userfaultfd === false || design !== "gup") return null;
     if (foreignDiscardMs + foreignUnmapMs + ownDiscardMs === 0) return null;
     return new OtherThreads({
@@ -147,7 +149,7 @@ class SimulationRun {
     await this.#until(this.#engine.close());
     this.#others?.check();
     const { machine } = this.#world;
-    // What the kernel holds for a moment after a completion goes by itself.
+    // Pages that the kernel keeps pinned for a moment after a completion are released by then.
     for (let i = 0; machine.clock.busy && i < 10_000; i++) machine.clock.step();
     if (machine.disk.pins > 0) violated("NO_IDLE_PIN", `${machine.disk.pins} pins are left after close()`);
     const { submitted, completed, failed } = this.#engine.stats();
@@ -190,7 +192,7 @@ class SimulationRun {
     return requests;
   }
 
-  /** Somebody has unmapped a buffer. */
+  /** Replaces a buffer that other code has unmapped. */
   async #replace(buffer: number): Promise<void> {
     const bytes = this.#swarm.requestPages * PAGE_BYTES;
     const requests = this.#requests!;
@@ -214,26 +216,25 @@ class SimulationRun {
   }
 
   /**
-   * Steps until it's over. Nobody awaits anything for a request alone, so promises have a say only where somebody waits
-   * for one.
+   * Steps the machine until `isOver`. Requests use no promises, so promises get their turn only while one is awaited.
    */
   async #goOn(isOver: () => boolean): Promise<void> {
     while (!isOver()) {
       this.#requests?.fill(this.#most);
       this.#pace.rouse();
-      // What is asked for now goes to the machine before its time goes on.
+      // Calls that were made now reach the machine before its time advances.
       if (this.#monitorDied) this.#world.runMicrotasks();
       const stepped = this.#step();
       if (!stepped) await this.#patience();
       if (this.#operating > 0 || this.#awaiting || this.#monitorDied) {
-        // The clock doesn't stand still while the monitor's start is tried again: promises get their time here.
+        // Attempts to restart the monitor keep the clock going, so promises get their turn here too.
         for (let i = this.#monitorDied ? 20 : 3; i > 0; i--) await null;
         this.#world.runMicrotasks();
       }
     }
   }
 
-  /** One event of the machine, and all that the program does about it. False: none is to come. */
+  /** Takes one step of the machine, with the program's reactions; false if no event is left. */
   #step(): boolean {
     if (this.#error !== null) throw this.#error;
     const { clock } = this.#world.machine;
@@ -245,7 +246,7 @@ class SimulationRun {
     return stepped;
   }
 
-  /** Nothing of the machine's is to come: promises may still have something to say to each other. */
+  /** Gives promises their turn, since the machine has no event left; fails if that doesn't help. */
   async #patience(): Promise<void> {
     for (let i = 0; i < 100; i++) {
       await null;
@@ -272,7 +273,7 @@ class SimulationRun {
     this.#stepsWithout = 0;
   }
 
-  /** Something may have changed, if only on this page: once in a while all of them are looked at. */
+  /** Checks a page that may have changed, and now and then all pages. */
   #touched(page?: number): void {
     if (page !== undefined) this.#requests?.check(page);
     if (--this.#lookAfter > 0) return;
@@ -281,7 +282,7 @@ class SimulationRun {
     this.#others?.check();
   }
 
-  /** Starts the activities beside the requests, each with its own mean time between two. */
+  /** Starts the activities beside the requests, each with its own mean time between two events. */
   #daemons(requests: Requests): void {
     const { operationMs, mappedMs, busyMs, operationsPerRequest } = this.#swarm;
     const { machine } = this.#world;
@@ -344,7 +345,7 @@ class SimulationRun {
   }
 
   async #operate(requests: Requests): Promise<void> {
-    // More than a few on one another say nothing new.
+    // More concurrent operations find nothing new.
     if (this.#operating >= 4) return;
     this.#operating++;
     const number = this.operations++;

@@ -1,6 +1,6 @@
 /**
- * The monitor's thread in virtual time: runs the state machine that ships (protocol/monitor/state-machine.ts), each
- * step taking its time; and may die between any two of them.
+ * The monitor's thread in virtual time: runs the shipped state machine (protocol/monitor/state-machine.ts). Each step
+ * takes time, and the thread may die between any two steps.
  */
 
 import {
@@ -24,9 +24,9 @@ import { ModelUserfaultfd } from "../model/model-userfaultfd.js";
 import type { ModelThreads } from "../model/threads.js";
 
 export interface MonitorTiming {
-  /** A step takes up to this. */
+  /** Maximum time of a step. */
   readonly stepMs: number;
-  /** Now and then others have the processor for up to so long; also between a message and its arrival. 0: never. */
+  /** Maximum time for which the thread is sometimes not scheduled, or a message delayed; 0 for never. */
   readonly keptMs: number;
 }
 
@@ -40,20 +40,20 @@ export interface MonitorThreadParts {
   readonly reading: Int32Array;
   /** Clients of the previous thread, which this one takes over. */
   readonly clients: Iterable<MonitorClient>;
-  /** Ranges that the engine's thread was told to be unmapped, which this one adds to. */
+  /** Ranges whose unmapping was reported to the engine's thread; this thread adds to them. */
   readonly told: Range[];
-  /** False: no userfaultfd can be had. */
+  /** False if the kernel refuses a userfaultfd. */
   readonly follows: boolean;
   /** Empties a slot of a ring's buffer table. */
   emptySlotOf(ring: number): (slot: number) => void;
-  /** Called on the engine's thread once it hears that this one has ended. */
+  /** Called on the engine's thread when it's notified that this one has ended. */
   ended(why: Error): void;
-  /** Runs something on the engine's thread, once that has time. */
+  /** Runs a function on the engine's thread as soon as that is free. */
   onceFree(run: () => void): void;
 }
 
 const KEPT_RARELY = 1 / 32;
-/** Parts of a segment that are mappings of their own, as huge pages or locks in parts of it make them. */
+/** Maximum number of boundaries between mappings inside a segment, as locks or advice on parts of it make them. */
 const MOST_EDGES = 2;
 
 export class SimulatedMonitor implements MonitorPort {
@@ -64,16 +64,16 @@ export class SimulatedMonitor implements MonitorPort {
   readonly #monitor: MonitorMachine;
   readonly #loop: MonitorLoop;
   readonly #leases = new LeaseClock();
-  /** Wakes the thread from its sleep on the word that it shares with the engine's thread; null: it's awake. */
+  /** Wakes the thread from its sleep on the drain word; null if it's awake. */
   #woken: (() => void) | null = null;
-  /** Jobs of the thread, the next one first. */
+  /** Jobs of the thread; the first one is running or next. */
   readonly #jobs: { readonly begin: () => void; readonly done: () => void }[] = [];
   #working = false;
-  /** Messages from the engine's thread, and to it. */
+  /** Messages from the engine's thread; and to it. */
   #inbox: ToMonitor[] = [];
   readonly #outbox: (() => void)[] = [];
   readonly #asked = new Map<number, { resolve(errno: number): void; reject(why: Error): void }>();
-  /** Reason of its end, once the engine's thread has heard of it. */
+  /** Reason of its end, once the engine's thread has been notified. */
   #ended: Error | null = null;
 
   constructor(parts: MonitorThreadParts) {
@@ -111,7 +111,7 @@ export class SimulatedMonitor implements MonitorPort {
   }
 
   /**
-   * In the middle of whatever it does. Its descriptors are closed; the engine's thread hears of it when it has time.
+   * Kills the thread in any state. Its descriptors are closed; the engine's thread is notified as soon as it's free.
    */
   die(): void {
     if (this.dead) return;
@@ -121,7 +121,7 @@ export class SimulatedMonitor implements MonitorPort {
     this.#deliver(() => {
       const why = new Error("the monitor thread was killed");
       this.#ended = why;
-      // What it hadn't got to is answered by its end.
+      // Requests that it hadn't handled are rejected.
       for (const { reject } of this.#asked.values()) reject(why);
       this.#parts.ended(why);
     });
@@ -132,7 +132,7 @@ export class SimulatedMonitor implements MonitorPort {
     this.#deliver(() => this.clients.obey(report));
   }
 
-  /** Messages arrive in their order. */
+  /** Delivers a message after a random time; messages keep their order. */
   #deliver(message: () => void): void {
     const { machine, onceFree } = this.#parts;
     this.#outbox.push(message);
@@ -201,7 +201,7 @@ export class SimulatedMonitor implements MonitorPort {
     this.userfaultfd.arm(() => this.#parts.machine.clock.after(this.#takes(), this.#loop.readable));
   }
 
-  /** Begins once what is before it has ended; `done` is called when the machine is watching again. */
+  /** Queues a job: `begin` is called when all before it have ended, `done` when the machine is watching again. */
   #run(begin: () => void, done: () => void = () => {}): void {
     if (this.dead) return;
     this.#jobs.push({ begin, done });

@@ -1,4 +1,4 @@
-/** The engine that ships, on the machine: every port has its part of the model behind it. */
+/** World for the shipped engine on the simulated machine: each port is implemented by a part of the model. */
 
 import {
   type EngineOptions,
@@ -35,7 +35,7 @@ import { JudgedScheme } from "./judged-scheme.js";
 import { describe, OpenFiles } from "./open-files.js";
 import { type MonitorTiming, SimulatedMonitor } from "./simulated-monitor.js";
 
-/** Pages that the real start-up test of leases locks: its ring's, and two registrations of 64 KiB. */
+/** Pages that the real start-up test of leases locks: those of its ring, and two registrations of 64 KiB. */
 const LEASE_TEST_PAGES = 2 + 2 * 16;
 const MONITOR_TIMING: MonitorTiming = { stepMs: 0.005, keptMs: 0 };
 const CALL_TIMING: CallTiming = { unseenMs: 0.05, zapMs: 0.15 };
@@ -46,24 +46,24 @@ export interface WorldOptions {
   readonly size: MachineSize;
   readonly timing: ModelTiming;
   readonly faults?: ModelFaults;
-  /** Pages that pay for a lease, where it has to; 0 by default. */
+  /** Number of pages that pay for a lease, in tables where it has to; 0 by default. */
   readonly leaseCostPages?: number;
-  /** Speed of the monitor's thread, and of other threads' calls on memory. */
+  /** Speed of the monitor's thread; and of other threads' memory calls. */
   readonly monitorTiming?: MonitorTiming;
   readonly callTiming?: CallTiming;
-  /** False: once the monitor's thread has died, the next one is refused a userfaultfd. */
+  /** False if the kernel refuses a userfaultfd to the next monitor after one has died. */
   readonly monitorFollowsAgain?: boolean;
   /**
-   * True if programs see bytes in their memory. Without, contents are tags only, which is much faster. Default true.
+   * True if programs see bytes in their memory. If false, contents are only tags, which is much faster. Default true.
    */
   readonly bytes?: boolean;
-  /** Runs a step of the machine after all that the program has to do now: setImmediate, or what there is like it. */
+  /** Runs a step of the machine after all that the program has to do now: setImmediate, or its equivalent. */
   readonly later: (step: () => void) => void;
-  /** Receives errors that nothing catches. */
+  /** Receives uncaught errors. */
   readonly uncaught: (error: unknown) => void;
 }
 
-/** One machine with its files, and engines on it. Time goes on for as long as there is something to come. */
+/** One machine with its files, and engines on it. Time advances as long as events are scheduled. */
 export class SimulatedWorld {
   readonly machine: Machine;
   readonly files: ModelFiles;
@@ -73,7 +73,7 @@ export class SimulatedWorld {
   readonly #opened: OpenFiles;
   readonly #microtasks: (() => void)[] = [];
   readonly threads: ModelThreads;
-  /** Calls on memory by threads of the program that aren't the engine's. */
+  /** Memory calls by threads of the program that aren't the engine's. */
   readonly calls: MemoryCalls;
   readonly #mainThread: ModelThread;
   readonly #ourTids: Int32Array;
@@ -82,12 +82,12 @@ export class SimulatedWorld {
   readonly #told: Range[] = [];
   /** Functions that empty a slot of a ring's buffer table, by the ring's number. */
   readonly #rings: ((slot: number) => void)[] = [];
-  /** One for all engines. */
+  /** The monitor's supervisor, one for all engines. */
   readonly #supervisor: MonitorSupervisor<SimulatedMonitor>;
   #monitor: SimulatedMonitor | null = null;
   #busyUntilMs = 0;
   #stepping = false;
-  /** The engine's own thread is in a call that hasn't returned. */
+  /** True while the engine's own thread is in a call that hasn't returned. */
   #inCall = false;
   #afterCall: (() => void)[] = [];
   #nextSlot = 0;
@@ -124,7 +124,7 @@ export class SimulatedWorld {
     this.machine.clock.awake = () => this.#stepLater();
   }
 
-  /** Once, however many ask for it: a step that makes the only event of the next one asks too. */
+  /** Schedules the next step once, even if several callers ask for it. */
   #stepLater(): void {
     if (this.#stepping) return;
     this.#stepping = true;
@@ -140,7 +140,7 @@ export class SimulatedWorld {
     }
   };
 
-  /** The program computes for so long: nothing of the engine's own runs meanwhile but what is called by the program. */
+  /** Lets the program compute for `ms`: meanwhile the engine runs only if the program calls it. */
   busyFor(ms: number): void {
     this.#busyUntilMs = Math.max(this.#busyUntilMs, this.machine.clock.nowMs + ms);
   }
@@ -155,14 +155,14 @@ export class SimulatedWorld {
     else this.machine.clock.after(leftMs, () => this.#onceFree(run));
   }
 
-  /** True while the engine's own thread is in a call, and its program can't do anything. */
+  /** True while the engine's own thread is in a call, so that its program can't do anything else. */
   get inCall(): boolean {
     return this.#inCall;
   }
 
   /**
-   * The engine's own thread discards by a call of its own, and does nothing else until that has returned: time goes on
-   * in here.
+   * Discards memory by a call of the engine's own thread, which does nothing else until that has returned. Time
+   * advances inside this method.
    */
   discardHere(range: Range, lazily: boolean): void {
     this.#inCall = true;
@@ -173,12 +173,12 @@ export class SimulatedWorld {
     for (const run of this.#afterCall.splice(0)) this.machine.clock.after(0, () => this.#onceFree(run));
   }
 
-  /** True if the monitor has told the engine that other code has unmapped a range. */
+  /** True if the monitor has notified the engine that other code has unmapped a range. */
   hasToldOf(range: Range): boolean {
     return without(range, this.#told).length === 0;
   }
 
-  /** The monitor's thread ends, in the middle of whatever it does; `again` is called once another one follows all. */
+  /** Kills the monitor's thread in any state; `again` is called once another one follows all segments. */
   killMonitor(again: () => void): void {
     const witness = this.#supervisor.openWatchdog(-1, (whenAgain) => {
       witness.close();
@@ -194,7 +194,7 @@ export class SimulatedWorld {
     for (let run = this.#microtasks.shift(); run !== undefined; run = this.#microtasks.shift()) run();
   }
 
-  /** As `Engine.open`, in a process of that user. Default: root, who has no limit (`size.memlock`). */
+  /** Opens an engine, as `Engine.open`, in a process of a user. Default: root, which has no memlock limit. */
   openEngine(options: EngineOptions, user = ROOT): PortableEngine {
     const host = this.#host(user);
     const settings = settingsOf(options, host.memlockBytes());
@@ -226,7 +226,7 @@ export class SimulatedWorld {
       nowMs: () => clock.nowMs | 0,
       preciseMs: () => clock.nowMs,
       microtask: (run) => {
-        // In bytes there's a program that has promises of its own: theirs and ours are one queue.
+        // With `bytes` a real program runs, with promises of its own, so the microtasks share one queue.
         if (this.#options.bytes ?? true) void Promise.resolve().then(run);
         else this.#microtasks.push(run);
       },
@@ -244,7 +244,7 @@ export class SimulatedWorld {
     };
     const open = (bufferSlots: number, woken: () => void): ModelScheme | string => {
       const { depth } = settings;
-      // The ring, and the one that wakes the loop.
+      // Two rings: the scheme's, and the one that wakes the loop.
       const locked = name === "io_uring" ? ringPages(2 * depth, 2 * depth + bufferSlots) + ringPages(2, 4) : 0;
       if (lock(this.machine.frames, user, locked) < 0) return NO_ROOM_FOR_RING;
       const schemeOptions = {
@@ -268,14 +268,14 @@ export class SimulatedWorld {
     return startSteps(name, settings, slots, name === "io_uring" ? { open, leases } : { open });
   }
 
-  /** True if so many pages could be locked now. */
+  /** True if a user could lock this number of pages now. */
   #hasRoom(user: number, pages: number): boolean {
     if (lock(this.machine.frames, user, pages) < 0) return false;
     unlock(this.machine.frames, user, pages);
     return true;
   }
 
-  /** A buffer table for a new ring: the first of so many slots in a row. Rings are few: they're handed out in turn. */
+  /** Allocates a buffer table for a new ring: returns the first of `slots` consecutive slots. They are never reused. */
   #takeSlots(slots: number): number {
     if (this.#nextSlot + slots > this.machine.size.bufferSlots) this.#nextSlot = 0;
     const first = this.#nextSlot;

@@ -1,4 +1,4 @@
-/** The world that a seed's settings ask for: the machine's size, its faults and its speed. */
+/** Builds the world for a seed's settings: the machine's size, its faults and its speed. */
 
 import { PAGE_BYTES } from "pinless/portable";
 import { CHILDREN } from "./children.js";
@@ -6,8 +6,8 @@ import { SimulatedWorld } from "./simulated-world.js";
 import type { Swarm } from "./swarm.js";
 
 /**
- * Beside the arena's: for it to begin on a huge page; for what comes in place of buffers that others unmap or move; and
- * to map a file, with the memory that its copies go through.
+ * Additional memory in MiB, for three purposes: to align the arena to a huge page; to replace buffers that other code
+ * unmaps or moves; and to map a file, with its staging memory.
  */
 const ROOM_MIB = 4;
 const UNMAPPED_MIB = 20;

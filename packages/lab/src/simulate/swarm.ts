@@ -1,6 +1,6 @@
 /**
- * The make-up of one simulated run, drawn from its seed, so that runs differ in kind and not only in order (swarm
- * testing).
+ * Settings of one simulated run, drawn from its seed, so that runs differ in their features and not only in the order
+ * of events (swarm testing).
  */
 
 import type { EngineOptions } from "pinless/portable";
@@ -15,56 +15,56 @@ export interface Swarm {
   readonly timing: ModelTiming;
   readonly faults: ModelFaults;
   readonly arenaMiB: number;
-  /** Pages that pay for a lease, where it has to pay: in tables of many chunks, and past the budget. */
+  /** Number of pages that pay for a lease, where it has to pay: in tables of many chunks, and beyond the budget. */
   readonly leaseCostPages: number;
-  /** Requests that are kept in flight, and pages of one at most. */
+  /** Number of requests that are kept in flight; and of pages of each. */
   readonly inFlight: number;
   readonly requestPages: number;
   readonly writeShare: number;
-  /** Milliseconds between two of them on average; 0: none. */
+  /** Mean milliseconds between two events of a kind; 0 for none. */
   readonly operationMs: number;
   readonly reclaimMs: number;
   readonly compactionMs: number;
   readonly nodes: number;
   readonly balancingMs: number;
   readonly khugepagedMs: number;
-  /** Between two forks; and whether children inherit the arena. */
+  /** Mean milliseconds between two forks; and true if children inherit the arena. */
   readonly forkMs: number;
   readonly inherit: boolean;
-  /** The kernel's: never drawn otherwise than Linux has it. */
+  /** Design of the kernel: a seed always gives Linux as it is. */
   readonly design: KernelDesign;
-  /** Fork as it was before Linux 5.12, which loses reads: never drawn. */
+  /** True for fork as it was before Linux 5.12, which loses reads. A seed never sets it. */
   readonly sharesPinned: boolean;
-  /** RLIMIT_MEMLOCK in pages, 0: root; and how often somebody else of the user takes another part of it. */
+  /** RLIMIT_MEMLOCK in pages, or 0 for root; and the mean milliseconds until another process locks another amount. */
   readonly memlockPages: number;
   readonly neighbourMs: number;
-  /** On which filesystem a file is mapped by an arena; and between two things that happen to it. */
+  /** Filesystem of a file that is mapped by an arena; and the mean milliseconds between two events on it. */
   readonly mappedFile: (typeof MAPPED_FILES)[number];
   readonly mappedMs: number;
   readonly busyMs: number;
-  /** At most, in storms (pace.ts): one costs as much as ten requests. */
+  /** Maximum number of operations per request, in storms (pace.ts): one costs as much as ten requests. */
   readonly operationsPerRequest: number;
-  /** Times that each thing happens in a storm. */
+  /** Number of times that each event occurs in a storm. */
   readonly stormTimes: number;
   /**
-   * Calls on the program's memory by other threads, and by the engine's own thread for the program; none where no
-   * monitor follows the memory.
+   * Mean milliseconds between memory calls of other threads, and of the engine's own thread as other code. There are
+   * none if no monitor follows the memory.
    */
   readonly foreignDiscardMs: number;
   readonly foreignUnmapMs: number;
   readonly ownDiscardMs: number;
-  /** The time at which the monitor's thread dies; 0: never. */
+  /** Time at which the monitor's thread dies; 0 for never. */
   readonly monitorDiesMs: number;
-  /** False: the next thread is refused a userfaultfd. */
+  /** False if the kernel refuses a userfaultfd to the next thread. */
   readonly monitorFollowsAgain: boolean;
-  /** Mean times until the monitor can't look at threads any more, and until it can again; 0: it always can. */
+  /** Mean milliseconds until the monitor can't read /proc, and until it can again; 0 if it always can. */
   readonly blindMs: number;
   readonly monitorTiming: MonitorTiming;
   readonly callTiming: CallTiming;
 }
 
 export const MAPPED_FILES = ["none", "ext4", "xfs", "btrfs"] as const;
-/** The settings of a program in which other code does nothing to memory, which costs nothing. */
+/** Settings of a program without memory calls of other code. */
 const NONE = {
   foreignDiscardMs: 0,
   foreignUnmapMs: 0,
@@ -73,7 +73,7 @@ const NONE = {
   monitorFollowsAgain: true,
   blindMs: 0,
 };
-/** A run in which nothing happens but requests: what it's to be about is put beside it. */
+/** Overrides for a run with requests only, to which a test adds its subject. */
 export const CALM: Partial<Swarm> = {
   ...NONE,
   ...{ operationMs: 0, neighbourMs: 0, busyMs: 0, forkMs: 0, memlockPages: 0 },
@@ -84,12 +84,15 @@ export const CALM: Partial<Swarm> = {
 };
 const SOME = [0, 0.02, 0.1] as const;
 /**
- * Mean times between operations, matched to the device's speed: for every request an operation on average, and as often
- * an event of the kernel's. More events while all requests wait for the device would find nothing new.
+ * Mean numbers of events per request, since times are matched to the device's speed: on average one memory operation
+ * and one event of the kernel for each request. More events while all requests wait for the device would find nothing
+ * new.
  */
 const PER_REQUEST = { operations: 1, kernel: 1, foreign: 4, rare: 1 / 50 } as const;
 
-/** Picks one of some values by the name of what they are for, so that a new setting leaves the others as they were. */
+/**
+ * Picks a value for a named setting. Each name has its own random stream, so a new setting doesn't change the others.
+ */
 type Choose = <T>(name: string, of: readonly T[]) => T;
 
 export function swarmOf(seed: number): Swarm {
@@ -133,7 +136,7 @@ export function swarmOf(seed: number): Swarm {
     inherit: pick("inherit", [false, true, true]),
     design: "gup",
     sharesPinned: false,
-    // With the default of 8 MiB there's room for three leases of 2 MiB; with 1 MiB for none.
+    // The default of 8 MiB suffices for three leases of 2 MiB, 1 MiB for none.
     memlockPages: pick("memlock", [0, 0, 256, 2048]),
     neighbourMs: atMost(pick("neighbour", [0, 0.5, 5]), PER_REQUEST.operations),
     mappedFile: pick("mapped file", ["none", ...MAPPED_FILES] as const),

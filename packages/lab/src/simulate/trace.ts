@@ -1,11 +1,11 @@
-/** The trace of a run: a digest that is equal for equal runs, and lines for a reader who asks for them. */
+/** Trace of a run: a digest, equal for equal runs, and optionally the events as lines of text. */
 
 const FNV_PRIME = 0x01000193;
 
 export class Trace {
   readonly #steps: ((line: string) => void) | null;
   readonly #nowMs: () => number;
-  /** Hashes of the texts, which are few. */
+  /** Hash of each text. */
   readonly #hashes = new Map<string, number>();
   #low = 0x811c9dc5;
   #high = 0x1b873593;
@@ -15,7 +15,7 @@ export class Trace {
     this.#nowMs = nowMs;
   }
 
-  /** `what` has a % for each of the numbers. */
+  /** Adds an event. `what` contains a % for each of the numbers. */
   note(what: string, numbers: readonly number[]): void {
     this.#mix(this.#hashOf(what));
     this.#mix(Math.round(1000 * this.#nowMs()));
@@ -23,7 +23,7 @@ export class Trace {
     this.tell(what, numbers);
   }
 
-  /** For whoever reads only: the digest doesn't know of it. */
+  /** Adds a line of text, without changing the digest. */
   tell(what: string, numbers: readonly number[]): void {
     if (this.#steps === null) return;
     let next = 0;
