@@ -7,7 +7,7 @@
 // All rows of a load run in turns, so that a ratio to C is one of neighbours in time; latencies, garbage and system
 // calls have runs of their own after that. Without --only it takes under five minutes. --only takes rows by parts of
 // their names, and also those that don't run otherwise: "per-io", "residency", "discards/s", "aio", "direct",
-// "O_DIRECT" (rows.mjs).
+// "cached" (rows.mjs).
 // As root it makes beds on zram and on a loop device over tmpfs, and removes them again. --file is a bed of its own: a
 // file of at least 64 MiB on a filesystem with direct I/O. Needs cc and liburing (liburing-dev); fio, and perf for the
 // count of system calls, if they're there.
