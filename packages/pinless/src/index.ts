@@ -25,18 +25,23 @@ import { settingsOf } from "./ports/options.js";
 import { PinlessError } from "./protocol/errors.js";
 import { startScheme } from "./schemes/start.js";
 
-export type { Arena, ArenaOptions } from "./engine/arena.js";
-export type { FileArenaOptions } from "./engine/file-backing.js";
+export type { Arena } from "./engine/arena.js";
 export type { ReadOptions, ReadOptionsWithBuffer, WriteOptions } from "./files/arguments.js";
 export type { File } from "./files/file.js";
 export type { ReadStreamOptions, WriteStreamOptions } from "./files/streams.js";
 export type { WebStreamOptions } from "./files/web-stream.js";
 export type { ReadFileOptions, WriteFileOptions } from "./files/whole-files.js";
 export { type Probe, probe } from "./linux/probe.js";
-export type { OperationReport } from "./ports/memory.js";
 export type { FilePath } from "./ports/opened-file.js";
-export type { EngineOptions, EventOptions, LeaseOptions, PinMode } from "./ports/options.js";
-export type { EngineStats, Released } from "./ports/stats.js";
+export type {
+  ArenaOptions,
+  EngineOptions,
+  EventOptions,
+  FileArenaOptions,
+  LeaseOptions,
+  PinMode,
+} from "./ports/options.js";
+export type { EngineStats, OperationReport, Released } from "./ports/stats.js";
 export type { Done } from "./protocol/acceptance.js";
 export { InvariantViolation } from "./protocol/assert.js";
 export { ERROR_CODES, PinlessError, type PinlessErrorCode, type SystemError } from "./protocol/errors.js";

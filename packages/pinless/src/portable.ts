@@ -3,19 +3,24 @@
  * runs in a browser too, where `files/browser-runtime.ts` takes the place of `files/node-runtime.ts`.
  */
 
+import { PortableEngine } from "./engine/engine.js";
+import type { Host, StartedScheme } from "./ports/host.js";
+import type { EngineSettings } from "./ports/options.js";
+
 export { MMAN } from "./abi/numbers.js";
-export { PortableEngine } from "./engine/engine.js";
+export type { PortableEngine } from "./engine/engine.js";
 export { startFirst } from "./engine/scheme-choice.js";
 export type { FollowMessage, ToMonitor, UnfollowMessage } from "./events/monitor-messages.js";
 export { type MonitorPort, MonitorSupervisor } from "./events/monitor-supervisor.js";
 export type { FilePart, MemoryKernel, Steps } from "./memory/memory-kernel.js";
 export { runOperation } from "./memory/operations.js";
 export { type Host, NO_ROOM_FOR_RING, type StartedScheme, type WaitHistogram } from "./ports/host.js";
-export type { Memory, MemoryRequest, MemoryResult, OperationReport } from "./ports/memory.js";
+export type { Memory, MemoryRequest, MemoryResult } from "./ports/memory.js";
 export type { Follower, MonitorEnded, Watchdog } from "./ports/monitor.js";
 export type { DescriptorCalls, NodeHandle, OpenedFile } from "./ports/opened-file.js";
 export { O_CREAT, O_RDWR } from "./ports/opened-file.js";
 export { type EngineOptions, type EngineSettings, settingsOf } from "./ports/options.js";
+export type { OperationReport } from "./ports/stats.js";
 export { DIRECT_WRITE, type Done, type Owner } from "./protocol/acceptance.js";
 export { INVARIANTS, type Invariant, InvariantViolation, invariant, violated } from "./protocol/assert.js";
 export {
@@ -112,3 +117,8 @@ export {
   startOf,
 } from "./protocol/snapshot.js";
 export { NO_ROOM_FOR_LEASE, startSteps } from "./schemes/start-steps.js";
+
+/** Makes an engine in any world: users' declarations don't show the constructor. */
+export function makeEngine(host: Host, settings: EngineSettings, started: StartedScheme): PortableEngine {
+  return new PortableEngine(host, settings, started);
+}

@@ -9,10 +9,11 @@ import {
   type MonitorClient,
   type MonitorEnded,
   MonitorSupervisor,
+  makeEngine,
   NO_ROOM_FOR_LEASE,
   NO_ROOM_FOR_RING,
   PAGE_BYTES,
-  PortableEngine,
+  type PortableEngine,
   type Range,
   type SchemeName,
   type StartedScheme,
@@ -198,7 +199,7 @@ export class SimulatedWorld {
   openEngine(options: EngineOptions, user = ROOT): PortableEngine {
     const host = this.#host(user);
     const settings = settingsOf(options, host.memlockBytes());
-    return new PortableEngine(host, settings, startFirst(host, settings));
+    return makeEngine(host, settings, startFirst(host, settings));
   }
 
   #host(user: number): Host {

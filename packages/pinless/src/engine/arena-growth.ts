@@ -1,6 +1,7 @@
 /** Growth of an arena by segments. Growths run one after the other, since each begins where the last one has ended. */
 
 import type { Memory, MemoryResult } from "../ports/memory.js";
+import type { ArenaOptions } from "../ports/options.js";
 import { ChunkTable } from "../protocol/chunk-table.js";
 import { ENOMEM } from "../protocol/errno.js";
 import { argumentError, type DescribeErrno, PinlessError, type SystemError, systemError } from "../protocol/errors.js";
@@ -30,24 +31,6 @@ export interface GrowthHost extends ChunkSizes {
   abandon(segment: Segment): void;
   /** Begins to follow memory calls of other code on the segment, until `unfollow`. */
   follow(segment: Segment): Promise<void>;
-}
-
-/** Options of {@link Engine.arena} for anonymous memory. */
-export interface ArenaOptions {
-  /** Size in bytes, rounded up to whole huge pages (2 MiB). */
-  bytes: number;
-  /**
-   * Asks for huge pages.
-   *
-   * @defaultValue true
-   */
-  hugePages?: boolean;
-  /**
-   * Lets child processes inherit the memory, as they do other memory. Fork then takes longer.
-   *
-   * @defaultValue false
-   */
-  inherit?: boolean;
 }
 
 /** A mapping for a segment, and the aligned part of it that the segment uses. */

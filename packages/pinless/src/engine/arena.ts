@@ -1,33 +1,29 @@
 /** Arena: memory for I/O, and the operations on it. */
 
 import type { CallsInFlight } from "../files/calls-in-flight.js";
-import type { OperationReport } from "../ports/memory.js";
 import { checkBoolean, checkOptions } from "../ports/option-checks.js";
+import type { ArenaOptions } from "../ports/options.js";
+import type { OperationReport } from "../ports/stats.js";
 import { EFAULT } from "../protocol/errno.js";
 import { argumentError, PinlessError, type PinlessErrorCode } from "../protocol/errors.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignOut, type Range } from "../protocol/ranges/ranges.js";
 import { pagesOf, type Segment, wholePages } from "../protocol/segment.js";
 import { ArenaBuffers } from "./arena-buffers.js";
-import {
-  ArenaGrowth,
-  type ArenaOptions,
-  assertGrowth,
-  closedError,
-  type GrowthHost,
-  HUGE_PAGE_BYTES,
-} from "./arena-growth.js";
+import { ArenaGrowth, assertGrowth, closedError, type GrowthHost, HUGE_PAGE_BYTES } from "./arena-growth.js";
 import type { Backing } from "./file-backing.js";
 import { type ChangesHost, MemoryOperations } from "./memory-operations.js";
 
-/** The engine as an arena sees it. */
+/**
+ * The engine as an arena sees it.
+ *
+ * @internal
+ */
 export interface ArenaHost extends ChangesHost, GrowthHost {
   readonly uses: CallsInFlight;
   unfollow(segment: Segment): Promise<void>;
   closed(arena: Arena): void;
 }
-
-export type { ArenaOptions };
 
 /**
  * Memory for I/O, and the operations on it. An operation waits for the I/O on its range that was submitted before; I/O
@@ -62,7 +58,7 @@ export class Arena {
   /**
    * Not for callers: `engine.arena()` makes arenas.
    *
-   * @hidden
+   * @internal
    */
   constructor(host: ArenaHost, options: ArenaOptions, file: Backing | null) {
     this.#host = host;

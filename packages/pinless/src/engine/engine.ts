@@ -10,7 +10,7 @@ import type { Host, StartedScheme } from "../ports/host.js";
 import type { Follower } from "../ports/monitor.js";
 import type { FilePath, NodeHandle } from "../ports/opened-file.js";
 import { checkBoolean, checkOptions } from "../ports/option-checks.js";
-import type { EngineSettings, PinMode } from "../ports/options.js";
+import type { ArenaOptions, EngineSettings, FileArenaOptions, PinMode } from "../ports/options.js";
 import type { EngineStats, Released } from "../ports/stats.js";
 import { invariant } from "../protocol/assert.js";
 import { argumentError, PinlessError, type SystemError } from "../protocol/errors.js";
@@ -20,9 +20,9 @@ import type { MmuNotifier } from "../protocol/public-notifier.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import type { Scheme, SchemeName } from "../protocol/scheme.js";
 import type { Copier, Segment } from "../protocol/segment.js";
-import { Arena, type ArenaHost, type ArenaOptions } from "./arena.js";
+import { Arena, type ArenaHost } from "./arena.js";
 import { ClosingSteps } from "./closing.js";
-import { type Backing, type FileArenaOptions, openBacking } from "./file-backing.js";
+import { type Backing, openBacking } from "./file-backing.js";
 import { Lazy } from "./lazy.js";
 import { LeaseTimer, openPressure } from "./lease-timer.js";
 import { LifetimeRegistrations, lifetimeSlot } from "./lifetime-registrations.js";
@@ -46,12 +46,17 @@ const MAPPED: ArenaKind = { leased: false, followed: true };
 const STAGING: ArenaKind = { leased: true, followed: false };
 const PIPES: ArenaKind = { leased: false, followed: false };
 
-/** Number of files that aren't closed. */
+/**
+ * Number of files that aren't closed.
+ *
+ * @internal
+ */
 let openFilesOf: (engine: PortableEngine) => number;
 
+/** @internal */
 export { openFilesOf };
 
-/** Engine on any kernel: `openEngine` passes it the kernel as `host`. */
+/** Engine on any kernel, which is passed to it as `host`. */
 export class PortableEngine {
   static {
     openFilesOf = (engine) => engine.#files.size;
@@ -89,6 +94,7 @@ export class PortableEngine {
   readonly #selfMemory = new Lazy(() => this.#openSelfMemory());
   #selfMemoryHandle: NodeHandle | null = null;
 
+  /** @internal */
   constructor(host: Host, settings: EngineSettings, started: StartedScheme) {
     this.#host = host;
     this.#settings = settings;

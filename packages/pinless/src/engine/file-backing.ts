@@ -2,32 +2,11 @@
 
 import type { Host } from "../ports/host.js";
 import { type NodeHandle, O_CREAT, O_RDWR, type OpenedFile } from "../ports/opened-file.js";
+import type { FileArenaOptions } from "../ports/options.js";
 import { EBADF } from "../protocol/errno.js";
 import { argumentError, PinlessError, systemError } from "../protocol/errors.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignUp } from "../protocol/ranges/ranges.js";
-
-/** Options of {@link Engine.arena} for a mapping of a file. */
-export interface FileArenaOptions {
-  /**
-   * Path of a regular file, or an open file (of an engine or of node:fs) that can be read and written and that the
-   * caller closes. If nothing exists at the path and `bytes` is given, the file is created.
-   */
-  file: string | Uint8Array | URL | { readonly fd: number; stat(): Promise<unknown> };
-  /**
-   * Bytes of the file to map, from its start on, rounded up to pages (4 KiB). A shorter file is extended to that
-   * length, with space allocated on the device if the filesystem can do that.
-   *
-   * @defaultValue all of the file. Its last page may reach beyond the end of the file: bytes stored there are lost
-   */
-  bytes?: number;
-  /**
-   * Lets child processes inherit the mapping.
-   *
-   * @defaultValue false
-   */
-  inherit?: boolean;
-}
 
 /** An open file that memory can be mapped from. */
 export interface Backing {

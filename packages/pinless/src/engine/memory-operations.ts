@@ -1,6 +1,7 @@
 /** Memory operations of an arena: they run on the memory thread, inside invalidations that keep I/O out. */
 
-import type { Memory, MemoryRequest, MemoryResult, OperationReport } from "../ports/memory.js";
+import type { Memory, MemoryRequest, MemoryResult } from "../ports/memory.js";
+import type { OperationReport } from "../ports/stats.js";
 import { type DescribeErrno, PinlessError, systemError } from "../protocol/errors.js";
 import type { MmuEvent } from "../protocol/events.js";
 import type { Protocol } from "../protocol/protocol.js";

@@ -55,7 +55,7 @@ export class File extends StreamedFile {
   /**
    * Not for callers: `engine.openFile()` opens files.
    *
-   * @hidden
+   * @internal
    */
   constructor(host: FileHost, opened: OpenedFile) {
     super(new FileLifetime(host, opened));
@@ -348,10 +348,12 @@ export class File extends StreamedFile {
     return this.#calls.positioned(direction, views, writePositionOf(position));
   }
 
+  /** @internal */
   protected override get isStream(): boolean {
     return this.#opened.traits.waits;
   }
 
+  /** @internal */
   protected override transferStream(
     direction: Direction,
     views: readonly Uint8Array[],
@@ -362,6 +364,7 @@ export class File extends StreamedFile {
     return this.#calls.stream(direction, views, end);
   }
 
+  /** @internal */
   protected override giveBack(parts: readonly Uint8Array[]): void {
     this.#transfers.giveBack(parts);
   }

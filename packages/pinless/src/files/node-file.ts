@@ -8,14 +8,17 @@ import { EventEmitter } from "./node-runtime.js";
 
 /** A file without its transfers. Emits `"close"`, as a FileHandle does, when `close()` is called. */
 export class NodeFile extends EventEmitter {
+  /** @internal */
   protected readonly lifetime: FileLifetime;
 
+  /** @internal */
   constructor(held: FileLifetime) {
     super();
     this.lifetime = held;
     held.belongTo(this);
   }
 
+  /** @internal */
   protected get isOpen(): boolean {
     return this.lifetime.isOpen;
   }
@@ -109,6 +112,7 @@ export class NodeFile extends EventEmitter {
     return naming(call(this.lifetime.handle));
   }
 
+  /** @internal */
   protected assertOpen(syscall: string): void {
     if (!this.isOpen) throw fileClosed(syscall);
   }

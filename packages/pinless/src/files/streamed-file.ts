@@ -31,16 +31,25 @@ export interface StreamCallOptions {
 export abstract class StreamedFile extends NodeFile {
   #locked = false;
 
-  /** True for a pipe, a terminal or a socket. */
+  /**
+   * True for a pipe, a terminal or a socket.
+   *
+   * @internal
+   */
   protected abstract get isStream(): boolean;
 
-  /** Transfers on a pipe, a terminal or a socket; resolves to the number of bytes. */
+  /**
+   * Transfers on a pipe, a terminal or a socket; resolves to the number of bytes.
+   *
+   * @internal
+   */
   protected abstract transferStream(
     direction: Direction,
     views: readonly Uint8Array[],
     end: StreamCallOptions,
   ): Promise<number>;
 
+  /** @internal */
   protected abstract giveBack(parts: readonly Uint8Array[]): void;
 
   abstract read(

@@ -1,6 +1,5 @@
 /** Memory port of the engine. Results are 0 or a count, or a negative errno. */
 
-import type { MmuEvent } from "../protocol/events.js";
 import type { Range } from "../protocol/ranges/ranges.js";
 import type { Mapping } from "../protocol/segment.js";
 
@@ -73,22 +72,4 @@ export interface Memory {
    * process; null if it fits.
    */
   explainNoRoom(bytes: number): string | null;
-}
-
-/** Report of a memory operation of an arena. */
-export interface OperationReport {
-  /** Kind of the invalidation. */
-  readonly event: MmuEvent;
-  /** Pages of 4 KiB asked for. */
-  readonly pages: number;
-  /** Pages done. */
-  readonly done: number;
-  /** Pages refused. */
-  readonly busy: number;
-  /** Milliseconds that the operation waited for I/O and leases. */
-  readonly waited: number;
-  /** The first reason why pages were refused, and what to change. */
-  readonly reason?: string;
-  /** The reason why there was nothing to do. */
-  readonly skipped?: string;
 }

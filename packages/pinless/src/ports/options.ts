@@ -1,4 +1,4 @@
-/** Options of `Engine.open`: their types, checks and defaults. */
+/** Options of engines and arenas; checks and defaults of an engine's. */
 
 import { MAX_SLOTS } from "../protocol/lease-table.js";
 import { isPowerOfTwo } from "../protocol/ranges/ranges.js";
@@ -88,6 +88,46 @@ export interface EngineOptions {
   lease?: LeaseOptions;
   /** Events to which the engine reacts. */
   events?: EventOptions;
+}
+
+/** Options of {@link Engine.arena} for anonymous memory. */
+export interface ArenaOptions {
+  /** Size in bytes, rounded up to whole huge pages (2 MiB). */
+  bytes: number;
+  /**
+   * Asks for huge pages.
+   *
+   * @defaultValue true
+   */
+  hugePages?: boolean;
+  /**
+   * Lets child processes inherit the memory, as they do other memory. Fork then takes longer.
+   *
+   * @defaultValue false
+   */
+  inherit?: boolean;
+}
+
+/** Options of {@link Engine.arena} for a mapping of a file. */
+export interface FileArenaOptions {
+  /**
+   * Path of a regular file, or an open file (of an engine or of node:fs) that can be read and written and that the
+   * caller closes. If nothing exists at the path and `bytes` is given, the file is created.
+   */
+  file: string | Uint8Array | URL | { readonly fd: number; stat(): Promise<unknown> };
+  /**
+   * Bytes of the file to map, from its start on, rounded up to pages (4 KiB). A shorter file is extended to that
+   * length, with space allocated on the device if the filesystem can do that.
+   *
+   * @defaultValue all of the file. Its last page may reach beyond the end of the file: bytes stored there are lost
+   */
+  bytes?: number;
+  /**
+   * Lets child processes inherit the mapping.
+   *
+   * @defaultValue false
+   */
+  inherit?: boolean;
 }
 
 export interface EngineSettings {

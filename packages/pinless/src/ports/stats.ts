@@ -75,3 +75,21 @@ export interface Released {
   /** Bytes that they pinned. */
   readonly bytes: number;
 }
+
+/** Report of a memory operation of an arena. */
+export interface OperationReport {
+  /** Kind of the invalidation. */
+  readonly event: MmuEvent;
+  /** Pages of 4 KiB asked for. */
+  readonly pages: number;
+  /** Pages done. */
+  readonly done: number;
+  /** Pages refused. */
+  readonly busy: number;
+  /** Milliseconds that the operation waited for I/O and leases. */
+  readonly waited: number;
+  /** The first reason why pages were refused, and what to change. */
+  readonly reason?: string;
+  /** The reason why there was nothing to do. */
+  readonly skipped?: string;
+}

@@ -5,7 +5,6 @@ import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { getSystemErrorMap } from "node:util";
-import { PortableEngine } from "../../dist/engine/engine.js";
 import { startFirst } from "../../dist/engine/scheme-choice.js";
 import { openPressure } from "../../dist/events/memory-pressure.js";
 import { openFollower, openWatchdog, ourTids, reading } from "../../dist/events/monitor-client.js";
@@ -15,6 +14,7 @@ import { openFile } from "../../dist/linux/open-file.js";
 import { memlockBytes } from "../../dist/linux/probe.js";
 import { waitHistogram } from "../../dist/linux/wait-histogram.js";
 import { MemoryThreads } from "../../dist/memory/thread-host.js";
+import { makeEngine } from "../../dist/portable.js";
 import type { Host } from "../../dist/ports/host.js";
 import { settingsOf } from "../../dist/ports/options.js";
 import { startScheme } from "../../dist/schemes/start.js";
@@ -141,7 +141,7 @@ async function live(file: string, mapped: string, fate: Fate): Promise<unknown[]
   const engine = await twice(() => {
     const started = startFirst(host, settings);
     try {
-      return new PortableEngine(host, settings, started);
+      return makeEngine(host, settings, started);
     } catch (error) {
       started.scheme.close();
       throw error;

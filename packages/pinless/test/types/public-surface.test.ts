@@ -18,7 +18,7 @@ function exported(name: string): ts.Symbol {
   const module = checker.getSymbolAtLocation(program.getSourceFile(INDEX)!)!;
   const symbol = checker.getExportsOfModule(module).find((each) => each.name === name);
   assert.ok(symbol !== undefined, `${path.basename(INDEX)} exports no ${name}`);
-  return (symbol.flags & ts.SymbolFlags.Alias) === 0 ? symbol : checker.getAliasedSymbol(symbol);
+  return origin(symbol);
 }
 
 /** Names of all that isn't private, without the brands of `#` members. */
@@ -46,4 +46,41 @@ test("Engine shows only what is documented, and can't be made by new", () => {
   const [made] = checker.getSignaturesOfType(checker.getTypeOfSymbol(exported("Engine")), ts.SignatureKind.Construct);
   const flags = made?.declaration === undefined ? 0 : ts.getCombinedModifierFlags(made.declaration);
   assert.notEqual(flags & ts.ModifierFlags.Private, 0);
+});
+
+/** Declarations of ours that index.d.ts doesn't export, and that what it exports is made of. */
+const PARTS = {
+  "base classes, of which the members count": ["NodeFile", "PortableEngine", "StreamedFile"],
+  "base interfaces of options": ["StreamOptions", "TransferOptions"],
+  "names for a union": ["Data", "INVARIANTS", "Invariant", "MMU_EVENTS", "Position"],
+};
+
+/** The symbol itself, for one that is imported or exported under a name. */
+function origin(symbol: ts.Symbol): ts.Symbol {
+  return (symbol.flags & ts.SymbolFlags.Alias) === 0 ? symbol : checker.getAliasedSymbol(symbol);
+}
+
+/** Declarations at the top of a file of the package. */
+function isOurs({ declarations = [] }: ts.Symbol): boolean {
+  return declarations.some((each) => {
+    const statement = ts.isVariableDeclaration(each) ? each.parent.parent : each;
+    return ts.isSourceFile(statement.parent) && statement.parent.fileName.startsWith(path.dirname(INDEX));
+  });
+}
+
+test("the declarations of users are made of what index.d.ts exports, with few parts more and nothing protected", () => {
+  const module = checker.getSymbolAtLocation(program.getSourceFile(INDEX)!)!;
+  const exports = checker.getExportsOfModule(module).map(origin);
+  const reached = new Set(exports);
+  const hidden: string[] = [];
+  const visit = (node: ts.Node): void => {
+    const symbol = ts.isIdentifier(node) ? checker.getSymbolAtLocation(node) : undefined;
+    if (symbol !== undefined && isOurs(origin(symbol))) reached.add(origin(symbol));
+    if (node.kind === ts.SyntaxKind.ProtectedKeyword) hidden.push(node.parent.getText());
+    ts.forEachChild(node, visit);
+  };
+  for (const symbol of reached) for (const declaration of symbol.declarations ?? []) visit(declaration);
+  const parts = [...reached].filter((each) => !exports.includes(each)).map((each) => each.name);
+  assert.deepEqual(parts.sort(), Object.values(PARTS).flat().sort());
+  assert.deepEqual(hidden, []);
 });
