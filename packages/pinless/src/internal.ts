@@ -1,7 +1,7 @@
 /** Internals of `pinless` that `@pinless/cli` uses, in one list. They may change in any version. */
 
 export { UFFDIO_API, UFFDIO_RANGE, UFFDIO_REGISTER } from "./abi/layouts.js";
-export { ERRNO, FCNTL, IO_URING, MMAN, openDirectFlag, PRCTL, temporaryFileFlag, UFFD } from "./abi/numbers.js";
+export { FCNTL, IO_URING, MMAN, openDirectFlag, PRCTL, temporaryFileFlag, UFFD } from "./abi/numbers.js";
 export { type Question, type ReleaseAnswer, type StatsAnswer, splitLines } from "./control/control-protocol.js";
 export { peerOfSocket } from "./control/peer.js";
 export {
@@ -30,6 +30,7 @@ export {
 export { Ring } from "./linux/ring.js";
 export { type EngineSettings, settingsOf } from "./ports/options.js";
 export type { EngineStats } from "./ports/stats.js";
+export { EINVAL, EPERM } from "./protocol/errno.js";
 export { MMU_EVENTS, type MmuEvent } from "./protocol/events.js";
 export { LARGEST_PAGE_BYTES, PAGE_BYTES } from "./protocol/ranges/pages.js";
 export { alignUp } from "./protocol/ranges/ranges.js";

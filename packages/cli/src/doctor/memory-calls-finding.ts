@@ -2,7 +2,7 @@
 
 import { closeSync, openSync, writeSync } from "node:fs";
 import { release } from "node:os";
-import { addressOf, alignUp, countNumaNodes, ERRNO, fixedMemory, MMAN, madvise, readText } from "pinless/internal";
+import { addressOf, alignUp, countNumaNodes, EINVAL, fixedMemory, MMAN, madvise, readText } from "pinless/internal";
 import { bytesText } from "../command/figures.js";
 import { degraded, errnoName, type Found, missing, ok } from "./finding.js";
 import { readChoice, readNumber } from "./kernel-files.js";
@@ -52,7 +52,7 @@ export function examineHugePages(): Found<HugePageFacts> {
   const said = `${bytesText(hugePageBytes)}, enabled: ${enabled}, defrag: ${facts.defrag}`;
   const remedies: string[] = [];
   if (enabled === "never") remedies.push(`Arenas ask for huge pages: echo madvise > ${THP}/enabled allows it.`);
-  if (collapsed === -ERRNO.EINVAL) remedies.push("MADV_COLLAPSE needs Linux 6.1 or later.");
+  if (collapsed === -EINVAL) remedies.push("MADV_COLLAPSE needs Linux 6.1 or later.");
   else if (collapsed !== 0) remedies.push("Free memory is scattered: echo 1 > /proc/sys/vm/compact_memory helps.");
   const collapse = collapsed === 0 ? "MADV_COLLAPSE works" : `MADV_COLLAPSE fails (${facts.collapseErrno})`;
   const found = `${said}; ${collapse}`;

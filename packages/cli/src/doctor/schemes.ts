@@ -4,7 +4,7 @@ import { release } from "node:os";
 import {
   AioContext,
   type EngineSettings,
-  ERRNO,
+  EPERM,
   explainNoAio,
   explainNoRing,
   IO_URING,
@@ -47,7 +47,7 @@ export function examineRing({ depth, slots }: EngineSettings): Found<RingFacts> 
   });
   if (typeof ring === "number") {
     const remedies = [explainNoRing(ring)];
-    if (disabled === 1 && ring === -ERRNO.EPERM)
+    if (disabled === 1 && ring === -EPERM)
       remedies.push(
         `With 1 it's available to members of the group in sysctl kernel.io_uring_group (${group}), and with ` +
           "CAP_SYS_ADMIN.",

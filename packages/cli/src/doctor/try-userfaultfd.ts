@@ -4,7 +4,8 @@ import { openSync } from "node:fs";
 import {
   addressOf,
   close,
-  ERRNO,
+  EINVAL,
+  EPERM,
   FCNTL,
   fixedMemory,
   ioctl,
@@ -48,7 +49,7 @@ export function tryUserfaultfd(): UserfaultfdTrial {
 /** Opens one for faults in user mode only, as ordinary users may; before Linux 5.11 there was no such kind. */
 function openByCall(): number {
   const opened = userfaultfd(FCNTL.O_CLOEXEC | FCNTL.O_NONBLOCK | UFFD.UFFD_USER_MODE_ONLY);
-  return opened === -ERRNO.EINVAL ? userfaultfd(FCNTL.O_CLOEXEC | FCNTL.O_NONBLOCK) : opened;
+  return opened === -EINVAL ? userfaultfd(FCNTL.O_CLOEXEC | FCNTL.O_NONBLOCK) : opened;
 }
 
 /** Opens one through the device, whose permissions count instead of the sysctl (Linux 6.1). */
@@ -57,7 +58,7 @@ function openByDevice(): number {
   try {
     device = openSync(DEVICE, FCNTL.O_CLOEXEC);
   } catch {
-    return -ERRNO.EPERM;
+    return -EPERM;
   }
   const opened = ioctl(device, UFFD.USERFAULTFD_IOC_NEW, FCNTL.O_CLOEXEC | FCNTL.O_NONBLOCK);
   close(device);

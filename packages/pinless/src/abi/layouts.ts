@@ -9,170 +9,123 @@ export interface Layout {
   readonly fields: Readonly<Record<string, number>>;
 }
 
-export const SQE = {
-  headers: ["linux/io_uring.h"],
-  size: 64,
-  fields: {
-    opcode: 0,
-    flags: 1,
-    ioprio: 2,
-    fd: 4,
-    off: 8,
-    addr: 16,
-    len: 24,
-    rw_flags: 28,
-    poll32_events: 28,
-    cancel_flags: 28,
-    user_data: 32,
-    buf_index: 40,
-  },
-} as const satisfies Layout;
+function layout<const Fields extends Layout["fields"]>(headers: readonly string[], size: number, fields: Fields) {
+  return { headers, size, fields };
+}
 
-export const CQE = {
-  headers: ["linux/io_uring.h"],
-  size: 16,
-  fields: { user_data: 0, res: 8, flags: 12 },
-} as const satisfies Layout;
+export const SQE = layout(["linux/io_uring.h"], 64, {
+  opcode: 0,
+  flags: 1,
+  ioprio: 2,
+  fd: 4,
+  off: 8,
+  addr: 16,
+  len: 24,
+  rw_flags: 28,
+  poll32_events: 28,
+  cancel_flags: 28,
+  user_data: 32,
+  buf_index: 40,
+});
 
-export const PARAMS = {
-  headers: ["linux/io_uring.h"],
-  size: 120,
-  fields: { sq_entries: 0, cq_entries: 4, flags: 8, features: 20, sq_off: 40, cq_off: 80 },
-} as const satisfies Layout;
+export const CQE = layout(["linux/io_uring.h"], 16, { user_data: 0, res: 8, flags: 12 });
 
-export const SQ_OFFSETS = {
-  headers: ["linux/io_uring.h"],
-  size: 40,
-  fields: { head: 0, tail: 4, ring_mask: 8, ring_entries: 12, flags: 16, dropped: 20, array: 24, user_addr: 32 },
-} as const satisfies Layout;
+export const PARAMS = layout(["linux/io_uring.h"], 120, {
+  sq_entries: 0,
+  cq_entries: 4,
+  flags: 8,
+  features: 20,
+  sq_off: 40,
+  cq_off: 80,
+});
 
-export const CQ_OFFSETS = {
-  headers: ["linux/io_uring.h"],
-  size: 40,
-  fields: { head: 0, tail: 4, ring_mask: 8, ring_entries: 12, overflow: 16, cqes: 20, flags: 24, user_addr: 32 },
-} as const satisfies Layout;
+export const SQ_OFFSETS = layout(["linux/io_uring.h"], 40, {
+  head: 0,
+  tail: 4,
+  ring_mask: 8,
+  ring_entries: 12,
+  flags: 16,
+  dropped: 20,
+  array: 24,
+  user_addr: 32,
+});
 
-export const RSRC_REGISTER = {
-  headers: ["linux/io_uring.h"],
-  size: 32,
-  fields: { nr: 0, flags: 4, data: 16, tags: 24 },
-} as const satisfies Layout;
+export const CQ_OFFSETS = layout(["linux/io_uring.h"], 40, {
+  head: 0,
+  tail: 4,
+  ring_mask: 8,
+  ring_entries: 12,
+  overflow: 16,
+  cqes: 20,
+  flags: 24,
+  user_addr: 32,
+});
 
-export const RSRC_UPDATE2 = {
-  headers: ["linux/io_uring.h"],
-  size: 32,
-  fields: { offset: 0, data: 8, tags: 16, nr: 24 },
-} as const satisfies Layout;
+export const RSRC_REGISTER = layout(["linux/io_uring.h"], 32, { nr: 0, flags: 4, data: 16, tags: 24 });
 
-export const FILES_UPDATE = {
-  headers: ["linux/io_uring.h"],
-  size: 16,
-  fields: { offset: 0, fds: 8 },
-} as const satisfies Layout;
+export const RSRC_UPDATE2 = layout(["linux/io_uring.h"], 32, { offset: 0, data: 8, tags: 16, nr: 24 });
 
-export const IOVEC = {
-  headers: ["sys/uio.h"],
-  size: 16,
-  fields: { iov_base: 0, iov_len: 8 },
-} as const satisfies Layout;
+export const FILES_UPDATE = layout(["linux/io_uring.h"], 16, { offset: 0, fds: 8 });
 
-export const IOCB = {
-  headers: ["linux/aio_abi.h"],
-  size: 64,
-  fields: {
-    aio_data: 0,
-    aio_rw_flags: 12,
-    aio_lio_opcode: 16,
-    aio_fildes: 20,
-    aio_buf: 24,
-    aio_nbytes: 32,
-    aio_offset: 40,
-    aio_flags: 56,
-    aio_resfd: 60,
-  },
-} as const satisfies Layout;
+export const IOVEC = layout(["sys/uio.h"], 16, { iov_base: 0, iov_len: 8 });
 
-export const IO_EVENT = {
-  headers: ["linux/aio_abi.h"],
-  size: 32,
-  fields: { data: 0, obj: 8, res: 16, res2: 24 },
-} as const satisfies Layout;
+export const IOCB = layout(["linux/aio_abi.h"], 64, {
+  aio_data: 0,
+  aio_rw_flags: 12,
+  aio_lio_opcode: 16,
+  aio_fildes: 20,
+  aio_buf: 24,
+  aio_nbytes: 32,
+  aio_offset: 40,
+  aio_flags: 56,
+  aio_resfd: 60,
+});
 
-export const RLIMIT = {
-  headers: ["sys/resource.h"],
-  size: 16,
-  fields: { rlim_cur: 0, rlim_max: 8 },
-} as const satisfies Layout;
+export const IO_EVENT = layout(["linux/aio_abi.h"], 32, { data: 0, obj: 8, res: 16, res2: 24 });
 
-export const UCRED = {
-  headers: ["sys/socket.h"],
-  size: 12,
-  fields: { pid: 0, uid: 4, gid: 8 },
-} as const satisfies Layout;
+export const RLIMIT = layout(["sys/resource.h"], 16, { rlim_cur: 0, rlim_max: 8 });
 
-export const STATX_BUFFER = {
-  headers: ["linux/stat.h"],
-  size: 256,
-  fields: {
-    stx_mask: 0,
-    stx_attributes: 8,
-    stx_size: 40,
-    stx_mnt_id: 144,
-    stx_dio_mem_align: 152,
-    stx_dio_offset_align: 156,
-  },
-} as const satisfies Layout;
+export const UCRED = layout(["sys/socket.h"], 12, { pid: 0, uid: 4, gid: 8 });
 
-export const CACHESTAT_RANGE = {
-  headers: ["linux/mman.h"],
-  size: 16,
-  fields: { off: 0, len: 8 },
-} as const satisfies Layout;
+export const STATX_BUFFER = layout(["linux/stat.h"], 256, {
+  stx_mask: 0,
+  stx_attributes: 8,
+  stx_size: 40,
+  stx_mnt_id: 144,
+  stx_dio_mem_align: 152,
+  stx_dio_offset_align: 156,
+});
 
-export const CACHESTAT = { headers: ["linux/mman.h"], size: 40, fields: { nr_cache: 0 } } as const satisfies Layout;
+export const CACHESTAT_RANGE = layout(["linux/mman.h"], 16, { off: 0, len: 8 });
+
+export const CACHESTAT = layout(["linux/mman.h"], 40, { nr_cache: 0 });
 
 /** struct fiemap, which the extents follow. */
-export const FIEMAP = {
-  headers: ["linux/types.h", "linux/fiemap.h"],
-  size: 32,
-  fields: { fm_start: 0, fm_length: 8, fm_flags: 16, fm_mapped_extents: 20, fm_extent_count: 24 },
-} as const satisfies Layout;
+export const FIEMAP = layout(["linux/types.h", "linux/fiemap.h"], 32, {
+  fm_start: 0,
+  fm_length: 8,
+  fm_flags: 16,
+  fm_mapped_extents: 20,
+  fm_extent_count: 24,
+});
 
-export const FIEMAP_EXTENT = {
-  headers: ["linux/types.h", "linux/fiemap.h"],
-  size: 56,
-  fields: { fe_logical: 0, fe_flags: 40 },
-} as const satisfies Layout;
+export const FIEMAP_EXTENT = layout(["linux/types.h", "linux/fiemap.h"], 56, { fe_logical: 0, fe_flags: 40 });
 
-export const UFFDIO_API = {
-  headers: ["linux/userfaultfd.h"],
-  size: 24,
-  fields: { api: 0, features: 8 },
-} as const satisfies Layout;
+export const UFFDIO_API = layout(["linux/userfaultfd.h"], 24, { api: 0, features: 8 });
 
-export const UFFDIO_REGISTER = {
-  headers: ["linux/userfaultfd.h"],
-  size: 32,
-  fields: { range: 0, mode: 16 },
-} as const satisfies Layout;
+export const UFFDIO_REGISTER = layout(["linux/userfaultfd.h"], 32, { range: 0, mode: 16 });
 
-export const UFFDIO_RANGE = {
-  headers: ["linux/userfaultfd.h"],
-  size: 16,
-  fields: { start: 0, len: 8 },
-} as const satisfies Layout;
+export const UFFDIO_RANGE = layout(["linux/userfaultfd.h"], 16, { start: 0, len: 8 });
 
-export const UFFD_MSG = {
-  headers: ["linux/userfaultfd.h"],
-  size: 32,
-  fields: { event: 0, "arg.remove.start": 8, "arg.remove.end": 16, "arg.remap.from": 8, "arg.remap.len": 24 },
-} as const satisfies Layout;
+export const UFFD_MSG = layout(["linux/userfaultfd.h"], 32, {
+  event: 0,
+  "arg.remove.start": 8,
+  "arg.remove.end": 16,
+  "arg.remap.from": 8,
+  "arg.remap.len": 24,
+});
 
-export const TIMESPEC = {
-  headers: ["time.h"],
-  size: 16,
-  fields: { tv_sec: 0, tv_nsec: 8 },
-} as const satisfies Layout;
+export const TIMESPEC = layout(["time.h"], 16, { tv_sec: 0, tv_nsec: 8 });
 
 /** All layouts, by the names of their C structs. */
 export const LAYOUTS: Readonly<Record<string, Layout>> = {

@@ -3,7 +3,10 @@
  * <linux/userfaultfd.h>. A test compares each with the C headers of x86-64 and arm64.
  */
 
-const isArm64 = (arch: string): boolean => arch === "arm64";
+/** A table for each architecture, chosen by `process.arch`. */
+function byArch<X64 extends Record<string, number>>(x64: X64, arm64: Readonly<Record<keyof X64, number>>) {
+  return (arch: string): Readonly<Record<keyof X64, number>> => (arch === "arm64" ? arm64 : x64);
+}
 
 export const IO_URING = {
   IORING_OP_NOP: 0,
@@ -44,54 +47,46 @@ export const SYSCALLS = {
 } as const;
 
 /** Numbers of Linux AIO's system calls: they're older than the table that newer architectures share. */
-const AIO_SYSCALLS_X64 = {
-  __NR_io_setup: 206,
-  __NR_io_destroy: 207,
-  __NR_io_getevents: 208,
-  __NR_io_submit: 209,
-  __NR_io_cancel: 210,
-} as const;
-const AIO_SYSCALLS_ARM64 = {
-  __NR_io_setup: 0,
-  __NR_io_destroy: 1,
-  __NR_io_submit: 2,
-  __NR_io_cancel: 3,
-  __NR_io_getevents: 4,
-} as const;
-
-export function aioSyscalls(arch: string): Readonly<Record<keyof typeof AIO_SYSCALLS_X64, number>> {
-  return isArm64(arch) ? AIO_SYSCALLS_ARM64 : AIO_SYSCALLS_X64;
-}
-
-const USERFAULTFD_SYSCALL_X64 = { __NR_userfaultfd: 323 } as const;
-const USERFAULTFD_SYSCALL_ARM64 = { __NR_userfaultfd: 282 } as const;
-
+export const aioSyscalls = byArch(
+  {
+    __NR_io_setup: 206,
+    __NR_io_destroy: 207,
+    __NR_io_getevents: 208,
+    __NR_io_submit: 209,
+    __NR_io_cancel: 210,
+  },
+  {
+    __NR_io_setup: 0,
+    __NR_io_destroy: 1,
+    __NR_io_submit: 2,
+    __NR_io_cancel: 3,
+    __NR_io_getevents: 4,
+  },
+);
+const userfaultfdSyscalls = byArch({ __NR_userfaultfd: 323 }, { __NR_userfaultfd: 282 });
 export function userfaultfdSyscall(arch: string): number {
-  return (isArm64(arch) ? USERFAULTFD_SYSCALL_ARM64 : USERFAULTFD_SYSCALL_X64).__NR_userfaultfd;
+  return userfaultfdSyscalls(arch).__NR_userfaultfd;
 }
 
 /** System calls that change what is at an address, by the numbers that /proc/PID/syscall shows, with their kinds. */
-const MEMORY_SYSCALLS_X64 = {
-  __NR_mmap: 9,
-  __NR_munmap: 11,
-  __NR_mremap: 25,
-  __NR_madvise: 28,
-  __NR_process_madvise: 440,
-  __NR_gettid: 186,
-} as const;
-const MEMORY_SYSCALLS_ARM64 = {
-  __NR_mmap: 222,
-  __NR_munmap: 215,
-  __NR_mremap: 216,
-  __NR_madvise: 233,
-  __NR_process_madvise: 440,
-  __NR_gettid: 178,
-} as const;
-
-export function memorySyscalls(arch: string): Readonly<Record<keyof typeof MEMORY_SYSCALLS_X64, number>> {
-  return isArm64(arch) ? MEMORY_SYSCALLS_ARM64 : MEMORY_SYSCALLS_X64;
-}
-
+export const memorySyscalls = byArch(
+  {
+    __NR_mmap: 9,
+    __NR_munmap: 11,
+    __NR_mremap: 25,
+    __NR_madvise: 28,
+    __NR_process_madvise: 440,
+    __NR_gettid: 186,
+  },
+  {
+    __NR_mmap: 222,
+    __NR_munmap: 215,
+    __NR_mremap: 216,
+    __NR_madvise: 233,
+    __NR_process_madvise: 440,
+    __NR_gettid: 178,
+  },
+);
 /** Constants of userfaultfd. Its ioctl requests contain the size of their argument (_IOWR, _IO). */
 export const UFFD = {
   UFFD_USER_MODE_ONLY: 1,
@@ -111,13 +106,7 @@ export const UFFD = {
   UFFD_EVENT_UNMAP: 0x16,
 } as const;
 
-const NUMA_SYSCALLS_X64 = { __NR_move_pages: 279 } as const;
-const NUMA_SYSCALLS_ARM64 = { __NR_move_pages: 239 } as const;
-
-export function numaSyscalls(arch: string): Readonly<Record<keyof typeof NUMA_SYSCALLS_X64, number>> {
-  return isArm64(arch) ? NUMA_SYSCALLS_ARM64 : NUMA_SYSCALLS_X64;
-}
-
+export const numaSyscalls = byArch({ __NR_move_pages: 279 }, { __NR_move_pages: 239 });
 export const MEMPOLICY = { MPOL_MF_MOVE: 1 << 1 } as const;
 
 /**
@@ -196,23 +185,18 @@ export const FCNTL = {
 } as const;
 
 /**
- * O_DIRECT on x86-64. It differs by architecture:
+ * Open flags that differ by architecture; O_TMPFILE contains O_DIRECTORY.
  * https://elixir.bootlin.com/linux/v6.18/source/arch/arm64/include/uapi/asm/fcntl.h
  */
-const O_DIRECT_X64 = 0o40000;
-const O_DIRECT_ARM64 = 0o200000;
+const openFlags = byArch({ O_DIRECT: 0o40000, O_TMPFILE: 0o20200000 }, { O_DIRECT: 0o200000, O_TMPFILE: 0o20040000 });
 
 export function openDirectFlag(arch: string): number {
-  return isArm64(arch) ? O_DIRECT_ARM64 : O_DIRECT_X64;
+  return openFlags(arch).O_DIRECT;
 }
 
-/** O_TMPFILE on x86-64. It contains O_DIRECTORY, which differs by architecture too. */
-const O_TMPFILE_X64 = 0o20200000;
-const O_TMPFILE_ARM64 = 0o20040000;
-
-/** Open flag for a file without a name in a directory (O_TMPFILE). */
+/** Open flag for a file without a name in a directory. */
 export function temporaryFileFlag(arch: string): number {
-  return isArm64(arch) ? O_TMPFILE_ARM64 : O_TMPFILE_X64;
+  return openFlags(arch).O_TMPFILE;
 }
 
 export const STATX = {
@@ -252,44 +236,26 @@ export const FALLOC = { FALLOC_FL_KEEP_SIZE: 1 } as const;
 
 export const DLFCN = { RTLD_NOW: 2, RTLD_NOLOAD: 4, RTLD_NODELETE: 0x1000 } as const;
 
-export const ERRNO = {
-  EPERM: 1,
-  EINTR: 4,
-  EIO: 5,
-  EBADF: 9,
-  EAGAIN: 11,
-  ENOMEM: 12,
-  EACCES: 13,
-  EFAULT: 14,
-  EBUSY: 16,
-  EINVAL: 22,
-  ENFILE: 23,
-  EMFILE: 24,
-  ENOSPC: 28,
-  ESPIPE: 29,
-  ENOSYS: 38,
-  EOPNOTSUPP: 95,
-  ECANCELED: 125,
-} as const;
+interface NumbersOfHeaders {
+  readonly headers: readonly string[];
+  readonly values: Readonly<Record<string, number>>;
+  readonly perArch?: "x64" | "arm64";
+}
+
+function ofEach(header: string, table: (arch: string) => Readonly<Record<string, number>>): NumbersOfHeaders[] {
+  return (["x64", "arm64"] as const).map((perArch) => ({ headers: [header], values: table(perArch), perArch }));
+}
 
 /** All of these numbers with the headers that define them, for the test. */
-export const NUMBERS: readonly {
-  headers: readonly string[];
-  values: Record<string, number>;
-  perArch?: "x64" | "arm64";
-}[] = [
+export const NUMBERS: readonly NumbersOfHeaders[] = [
   { headers: ["linux/io_uring.h"], values: IO_URING },
   { headers: ["sys/syscall.h"], values: SYSCALLS },
-  { headers: ["sys/syscall.h"], values: AIO_SYSCALLS_X64, perArch: "x64" },
-  { headers: ["sys/syscall.h"], values: AIO_SYSCALLS_ARM64, perArch: "arm64" },
-  { headers: ["sys/syscall.h"], values: USERFAULTFD_SYSCALL_X64, perArch: "x64" },
-  { headers: ["sys/syscall.h"], values: USERFAULTFD_SYSCALL_ARM64, perArch: "arm64" },
+  ...ofEach("sys/syscall.h", aioSyscalls),
+  ...ofEach("sys/syscall.h", userfaultfdSyscalls),
   { headers: ["sys/ioctl.h", "linux/userfaultfd.h"], values: UFFD },
-  { headers: ["sys/syscall.h"], values: NUMA_SYSCALLS_X64, perArch: "x64" },
-  { headers: ["sys/syscall.h"], values: NUMA_SYSCALLS_ARM64, perArch: "arm64" },
+  ...ofEach("sys/syscall.h", numaSyscalls),
   { headers: ["linux/mempolicy.h"], values: MEMPOLICY },
-  { headers: ["sys/syscall.h"], values: MEMORY_SYSCALLS_X64, perArch: "x64" },
-  { headers: ["sys/syscall.h"], values: MEMORY_SYSCALLS_ARM64, perArch: "arm64" },
+  ...ofEach("sys/syscall.h", memorySyscalls),
   { headers: ["sys/epoll.h"], values: EPOLL },
   { headers: ["linux/aio_abi.h"], values: AIO },
   { headers: ["sys/eventfd.h"], values: EVENTFD },
@@ -297,8 +263,7 @@ export const NUMBERS: readonly {
   { headers: ["poll.h"], values: POLL },
   { headers: ["sys/socket.h"], values: SOCKET },
   { headers: ["fcntl.h"], values: FCNTL },
-  { headers: ["fcntl.h"], values: { O_DIRECT: O_DIRECT_X64, O_TMPFILE: O_TMPFILE_X64 }, perArch: "x64" },
-  { headers: ["fcntl.h"], values: { O_DIRECT: O_DIRECT_ARM64, O_TMPFILE: O_TMPFILE_ARM64 }, perArch: "arm64" },
+  ...ofEach("fcntl.h", openFlags),
   { headers: ["linux/stat.h"], values: STATX },
   { headers: ["linux/fs.h", "linux/fiemap.h"], values: FS_IOC },
   { headers: ["linux/fiemap.h"], values: FIEMAP_FLAGS },
@@ -307,5 +272,4 @@ export const NUMBERS: readonly {
   { headers: ["sys/prctl.h"], values: PRCTL },
   { headers: ["linux/falloc.h"], values: FALLOC },
   { headers: ["dlfcn.h"], values: DLFCN },
-  { headers: ["errno.h"], values: ERRNO },
 ];

@@ -4,7 +4,8 @@
  */
 
 import { IO_EVENT, IOCB } from "../abi/layouts.js";
-import { AIO, ERRNO, EVENTFD } from "../abi/numbers.js";
+import { AIO, EVENTFD } from "../abi/numbers.js";
+import { EINVAL, ENOSYS } from "../protocol/errno.js";
 import { close, eventfd, ioCancel, ioDestroy, ioGetevents, ioSetup, ioSubmit } from "./libc.js";
 import { addressOf, viewOf } from "./libc-bindings.js";
 
@@ -96,7 +97,7 @@ export class AioContext {
   #try(): number {
     // The arguments of these two calls are invalid, so EINVAL shows that they're allowed; a filter returns something
     // else.
-    const forbidden = [this.cancel(0), ioDestroy(0)].find((errno) => errno !== -ERRNO.EINVAL);
+    const forbidden = [this.cancel(0), ioDestroy(0)].find((errno) => errno !== -EINVAL);
     if (forbidden !== undefined) return forbidden;
     const event = eventfd(EVENTFD.EFD_NONBLOCK | EVENTFD.EFD_CLOEXEC);
     if (event < 0) return event;
@@ -111,8 +112,8 @@ export class AioContext {
     if (taken < 0) this.skip();
     this.iocbs.fill(0, at, at + IOCB_WORDS);
     // Before Linux 5.8 AIO can't read an eventfd, but the answer shows that io_submit is allowed.
-    if (taken < 0) return taken === -ERRNO.EINVAL ? 0 : taken;
-    if (this.completions !== 1) return -ERRNO.ENOSYS;
+    if (taken < 0) return taken === -EINVAL ? 0 : taken;
+    if (this.completions !== 1) return -ENOSYS;
     this.consume(1);
     return 0;
   }

@@ -4,9 +4,10 @@
  */
 
 import { STATX_BUFFER } from "../abi/layouts.js";
-import { ERRNO, FCNTL, MMAN, STATX } from "../abi/numbers.js";
+import { FCNTL, MMAN, STATX } from "../abi/numbers.js";
 import type { DescriptorCalls } from "../ports/opened-file.js";
 import { WRITE } from "../protocol/direction.js";
+import { EIO } from "../protocol/errno.js";
 import { alignDown, alignUp } from "../protocol/ranges/ranges.js";
 import { cachestat, lseek, madvise, statx } from "./libc.js";
 import { addressOf } from "./libc-bindings.js";
@@ -21,7 +22,7 @@ export function descriptorCalls(fd: number): DescriptorCalls {
     transfer: (direction, views, position) =>
       new Promise((resolve) => {
         const done = (error: NodeJS.ErrnoException | null, bytes: number): void =>
-          resolve(error === null ? bytes : (error.errno ?? -ERRNO.EIO));
+          resolve(error === null ? bytes : (error.errno ?? -EIO));
         // Without a number, node:fs calls read(2) or write(2), which use the own position.
         if (typeof position !== "bigint") (direction === WRITE ? writev : readv)(fd, views, position as number, done);
         else read(fd, views[0]!, 0, views[0]!.byteLength, position, done);

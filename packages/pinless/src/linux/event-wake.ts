@@ -5,15 +5,10 @@
  * unref, the end of a worker or of the process).
  */
 
-import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from "node:net";
+import type { Socket } from "node:net";
 import { EVENTFD, FCNTL, SOCKET } from "../abi/numbers.js";
 import { close, dup3, eventfd, socketpair } from "./libc.js";
-
-/**
- * An eventfd is read in counters of 8 bytes. A longer buffer, only partly filled, tells libuv that nothing is left to
- * read.
- */
-const BUFFER_BYTES = 16;
+import { readSocket } from "./read-socket.js";
 
 export class EventWake {
   /** The eventfd. Node closes it. */
@@ -22,22 +17,7 @@ export class EventWake {
 
   private constructor(receiver: number, signalled: () => void) {
     this.fd = receiver;
-    const options: SocketConstructorOpts & Pick<TcpSocketConnectOpts, "onread"> = {
-      fd: receiver,
-      readable: true,
-      writable: false,
-      onread: {
-        buffer: new Uint8Array(BUFFER_BYTES),
-        callback: () => {
-          signalled();
-          return true;
-        },
-      },
-    };
-    this.#socket = new Socket(options);
-    this.#socket.on("error", () => {});
-    this.#socket.resume();
-    this.#socket.unref();
+    this.#socket = readSocket(receiver, signalled);
   }
 
   /**

@@ -1,8 +1,9 @@
 /** Determines the traits of an open file by asking the kernel. */
 
 import type { Stats } from "node:fs";
-import { EPOLL, ERRNO } from "../abi/numbers.js";
+import { EPOLL } from "../abi/numbers.js";
 import type { FileTraits } from "../ports/opened-file.js";
+import { ESPIPE } from "../protocol/errno.js";
 import { close, EPOLL_EVENT_BYTES, epollControl, epollCreate, pread0, pwrite0 } from "./libc.js";
 
 /** Determines the traits. `shared` is true if the caller passed a descriptor, which may have other users. */
@@ -12,8 +13,8 @@ export function traitsOf(
   shared: boolean,
   prompt: boolean,
 ): FileTraits {
-  const preads = pread0(fd) !== -ERRNO.ESPIPE;
-  const pwrites = pwrite0(fd) !== -ERRNO.ESPIPE;
+  const preads = pread0(fd) !== -ESPIPE;
+  const pwrites = pwrite0(fd) !== -ESPIPE;
   const ends = preads && pwrites && (stat.isFile() || stat.isBlockDevice());
   return { preads, pwrites, shared, ends, waits: !preads && canBePolled(fd), prompt };
 }

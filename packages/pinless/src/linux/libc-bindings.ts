@@ -140,8 +140,8 @@ export function bound(): Libc {
 }
 
 /** Converts a C result to 0, a count, or -errno: the C library returns -1 and sets errno. */
-export function orErrno(c: Libc, result: number): number {
-  return result === -1 ? -c.koffi.errno() : result;
+export function orErrno(result: number): number {
+  return result === -1 ? -libc!.koffi.errno() : result;
 }
 
 /** Address of memory. It must not move: a small typed array would, because it lives on V8's heap. */

@@ -20,54 +20,45 @@ import { addressOf, bound, libc, orErrno } from "./libc-bindings.js";
 export const EPOLL_EVENT_BYTES = 16;
 
 export function ioUringSetup(entries: number, params: ArrayBuffer): number {
-  const c = bound();
-  return orErrno(c, c.setup(SYSCALLS.__NR_io_uring_setup, entries, BigInt(addressOf(params))));
+  return orErrno(bound().setup(SYSCALLS.__NR_io_uring_setup, entries, BigInt(addressOf(params))));
 }
 
-export function ioUringEnter(fd: number, toSubmit: number, minComplete: number, flags: number): number {
-  const c = libc!;
-  return orErrno(c, c.enter(SYSCALLS.__NR_io_uring_enter, fd, toSubmit, minComplete, flags, 0, 0));
+export function ioUringEnter(fd: number, toSubmit: number, flags: number): number {
+  return orErrno(libc!.enter(SYSCALLS.__NR_io_uring_enter, fd, toSubmit, 0, flags, 0, 0));
 }
 
 export function ioUringRegister(fd: number, opcode: number, argument: number, count: number): number {
-  const c = libc!;
-  return orErrno(c, c.register(SYSCALLS.__NR_io_uring_register, fd, opcode, BigInt(argument), count));
+  return orErrno(libc!.register(SYSCALLS.__NR_io_uring_register, fd, opcode, BigInt(argument), count));
 }
 
 const AIO_CALLS = aioSyscalls(process.arch);
 
 /** io_setup(2): writes the context's id to `context`, which must hold 0. */
 export function ioSetup(events: number, context: number): number {
-  const c = bound();
-  return orErrno(c, c.aio(AIO_CALLS.__NR_io_setup, events, context, 0));
+  return orErrno(bound().aio(AIO_CALLS.__NR_io_setup, events, context, 0));
 }
 
 /** io_destroy(2): waits for requests in flight. */
 export function ioDestroy(context: number): number {
-  const c = bound();
-  return orErrno(c, c.aio(AIO_CALLS.__NR_io_destroy, context, 0, 0));
+  return orErrno(bound().aio(AIO_CALLS.__NR_io_destroy, context, 0, 0));
 }
 
 /** io_submit(2): returns how many of the `count` requests were taken, or -errno of the first. */
 export function ioSubmit(context: number, count: number, pointers: number): number {
-  const c = libc!;
-  return orErrno(c, c.aio(AIO_CALLS.__NR_io_submit, context, count, pointers));
+  return orErrno(libc!.aio(AIO_CALLS.__NR_io_submit, context, count, pointers));
 }
 
 export function ioCancel(context: number, iocb: number, event: number): number {
-  const c = libc!;
-  return orErrno(c, c.aio(AIO_CALLS.__NR_io_cancel, context, iocb, event));
+  return orErrno(libc!.aio(AIO_CALLS.__NR_io_cancel, context, iocb, event));
 }
 
 export function ioGetevents(context: number, min: number, max: number, events: number, timeout: number): number {
-  const c = libc!;
-  return orErrno(c, c.getevents(AIO_CALLS.__NR_io_getevents, context, min, max, events, timeout));
+  return orErrno(libc!.getevents(AIO_CALLS.__NR_io_getevents, context, min, max, events, timeout));
 }
 
 /** mmap(2): returns the address, or -errno. */
 export function mmap(bytes: number, protection: number, flags: number, fd: number, offset: number): number {
-  const c = bound();
-  return orErrno(c, c.mmap(0, bytes, protection, flags, fd, offset));
+  return orErrno(bound().mmap(0, bytes, protection, flags, fd, offset));
 }
 
 /** mmap(2) with MAP_FIXED, replacing what is mapped there. Returns 0 or -errno. */
@@ -79,35 +70,29 @@ export function mapOver(
   fd: number,
   offset: number,
 ): number {
-  const c = bound();
-  const at = orErrno(c, c.mmap(address, bytes, protection, flags | MMAN.MAP_FIXED, fd, offset));
+  const at = orErrno(bound().mmap(address, bytes, protection, flags | MMAN.MAP_FIXED, fd, offset));
   return Math.min(0, at);
 }
 
 export function msync(address: number, bytes: number, flags: number): number {
-  const c = bound();
-  return orErrno(c, c.msync(address, bytes, flags));
+  return orErrno(bound().msync(address, bytes, flags));
 }
 
 /** fallocate(2): allocates space in a file and extends it, unless `mode` says otherwise. */
 export function fallocate(fd: number, mode: number, offset: number, bytes: number): number {
-  const c = bound();
-  return orErrno(c, c.fallocate(fd, mode, offset, bytes));
+  return orErrno(bound().fallocate(fd, mode, offset, bytes));
 }
 
 export function munmap(address: number, bytes: number): number {
-  const c = bound();
-  return orErrno(c, c.munmap(address, bytes));
+  return orErrno(bound().munmap(address, bytes));
 }
 
 export function madvise(address: number, bytes: number, advice: number): number {
-  const c = bound();
-  return orErrno(c, c.madvise(address, bytes, advice));
+  return orErrno(bound().madvise(address, bytes, advice));
 }
 
 export function mprotect(address: number, bytes: number, protection: number): number {
-  const c = bound();
-  return orErrno(c, c.mprotect(address, bytes, protection));
+  return orErrno(bound().mprotect(address, bytes, protection));
 }
 
 const NUMA_CALLS = numaSyscalls(process.arch);
@@ -117,51 +102,43 @@ const NUMA_CALLS = numaSyscalls(process.arch);
  * page's node or -errno. Returns 0, the number of pages it gave up on, or -errno.
  */
 export function movePages(pages: readonly number[], node: number | null, status: Int32Array): number {
-  const c = bound();
   const addresses = BigUint64Array.from(pages, BigInt);
   const nodes = node === null ? null : new Int32Array(pages.length).fill(node);
   const flags = MEMPOLICY.MPOL_MF_MOVE;
-  return orErrno(c, c.movePages(NUMA_CALLS.__NR_move_pages, 0, pages.length, addresses, nodes, status, flags));
+  return orErrno(bound().movePages(NUMA_CALLS.__NR_move_pages, 0, pages.length, addresses, nodes, status, flags));
 }
 
-export function fcntl(fd: number, command: number, argument = 0): number {
-  const c = bound();
-  return orErrno(c, c.fcntl(fd, command, argument));
+export function fcntl(fd: number, command: number): number {
+  return orErrno(bound().fcntl(fd, command, 0));
 }
 
 /** ioctl(2). `argument` is a number or an address, depending on the request. */
 export function ioctl(fd: number, request: number, argument: number): number {
-  const c = bound();
-  return orErrno(c, c.ioctl(fd, request, argument));
+  return orErrno(bound().ioctl(fd, request, argument));
 }
 
 /** userfaultfd(2): returns a descriptor, or -errno. */
 export function userfaultfd(flags: number): number {
-  const c = bound();
-  return orErrno(c, c.userfaultfd(userfaultfdSyscall(process.arch), flags));
+  return orErrno(bound().userfaultfd(userfaultfdSyscall(process.arch), flags));
 }
 
 export function close(fd: number): number {
-  const c = bound();
-  return orErrno(c, c.close(fd));
+  return orErrno(bound().close(fd));
 }
 
 export function eventfd(flags: number): number {
-  const c = bound();
-  return orErrno(c, c.eventfd(0, flags));
+  return orErrno(bound().eventfd(0, flags));
 }
 
 /** dup3(2): makes `to` a duplicate of `from`, closing what `to` was before. */
 export function dup3(from: number, to: number, flags: number): number {
-  const c = bound();
-  return orErrno(c, c.dup3(from, to, flags));
+  return orErrno(bound().dup3(from, to, flags));
 }
 
 /** socketpair(2): returns both descriptors, or -errno. */
 export function socketpair(domain: number, type: number): readonly [number, number] | number {
-  const c = bound();
   const fds = new Int32Array(2);
-  const result = orErrno(c, c.socketpair(domain, type, 0, fds));
+  const result = orErrno(bound().socketpair(domain, type, 0, fds));
   return result < 0 ? result : [fds[0]!, fds[1]!];
 }
 
@@ -170,29 +147,27 @@ export function socketpair(domain: number, type: number): readonly [number, numb
  * -errno.
  */
 export function peerOf(fd: number): { readonly pid: number; readonly uid: number } | number {
-  const c = bound();
   const value = new Int32Array(UCRED.size / 4);
-  const result = orErrno(c, c.getsockopt(fd, SOCKET.SOL_SOCKET, SOCKET.SO_PEERCRED, value, Int32Array.of(UCRED.size)));
+  const result = orErrno(
+    bound().getsockopt(fd, SOCKET.SOL_SOCKET, SOCKET.SO_PEERCRED, value, Int32Array.of(UCRED.size)),
+  );
   if (result < 0) return result;
   return { pid: value[UCRED.fields.pid / 4]!, uid: value[UCRED.fields.uid / 4]! >>> 0 };
 }
 
 export function statx(fd: number, flags: number, mask: number, buffer: Uint8Array): number {
-  const c = bound();
-  return orErrno(c, c.statx(fd, "", flags, mask, buffer));
+  return orErrno(bound().statx(fd, "", flags, mask, buffer));
 }
 
 /** faccessat2(2): returns 0 or -errno. */
 export function faccessat(path: string, mode: number, flags: number): number {
-  const c = bound();
-  return orErrno(c, c.faccessat(FCNTL.AT_FDCWD, path, mode, flags));
+  return orErrno(bound().faccessat(FCNTL.AT_FDCWD, path, mode, flags));
 }
 
 /** getrlimit(2): returns the soft limit, Infinity if there is none, or -errno. */
 export function getrlimit(resource: number): number {
-  const c = bound();
   const limits = new BigUint64Array(RLIMIT.size / 8);
-  const result = orErrno(c, c.getrlimit(resource, limits));
+  const result = orErrno(bound().getrlimit(resource, limits));
   if (result < 0) return result;
   const soft = limits[RLIMIT.fields.rlim_cur / 8]!;
   return soft === 0xffffffffffffffffn ? Number.POSITIVE_INFINITY : Number(soft);
@@ -203,8 +178,7 @@ export function geteuid(): number {
 }
 
 export function read(fd: number, memory: number, bytes: number): number {
-  const c = bound();
-  return orErrno(c, c.read(fd, memory, bytes));
+  return orErrno(bound().read(fd, memory, bytes));
 }
 
 /**
@@ -212,12 +186,11 @@ export function read(fd: number, memory: number, bytes: number): number {
  * write the file, and doesn't own it.
  */
 export function cachestat(fd: number, position: number, bytes: number): number {
-  const c = bound();
   const range = new BigUint64Array(CACHESTAT_RANGE.size / 8);
   range[CACHESTAT_RANGE.fields.off / 8] = BigInt(position);
   range[CACHESTAT_RANGE.fields.len / 8] = BigInt(bytes);
   const counts = new BigUint64Array(CACHESTAT.size / 8);
-  const errno = orErrno(c, c.cachestat(SYSCALLS.__NR_cachestat, fd, range, counts, 0));
+  const errno = orErrno(bound().cachestat(SYSCALLS.__NR_cachestat, fd, range, counts, 0));
   return errno < 0 ? errno : Number(counts[CACHESTAT.fields.nr_cache / 8]);
 }
 
@@ -226,36 +199,30 @@ export function cachestat(fd: number, position: number, bytes: number): number {
  * has no positions.
  */
 export function pread0(fd: number): number {
-  const c = bound();
-  return orErrno(c, c.preadv(fd, 0, 0, 0));
+  return orErrno(bound().preadv(fd, 0, 0, 0));
 }
 
 export function pwrite0(fd: number): number {
-  const c = bound();
-  return orErrno(c, c.pwritev(fd, 0, 0, 0));
+  return orErrno(bound().pwritev(fd, 0, 0, 0));
 }
 
 /** lseek(2): returns the position, or -errno. */
 export function lseek(fd: number, offset: number, whence: number): number {
-  const c = bound();
-  return orErrno(c, c.lseek(fd, offset, whence));
+  return orErrno(bound().lseek(fd, offset, whence));
 }
 
 export function epollCreate(flags: number): number {
-  const c = bound();
-  return orErrno(c, c.epollCreate(flags));
+  return orErrno(bound().epollCreate(flags));
 }
 
 /** epoll_ctl(2). `event` is a struct epoll_event, whose first four bytes are the mask. */
 export function epollControl(epoll: number, operation: number, fd: number, event: Uint8Array): number {
-  const c = bound();
-  return orErrno(c, c.epollControl(epoll, operation, fd, event));
+  return orErrno(bound().epollControl(epoll, operation, fd, event));
 }
 
 /** epoll_wait(2): returns the number of ready descriptors. */
 export function epollWait(epoll: number, timeoutMs: number): number {
-  const c = bound();
-  return orErrno(c, c.epollWait(epoll, new Uint8Array(EPOLL_EVENT_BYTES), 1, timeoutMs));
+  return orErrno(bound().epollWait(epoll, new Uint8Array(EPOLL_EVENT_BYTES), 1, timeoutMs));
 }
 
 /** gettid(2): id of the calling thread. */
@@ -272,14 +239,12 @@ export function threadCpuMs(tid: number): number {
 }
 
 export function prctl(option: number, argument: number): number {
-  const c = bound();
-  return orErrno(c, c.prctl(option, argument, 0, 0, 0));
+  return orErrno(bound().prctl(option, argument, 0, 0, 0));
 }
 
 /** sched_setaffinity(2): pins the calling thread, and threads that it starts later, to one processor. */
 export function setAffinity(processor: number): number {
-  const c = bound();
   const mask = new Uint8Array(128);
   mask[processor >> 3] = 1 << (processor & 7);
-  return orErrno(c, c.setAffinity(0, mask.length, mask));
+  return orErrno(bound().setAffinity(0, mask.length, mask));
 }

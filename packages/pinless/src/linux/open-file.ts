@@ -6,8 +6,9 @@
 import type { BigIntStats } from "node:fs";
 import { isatty } from "node:tty";
 import { getSystemErrorMap } from "node:util";
-import { ERRNO, FCNTL, openDirectFlag } from "../abi/numbers.js";
+import { FCNTL, openDirectFlag } from "../abi/numbers.js";
 import type { FilePath, OpenedFile } from "../ports/opened-file.js";
+import { EACCES } from "../protocol/errno.js";
 import { argumentError, systemError } from "../protocol/errors.js";
 import { descriptorCalls } from "./descriptor-calls.js";
 import { DescriptorHandle } from "./descriptor-handle.js";
@@ -125,7 +126,7 @@ function openDirectNow(fd: number, status: number): number {
     return openSync(`/proc/self/fd/${fd}`, directFlags(status));
   } catch (error) {
     // An error without an errno comes from Node's permission model.
-    return (error as NodeJS.ErrnoException).errno ?? -ERRNO.EACCES;
+    return (error as NodeJS.ErrnoException).errno ?? -EACCES;
   }
 }
 

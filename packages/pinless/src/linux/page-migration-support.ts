@@ -1,7 +1,8 @@
 /** Reports whether this machine can collapse and migrate pages, and its NUMA nodes. */
 
 import { release } from "node:os";
-import { ERRNO, MMAN } from "../abi/numbers.js";
+import { MMAN } from "../abi/numbers.js";
+import { ENOSYS } from "../protocol/errno.js";
 import { madvise, movePages } from "./libc.js";
 import { numbersOf, readText } from "./probe.js";
 
@@ -20,7 +21,7 @@ export function explainNoMigration(): string | null {
   switch (-movePages([], null, new Int32Array(1))) {
     case 0:
       return null;
-    case ERRNO.ENOSYS:
+    case ENOSYS:
       return (
         "this kernel has no move_pages (CONFIG_NUMA and CONFIG_MIGRATION), or a seccomp filter hides it " +
         "(containers: allow move_pages)."

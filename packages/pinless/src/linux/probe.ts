@@ -3,8 +3,9 @@
 import { statfsSync } from "node:fs";
 import { release } from "node:os";
 import { getSystemErrorMap } from "node:util";
-import { ERRNO, RESOURCE } from "../abi/numbers.js";
+import { RESOURCE } from "../abi/numbers.js";
 import { NO_ROOM_FOR_RING } from "../ports/host.js";
+import { EACCES, EAGAIN, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM } from "../protocol/errno.js";
 import { lack } from "./lacks.js";
 import { geteuid, getrlimit } from "./libc.js";
 import { loadLibc } from "./libc-bindings.js";
@@ -36,18 +37,18 @@ export function explainNoRing(errno: number): string {
   const disabled = readText("/proc/sys/kernel/io_uring_disabled")?.trim() ?? "0";
   const allowed = disabled === "0" || (disabled === "1" && geteuid() === 0);
   switch (-errno) {
-    case ERRNO.ENOSYS:
+    case ENOSYS:
       return `this kernel has no io_uring, or a seccomp filter hides it (containers: allow ${RING_CALLS}).`;
-    case ERRNO.EPERM:
-    case ERRNO.EACCES:
+    case EPERM:
+    case EACCES:
       return allowed
         ? `io_uring is forbidden here, by a seccomp filter or a security module (containers: allow ${RING_CALLS}).`
         : `io_uring is switched off: sysctl kernel.io_uring_disabled is ${disabled}; 0 allows it.`;
-    case ERRNO.ENOMEM:
+    case ENOMEM:
       return memlockBytes() === Number.POSITIVE_INFINITY
         ? "there is no memory for a ring: free some, raise the memory cgroup's limit, or choose a smaller depth."
         : NO_ROOM_FOR_RING;
-    case ERRNO.EINVAL:
+    case EINVAL:
       return `this kernel (${release()}) is too old for the ring that pinless needs: 5.19 or later.`;
     default:
       return `io_uring can't be used: ${errnoText(errno)}.`;
@@ -58,12 +59,12 @@ export function explainNoRing(errno: number): string {
 export function explainNoAio(errno: number): string {
   const setting = (name: string): string => readText(`/proc/sys/fs/${name}`)?.trim() ?? "?";
   switch (-errno) {
-    case ERRNO.ENOSYS:
+    case ENOSYS:
       return `this kernel has no Linux AIO, or a seccomp filter hides it (containers: allow ${AIO_CALLS}).`;
-    case ERRNO.EPERM:
-    case ERRNO.EACCES:
+    case EPERM:
+    case EACCES:
       return `Linux AIO is forbidden here, by a seccomp filter or a security module (containers: allow ${AIO_CALLS}).`;
-    case ERRNO.EAGAIN:
+    case EAGAIN:
       return (
         `Linux AIO has no room for this depth: sysctl fs.aio-max-nr is ${setting("aio-max-nr")}, of which ` +
         `${setting("aio-nr")} (fs.aio-nr) are in use: raise it, or choose a smaller depth.`
@@ -196,6 +197,6 @@ export function readText(path: string): string | null {
  * by it.
  */
 export function throwIfNoDescriptor(errno: number, what: string, cause?: unknown): void {
-  if (errno === -ERRNO.EMFILE) throw lack("EMFILE", what, cause);
-  if (errno === -ERRNO.ENFILE) throw lack("ENFILE", what, cause);
+  if (errno === -EMFILE) throw lack("EMFILE", what, cause);
+  if (errno === -ENFILE) throw lack("ENFILE", what, cause);
 }

@@ -1,8 +1,9 @@
 /** An io_uring: reads and writes its two queues in shared memory. It doesn't interpret requests. */
 
 import { CQ_OFFSETS, CQE, PARAMS, SQ_OFFSETS, SQE } from "../abi/layouts.js";
-import { ERRNO, IO_URING, MMAN } from "../abi/numbers.js";
+import { IO_URING, MMAN } from "../abi/numbers.js";
 import { invariant } from "../protocol/assert.js";
+import { EINTR, EINVAL, EIO, ENOSYS } from "../protocol/errno.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignUp } from "../protocol/ranges/ranges.js";
 import { fixedMemory } from "./fixed-memory.js";
@@ -83,7 +84,7 @@ export class Ring {
    */
   static open(options: RingOptions): Ring | number {
     const own = Ring.#openInOwnMemory(options);
-    const ring = own === -ERRNO.EINVAL ? Ring.#openMapped(options) : own;
+    const ring = own === -EINVAL ? Ring.#openMapped(options) : own;
     if (typeof ring === "number") return ring;
     const tried = ring.#try();
     if (tried === 0) return ring;
@@ -96,10 +97,10 @@ export class Ring {
    */
   #try(): number {
     this.sqes[this.next()] = IO_URING.IORING_OP_NOP;
-    let taken = this.enter(0, IO_URING.IORING_ENTER_GETEVENTS);
-    while (taken === -ERRNO.EINTR) taken = this.enter(0, IO_URING.IORING_ENTER_GETEVENTS);
+    let taken = this.enter(IO_URING.IORING_ENTER_GETEVENTS);
+    while (taken === -EINTR) taken = this.enter(IO_URING.IORING_ENTER_GETEVENTS);
     if (taken < 0) return taken;
-    if (this.completions !== 1) return -ERRNO.EIO;
+    if (this.completions !== 1) return -EIO;
     this.consume(1);
     return 0;
   }
@@ -132,8 +133,7 @@ export class Ring {
     const params = paramsOf(options, 0);
     const fd = ioUringSetup(options.entries, params.buffer as ArrayBuffer);
     if (fd < 0) return fd;
-    if ((params[PARAMS.fields.features / 4]! & IO_URING.IORING_FEAT_SINGLE_MMAP) === 0)
-      return closed(fd, -ERRNO.ENOSYS);
+    if ((params[PARAMS.fields.features / 4]! & IO_URING.IORING_FEAT_SINGLE_MMAP) === 0) return closed(fd, -ENOSYS);
     const bytes = extentOf(params);
     const protection = MMAN.PROT_READ | MMAN.PROT_WRITE;
     const flags = MMAN.MAP_SHARED | MMAN.MAP_POPULATE;
@@ -170,9 +170,9 @@ export class Ring {
    * Submits what was written; with GETEVENTS the kernel also posts pending completions. Returns entries taken, or
    * -errno.
    */
-  enter(minComplete: number, flags: number): number {
+  enter(flags: number): number {
     Atomics.store(this.cqes, this.#sqTail, this.#tail);
-    const taken = ioUringEnter(this.fd, this.unsubmitted, minComplete, flags);
+    const taken = ioUringEnter(this.fd, this.unsubmitted, flags);
     if (taken > 0) this.#submitted = (this.#submitted + taken) | 0;
     return taken;
   }

@@ -5,7 +5,8 @@
  */
 
 import { UFFD_MSG, UFFDIO_API, UFFDIO_RANGE, UFFDIO_REGISTER } from "../abi/layouts.js";
-import { ERRNO, FCNTL, UFFD } from "../abi/numbers.js";
+import { FCNTL, UFFD } from "../abi/numbers.js";
+import { EBUSY, EINTR, EINVAL, ENOSYS, EPERM } from "../protocol/errno.js";
 import type { MemoryEvent } from "../protocol/monitor/caller-tracking.js";
 import type { Range } from "../protocol/ranges/ranges.js";
 import { close, ioctl, read, userfaultfd } from "./libc.js";
@@ -38,7 +39,7 @@ export class Userfaultfd {
    */
   static open(raised: SharedArrayBuffer): Userfaultfd | number {
     const first = Userfaultfd.#open(FEATURES | UFFD.UFFD_FEATURE_WP_ASYNC);
-    const opened = first === -ERRNO.EINVAL ? Userfaultfd.#open(FEATURES) : first;
+    const opened = first === -EINVAL ? Userfaultfd.#open(FEATURES) : first;
     if (typeof opened === "number") return opened;
     const forgetClose = closeAtTeardown(opened.fd);
     // Hooks run last in, first out: registered later, this one runs earlier.
@@ -95,7 +96,7 @@ export class Userfaultfd {
   next(): MemoryEvent | null {
     for (;;) {
       const got = read(this.fd, this.#address, UFFD_MSG.size);
-      if (got === -ERRNO.EINTR) continue;
+      if (got === -EINTR) continue;
       if (got !== UFFD_MSG.size) return null;
       const field = (at: number): number => Number(this.#quads[at / 8]);
       const { fields } = UFFD_MSG;
@@ -117,19 +118,19 @@ export class Userfaultfd {
 export function explainNoUserfaultfd(errno: number): string {
   const what = "Memory calls of other code (madvise, munmap) aren't followed";
   switch (-errno) {
-    case ERRNO.ENOSYS:
+    case ENOSYS:
       return `${what}: this kernel has no userfaultfd, or a seccomp filter hides it.`;
-    case ERRNO.EPERM:
+    case EPERM:
       return (
         `${what}: userfaultfd is forbidden here, by a seccomp filter or a security module ` +
         "(containers: allow userfaultfd)."
       );
-    case ERRNO.EINVAL:
+    case EINVAL:
       return (
         `${what}: it needs a kernel of 5.11 or later on x86-64, 6.10 or later on arm64, ` +
         "and 6.7 or later for arenas of files."
       );
-    case ERRNO.EBUSY:
+    case EBUSY:
       return `${what} on memory that another userfaultfd has registered.`;
     default:
       return `${what}: userfaultfd fails with errno ${-errno}.`;

@@ -8,11 +8,12 @@
  * noise (4 KiB reads, one in flight: 12,800 to 16,200 a second here, 13,500 to 15,300 by the eventfd).
  */
 
-import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from "node:net";
+import type { Socket } from "node:net";
 import { SQE } from "../abi/layouts.js";
 import { IO_URING, POLL, SOCKET } from "../abi/numbers.js";
 import { close, socketpair } from "./libc.js";
 import { addressOf } from "./libc-bindings.js";
+import { readSocket } from "./read-socket.js";
 import { Ring } from "./ring.js";
 import { closeAtTeardown } from "./teardown.js";
 
@@ -38,25 +39,10 @@ export class Wake {
     this.#sender = sender;
     this.#forgetTeardown = closeAtTeardown(sender);
     this.#byteAddress = addressOf(this.#byte);
-    const options: SocketConstructorOpts & Pick<TcpSocketConnectOpts, "onread"> = {
-      fd: receiver,
-      readable: true,
-      writable: false,
-      // One buffer serves all wake-ups, instead of an allocation for each.
-      onread: {
-        buffer: new Uint8Array(16),
-        callback: () => {
-          this.#armed = false;
-          woken();
-          return true;
-        },
-      },
-    };
-    this.#socket = new Socket(options);
-    // A socket without a reader isn't polled. An error here means that the sender was closed first.
-    this.#socket.on("error", () => {});
-    this.#socket.resume();
-    this.#socket.unref();
+    this.#socket = readSocket(receiver, () => {
+      this.#armed = false;
+      woken();
+    });
   }
 
   /**
@@ -84,7 +70,7 @@ export class Wake {
     if (this.#armed) return true;
     if (this.#ring.unsubmitted === 0) this.#prepareBoth();
     // What wasn't taken goes with the next call.
-    this.#ring.enter(0, 0);
+    this.#ring.enter(0);
     this.#armed = this.#ring.unsubmitted === 0;
     return this.#armed;
   }

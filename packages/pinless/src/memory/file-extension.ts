@@ -1,8 +1,9 @@
 /** Extends a file with space allocated for it. */
 
 import { fstatSync, ftruncateSync } from "node:fs";
-import { ERRNO, FALLOC } from "../abi/numbers.js";
+import { FALLOC } from "../abi/numbers.js";
 import { fallocate } from "../linux/libc.js";
+import { EOPNOTSUPP } from "../protocol/errno.js";
 
 /**
  * Extends a file that is shorter than `end`, with blocks allocated if the filesystem can, because a store that finds no
@@ -15,7 +16,7 @@ export function extendFile(fd: number, end: number): number {
   // ours.
   const allocated = fallocate(fd, FALLOC.FALLOC_FL_KEEP_SIZE, size, end - size);
   if (allocated === 0) return fallocate(fd, 0, size, end - size);
-  if (allocated === -ERRNO.EOPNOTSUPP) return extendWithoutRoom(fd, size, end);
+  if (allocated === -EOPNOTSUPP) return extendWithoutRoom(fd, size, end);
   if (fstatSync(fd).size === size) cutOff(fd, size);
   return allocated;
 }
@@ -33,7 +34,7 @@ function cutOff(fd: number, size: number): void {
 function extendWithoutRoom(fd: number, size: number, end: number): number {
   const allocated = fallocate(fd, 0, size, end - size);
   if (allocated === 0) return 0;
-  if (allocated === -ERRNO.EOPNOTSUPP) ftruncateSync(fd, end);
+  if (allocated === -EOPNOTSUPP) ftruncateSync(fd, end);
   else if (fstatSync(fd).size <= end) cutOff(fd, size);
-  return allocated === -ERRNO.EOPNOTSUPP ? 0 : allocated;
+  return allocated === -EOPNOTSUPP ? 0 : allocated;
 }

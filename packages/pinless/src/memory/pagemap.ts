@@ -4,8 +4,8 @@
  */
 
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
-import { ERRNO } from "../abi/numbers.js";
 import { movePages } from "../linux/libc.js";
+import { EFAULT } from "../protocol/errno.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import type { Range } from "../protocol/ranges/ranges.js";
 import { pagesOf } from "./operation-pieces.js";
@@ -67,7 +67,7 @@ export function leftIn(range: Range): { held: number; shared: number } {
   }
   if (others.length === 0) return { held, shared: 0 };
   const where = nodesOf(others);
-  const shared = where === null ? others.length : where.filter((node) => node !== -ERRNO.EFAULT).length;
+  const shared = where === null ? others.length : where.filter((node) => node !== -EFAULT).length;
   return { held, shared };
 }
 

@@ -5,7 +5,6 @@
 
 import { clearTimeout, setTimeout } from "node:timers";
 import { isMainThread, Worker } from "node:worker_threads";
-import { ERRNO } from "../abi/numbers.js";
 import { hasEnded, willLoad } from "../linux/ffi-startup.js";
 import { fixedMemory } from "../linux/fixed-memory.js";
 import { addressOf } from "../linux/libc-bindings.js";
@@ -13,6 +12,7 @@ import { explainNoCollapse, explainNoMigration, memoryNodes } from "../linux/pag
 import { availableBytes, hasSwap } from "../linux/probe.js";
 import { startThread, threadError } from "../linux/start-thread.js";
 import type { Memory, MemoryRequest, MemoryResult } from "../ports/memory.js";
+import { ENOMEM } from "../protocol/errno.js";
 import type { Mapping } from "../protocol/segment.js";
 import { LaneScheduler, type Worker as Thread } from "./lanes.js";
 import { inOne } from "./operation-pieces.js";
@@ -77,7 +77,7 @@ export class MemoryThreads implements Memory {
    */
   #refuse({ operation, address, bytes }: MemoryRequest): MemoryResult | null {
     const reason = operation === "prepare" ? this.explainNoRoom(bytes) : null;
-    return reason === null ? null : { ...inOne({ start: address, end: address + bytes }, -ERRNO.ENOMEM), reason };
+    return reason === null ? null : { ...inOne({ start: address, end: address + bytes }, -ENOMEM), reason };
   }
 
   explainNoRoom(bytes: number): string | null {

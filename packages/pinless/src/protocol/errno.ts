@@ -1,4 +1,4 @@
-/** Errno values that are used above the schemes; the same on all architectures. */
+/** Errno values; the same on all architectures. */
 
 export const EPERM = 1;
 export const ENOENT = 2;
@@ -16,5 +16,6 @@ export const EMFILE = 24;
 export const EFBIG = 27;
 export const ENOSPC = 28;
 export const ESPIPE = 29;
+export const ENOSYS = 38;
 export const EOPNOTSUPP = 95;
 export const ECANCELED = 125;

@@ -1,8 +1,8 @@
 /** Requests on libuv's thread pool, by node:fs. Results are kept until they're reaped. */
 
-import { ERRNO } from "../abi/numbers.js";
 import { read, write } from "../linux/originals.js";
 import { type Direction, WRITE } from "../protocol/direction.js";
+import { EIO } from "../protocol/errno.js";
 import type { BufferLocation, CompletionSink } from "../protocol/scheme.js";
 
 /** Maximum length of a transfer by one system call (MAX_RW_COUNT). */
@@ -26,7 +26,7 @@ export function callPool(
 
 /** Converts the arguments of a node:fs callback to a byte count or -errno. */
 export function resultOf(error: NodeJS.ErrnoException | null, transferred: number): number {
-  return error === null ? transferred : (error.errno ?? -ERRNO.EIO);
+  return error === null ? transferred : (error.errno ?? -EIO);
 }
 
 export class PoolRequests {

@@ -1,12 +1,12 @@
 /** Starts a scheme on this kernel, or explains in one sentence why it can't be and what to change. */
 
-import { ERRNO } from "../abi/numbers.js";
 import { monotonicMs } from "../linux/monotonic-clock.js";
 import { explainNoAio, explainNoRing, throwIfNoDescriptor } from "../linux/probe.js";
 import { whyNoSocket } from "../linux/runtime.js";
 import type { StartedScheme } from "../ports/host.js";
 import type { MonitorEnded, Watchdog } from "../ports/monitor.js";
 import type { EngineSettings } from "../ports/options.js";
+import { EACCES, ENOSYS, EPERM } from "../protocol/errno.js";
 import type { Scheme, SchemeName } from "../protocol/scheme.js";
 import { AioScheme } from "./aio/aio-scheme.js";
 import { DirectScheme } from "./direct/direct-scheme.js";
@@ -70,7 +70,7 @@ export function revocationHere(): Revocation {
 function explainNoLeases({ works, noMemory, errno, detail }: Revocation): string | null {
   if (works) return null;
   if (noMemory === true) return NO_ROOM_FOR_LEASE;
-  if (errno === -ERRNO.EPERM || errno === -ERRNO.ENOSYS || errno === -ERRNO.EACCES)
+  if (errno === -EPERM || errno === -ENOSYS || errno === -EACCES)
     return (
       "leases are forbidden here, by a seccomp filter or a security module " +
       `(containers: allow io_uring_register): ${detail}`

@@ -4,10 +4,10 @@
  * pipe has room for a part of a write only. A call that would block waits by whatever means the scheme has.
  */
 
-import { ERRNO } from "../abi/numbers.js";
 import { openNonBlocking } from "../linux/open-file.js";
 import { closeSync, setTimeout } from "../linux/originals.js";
 import type { Direction } from "../protocol/direction.js";
+import { EAGAIN, ECANCELED } from "../protocol/errno.js";
 import type { BufferLocation } from "../protocol/scheme.js";
 import { callPool, type PoolRequests, resultOf } from "./pool-requests.js";
 
@@ -72,7 +72,7 @@ export class StreamRequests {
 
   /** Ends a wait. A negative `result` is an errno that ends the request. */
   ready(slot: number, request: StreamRequest, result: number): void {
-    if (request.cancelled) this.#end(slot, -ERRNO.ECANCELED);
+    if (request.cancelled) this.#end(slot, -ECANCELED);
     else if (result < 0) this.#end(slot, result);
     else {
       request.waiting = false;
@@ -88,10 +88,10 @@ export class StreamRequests {
   }
 
   #tried(slot: number, request: StreamRequest, result: number): void {
-    if (result !== -ERRNO.EAGAIN) {
+    if (result !== -EAGAIN) {
       this.#end(slot, result);
     } else if (request.cancelled) {
-      this.#end(slot, -ERRNO.ECANCELED);
+      this.#end(slot, -ECANCELED);
     } else {
       request.waiting = true;
       this.#options.wait(slot, request);

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { ERRNO, MMAN, numaSyscalls } from "../../dist/abi/numbers.js";
+import { MMAN, numaSyscalls } from "../../dist/abi/numbers.js";
 import { Engine, probe } from "../../dist/index.js";
+import { EINVAL, ENOSYS, EPERM } from "../../dist/protocol/errno.js";
 import { runModule } from "../support/children.js";
 import { needsRoot } from "../support/disks.js";
 import { addressOf, smapsBytes } from "../support/proc.js";
@@ -73,8 +74,8 @@ test("Arena.migrate leaves huge pages huge, and what was discarded is done", { s
 test("Arena.migrate where move_pages is hidden or forbidden says what to change", async () => {
   const code = "ERR_PINLESS_UNSUPPORTED";
   const call = "migrate({ node: 0 })";
-  await assertRefused(await saying(call, refusing(ERRNO.ENOSYS, MOVE_PAGES)), code, /CONFIG_NUMA.*allow move_pages/);
-  await assertRefused(await saying(call, refusing(ERRNO.EPERM, MOVE_PAGES)), code, /forbidden.*CAP_SYS_NICE/);
+  await assertRefused(await saying(call, refusing(ENOSYS, MOVE_PAGES)), code, /CONFIG_NUMA.*allow move_pages/);
+  await assertRefused(await saying(call, refusing(EPERM, MOVE_PAGES)), code, /forbidden.*CAP_SYS_NICE/);
 });
 
 test("Arena.migrate to a node that the process may not use names those that it may", { skip: needsRoot }, async () => {
@@ -92,13 +93,13 @@ test("Arena.migrate to a node that the process may not use names those that it m
 });
 
 test("Arena.collapse on a kernel that can't make huge pages says so", async () => {
-  const said = await saying("collapse()", refusing(ERRNO.EINVAL, COLLAPSE));
+  const said = await saying("collapse()", refusing(EINVAL, COLLAPSE));
   await assertRefused(said, "ERR_PINLESS_NO_HUGE_PAGES", hugePages === null ? /CONFIG_TRANSPARENT/ : /6\.1 or later/);
 });
 
 test("Arena.collapse without transparent huge pages says that the kernel has none", { skip: needsRoot }, async () => {
   const script = `mount -t tmpfs none /sys/kernel/mm && exec "$@"`;
   const wrapper = ["unshare", "-m", "sh", "-c", script, "sh"];
-  const said = await saying("collapse()", refusing(ERRNO.EINVAL, COLLAPSE), wrapper);
+  const said = await saying("collapse()", refusing(EINVAL, COLLAPSE), wrapper);
   await assertRefused(said, "ERR_PINLESS_NO_HUGE_PAGES", /CONFIG_TRANSPARENT_HUGEPAGE/);
 });

@@ -7,8 +7,9 @@ import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import koffi from "koffi";
-import { ERRNO, MMAN } from "../../dist/abi/numbers.js";
+import { MMAN } from "../../dist/abi/numbers.js";
 import { type Arena, Engine, probe } from "../../dist/index.js";
+import { EAGAIN, EBUSY } from "../../dist/protocol/errno.js";
 import { numberedBlocks } from "../support/blocks.js";
 import { figure, isColumn } from "../support/figure.js";
 import { addressOf, smapsBytes } from "../support/proc.js";
@@ -77,14 +78,14 @@ for (const way of WAYS) {
         if (control) {
           // Well beyond the time after which a lease would have gone.
           for (let i = 0; i < TRIES; i++) {
-            for (const area of resting) assert.equal(collapse(area), ERRNO.EAGAIN);
+            for (const area of resting) assert.equal(collapse(area), EAGAIN);
             await setTimeout(1);
           }
         } else {
           for (const area of resting)
             await until("a huge page", () => {
               const errno = collapse(area);
-              assert.ok(errno === 0 || errno === ERRNO.EAGAIN || errno === ERRNO.EBUSY, `errno ${errno}`);
+              assert.ok(errno === 0 || errno === EAGAIN || errno === EBUSY, `errno ${errno}`);
               return errno === 0;
             });
         }

@@ -5,10 +5,11 @@
  */
 
 import { IO_EVENT, IOCB } from "../../abi/layouts.js";
-import { AIO, ERRNO, POLL } from "../../abi/numbers.js";
+import { AIO, POLL } from "../../abi/numbers.js";
 import { AioContext } from "../../linux/aio-context.js";
 import { EventWake } from "../../linux/event-wake.js";
 import { type Direction, WRITE } from "../../protocol/direction.js";
+import { EAGAIN, EINVAL, EOPNOTSUPP } from "../../protocol/errno.js";
 import type { BufferLocation, CompletionSink, Scheme } from "../../protocol/scheme.js";
 import { PoolRequests } from "../pool-requests.js";
 import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
@@ -160,7 +161,7 @@ export class AioScheme implements Scheme {
     while (context.unsubmitted > 0) {
       const taken = context.submit();
       if (taken > 0) continue;
-      if (taken === 0 || taken === -ERRNO.EAGAIN) break;
+      if (taken === 0 || taken === -EAGAIN) break;
       this.#refused(context.skip(), taken);
     }
     return 0;
@@ -169,13 +170,13 @@ export class AioScheme implements Scheme {
   #refused(slot: number, errno: number): void {
     const stream = this.#streams.get(slot);
     if (stream === undefined) {
-      if (errno !== -ERRNO.EOPNOTSUPP) this.#pool.end(slot, errno);
+      if (errno !== -EOPNOTSUPP) this.#pool.end(slot, errno);
       else this.#waits(slot, errno);
       return;
     }
     // AIO can't poll append-only files, which are always ready, nor files whose readers and writers share one wait
     // queue: terminals, and a pipe that is open for both.
-    stream.unpollable = errno === -ERRNO.EINVAL;
+    stream.unpollable = errno === -EINVAL;
     this.#streams.ready(slot, stream, stream.unpollable ? 0 : errno);
   }
 
@@ -184,7 +185,7 @@ export class AioScheme implements Scheme {
    * filesystem or device supports only blocking calls.
    */
   #waits(slot: number, errno: number): void {
-    if (errno === -ERRNO.EOPNOTSUPP) this.#unaided.add(DIRECT + this.#context.iocbs[slot * IOCB_WORDS + FD]!);
+    if (errno === -EOPNOTSUPP) this.#unaided.add(DIRECT + this.#context.iocbs[slot * IOCB_WORDS + FD]!);
     this.#waiting.push(slot);
   }
 
@@ -200,7 +201,7 @@ export class AioScheme implements Scheme {
       const stream = this.#streams.get(slot);
       if (stream !== undefined) {
         this.#streams.ready(slot, stream, result);
-      } else if (result === -ERRNO.EAGAIN || result === -ERRNO.EOPNOTSUPP) {
+      } else if (result === -EAGAIN || result === -EOPNOTSUPP) {
         this.#waits(slot, result);
       } else {
         delivered++;

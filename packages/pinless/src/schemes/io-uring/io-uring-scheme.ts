@@ -2,10 +2,11 @@
 
 import { isatty } from "node:tty";
 import { SQE } from "../../abi/layouts.js";
-import { ERRNO, IO_URING } from "../../abi/numbers.js";
+import { IO_URING } from "../../abi/numbers.js";
 import { Ring } from "../../linux/ring.js";
 import { Wake } from "../../linux/wake.js";
 import { type Direction, WRITE } from "../../protocol/direction.js";
+import { EAGAIN, EBUSY, ECANCELED, EINTR, ENOMEM } from "../../protocol/errno.js";
 import type { BufferLocation, CompletionSink, Scheme } from "../../protocol/scheme.js";
 import { Wakeup } from "../wakeup.js";
 import { FileTable, REGISTERED } from "./file-table.js";
@@ -77,7 +78,7 @@ export class IoUringScheme implements Scheme {
     const completions = 2 * options.depth + options.bufferSlots;
     const ring = Ring.open({ entries: 2 * options.depth, completions, flags: FLAGS });
     if (typeof ring === "number") return ring;
-    let wake: Wake | number = -ERRNO.ENOMEM;
+    let wake: Wake | number = -ENOMEM;
     try {
       wake = Wake.open(ring.fd, options.woken);
     } finally {
@@ -193,10 +194,10 @@ export class IoUringScheme implements Scheme {
     const ring = this.#ring;
     for (;;) {
       if (ring.unsubmitted === 0 && !ring.hasTaskWork) return 0;
-      const taken = ring.enter(0, IO_URING.IORING_ENTER_GETEVENTS);
+      const taken = ring.enter(IO_URING.IORING_ENTER_GETEVENTS);
       if (taken >= 0 && ring.unsubmitted === 0) return 0;
-      if (taken >= 0 || taken === -ERRNO.EINTR) continue;
-      return taken === -ERRNO.EAGAIN || taken === -ERRNO.EBUSY ? 0 : taken;
+      if (taken >= 0 || taken === -EINTR) continue;
+      return taken === -EAGAIN || taken === -EBUSY ? 0 : taken;
     }
   }
 
@@ -210,7 +211,7 @@ export class IoUringScheme implements Scheme {
       const slot = cqes[at]!;
       const about = cqes[at + 1]!;
       const result = cqes[at + 2]!;
-      if (about === REQUEST && result === -ERRNO.ECANCELED) sink.refused(slot);
+      if (about === REQUEST && result === -ECANCELED) sink.refused(slot);
       else if (about === REQUEST) sink.completed(slot, result);
       else if (about === TAG) sink.released(slot);
     }

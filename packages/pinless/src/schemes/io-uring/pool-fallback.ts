@@ -5,9 +5,9 @@
  * they are retried on the ring.
  */
 
-import { ERRNO } from "../../abi/numbers.js";
 import { clearTimeout, setTimeout } from "../../linux/originals.js";
 import type { Direction } from "../../protocol/direction.js";
+import { ECANCELED } from "../../protocol/errno.js";
 import type { BufferLocation, CompletionSink } from "../../protocol/scheme.js";
 import { PoolRequests } from "../pool-requests.js";
 import type { Wakeup } from "../wakeup.js";
@@ -49,7 +49,7 @@ export class PoolFallback {
     if (timer === undefined) return false;
     clearTimeout(timer);
     this.#waiting.delete(slot);
-    this.#requests.end(slot, -ERRNO.ECANCELED);
+    this.#requests.end(slot, -ECANCELED);
     return true;
   }
 

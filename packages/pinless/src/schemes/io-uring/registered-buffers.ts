@@ -57,7 +57,7 @@ export class RegisteredBuffers implements Registrations {
 
   /** Empties a slot. Prepared requests are submitted first, because they may use the registration. */
   drop(slot: number): number {
-    if (this.#ring.unsubmitted > 0) this.#ring.enter(0, 0);
+    if (this.#ring.unsubmitted > 0) this.#ring.enter(0);
     return this.#update.set(slot, 0, 0, 0, 0);
   }
 

@@ -5,12 +5,13 @@
  */
 
 import { SQE } from "../../abi/layouts.js";
-import { ERRNO, IO_URING, SOCKET } from "../../abi/numbers.js";
+import { IO_URING, SOCKET } from "../../abi/numbers.js";
 import { fixedMemory } from "../../linux/fixed-memory.js";
 import { close, socketpair } from "../../linux/libc.js";
 import { addressOf } from "../../linux/libc-bindings.js";
 import { errnoText } from "../../linux/probe.js";
 import { Ring } from "../../linux/ring.js";
+import { EINTR, ENOMEM } from "../../protocol/errno.js";
 import { LARGEST_PAGE_BYTES } from "../../protocol/ranges/pages.js";
 import { RegisteredBuffers } from "./registered-buffers.js";
 
@@ -51,14 +52,14 @@ export function probeRevocation(nowMs: () => number): Revocation {
     const memory = fixedMemory(2 * LARGEST_PAGE_BYTES);
     const address = addressOf(memory);
     const idleMs = timeRevoke(ring, buffers, address, nowMs);
-    if (idleMs === -ERRNO.ENOMEM) return NO_MEMORY;
+    if (idleMs === -ENOMEM) return NO_MEMORY;
     if (typeof idleMs === "string") return { works: false, detail: `${idleMs} when idle` };
     const taken = buffers.take(1, address + LARGEST_PAGE_BYTES, LARGEST_PAGE_BYTES);
-    if (taken === -ERRNO.ENOMEM) return NO_MEMORY;
+    if (taken === -ENOMEM) return NO_MEMORY;
     if (taken < 0) return refused("no second registration", taken);
     readWithoutEnd(ring, pair[0], address + LARGEST_PAGE_BYTES);
     const busyMs = timeRevoke(ring, buffers, address, nowMs);
-    if (busyMs === -ERRNO.ENOMEM) return NO_MEMORY;
+    if (busyMs === -ENOMEM) return NO_MEMORY;
     if (typeof busyMs === "string")
       return { works: false, detail: `${busyMs} while a read was pending on another slot` };
     return {
@@ -80,7 +81,7 @@ function refused(what: string, errno: number): Revocation {
 /** Milliseconds from the drop to its tag, or what went wrong; -ENOMEM if nothing could be registered. */
 function timeRevoke(ring: Ring, buffers: RegisteredBuffers, address: number, nowMs: () => number): number | string {
   const taken = buffers.take(0, address, LARGEST_PAGE_BYTES);
-  if (taken === -ERRNO.ENOMEM) return taken;
+  if (taken === -ENOMEM) return taken;
   if (taken < 0) return `no registration (errno ${-taken})`;
   const begin = nowMs();
   const dropped = buffers.drop(0);
@@ -96,8 +97,8 @@ function timeRevoke(ring: Ring, buffers: RegisteredBuffers, address: number, now
     const tookMs = nowMs() - begin;
     if (released) return tookMs;
     if (tookMs > LIMIT_MS) return `a registration wasn't released within ${LIMIT_MS} ms`;
-    const entered = ring.enter(0, IO_URING.IORING_ENTER_GETEVENTS);
-    if (entered < 0 && entered !== -ERRNO.EINTR) return `io_uring_enter failed (errno ${-entered})`;
+    const entered = ring.enter(IO_URING.IORING_ENTER_GETEVENTS);
+    if (entered < 0 && entered !== -EINTR) return `io_uring_enter failed (errno ${-entered})`;
   }
 }
 
@@ -111,5 +112,5 @@ function readWithoutEnd(ring: Ring, fd: number, address: number): void {
   ring.sqes[at + SQE.fields.len / 4] = LARGEST_PAGE_BYTES;
   ring.sqes[at + SQE.fields.user_data / 4 + 1] = PENDING_READ;
   ring.sqes[at + SQE.fields.buf_index / 4] = 1;
-  ring.enter(0, 0);
+  ring.enter(0);
 }
