@@ -47,6 +47,11 @@ export class CallingThreads implements ThreadCalls {
     return this.#ground.scenario.foreign[call]!;
   }
 
+  /** The number of a call that `callers` has shown. */
+  numberOf(caller: Caller): number {
+    return this.#callers.indexOf(caller);
+  }
+
   /** Bit set of the foreign calls to which these ranges belong. */
   callsOf(ranges: readonly Range[]): number {
     return this.#those((f) => ranges.includes(this.#callers[f]!.ranges[0]!));

@@ -16,7 +16,6 @@ import {
   type MonitorReport,
   type MonitorState,
   type Range,
-  type SegmentChunks,
   stateOf,
   violated,
 } from "pinless/portable";
@@ -24,6 +23,7 @@ import { type CallingThreads, MEMORY_TID, OWN_TID } from "./calling-threads.js";
 import { type CaseContext, callersIn, namesOfThreads } from "./context.js";
 import { Interned } from "./interned.js";
 import type { CheckKernel } from "./kernel.js";
+import { MonitorWords } from "./monitor-words.js";
 import * as S from "./state.js";
 
 /**
@@ -46,7 +46,7 @@ export class ExploredMonitor {
   readonly #kernel: CheckKernel;
   readonly #machine: MonitorMachine;
   readonly #leases = new LeaseClock();
-  readonly #states = new Interned<MonitorState>(keyOf);
+  readonly #states: Interned<MonitorState>;
   readonly #reports: Interned<MonitorReport>;
   readonly #first: MonitorState;
   /** The state whose number is in the MONITOR word. */
@@ -60,7 +60,9 @@ export class ExploredMonitor {
     const { w, table, scenario } = ground;
     const drain = w.subarray(S.DRAIN, S.DRAIN + 1);
     const reading = w.subarray(S.READING, S.READING + 1);
-    this.#reports = new Interned((report) => reportKeyOf(report, threads));
+    const words = new MonitorWords(ground, threads);
+    this.#states = new Interned((state, to) => words.putState(state, to));
+    this.#reports = new Interned((report, to) => words.putReport(report, to));
     this.clients = new MonitorClients(drain, reading, () => {});
     this.#machine = new MonitorMachine({
       drain,
@@ -78,8 +80,9 @@ export class ExploredMonitor {
         ground.tell?.(`the monitor empties slot ${slot}`);
         kernel.empty(slot);
       });
-    const { range, chunkBytes, words } = table;
-    if (scenario.foreign.length > 0) this.#machine.segments.add({ id: 0, range, chunkBytes, words, watched: WATCHED });
+    const { range, chunkBytes } = table;
+    if (scenario.foreign.length > 0)
+      this.#machine.segments.add({ id: 0, range, chunkBytes, words: table.words, watched: WATCHED });
     this.#first = this.#machine.state;
     this.#noted = this.#first;
     this.#states.numberOf(this.#first);
@@ -372,56 +375,5 @@ export class ExploredMonitor {
 
   #bitsOf(callers: readonly Caller[]): number {
     return callers.reduce((bits, caller) => bits | this.#threads.bitOf(caller), 0);
-  }
-}
-
-/** Key of a monitor's state. Empty lists are left out, since most are empty and each explored step needs a key. */
-function keyOf(state: MonitorState): string {
-  const { doing, sinceMs, callers, unread, again, start, discarded, unmapped, gone, letGo, late, lateChunks } = state;
-  const { losing, looked, dueMs, lease, pending } = state;
-  let key = `${doing} ${start} ${looked} ${dueMs} ${sinceMs}`;
-  if (again) key += "again";
-  if (lease !== null) key += `lease${lease.slot}`;
-  if (late !== null) key += `${late.kind}${rangeIn(late)}`;
-  if (callers.length > 0) key += `callers${callers.map(nameOf)}`;
-  if (unread.length > 0) key += `unread${unread.map(nameOf)}`;
-  if (discarded.length > 0) key += `discarded${discarded.map(chunksIn)}`;
-  if (unmapped.length > 0) key += `unmapped${unmapped.map(chunksIn)}`;
-  if (gone.length > 0) key += `gone${gone.map(rangeIn)}`;
-  if (letGo.length > 0) key += `let go${letGo.map(departureIn)}`;
-  if (lateChunks.length > 0) key += `late${lateChunks.map(chunksIn)}`;
-  if (losing.length > 0) key += `losing${losing.map(chunksIn)}`;
-  for (const { departures, untilMs, start: by, announced } of pending)
-    key += `pending${departures.map(departureIn)} ${untilMs} ${by} ${announced.map(chunksIn)}`;
-  return key;
-}
-
-/** Key of a caller: here no two threads make the same call. */
-function nameOf({ call }: Caller): string {
-  return call;
-}
-
-function departureIn({ caller, goesOn }: MonitorState["letGo"][number]): string {
-  return goesOn ? `${caller.call}+` : caller.call;
-}
-
-function chunksIn({ first, last }: SegmentChunks): string {
-  return `${first}-${last}`;
-}
-
-function rangeIn({ start, end }: Range): string {
-  return `${start}-${end}`;
-}
-
-function reportKeyOf(report: MonitorReport, threads: CallingThreads): string {
-  switch (report.kind) {
-    case "start":
-      return `${report.id} for ${threads.callsOf(report.ranges)}`;
-    case "end":
-      return `${report.id}`;
-    case "concluded":
-      return "";
-    case "unmapped":
-      return `${rangeIn(report.gone)} ${report.announced.map(chunksIn)}`;
   }
 }
