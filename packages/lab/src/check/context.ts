@@ -14,6 +14,7 @@ import { Kernel } from "../model/model-kernel.js";
 import { type MachineSize, layoutOf as machineLayout } from "../model/tables.js";
 import type { Pages, Scenario } from "./scenario.js";
 import * as S from "./state.js";
+import { StateRow } from "./state-row.js";
 
 /** First address of the arena: beyond 32 bits, like real addresses. */
 const FIRST_ADDRESS = 2 ** 33;
@@ -36,8 +37,8 @@ export class CaseContext {
   /** Number of the engine's request slots. */
   readonly requestSlots: number;
   readonly at: S.StateLayout;
-  /** The whole state in one array. The following arrays are parts of it; the engine's own words are in `engine`. */
-  readonly state: Int32Array;
+  /** The whole state in one row. The following arrays are parts of it; the engine's own words are in `engine`. */
+  readonly state: StateRow;
   /** Words that are neither the engine's nor the machine's (state.ts). */
   readonly w: Int32Array;
   readonly engine: Int32Array;
@@ -86,11 +87,11 @@ export class CaseContext {
       this.requestSlots << REQUEST_SHIFT,
       snapshotWords(requests, this.requestSlots),
     ];
-    this.state = new Int32Array(counts.reduce((sum, count) => sum + count));
+    this.state = new StateRow(counts.reduce((sum, count) => sum + count));
     let end = 0;
     const [w, machine, table, leases, requestWords, engine] = counts.map((count) => {
       end += count;
-      return this.state.subarray(end - count, end);
+      return this.state.words.subarray(end - count, end);
     }) as [Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array];
     this.w = w;
     this.engine = engine;

@@ -7,7 +7,8 @@
 import type { Invariant, InvariantViolation } from "pinless/portable";
 import { openWorld } from "./open-world.js";
 import type { Scenario } from "./scenario.js";
-import type { ExplorableActions } from "./transition-system.js";
+import type { StateRow } from "./state-row.js";
+import type { Explorable, ExplorableActions } from "./transition-system.js";
 import { Seen } from "./visited-states.js";
 
 /** Maximum number of actions enabled in one state. */
@@ -28,9 +29,17 @@ export interface BrokenInvariant {
   readonly path: readonly number[];
 }
 
+/** An invariant that is broken by an action. */
+type BrokenStep = Pick<BrokenInvariant, "invariant" | "message">;
+
+const CIRCLE: BrokenStep = {
+  invariant: "BOUNDED_WAIT",
+  message: "BOUNDED_WAIT: it goes round in a circle for ever",
+};
+
 /** One state on the path: its words, its enabled actions, and how many of them were tried. */
 interface Level {
-  readonly words: Int32Array;
+  readonly row: StateRow;
   readonly actions: Int32Array;
   /** Hash of the words. */
   low: number;
@@ -73,13 +82,53 @@ class Bits {
 
 /** Explores a scenario up to the first violation. With `prune` it tries only one of several redundant orders. */
 export function explore(scenario: Scenario, prune = true): Explored {
-  const bits = new Bits();
   const { world, actions } = openWorld(scenario);
-  const seen = new Seen();
-  const levels: Level[] = [];
-  const level = (depth: number): Level => {
-    levels[depth] ??= {
-      words: new Int32Array(world.words),
+  return new Search(world, actions, prune).run();
+}
+
+/** A search in depth: a level for each state of the path. */
+class Search {
+  readonly #world: Explorable;
+  readonly #actions: ExplorableActions;
+  readonly #prune: boolean;
+  readonly #bits = new Bits();
+  readonly #seen = new Seen();
+  readonly #levels: Level[] = [];
+  #depth = 0;
+  #deepest = 0;
+  #transitions = 0;
+  /** True if the world isn't in the state of the last level any more. */
+  #moved = false;
+
+  constructor(world: Explorable, actions: ExplorableActions, prune: boolean) {
+    this.#world = world;
+    this.#actions = actions;
+    this.#prune = prune;
+  }
+
+  run(): Explored {
+    const row = this.#world.state();
+    this.#seen.note(row, row, 0, 0);
+    this.#enter(this.#level(0), row);
+    while (this.#depth >= 0) {
+      const broken = this.#step();
+      if (broken === null) continue;
+      return this.#explored({ invariant: broken.invariant, message: broken.message, path: this.#path() });
+    }
+    return this.#explored(null);
+  }
+
+  #explored(found: BrokenInvariant | null): Explored {
+    return { states: this.#seen.count, transitions: this.#transitions, depth: this.#deepest, found };
+  }
+
+  #path(): number[] {
+    return this.#levels.slice(0, this.#depth + 1).map((level) => level.actions[level.next - 1]!);
+  }
+
+  #level(depth: number): Level {
+    this.#levels[depth] ??= {
+      row: this.#world.state().copy(),
       actions: new Int32Array(MOST_ACTIONS),
       low: 0,
       high: 0,
@@ -89,50 +138,38 @@ export function explore(scenario: Scenario, prune = true): Explored {
       count: 0,
       next: 0,
     };
-    return levels[depth]!;
-  };
-  let depth = 0;
-  let deepest = 0;
-  let transitions = 0;
-  const path = (): number[] => levels.slice(0, depth + 1).map((l) => l.actions[l.next - 1]!);
-  const result = (found: BrokenInvariant | null): Explored => ({
-    states: seen.count,
-    transitions,
-    depth: deepest,
-    found,
-  });
-  const first = level(0);
-  world.save(first.words);
-  seen.note(first.words, first.words, 0, 0);
-  first.low = seen.low;
-  first.high = seen.high;
-  first.count = actions.list(first.actions);
-  first.others = actions.othersCanStep;
-  let moved = false;
-  while (depth >= 0) {
-    const here = levels[depth]!;
+    return this.#levels[depth];
+  }
+
+  /** Tries the next action of the last level, or goes back from it. Returns the invariant that is broken, or null. */
+  #step(): BrokenStep | null {
+    const here = this.#levels[this.#depth]!;
     if (here.next === here.count) {
-      seen.leave(here.low, here.high);
-      depth--;
-      moved = true;
-      continue;
+      this.#seen.leave(here.low, here.high);
+      this.#depth--;
+      this.#moved = true;
+      return null;
     }
     const action = here.actions[here.next++]!;
-    const bit = prune && actions.maySleep(action) ? bits.of(action) : -1;
-    if (bit >= 0 && ((bit < 32 ? here.asleepLow : here.asleepHigh) & (1 << bit)) !== 0) continue;
-    if (moved) world.restore(here.words);
-    moved = true;
-    transitions++;
-    const broken = world.perform(actions, action);
-    if (broken !== null) return result({ invariant: broken.invariant, message: broken.message, path: path() });
-    if (!world.happened) continue;
-    here.count = actions.again(action, here.others, here.actions, here.count);
-    const next = level(depth + 1);
-    const state = world.state();
-    const met = seen.note(state, here.words, here.low, here.high);
+    const bit = this.#prune && this.#actions.maySleep(action) ? this.#bits.of(action) : -1;
+    if (bit >= 0 && ((bit < 32 ? here.asleepLow : here.asleepHigh) & (1 << bit)) !== 0) return null;
+    if (this.#moved) this.#world.restore(here.row);
+    this.#moved = true;
+    this.#transitions++;
+    const broken = this.#world.perform(this.#actions, action);
+    if (broken !== null || !this.#world.happened) return broken;
+    here.count = this.#actions.again(action, here.others, here.actions, here.count);
+    return this.#arrive(here, action, bit);
+  }
+
+  /** Goes on from the state that an action has led to, if there is something to try that hasn't been tried there. */
+  #arrive(here: Level, action: number, bit: number): BrokenStep | null {
+    const seen = this.#seen;
+    const row = this.#world.state();
+    const met = seen.note(row, here.row, here.low, here.high);
     // The actions that still sleep after this one, to which this one is added afterwards.
-    const asleepLow = bits.independent(here.asleepLow, 0, action, actions);
-    const asleepHigh = bits.independent(here.asleepHigh, 32, action, actions);
+    let asleepLow = this.#bits.independent(here.asleepLow, 0, action, this.#actions);
+    let asleepHigh = this.#bits.independent(here.asleepHigh, 32, action, this.#actions);
     if (bit >= 32) here.asleepHigh |= 1 << bit;
     else if (bit >= 0) here.asleepLow |= 1 << bit;
     let wokenLow = -1;
@@ -141,38 +178,39 @@ export function explore(scenario: Scenario, prune = true): Explored {
       // Actions that slept at the state's first visit, but don't now, still have to be tried.
       wokenLow = seen.asleepLow & ~asleepLow;
       wokenHigh = seen.asleepHigh & ~asleepHigh;
-      if (wokenLow === 0 && wokenHigh === 0) continue;
-      next.asleepLow = seen.asleepLow & asleepLow;
-      next.asleepHigh = seen.asleepHigh & asleepHigh;
+      if (wokenLow === 0 && wokenHigh === 0) return null;
+      asleepLow &= seen.asleepLow;
+      asleepHigh &= seen.asleepHigh;
       seen.enter();
-    } else {
-      next.asleepLow = asleepLow;
-      next.asleepHigh = asleepHigh;
     }
-    seen.sleep(next.asleepLow, next.asleepHigh);
-    if (met === "on the path")
-      return result({
-        invariant: "BOUNDED_WAIT",
-        message: "BOUNDED_WAIT: it goes round in a circle for ever",
-        path: path(),
-      });
-    next.words.set(state);
-    depth++;
-    deepest = Math.max(deepest, depth);
-    next.low = seen.low;
-    next.high = seen.high;
-    next.count = actions.list(next.actions);
-    next.others = actions.othersCanStep;
-    next.next = 0;
-    moved = next.count === 0;
-    if (met === "met") next.count = only(next.actions, next.count, wokenLow, wokenHigh, bits);
-    if (!moved) continue;
-    const left = world.rest();
-    if (left === null) continue;
-    depth--;
-    return result({ invariant: left.invariant, message: left.message, path: path() });
+    seen.sleep(asleepLow, asleepHigh);
+    if (met === "on the path") return CIRCLE;
+    const next = this.#level(++this.#depth);
+    next.asleepLow = asleepLow;
+    next.asleepHigh = asleepHigh;
+    this.#enter(next, row);
+    if (met === "met") next.count = only(next.actions, next.count, wokenLow, wokenHigh, this.#bits);
+    return this.#moved ? this.#atRest() : null;
   }
-  return result(null);
+
+  /** Lists the enabled actions of the state that was last noted. */
+  #enter(level: Level, row: StateRow): void {
+    level.row.set(row);
+    level.low = this.#seen.low;
+    level.high = this.#seen.high;
+    level.count = this.#actions.list(level.actions);
+    level.others = this.#actions.othersCanStep;
+    level.next = 0;
+    this.#deepest = Math.max(this.#deepest, this.#depth);
+    this.#moved = level.count === 0;
+  }
+
+  /** Checks a state without enabled actions: what is broken there counts as broken by the last action. */
+  #atRest(): BrokenStep | null {
+    const left = this.#world.rest();
+    if (left !== null) this.#depth--;
+    return left;
+  }
 }
 
 /** Keeps the actions whose bits are set. */
@@ -191,11 +229,10 @@ export function shortest(scenario: Scenario, limit: number): BrokenInvariant | n
   const seen = new Seen();
   const parents: number[] = [-1];
   const by: number[] = [-1];
-  const words = new Int32Array(world.words);
-  world.save(words);
-  seen.note(words, words, 0, 0);
+  const first = world.state();
+  seen.note(first, first, 0, 0);
   const hashes: [number, number][] = [[0, 0]];
-  const states: (Int32Array | null)[] = [words.slice()];
+  const states: (StateRow | null)[] = [first.copy()];
   const list = new Int32Array(MOST_ACTIONS);
   const found = (broken: InvariantViolation, from: number, last: number[]): BrokenInvariant => {
     const path = last;
@@ -218,10 +255,10 @@ export function shortest(scenario: Scenario, limit: number): BrokenInvariant | n
       if (broken !== null) return found(broken, at, [list[i]!]);
       if (!world.happened) continue;
       count = actions.again(list[i]!, others, list, count);
-      world.save(words);
-      if (seen.note(words, here, hashes[at]![0], hashes[at]![1]) !== "new") continue;
+      const row = world.state();
+      if (seen.note(row, here, hashes[at]![0], hashes[at]![1]) !== "new") continue;
       hashes.push([seen.low, seen.high]);
-      states.push(words.slice());
+      states.push(row.copy());
       parents.push(at);
       by.push(list[i]!);
     }
@@ -243,7 +280,7 @@ export function tell(scenario: Scenario, path: readonly number[]): Step[] {
     const what = actions.describe(action);
     world.ground.tell = (line) => then.push(line);
     world.perform(actions, action);
-    world.save(new Int32Array(world.words));
+    world.state();
     return { what, then };
   });
 }

@@ -38,6 +38,7 @@ import { Rules } from "./invariants.js";
 import { CheckKernel } from "./kernel.js";
 import type { Scenario } from "./scenario.js";
 import * as S from "./state.js";
+import type { StateRow } from "./state-row.js";
 import { type ProgramWorld, UserProgram } from "./user-program.js";
 import { WorldState } from "./world-state.js";
 
@@ -57,8 +58,6 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   readonly handles: (Invalidation | undefined)[] = [];
   /** Number of the invalidation that is being started, or -1. */
   starting = -1;
-  /** Number of words of a state. */
-  readonly words: number;
   /** True if the last action had an effect. */
   happened = false;
   /** The error that a callback threw. */
@@ -112,7 +111,6 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     this.rules.requests.words = this.dispatcher.requests.words;
     this.rules.isHeld = (request) => this.#isHeld(ground.locations[request]!);
     this.rules.hasRoom = () => this.dispatcher.requests.hasRoom;
-    this.words = ground.state.length;
     // Chunks count as used before, so that a lease is worth taking from the first request on.
     for (let c = 0; c < scenario.chunks; c++) {
       ground.table.store(c, USED_MS, 1);
@@ -257,19 +255,15 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   /** Copy of the state, to detect a change. */
   snapshot(): Int32Array {
     this.#state.note();
-    return this.state().slice();
+    return this.state().words.slice();
   }
 
-  /** The present state, in words that the next step overwrites. */
-  state(): Int32Array {
+  /** The present state, in a row that the next action overwrites. */
+  state(): StateRow {
     return this.#state.state();
   }
 
-  save(to: Int32Array): void {
-    to.set(this.#state.state());
-  }
-
-  restore(from: Int32Array): void {
+  restore(from: StateRow): void {
     this.#state.restore(from);
     this.#thrown = null;
   }

@@ -1,18 +1,16 @@
 /** Transition system that the explorer explores: a state is a row of words, and an action is a number. */
 
 import type { InvariantViolation } from "pinless/portable";
+import type { StateRow } from "./state-row.js";
 
 export interface Explorable {
-  /** Number of words of a state. */
-  readonly words: number;
   /** True if the last action had an effect. */
   readonly happened: boolean;
   /** `tell` receives the lines of a trace; null while none is written. */
   readonly ground: { tell: ((line: string) => void) | null };
-  /** The present state. */
-  state(): Int32Array;
-  save(to: Int32Array): void;
-  restore(from: Int32Array): void;
+  /** The present state, in a row that the next action overwrites. */
+  state(): StateRow;
+  restore(from: StateRow): void;
   /** Applies an action and checks the invariants. Returns the violation, or null. */
   perform(actions: { apply(action: number): boolean }, action: number): InvariantViolation | null;
   /** Checks the invariants of a state without enabled actions. Returns the violation, or null. */

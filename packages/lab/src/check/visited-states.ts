@@ -3,6 +3,8 @@
  * a hash is 10⁻⁷.
  */
 
+import type { StateRow } from "./state-row.js";
+
 const FIRST_ENTRIES = 1 << 12;
 /** Words of an entry, which lie in one cache line: the hash, two bits of which hold flags, and the sleep set. */
 const LOW = 0;
@@ -14,6 +16,8 @@ const ENTRY_WORDS = 4;
 const USED = 1;
 const ON_PATH = 2;
 const FLAGS = USED | ON_PATH;
+/** Pairs of words that are compared at a time. */
+const STRIDE = 4;
 
 export class Seen {
   #entries = FIRST_ENTRIES;
@@ -37,8 +41,8 @@ export class Seen {
    * Notes a state: it is new, was met before, or is on the path that leads to itself. `from` is a state, of the given
    * hash, that most of its words are equal to.
    */
-  note(words: Int32Array, from: Int32Array, low: number, high: number): "new" | "met" | "on the path" {
-    this.#hash(words, from, low, high);
+  note(row: StateRow, from: StateRow, low: number, high: number): "new" | "met" | "on the path" {
+    this.#hash(row, from, low, high);
     this.#at = this.#find(this.#low, this.#high);
     const flags = this.#table[this.#at + HIGH]! & FLAGS;
     if (flags !== 0) return (flags & ON_PATH) === 0 ? "met" : "on the path";
@@ -97,32 +101,31 @@ export class Seen {
   }
 
   /** Adds up hashes of each word and its place, so that only the words that have changed are hashed again. */
-  #hash(words: Int32Array, from: Int32Array, low: number, high: number): void {
+  #hash(row: StateRow, from: StateRow, low: number, high: number): void {
     let a = low;
     let b = high;
-    // Four at a time, since most of them haven't.
-    const fours = words.length & ~3;
-    for (let i = 0; i < words.length; i++) {
-      if (i < fours && (i & 3) === 0) {
-        const differ =
-          (words[i]! ^ from[i]!) |
-          (words[i + 1]! ^ from[i + 1]!) |
-          (words[i + 2]! ^ from[i + 2]!) |
-          (words[i + 3]! ^ from[i + 3]!);
-        if (differ === 0) {
-          i += 3;
-          continue;
-        }
+    const { pairs, words } = row;
+    for (let first = 0; first < pairs.length; first += STRIDE) {
+      if (first + STRIDE <= pairs.length && isEqualStride(pairs, from.pairs, first)) continue;
+      const end = Math.min(2 * (first + STRIDE), words.length);
+      for (let i = 2 * first; i < end; i++) {
+        const word = words[i]!;
+        const before = from.words[i]!;
+        if (word === before) continue;
+        a = (a + mixLow(word, i) - mixLow(before, i)) | 0;
+        b = (b + mixHigh(word, i) - mixHigh(before, i)) | 0;
       }
-      const word = words[i]!;
-      const before = from[i]!;
-      if (word === before) continue;
-      a = (a + mixLow(word, i) - mixLow(before, i)) | 0;
-      b = (b + mixHigh(word, i) - mixHigh(before, i)) | 0;
     }
     this.#low = a;
     this.#high = b;
   }
+}
+
+/** Compares `STRIDE` pairs: most of them are as they were in the state before. */
+function isEqualStride(pairs: BigInt64Array, from: BigInt64Array, i: number): boolean {
+  return (
+    pairs[i] === from[i] && pairs[i + 1] === from[i + 1] && pairs[i + 2] === from[i + 2] && pairs[i + 3] === from[i + 3]
+  );
 }
 
 /** Finalizers of MurmurHash3 and of one with other constants: every bit depends on every bit. */

@@ -31,6 +31,7 @@ import {
 import type { CaseContext } from "./context.js";
 import type { ExploredMonitor } from "./explored-monitor.js";
 import * as S from "./state.js";
+import type { StateRow } from "./state-row.js";
 
 /** States of an invalidation, by their numbers in the row. */
 export const INVALIDATION_STATES = ["", "waiting", "draining", "begun", "ended"] as const;
@@ -106,7 +107,7 @@ export class WorldState {
   }
 
   /** The present state, without words that are never read again. */
-  state(): Int32Array {
+  state(): StateRow {
     const { requests } = this.#world.dispatcher;
     for (let slot = 0; slot < requests.capacity; slot++)
       if (requests.words[slot << REQUEST_SHIFT] === REQUEST_FREE) forget(requests.words, slot << REQUEST_SHIFT);
@@ -128,7 +129,7 @@ export class WorldState {
     for (let slot = 0; slot < slots; slot++) if (words[leaseWords(slot)] === NO_LEASE) forget(words, leaseWords(slot));
   }
 
-  restore(from: Int32Array): void {
+  restore(from: StateRow): void {
     this.#world.ground.state.set(from);
     this.#engine.at = 0;
     restoreProtocol(this.#world.protocol, this.#engine, this.#names);

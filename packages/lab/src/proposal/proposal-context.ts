@@ -4,6 +4,7 @@
  */
 
 import type { Scenario } from "../check/scenario.js";
+import { StateRow } from "../check/state-row.js";
 import { Kernel } from "../model/model-kernel.js";
 import { CONTENT, type MachineSize, layoutOf as machineLayout, PINS } from "../model/tables.js";
 import { type NotifierSize, notifierWords, ProposedNotifier } from "./mmu-notifier.js";
@@ -85,7 +86,7 @@ export class ProposalGround {
    * own.
    */
   readonly invalidations: number;
-  readonly state: Int32Array;
+  readonly state: StateRow;
   readonly w: Int32Array;
   readonly machine: Kernel;
   readonly notifier: ProposedNotifier;
@@ -130,11 +131,12 @@ export class ProposalGround {
     this.#buffer = this.#pagesAt + this.pages * P_WORDS;
     const own = this.#buffer + this.pages;
     const machineSize = machineLayout(size).words;
-    this.state = new Int32Array(own + machineSize + notifierWords(notifierSize));
-    this.w = this.state.subarray(0, own);
+    this.state = new StateRow(own + machineSize + notifierWords(notifierSize));
+    const { words } = this.state;
+    this.w = words.subarray(0, own);
     // It holds no page itself: whatever waits, waits for the notifier's sake.
-    this.machine = new Kernel(size, "gup", this.state.subarray(own, own + machineSize));
-    this.notifier = new ProposedNotifier(notifierSize, this.state.subarray(own + machineSize), requests);
+    this.machine = new Kernel(size, "gup", words.subarray(own, own + machineSize));
+    this.notifier = new ProposedNotifier(notifierSize, words.subarray(own + machineSize), requests);
     this.#prepare(requestPages);
   }
 

@@ -6,6 +6,7 @@
 import { InvariantViolation } from "pinless/portable";
 import { inWords, nameOfInvalidation, nameOfRequest } from "../check/context.js";
 import { areAlike, type Scenario, type ScenarioRequest } from "../check/scenario.js";
+import type { StateRow } from "../check/state-row.js";
 import type { Explorable, ExplorableActions } from "../check/transition-system.js";
 import { Io } from "./gup-io.js";
 import { COMPACT, FORK, RECLAIM, UserMemoryCalls } from "./memory-calls-of-user.js";
@@ -19,7 +20,6 @@ export class ProposalWorld implements Explorable {
   readonly io: Io;
   readonly changes: UserMemoryCalls;
   readonly rules: ProposalRules;
-  readonly words: number;
   happened = false;
 
   constructor(scenario: Scenario) {
@@ -27,18 +27,13 @@ export class ProposalWorld implements Explorable {
     this.rules = new ProposalRules(this.ground);
     this.changes = new UserMemoryCalls(this.ground, this.rules);
     this.io = new Io(this.ground, this.rules, this.changes);
-    this.words = this.ground.state.length;
   }
 
-  state(): Int32Array {
+  state(): StateRow {
     return this.ground.state;
   }
 
-  save(to: Int32Array): void {
-    to.set(this.ground.state);
-  }
-
-  restore(from: Int32Array): void {
+  restore(from: StateRow): void {
     this.ground.state.set(from);
   }
 

@@ -11,6 +11,7 @@ import { CheckKernel } from "../../dist/check/kernel.js";
 import { openWorld } from "../../dist/check/open-world.js";
 import { runCase } from "../../dist/check/run-case.js";
 import type { Scenario } from "../../dist/check/scenario.js";
+import type { StateRow } from "../../dist/check/state-row.js";
 import { parseScenario } from "../../dist/commands/check/scenario-file.js";
 
 function casesOf(name: string): readonly Scenario[] {
@@ -68,11 +69,7 @@ test("a state that was put back is the state that was, whatever happened in betw
     const { world, actions } = openWorld(scenario);
     const list = new Int32Array(1024);
     const pick = (): number => list[draw.below(actions.list(list))]!;
-    const words = (): Int32Array => {
-      const saved = new Int32Array(world.words);
-      world.save(saved);
-      return saved;
-    };
+    const words = (): StateRow => world.state().copy();
     for (let step = 0; step < 60; step++) {
       const here = words();
       if (actions.list(list) === 0) break;
