@@ -39,6 +39,10 @@ export const LOSE = 29;
 export const HEAR_LOSS = 30;
 export const FOLLOW_AGAIN = 31;
 
+/** Kinds below the first of these are of the engine's own thread. */
+export const FIRST_OF_MACHINE = COMPLETE;
+export const FIRST_OF_OTHERS = CALL;
+
 export const KINDS = 32;
 export const OBJECTS = 32;
 export const ONE_HOOK = KINDS * OBJECTS;

@@ -250,9 +250,14 @@ export class Actions {
   };
 
   #act(kind: number, object: number): boolean {
-    const world = this.#world;
-    const { program, kernel, monitor, threads, ground } = world;
-    const { w, machine } = ground;
+    if (kind < K.FIRST_OF_MACHINE) return this.#actOfEngine(kind, object);
+    return kind < K.FIRST_OF_OTHERS ? this.#actOfMachine(kind, object) : this.#actOfOthers(kind, object);
+  }
+
+  /** The engine's own thread: its program, its loop and its clock. */
+  #actOfEngine(kind: number, object: number): boolean {
+    const { program, ground } = this.#world;
+    const { w } = ground;
     switch (kind) {
       case K.SUBMIT:
         program.submit(object);
@@ -270,16 +275,16 @@ export class Actions {
         program.cancel(object);
         break;
       case K.MICROTASKS:
-        world.runMicrotasks();
+        this.#world.runMicrotasks();
         break;
       case K.SOON:
-        world.runSoon();
+        this.#world.runSoon();
         break;
       case K.WAKE:
         program.wake();
         break;
       case K.MESSAGE:
-        world.hearMonitor();
+        this.#world.hearMonitor();
         break;
       case K.TICK:
       case K.STALL:
@@ -291,6 +296,15 @@ export class Actions {
       case K.LOOK_AT_CLOCK:
         program.tick();
         break;
+    }
+    return true;
+  }
+
+  /** The device and the kernel's memory management. */
+  #actOfMachine(kind: number, object: number): boolean {
+    const { kernel, ground } = this.#world;
+    const { w, machine } = ground;
+    switch (kind) {
       case K.COMPLETE:
         kernel.complete(object, "whole");
         break;
@@ -314,6 +328,14 @@ export class Actions {
       case K.COMPACT:
         w[S.MIGRATIONS]!--;
         return machine.memory.migrate(object) === 0;
+    }
+    return true;
+  }
+
+  /** Other code's threads and the monitor, with the end of its thread. */
+  #actOfOthers(kind: number, object: number): boolean {
+    const { monitor, threads } = this.#world;
+    switch (kind) {
       case K.CALL:
         threads.call(object);
         break;
@@ -346,7 +368,7 @@ export class Actions {
         monitor.end();
         break;
       case K.HEAR_LOSS:
-        world.hearLoss();
+        this.#world.hearLoss();
         break;
       case K.FOLLOW_AGAIN:
         monitor.followAgain();
