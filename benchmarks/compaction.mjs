@@ -1,5 +1,5 @@
-// How much of buffers under constant reads the kernel's compaction can move: leases beside requests that pin for
-// themselves, registrations for life, and memory that nobody reads into. As root: it compacts all of the machine's
+// Share of buffers under constant reads that the kernel's compaction can move: with leases, with requests without
+// registrations, with lifetime registrations, and of memory without I/O. Needs root: it compacts all of the machine's
 // memory.
 //
 //   npm run build && node benchmarks/compaction.mjs [--rounds 10] [--file FILE]

@@ -1,5 +1,5 @@
-// How a row of bench:engine runs: C's loop and fio as a command each, pinless and node:fs in a process that stays. All
-// answer to the same calls, for some milliseconds each:
+// Contenders of bench:engine: the loop in C and fio as a command for each call, pinless and node:fs in a process that
+// stays. All have the same methods, which run for some milliseconds each:
 //
 //   speed(ms)       { iops, cpuUsPerIo, userUsPerIo, systemUsPerIo }
 //   latency(ms)     { p50Us, p99Us, p999Us }, and of Node { ticksKept }

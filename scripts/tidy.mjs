@@ -46,13 +46,22 @@ function words(file, comment, line) {
 /** Exported classes and their files, by name. */
 const classes = new Map();
 
-function source(file, text) {
+/** Checks the first words of a file's header and docstrings, and calls `look` for each node. */
+function documentation(file, text, look) {
   const tree = ts.createSourceFile(file, text, ts.ScriptTarget.ES2022, true);
   const lineOf = (position) => tree.getLineAndCharacterOfPosition(position).line + 1;
-  const header = ts.getLeadingCommentRanges(text, 0)?.[0];
+  const header = ts.getLeadingCommentRanges(text, text.startsWith("#!") ? text.indexOf("\n") : 0)?.[0];
   if (header && text[header.pos + 2] !== "*") words(file, text.slice(header.pos, header.end), lineOf(header.pos));
   const visit = (node) => {
     for (const comment of node.jsDoc ?? []) words(file, comment.getText(), lineOf(comment.pos));
+    look(node, lineOf);
+    ts.forEachChild(node, visit);
+  };
+  visit(tree);
+}
+
+function source(file, text) {
+  documentation(file, text, (node, lineOf) => {
     const lines = lineOf(node.end) - lineOf(node.getStart()) + 1;
     if (ts.isFunctionLike(node) && node.body && lines > MAX_FUNCTION_LINES) {
       report("function", file, `line ${lineOf(node.getStart())}: a function of ${lines} lines`);
@@ -60,9 +69,7 @@ function source(file, text) {
     if (ts.isClassDeclaration(node) && node.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword)) {
       classes.set(node.name.text, [...(classes.get(node.name.text) ?? []), file]);
     }
-    ts.forEachChild(node, visit);
-  };
-  visit(tree);
+  });
 }
 
 const rooms = ["pinless/src", "cli/src", "lab/src", "lab/mutants"];
@@ -80,7 +87,11 @@ for (const file of sources) {
   source(file, text);
   names.set(path.basename(file), [...(names.get(path.basename(file)) ?? []), file]);
 }
-for (const file of others) lengths(file, readFileSync(path.join(root, file), "utf8"));
+for (const file of others) {
+  const text = readFileSync(path.join(root, file), "utf8");
+  lengths(file, text);
+  if (/\.(ts|mjs)$/.test(file)) documentation(file, text, () => {});
+}
 for (const [name, all] of names) if (all.length > 1) report("file name", name, all.join(", "));
 for (const [name, all] of classes) if (all.length > 1) report("class name", name, all.join(", "));
 

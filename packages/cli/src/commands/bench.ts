@@ -26,25 +26,25 @@ interface Flags {
 export function benchCommand(version: string): Command {
   return new Command("bench")
     .description("Measure what pinned buffers cost on this machine, and what leases save")
-    .option("--file <path>", "read this file of yours instead of a scratch file; it isn't written to")
+    .option("--file <path>", "read this file instead of a scratch file; it's never written")
     .option("--json <file>", 'write the figures as JSON; "-" is the standard output, instead of the tables')
     .option(
       "--seconds <n>",
-      `about how long, ${MIN_SECONDS} to ${MAX_SECONDS}`,
+      `approximate duration, ${MIN_SECONDS} to ${MAX_SECONDS}`,
       wholeNumber(MIN_SECONDS, MAX_SECONDS),
       DEFAULT_SECONDS,
     )
     .addOption(
-      new Option("--quick", "everything once and with little memory: rough figures, in 15 s to a minute").conflicts(
-        "seconds",
-      ),
+      new Option(
+        "--quick",
+        "measure everything once, with little memory: rough figures, in 15 s to a minute",
+      ).conflicts("seconds"),
     )
     .addOption(
-      new Option("--compare <reports...>", "no run: compare two files that --json wrote, A and B").conflicts([
-        "file",
-        "quick",
-        "seconds",
-      ]),
+      new Option(
+        "--compare <reports...>",
+        "compare two reports that --json wrote, A and B, instead of a run",
+      ).conflicts(["file", "quick", "seconds"]),
     )
     .addHelpText("after", HELP)
     .showHelpAfterError("(try pinless bench --help)")
@@ -56,18 +56,18 @@ export function benchCommand(version: string): Command {
 
 const HELP = `
 Runs every scheme and pin mode, and node:fs, in turn, each in a process of its
-own: throughput and latency, alone and under a storm of memory operations; reads
-that are lost; pins that stay; how long starting a child process takes; what it
-costs to take leases again; moving pages between NUMA nodes; and, as root, the
-huge pages that the host can still get: for less than a second at a time nearly
-all of its free memory is asked for and given back.
+own. Measures throughput and latency, alone and under a storm of memory
+operations; reads that are lost; pins that stay; the time to start a child
+process; the cost of taking leases again; the migration of pages between NUMA
+nodes; and, as root, the huge pages that the host can still allocate: for that
+it takes nearly all free memory of the host, for less than a second at a time.
 
-What can't run here says why, and isn't a failure; the exit code is 1 where
-something failed that should have worked, 2 where a report can't be read.
+Parts that can't run here are skipped with a reason, and aren't failures. Exit
+codes: 0 success; 1 a part failed; 2 wrong usage, or an unreadable report.
 
-The scratch file (256 MiB) goes to $PINLESS_SCRATCH, or where temporary files
-go, and is deleted afterwards. Paging out needs swap: root gets a swap file
-beside it for the time of the run, where no swap is active.`;
+The scratch file (256 MiB) is created in $PINLESS_SCRATCH, or else in the
+directory for temporary files, and is deleted afterwards. Paging out needs swap:
+if none is active, root gets a swap file beside it during the run.`;
 
 async function compare({ compare: reports = [], json }: Flags, version: string, command: Command): Promise<void> {
   const [a, b, ...more] = reports;

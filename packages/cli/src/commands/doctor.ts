@@ -13,7 +13,7 @@ export function doctorCommand(version: string): Command {
       "Report what this kernel, filesystem and their limits allow, which processes pin memory, and what to change",
     )
     .argument("[path]", "try direct I/O on this file or in this directory", ".")
-    .option("--json", "one JSON document instead of the text")
+    .option("--json", "write one JSON document instead of text")
     .addHelpText("after", HELP)
     .showHelpAfterError("(try pinless doctor --help)")
     .exitOverride()

@@ -50,9 +50,14 @@ export function releaseCommand(): Command {
   return new Command("release")
     .description("Make running processes give their leases back now")
     .argument("[pid...]", "the processes", processNumbers)
-    .option("--all", "every process of yours that has an engine; for root: everybody's")
-    .option("--json", "write what was released, and what failed, as JSON")
-    .option("--timeout <seconds>", "how long to wait for each", seconds(0.001, MAX_SECONDS), DEFAULT_SECONDS)
+    .option("--all", "every process of yours that has an engine; for root: of every user")
+    .option("--json", "write the released leases and the failures as JSON")
+    .option(
+      "--timeout <seconds>",
+      "maximum time to wait for each process",
+      seconds(0.001, MAX_SECONDS),
+      DEFAULT_SECONDS,
+    )
     .addHelpText("after", HELP)
     .showHelpAfterError("(try pinless release --help)")
     .exitOverride()
@@ -63,12 +68,12 @@ export function releaseCommand(): Command {
 }
 
 const HELP = `
-The processes are asked, over a socket that only their user and root can reach;
-no signal is sent. The answer comes once the kernel has let go of the pages. I/O
-goes on, and takes leases again when it's worth it. Registrations for life (pin
-"lifetime") are ended for good.
+The command asks the processes over a socket that only their user and root can
+access; it sends no signal. A process answers once the kernel has released the
+pages. I/O goes on, and takes leases again when they pay. Lifetime registrations
+(pin "lifetime") are ended for good.
 
-Exit codes: 0 all released; 1 something couldn't be reached; 2 wrong usage.`;
+Exit codes: 0 all released; 1 a process couldn't be reached; 2 wrong usage.`;
 
 /** Parses process numbers. Commander passes one argument at a time, with the result so far. */
 function processNumbers(text: string, before: readonly number[] | undefined): readonly number[] {

@@ -29,9 +29,9 @@ export function topCommand(): Command {
   return new Command("top")
     .description("Show the engines of a running process, once a second")
     .argument("<pid>", "the process", processNumber)
-    .option("-d, --delay <seconds>", "time between two looks", seconds(MIN_DELAY_SECONDS, MAX_DELAY_SECONDS), 1)
-    .option("--json", "a line of JSON each time")
-    .option("--once", "one look, after watching for that long")
+    .option("-d, --delay <seconds>", "interval between two updates", seconds(MIN_DELAY_SECONDS, MAX_DELAY_SECONDS), 1)
+    .option("--json", "write each update as a line of JSON")
+    .option("--once", "write one update after the first interval, and end")
     .addHelpText("after", HELP)
     .showHelpAfterError("(try pinless top --help)")
     .exitOverride()
@@ -39,8 +39,8 @@ export function topCommand(): Command {
 }
 
 const HELP = `
-Redrawn in place on a terminal; a line each time otherwise. It ends when the
-process does, or with Ctrl-C.
+On a terminal the figures are redrawn in place; otherwise each update is a line.
+The command ends when the process does, or with Ctrl-C.
 
 Exit codes: 0 the process ended, or Ctrl-C; 1 it couldn't be reached; 2 wrong
 usage.`;

@@ -12,7 +12,7 @@ import { childrenOf, run, start } from "./run.js";
 
 const root = process.geteuid?.() === 0;
 
-test("io_uring switched off: its rows say why, the others run, and that's no failure", async (t) => {
+test("io_uring switched off: its rows say why, the others run, and the exit code is 0", async (t) => {
   if (!root) return t.skip("needs root");
   await withSetting(t, "/proc/sys/kernel/io_uring_disabled", "2");
   const { code, stdout, stderr } = await run(["bench", "--quick", "--json", "-"], scratchDirectory(t));
@@ -26,7 +26,7 @@ test("io_uring switched off: its rows say why, the others run, and that's no fai
   }
 });
 
-test("two at once in one scratch directory and on one file, which is in memory", async (t) => {
+test("two benches at the same time in one scratch directory and on one file in tmpfs", async (t) => {
   const scratch = scratchDirectory(t);
   const directory = mkdtempSync("/dev/shm/pinless-test-");
   undoing(t, () => rmSync(directory, { recursive: true }));
@@ -44,7 +44,7 @@ test("two at once in one scratch directory and on one file, which is in memory",
   assert.deepEqual(readdirSync(scratch), []);
 });
 
-test("a file that vanishes in between: one line a reason, and an end", async (t) => {
+test("a file that vanishes during the run: one line for each reason, and the run ends", async (t) => {
   const scratch = scratchDirectory(t);
   const file = path.join(scratchDirectory(t, tmpdir()), "mine");
   writeFileSync(file, randomBytes(16 << 20));

@@ -41,7 +41,7 @@ function there<T extends object>(figures: Maybe<T>): T {
   return figures as T;
 }
 
-/** Why a registration can't be expected to be there, or false. */
+/** Reason why there is no lifetime registration on this machine, or false. */
 function noLifetime(): string | false {
   const ran = there(rowOf("io_uring × lifetime").ran);
   return ran.registeredShare < 1 && `${root ? "machine: " : ""}${ran.degraded.join("; ")}`;
@@ -77,7 +77,7 @@ test("every scheme runs as itself, on the pages that its row promises", (t) => {
     assert.ok(there(ran).hugeShare! > 0.5, name);
 });
 
-test("how long operations waited is a distribution", () => {
+test("the waits of operations are a distribution", () => {
   for (const { name, scheme, storm4KiB } of report.rows) {
     if (scheme === null) continue;
     const { waits, operations } = there(storm4KiB);
@@ -98,7 +98,7 @@ test("how long operations waited is a distribution", () => {
   }
 });
 
-test("leases are taken again after an invalidation, and nothing else is", () => {
+test("after an invalidation leases are taken again, and no other registration", () => {
   for (const { name, scheme, pin, revalidation } of report.rows) {
     if (scheme !== "io_uring") {
       assert.ok("skipped" in revalidation, name);
@@ -113,7 +113,7 @@ test("leases are taken again after an invalidation, and nothing else is", () => 
   if (there(leased.ran).registeredShare > 0.5) assert.ok(there(leased.revalidation).leasesTaken > 0);
 });
 
-test("where there's one NUMA node, every row says so", (t) => {
+test("on a machine with one NUMA node every row says so", (t) => {
   if (report.machine.numaNodes > 1) return t.skip("machine: more than one NUMA node");
   for (const { name, scheme, migration } of report.rows) {
     assert.ok("skipped" in migration, name);
@@ -191,7 +191,7 @@ test("nothing is left behind", () => {
   assert.ok(!readFileSync("/proc/swaps", "utf8").includes(scratch));
 });
 
-test("a file of one's own is read, and stays as it is; without scratch space there's just no swap", async () => {
+test("--file reads the user's file and leaves it as it is; without scratch space only swap is missing", async () => {
   const file = path.join(scratch, "mine");
   const content = randomBytes(16 << 20);
   writeFileSync(file, content);

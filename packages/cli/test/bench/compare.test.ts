@@ -41,7 +41,7 @@ test("ratios, and which way is better", () => {
   assert.deepEqual(comparison.differences, []);
 });
 
-test("from nothing there is no ratio, and still a direction", () => {
+test("if A is 0 there is no ratio, but still a direction", () => {
   const comparison = compared(
     sampleReport({ rows: [sampleRow("x", { pinnedBytes: 0 })] }),
     sampleReport({ rows: [sampleRow("x", { pinnedBytes: 4096 })] }),
@@ -49,7 +49,7 @@ test("from nothing there is no ratio, and still a direction", () => {
   assert.equal(changeOf(comparison, "x", "pinned at rest, bytes"), "null worse");
 });
 
-test("what else isn't the same is said", () => {
+test("other differences between the runs are listed", () => {
   const a = sampleReport({ rows: [sampleRow("x", {})] });
   const b = sampleReport({ rows: [sampleRow("x", { ranPin: "per-io" })] });
   const { differences } = compared(a, {
@@ -64,7 +64,7 @@ test("what else isn't the same is said", () => {
   ]);
 });
 
-test("rows and figures that only one has are listed", () => {
+test("rows and figures that only one report has are listed", () => {
   const comparison = compared(
     sampleReport({ rows: [sampleRow("both", {}), sampleRow("old", {})] }),
     sampleReport({ rows: [{ ...sampleRow("both", {}), spawn: { skipped: "no time" } }, sampleRow("new", {})] }),
@@ -118,13 +118,13 @@ for (const [what, content, code, why] of [
   });
 }
 
-test("refused: a file that isn't there", async () => {
+test("refused: a file that doesn't exist", async () => {
   const { code, stderr } = await run(["bench", "--compare", written(sampleReport({})), path.join(directory, "none")]);
   assert.equal(code, 2);
   assert.match(stderr, /^pinless bench: .*none can't be read: there's no such file \(ENOENT\)\n$/);
 });
 
-test("who stops reading ends it quietly", async () => {
+test("a closed pipe on the standard output ends the command quietly", async () => {
   const many = sampleReport({ rows: Array.from({ length: 300 }, (_, i) => sampleRow(`row ${i}`, {})) });
   const file = written(many);
   const { child, ended } = start(["bench", "--compare", file, file]);

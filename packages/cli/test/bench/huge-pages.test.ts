@@ -55,7 +55,7 @@ for (const [how, end] of [
   });
 }
 
-test("a whole raise says what it got, and the pool is as before", { skip: skipped() }, async (t) => {
+test("a complete request reports its pages, and the pool is as before", { skip: skipped() }, async (t) => {
   const had = pool();
   const { child } = await start(t);
   child.send({ ...ORDER, stepPages: 64 });
@@ -65,7 +65,7 @@ test("a whole raise says what it got, and the pool is as before", { skip: skippe
   assert.equal(pool(), had);
 });
 
-test("a second one says that there is a first", { skip: skipped() }, async (t) => {
+test("a second process reports that another one is at work", { skip: skipped() }, async (t) => {
   await start(t);
   const { said } = await start(t);
   assert.match((said as { unavailable: string }).unavailable, /another bench/);

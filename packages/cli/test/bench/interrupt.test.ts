@@ -1,4 +1,4 @@
-// However a run ends, it leaves nothing behind.
+// Nothing is left behind by a run that is interrupted or killed.
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

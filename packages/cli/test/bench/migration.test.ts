@@ -7,7 +7,7 @@ import { memoryNodes } from "../../../pinless/dist/linux/page-migration-support.
 import { scratchDirectory } from "../../../pinless/dist-test/support/undo.js";
 import { migration } from "../../dist/bench/harms/migration.js";
 
-test("every page is asked for once a turn and node, and those of a scheme without pins are all done", async (t) => {
+test("every page is migrated once in each turn to each node, and all of them without pins", async (t) => {
   const file = path.join(scratchDirectory(t), "file");
   writeFileSync(file, new Uint8Array(16 << 20));
   const target = { path: file, bytes: 16 << 20, filesystem: "ext4", numbered: false };

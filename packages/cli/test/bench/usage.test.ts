@@ -1,4 +1,4 @@
-// What the command says to whoever uses it in another way than meant.
+// Error messages of the command for wrong usage.
 import assert from "node:assert/strict";
 import { chmodSync, linkSync, mkdtempSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { run } from "./run.js";
 const directory = mkdtempSync(path.join(tmpdir(), "pinless-usage-"));
 after(() => rmSync(directory, { recursive: true }));
 
-test("--help says what there is, and exits with 0", async () => {
+test("--help lists commands and options, and exits with 0", async () => {
   const all = await run(["--help"]);
   assert.equal(all.code, 0);
   assert.match(all.stdout, /bench/);
@@ -51,7 +51,7 @@ async function fails(args: readonly string[], why: RegExp, scratch = directory):
   assert.match(stderr, /^pinless bench: [^\n]+\n$/);
 }
 
-test("a file that isn't there, is a directory or is too small", async () => {
+test("a file that doesn't exist, is a directory or is too small", async () => {
   const small = path.join(directory, "small");
   writeFileSync(small, "small");
   await fails(["--file", path.join(directory, "nothing")], /ENOENT.*nothing/);
@@ -60,12 +60,12 @@ test("a file that isn't there, is a directory or is too small", async () => {
   await fails(["--file", "/dev/null"], /isn't a regular file/);
 });
 
-test("a place for the JSON that can't be written", async () => {
+test("a path for the JSON that can't be written", async () => {
   await fails(["--json", path.join(directory, "nowhere", "figures.json")], /no directory for it \(ENOENT\)/);
   await fails(["--json", directory], /is a directory/);
 });
 
-test("the file that is never written isn't a place for the JSON, by whatever name", async () => {
+test("--json must not replace the file that is read, under any of its names", async () => {
   const mine = path.join(directory, "mine");
   writeFileSync(mine, "");
   truncateSync(mine, 64 << 20);
@@ -81,7 +81,7 @@ test("the file that is never written isn't a place for the JSON, by whatever nam
   assert.equal(statSync(mine).size, 64 << 20);
 });
 
-test("a scratch space that isn't there, is a file or has no room", async () => {
+test("a scratch space that doesn't exist, is a file or has no room", async () => {
   const file = path.join(directory, "file");
   writeFileSync(file, "");
   await fails([], /nowhere.*PINLESS_SCRATCH/, path.join(directory, "nowhere"));

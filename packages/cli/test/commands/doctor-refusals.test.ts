@@ -1,4 +1,5 @@
-// What the doctor says where the kernel, its settings, a limit or Node refuse something: the truth, and what to change.
+// Findings of the doctor where the kernel, its settings, a limit or Node refuse something: they are true, and say what
+// to change.
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
@@ -32,7 +33,7 @@ test("io_uring switched off by sysctl: the setting is named, and auto takes aio"
   assert.equal((await doctor([])).stdout.replaceAll(/\s+/g, " ").split("0 allows it").length, 2);
 });
 
-test("io_uring for a group only: the ordinary user hears of it, root has it", { skip: needsRoot }, async (t) => {
+test("io_uring for a group only: an ordinary user is told so, root can use it", { skip: needsRoot }, async (t) => {
   await withSetting(t, "/proc/sys/kernel/io_uring_disabled", "1");
   const { ioUring } = (await diagnose(["/"], { wrapper: asOrdinaryUser(8 * MIB) })).findings;
   assert.deepEqual([ioUring.errno, ioUring.disabled], ["EPERM", 1]);
@@ -41,7 +42,9 @@ test("io_uring for a group only: the ordinary user hears of it, root has it", { 
   assert.deepEqual([ofRoot.verdict, ofRoot.errno], ["ok", null]);
 });
 
-test("AIO used up: how much there is, and no more than that", { skip: needsRoot }, async (t) => {
+test("AIO used up: the finding has the number of events left, and the depth isn't larger", {
+  skip: needsRoot,
+}, async (t) => {
   await withSetting(t, "/proc/sys/fs/aio-max-nr", "0");
   const { aio, engine } = (await diagnose([])).findings;
   assert.deepEqual([aio.verdict, aio.errno, aio.maxEvents, aio.freeEvents], ["missing", "EAGAIN", 0, 0]);
@@ -83,7 +86,7 @@ test("userfaultfd by its call, by its device, or not at all", async (t) => {
   assert.match(userfaultfd.remedies.join(), /\/dev\/userfaultfd/);
 });
 
-test("an ordinary user's memlock, what others of that user have of it, and what's left", {
+test("an ordinary user's memlock limit, the share of the user's other processes, and the rest", {
   skip: needsRoot,
 }, async (t) => {
   const wrapper = asOrdinaryUser(8 * MIB);
@@ -114,7 +117,7 @@ test("memlock 0: no room for a ring or a lease, and the doctor runs", { skip: ne
   assert.match(directIo.found, /not tried.*EACCES/);
 });
 
-test("root of a user namespace of its own is held to the user's limit", { skip: needsRoot }, async (t) => {
+test("root in a user namespace of its own has the user's limit", { skip: needsRoot }, async (t) => {
   const wrapper = [...asOrdinaryUser(8 * MIB), "unshare", "--user", "--map-root-user"];
   if (spawnSync(wrapper[0]!, [...wrapper.slice(1), "true"]).status !== 0)
     return t.skip("machine: no user namespaces for ordinary users");
@@ -123,7 +126,7 @@ test("root of a user namespace of its own is held to the user's limit", { skip: 
   assert.deepEqual([findings.memlock.limited, findings.memlock.budgetBytes], [true, 4 * MIB]);
 });
 
-test("processes that can't be read are counted, and hidden ones are spoken of", { skip: needsRoot }, async (t) => {
+test("processes that can't be read are counted, and hidden ones are mentioned", { skip: needsRoot }, async (t) => {
   const pid = await pinningChild(t, "lifetime");
   const hiding = (how: string): string[] => [
     ...["unshare", "--mount", "sh", "-c", `mount -t proc -o hidepid=${how} proc /proc && exec "$@"`, "sh"],
@@ -167,7 +170,7 @@ test("the limit of a memory cgroup above the process's own is found", { skip: ne
   assert.deepEqual([findings.swap.cgroupLimitBytes, findings.swap.verdict], [0, "degraded"]);
 });
 
-test("huge pages switched off: where they are switched on; swap is seen come and go", {
+test("huge pages switched off: the finding names the setting; swap is seen to come and go", {
   skip: needsRoot,
 }, async (t) => {
   const setting = "/sys/kernel/mm/transparent_hugepage/enabled";

@@ -1,4 +1,4 @@
-// What the doctor finds on this machine as it is, against what else says so; and how it's shown.
+// Findings of the doctor on this machine as it is, compared with other sources; and their display.
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
@@ -16,7 +16,7 @@ const read = (file: string): string => readFileSync(file, "utf8");
 const GREEN_MARK = "\x1b[32m✓\x1b[39m";
 const MAIN = path.resolve(import.meta.dirname, "../../dist/main.js");
 
-test("the JSON agrees with what the kernel's files, Node and the system's own tools say", async (t) => {
+test("the JSON agrees with the kernel's files, Node and the system's own tools", async (t) => {
   const directory = scratchDirectory(t);
   const { findings, ...rest } = await diagnose([directory]);
   const { version } = JSON.parse(read(path.resolve(import.meta.dirname, "../../package.json")));
@@ -49,7 +49,7 @@ test("the JSON agrees with what the kernel's files, Node and the system's own to
   assert.deepEqual([directIo.filesystem, directIo.mountPoint, directIo.kind], [type, mountPoint, "directory"]);
 });
 
-test("the conclusion is what Engine.open really takes", async () => {
+test("the conclusion is the scheme and pin mode that Engine.open really chooses", async () => {
   const { Engine } = await import("../../../pinless/dist/index.js");
   const engine = await Engine.open();
   const { scheme, pin, depth } = engine;
@@ -60,7 +60,7 @@ test("the conclusion is what Engine.open really takes", async () => {
   assert.deepEqual(found.reasons, degraded);
 });
 
-test("a process that pins memory is listed, with what it pins; without it there's none of it", async (t) => {
+test("a process that pins memory is listed with its pinned bytes, and isn't listed without pins", async (t) => {
   const leased = await pinningChild(t, "lease");
   const pinning = await pinningChild(t, "lifetime");
   assert.ok(pinnedBytes(pinning) >= 4 << 20 && pinnedBytes(leased) === 0);
@@ -101,7 +101,7 @@ test("ext4 on a loop device: direct I/O works, aligned as the device wants it", 
   assert.ok(offsetAlignBytes! >= 512 && offsetAlignBytes! <= 4096 && memoryAlignBytes! <= offsetAlignBytes!);
 });
 
-test("where nothing can be written a directory isn't tried, and a file is", { skip: needsRoot }, async (t) => {
+test("on a read-only mount a directory isn't tried, and a file is", { skip: needsRoot }, async (t) => {
   const disk = ext4(t, 32 << 20);
   writeFileSync(path.join(disk, "file"), Buffer.alloc(8192, 7));
   const mounted = readOnly(t, disk);
@@ -112,7 +112,7 @@ test("where nothing can be written a directory isn't tried, and a file is", { sk
   assert.deepEqual([ofFile.verdict, ofFile.readOnly, ofFile.reads], ["ok", true, true]);
 });
 
-test("filesystems that refuse O_DIRECT, have no disk, or no files of ours", { skip: needsRoot }, async (t) => {
+test("filesystems that refuse O_DIRECT, have no disk, or can't be written", { skip: needsRoot }, async (t) => {
   const find = async (where: string) => (await diagnose([where])).findings.directIo;
   const none = await find(ramfs(t));
   assert.deepEqual([none.verdict, none.filesystem, none.opens], ["degraded", "ramfs", false]);
@@ -143,7 +143,7 @@ test("an empty file opens, and the doctor says that nothing was read", async (t)
   if (directIo.opens === true) assert.deepEqual([directIo.reads, /empty/.test(directIo.found)], [null, true]);
 });
 
-test("a path that isn't there: one line, and 1", async () => {
+test("a path that doesn't exist: one line, and exit code 1", async () => {
   for (const args of [["/nowhere/at/all"], ["--json", "/nowhere/at/all"]]) {
     const { code, stdout, stderr } = await doctor(args);
     assert.deepEqual([code, stdout], [1, ""]);
@@ -171,7 +171,7 @@ test("into a pipe: no control characters, no line longer than 80 columns, every 
   assert.equal(stdout.match(/^[✓!✗] /gm)?.length, Object.keys(findings).length);
 });
 
-test("40 columns hold all of it, whatever paths and processes are called", async () => {
+test("all of the output fits into 40 columns, whatever the names of paths and processes", async () => {
   const examination = await diagnose([]);
   const { findings } = examination;
   const name = `${"long".repeat(30)}\x1b[31m\n`;
@@ -192,7 +192,7 @@ test("40 columns hold all of it, whatever paths and processes are called", async
   assert.ok(renderExamination(odd, { columns: 80, colors: true }).includes(GREEN_MARK));
 });
 
-/** What a terminal of 40 columns would show. */
+/** Output on a terminal of 40 columns; null if there is no `script`. */
 function onTerminal(t: TestContext, env: Record<string, string>): string | null {
   const command = `stty cols 40 && ${process.execPath} ${MAIN} doctor`;
   // Node shows no colours where CI is set.
@@ -219,7 +219,7 @@ test("a terminal gets colours and its own width, and none of them with NO_COLOR"
   for (const line of plain.split("\r\n")) assert.ok(line.length <= 40, line);
 });
 
-test("the JSON has the same names where nothing works as where all does", async () => {
+test("the JSON has the same keys if nothing works as if everything does", async () => {
   const expected = namesIn(await diagnose([]));
   const flag = process.allowedNodeEnvironmentFlags.has("--permission") ? "--permission" : "--experimental-permission";
   const forbidden = { node: [flag, "--allow-fs-read=*", "--allow-fs-write=*", "--no-warnings"] };

@@ -1,4 +1,4 @@
-// What commands make of files that can't be meant: a line that says why, at once.
+// Invalid input files: commands refuse them at once, with one line that says why.
 import assert from "node:assert/strict";
 import { closeSync, ftruncateSync, mkdirSync, openSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -37,7 +37,7 @@ test("only a regular file that isn't too large is read", (t) => {
   assert.throws(() => readInputFile(at("binary"), 100), { name: "UsageError", message: /isn't text in UTF-8/ });
 });
 
-test("every command that reads files refuses those without an end, and those nested too deeply", async (t) => {
+test("every command that reads files refuses endless ones, and JSON that is nested too deeply", async (t) => {
   const directory = scratchDirectory(t);
   const deep = path.join(directory, "deep");
   writeFileSync(deep, "[".repeat(100_000));

@@ -13,7 +13,7 @@ const TAKEOVER = "\u001b]0;owned\u0007\u009b2J\u202e\u2028\r";
 /** Everything that isn't seen, but for ends of lines. */
 const UNSEEN = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u;
 
-test("what isn't seen is written as its number; in JSON nothing is lost by it", () => {
+test("invisible characters are escaped by their numbers; in JSON the value stays the same", () => {
   assert.equal(printable(TAKEOVER), "\\x1b]0;owned\\x07\\x9b2J\\u202e\\u2028\\x0d");
   assert.equal(printable("päge 🙂 \t\n\u007f\u{e0001}\ud800"), "päge 🙂 \\x09\\x0a\\x7f\\u{e0001}\\ud800");
   assert.equal(printableLines("a\nb\u001b[m"), "a\nb\\x1b[m");
@@ -33,7 +33,7 @@ test("numbers are digits in their range", () => {
   refuses(processNumber, "", "0", "-1", "1.5", "4194305", "self");
 });
 
-test("reports, names of files and arguments are shown with it written out", async (t) => {
+test("reports, file names and arguments are shown with invisible characters escaped", async (t) => {
   const directory = scratchDirectory(t);
   const odd = path.join(directory, TAKEOVER);
   mkdirSync(odd);
@@ -82,7 +82,7 @@ test("reports, names of files and arguments are shown with it written out", asyn
   }
 });
 
-test("an output that takes nothing is one line, and exit code 1", async () => {
+test("an output that can't be written is one line, and exit code 1", async () => {
   for (const args of [["doctor"], ["doctor", "--json"], ["--help"]]) {
     const full = await runCommand(args, { wrapper: ["sh", "-c", '"$@" > /dev/full', "sh"] });
     assert.equal(full.code, 1, args.join(" "));

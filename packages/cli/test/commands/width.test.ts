@@ -1,4 +1,4 @@
-// What is written for people fits a terminal of 80 columns, and where there's none it's written for one.
+// Text output fits into a terminal of 80 columns, and has that width without a terminal too.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runCommand } from "../../../pinless/dist-test/support/children.js";
@@ -8,7 +8,7 @@ function fits(text: string, what: string): void {
   for (const line of text.split("\n")) assert.ok([...line].length <= 80, `${what}: ${line}`);
 }
 
-test("every command's help, and what they say, are lines of 80 columns at most", async () => {
+test("the help of every command, and its output, have lines of at most 80 columns", async () => {
   const helps = ["bench", "doctor", "release", "top"].map((command) => [command, "--help"]);
   for (const args of [["--help"], ...helps, ["doctor"]]) {
     const { code, stdout, stderr } = await runCommand(args);

@@ -1,4 +1,4 @@
-// What another process may answer to an operator, and what an operator may do to a process: neither harms anybody else.
+// Hostile answers of a process to an operator, and hostile operators of a process: neither does harm.
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,7 +13,7 @@ import { until } from "../../../pinless/dist-test/support/until.js";
 import { readReleased, readStats } from "../../dist/control/answers.js";
 import { contents, LEASES, ownRuntime, pinless, type Runtime, subject } from "./subject.js";
 
-/** What would take over a terminal: its title, its screen, the order of its text, a line of its own. */
+/** Text that would take over a terminal: its title, its screen, the order of its text, a line of its own. */
 const TAKEOVER = "\u001b]0;owned\u0007\u001b[2J\u009b31m\u202eliame\u2028pinless release: 1: all is well\u007f";
 /** Everything that isn't seen, but for ends of lines. */
 const UNSEEN = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u;
@@ -93,7 +93,7 @@ test("pinless top says that it can't understand a process", async (t) => {
   }
 });
 
-test("What an engine says of itself is shown with what isn't seen written out", async (t) => {
+test("Text from an engine is shown with invisible characters escaped", async (t) => {
   const runtime = ownRuntime(t);
   const { pid, run } = await subject(t, runtime);
   await run(`await hold(); engines[0].engine.stats().degraded; return 0`);
@@ -113,7 +113,7 @@ test("What an engine says of itself is shown with what isn't seen written out", 
   assert.equal((await pinless(["top", "--once", "--delay", 0.1, pid], runtime)).code, 0);
 });
 
-test("answers are taken in their shape alone", () => {
+test("answers of the wrong shape are refused", () => {
   for (const answer of [undefined, null, 1, "text", [], {}, { engines: {} }, { engines: [[]] }, { engines: [{}] }]) {
     assert.throws(() => readStats(answer), { name: "BadAnswer" }, JSON.stringify(answer));
     assert.throws(() => readReleased(answer), { name: "BadAnswer" }, JSON.stringify(answer));
@@ -123,7 +123,7 @@ test("answers are taken in their shape alone", () => {
   assert.deepEqual(readReleased({ engines: [{ ...engine, more: 1 }], more: 1 }), { engines: [engine] });
 });
 
-test("lines come whole, in whatever pieces they arrive; one that's too long is refused, also before its end", () => {
+test("splitLines joins the pieces of a line; a line that is too long is refused before its end", () => {
   const lines: string[] = [];
   const take = splitLines(5, (line) => lines.push(line));
   for (const piece of ["a", "", "b\n\ncd", "e\nf", "\n"]) take(piece);
@@ -156,7 +156,7 @@ async function conversation(
 
 const QUESTION = '{"ask":"stats"}\n';
 
-test("Who asks and takes no answer is sent away, and has had few answers made", async (t) => {
+test("A client that asks but reads no answers is disconnected after a few answers", async (t) => {
   let answers = 0;
   const answer = async (): Promise<object> => ({ answer: ++answers, filler: "x".repeat(1000) });
   const { asker, served } = await conversation(t, answer, 100);
@@ -167,7 +167,7 @@ test("Who asks and takes no answer is sent away, and has had few answers made", 
   assert.ok(served.writableLength < 100_000, `${served.writableLength} bytes wait`);
 });
 
-test("While an answer is made nothing more is read; in the end all are answered, in order", async (t) => {
+test("While an answer is made no more questions are read; all are answered, in order", async (t) => {
   let most = 0;
   let now = 0;
   let answers = 0;
@@ -212,7 +212,7 @@ test("Connections that ask nothing don't keep an operator out", async (t) => {
   assert.equal((await pinless(["release", pid], runtime)).code, 0);
 });
 
-test("A runtime directory whose sockets' names would be too long gives way to another", async (t) => {
+test("If a runtime directory makes a socket's path too long, another directory is used", async (t) => {
   const { directory } = ownRuntime(t);
   const parent = path.dirname(directory);
   for (const bytes of [80, 88, 89, 150]) {

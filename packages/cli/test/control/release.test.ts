@@ -64,7 +64,7 @@ test("pinless release asks every engine of every thread, and ends registrations 
   assert.match(stdout, new RegExp(`^${pid} thread \\d+: 0 leases, 0.0 MiB given back`, "m"));
 });
 
-test("A process's sockets are there while it has engines, in a directory of its user's alone", {
+test("A process has sockets while it has engines, in a directory that only its user can access", {
   skip: needsMemlock,
 }, async (t) => {
   const runtime = ownRuntime(t);
@@ -98,7 +98,7 @@ test("A process's sockets are there while it has engines, in a directory of its 
   assert.deepEqual(contents(runtime.directory), []);
 });
 
-test("process.exit() removes the socket, SIGKILL doesn't, and the next engine does", async (t) => {
+test("process.exit() removes the socket; after SIGKILL the next engine does", async (t) => {
   const runtime = ownRuntime(t);
   const first = await subject(t, runtime);
   await first.run("return hold()");
@@ -121,7 +121,7 @@ test("process.exit() removes the socket, SIGKILL doesn't, and the next engine do
   assert.equal((await pinless(["release", third.pid, fourth.pid], runtime)).code, 0);
 });
 
-test("A dead socket of the process's own number gives way, a live one doesn't", async (t) => {
+test("A dead socket with the process's own pid is replaced, a live one isn't", async (t) => {
   for (const isAlive of [false, true]) {
     const runtime = ownRuntime(t);
     const { pid, run } = await subject(t, runtime);
@@ -145,7 +145,7 @@ test("A dead socket of the process's own number gives way, a live one doesn't", 
   }
 });
 
-test("A runtime directory that others could reach is refused, by the process and by the operator", async (t) => {
+test("A runtime directory that other users could access is refused, by the process and by the operator", async (t) => {
   const directoryOf = (mode: number) => (at: string) => {
     mkdirSync(at);
     chmodSync(at, mode);
@@ -185,7 +185,7 @@ test("A runtime directory that others could reach is refused, by the process and
   }
 });
 
-test("A runtime directory that isn't there, as after su: the user's own takes its place", async (t) => {
+test("If the runtime directory is missing, as after su, the user's own is used", async (t) => {
   const { env, directory } = ownRuntime(t);
   const temporary = path.dirname(directory);
   const runtime = { directory, env: { ...env, XDG_RUNTIME_DIR: path.join(temporary, "gone"), TMPDIR: temporary } };
@@ -199,7 +199,7 @@ test("A runtime directory that isn't there, as after su: the user's own takes it
   assert.ok(!contents(own).includes(`${pid}-0.sock`));
 });
 
-test("pinless release refuses a directory that was opened to others after the process checked it", async (t) => {
+test("pinless release refuses a directory that was opened to other users after the process's check", async (t) => {
   const runtime = ownRuntime(t);
   const { pid, run } = await subject(t, runtime);
   const before = pinnedBytes(pid);
@@ -252,7 +252,7 @@ test("pinless release says which process can't be reached and why, and releases 
   assert.deepEqual(json, { released: [], failed: [{ pid: 4_194_304, code: "ESRCH", message: "no such process" }] });
 });
 
-test("pinless release waits for a busy event loop, or says that it is", async (t) => {
+test("pinless release waits for a busy event loop, and reports it after the timeout", async (t) => {
   const runtime = ownRuntime(t);
   const { pid, run } = await subject(t, runtime);
   const before = pinnedBytes(pid);
@@ -270,7 +270,7 @@ test("pinless release waits for a busy event loop, or says that it is", async (t
   assert.equal(pinnedBytes(pid), before);
 });
 
-test("The socket answers what it can't understand with an error, and goes on", async (t) => {
+test("The socket answers an invalid question with an error, and goes on", async (t) => {
   const runtime = ownRuntime(t);
   const { pid, run } = await subject(t, runtime);
   await run("return hold()");
@@ -299,7 +299,7 @@ test("The socket answers what it can't understand with an error, and goes on", a
   assert.equal((await pinless(["release", pid], runtime)).code, 0);
 });
 
-test("A user reaches no other's process; root reaches all", { skip: needsRoot }, async (t) => {
+test("A user reaches no process of another user; root reaches all", { skip: needsRoot }, async (t) => {
   const user = asOrdinaryUser(8 * MIB);
   const uid = Number(/--reuid=(\d+)/.exec(user.join(" "))![1]);
   const theirs = ownRuntime(t, uid);
@@ -345,7 +345,7 @@ test("A user reaches no other's process; root reaches all", { skip: needsRoot },
 });
 
 // In a network of their own, so that no other process of the machine is among all.
-test("pinless release --all reaches every process of a user's, and everybody's for root", {
+test("pinless release --all reaches every process of the user; for root, of every user", {
   skip: needsNamespaces,
 }, async (t) => {
   const user = asOrdinaryUser(8 * MIB);

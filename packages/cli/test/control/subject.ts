@@ -150,7 +150,7 @@ function realPid(pid: number): number {
   return isUnshare ? Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim()) : pid;
 }
 
-/** What is in a directory; nothing if it isn't there. */
+/** Names in a directory; none if it doesn't exist. */
 export function contents(directory: string): string[] {
   try {
     return readdirSync(directory).sort();

@@ -99,7 +99,7 @@ test("pinless top says that the event loop is busy, and goes on when it's free",
   await until("it's free", () => !lines().at(-1)!.includes("busy"));
 });
 
-test("pinless top --once, and of what isn't there", async (t) => {
+test("pinless top --once, also for a process that doesn't exist", async (t) => {
   const runtime = ownRuntime(t);
   const { pid, run } = await subject(t, runtime);
   const early = await pinless(["top", pid], runtime);

@@ -40,17 +40,17 @@ interface Flags {
 
 export function checkCommand(): Command {
   return new Command("check")
-    .description("Explores small scenarios exhaustively, on the engine's core and a simulated machine")
+    .description("Explores small scenarios exhaustively, with the engine's protocol on a simulated machine")
     .argument("[scenario...]", "files, or names of those in scenarios/ (default: all of these)")
     .addOption(
-      new Option("--mutants", "leaves one step that protects out at a time: each must be found out").conflicts(
+      new Option("--mutants", "leaves out one protective step at a time: each must lead to a violation").conflicts(
         "mutant",
       ),
     )
-    .option("--mutant <name>", "with one of these steps left out: what is found then")
-    .option("--threads <n>", "how many explore at a time (default: one a core)", wholeNumber(1, MAX_THREADS))
-    .option("--json [file]", "the report as JSON, to the standard output or a file")
-    .option("--failure <file>", "write the first violation's trace there, as JSON")
+    .option("--mutant <name>", "leaves out this protective step, and shows the violation")
+    .option("--threads <n>", "number of threads that explore (default: one for each core)", wholeNumber(1, MAX_THREADS))
+    .option("--json [file]", "writes the report as JSON, to the standard output or a file")
+    .option("--failure <file>", "writes the first violation's trace to this file, as JSON")
     .showHelpAfterError("(try pinless-lab check --help)")
     .exitOverride()
     .action(run);

@@ -42,8 +42,8 @@ interface CampaignFlags extends RunFlags {
 
 const RUNS = 1000;
 const HELP = `
-Without the name of a command, its arguments are those of run. The same seed is
-the same run, on every version of Node.`;
+Without the name of a command, the arguments are those of run. The same seed
+gives the same run, on every version of Node.`;
 
 export function simulateCommand(version: string): Command {
   const engine = engineName(version);
@@ -67,16 +67,16 @@ function withRunOptions(command: Command): Command {
   return command
     .option("--seed <n>", "the first seed", wholeNumber(0, 1e15), 1)
     .option("--requests <n>", "requests of a run", wholeNumber(1, MOST.requests), 2000)
-    .option("--change <json>", "values that replace those drawn from the seed, as a failure prints them", change)
+    .option("--change <json>", "overrides of the settings drawn from the seed, as a failure prints them", change)
     .option("--mutant <name>", "leaves one protective step of the engine out, as in check");
 }
 
 function runCommand(engine: string): Command {
   return withRunOptions(named("run", "runs many seeds, one after the other; exits with 1 if one fails"))
-    .option("--runs <n>", "how many seeds", wholeNumber(1, MOST.runs), RUNS)
+    .option("--runs <n>", "number of seeds", wholeNumber(1, MOST.runs), RUNS)
     .option(
       "--shard <i/n>",
-      "only every n-th seed, from the i-th (0 to n-1) on; just n: i is $JOB_COMPLETION_INDEX",
+      "only every n-th seed, from the i-th (0 to n-1) on; with only n given, i is $JOB_COMPLETION_INDEX",
       shard,
     )
     .option("--json <file>", 'write the report as JSON; "-" is the standard output')
@@ -91,8 +91,8 @@ function runCommand(engine: string): Command {
 }
 
 function traceCommand(): Command {
-  return withRunOptions(named("trace", "prints everything that happens in the run of one seed")).action(
-    (flags: RunFlags) => act(undefined, [], () => trace(flags)),
+  return withRunOptions(named("trace", "prints all events of the run of one seed")).action((flags: RunFlags) =>
+    act(undefined, [], () => trace(flags)),
   );
 }
 
@@ -103,9 +103,9 @@ function replayCommand(engine: string): Command {
 }
 
 function mergeCommand(): Command {
-  return named("merge", "adds up the reports of shards, and names those that are missing")
+  return named("merge", "merges the reports of shards, and names missing ones")
     .argument("<file...>", "the reports")
-    .option("--json <file>", 'write the sum as JSON; "-" is the standard output')
+    .option("--json <file>", 'write the merged report as JSON; "-" is the standard output')
     .action((files: readonly string[], { json }: { readonly json?: string }) =>
       act(json, files, () => conclude(merge(files.map(reportOf)), json)),
     );

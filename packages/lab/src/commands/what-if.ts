@@ -25,7 +25,7 @@ import { renderStudy } from "./what-if-text.js";
 /** Time in milliseconds after which a bar is shown. */
 const SHOW_AFTER_MS = 1000;
 const HELP = `
-Without the name of a command, its arguments are those of run. The same file and
+Without the name of a command, the arguments are those of run. The same file and
 seed give the same figures.`;
 
 interface Flags {
@@ -45,7 +45,7 @@ export function whatIfCommand(version: string): Command {
       { isDefault: true },
     )
     .addCommand(
-      named("calibrate", "compares the model with measurements; exits with 1 where it prefers another design").action(
+      named("calibrate", "compares the model with measurements; exits with 1 if it prefers another design").action(
         (flags: Flags) => act(flags, undefined, () => calibration(engine, flags.seed, flags.json)),
       ),
     );
@@ -54,7 +54,7 @@ export function whatIfCommand(version: string): Command {
 function named(name: string, description: string): Command {
   return new Command(name)
     .description(description)
-    .option("--seed <n>", "the seed of everything that is drawn", wholeNumber(0, 1e15), 1)
+    .option("--seed <n>", "seed of all random numbers", wholeNumber(0, 1e15), 1)
     .option("--json <file>", 'write the report as JSON; "-" is the standard output')
     .showHelpAfterError(`(try pinless-lab what-if ${name} --help)`)
     .exitOverride();

@@ -40,7 +40,7 @@ test(`${SHORT.length} small cases hold in every order`, () => {
   }
 });
 
-test("orders that make no difference are left out, and no state with them", () => {
+test("redundant orders are left out, and every state is still reached", () => {
   const some = [...casesOf("pairs"), ...casesOf("veto")].filter((_, i) => i % 29 === 5);
   // Frames that the device lets go of late, and that are reclaimed and moved meanwhile: without leases, and with.
   const clean = casesOf("clean-pages").filter(({ scheme }, i) => (scheme !== "io_uring" ? i % 11 === 3 : i === 0));
@@ -54,7 +54,7 @@ test("orders that make no difference are left out, and no state with them", () =
   assert.ok(explore(first!).transitions < explore(first!, false).transitions, "nothing is left out");
 });
 
-test("a state that was put back is the state that was, whatever happened in between", () => {
+test("a restored state equals the saved one, whatever happened in between", () => {
   const some = [
     "discard-within",
     "two-chunks",
@@ -103,7 +103,7 @@ const MISTAKES = [
 ] as const;
 
 for (const [mistake, of, method, by, invariant] of MISTAKES)
-  test(`an engine that ${mistake} is found out, and the shortest way there is told`, () =>
+  test(`an engine that ${mistake} is found, and the shortest path to it is reported`, () =>
     broken(of as object, method as never, by, () => {
       const scenario = casesOf("clean-pages").find((s) => s.name === "clean-pages: io_uring: CLEAR")!;
       const { violation } = runCase(scenario, false, () => 0);
@@ -119,7 +119,7 @@ for (const [mistake, of, method, by, invariant] of MISTAKES)
       assert.deepEqual(tell(scenario, shortest(scenario, 100_000)!.path), violation.trace);
     }));
 
-test("a request that is never answered, and one that is handed over for ever, are found", () => {
+test("a request that is never answered, and one that is submitted again and again, are found", () => {
   const [discard] = casesOf("discard");
   broken(
     Dispatcher.prototype,

@@ -16,7 +16,7 @@ function check(args: readonly string[]): Promise<Ended> {
   return runModule(`await import(${JSON.stringify(MAIN)});`, { args: ["check", ...args] });
 }
 
-test("check --json says how many states it met; text says the same to a person", async () => {
+test("check --json has the number of states; the text output has the same", async () => {
   const json = await check(["unmap", "partly-read-only", "--json"]);
   assert.equal(json.code, 0, json.stderr);
   const report = JSON.parse(json.stdout);
@@ -39,7 +39,7 @@ test("check --json says how many states it met; text says the same to a person",
   assert.match(text.stdout, /^nothing is violated$/m);
 });
 
-test("what Linux does without an engine is found as expected; and it's an error where it isn't", async (t) => {
+test("violations by Linux without an engine are found as expected; a missing one is an error", async (t) => {
   const found = await check(["gup-discard", "gup-writeback"]);
   assert.equal(found.code, 0, found.stderr);
   assert.match(
@@ -58,7 +58,7 @@ test("what Linux does without an engine is found as expected; and it's an error 
   assert.match(violations[0].message, /^NO_STALE_IO: the scenario expects that it doesn't hold, and it does$/);
 });
 
-test("with a step left out: a trace that reads, the same as JSON, and exit code 1", async (t) => {
+test("with a mutant: a readable trace, the same as JSON, and exit code 1", async (t) => {
   const directory = scratchDirectory(t);
   const failure = path.join(directory, "failure.json");
   const ended = await check(["--mutant", "no-populate", "clean-pages", "--failure", failure]);
@@ -70,7 +70,7 @@ test("with a step left out: a trace that reads, the same as JSON, and exit code 
   assert.match(trace.trace[0].what, /^the program submits /);
 });
 
-test("docs/broken-engines.md shows what is really printed", async (t) => {
+test("docs/broken-engines.md shows the real output", async (t) => {
   const blocks = readFileSync("docs/broken-engines.md", "utf8").matchAll(
     /```console\n\$ npx pinless-lab (check .*)\n([\s\S]*?)```/g,
   );
@@ -84,7 +84,7 @@ test("docs/broken-engines.md shows what is really printed", async (t) => {
   assert.equal(shown, 4);
 });
 
-test("simulate finds it too, and says how to see it again", async () => {
+test("simulate finds it too, and says how to reproduce it", async () => {
   const args = ["simulate", "--mutant", "no-hold", "--runs", "5", "--requests", "200"];
   const ended = await runModule(`await import(${JSON.stringify(MAIN)});`, { args });
   assert.equal(ended.code, 1, ended.stderr);
@@ -114,7 +114,7 @@ test("check --mutants: each with the invariant that it breaks", async () => {
   }
 });
 
-test(`${MUTANTS.length} mutants: each fits one place of what ships, and is a module still`, () => {
+test(`${MUTANTS.length} mutants: each matches one place of the shipped sources, and gives a valid module`, () => {
   assert.equal(new Set(MUTANTS.map(({ name }) => name)).size, MUTANTS.length);
   for (const mutant of MUTANTS) assert.deepEqual(compiled(mutant).errors, [], mutant.name);
   const [first] = MUTANTS;
@@ -131,7 +131,7 @@ test(`${MUTANTS.length} mutants: each fits one place of what ships, and is a mod
   assert.throws(() => compiled({ ...first!, to: first!.node! }), new RegExp(`changes nothing: ${within} of`));
 });
 
-test("a published package has no mutants, and says where they are", async (t) => {
+test("a published package has no mutants, and its message says where they are", async (t) => {
   const directory = scratchDirectory(t);
   const lab = new URL("../../", import.meta.url);
   const { files } = JSON.parse(readFileSync(new URL("package.json", lab), "utf8")) as { files: string[] };
@@ -150,7 +150,7 @@ test("a published package has no mutants, and says where they are", async (t) =>
   }
 });
 
-test("a scenario that can't be read or can't be is an error with its file and line", async (t) => {
+test("a scenario that can't be read or is invalid is an error with its file and line", async (t) => {
   const read = (text: string) => (): unknown => parseScenario(text, "x", "x.yaml");
   const head = "about: a test\nrequests:\n  - read page 0\n";
   const refused: [string, RegExp][] = [
@@ -210,7 +210,7 @@ test("a scenario of one request is explored by every scheme", async (t) => {
   assert.match(stdout, /^one +4 cases +\d+ states {2}one$/m);
 });
 
-test("with a step left out only what ran is listed, what shows it first; nothing is written that wasn't asked for", async (t) => {
+test("with a mutant the scenario that shows it comes first, and only scenarios that ran are listed; no unrequested file is written", async (t) => {
   const cwd = scratchDirectory(t);
   const url = MAIN;
   const source = `process.chdir(${JSON.stringify(cwd)}); await import(${JSON.stringify(url)});`;
@@ -222,7 +222,7 @@ test("with a step left out only what ran is listed, what shows it first; nothing
   assert.deepEqual([readdirSync(cwd), ended.stderr], [[], ""]);
 });
 
-test("what is wrong with the command line is said before anything runs, with what to give", async (t) => {
+test("wrong usage is reported before anything runs, with the right arguments", async (t) => {
   const directory = scratchDirectory(t);
   const scenario = path.join(directory, "mine.yaml");
   writeFileSync(scenario, "about: one\nrequests: [read page 0]\n");

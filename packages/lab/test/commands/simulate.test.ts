@@ -16,7 +16,7 @@ function simulate(args: readonly string[]): Promise<Ended> {
   return lab(["simulate", ...args]);
 }
 
-test("replay has the failures of a report again; those of another version are refused, with the line", async (t) => {
+test("replay reproduces the failures of a report; a report of another version is refused, with the line", async (t) => {
   const file = path.join(scratchDirectory(t), "report.json");
   const runs = ["--runs", "6", "--requests", "300"];
   const found = await simulate([...runs, "--mutant", "no-hold", "--json", file]);
@@ -37,7 +37,7 @@ test("replay has the failures of a report again; those of another version are re
   assert.match(other.stderr, /report\.json:3: these seeds are of pinless 0\.0\.1 .*; this is pinless /);
 });
 
-test("run --change changes every run, and what a failure of theirs needs to be had again", async () => {
+test("run --change changes every run, and is part of the command that reproduces a failure", async () => {
   const change = ["--requests", "200", "--change", '{"design":"notifier"}'];
   const { code, stdout, stderr } = await simulate(["trace", ...change]);
   const [, last] = /\n(\{.*\})\n$/s.exec(stdout) ?? [];
@@ -49,7 +49,7 @@ test("run --change changes every run, and what a failure of theirs needs to be h
   for (const { changes } of failures) assert.equal(changes.design, "notifier");
 });
 
-test("what can't be meant is said in a line, and nothing runs", async (t) => {
+test("invalid arguments are reported in one line, and nothing runs", async (t) => {
   const directory = scratchDirectory(t);
   const broken = path.join(directory, "broken.json");
   writeFileSync(broken, '{\n "format": oops }');
@@ -78,7 +78,7 @@ test("what can't be meant is said in a line, and nothing runs", async (t) => {
   }
 });
 
-test("what-if takes the name of a file that comes with pinless; of another it says which there are", async () => {
+test("what-if takes the name of a shipped file; for an unknown name it lists them", async () => {
   const named = await lab(["what-if", "one-machine", "--json", "-"]);
   assert.equal(named.code, 0, named.stderr);
   assert.ok(JSON.parse(named.stdout).points.length > 0);
@@ -103,7 +103,7 @@ test("each command ends with exit code 2 for a bad file, and names the file, the
   }
 });
 
-test("an output that takes nothing is one line, and exit code 1", {
+test("an output that can't be written is one line, and exit code 1", {
   skip: existsSync("/dev/full") ? false : "machine: not Linux: no /dev/full",
 }, async () => {
   const args = ["simulate", "--runs", "1", "--requests", "9"];

@@ -1,4 +1,4 @@
-// What is written for people fits a terminal of 80 columns, and where there's none it's written for one.
+// Text output fits into a terminal of 80 columns, and has that width without a terminal too.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
@@ -15,7 +15,7 @@ function fits(text: string, what: string): void {
   for (const line of text.split("\n")) assert.ok([...line].length <= 80, `${what}: ${line}`);
 }
 
-test("every command's help, and what they say, are lines of 80 columns at most", async (t) => {
+test("the help of every command, and its output, have lines of at most 80 columns", async (t) => {
   const file = path.join(scratchDirectory(t), "one.yaml");
   writeFileSync(
     file,
@@ -31,7 +31,7 @@ test("every command's help, and what they say, are lines of 80 columns at most",
   }
 });
 
-test("plots tell designs apart without colours", async () => {
+test("plots distinguish designs without colours", async () => {
   const text = JSON.stringify({
     machine: { bytes: "1 GiB" },
     buffers: { bytes: "64 MiB" },

@@ -1,4 +1,4 @@
-/** What goes on around an engine in the machine: its daemons, other code of the process, a child. */
+/** Activities around an engine on the model: the kernel's daemons, other code of the process, a child. */
 
 import assert from "node:assert/strict";
 import type { PortableEngine } from "../../../pinless/dist/engine/engine.js";
@@ -24,7 +24,7 @@ export function modelAround(world: SimulatedWorld, open: (options: EngineOptions
     const { first, count } = pagesOf(view);
     return Array.from({ length: count }, (_, i) => machine.tables.frameOf(first + i));
   };
-  /** What the program has stored is there before, and what has become of it is shown after. */
+  /** Stores a view's bytes to the model's pages, runs an operation, and loads them back. */
   const operate = <T>(view: Uint8Array, run: (first: number, count: number) => T): T => {
     const { first, count } = pagesOf(view);
     contents.notice(first, count);

@@ -1,4 +1,4 @@
-// What was measured on real kernels, on the model: each harm with the control that doesn't have it.
+// Facts that were measured on real kernels hold on the model: each harm, with a control that doesn't have it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Kernel } from "../../dist/model/model-kernel.js";
@@ -81,7 +81,7 @@ for (const way of WAYS) {
   }
 }
 
-test("DEVICE_WRITES_DIRTY: Linux marks what isn't registered when it's submitted, the proposal everything when it completes", () => {
+test("DEVICE_WRITES_DIRTY: Linux marks unregistered pages at submission, the proposal marks all at completion", () => {
   for (const design of ["gup", "notifier"] as const) {
     for (const bufferSlot of design === "gup" ? [-1] : [-1, 0]) {
       const on = machine(design);
@@ -102,7 +102,7 @@ test("DEVICE_WRITES_DIRTY: Linux marks what isn't registered when it's submitted
   }
 });
 
-test("a registration keeps pages from being moved, collapsed and reclaimed; without it all of that is done", () => {
+test("registered pages can't be moved, collapsed or reclaimed; others can", () => {
   const on = machine("gup");
   each((page) => on.memory.store(page, OLD));
   on.disk.register(0, 0, PAGES);
@@ -127,7 +127,7 @@ test("a registration keeps pages from being moved, collapsed and reclaimed; with
   );
 });
 
-test("a read by an old registration after a discard is lost without an error, a new one arrives", () => {
+test("a read by a registration from before a discard is lost without an error, one by a new registration arrives", () => {
   const on = machine("gup");
   on.disk.register(0, 0, PAGES);
   each((page) => on.memory.discard(page));
@@ -153,7 +153,7 @@ test("a dropped registration lives until its last request: only then are its pag
   assert.equal(on.disk.slot(0, SLOT_STATE), SLOT_EMPTY);
 });
 
-test("a device writes read-only memory through an old registration, and leaves no trace in soft-dirty bits; a new one is EFAULT", () => {
+test("a device writes read-only memory through an old registration and sets no soft-dirty bits; a new registration fails with EFAULT", () => {
   const on = machine("gup");
   each((page) => on.memory.store(page, OLD));
   on.disk.register(0, 0, PAGES);

@@ -111,7 +111,7 @@ for (const [name, filesystem] of EVERY) {
     assert.ok(on.cache.isDirty(ONE) && !on.tables.is(ANONYMOUS + 7, PTE_WRITE));
   });
 
-  test(`${name}: what is read around the cache is on the disk first, what is written throws the cache's away`, () => {
+  test(`${name}: a direct read writes dirty pages back first, and a direct write drops the cached pages`, () => {
     const on = machine(filesystem);
     on.memory.store(MAPPED, 1);
     const read = { write: false, firstPage: ANONYMOUS, pages: 2, block: inFile(ONE), bufferSlot: -1 };
@@ -133,7 +133,7 @@ for (const [name, filesystem] of EVERY) {
     assert.deepEqual([on.cache.isCorrupt(ONE), on.cache.isCorrupt(ONE + 1)], [false, false]);
   });
 
-  test(`${name}: discarding a mapping and reclaiming it lose nothing; what is dirty, pinned or mapped twice stays`, () => {
+  test(`${name}: discard and reclaim of a mapping lose nothing; dirty, pinned and twice mapped pages stay`, () => {
     const on = machine(filesystem);
     on.memory.store(MAPPED, 1);
     on.memory.discard(MAPPED);
@@ -161,7 +161,7 @@ for (const [name, filesystem] of EVERY) {
     assert.deepEqual([on.memory.freeLazily(MAPPED), on.memory.collapse(MAPPED, 4)], [EINVAL, EINVAL]);
   });
 
-  test(`${name}: beyond the end of a file there's EFAULT, and a hole where it grows again`, () => {
+  test(`${name}: access beyond the end of a file fails with EFAULT; where the file grows again there's a hole`, () => {
     const on = machine(filesystem);
     on.memory.store(MAPPED, 1);
     assert.equal(on.writeback.begin(ONE), 0);
@@ -194,7 +194,7 @@ for (const [name, filesystem] of EVERY) {
     assert.equal(onDisk(on, ONE), 3);
   });
 
-  test(`${name}: a device that has a page of a mapping pinned writes into nothing once the page is punched out`, () => {
+  test(`${name}: a device write to a pinned page of a mapping is lost once a hole was punched there`, () => {
     const on = machine(filesystem);
     const request = on.disk.submit({ write: false, firstPage: MAPPED, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
     assert.equal(on.cache.punchHole(ONE), 0);
@@ -278,7 +278,7 @@ test("a store during writeback waits for its end on btrfs, and where the device 
   }
 });
 
-test("btrfs writes nothing in place, ext4 and xfs do; a reader of what doesn't match its checksum gets EIO, or SIGBUS", () => {
+test("btrfs writes nothing in place, ext4 and xfs do; reading a block with a wrong checksum gives EIO, or SIGBUS", () => {
   for (const [name, filesystem] of EVERY) {
     const on = machine(filesystem);
     const before = on.cache.blockOf(ONE);
@@ -308,7 +308,7 @@ test("btrfs writes nothing in place, ext4 and xfs do; a reader of what doesn't m
   }
 });
 
-test("what changes while a device reads it for a write around the cache has a wrong checksum on btrfs", () => {
+test("memory that changes during a direct write has a wrong checksum on btrfs", () => {
   const on = machine(FILESYSTEMS.btrfs);
   on.memory.store(ANONYMOUS, 1);
   const request = on.disk.submit({ write: true, firstPage: ANONYMOUS, pages: 1, block: inFile(ONE), bufferSlot: -1 });
@@ -317,7 +317,7 @@ test("what changes while a device reads it for a write around the cache has a wr
   assert.ok(on.cache.isCorrupt(ONE));
 });
 
-test("files that share blocks (FICLONE) stop sharing what is written, by whatever way it's written", () => {
+test("files that share blocks (FICLONE) stop sharing a block when it's written, in any way", () => {
   const ways = {
     store: (on: Kernel) => on.memory.store(MAPPED, 1),
     "write(2)": (on: Kernel) => on.cache.writeFile(ONE, 1),
@@ -344,7 +344,7 @@ test("files that share blocks (FICLONE) stop sharing what is written, by whateve
   assert.equal(machine(FILESYSTEMS.ext4).cache.clone(ONE, OTHER), EOPNOTSUPP);
 });
 
-test("a child has its parent's mappings of files too, and what either stores is the file's", () => {
+test("a child inherits its parent's mappings of files, and stores of both go to the file", () => {
   const size = { frames: 8, pages: 2, processes: 2, swapSlots: 1, blocks: 2, bufferSlots: 1, bufferPages: 1 };
   const on = new Kernel({ ...size, requests: 1, requestPages: 1, inodePages: 2 }, "gup");
   on.cache.extendFile(ONE, FILESYSTEMS.xfs);
@@ -363,7 +363,7 @@ test("a child has its parent's mappings of files too, and what either stores is 
   assert.equal(on.memory.reclaim(MAPPED), 0);
 });
 
-test("a page that was stored to while something else was written around the cache stays as it was stored", () => {
+test("a store to a page during a direct write elsewhere in it isn't lost", () => {
   const on = machine(FILESYSTEMS.ext4);
   on.memory.store(ANONYMOUS, 1);
   const write = { write: true, firstPage: ANONYMOUS, pages: 1, block: inFile(ONE), bufferSlot: -1 };
@@ -381,7 +381,7 @@ test("a page that was stored to while something else was written around the cach
   assert.deepEqual([on.memory.load(MAPPED), onDisk(on, ONE)], [3, 3]);
 });
 
-test("who finds a new block for a page keeps others from it: writes around the cache, writeback, FICLONE", () => {
+test("allocation of a new block for a page excludes others: direct writes, writeback, FICLONE", () => {
   for (const filesystem of [FILESYSTEMS.xfs, FILESYSTEMS.btrfs]) {
     const on = machine(filesystem);
     assert.equal(on.cache.clone(ONE, OTHER), 0);
@@ -408,7 +408,7 @@ test("who finds a new block for a page keeps others from it: writes around the c
   }
 });
 
-test("a write that ended early leaves the rest of the file as it was, in the blocks that it was in", () => {
+test("a write that ended early leaves the rest of the file as it was, in its old blocks", () => {
   for (const [name, filesystem] of EVERY) {
     const on = machine(filesystem);
     const before = on.cache.blockOf(ONE + 1);
@@ -422,7 +422,7 @@ test("a write that ended early leaves the rest of the file as it was, in the blo
   }
 });
 
-test("where the disk has no room a store gets SIGBUS, a write(2) and one around the cache ENOSPC, and nothing has begun", () => {
+test("on a full disk a store gets SIGBUS, buffered and direct writes get ENOSPC, and nothing has begun", () => {
   const on = machine(FILESYSTEMS.ext4);
   for (let i = 0; i < 4; i++) assert.equal(on.cache.punchHole(ONE + i), 0);
   const { at } = on.frames.layout.blockUsers;
@@ -439,7 +439,7 @@ test("where the disk has no room a store gets SIGBUS, a write(2) and one around 
   assert.equal(onDisk(on, ONE + 1), 1);
 });
 
-test("in Linux what a device wrote into a page that was cleaned meanwhile is dirty again only when the page is let go", () => {
+test("in Linux a page that was cleaned during a device write is dirty again only when it's unpinned", () => {
   const on = machine(FILESYSTEMS.ext4);
   const request = on.disk.submit({ write: false, firstPage: MAPPED, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
   const frame = on.tables.frameOf(MAPPED);

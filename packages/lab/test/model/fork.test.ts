@@ -30,7 +30,7 @@ function machine(design: KernelDesign, changes: Partial<MachineSize> = {}): Kern
   return made;
 }
 
-/** What a process sees of the first pages. */
+/** Contents of the first pages as a process sees them. */
 function seen(on: Kernel, process: number): number[] {
   return Array.from({ length: PAGES }, (_, page) => on.memory.load(process * on.size.pages + page));
 }
@@ -61,7 +61,7 @@ const all = (content: number): number[] => new Array(PAGES).fill(content);
 const FROM_DISK = Array.from({ length: PAGES }, (_, page) => NEW + page);
 
 for (const design of ["gup", "notifier"] as const)
-  test(`${design}: a child has its parent's memory as of the fork, whoever stores first, and what is left over is free again`, () => {
+  test(`${design}: a child has its parent's memory as of the fork, whichever stores first, and no page is leaked`, () => {
     const on = machine(design);
     store(on, 0, OLD);
     assert.equal(fork(on, 0, 1), 0);
@@ -79,7 +79,7 @@ for (const design of ["gup", "notifier"] as const)
     assert.equal(freeFrames(on), on.size.frames);
   });
 
-test("fork copies what is pinned, and nothing of what isn't, or is MADV_DONTFORK: that is what makes it slow (1 GiB: 473 ms instead of 26)", () => {
+test("fork copies pinned pages, and neither others nor those with MADV_DONTFORK: that makes it slow (1 GiB: 473 ms instead of 26)", () => {
   const PINNED = 6;
   const forked = (prepare: (on: Kernel) => void): number => {
     const on = machine("gup");
@@ -105,7 +105,7 @@ test("fork copies what is pinned, and nothing of what isn't, or is MADV_DONTFORK
   );
 });
 
-test("MADV_DONTFORK: the child doesn't have it, and the parent's stays its alone", () => {
+test("MADV_DONTFORK: the child doesn't have the memory, and the parent's isn't shared", () => {
   const on = machine("gup");
   store(on, 0, OLD);
   on.tables.setFlags(0, VM_DONTCOPY);
@@ -144,7 +144,7 @@ for (const [design, way] of [
   ["notifier", "registered"],
   ["notifier", "not registered"],
 ] as const)
-  test(`${design}, ${way}: a device write after a fork goes to the parent alone; a device read is of what it stores later`, () => {
+  test(`${design}, ${way}: a device write after a fork goes to the parent only; a device read sees the parent's later stores`, () => {
     const on = machine(design);
     store(on, 0, OLD);
     assert.equal(fork(on, 0, 1), 0);
@@ -179,7 +179,7 @@ test("the proposal: fork waits for I/O in flight, copies nothing, and registrati
   assert.equal(exit(on, 1), 0);
 });
 
-test("what two processes have goes out to swap for both, and comes back to each", () => {
+test("a page shared by two processes is swapped out for both, and comes back to each", () => {
   const on = machine("gup");
   store(on, 0, OLD);
   fork(on, 0, 1);
@@ -195,7 +195,7 @@ test("what two processes have goes out to swap for both, and comes back to each"
   assert.deepEqual([seen(on, 0), seen(on, 1), seen(on, 2)], [all(1), FROM_DISK, all(OLD)]);
 });
 
-test("what a child has too isn't discarded lazily: it keeps its own", () => {
+test("a page shared with a child isn't discarded lazily: the child keeps it", () => {
   const on = machine("gup");
   store(on, 0, OLD);
   fork(on, 0, 1);
@@ -204,7 +204,7 @@ test("what a child has too isn't discarded lazily: it keeps its own", () => {
   assert.deepEqual(seen(on, 1), all(OLD));
 });
 
-test("where there's no memory for the pages that are pinned there is no child, and nothing is left of it", () => {
+test("without memory for the copies of pinned pages fork fails, and leaves nothing behind", () => {
   const on = machine("gup", { frames: ALL + 2 });
   for (let page = 0; page < ALL; page++) on.memory.store(page, OLD);
   on.disk.register(0, 0, PAGES);
@@ -213,7 +213,7 @@ test("where there's no memory for the pages that are pinned there is no child, a
   assert.equal(freeFrames(on), 2);
 });
 
-/** What each process must see of its pages, told without frames. */
+/** Reference: the contents that each process must see, without frames. */
 class Told {
   readonly pages = new Map<number, number[]>([[0, new Array(ALL).fill(0)]]);
 
@@ -223,7 +223,7 @@ class Told {
 }
 
 for (const design of ["gup", "notifier"] as const)
-  test(`${design}: processes, I/O and reclaim in any order: everybody sees what they stored, and the parent what was read`, () => {
+  test(`${design}: processes, I/O and reclaim in any order: each process sees its own stores, and the parent the bytes that were read`, () => {
     for (let seed = 1; seed <= 60; seed++) {
       const on = machine(design, { frames: 64, swapSlots: 64 });
       const random = new Random(seed);

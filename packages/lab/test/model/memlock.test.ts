@@ -38,7 +38,7 @@ test("a ring takes the pages that were measured", () => {
   for (const [submissions, completions, kib] of measured) assert.equal(4 * ringPages(submissions, completions), kib);
 });
 
-test("8 MiB are three registrations of 2 MiB, since the ring is charged too: the fourth is ENOMEM, and leaves nothing behind", () => {
+test("8 MiB suffice for three registrations of 2 MiB beside the ring: the fourth fails with ENOMEM and charges nothing", () => {
   for (const huge of [false, true]) {
     const on = machine(8 * MIB_PAGES);
     for (let area = 0; huge && area < 6; area++) assert.equal(on.memory.collapse(area * HUGE, HUGE), 0);
@@ -71,7 +71,7 @@ test("a huge page is charged as a whole for any part of it, once", () => {
   assert.deepEqual([locked(on, 0), locked(on, 1)], [0, 0]);
 });
 
-test("what a request still uses stays charged until that has ended", () => {
+test("memory that a request still uses stays charged until the request has ended", () => {
   const on = machine(HUGE);
   on.disk.register(0, 0, HUGE, 0);
   const request = on.disk.submit({ write: true, firstPage: 0, pages: 1, block: 0, bufferSlot: 0 });
@@ -83,7 +83,7 @@ test("what a request still uses stays charged until that has ended", () => {
   assert.equal(on.disk.register(1, HUGE, 1, 0), 0);
 });
 
-test("the proposal: what is registered isn't locked, so nobody is charged", () => {
+test("the proposal: registered memory isn't locked, so it isn't charged", () => {
   const on = machine(1, "notifier");
   for (let slot = 0; slot < 6; slot++) assert.equal(on.disk.register(slot, slot * HUGE, HUGE, 0), 0);
   assert.equal(locked(on, 0), 0);

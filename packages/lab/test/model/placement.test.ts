@@ -72,7 +72,7 @@ test("move_pages moves every page to the other node, and none that is pinned", (
   assertFilled(on);
 });
 
-test("NUMA balancing brings pages to where their process runs, with its next access; pinned ones stay where they are", () => {
+test("NUMA balancing moves pages to the node of their process at its next access; pinned ones stay", () => {
   const on = machine("gup");
   fill(on);
   on.tables.runOn(0, 1);
@@ -100,7 +100,7 @@ test("NUMA balancing brings pages to where their process runs, with its next acc
   assert.deepEqual([pagesOn(on, 0), pagesOn(on, 1)], [1, PAGES - 1]);
 });
 
-test("the proposal: a registration doesn't keep pages from being balanced, I/O in flight does for as long as it takes", () => {
+test("the proposal: a registration doesn't keep pages from being balanced; I/O in flight does, until it ends", () => {
   const on = machine("notifier");
   fill(on);
   on.tables.runOn(0, 1);
@@ -124,7 +124,7 @@ test("the proposal: a registration doesn't keep pages from being balanced, I/O i
   assertFilled(on);
 });
 
-test("khugepaged gives up on an area with one pinned page, and does it where there's none; what a child has too is copied", () => {
+test("khugepaged gives up on an area with a pinned page, and collapses one without; pages shared with a child are copied", () => {
   const on = machine("gup");
   fill(on);
   fork(on, 0, 1);
@@ -154,7 +154,7 @@ test("a huge page is made on the node that most of it is on", () => {
   assertFilled(on);
 });
 
-test("NUMA balancing leaves what a child has too; whatever takes a page away takes its hint too, as the next access does", () => {
+test("NUMA balancing skips pages shared with a child; a hint goes with its page, or with the next access", () => {
   const on = machine("gup");
   fill(on);
   on.tables.runOn(0, 1);
@@ -206,7 +206,7 @@ test("compaction makes room for huge pages between scattered buffers, not betwee
   }
 });
 
-test("compaction ends when it has looked at enough; what isn't a whole area is no huge page", () => {
+test("compaction ends after a limited number of pages; a partial area gives no huge page", () => {
   const on = scattered("gup", false);
   assert.deepEqual(compact(on, 0, 5), { moved: 5, held: 0 });
   const small = machine("gup", { frames: 12, nodes: 1, pages: 1 });
@@ -215,7 +215,7 @@ test("compaction ends when it has looked at enough; what isn't a whole area is n
   assert.equal(hugePagesObtainable(small, 0, AREA), 0);
 });
 
-test("compaction in small steps, beside everything else, loses nothing", () => {
+test("compaction in small steps, between all other events, loses nothing", () => {
   for (let seed = 1; seed <= 20; seed++) {
     const on = machine("gup", { frames: 96, pages: 40, bufferSlots: 4 });
     const random = new Random(seed);

@@ -1,4 +1,4 @@
-// When a dropped registration lets go of its pages and says so, in the two ways that Linux has had.
+// Time at which a dropped registration releases its pages and posts its tag, before and since Linux 6.13.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Machine } from "../../dist/model/machine.js";
@@ -26,7 +26,7 @@ function bed(way: TagWay, delayMs: number) {
   return { machine, tags, posted, begin, run: () => void (machine.clock.busy && machine.clock.step()) };
 }
 
-test("since 6.13: a registration goes with the end of its own last request, whatever is pending on others", () => {
+test("since 6.13: a registration ends with its own last request, even if requests are pending on others", () => {
   const { machine, tags, posted, begin } = bed("own", 0);
   const endPipe = begin(2);
   const end = begin(0);
@@ -39,7 +39,7 @@ test("since 6.13: a registration goes with the end of its own last request, what
   assert.equal(machine.disk.pins, 1);
 });
 
-test("before it: a second late when idle, pinned until then; never while a request is pending on another; in the order of the drops", () => {
+test("before 6.13: a second late when idle, never while a request is pending on another registration, and in the order of the drops", () => {
   const { machine, tags, posted, begin, run } = bed("in order", 1000);
   tags.drop(1);
   assert.deepEqual([posted, machine.disk.pins], [[], 3]);

@@ -1,5 +1,5 @@
-// What was measured of userfaultfd, on the model: who waits, for what, when pages go, and what can be seen of it from
-// outside.
+// Facts about userfaultfd that were measured on real kernels hold on the model: which threads wait, for what, when
+// pages are freed, and what /proc shows of it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Machine } from "../../dist/model/machine.js";
@@ -68,7 +68,7 @@ function old(...gone: number[]): number[] {
 }
 
 for (const lazily of [false, true]) {
-  test(`madvise(${lazily ? "MADV_FREE" : "MADV_DONTNEED"}): its caller waits, and its pages go only after the reading, later still`, () => {
+  test(`madvise(${lazily ? "MADV_FREE" : "MADV_DONTNEED"}): its caller waits, and its pages are freed some time after the event was read`, () => {
     const bed = new Bed();
     bed.userfaultfd.register(bed.range(0, PAGES));
     bed.calls.discard(bed.thread, bed.range(2, 2), lazily, bed.ended);
@@ -109,7 +109,7 @@ test("a call on memory in several mappings has an event for each, one after the 
   assert.deepEqual([bed.contents(), bed.done], [old(3, 4, 5), true]);
 });
 
-test("munmap: the pages have gone when its event comes, and somebody else may have mapped there before it was read", () => {
+test("munmap: the pages have gone when its event comes, and other memory may be mapped there before it's read", () => {
   const bed = new Bed();
   bed.userfaultfd.register(bed.range(0, PAGES));
   bed.calls.unmap(bed.thread, bed.range(2, 2), bed.ended);
@@ -128,7 +128,7 @@ test("munmap: the pages have gone when its event comes, and somebody else may ha
   assert.deepEqual([bed.next(), bed.machine.memory.peek(bed.first + 2)], [null, 0]);
 });
 
-test("mmap over it: other memory is there at once, and the caller waits all the same", () => {
+test("mmap over it: other memory is there at once, and the caller waits nevertheless", () => {
   const bed = new Bed();
   bed.userfaultfd.register(bed.range(0, PAGES));
   bed.calls.mapOver(bed.thread, bed.range(2, 2), bed.ended);
@@ -140,7 +140,7 @@ test("mmap over it: other memory is there at once, and the caller waits all the 
   assert.equal(bed.done, true);
 });
 
-test("mremap: what was there is elsewhere, and followed there; two events of one call", () => {
+test("mremap: the memory is elsewhere, and is followed there; one call raises two events", () => {
   const bed = new Bed();
   bed.userfaultfd.register(bed.range(0, PAGES));
   const to = bed.machine.mapMemory(new ArrayBuffer(2 * PAGE));
@@ -159,7 +159,7 @@ test("mremap: what was there is elsewhere, and followed there; two events of one
   assert.equal(bed.userfaultfd.next()?.start, to);
 });
 
-test("an event is there before its caller can be seen to wait; some are read by then", () => {
+test("an event can be read before its caller can be seen waiting", () => {
   let unseen = 0;
   for (let seed = 1; seed <= 20; seed++) {
     const bed = new Bed(seed);
@@ -179,7 +179,7 @@ test("an event is there before its caller can be seen to wait; some are read by 
   assert.equal(unseen, 20);
 });
 
-test("once it's closed everybody goes on, and nobody waits any more", () => {
+test("closing the userfaultfd lets all callers continue, and no later one waits", () => {
   const bed = new Bed();
   bed.userfaultfd.register(bed.range(0, PAGES));
   const another = bed.threads.start();
@@ -196,7 +196,7 @@ test("once it's closed everybody goes on, and nobody waits any more", () => {
   assert.deepEqual([ended, bed.contents()], [3, old(2, 3, 6, 8)]);
 });
 
-test("a thread uses no time while it's blocked, or while others have the processors", () => {
+test("a thread uses no CPU time while it's blocked, or not scheduled", () => {
   const bed = new Bed();
   const { clock } = bed.machine;
   const passes = (): void => {

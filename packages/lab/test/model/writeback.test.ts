@@ -1,6 +1,6 @@
-// What the kernel's writeback and device writes into a mapping of a file do to each other, in every order of their
-// steps: each harm that was measured on real kernels, with the control that doesn't have it (the device writes into
-// anonymous memory, and the program copies).
+// The kernel's writeback beside device writes into a mapping of a file, in every order of their steps: each harm that
+// was measured on real kernels, with a control that doesn't have it (the device writes into anonymous memory, and the
+// program copies).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { everyOrder, type Step } from "../../../pinless/dist-test/support/orders.js";
@@ -52,7 +52,7 @@ function done(result: number): boolean {
 }
 
 interface Reading {
-  /** What the program does; `release` is the kernel's, later. */
+  /** Steps of the program; `release` is a later step of the kernel. */
   readonly program: readonly Step[];
   readonly release: Step;
 }
@@ -163,7 +163,7 @@ for (const flusher of ["a flusher beside it", "no flusher"] as const) {
   }
 }
 
-test("a snapshot of a file on xfs is overwritten by what a device writes straight into a mapping of it", () => {
+test("a snapshot of a file on xfs is overwritten by a device write straight into a mapping of the file", () => {
   assert.ok(overwrittenSnapshots("gup", "xfs", "straight") > 0);
   assert.equal(overwrittenSnapshots("gup", "xfs", "copied"), 0);
   assert.equal(

@@ -1,5 +1,4 @@
-// What is read into a mapped file is copied: with that left out of src/files, a device writes pages that are being
-// written back.
+// Reads into a mapped file are copied: if src/files leaves that out, a device writes pages that are being written back.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "../../../pinless/dist-test/support/until.js";

@@ -38,7 +38,7 @@ function isPending(promise: Promise<unknown>): () => Promise<boolean> {
 }
 
 for (const [name, filesystem] of Object.entries(FILESYSTEMS)) {
-  test(`${name}: what one way of a file has written all others find, and the disk after fsync or writeback`, async () => {
+  test(`${name}: bytes written in one way are read in all others, and are on the disk after fsync or writeback`, async () => {
     const world = new SimulatedWorld(smallWorld());
     const model = world.files.create("file", 0, filesystem);
     assert.equal(model.write(0, filled(4 * PAGE, 1)), 0);
@@ -93,7 +93,7 @@ for (const [name, filesystem] of Object.entries(FILESYSTEMS)) {
   });
 }
 
-test("a file that is cut short and grows again is zeros there, by every way, and I/O on what was cut off is EFAULT", async () => {
+test("a file that is truncated and grows again reads as zeros there in every way, and I/O on truncated pages fails with EFAULT", async () => {
   const world = new SimulatedWorld(smallWorld());
   const model = world.files.create("file");
   model.write(0, filled(4 * PAGE, 1));
@@ -120,7 +120,7 @@ test("a file that is cut short and grows again is zeros there, by every way, and
   await engine.close();
 });
 
-test("ftruncate waits for I/O around the cache, and fsync and I/O around the cache for writeback", async () => {
+test("ftruncate waits for direct I/O, and fsync and direct I/O wait for writeback", async () => {
   const world = new SimulatedWorld(smallWorld());
   const { machine } = world;
   const model = world.files.create("file");
@@ -154,7 +154,7 @@ test("ftruncate waits for I/O around the cache, and fsync and I/O around the cac
   await engine.close();
 });
 
-test("a store by JavaScript under writeback with stable pages counts once that has ended", async () => {
+test("a store by JavaScript during writeback with stable pages takes effect after it", async () => {
   const world = new SimulatedWorld(smallWorld());
   const { machine } = world;
   const model = world.files.create("file", 0, FILESYSTEMS.btrfs);
@@ -176,7 +176,7 @@ test("a store by JavaScript under writeback with stable pages counts once that h
   await engine.close();
 });
 
-test("a block of btrfs that doesn't match its checksum is EIO to reads, and EFAULT to I/O on a mapping of it", async () => {
+test("a block of btrfs with a wrong checksum gives EIO to reads, and EFAULT to I/O on a mapping of it", async () => {
   const world = new SimulatedWorld(smallWorld());
   const model = world.files.create("file", 0, FILESYSTEMS.btrfs);
   model.write(0, filled(3 * PAGE, 1));
@@ -204,7 +204,7 @@ test("a block of btrfs that doesn't match its checksum is EIO to reads, and EFAU
   await engine.close();
 });
 
-test("where the disk has no room fsync and writeback say so", async () => {
+test("on a full disk fsync and writeback fail", async () => {
   const world = new SimulatedWorld(smallWorld());
   const { blockUsers } = world.machine.frames.layout;
   const model = world.files.create("file", 0, FILESYSTEMS.btrfs);

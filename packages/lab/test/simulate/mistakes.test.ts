@@ -39,7 +39,7 @@ for (const [mistake, of, method, by] of MISTAKES)
       for (const report of found) assert.deepEqual(await simulate({ seed: report.seed, requests: 2000 }), report);
     }));
 
-test("what failed is made smaller, and fails the same way", () =>
+test("a failure is shrunk, and fails in the same way", () =>
   broken(
     ModelScheme.prototype,
     "populate",

@@ -32,7 +32,7 @@ function setUp(stormTimes: number) {
   return { machine, state, pace, go };
 }
 
-test("Pace.storms: so many times, then none before the next storm, and no event of the machine's meanwhile", () => {
+test("Pace.storms: a number of events, then none before the next storm, and no scheduled event meanwhile", () => {
   const { machine, state, pace, go } = setUp(4);
   const at: number[] = [];
   pace.storms("it", 0.1, () => at.push(state.submitted), 2);
@@ -47,7 +47,7 @@ test("Pace.storms: so many times, then none before the next storm, and no event 
   assert.deepEqual([storms, at.length], [[4, 4, 4], 12]);
 });
 
-test("Pace.storms: at most so often a request", () => {
+test("Pace.storms: a maximum number of events per request", () => {
   const { state, pace, go } = setUp(1000);
   let times = 0;
   pace.storms("it", 0.1, () => times++, 1 / 10);
@@ -59,7 +59,7 @@ test("Pace.storms: at most so often a request", () => {
   assert.ok(times >= 49);
 });
 
-test("Pace.often goes on however few requests there are, and not while the program is in a call", () => {
+test("Pace.often goes on with few requests too, but not while the program is in a call", () => {
   const { state, pace, go } = setUp(4);
   let times = 0;
   pace.often("it", 0.1, () => times++);

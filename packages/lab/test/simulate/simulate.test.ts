@@ -23,7 +23,7 @@ test(`${runs} seeds: nothing is lost, stale or left over, whatever the load and 
   assert.ok(report.operations > runs * 20);
 });
 
-test("the same seed is the same run, step by step; another one isn't", async () => {
+test("the same seed gives the same run, step by step; another seed doesn't", async () => {
   const traced = async (seed: number): Promise<string[]> => {
     const lines: string[] = [];
     const report = await simulate({ seed, requests: 300, steps: (line) => lines.push(line) });
@@ -33,7 +33,7 @@ test("the same seed is the same run, step by step; another one isn't", async () 
   assert.notEqual((await traced(1)).at(-1), (await traced(2)).at(-1));
 });
 
-test("children see what was there at the fork, whatever is read later; where fork leaves pinned pages to both (before Linux 5.12) they don't", async () => {
+test("children see memory as of the fork, whatever is read later; where fork shares pinned pages (before Linux 5.12) they don't", async () => {
   for (const sharesPinned of [false, true])
     for (const seed of [1, 3, 6, 8]) {
       const changes = { sharesPinned, inherit: true, forkMs: 3 };
@@ -49,7 +49,7 @@ test("the engine holds on the proposal's kernel too, where invalidations wait fo
   }
 });
 
-test("pages that the kernel lets go of late don't fill it up, however fast the device is", async () => {
+test("pages that are unpinned late don't use up the memory, however fast the device is", async () => {
   const { timing, engine } = swarmOf(80);
   const changes: Partial<Swarm> = {
     engine: { ...engine, scheme: "io_uring", pin: "per-io", depth: 32 },
@@ -61,7 +61,7 @@ test("pages that the kernel lets go of late don't fill it up, however fast the d
   assert.ok(virtualMs < 200);
 });
 
-test("shards share the seeds between them, and their reports add up to the whole", async () => {
+test("shards divide the seeds, and their reports add up to the whole", async () => {
   const part = (index: number, of: number): ReturnType<typeof campaign> =>
     campaign({ seed: 5, runs: 7, requests: 200, shard: { index, of }, engine: "this one", mutant: null });
   const whole = await part(0, 1);
@@ -82,7 +82,7 @@ test("shards share the seeds between them, and their reports add up to the whole
   assert.deepEqual(missingOf(two), ["of 3 shards these are missing: 1", "shard 2 of 3 was cut short: 1 of 2 runs"]);
 });
 
-test("deploy/simulate.yaml: as many shards as pods, of the version that this is", () => {
+test("deploy/simulate.yaml: as many shards as pods, of the present version", () => {
   const job = parse(readFileSync("deploy/simulate.yaml", "utf8"));
   assert.deepEqual([job.kind, job.spec.completionMode], ["Job", "Indexed"]);
   const [container] = job.spec.template.spec.containers;
@@ -96,7 +96,7 @@ function sourceOf(name: string, report: unknown): InputSource {
   return { name, ...parseJson(JSON.stringify(report, null, 1)) };
 }
 
-test("a report of another format, engine or campaign is refused, with its line; a shard that is there twice too", async () => {
+test("a report of another format, engine or campaign is refused, with its line; so is a duplicate shard", async () => {
   const options = { seed: 1, runs: 2, requests: 10, shard: { index: 0, of: 2 }, engine: "this one", mutant: null };
   const report = await campaign(options);
   const other = await campaign({ ...options, shard: { index: 1, of: 2 } });
@@ -149,7 +149,7 @@ test("a report of another format, engine or campaign is refused, with its line; 
   assert.match(absent!, /^of 1000000 shards these are missing: 0, 1, 2, 3, 4, 6, .* and 999979 more$/);
 });
 
-test("changes that no run could have are refused", () => {
+test("impossible overrides are refused", () => {
   const { engine, timing } = swarmOf(1);
   for (let seed = 1; seed <= 200; seed++) assert.deepEqual(changesOf(seed, swarmOf(seed)), swarmOf(seed));
   const right = { inFlight: 2, engine, timing, faults: { ...NO_FAULTS, short: 1 } };

@@ -11,7 +11,7 @@ import { type CalibrationRow, side } from "../../dist/what-if/calibrate/row.js";
 const DIST = path.resolve(import.meta.dirname, "../../dist");
 const { rows, disagreeing, notModelled } = calibrate("this one", 1);
 
-test("in every row the same is better as was measured", () => {
+test("in every row the model prefers the same design as the measurement", () => {
   assert.equal(disagreeing, 0);
   assert.ok(rows.filter(({ winner }) => winner !== null).length >= 25);
   assert.ok(
@@ -20,20 +20,20 @@ test("in every row the same is better as was measured", () => {
   assert.ok(notModelled.length > 0);
 });
 
-test("what pins cost is a mechanism's figure, not one that was put in: no row of it is from its own measurement", () => {
+test("costs of pins follow from the mechanism: no row's figure is an input from its own measurement", () => {
   const costs = /^taking|^giving|DONTFORK|POPULATE|loop in C|right after the last|on ext4$|wrong checksums/;
   const ofPins = rows.filter(({ title }) => !costs.test(title));
   assert.ok(ofPins.length >= 15, `${ofPins.length}`);
   for (const { title, sides } of ofPins) assert.ok(!sides.some(({ isInput }) => isInput), title);
 });
 
-test("figures that no input is from are within a factor of 2.5 of what was measured", () => {
+test("figures that aren't inputs are within a factor of 2.5 of the measured ones", () => {
   const ratios = rows.flatMap(({ sides }) => sides.flatMap(({ ratio, isInput }) => (isInput ? [] : [ratio])));
   assert.ok(ratios.length > 30);
   for (const ratio of ratios) assert.ok(ratio !== null && ratio > 0.4 && ratio < 2.5, `${ratio}`);
 });
 
-test("a row whose winner is another one disagrees, and so does one that makes a tie of a difference", () => {
+test("a row with another winner disagrees, and so does a tie where the measurement shows a difference", () => {
   const row = (a: number, b: number): CalibratedRow => {
     const made: CalibrationRow = {
       title: "",
@@ -81,7 +81,7 @@ test("what-if calibrate exits with 0, and with 1 where a mistake in the machine 
   assert.ok(JSON.parse(wrong.stdout).disagreeing > 0);
 });
 
-test("what-if says what is wrong with a file, and exits with 2 for that and for an option that it doesn't have", () => {
+test("what-if reports errors in a file, and exits with 2 for those and for an unknown option", () => {
   const file = path.join(DIST, "../package.json");
   const wrong = pinless(["what-if", file]);
   assert.equal(wrong.status, 2);

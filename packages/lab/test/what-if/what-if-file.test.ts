@@ -71,14 +71,14 @@ for (const [text, line, message] of WRONG)
     );
   });
 
-test("a file that isn't there", () => {
+test("a file that doesn't exist", () => {
   assert.throws(() => readWhatIf(path.join(os.tmpdir(), "pinless-no-such-file")), {
     name: "UsageError",
     message: /ENOENT/,
   });
 });
 
-test("an empty file is one machine with all defaults; lists are gone through in every combination, the last one fastest", () => {
+test("an empty file is one machine with all defaults; lists are combined in every way, the last one varying fastest", () => {
   assert.equal(read("{}").points.length, 1);
   const { points, swept } = read('{ "sweep": { "io.depth": [1, 2], "machine.bytes": ["64 GiB", 1099511627776] } }');
   assert.deepEqual(swept, ["io.depth", "machine.bytes"]);
@@ -94,7 +94,7 @@ test("an empty file is one machine with all defaults; lists are gone through in 
   assert.deepEqual(points[1]!.values, { "io.depth": 1, "machine.bytes": 2 ** 40 });
 });
 
-test("buffers may be a share of whatever machine it is", () => {
+test("buffers may be given as a share of the machine's memory", () => {
   const { points } = read('{ "buffers": { "machineShare": 0.25 }, "sweep": { "machine.bytes": ["8 GiB", "1 TiB"] } }');
   assert.deepEqual(
     points.map(({ plan: { buffers } }) =>

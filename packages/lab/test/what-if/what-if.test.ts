@@ -38,7 +38,7 @@ for (const design of DESIGNS)
     assert.notDeepEqual(figures(design, { events: EVENTS }, 2), once);
   });
 
-test("without events nothing is refused, waits or is validated again, and leases cost what registrations do", () => {
+test("without events nothing is refused, waits or is validated again, and leases cost as much as registrations", () => {
   const found = DESIGNS.map((design) =>
     figures(design, { buffers: { pages: "huge", bytes: GIB, activeBytes: 32 * MIB } }),
   );
@@ -83,7 +83,7 @@ test("pinned for each call: refused where a call is in flight, done elsewhere", 
   assert.ok(move!.refused > 0 && move!.done > 0 && move!.refused + move!.done === move!.asked);
 });
 
-test("what the kernel does of its own accord meets leases, also where nothing is in flight at the moment", () => {
+test("the kernel's own operations can meet leases even if nothing is in flight", () => {
   const { khugepaged } = figures("pinless", {
     buffers: { bytes: 32 * MIB, activeBytes: 32 * MIB },
     io: { depth: 1 },
@@ -98,7 +98,7 @@ test("the proposal looks up again once for each invalidation, at most", () => {
   assert.ok(revalidations > 0 && revalidations <= operations.move!.done + 1);
 });
 
-test("a lease that is dropped under load goes with the last request on it, and is taken again", () => {
+test("a lease that is dropped under load ends with its last request, and is taken again", () => {
   const buffers = { bytes: 2 * MIB, activeBytes: 2 * MIB, pages: "huge" } as const;
   const device = {
     latencyUs: [
@@ -115,7 +115,7 @@ test("a lease that is dropped under load goes with the last request on it, and i
   assert.ok(pinnedPages.most > 512);
 });
 
-test("reads after a discard are lost by an old registration alone", () => {
+test("reads after a discard are lost only with an old registration", () => {
   const [gup, notifier, pinless] = DESIGNS.map((design) =>
     figures(design, { buffers: { bytes: 32 * MIB, activeBytes: 32 * MIB }, events: { discard: 200 } }),
   );
@@ -142,7 +142,7 @@ test("per GiB, a machine of twice the size has twice the events", () => {
   assert.ok(ratio > 1.7 && ratio < 2.3, `${ratio}`);
 });
 
-test("writeback: the proposal's device writes wait, pinless' copies do; pins write below it; the others' reads don't care", () => {
+test("writeback: device writes wait in the proposal, copies wait in pinless; with pins devices write during it; device reads never wait", () => {
   const file = { bytes: 32 * MIB, activeBytes: 32 * MIB, backing: "file" } as const;
   const [gup, notifier, pinless] = DESIGNS.map((design) =>
     figures(design, { buffers: file, events: { writeback: 300 } }),
@@ -156,7 +156,7 @@ test("writeback: the proposal's device writes wait, pinless' copies do; pins wri
   assert.equal(reads.writebackWaits.count + reads.blocked.count, 0);
 });
 
-test("the type of an event: what moves nothing invalidates nothing, unless nobody looks at it", () => {
+test("the type of an event: an event that moves no page invalidates nothing, unless types are ignored", () => {
   const at = (filter: boolean): Figures =>
     figures("notifier", { events: { numaBalancing: 500 }, notifier: { filter } });
   assert.ok(at(true).filtered > 0);
@@ -164,7 +164,7 @@ test("the type of an event: what moves nothing invalidates nothing, unless nobod
   assert.ok(at(true).revalidations < at(false).revalidations);
 });
 
-test("a child costs the copy of every pinned page, entries for those that aren't, and next to nothing without either", () => {
+test("a fork costs a copy of every pinned page, a page table entry for every other, and little without both", () => {
   const [gup, notifier, pinless] = DESIGNS.map((design) => figures(design, { events: { fork: 30 } }).fork.p50Us);
   assert.ok(gup! > 10 * notifier! && notifier! > 10 * pinless!);
   const apart = figures("gup", { buffers: { bytes: GIB, inherited: false }, events: { fork: 30 } }).fork.p50Us;
@@ -179,7 +179,7 @@ test("huge pages that the machine can still give: fewer the more is pinned", () 
   assert.ok(share(pinless!.underLoad) <= share(pinless!.atRest));
 });
 
-test("a device is as fast as its places and its link: no more, and with enough in flight no less", () => {
+test("a device is as fast as its queue and its link allow, with enough requests in flight", () => {
   const device = {
     latencyUs: [
       [0, 100],
@@ -197,7 +197,7 @@ test("a device is as fast as its places and its link: no more, and with enough i
   near(figures("gup", { device: { ...device, mibPerSecond: 100 }, io: { requestBytes: 65536 } }).mibPerSecond, 100);
 });
 
-test("two threads have two processors, and requests of one wait for its own", () => {
+test("two threads have two processors, and requests of a thread wait for its own", () => {
   const inline = { device: { inline: true } };
   const one = figures("gup", inline);
   const two = figures("gup", { ...inline, io: { threads: 2 } });
@@ -205,7 +205,7 @@ test("two threads have two processors, and requests of one wait for its own", ()
   assert.ok(Math.abs(two.cpuShare - 1) < 0.01 && Math.abs(one.cpuShare - 1) < 0.01);
 });
 
-test("leases: within the budget, back after idle and after max, and none where nothing is used twice in time", () => {
+test("leases: within the budget, dropped after idle and after max, and none without a second use in time", () => {
   const huge = { pages: "huge", bytes: 256 * MIB, activeBytes: 64 * MIB } as const;
   const most = (lease: Partial<Plan["lease"]>): Figures => figures("pinless", { buffers: huge, lease });
   assert.ok(most({}).pinnedPages.most >= (64 * MIB) / 4096);
@@ -235,7 +235,7 @@ test("leases of small pages stop where the kernel's accounting would become slow
   assert.ok(leases.taken > 32 && leases.taken <= 32 + 101, `${leases.taken}`);
 });
 
-test("compaction makes room where nothing is pinned, and pages that it moves are still there", () => {
+test("compaction makes room where nothing is pinned, and the pages that it moves keep their contents", () => {
   const events = { compaction: 2000 };
   const spread = { bytes: GIB, activeBytes: 32 * MIB, spreadBytes: 2 * GIB };
   const before = figures("notifier", { buffers: spread }).hugePages.atRest;
@@ -250,7 +250,7 @@ test("compaction makes room where nothing is pinned, and pages that it moves are
   assert.ok(pinned.hugePages.atRest.got < after.hugePages.atRest.got);
 });
 
-test("khugepaged makes huge pages of what isn't pinned, and their leases cost less", () => {
+test("khugepaged makes huge pages of memory that isn't pinned, and their leases cost less", () => {
   const buffers = { bytes: 32 * MIB, activeBytes: 32 * MIB };
   const events = { khugepaged: 500 };
   const { operations } = figures("notifier", { buffers, events });
@@ -263,7 +263,7 @@ test("khugepaged makes huge pages of what isn't pinned, and their leases cost le
   assert.ok(each({ buffers: { ...buffers, pages: "huge" } }) < each({}) / 5);
 });
 
-test("all pins are asked back: leases go and come again, registrations for life stay", () => {
+test("a request to release all pins: leases are dropped and taken again, lifetime registrations stay", () => {
   const events = { revoke: 100 };
   const [gup, , pinless] = DESIGNS.map((design) => figures(design, { events }));
   assert.equal(gup!.operations.revoke!.refused, gup!.operations.revoke!.asked);
@@ -272,7 +272,7 @@ test("all pins are asked back: leases go and come again, registrations for life 
   assert.ok(pinless!.requests < gup!.requests);
 });
 
-test("what isn't registered is pinned by the call, whatever the scheme, and costs more", () => {
+test("unregistered memory is pinned by each call, in every scheme, and costs more", () => {
   const never = figures("gup", { io: { registered: false } });
   assert.equal(never.pinnedPages.atRest, 0);
   assert.ok(never.cpuUsPerRequest > figures("gup", {}).cpuUsPerRequest + 0.4);

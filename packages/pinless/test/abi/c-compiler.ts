@@ -15,7 +15,7 @@ export function exists(compiler: string): boolean {
   return spawnSync(compiler, ["--version"]).error === undefined;
 }
 
-/** What the compiler says of every expression: its value, or the error it gave for it. */
+/** Evaluates expressions by the C compiler: the value of each, or the compiler's error. */
 export function evaluate(
   compiler: string,
   headers: readonly string[],

@@ -28,7 +28,7 @@ withoutRegistrations("aio");
 for (const withoutRing of [false, true]) {
   const by = withoutRing ? "io_getevents" : "its ring";
 
-  test(`Aio delivers every completion by ${by}, also of what io_submit refuses`, async () => {
+  test(`Aio delivers every completion by ${by}, also of requests that io_submit refuses`, async () => {
     await loadLibc();
     const BLOCKS = 64;
     const DEPTH = 8;
@@ -104,7 +104,7 @@ function contexts(): number[] {
   return lines.filter((line) => line.includes("/[aio]")).map((line) => Number.parseInt(line, 16));
 }
 
-test("Aio whose ring is full keeps what the kernel didn't take, and hands it over when there's room (EAGAIN)", async (t) => {
+test("Aio with a full ring keeps requests that the kernel didn't take, and submits them when there's room (EAGAIN)", async (t) => {
   await loadLibc();
   const DEPTH = 4;
   const pipe = namedPipe(t);
@@ -168,7 +168,7 @@ test("Aio whose ring is full keeps what the kernel didn't take, and hands it ove
   }
 });
 
-test("aio: File of a pipe gives what is there, in order; reads that wait take no thread, and end with close", async (t) => {
+test("aio: File of a pipe reads bytes that are there, in order; waiting reads use no thread, and end with close", async (t) => {
   const directory = scratchDirectory(t);
   const engine = await ground.open();
   const arena = await engine.arena({ bytes: 2 << 20 });

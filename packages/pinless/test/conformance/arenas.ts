@@ -1,4 +1,4 @@
-/** What an arena promises of its memory. */
+/** Guarantees of an arena about its memory. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,4 +1,4 @@
-// Which scheme "auto" takes where the kernel refuses the better ones, and what it says of that.
+// Choice of "auto" where the kernel refuses the better schemes, and the reasons that it reports.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { aioSyscalls, SYSCALLS } from "../../dist/abi/numbers.js";

@@ -1,4 +1,4 @@
-/** What bodies about an arena's memory begin with. */
+/** Set-up for tests of an arena's memory. */
 
 import type { Arena } from "../../dist/engine/arena.js";
 import type { PortableEngine } from "../../dist/engine/engine.js";
@@ -8,7 +8,7 @@ import { type Ground, withEngine } from "./ground.js";
 
 export const MIB = 1 << 20;
 export const CHUNK = 64 * 1024;
-/** Of the file. */
+/** Number of blocks in the file. */
 export const BLOCKS = 64;
 
 export interface Bed {

@@ -17,7 +17,7 @@ const ground = kernelGround("direct", "per-io");
 conformance(ground);
 withoutRegistrations("direct");
 
-test("Engine by direct is as deep as libuv's pool has threads, and says so", async () => {
+test("Engine by direct has a depth of one request for each thread of libuv's pool, and says so", async () => {
   const source = `
     import { Engine } from PINLESS;
     const engine = await Engine.open({ scheme: "direct", pin: "per-io", depth: 8 });
@@ -41,7 +41,7 @@ test("Engine by direct is as deep as libuv's pool has threads, and says so", asy
   await engine.close();
 });
 
-test("Engine by direct takes requests ahead, as many as eight a thread, at most the depth asked for; all are answered", async (t) => {
+test("Engine by direct queues requests ahead, up to eight a thread and the depth asked for; all are answered", async (t) => {
   const file = path.join(scratchDirectory(t), "file");
   writeFileSync(file, numberedBlocks(64));
   const source = `

@@ -15,7 +15,7 @@ import { type Bed, BLOCKS, CHUNK, MIB, withArena } from "./bed.js";
 import { type Ground, withEngine } from "./ground.js";
 
 interface FileBed extends Bed {
-  /** What is mapped. */
+  /** Path of the mapped file. */
   readonly path: string;
 }
 

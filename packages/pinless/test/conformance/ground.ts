@@ -14,7 +14,7 @@ export interface Ground {
   readonly harmed: boolean;
   /** An engine; the scheme and the pin mode are the ground's. */
   open(options?: EngineOptions): Promise<PortableEngine>;
-  /** Where a view's memory is, as `engine.notifier` counts. */
+  /** Address of a view's memory, as `engine.notifier` takes it. */
   addressOf(view: Uint8Array): number;
   /** The path of a new file with this content. */
   file(content: Uint8Array): Promise<string>;
@@ -54,7 +54,7 @@ export interface Around {
 }
 
 export interface Forked {
-  /** What the child sees where the view was at the fork, with which it ends. Null: EFAULT. */
+  /** Ends the child and returns the bytes that it saw where the view was at the fork; null for EFAULT. */
   look(): Uint8Array | null;
 }
 

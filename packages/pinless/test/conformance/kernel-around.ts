@@ -1,4 +1,4 @@
-/** What goes on around an engine on the real kernel. Nothing here needs root, or is left behind. */
+/** Activities around an engine on the real kernel. They need no root, and leave nothing behind. */
 
 import { MMAN } from "../../dist/abi/numbers.js";
 import { Engine, type PinMode, probe, type SchemeName } from "../../dist/index.js";

@@ -176,7 +176,7 @@ export function memoryManagement(ground: Ground): void {
   forks(ground);
 }
 
-/** Where there are two. */
+/** Tests that need two NUMA nodes. */
 export function otherNodes(ground: Ground): void {
   const { harmed, around } = ground;
   const { nodes } = around;

@@ -22,7 +22,7 @@ interface Bed {
   readonly memory: Uint8Array;
   /** Buffers of whoever came later, each filled with 7. */
   readonly later: Uint8Array[];
-  /** What the arena has grown by. */
+  /** Bytes by which the arena has grown. */
   grown: number;
 }
 
@@ -77,7 +77,7 @@ const calls: Record<string, Call> = {
   [CLOSES]: ({ engine }) => engine.close(),
 };
 
-/** What any of these may reject with, whatever goes on beside it. */
+/** Codes with which any of these calls may reject, beside any other. */
 const CODES = [
   "ERR_PINLESS_CLOSED",
   "ERR_PINLESS_NOT_ALLOCATED",

@@ -18,11 +18,11 @@ const PIPES = Number(process.env.UV_THREADPOOL_SIZE ?? 4) + 2;
 const FIRST = 7;
 const CONTENT = new Random(1).bytes(300_007);
 
-/** Where the other end of a pipe or terminal is, and how to get what has been written to it. */
+/** The other end of a pipe or terminal: its path, and the bytes that were written to it. */
 interface OtherEnd {
   readonly path: string;
   readonly fd: number;
-  /** What is there now. */
+  /** Reads all bytes that are there now. */
   drain(): Buffer;
 }
 
@@ -153,7 +153,7 @@ export function pipes(scheme: SchemeName): void {
     });
   }
 
-  test(`${scheme}: a write to a pipe that nobody reads any more fails with EPIPE`, async (t) => {
+  test(`${scheme}: a write to a pipe without a reader fails with EPIPE`, async (t) => {
     const path = namedPipe(t);
     const reader = openSync(path, constants.O_RDONLY | O_NONBLOCK);
     const engine = await open(t, scheme);

@@ -20,7 +20,7 @@ function pages(memory: Uint8Array, first: number, count: number): Uint8Array {
   return memory.subarray(first * PAGE, (first + count) * PAGE);
 }
 
-/** What became of a read: null where it arrived. */
+/** Code of a read's error; null if it succeeded. */
 async function errorOf(read: Promise<unknown>): Promise<string | null> {
   return read.then(
     () => null,

@@ -12,7 +12,7 @@ const BLOCK_BYTES = 4096;
 const BLOCKS = 32;
 
 for (const scheme of ["io_uring", "aio", "direct"] as const)
-  test(`${scheme}: direct I/O that is refused with EINVAL goes through the page cache, and it's said`, {
+  test(`${scheme}: direct I/O that is refused with EINVAL goes through the page cache, and degraded says so`, {
     skip: needsFuse || (scheme === "io_uring" && ioUringOff()),
   }, async (t) => {
     const content = Uint8Array.from({ length: MIB }, (_, i) => (i >>> 12) + i);

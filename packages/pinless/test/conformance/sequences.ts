@@ -15,12 +15,12 @@ import { type Ground, withEngine } from "./ground.js";
 const PAGE = 4096;
 const HUGE = 2 * MIB;
 
-/** What a page may hold by now: its number, zeros, or either. */
+/** Contents that a page may have: its number, zeros, or either. */
 type Content = "number" | "zeros" | "either";
 
 interface Operation {
   readonly run: (arena: Arena, memory: Uint8Array) => Promise<OperationReport>;
-  /** What becomes of anonymous memory's content: of all of it, or of the first chunk. */
+  /** Contents of anonymous memory after the operation: of all of it, or of the first chunk. */
   readonly empties?: { readonly content: Content; readonly bytes: number };
 }
 
@@ -46,7 +46,7 @@ const operations: Record<string, Operation> = {
   writeback: { run: (arena, memory) => arena.writeback(memory) },
 };
 
-/** Of a file, or of a machine that can't. */
+/** Codes of operations that a file, or this machine, doesn't support. */
 const REFUSED = ["ERR_PINLESS_UNSUPPORTED", "ERR_PINLESS_NO_SWAP", "ERR_PINLESS_NO_HUGE_PAGES"];
 
 interface Kind {

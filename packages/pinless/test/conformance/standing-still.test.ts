@@ -14,7 +14,7 @@ import { undoing } from "../support/undo.js";
 const MIB = 1 << 20;
 const PIECE_BYTES = 65536;
 
-/** What a filesystem is asked for: it's answered by turns of this loop only. */
+/** Awaits a call while the filesystem's requests are answered, which only turns of this event loop do. */
 async function inTurns<T>(filesystem: Fuse, call: Promise<T>): Promise<T> {
   let ended = false;
   const outcome = call.finally(() => {
@@ -36,7 +36,7 @@ function numbered(bytes: number, from = 0): Uint8Array {
 
 for (const scheme of ["io_uring", "aio", "direct"] as const satisfies SchemeName[])
   for (const options of [[], ["async-dio"]] as const)
-    test(`${scheme} on FUSE ${options.join()}: whatever is asked of a file, the loop goes on until it's answered`, {
+    test(`${scheme} on FUSE ${options.join()}: the event loop goes on while any call on a file waits for the answer`, {
       skip: needsFuse || (scheme === "io_uring" && ioUringOff()),
     }, async (t) => {
       const content = numbered(4 * MIB);
@@ -102,7 +102,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const satisfies SchemeName
 
 for (const kind of ["ext4", "xfs", "btrfs"] as const)
   for (const scheme of ["io_uring", "aio"] as const)
-    test(`${scheme} on ${kind} on a device that answers late: the loop goes on`, {
+    test(`${scheme} on ${kind} on a slow device: the event loop goes on`, {
       skip: needsFuse || (scheme === "io_uring" && ioUringOff()),
     }, async (t) => {
       const filesystem = await fuse(t, new Uint8Array(0), "async-dio");

@@ -148,7 +148,7 @@ test("Engine.open in Bun is refused at once, with the reason", async () => {
   assert.match(stdout, /^ERR_PINLESS_UNSUPPORTED .*Bun \(this is 1\.4\.5\).*Node or Deno/);
 });
 
-test("Node's permission model: what it hides is said, and what to start node with", async () => {
+test("Node's permission model: errors say what it hides, and the option to start node with", async () => {
   const flag = process.allowedNodeEnvironmentFlags.has("--permission") ? "--permission" : "--experimental-permission";
   const net = process.allowedNodeEnvironmentFlags.has("--allow-net") ? ["--allow-net"] : [];
   const root = fileURLToPath(new URL("../../../../", import.meta.url));

@@ -1,4 +1,4 @@
-/** How requests are accepted, ordered and answered. */
+/** Acceptance, order and completion of requests. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

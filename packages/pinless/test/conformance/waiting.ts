@@ -1,4 +1,4 @@
-/** What waits holds nothing that others need, and nobody overtakes who waits. */
+/** Waiting requests hold no resource that others need, and aren't overtaken. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

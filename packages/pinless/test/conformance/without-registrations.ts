@@ -1,4 +1,4 @@
-/** What is the same for every scheme that registers nothing. */
+/** Tests for every scheme that registers nothing. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -112,7 +112,7 @@ export function withoutRegistrations(scheme: SchemeName): void {
     }
   });
 
-  test(`${scheme}: workers that are terminated under I/O take nothing down with them`, async () => {
+  test(`${scheme}: workers that are terminated under I/O don't affect the process`, async () => {
     const path = await ground.file(numberedBlocks(64));
     const { code, signal, stdout, stderr } = await runModule(
       `

@@ -146,7 +146,7 @@ async function endOf(lines: Handle): Promise<void> {
   await closed;
 }
 
-/** What came of the call, of the next read, and of the file. */
+/** Outcome of the call, of the next read, and the file's contents afterwards. */
 async function outcome(handle: Handle, method: string, { args }: Call, file: string): Promise<unknown> {
   let result: unknown;
   try {

@@ -259,7 +259,7 @@ for (const [what, scenario] of WEB_STREAMS) {
   });
 }
 
-test("close() under a write stream of a pipe: what it was given is written; a read stream of one ends", async (t) => {
+test("close() with an open write stream of a pipe: its data is written; a read stream ends", async (t) => {
   const fifo = path.join(scratchDirectory(t), "fifo");
   assert.equal(spawnSync("mkfifo", [fifo]).status, 0);
   const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -280,7 +280,7 @@ test("close() under a write stream of a pipe: what it was given is written; a re
   await closed;
 });
 
-test("an engine closes also where a stream waits to write into a full pipe", async (t) => {
+test("an engine closes even if a stream waits to write into a full pipe", async (t) => {
   const fifo = path.join(scratchDirectory(t), "fifo");
   assert.equal(spawnSync("mkfifo", [fifo]).status, 0);
   const other = await Engine.open({ depth: 8 });
@@ -293,7 +293,7 @@ test("an engine closes also where a stream waits to write into a full pipe", asy
   assert.match(await failed, /^(ECANCELED|EBADF)$/);
 });
 
-test("Files that are collected are closed, with this Node's warnings or errors; a stream or a call keeps its File", (t) => {
+test("Files are closed on garbage collection, with this Node's warnings or errors; a stream or a call keeps its File", (t) => {
   const index = JSON.stringify(new URL("../../dist/index.js", import.meta.url).href);
   const program = `
     import { open } from ${index};
@@ -343,7 +343,7 @@ test("Files that are collected are closed, with this Node's warnings or errors; 
   assert.equal(status, 0, stdout + stderr);
 });
 
-test("an I/O error's stack names who awaits the call", async (t) => {
+test("an I/O error's stack names the function that awaits the call", async (t) => {
   const directory = scratchDirectory(t);
   const [readable, writable] = [path.join(directory, "r"), path.join(directory, "w")];
   for (const file of [readable, writable]) writeFileSync(file, TEXT);

@@ -88,7 +88,7 @@ const OPTIONS: Readonly<Record<string, unknown>> = {
   flush: { flush: true },
 };
 
-test("writeFile and appendFile take what FileHandle's take, and refuse the rest with its codes", async (t) => {
+test("writeFile and appendFile accept the same as FileHandle's, and refuse the rest with its codes", async (t) => {
   const directory = scratchDirectory(t);
   const differences: unknown[] = [];
   const compare = async (what: string, scenario: Scenario): Promise<void> => {

@@ -19,7 +19,7 @@ interface Subject {
   [method: string]: (...args: any[]) => Promise<any>;
 }
 
-/** What came of a call, as far as it must be the same. */
+/** Outcome of a call, as far as it must equal FileHandle's. */
 interface Outcome {
   readonly result?: unknown;
   readonly error?: unknown;

@@ -8,7 +8,7 @@ import { runModule } from "../support/children.js";
 import { descriptorsOf } from "../support/proc.js";
 import { scratchDirectory, undoing } from "../support/undo.js";
 
-test("A file takes a second descriptor with its first direct request, and gives both back", async (t) => {
+test("A file opens a second descriptor with its first direct request, and closes both", async (t) => {
   const engine = await Engine.open({ depth: 8, pin: "per-io" });
   undoing(t, () => engine.close());
   const name = path.join(scratchDirectory(t), "file");

@@ -10,14 +10,14 @@ export type Memory = (bytes: number, odd?: boolean) => Uint8Array;
 
 export interface Call {
   readonly what: string;
-  /** Whether it reads until there is nothing more: not on what has no end. */
+  /** True if the call reads to the end, so that it isn't made on files without an end. */
   readonly toTheEnd?: boolean;
   /** On a handle of its own, which it closes, as streams do. */
   readonly alone?: boolean;
   readonly run: (handle: Handle, memory: Memory) => unknown;
 }
 
-/** What is compared: bytes as their number and hash. */
+/** Comparable form of a result: bytes as their number and hash. */
 export function shown(value: unknown): unknown {
   if (value instanceof ArrayBuffer) return shown(new Uint8Array(value));
   if (ArrayBuffer.isView(value)) {
@@ -201,7 +201,7 @@ export const FILE_CALLS: readonly Call[] = [
   ...CLOSED,
 ];
 
-/** Of what somebody else writes into, and reads from: `arrive` brings bytes. */
+/** Calls on a pipe, terminal or socket with a peer; `arrive` is the text that the peer has written. */
 export function streamCalls(arrive: string): readonly Call[] {
   return [
     ordinaryRead(`what ${arrive}`, 100, null),
@@ -222,7 +222,7 @@ export function streamCalls(arrive: string): readonly Call[] {
   ];
 }
 
-/** Of a pipe that is open for both directions: what was written comes back. */
+/** Calls on a pipe that is open for both directions: bytes that were written come back. */
 export const PIPE_CALLS: readonly Call[] = [
   ...streamCalls("was there"),
   read("a part of what was written", 50, null),
@@ -241,7 +241,7 @@ export const PIPE_CALLS: readonly Call[] = [
   ...CLOSED,
 ];
 
-/** Of a pipe that nobody writes into any more. */
+/** Calls on a pipe without a writer. */
 export const ENDED_PIPE_CALLS: readonly Call[] = [
   read("10 bytes", 10, null),
   { what: "readFile", run: async (handle) => shown(await handle.readFile()) },

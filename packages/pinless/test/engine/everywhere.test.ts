@@ -39,7 +39,7 @@ after(async () => {
   for (const { engine } of engines) await engine.close();
 });
 
-/** What is opened: by a path, or a descriptor that is open already. */
+/** File to open: a path, or an open descriptor. */
 type Target = string | { readonly fd: number };
 
 interface Kind {
@@ -193,7 +193,7 @@ const KINDS: readonly Kind[] = [
   },
 ];
 
-/** Who writes into a pipe until somebody has opened it to read. */
+/** Descriptors of writers, by the path of the pipe, kept until it has been opened for reading. */
 const endsWhenOpen = new Map<string, number>();
 
 interface Exception {
@@ -220,7 +220,7 @@ const EXCEPTIONS: readonly Exception[] = [
 const [read, write] = [promisify(fs.read), promisify(fs.write)];
 const [readv, writev] = [promisify(fs.readv), promisify(fs.writev)];
 
-/** What of a FileHandle the table uses, on a descriptor that node:fs makes no FileHandle of. */
+/** The part of FileHandle that the table uses, for a descriptor, of which node:fs makes no FileHandle. */
 function byDescriptor(fd: number): object {
   type Position = { position?: number | null } | number | null | undefined;
   const positionOf = (options: Position, position: number | null | undefined): number | null =>
@@ -304,7 +304,7 @@ function excepted(kind: Kind, call: string, by: string): boolean {
 }
 
 for (const kind of KINDS) {
-  test(`on ${kind.what} every call comes to the same as by node:fs`, { skip: kind.skip ?? false }, async (t) => {
+  test(`on ${kind.what} every call has the same result as by node:fs`, { skip: kind.skip ?? false }, async (t) => {
     const location = (await kind.location?.(t)) ?? "";
     const differences: string[] = [];
     const comm = fs.readFileSync("/proc/self/comm");
@@ -329,7 +329,7 @@ for (const kind of KINDS) {
   });
 }
 
-test("every exception is one", () => {
+test("every listed exception is needed", () => {
   assert.deepEqual(
     EXCEPTIONS.filter((exception) => !met.has(exception)),
     [],

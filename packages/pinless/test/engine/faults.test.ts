@@ -25,7 +25,7 @@ import { until } from "../support/until.js";
 
 const memory = new MemoryThreads(ourTids, () => null);
 
-/** What none of them is asked to fail by. */
+/** Memory port, whose calls aren't made to fail. */
 const ours = Object.fromEntries(
   Object.getOwnPropertyNames(MemoryThreads.prototype)
     .filter((name) => name !== "constructor")
@@ -164,7 +164,7 @@ async function live(file: string, mapped: string, fate: Fate): Promise<unknown[]
   return failures;
 }
 
-test("Each call to the world fails once: the next one works, and nothing is left behind", async (t) => {
+test("Each call of a port fails once: the next one works, and nothing is left behind", async (t) => {
   await loadLibc();
   const directory = scratchDirectory(t);
   const file = path.join(directory, "file");

@@ -37,7 +37,7 @@ async function engineOf(t: TestContext, options: EngineOptions = {}): Promise<En
 
 for (const scheme of ["io_uring", "aio", "direct"] as const) {
   const skip = scheme === "io_uring" && ioUringOff();
-  test(`${scheme}: where a mapped file was cut short, I/O fails with EFAULT, and goes on when it's as long again`, {
+  test(`${scheme}: I/O on a truncated part of a mapped file fails with EFAULT until the file is extended again`, {
     skip,
   }, async (t) => {
     const directory = scratchDirectory(t);
@@ -70,7 +70,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
   });
 }
 
-test("where a mapped file was cut short, a load or store by JavaScript ends the process (SIGBUS)", async (t) => {
+test("a load or store by JavaScript on a truncated part of a mapped file kills the process (SIGBUS)", async (t) => {
   for (const access of ["memory[0]", "memory[0] = 1"]) {
     const file = path.join(scratchDirectory(t), "file");
     const source = `
@@ -144,7 +144,7 @@ test("children don't inherit a mapped file, unless asked to", async (t) => {
   }
 });
 
-test("no room for a mapped file: at once where it's made longer, EFAULT where it has holes", {
+test("a full disk: a file that has to be extended is refused at once, I/O on a hole fails with EFAULT", {
   skip: needsRoot,
 }, async (t) => {
   const mount = tmpfs(t, 2 * MIB);
@@ -171,7 +171,7 @@ test("no room for a mapped file: at once where it's made longer, EFAULT where it
   assert.equal(wrongBlocks(arena.view(0, MIB), 0), null);
 });
 
-test("a device that fails is an error of writeback() and pageOut()", { skip: needsRoot }, async (t) => {
+test("a failing device is an error of writeback() and pageOut()", { skip: needsRoot }, async (t) => {
   const mount = failingDisk(t, 64 * MIB, 16 * MIB);
   const engine = await engineOf(t);
   const file = path.join(mount, "file");
@@ -187,7 +187,7 @@ test("a device that fails is an error of writeback() and pageOut()", { skip: nee
   assert.equal(engine.notifier.inProgress, 0);
 });
 
-test("what other code does to the mapping of a file is followed", async (t) => {
+test("memory calls of other code on the mapping of a file are followed", async (t) => {
   const directory = scratchDirectory(t);
   const source = path.join(directory, "source");
   writeFileSync(source, numberedBlocks(64));
@@ -236,7 +236,7 @@ test("what other code does to the mapping of a file is followed", async (t) => {
   await assert.rejects(stranger.read(memory, { position: 0 }), { code: "EFAULT" });
 });
 
-test("what another engine reads into a mapped file is copied as its own engine does", async (t) => {
+test("reads of another engine into a mapped file are copied, as its own engine's", async (t) => {
   const directory = scratchDirectory(t);
   const source = path.join(directory, "source");
   writeFileSync(source, numberedBlocks(64));
@@ -253,7 +253,7 @@ test("what another engine reads into a mapped file is copied as its own engine d
   await assert.rejects(file.write(memory, { position: 0 }), { code: "EFAULT" });
 });
 
-test("nothing of a mapped file stays open once its arena is closed, or was refused", async (t) => {
+test("no descriptor of a mapped file stays open once its arena is closed or refused", async (t) => {
   const file = path.join(scratchDirectory(t), "file");
   const mem = `/proc/${process.pid}/mem`;
   const before = descriptorsOf(mem);
@@ -270,7 +270,7 @@ test("nothing of a mapped file stays open once its arena is closed, or was refus
   assert.equal(descriptorsOf(mem), before);
 });
 
-test("Arena.pageOut of a mapped file says which pages stayed: what is mapped twice may", async (t) => {
+test("Arena.pageOut of a mapped file reports pages that stayed, as twice mapped ones may", async (t) => {
   const file = path.join(scratchDirectory(t), "file");
   const engine = await engineOf(t);
   const arena = await engine.arena({ file, bytes: MIB });
@@ -284,7 +284,7 @@ test("Arena.pageOut of a mapped file says which pages stayed: what is mapped twi
   assert.equal(busy * 4096, smapsBytes("Rss", start, start + MIB));
 });
 
-test("a filesystem that can't promise room makes a mapped file longer without", { skip: needsRoot }, async (t) => {
+test("a file on a filesystem without fallocate is extended without allocated space", { skip: needsRoot }, async (t) => {
   const file = path.join(ramfs(t), "file");
   const engine = await engineOf(t);
   const arena = await engine.arena({ file, bytes: MIB });
@@ -292,7 +292,7 @@ test("a filesystem that can't promise room makes a mapped file longer without", 
   assert.equal(readFileSync(file)[MIB - 1], 1);
 });
 
-test("a mapped file that was opened by node:fs stays the caller's", async (t) => {
+test("a mapped file that was opened by node:fs isn't closed with the arena", async (t) => {
   const file = path.join(scratchDirectory(t), "file");
   writeFileSync(file, numberedBlocks(1));
   const handle = await open(file, "r+");
@@ -305,7 +305,7 @@ test("a mapped file that was opened by node:fs stays the caller's", async (t) =>
   assert.equal((await handle.stat()).size, 2 * BLOCK_BYTES);
 });
 
-test("an arena of a file needs /proc/self/mem, and says so", async () => {
+test("an arena of a file without /proc/self/mem is an error that says so", async () => {
   const source = `
     import { Engine } from PINLESS;
     import koffi from "koffi";

@@ -104,7 +104,9 @@ test("File of /proc, whose size is 0, is read to its end", () =>
     assert.equal(heap.toString(), expected.subarray(10, 110).toString());
   }));
 
-test("File of an owner's 0444 that was open for writing: not direct, and right", { skip: needsRoot }, async (t) => {
+test("File with mode 0444 whose descriptor was opened for writing: not direct, and right", {
+  skip: needsRoot,
+}, async (t) => {
   const directory = scratchDirectory(t);
   chmodSync(directory, 0o777);
   const source = `
@@ -129,7 +131,7 @@ test("File of an owner's 0444 that was open for writing: not direct, and right",
   assert.deepEqual(JSON.parse(stdout), { bytesWritten: 8192, bytesRead: 12288, right: true, direct: [false, true] });
 });
 
-test("File of a pipe gives what is there, in order, and ends with its writer", async (t) => {
+test("File of a pipe reads bytes that are there, in order, and ends with its writer", async (t) => {
   const pipe = namedPipe(t);
   await withArena(async (engine, arena) => {
     const writer = openSync(pipe, constants.O_RDWR); // so that opening the other end doesn't wait
@@ -263,7 +265,7 @@ test("Engine.openFile takes Buffers and URLs as paths; open() uses the thread's 
   await assert.rejects(open(path.join(name, "no")), { code: "ENOTDIR", syscall: "open" });
 });
 
-test("File.read takes a bigint position, and refuses bigints that can't be", async (t) => {
+test("File.read accepts a bigint position, and refuses invalid ones", async (t) => {
   const name = path.join(scratchDirectory(t), "file");
   writeFileSync(name, numberedBlocks(3));
   await withArena(async (engine, arena) => {
@@ -277,7 +279,7 @@ test("File.read takes a bigint position, and refuses bigints that can't be", asy
   });
 });
 
-test("File: calls that are about no bytes give 0, whatever memory they name", async (t) => {
+test("File: calls on 0 bytes return 0, with any kind of memory", async (t) => {
   const name = path.join(scratchDirectory(t), "file");
   await withArena(async (engine, arena) => {
     const file = await engine.openFile(name, "w+");
@@ -296,7 +298,7 @@ test("File: calls that are about no bytes give 0, whatever memory they name", as
   });
 });
 
-test("Engine.stats counts what was copied and what went through the page cache", async (t) => {
+test("Engine.stats counts requests that were copied, and requests through the page cache", async (t) => {
   const name = path.join(scratchDirectory(t), "file");
   writeFileSync(name, numberedBlocks(16));
   await withArena(async (engine, arena) => {

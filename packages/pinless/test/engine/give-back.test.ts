@@ -1,4 +1,4 @@
-// What an engine has is given back with it: threads, descriptors, memory. Threads are there while they're needed.
+// Closing an engine gives its threads, descriptors and memory back. Threads exist only while they're needed.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";

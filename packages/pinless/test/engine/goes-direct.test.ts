@@ -1,4 +1,4 @@
-// Whether `file.direct` is true: what the page cache has of a file that was read "direct" says so.
+// Truth of `file.direct`: the page cache must have nothing of a file that was read direct.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -46,7 +46,7 @@ for (const { what, at, direct, text = false } of PLACES) {
   });
 }
 
-test("File.direct of what btrfs compresses on request, or is told not to", { skip: needsRoot }, async (t) => {
+test("File.direct on btrfs, with compression switched on or off for the file", { skip: needsRoot }, async (t) => {
   const engine = await Engine.open({ depth: 8, pin: "per-io" });
   undoing(t, () => engine.close());
   const compressing = btrfsThat(t, "compress=zstd");

@@ -122,7 +122,7 @@ const LIMITS = `
 const RLIMIT_AS = 9;
 const RLIMIT_NPROC = 6;
 
-test("A moment in which no thread can start says which limits, and arenas and memory operations work afterwards", {
+test("While no thread can start, errors name the limits; arenas and memory operations work afterwards", {
   skip: needsRoot,
 }, async (t) => {
   const directory = scratchDirectory(t);
@@ -170,7 +170,7 @@ test("A moment in which no thread can start says which limits, and arenas and me
   assert.match(said[0]![2]!, /"pinless-\w+" can't be started: .*pids\.max of the cgroup.*RLIMIT_NPROC \(ulimit -u\)/);
 });
 
-test("A moment without address space at Engine.open says which limit, and leaves nothing behind", async (t) => {
+test("Engine.open without address space names the limit, and leaves nothing behind", async (t) => {
   const said = await withFewDescriptors(
     t,
     `
@@ -223,7 +223,7 @@ test("Engine.open in a bundle that lacks the files of its threads says what to d
   await assert.rejects(open(directory), refused);
 });
 
-test("close() goes on to its end where a file can't be closed, and says what failed; so does the second", async (t) => {
+test("close() goes on if a file can't be closed, and rejects with that error; so does a second call", async (t) => {
   const said = await withFewDescriptors(
     t,
     `

@@ -78,7 +78,7 @@ test("SIGINT and SIGTERM under I/O end the process as they do without an engine"
   }
 });
 
-test("An error that nobody catches ends the process with code 1 under I/O", async (t) => {
+test("An uncaught error ends the process with code 1 under I/O", async (t) => {
   const ended = await run(
     t,
     `${LOAD} setImmediate(() => { throw new Error("on purpose"); }); await new Promise(() => {})`,
@@ -100,7 +100,7 @@ test("A process that ends while its threads still load the FFI ends with its cod
   }
 });
 
-test("An idle engine doesn't keep the process alive, whatever it has: leases, arenas, files", async (t) => {
+test("An idle engine doesn't keep the process alive, even with leases, arenas and files", async (t) => {
   for (const pin of ["lease", "lifetime", "per-io"]) {
     const source = `
       import { Engine, open } from PINLESS;

@@ -86,7 +86,9 @@ function assertRight(said: Said): void {
   assert.equal(said.pinnedEnd, 0);
 }
 
-test("Engine of an ordinary user with 8 MiB: leases keep within it by themselves", { skip: needsRoot }, async (t) => {
+test("Engine of an ordinary user with 8 MiB: leases stay within the limit by themselves", {
+  skip: needsRoot,
+}, async (t) => {
   const said = await say(t, 8 * MIB, {});
   assertRight(said);
   assert.equal(said.pin, "lease");
@@ -95,7 +97,7 @@ test("Engine of an ordinary user with 8 MiB: leases keep within it by themselves
   assert.deepEqual(said.degraded, []);
 });
 
-test("Engine of root in a user namespace of its own keeps within the user's limit", { skip: needsRoot }, async (t) => {
+test("Engine of root in a user namespace of its own stays within the user's limit", { skip: needsRoot }, async (t) => {
   const wrapper = [...asOrdinaryUser(8 * MIB), "unshare", "--user", "--map-root-user"];
   const [command = "", ...rest] = wrapper;
   if (spawnSync(command, [...rest, "true"]).status !== 0)
@@ -106,7 +108,7 @@ test("Engine of root in a user namespace of its own keeps within the user's limi
   assert.deepEqual(said.degraded, []);
 });
 
-test("Engine whose budget is above the limit says who refused a lease, and goes per-io", {
+test("Engine whose budget is above the limit says that the kernel refused a lease, and goes per-io", {
   skip: needsRoot,
 }, async (t) => {
   const said = await say(t, 8 * MIB, { lease: { budget: 64 * MIB } });

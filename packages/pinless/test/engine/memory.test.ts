@@ -1,4 +1,4 @@
-// What the kernel says of an arena's memory.
+// An arena's memory as the kernel reports it.
 import assert from "node:assert/strict";
 import { closeSync, constants, open as openFd, openSync, writeFileSync } from "node:fs";
 import { stat } from "node:fs/promises";
@@ -69,7 +69,7 @@ test("Arena.collapse makes huge pages of small ones, and says how many", { skip:
   }),
 );
 
-test("Arena.discard gives the pages back to the kernel; lazily, when it wants them", () =>
+test("Arena.discard frees the pages; lazily, when the kernel needs them", () =>
   withMemory({}, { bytes: 8 * MIB }, async (_engine, arena, memory, [start, end]) => {
     memory.fill(1);
     assert.equal(smapsBytes("Rss", start, end), 8 * MIB);
@@ -83,7 +83,7 @@ test("Arena.discard gives the pages back to the kernel; lazily, when it wants th
     assert.ok(isFilledWith(memory, 0));
   }));
 
-test("Arena.pageOut rejects where there is no swap", { skip: swapActive ? "machine: swap is on" : false }, () =>
+test("Arena.pageOut rejects without swap", { skip: swapActive ? "machine: swap is on" : false }, () =>
   withMemory({}, { bytes: 2 * MIB }, async (engine, arena, memory) => {
     for (const range of [undefined, memory.subarray(0, 1)]) {
       const code = await arena.pageOut(range).then(

@@ -16,7 +16,7 @@ const needsHugePages = hugePages === null || hugePages === "never" ? "machine: n
 const MOVE_PAGES = numaSyscalls(process.arch).__NR_move_pages;
 const COLLAPSE: Refusal = { call: process.arch === "arm64" ? 233 : 28, arguments: { 2: MMAN.MADV_COLLAPSE } };
 
-/** What a child says of an arena's operation. */
+/** Result of an arena's operation in a child process. */
 async function saying(call: string, before = "", wrapper: readonly string[] = []): Promise<Record<string, unknown>> {
   const { code, signal, stdout, stderr } = await runModule(
     `
@@ -51,7 +51,7 @@ function pagesByNode(start: number): Record<string, number> {
   );
 }
 
-test("Arena.migrate leaves huge pages huge, and what was discarded is done", { skip: needsHugePages }, async (t) => {
+test("Arena.migrate keeps huge pages, and counts discarded pages as done", { skip: needsHugePages }, async (t) => {
   const engine = await Engine.open();
   try {
     const arena = await engine.arena({ bytes: 8 * MIB });
@@ -78,7 +78,7 @@ test("Arena.migrate where move_pages is hidden or forbidden says what to change"
   await assertRefused(await saying(call, refusing(EPERM, MOVE_PAGES)), code, /forbidden.*CAP_SYS_NICE/);
 });
 
-test("Arena.migrate to a node that the process may not use names those that it may", { skip: needsRoot }, async () => {
+test("Arena.migrate to a node that the process may not use names the allowed ones", { skip: needsRoot }, async () => {
   const allowed = /^Mems_allowed_list:\s*(\S+)/m.exec(readFileSync("/proc/self/status", "utf8"))![1]!;
   const nodes = "/sys/devices/system/node";
   const script = `mount -t tmpfs none ${nodes} && echo 0,2-3,900 > ${nodes}/has_memory && exec "$@"`;

@@ -1,4 +1,4 @@
-// The position that calls without one are at is the open description's: everybody's who has it.
+// Calls without a position use that of the open description, which all its users share.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -36,7 +36,9 @@ for (const scheme of SCHEMES) {
     const engine = await Engine.open({ scheme: "${scheme}", pin: "per-io" });
   `;
 
-  test(`${scheme}: a shell's output goes on where others have left off, before and after`, { skip }, async (t) => {
+  test(`${scheme}: a shell's output continues at the shared position, before and after other writers`, {
+    skip,
+  }, async (t) => {
     const file = path.join(scratchDirectory(t), "out");
     const source = `${opening}
       const file = await engine.openFile({ fd: 1 });
@@ -47,7 +49,7 @@ for (const scheme of SCHEMES) {
     assert.equal(readFileSync(file, "utf8"), "one\ntwo\nthree\n");
   });
 
-  test(`${scheme}: a shell's input is read from where others have come to, and goes on behind it`, {
+  test(`${scheme}: a shell's input is read from the shared position, and other readers continue after it`, {
     skip,
   }, async (t) => {
     const file = path.join(scratchDirectory(t), "in");
@@ -62,7 +64,7 @@ for (const scheme of SCHEMES) {
     assert.equal(readFileSync(`${file}.out`, "utf8"), "second\nthird\n");
   });
 
-  test(`${scheme}: a child that has the descriptor writes behind what was written, and is written behind`, {
+  test(`${scheme}: a child with the descriptor writes after the parent's bytes, and the parent after the child's`, {
     skip,
   }, async (t) => {
     const { engine, arena, at } = await start(t, scheme);
@@ -80,7 +82,7 @@ for (const scheme of SCHEMES) {
     assert.equal(readFileSync(at, "utf8"), `${as}header\nchild\n${as}again\nx${as}y\nthe end`);
   });
 
-  test(`${scheme}: a stream's descriptor is shared with whoever is given it`, { skip }, async (t) => {
+  test(`${scheme}: a stream's descriptor that is handed out shares its position`, { skip }, async (t) => {
     const { engine, at } = await start(t, scheme);
     const file = await engine.openFile(at, "w");
     const stream = file.createWriteStream();
@@ -95,7 +97,9 @@ for (const scheme of SCHEMES) {
     assert.equal(readFileSync(at, "utf8"), `${"a".repeat(8192)}child\nb`);
   });
 
-  test(`${scheme}: a descriptor that is asked for under I/O stands where that will end`, { skip }, async (t) => {
+  test(`${scheme}: a descriptor that is handed out during I/O has the position where that will end`, {
+    skip,
+  }, async (t) => {
     const { engine, arena, at } = await start(t, scheme);
     writeFileSync(at, "");
     const file = await engine.openFile(at, "r+");
@@ -135,7 +139,7 @@ for (const scheme of SCHEMES) {
     closeSync(fd);
   });
 
-  test(`${scheme}: beside others who write, or read, at the same time nothing is written over or read twice`, {
+  test(`${scheme}: beside other writers or readers at the same time no byte is overwritten or read twice`, {
     skip,
   }, async (t) => {
     const { engine, arena, at } = await start(t, scheme);
@@ -176,7 +180,7 @@ for (const scheme of SCHEMES) {
     assert.equal(got.join("").length, 200_000);
   });
 
-  test(`${scheme}: a disk that is full stops a write where it stands`, { skip: skip || needsRoot }, async (t) => {
+  test(`${scheme}: a full disk stops a write at its position`, { skip: skip || needsRoot }, async (t) => {
     const { engine, arena } = await start(t, scheme);
     const at = path.join(ext4(t, 8 * MIB), "file");
     const file = await engine.openFile(at, "w+");
@@ -197,7 +201,9 @@ for (const scheme of SCHEMES) {
     await file.close();
   });
 
-  test(`${scheme}: memory of a mapped file is appended, and read into at a shared position`, { skip }, async (t) => {
+  test(`${scheme}: memory of a mapped file can be appended, and read into at a shared position`, {
+    skip,
+  }, async (t) => {
     const { engine, at } = await start(t, scheme);
     const mapped = await engine.arena({ file: `${at}.mapped`, bytes: 8 * MIB });
     const content = new Random(9).bytes(2 * MIB + 77);
@@ -217,7 +223,7 @@ for (const scheme of SCHEMES) {
     assert.ok(Buffer.from(content).equals(other));
   });
 
-  test(`${scheme}: as long as nobody else has the descriptor, calls at the own position go around the page cache`, {
+  test(`${scheme}: as long as the descriptor has no other user, calls at the own position are direct`, {
     skip,
   }, async (t) => {
     const { engine, arena, at } = await start(t, scheme);
@@ -279,7 +285,7 @@ for (const scheme of SCHEMES) {
     assert.deepEqual([...order].sort(), ["1", "2", "3", "4"]);
   });
 
-  test(`${scheme}: a long read at the own position of "a+" gives what is there`, { skip }, async (t) => {
+  test(`${scheme}: a long read at the own position of "a+" returns all that is there`, { skip }, async (t) => {
     const { engine, arena, at } = await start(t, scheme);
     const content = Buffer.from(new Random(5).bytes(2 * MIB + 777));
     writeFileSync(at, content);
@@ -292,7 +298,7 @@ for (const scheme of SCHEMES) {
     }
   });
 
-  test(`${scheme}: a vector at the own position isn't parted by what comes after it`, { skip }, async (t) => {
+  test(`${scheme}: a vector at the own position isn't interrupted by later calls`, { skip }, async (t) => {
     const { engine, at } = await start(t, scheme);
     const file = await engine.openFile(at, "w");
     await Promise.all([file.writev([Buffer.from("a"), Buffer.from("b"), Buffer.from("c")]), file.write("d")]);
@@ -300,7 +306,7 @@ for (const scheme of SCHEMES) {
     assert.equal(readFileSync(at, "utf8"), "abcd");
   });
 
-  test(`${scheme}: files of /proc that are written at their own position only, as by node:fs`, { skip }, async (t) => {
+  test(`${scheme}: files of /proc that are written only at their own position, as by node:fs`, { skip }, async (t) => {
     const { engine } = await start(t, scheme);
     const comm = readFileSync("/proc/self/comm");
     undoing(t, () => writeFileSync("/proc/self/comm", comm));
@@ -314,7 +320,7 @@ for (const scheme of SCHEMES) {
     assert.equal(String((await file.readFile()) as Buffer), String(await theirs.readFile()));
   });
 
-  test(`${scheme}: devices give what was asked for`, { skip }, async (t) => {
+  test(`${scheme}: devices return all requested bytes`, { skip }, async (t) => {
     const { engine, arena } = await start(t, scheme);
     for (const name of ["/dev/zero", "/dev/full", "/dev/urandom"]) {
       const file = await engine.openFile(name);

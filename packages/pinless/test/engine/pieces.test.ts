@@ -11,7 +11,7 @@ import { forget } from "../support/page-cache.js";
 import { Random } from "../support/random.js";
 import { scratchDirectory } from "../support/undo.js";
 
-/** What each piece comes to: all of it, a part in tenths, or an error. */
+/** Outcome of a piece: complete, a part in tenths, or an error. */
 const outcome = fc.oneof(
   { weight: 8, arbitrary: fc.constant(10) },
   fc.integer({ min: 0, max: 9 }),

@@ -1,4 +1,4 @@
-// When pages are pinned, how many, and for how long: as the kernel's own counter says.
+// Times and numbers of pinned pages, by the kernel's own counter.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { closeSync, constants, openSync, writeFileSync, writeSync } from "node:fs";
@@ -14,7 +14,7 @@ import { until } from "../support/until.js";
 
 const MIB = 1 << 20;
 const BLOCKS = 512;
-/** Of it all is leased: half of RLIMIT_MEMLOCK is the default budget, and ordinary users have 8 MiB. */
+/** All of the arena is leased: the default budget is half of RLIMIT_MEMLOCK, and ordinary users have 8 MiB. */
 const ARENA_BYTES = (await probe()).memlockBytes >= 32 * MIB ? 16 * MIB : 4 * MIB;
 
 interface Bed {
@@ -236,7 +236,7 @@ for (const [pages, chunk, budget] of [
     }));
 }
 
-test("Engine with leases: a read of a pipe that waits for data pins nothing and holds nobody up", async (t) => {
+test("Engine with leases: a read of a pipe that waits for data pins nothing and delays no other call", async (t) => {
   const pipe = namedPipe(t);
   await withBed(t, {}, async ({ engine, arena, file, before }) => {
     const writer = openSync(pipe, constants.O_RDWR);

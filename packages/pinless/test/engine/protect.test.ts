@@ -18,7 +18,7 @@ const MPROTECT = process.arch === "arm64" ? 226 : 10;
 
 const mprotect = koffi.load(null).func("int mprotect(uintptr_t address, size_t bytes, int protection)");
 
-test("Arena.protect makes just these pages read-only, and what was one mapping is one again", async () => {
+test("Arena.protect makes just these pages read-only, and the mapping is in one piece again afterwards", async () => {
   const engine = await Engine.open();
   const arena = await engine.arena({ bytes: 2 * MIB });
   const memory = arena.alloc(16 * PAGE);
@@ -112,7 +112,7 @@ async function refusedIn(protection: number, pages: number, body: string): Promi
   return JSON.parse(stdout);
 }
 
-test("Arena.protect that the kernel refuses in the middle rejects, and what it did by then is known", async () => {
+test("Arena.protect that the kernel refuses in the middle rejects, and the changed pages are known", async () => {
   const said = await refusedIn(
     MMAN.PROT_READ,
     3,

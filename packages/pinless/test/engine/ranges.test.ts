@@ -27,7 +27,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     return null;
   }
 
-  test(`${scheme}: a stream from the middle of a block goes direct`, { skip }, async (t) => {
+  test(`${scheme}: a stream from the middle of a block is direct`, { skip }, async (t) => {
     const { engine, file } = (await start(t)) ?? {};
     if (engine === undefined || file === undefined) return;
     const before = engine.stats().buffered;
@@ -69,7 +69,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     assert.ok(short.subarray(CONTENT.length - from).every((byte) => byte === 7));
   });
 
-  test(`${scheme}: where most requests of a file with direct I/O go through the page cache, that is said once`, {
+  test(`${scheme}: if most requests of a file with direct I/O go through the page cache, that is reported once`, {
     skip,
   }, async (t) => {
     const { engine, file } = (await start(t)) ?? {};
@@ -81,7 +81,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     assert.equal(said(), 1);
   });
 
-  test(`${scheme}: file.alignment says what is needed to go direct`, { skip }, async (t) => {
+  test(`${scheme}: file.alignment is the alignment that direct requests need`, { skip }, async (t) => {
     const { engine, file, arena } = (await start(t)) ?? {};
     if (engine === undefined || file === undefined || arena === undefined) return;
     const { memory, offset } = file.alignment;

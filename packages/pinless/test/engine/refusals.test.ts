@@ -1,4 +1,4 @@
-// What can't be done, and the errors that say so.
+// Errors of calls that can't be done.
 import assert from "node:assert/strict";
 import { chmodSync, readFileSync, statfsSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -12,7 +12,7 @@ import { scratchDirectory, withSetting } from "../support/undo.js";
 const MIB = 1 << 20;
 const NODE_MAJOR = Number.parseInt(process.versions.node, 10);
 
-test("Engine.open refuses options that can't be meant, each by name and with what it takes", async () => {
+test("Engine.open refuses invalid options, each by name and with the values that it takes", async () => {
   const wrong: [Record<string, unknown>, RegExp][] = [
     [{ scheme: "uring" }, /option scheme is "uring"; it takes "auto", "io_uring"/],
     [{ pin: "forever" }, /option pin is "forever"; it takes "lease", "lifetime", "per-io"/],
@@ -37,7 +37,7 @@ test("Engine.open refuses options that can't be meant, each by name and with wha
   await (await Engine.open({ depth: 4096 })).close();
 });
 
-test("Options that aren't known, or aren't objects, are errors: by name, and with those that there are", async () => {
+test("Unknown options, and values that aren't objects, are errors with the names of all options", async () => {
   const wrong: [unknown, RegExp][] = [
     [{ dept: 1 }, /Engine.open has no option "dept"; it takes scheme, pin, depth, lease, events/],
     [{ lease: { chunks: 65536 } }, /Engine.open's lease has no option "chunks"; it takes chunk, idle, max, budget/],
@@ -73,21 +73,21 @@ test("Options that aren't known, or aren't objects, are errors: by name, and wit
   await engine.close();
 });
 
-test("Engine by new is an error that says how engines are made", () => {
+test("new Engine() is an error that says how engines are made", () => {
   assert.throws(() => new (Engine as unknown as new () => Engine)(), {
     code: "ERR_PINLESS_UNSUPPORTED",
     message: /await Engine.open/,
   });
 });
 
-test("ERROR_CODES lists what pinless throws", () => {
+test("ERROR_CODES lists all codes that pinless throws", () => {
   for (const [code, text] of Object.entries(ERROR_CODES)) {
     assert.match(code, /^ERR_PINLESS_[A-Z_]+$/);
     assert.ok(text.length > 10);
   }
 });
 
-test("Engine.openFile of what isn't there, is a directory, or forbidden", { skip: needsRoot }, async (t) => {
+test("Engine.openFile of a missing file, a directory or a forbidden file", { skip: needsRoot }, async (t) => {
   const directory = scratchDirectory(t);
   chmodSync(directory, 0o755);
   const [secret, readable] = [path.join(directory, "secret"), path.join(directory, "readable")];
@@ -149,7 +149,7 @@ async function opening(node: readonly string[], options: object = {}, wrapper: s
   return JSON.parse(stdout);
 }
 
-test("Engine.open of a scheme gives that scheme, or says why not", async () => {
+test("Engine.open with a named scheme uses that scheme, or says why it can't", async () => {
   for (const scheme of ["io_uring", "aio", "direct"]) {
     const said = await opening([], { scheme });
     if (said.code === undefined || scheme === "io_uring") assert.equal(said.scheme, scheme);
@@ -204,7 +204,7 @@ test("Engine under --jitless, which has no WebAssembly, says so", async () => {
   assert.match(said.message!, /--jitless/);
 });
 
-test("Engine.arena larger than there is memory for is ENOMEM, and leaves the engine usable", async () => {
+test("Engine.arena larger than the memory fails with ENOMEM, and leaves the engine usable", async () => {
   const engine = await Engine.open();
   try {
     await assert.rejects(engine.arena({ bytes: 2 ** 50 }), { code: "ENOMEM" });
@@ -221,7 +221,7 @@ for (const [name, make] of [
   ["ext4", ext4],
   ["tmpfs", tmpfs],
 ] as const) {
-  test(`File.write on ${name} that fills up: ENOSPC, and bytesWritten is what the file holds`, {
+  test(`File.write on ${name} that fills up: ENOSPC, and bytesWritten is the number of bytes that the file has`, {
     skip: needsRoot,
   }, async (t) => {
     const mount = make(t, 16 * MIB);

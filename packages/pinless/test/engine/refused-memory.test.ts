@@ -1,4 +1,4 @@
-// What the kernel refuses of memory, and what is done about it: by other words, by other ways, or said.
+// Memory operations that the kernel refuses: retried with another advice, done in another way, or reported.
 import assert from "node:assert/strict";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
@@ -37,7 +37,7 @@ async function withArena(
   return { engine, arena, memory: arena.alloc(options.bytes) };
 }
 
-test("Arena.discard and close() of locked memory leave zeros; what can't be done lazily says so", async (t) => {
+test("Arena.discard and close() of locked memory leave zeros; a lazy discard reports a reason", async (t) => {
   for (const closing of [false, true]) {
     const { arena, memory } = await withArena(t, { bytes: HUGE });
     // Within what any user may lock.
@@ -55,7 +55,7 @@ test("Arena.discard and close() of locked memory leave zeros; what can't be done
   }
 });
 
-test("Arena.collapse says which advice or protection stands in its way", { skip: needsHugePages }, async (t) => {
+test("Arena.collapse says which advice or protection prevents it", { skip: needsHugePages }, async (t) => {
   const { arena, memory } = await withArena(t, { bytes: HUGE, hugePages: false });
   const [at, bytes] = [addressOf(memory), memory.byteLength];
   madvise(at, bytes, MADV_NOHUGEPAGE);
@@ -91,7 +91,7 @@ test("Arena.collapse where huge pages are switched off for the process says so",
   assert.match(stdout, /^512 .*PR_SET_THP_DISABLE/, stderr);
 });
 
-test("Arena.pageOut says what a child has too, and doesn't count it as gone", {
+test("Arena.pageOut reports pages that a child shares, and doesn't count them as done", {
   skip: needsRoot || needsCompiler,
 }, async (t) => {
   swap(t, 32 * MIB);
@@ -106,7 +106,7 @@ test("Arena.pageOut says what a child has too, and doesn't count it as gone", {
   assert.ok(isFilledWith(child.look()!, 7));
 });
 
-test("Arena.pageOut goes on after setuid", { skip: needsRoot }, async (t) => {
+test("Arena.pageOut works after setuid", { skip: needsRoot }, async (t) => {
   swap(t, 32 * MIB);
   const source = `
     import { Engine } from PINLESS;
@@ -126,7 +126,7 @@ test("Arena.pageOut goes on after setuid", { skip: needsRoot }, async (t) => {
   assert.equal(stdout.trim(), "512 true 7 7 true", stderr);
 });
 
-test("a memory operation that fails is nobody else's: a mapped file that its owner has closed", async (t) => {
+test("a failing memory operation doesn't affect others: a mapped file that its owner has closed", async (t) => {
   const directory = scratchDirectory(t);
   const [name, source] = [path.join(directory, "mapped"), path.join(directory, "source")];
   writeFileSync(source, numberedBlocks(4));
@@ -157,7 +157,9 @@ test("a memory operation that fails is nobody else's: a mapped file that its own
   assert.equal(readFileSync(name)[0], 5);
 });
 
-test("no room for a mapped file leaves it as long as it was, and the disk as free", { skip: needsRoot }, async (t) => {
+test("a mapped file that doesn't fit on the disk keeps its length, and the disk its free space", {
+  skip: needsRoot,
+}, async (t) => {
   const mount = ext4(t, 16 * MIB);
   const engine = await Engine.open();
   undoing(t, () => engine.close());
@@ -208,7 +210,7 @@ test("an arena larger than its memory cgroup's limit is refused, and the limit n
   assert.deepEqual(lines.slice(3), ["32", "fulfilled ENOMEM"]);
 });
 
-test("a writeback() to a device that stands still holds up nothing else", { skip: needsFuse }, async (t) => {
+test("a writeback() to a device that doesn't answer delays no other operation", { skip: needsFuse }, async (t) => {
   const disk = await fuse(t, new Uint8Array(MIB));
   const directory = scratchDirectory(t);
   const source = path.join(directory, "source");

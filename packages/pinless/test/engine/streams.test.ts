@@ -26,7 +26,7 @@ async function scratch(name: string, content: Uint8Array = CONTENT): Promise<str
   return path;
 }
 
-test("File.readFile gives the rest of the file, as bytes or as text", async () => {
+test("File.readFile returns the rest of the file, as bytes or as text", async () => {
   const file = await engine.openFile(await scratch("whole"));
   assert.ok(CONTENT.equals((await file.readFile()) as Buffer));
   assert.equal(((await file.readFile()) as Buffer).byteLength, 0);
@@ -70,7 +70,7 @@ test("File.createReadStream into File.createWriteStream copies a file", async ()
   assert.ok((await readFile(target)).equals(CONTENT));
 });
 
-test("File.readLines gives the lines, File.readableWebStream the bytes", async () => {
+test("File.readLines returns the lines, File.readableWebStream the bytes", async () => {
   const lines: string[] = [];
   const file = await engine.openFile(await scratch("lines", Buffer.from("one\ntwo\r\nthree")));
   for await (const line of file.readLines()) lines.push(line);

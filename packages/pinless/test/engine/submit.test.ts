@@ -1,4 +1,4 @@
-// What a throwing callback does to its process, and to the requests beside it.
+// Effects of a throwing callback on its process, and on other requests.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
@@ -32,7 +32,7 @@ const SOURCE = `
 `;
 
 for (const scheme of ["io_uring", "aio", "direct"]) {
-  test(`${scheme}: File.submit: what done throws goes to uncaughtException, and the rest is delivered`, async (t) => {
+  test(`${scheme}: File.submit: an error in done goes to uncaughtException, others are called`, async (t) => {
     const file = path.join(scratchDirectory(t), "file");
     writeFileSync(file, numberedBlocks(8));
     const { code, stdout, stderr } = await runModule(SOURCE, { args: [file, "caught", scheme] });
@@ -44,7 +44,7 @@ for (const scheme of ["io_uring", "aio", "direct"]) {
     });
   });
 
-  test(`${scheme}: File.submit: what done throws ends a process without a handler, as any throw does`, async (t) => {
+  test(`${scheme}: File.submit: an error in done ends a process without a handler`, async (t) => {
     const file = path.join(scratchDirectory(t), "file");
     writeFileSync(file, numberedBlocks(8));
     const { code, signal, stdout, stderr } = await runModule(SOURCE, { args: [file, "uncaught", scheme] });

@@ -65,7 +65,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     assert.equal((await file.read(next, { position: 0 })).bytesRead, 65536);
   });
 
-  test(`${scheme}: of a buffer that is cut short under a read there is what fits; nothing left is EFAULT`, {
+  test(`${scheme}: a read into a buffer that is shortened meanwhile fills the rest, or fails with EFAULT`, {
     skip,
   }, async (t) => {
     const { file } = await start(t, scheme);
@@ -94,7 +94,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     await assert.rejects(taken, { code: "EFAULT" });
   });
 
-  test(`${scheme}: a view that grows under a call is read into as it was`, { skip }, async (t) => {
+  test(`${scheme}: a view that grows during a read is filled in its old length`, { skip }, async (t) => {
     const { file } = await start(t, scheme);
     const buffer = resizable(5000, 3 * MIB);
     const reading = [file.read(new Uint8Array(buffer), { position: 1 }), file.readv([new Uint8Array(buffer)])] as const;
@@ -104,7 +104,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     assert.ok(new Uint8Array(buffer, 5000).every((byte) => byte === 0));
   });
 
-  test(`${scheme}: a write of a buffer that is taken away writes its bytes or fails, never others`, {
+  test(`${scheme}: a write of a buffer that is transferred meanwhile writes its bytes or fails`, {
     skip,
   }, async (t) => {
     const { file, at } = await start(t, scheme);

@@ -18,7 +18,7 @@ interface Started {
   readonly engine: Engine;
   readonly name: string;
   readonly file: File;
-  /** What went through the page cache, and what was copied. */
+  /** Numbers of requests that went through the page cache, and that were copied. */
   readonly counts: () => readonly number[];
 }
 
@@ -46,7 +46,7 @@ async function readWhole({ engine, name }: Started): Promise<Buffer> {
   return whole;
 }
 
-test("a large read into ordinary memory comes from the page cache where that has it all, and is counted", async (t) => {
+test("a large read into ordinary memory comes from the page cache if that has all of it, and is counted", async (t) => {
   const started = await start(t);
   if (started === null) return;
   const { name, file, counts } = started;
@@ -67,7 +67,7 @@ test("a large read into ordinary memory comes from the page cache where that has
   assert.deepEqual(counts(), [3, 3]);
 });
 
-test("no degradation is said of reads that the page cache had", async (t) => {
+test("reads from the page cache aren't reported in degraded", async (t) => {
   const started = await start(t);
   if (started === null) return;
   const { engine, file } = started;
@@ -78,7 +78,7 @@ test("no degradation is said of reads that the page cache had", async (t) => {
   assert.deepEqual(said, []);
 });
 
-test("readFile asks for huge pages for what it gives", async (t) => {
+test("readFile asks for huge pages for its result", async (t) => {
   const started = await start(t);
   if (started === null) return;
   const whole = await readWhole(started);

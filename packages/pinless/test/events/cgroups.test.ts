@@ -1,9 +1,9 @@
-// Where a process's memory cgroups are, for the ways in which they're mounted.
+// Location of a process's memory cgroups, for all ways in which they're mounted.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cgroupsOf } from "../../dist/events/cgroups.js";
 
-/** What is found, where these files are there. */
+/** Runs `cgroupsOf` with these files. */
 function find(cgroup: string, mounts: string[], files: Record<string, string>) {
   const mountinfo = mounts.map((line, i) => `${i} 1 0:${i} ${line}`).join("\n");
   const { stalls, limits } = cgroupsOf(cgroup, mountinfo, (file) => files[file] ?? null);
@@ -67,7 +67,7 @@ test("cgroupsOf: a directory with a blank", () => {
   assert.deepEqual(find("0::/\n", ["/ /a\\040b rw - cgroup2 cgroup2 rw"], files).stalls, ["/a b/memory.pressure"]);
 });
 
-test("cgroupsOf: nothing where there's nothing, in the root, and outside of what is mounted", () => {
+test("cgroupsOf: nothing without cgroups, in the root, and outside of the mount", () => {
   const nothing = { stalls: [], limits: [] };
   assert.deepEqual(find("", [], {}), nothing);
   assert.deepEqual(find("0::/a\n", [], {}), nothing);

@@ -1,4 +1,4 @@
-// What memory cgroups leave of their limits, over made-up files.
+// Memory that is left within the limits of memory cgroups, from made-up files.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explainMemoryLimit } from "../../dist/events/memory-limits.js";
@@ -25,7 +25,7 @@ const v2 = {
   [`${V2}/a/memory.swap.current`]: `${2 * MIB}\n`,
 };
 
-test("explainMemoryLimit: of a cgroup above the process's own, with what can be reclaimed and swapped", () => {
+test("explainMemoryLimit: a cgroup above the process's own, with reclaimable memory and swap", () => {
   const explain = (bytes: number, swap: number): string | null => explainMemoryLimit(bytes, reader(v2), swap);
   // 40 that are left, and 30 of page cache.
   assert.equal(explain(70 * MIB, 0), null);
@@ -36,7 +36,7 @@ test("explainMemoryLimit: of a cgroup above the process's own, with what can be 
   assert.match(explain(76 * MIB, 5 * MIB)!, /memory\.max/);
 });
 
-test("explainMemoryLimit: v1, whose second limit is of memory and swap together", () => {
+test("explainMemoryLimit: v1, whose second limit is for memory and swap together", () => {
   const files = {
     "/proc/self/cgroup": "4:memory:/a\n",
     "/proc/self/mountinfo": `30 1 0:30 / ${V1} rw - cgroup cgroup rw,memory\n`,

@@ -76,11 +76,11 @@ interface Said {
 }
 
 interface Bed {
-  /** Of the cgroup: how often its limit was met, and how many were killed for that. */
+  /** Number of times that the cgroup met its limit; and of processes that were killed for it. */
   readonly limitHits: () => number;
   readonly oomKills: () => number;
   readonly pinned: () => number;
-  /** What the reader said last. */
+  /** Latest report of the reader. */
   readonly said: () => Said;
   readonly squeeze: () => ChildProcess;
 }
@@ -175,7 +175,7 @@ test("Engine with pressure off keeps its leases (control)", { skip: needsMemoryC
   }),
 );
 
-test("Engine.stats says who looks whether memory is short", async () => {
+test("Engine.stats names the source of memory pressure", async () => {
   for (const [events, looks] of [
     [undefined, true],
     [{ pressure: true }, true],

@@ -1,5 +1,5 @@
-// How many huge pages a machine can still make while buffers lie scattered over its memory. Runs in a guest
-// (test/hazards/huge-pages.test.ts): there nobody else takes or frees any, and nobody minds that all of them are taken.
+// Number of huge pages that a machine can still make while buffers lie scattered over its memory. Runs in a guest
+// (test/hazards/huge-pages.test.ts), where no other process takes or frees any, or misses them.
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
@@ -35,7 +35,7 @@ function obtainable(): number {
   return got / most;
 }
 
-test("Huge pages that can be had while buffers lie scattered over memory", async (t) => {
+test("Huge pages that can be allocated while buffers lie scattered over memory", async (t) => {
   writeFileSync(FILE, numberedBlocks(BLOCKS));
   const target = { path: FILE, bytes: BLOCKS * 4096, filesystem: "ext4", numbered: false };
   const ways: Record<string, EngineReads | null> = {

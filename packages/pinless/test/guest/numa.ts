@@ -47,7 +47,7 @@ async function withBed(
   }
 }
 
-/** How many of its pages are on a node, by the kernel's word. */
+/** Number of a view's pages on a node, according to the kernel. */
 function pagesOn(node: number, memory: Uint8Array): number {
   const start = addressOf(memory);
   const status = new Int32Array(PAGES);

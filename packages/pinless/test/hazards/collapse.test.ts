@@ -22,7 +22,7 @@ const BLOCKS = 256;
 const HUGE_PAGE_BYTES = 2 << 20;
 /** Three of them fit into the 8 MiB that an ordinary user may register. */
 const AREAS = process.getuid?.() === 0 ? 8 : 3;
-/** Of somebody who is refused each time. */
+/** Number of attempts, all of which are refused. */
 const TRIES = 100;
 
 const { hugePages } = await probe();

@@ -26,7 +26,7 @@ async function run(t: TestContext, source: string, args: readonly string[] = [])
   return JSON.parse(ended.stdout);
 }
 
-test("A ring that root made pins for whoever the process becomes, beyond that user's limit (control)", {
+test("A ring that root created pins beyond the limit of the user that the process changes to (control)", {
   skip: needsRoot,
 }, async (t) => {
   const dist = new URL("../../dist/", import.meta.url).href;
@@ -64,7 +64,7 @@ interface Said {
 }
 
 for (const how of ["process.setuid(65534)", "process.seteuid(65534)"]) {
-  test(`${how} under I/O: every lease goes and none is taken, requests are the new user's, and that's said`, {
+  test(`${how} under I/O: leases are dropped for good, requests are the new user's, and degraded says so`, {
     skip: needsRoot,
   }, async (t) => {
     const said = (await run(

@@ -1,6 +1,6 @@
-// Who tracks which pages of a process were written (for snapshots, migration, garbage collectors) announces it:
-// SOFT_DIRTY by engine.notifier. From then on what devices write is seen. The control: through memory that is
-// registered for life they write unseen.
+// Code that tracks which pages of a process are written (for snapshots, migration, garbage collectors) announces that
+// by SOFT_DIRTY of engine.notifier. From then on it sees device writes. The control: through a lifetime registration
+// devices write unseen.
 import assert from "node:assert/strict";
 import { closeSync, openSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -106,7 +106,7 @@ const TRACKERS: Record<string, (t: TestContext, memory: Uint8Array) => Tracker |
   "userfaultfd and PAGEMAP_SCAN": writeProtection,
 };
 
-/** How many of the pages that were read into show as written, and of how many. */
+/** Number of pages that show as written; and number of pages that were read into. */
 async function seen(t: TestContext, { options }: Way, how: string): Promise<readonly [number, number] | null> {
   const name = path.join(scratchDirectory(t), "file");
   writeFileSync(name, numberedBlocks(BLOCKS));
@@ -159,7 +159,7 @@ async function seen(t: TestContext, { options }: Way, how: string): Promise<read
 for (const how of Object.keys(TRACKERS)) {
   for (const way of WAYS) {
     const { name, control } = way;
-    test(`What devices write after SOFT_DIRTY, by ${how}, ${name}: ${control ? "unseen (control)" : "all is seen"}`, async (t) => {
+    test(`Device writes after SOFT_DIRTY, by ${how}, ${name}: ${control ? "unseen (control)" : "all is seen"}`, async (t) => {
       const result = await seen(t, way, how);
       if (result === null) return t.skip(`machine: no ${how} in this kernel`);
       const [count, of] = result;

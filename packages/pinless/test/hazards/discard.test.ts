@@ -20,7 +20,7 @@ const MIB = 1 << 20;
 const BLOCKS = 256;
 const DONTNEED = 4;
 const FOLLOWED: EngineOptions = {};
-/** What happens without the monitor, which shows that the test would find it. */
+/** Options of the control: without the monitor the harm shows. */
 const UNFOLLOWED: EngineOptions = { events: { userfaultfd: false } };
 
 const madvise = koffi.load(null).func("int madvise(uintptr_t at, size_t bytes, int advice)");
@@ -50,7 +50,7 @@ async function withBed(t: TestContext, options: EngineOptions, body: (bed: Bed) 
   }
 }
 
-/** How a read ended that no discard overlapped: with its bytes, or without. */
+/** Counts of reads that no discard overlapped: those with their bytes, and those without. */
 interface Seen {
   quiet: number;
   stale: number;
@@ -142,7 +142,7 @@ for (const [name, { storm, skip = false }] of Object.entries(STORMS)) {
     return seen;
   };
 
-  test(`${name} under reads: what is read after it arrives (NO_STALE_IO)`, { skip }, (t) =>
+  test(`${name} under reads: later reads arrive (NO_STALE_IO)`, { skip }, (t) =>
     withBed(t, FOLLOWED, async (bed) => {
       const { stale, quiet } = await run(t, bed);
       assert.equal(stale, 0, `of ${quiet} reads`);
@@ -152,7 +152,7 @@ for (const [name, { storm, skip = false }] of Object.entries(STORMS)) {
     }),
   );
 
-  test(`${name} under reads, not followed: what is read after it is lost (control)`, { skip }, (t) =>
+  test(`${name} under reads, not followed: later reads are lost (control)`, { skip }, (t) =>
     withBed(t, UNFOLLOWED, async (bed) => {
       const { stale } = await run(t, bed);
       assert.ok(stale > 0);
@@ -181,7 +181,9 @@ function readBlocks(engine: Engine, file: File, memory: Uint8Array, from: number
   for (const i of buffers.keys()) submit(i);
   return {
     answered: (): ReadonlySet<number> => new Set(done),
-    /** What is wrong once all are answered, those in `before` left out: they were read, then discarded. */
+    /**
+     * Waits for all reads and lists errors, except for reads in `before`, whose memory was discarded after they ended.
+     */
     async wrong(before: ReadonlySet<number>): Promise<string[]> {
       await ended;
       return buffers.flatMap((buffer, i) => (before.has(i) ? [] : (wrongBlocks(buffer, block(i)) ?? [])));
@@ -372,7 +374,7 @@ test(
     }),
 );
 
-test("Arena.discard is our own call: the monitor lets it go at once, and announces nothing (SELF_EVENT)", (t) =>
+test("Arena.discard is our own call: the monitor lets it continue at once, and announces nothing (SELF_EVENT)", (t) =>
   withBed(t, FOLLOWED, async (bed) => {
     const { engine, arena, memory } = bed;
     let over = false;

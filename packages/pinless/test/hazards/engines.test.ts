@@ -49,7 +49,7 @@ async function operate(arena: Arena, memory: Uint8Array, turn: number): Promise<
   if (turn % 5 === 3) await operations[4]!();
 }
 
-test("Engines of one thread, by every scheme, into each other's memory too: every block is right", {
+test("Engines of one thread, with every scheme, also into each other's memory: every block is right", {
   skip,
 }, async (t) => {
   const name = fileOf(t);

@@ -11,7 +11,7 @@ import { namedPipe, scratchDirectory, undoing } from "../support/undo.js";
 import { until } from "../support/until.js";
 
 const MIB = 1 << 20;
-/** What goes through a pipe beside it. */
+/** Bytes that go through a pipe at the same time. */
 const STREAM_BYTES = MIB;
 
 /** Says what it has open, to whoever forked it. */

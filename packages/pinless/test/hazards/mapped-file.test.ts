@@ -21,7 +21,7 @@ const SECTOR_BYTES = 512;
 const BYTES = 8 * MIB;
 const READ_BYTES = 256 * 1024;
 const VERSIONS = 4;
-/** What a control may take to show the harm, which is a matter of luck. Seen: 0.1 to 4 s. */
+/** Maximum time for a control to show the harm, which depends on chance. Seen: 0.1 to 4 s. */
 const CONTROL_MS = 20_000;
 const SYNC_FILE_RANGE_WRITE = 2;
 const MS_SYNC = 4;
@@ -39,7 +39,7 @@ interface Bed {
   readonly memory: Uint8Array;
   readonly file: string;
   readonly fd: number;
-  /** Of one source, on another disk: straight into the mapping, and as pinless does it. */
+  /** Reads of one source, on another disk: straight into the mapping, and as pinless does it. */
   readonly raw: Read;
   readonly ours: Read;
   writeback(): Promise<unknown>;
@@ -132,7 +132,7 @@ function readDirect(of: string, position: number): Uint8Array {
   return view;
 }
 
-/** Where a file is on its device, in one piece. */
+/** Offset of a file, which is in one piece, on its device. */
 function placeOnDevice(file: string): number {
   const said = execFileSync("filefrag", ["-v", `-b${SECTOR_BYTES}`, file], { encoding: "utf8" });
   const extents = [...said.matchAll(/^ *\d+: +(\d+)\.\. +\d+: +(\d+)\.\./gm)].map(([, logical, physical]) => [
@@ -146,7 +146,9 @@ function placeOnDevice(file: string): number {
 
 for (const filesystem of ["ext4", "xfs"] as const) {
   const skip = needs(filesystem, "filefrag");
-  test(`${filesystem}: after writeback() the device has what was read, flusher or not`, { skip }, async (t) => {
+  test(`${filesystem}: after writeback() the device has the bytes that were read, with or without a flusher`, {
+    skip,
+  }, async (t) => {
     const { device, mount } = disk(t, filesystem, 320 * MIB, "memory");
     const { memory, file, fd, writeback, ...reads } = await bed(t, mount);
     const location = placeOnDevice(file);
@@ -199,7 +201,7 @@ test("btrfs: no wrong checksums under a storm of msync, also from outside", {
   const { mount } = disk(t, "btrfs", 256 * MIB, "scratch");
   const { memory, file, writeback, ...reads } = await bed(t, mount);
   const random = new Random(1);
-  /** What a scrub finds afterwards. */
+  /** Runs the storm; returns the number of errors that a scrub finds afterwards. */
   const storm = async (read: Read): Promise<number> => {
     const outside = spawn("sh", ["-c", 'while :; do sync "$1"; done', "sh", file], { stdio: "ignore" });
     const ended = new Promise((resolve) => outside.on("exit", resolve));

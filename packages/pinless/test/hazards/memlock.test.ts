@@ -99,7 +99,7 @@ for (const limit of [8 * MIB, 64 * KIB, 0]) {
   });
 }
 
-test("What is registered for life is refused there with ENOMEM (control); the engine goes per-io, and says so", {
+test("A lifetime registration is refused there with ENOMEM (control); the engine goes per-io, and says so", {
   skip: needsRoot,
 }, async (t) => {
   const said = await say(everybodys(t), 8 * MIB, { pin: "lifetime" });
@@ -107,7 +107,7 @@ test("What is registered for life is refused there with ENOMEM (control); the en
   assert.match(said.degraded.join("\n"), /lifetime registration was refused with ENOMEM/);
 });
 
-test("Two processes of one user at once: who finds no room for a lease says so, and all is right", {
+test("Two processes of one user at the same time: one without room for a lease says so, and all requests are right", {
   skip: needsRoot,
 }, async (t) => {
   const bed = everybodys(t);

@@ -88,7 +88,7 @@ for (const options of [{ lease: { idle: 5000, max: 20_000 } }, { scheme: "aio" }
   });
 }
 
-test("Workers with engines end under discards of their memory by a native thread: nobody hangs", {
+test("Workers with engines end while a native thread discards their memory: no thread hangs", {
   skip: needsCompiler,
 }, async (t) => {
   const { rounds } = await run(
@@ -181,7 +181,7 @@ for (const [name, calls] of [
   });
 }
 
-test("The monitor is terminated at rest, where a filter forbids io_uring: whoever discards then isn't kept waiting", {
+test("The monitor is terminated at rest, where a filter forbids io_uring: later discards don't hang", {
   skip: needsCompiler,
 }, async (t) => {
   const { went } = await run(

@@ -132,7 +132,7 @@ export function buildLibrary(t: TestContext): string {
   return library;
 }
 
-/** What koffi is told of it. Also pasted into the sources of workers and children. */
+/** Declarations of the functions for koffi; also pasted into the sources of workers and children. */
 export const DECLARATIONS = {
   start: "int start(uintptr_t at, size_t bytes, int count, int pause, int how, uintptr_t words)",
   takeOver: "int take_over(uintptr_t at, size_t bytes, int value)",

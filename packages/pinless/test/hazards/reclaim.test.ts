@@ -49,7 +49,7 @@ function populateNothing(t: TestContext): void {
 
 type Step = (arena: Arena, memory: Uint8Array) => Promise<void>;
 
-/** How memory is reclaimed. */
+/** Way to reclaim memory. */
 interface Reclaimer {
   /** Before the memory is made. */
   enter?(): void;
@@ -152,7 +152,7 @@ function numbered(t: TestContext): string {
 
 for (const [how, clean] of Object.entries(CLEANERS)) {
   for (const by of ["MADV_PAGEOUT", "a memory cgroup's limit"]) {
-    test(`DEVICE_WRITES_DIRTY: memory ${how} keeps what was read into it, reclaimed by ${by}`, {
+    test(`DEVICE_WRITES_DIRTY: memory ${how} keeps bytes that were read into it, after reclaim by ${by}`, {
       skip: needsRoot,
     }, async (t) => {
       swap(t, 64 * MIB);
@@ -220,7 +220,7 @@ async function readUnderLimit(options: EngineOptions, file: string, cgroup: Sque
   }
 }
 
-test("A memory cgroup's limit takes memory under reads: what was read is there whenever it's looked at", {
+test("A memory cgroup at its limit reclaims memory under reads: bytes that were read are always there", {
   skip: needsRoot,
 }, async (t) => {
   swap(t, 128 * MIB);

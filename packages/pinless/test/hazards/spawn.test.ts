@@ -13,20 +13,20 @@ import { scratchDirectory, undoing } from "../support/undo.js";
 import { buildLibrary, DECLARATIONS, needsCompiler } from "./native.js";
 
 const MIB = 1 << 20;
-/** Of each size that is counted in, a page table's worth of noise is nothing. */
+/** Size of the memory: large enough that noise of a page table's size doesn't matter. */
 const BYTES = 64 * MIB;
-/** What a child gets of a Node process that has touched this little since the fork. */
+/** Bytes copied for a child of a Node process that has touched little memory since the fork. */
 const NOISE_BYTES = 8 * MIB;
 
 interface Given {
   /** Bytes that a child gets as copies of its own, and in common with us. */
   readonly copied: number;
   readonly shared: number;
-  /** What we had pinned at that moment. */
+  /** Bytes that this process had pinned at that moment. */
   readonly pinned: number;
 }
 
-/** What a child gets more than one without all that. */
+/** Bytes copied for a child beyond those for one without these buffers. */
 async function givenToChild(
   t: TestContext,
   options: EngineOptions,
@@ -58,7 +58,7 @@ async function givenToChild(
   return { copied: after.copied - before.copied, shared: after.shared - before.shared, pinned };
 }
 
-test("A registration for life, inherited as memory is, is copied for every child (control)", {
+test("Inherited memory with a lifetime registration is copied for every child (control)", {
   skip: needsCompiler || needsRoot,
 }, async (t) => {
   const { copied, pinned } = await givenToChild(t, { pin: "lifetime" }, { inherit: true });
@@ -71,7 +71,7 @@ test("The same memory without a pin isn't copied (control)", { skip: needsCompil
   assert.ok(copied < NOISE_BYTES && shared > BYTES - NOISE_BYTES, `${copied} bytes copied, ${shared} shared`);
 });
 
-test("A registration for life in an arena isn't even given to a child (MADV_DONTFORK)", {
+test("An arena with a lifetime registration isn't copied, because a child doesn't inherit it (MADV_DONTFORK)", {
   skip: needsCompiler || needsRoot,
 }, async (t) => {
   const { copied, shared, pinned } = await givenToChild(t, { pin: "lifetime" }, {});

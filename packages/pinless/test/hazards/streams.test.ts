@@ -23,7 +23,7 @@ const ioctl = koffi.load(null).func("int ioctl(int fd, unsigned long request, _O
 /** For what would wait for ever. */
 const timeout = 180_000;
 
-/** What both ends of a stream know without telling each other: no byte is 0, and no two stretches are alike. */
+/** Bytes of a stream, which both ends can compute: no byte is 0, and no two stretches are alike. */
 function streamBytes(offset: number, count: number): Uint8Array {
   const bytes = new Uint8Array(count);
   for (let i = 0; i < count; i++) bytes[i] = 1 + ((Math.imul((offset + i) ^ 0x2545f491, 0x9e3779b1) >>> 16) % 255);
@@ -49,7 +49,7 @@ function waitingIn({ fd }: Pipe): number {
   return count[0]!;
 }
 
-/** What is there now. */
+/** Reads all bytes that are there now. */
 function drain(fd: number): Buffer {
   const buffer = Buffer.alloc(1 << 20);
   try {
@@ -93,7 +93,7 @@ const OPERATIONS: Record<string, (arena: Arena, view: Uint8Array) => Promise<unk
 };
 
 function streams(scheme: SchemeName): void {
-  test(`${scheme}: a pipe's read that waits holds up no memory operation, and gets its bytes afterwards`, {
+  test(`${scheme}: a waiting read of a pipe delays no memory operation, and gets its bytes afterwards`, {
     timeout,
   }, async (t) => {
     const { engine, arena } = await open(t, { scheme });
@@ -131,7 +131,7 @@ function streams(scheme: SchemeName): void {
     assert.deepEqual(memory.slice(0, 100), streamBytes(0, 100));
   });
 
-  test(`${scheme}: the end of an arena ends what waits for a pipe with EFAULT, and the pipe keeps its bytes`, {
+  test(`${scheme}: closing an arena ends waiting calls on a pipe with EFAULT, and the pipe keeps its bytes`, {
     timeout,
   }, async (t) => {
     const { engine, arena } = await open(t, { scheme });
@@ -147,7 +147,7 @@ function streams(scheme: SchemeName): void {
     assert.deepEqual(Uint8Array.from(buffer.subarray(0, bytesRead)), streamBytes(0, 10));
   });
 
-  test(`${scheme}: bytes that were taken for memory that is gone, or read-only, by then are the next read's`, {
+  test(`${scheme}: bytes read from a pipe for memory that is gone or read-only by then go to the next read`, {
     timeout,
   }, async (t) => {
     const { engine, arena: memory } = await open(t, { scheme });
@@ -184,7 +184,7 @@ function streams(scheme: SchemeName): void {
     }
   });
 
-  test(`${scheme}: a write that waits for a pipe is of one moment: a discard is before all of it, or after`, {
+  test(`${scheme}: a waiting write to a pipe takes its bytes at one moment: before a discard or after it`, {
     timeout,
   }, async (t) => {
     const { engine, arena } = await open(t, { scheme });
@@ -206,7 +206,7 @@ function streams(scheme: SchemeName): void {
     assert.ok(Buffer.concat(parts).equals(bytes));
   });
 
-  test(`${scheme}: random reads and writes of pipes under every memory operation: byte for byte`, {
+  test(`${scheme}: random reads and writes of pipes under every memory operation keep every byte`, {
     timeout,
   }, async (t) => {
     const { engine, arena } = await open(t, { scheme, depth: 8 });
@@ -294,7 +294,7 @@ function streams(scheme: SchemeName): void {
     assert.ok(operations > 0);
   });
 
-  test(`${scheme}: readFile and streams of a pipe end with their signal, and leave what they had read`, {
+  test(`${scheme}: an aborted readFile or stream of a pipe leaves its bytes to the next read`, {
     timeout,
   }, async (t) => {
     const { engine } = await open(t, { scheme });
@@ -327,7 +327,7 @@ function streams(scheme: SchemeName): void {
     assert.ok(next.buffer.subarray(0, next.bytesRead).equals(streamBytes(1010, 10)));
   });
 
-  test(`${scheme}: more that waits for pipes than there is room for leaves room for others, and ends with close()`, {
+  test(`${scheme}: more waiting calls on pipes than slots leave slots for files, and end with close()`, {
     timeout,
   }, async (t) => {
     const { engine, arena } = await open(t, { scheme, depth: 4 });
@@ -373,7 +373,7 @@ else test("io_uring: streams", { skip });
 streams("aio");
 
 for (const blocking of [true, false]) {
-  test(`io_uring: a socket that ${blocking ? "blocks" : "doesn't block"}, both ways at once, byte for byte`, {
+  test(`io_uring: a socket that ${blocking ? "blocks" : "doesn't block"}, both directions at once, byte for byte`, {
     skip,
   }, async (t) => {
     await loadLibc();
@@ -433,7 +433,7 @@ test("Sockets on aio and direct, reads of pipes on direct: ERR_PINLESS_UNSUPPORT
   }
 });
 
-test("Engine.openFile takes a descriptor: a duplicate of its own, with what a File has", async (t) => {
+test("Engine.openFile takes a descriptor and duplicates it", async (t) => {
   const name = path.join(scratchDirectory(t), "file");
   writeFileSync(name, numberedBlocks(4));
   const { engine, arena } = await open(t, {});

@@ -126,7 +126,7 @@ for (const [name, how] of [
   for (const options of [{}, { scheme: "aio" }, { scheme: "direct" }]) {
     for (const bytes of [64 * 1024, 3 * MIB]) {
       const scheme = (options as { scheme?: string }).scheme ?? "io_uring";
-      test(`${name}, ${bytes / 1024} KiB, ${scheme}: EFAULT there, I/O beside it, and the bytes there are theirs`, {
+      test(`${name}, ${bytes / 1024} KiB, ${scheme}: EFAULT there, I/O beside it, new memory unchanged`, {
         skip: needsCompiler,
       }, async (t) => {
         const said = await run(t, options, how, bytes);

@@ -1,4 +1,4 @@
-// Who of several memory threads does what, with threads that end what they do when the test says so.
+// Distribution of requests to several memory threads, by threads that end a request when the test says so.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LaneScheduler } from "../../dist/memory/lanes.js";
@@ -43,7 +43,7 @@ class Threads {
   }
 }
 
-test("Lanes: one lane after the other on one thread; another lane beside it on another", async () => {
+test("Lanes: requests of one lane run in order; another lane runs on another thread at the same time", async () => {
   const threads = new Threads();
   const ended: string[] = [];
   const run = (lane: string, request: string): Promise<unknown> =>
@@ -71,7 +71,7 @@ test("Lanes: a thread that dies takes one request with it; the next of that lane
   assert.equal(await second, "done");
 });
 
-test("Lanes: with as many threads as there may be, a lane waits for one", async () => {
+test("Lanes: with the maximum number of threads, a lane waits for one", async () => {
   const threads = new Threads(1);
   const first = threads.lanes.run("x", "a");
   const second = threads.lanes.run("y", "b");
@@ -81,7 +81,7 @@ test("Lanes: with as many threads as there may be, a lane waits for one", async 
   assert.deepEqual(await Promise.all([first, second]), ["done", "done"]);
 });
 
-test("Lanes: where no thread more can start, those that are there do it; without any it's an error", async () => {
+test("Lanes: if no more threads can start, existing ones do the work; without any it's an error", async () => {
   const threads = new Threads();
   threads.failing = Object.assign(new Error("no room: EAGAIN"), { code: "ERR_WORKER_INIT_FAILED" });
   await assert.rejects(threads.lanes.run("x", "a"), /no room/);

@@ -123,14 +123,14 @@ test("migrate moves small pages by one call for a huge page's worth", () => {
   assert.deepEqual(nodes.moves, [512, 512], "what is there isn't moved again");
 });
 
-test("migrate moves a huge page once, though 511 of its pages say EBUSY", () => {
+test("migrate moves a huge page once, although 511 of its pages report EBUSY", () => {
   const nodes = new Nodes();
   nodes.add({ node: 0 }, 0, 512);
   assert.deepEqual(run(nodes, HUGE / PAGE), { done: 512, busy: 0, errno: 0 });
   assert.deepEqual(nodes.moves, [512]);
 });
 
-test("migrate counts what isn't anywhere as done", () => {
+test("migrate counts pages without memory as done", () => {
   const nodes = new Nodes();
   nodes.add("nowhere", 0, 100);
   nodes.add("zeros", 100, 100);
@@ -140,7 +140,7 @@ test("migrate counts what isn't anywhere as done", () => {
   assert.deepEqual(nodes.moves, [10]);
 });
 
-test("migrate tries again what somebody has for a moment", () => {
+test("migrate retries pages that are held for a moment", () => {
   const nodes = new Nodes();
   const folios = smallPages(nodes, 0, 64);
   for (const i of [0, 20, 63]) folios[i]!.elsewhereFor = 3;
@@ -148,7 +148,7 @@ test("migrate tries again what somebody has for a moment", () => {
   assert.deepEqual(nodes.moves, [64, 3, 3, 3]);
 });
 
-test("migrate says that pinned pages are busy, after a bounded number of tries, and moves all others", () => {
+test("migrate reports pinned pages as busy after a bounded number of attempts, and moves all others", () => {
   const nodes = new Nodes();
   nodes.add({ node: 0, pinned: true }, 0, 512);
   // Folios of 64 KiB, two of them pinned; and small pages of which one is.
@@ -159,14 +159,14 @@ test("migrate says that pinned pages are busy, after a bounded number of tries, 
   assert.ok(nodes.moves.length > 3 && nodes.moves.length < 40, `${nodes.moves.length} calls`);
 });
 
-test("migrate doesn't wait for what another process has too", () => {
+test("migrate doesn't wait for pages shared with another process", () => {
   const nodes = new Nodes();
   smallPages(nodes, 0, 10)[4]!.shared = true;
   assert.deepEqual(run(nodes, 10), { done: 9, busy: 1, errno: -EACCES });
   assert.deepEqual(nodes.moves, [10]);
 });
 
-test("migrate gives up where the kernel refuses the call itself, and tries again after EAGAIN", () => {
+test("migrate gives up if the kernel refuses the call itself, and retries after EAGAIN", () => {
   const nodes = new Nodes();
   smallPages(nodes, 0, 10);
   nodes.failWith = -ENODEV;

@@ -18,14 +18,14 @@ function tried(answer: (tries: number) => number): { result: number; tries: numb
   return { result: runBlocking(persistently(clock, operate)), tries };
 }
 
-test("persistently tries again after 20 ms in which this thread had no processor", () => {
+test("persistently retries after 20 ms in which this thread wasn't scheduled", () => {
   assert.deepEqual(
     tried((tries) => (tries < 6 ? -EAGAIN : 0)),
     { result: 0, tries: 6 },
   );
 });
 
-test("persistently gives up after as many tries as time, and at once where it isn't a matter of patience", () => {
+test("persistently gives up after a number of attempts and a time, and at once for an errno that won't pass", () => {
   assert.deepEqual(
     tried(() => -EAGAIN),
     { result: -EAGAIN, tries: 7 },

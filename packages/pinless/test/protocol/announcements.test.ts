@@ -1,5 +1,5 @@
-// What the engine's own thread makes of the monitor's announcements: what waits, what is issued again, and what never
-// is.
+// Effect of the monitor's announcements on the engine's own thread: requests that wait, that are issued again, and that
+// never are.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -29,7 +29,7 @@ function over(plain: Plain, first: number, last = first): void {
   plain.loop.runAll();
 }
 
-test("A request on a chunk that is announced waits until it's over, whatever it is; beside it nothing does", () => {
+test("A request on an announced chunk waits until the change is over; requests on other chunks don't", () => {
   const plain = new Plain();
   announce(chunksOf(plain, 0));
   const waiting = [plain.write(0), plain.read(0), plain.submit(false, 0, { chunks: 2 })!];
@@ -59,7 +59,7 @@ test("A request waits for the last of two announcements", () => {
   assert.equal(plain.where(request), "per-io");
 });
 
-test("While the monitor reads events nothing begins, wherever it is; what comes out of it is seen before anything begins", () => {
+test("While the monitor reads events no request begins anywhere; its announcements are seen before any begins", () => {
   const plain = new Plain();
   const before = plain.write(3);
   plain.loop.runAll();
@@ -80,7 +80,7 @@ test("While the monitor reads events nothing begins, wherever it is; what comes 
   assert.equal(plain.dispatcher.reissued, 0);
 });
 
-test("Our own operations wait until it's known what is unmapped, not for discards", () => {
+test("Our own operations wait until all unmaps are known, and not for discards", () => {
   const plain = new Plain();
   const range = { start: START, end: START + CHUNK };
   let known = 0;
@@ -115,14 +115,14 @@ test("Our own operations wait until it's known what is unmapped, not for discard
   assert.equal(plain.kernel.alive, false);
 });
 
-test("Nobody has to hear of a reading that kept nothing out", () => {
+test("The end of a reading that held no request needn't be reported", () => {
   const plain = new Plain();
   beginReading(plain.reading);
   assert.equal(endReading(plain.reading), false);
   assert.equal(plain.where(plain.write(0)), "per-io");
 });
 
-test("What waits for an announcement holds up no invalidation, and is held by one", () => {
+test("A request that waits for an announcement delays no invalidation, and is held by one", () => {
   const plain = new Plain();
   announce(chunksOf(plain, 0));
   const request = plain.write(0);
@@ -154,7 +154,7 @@ for (const [name, chunks, announced] of [
   });
 }
 
-test("A device write that an announcement came and went under is issued again at once", () => {
+test("A device write during which an announcement began and ended is issued again at once", () => {
   const plain = new Plain();
   const request = plain.write(0);
   plain.loop.runAll();
@@ -196,7 +196,7 @@ test("A device write that failed isn't issued again", () => {
   assert.deepEqual([request.errno, plain.dispatcher.reissued], [-5, 0]);
 });
 
-test("A request that waits for an announcement can be ended", () => {
+test("A request that waits for an announcement can be cancelled", () => {
   const plain = new Plain();
   announce(chunksOf(plain, 0));
   const request = plain.write(0);
@@ -222,7 +222,7 @@ test("A lease that is taken while its chunk is announced goes at once, and the r
   assert.deepEqual([request.errno, request.calls, plain.dispatcher.reissued], [0, 1, 1]);
 });
 
-test("A request whose lease the monitor drops before its submission goes nowhere until the announcement is over", () => {
+test("A request whose lease the monitor drops before its submission waits until the announcement is over", () => {
   for (const write of [false, true]) {
     const plain = new Plain();
     plain.lease(0);
@@ -239,7 +239,7 @@ test("A request whose lease the monitor drops before its submission goes nowhere
   }
 });
 
-test("Gate.bury: what was unmapped fails with EFAULT, the rest of its chunk goes on without a lease", () => {
+test("Gate.bury: I/O on unmapped memory fails with EFAULT, I/O on the rest of its chunk goes on without a lease", () => {
   const plain = new Plain();
   plain.lease(0);
   plain.gate.bury({ start: START + PAGE, end: START + CHUNK + PAGE });
@@ -263,7 +263,7 @@ test("Gate.bury: what was unmapped fails with EFAULT, the rest of its chunk goes
   assert.deepEqual(errnos.slice(3), [0, 0, 0, 0]);
 });
 
-test("Gate.bury of whole chunks fails what is held there as soon as its invalidation ends, and what was in flight", () => {
+test("Gate.bury of whole chunks fails held requests when their invalidation ends, and those in flight", () => {
   const plain = new Plain();
   const flying = plain.write(1);
   plain.loop.runAll();

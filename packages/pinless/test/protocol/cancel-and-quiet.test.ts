@@ -22,7 +22,7 @@ test("a request refused at its import, then cancelled, isn't issued again", () =
   assert.equal(plain.table.inFlight(0, 1), 0);
 });
 
-test("Dispatcher.cancel ends what is held without issuing it, and asks the kernel about the rest", () => {
+test("Dispatcher.cancel ends held requests without issuing them, and has the kernel cancel others", () => {
   const plain = new Plain();
   const started = plain.write(0);
   plain.loop.runMicrotasks();
@@ -40,7 +40,7 @@ test("Dispatcher.cancel ends what is held without issuing it, and asks the kerne
   assert.equal(plain.kernel.issues.length, 0);
 });
 
-test("Dispatcher.cancel forgets with the request: the next in its slot goes on", () => {
+test("Dispatcher.cancel doesn't affect the next request in the same slot", () => {
   const plain = new Plain({ depth: 1 });
   const clear = plain.start("CLEAR", 0);
   const held = plain.write(0);
@@ -53,7 +53,7 @@ test("Dispatcher.cancel forgets with the request: the next in its slot goes on",
   plain.dispatcher.cancel(held.location.buffer);
 });
 
-test("Dispatcher.cancel ends one request and nobody else's", () => {
+test("Dispatcher.cancel ends one request and no other", () => {
   const plain = new Plain();
   const mine = plain.write(0);
   const other = { active: 0, directWrites: 0, quiet: null };
@@ -74,7 +74,7 @@ test("Dispatcher.whenQuiet runs at once on a range without requests", () => {
   assert.equal(ran, 2);
 });
 
-test("Dispatcher.whenQuiet waits for what is accepted, held too, not for what comes later", () => {
+test("Dispatcher.whenQuiet waits for accepted requests, held ones too, and not for later ones", () => {
   const plain = new Plain();
   const clear = plain.start("CLEAR", 1);
   const [first, held] = [plain.write(0), plain.submit(false, 0, { chunks: 2 })!];
@@ -90,7 +90,7 @@ test("Dispatcher.whenQuiet waits for what is accepted, held too, not for what co
   assert.equal(ran, 1);
 });
 
-test("Dispatcher.whenQuiet, asked inside done, waits for what done submitted in the same slot", () => {
+test("Dispatcher.whenQuiet, called inside done, waits for a request that done submitted in the same slot", () => {
   const plain = new Plain({ depth: 1 });
   let ran = 0;
   const after = (): void => {
@@ -106,7 +106,7 @@ test("Dispatcher.whenQuiet, asked inside done, waits for what done submitted in 
   assert.equal(ran, 1);
 });
 
-test("Dispatcher.whenQuiet runs in the order in which it was asked", () => {
+test("Dispatcher.whenQuiet runs callbacks in the order of the calls", () => {
   const plain = new Plain();
   const order: number[] = [];
   plain.write(0);

@@ -42,7 +42,7 @@ test("ChunkTable covers its range with chunks, the last one short", () => {
   );
 });
 
-test("ChunkTable.chunksOf and chunkAt agree with a look at every chunk", () => {
+test("ChunkTable.chunksOf and chunkAt agree with a search of all chunks", () => {
   const page = fc.integer({ min: -20, max: 120 });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 100 }), page, fc.nat(60), (pages, from, count) => {
@@ -60,14 +60,14 @@ test("ChunkTable.chunksOf and chunkAt agree with a look at every chunk", () => {
   );
 });
 
-test("ChunkTable refuses a start off a chunk's boundary, an odd chunk, and words of another size", () => {
+test("ChunkTable refuses an unaligned start, a chunk size that isn't a power of two, and words of another size", () => {
   const range = { start: START, end: START + 2 * CHUNK };
   assert.throws(() => new ChunkTable({ ...range, start: START + PAGE }, CHUNK), { invariant: "STATE" });
   assert.throws(() => new ChunkTable(range, CHUNK + PAGE), { invariant: "STATE" });
   assert.throws(() => new ChunkTable(range, CHUNK, new Int32Array(3 * CHUNK_WORDS)), { invariant: "STATE" });
 });
 
-test("ChunkTable takes over the words that another thread made, and changes none", () => {
+test("ChunkTable uses the words of another thread, and changes none", () => {
   const range = { start: START, end: START + 2 * CHUNK };
   const first = new ChunkTable(range, CHUNK);
   first.setBits(1, UNMAPPED);
@@ -80,7 +80,7 @@ test("ChunkTable takes over the words that another thread made, and changes none
   assert.equal(first.inFlight(0, DEVICE_READS), 1);
 });
 
-test("ChunkTable's counters say LOOK exactly while the gate isn't 0, whatever is counted", () => {
+test("ChunkTable's counters have the LOOK bit exactly while the gate isn't 0, whatever is counted", () => {
   const bits = fc.nat(255);
   const step = fc.oneof(
     fc.record({ do: fc.constant("set" as const), bits }),
@@ -122,7 +122,7 @@ test("ChunkTable's counters say LOOK exactly while the gate isn't 0, whatever is
   );
 });
 
-test("ChunkTable.notePages counts a huge page as one, and small ones each", () => {
+test("ChunkTable.notePages counts a huge page as one segment, and each small page as one", () => {
   const table = tableOf(24);
   table.notePages(table.rangeOf(0), () => true);
   assert.equal(table.load(0, SEGMENTS), 1);

@@ -1,4 +1,4 @@
-// Which I/O an event concerns: the table, and that the engine does what it says.
+// The I/O that each event excludes: the table, and the engine's behaviour.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EFAULT } from "../../dist/protocol/errno.js";
@@ -75,7 +75,7 @@ function begun(event: MmuEvent): { plain: Plain; end: () => void } {
 for (const event of MMU_EVENTS) {
   const { deviceWrites, deviceReads, lease, afterwards } = CONCERNS[event];
 
-  test(`${event} waits for the I/O in flight that it concerns, and for its leases, and for nothing else`, () => {
+  test(`${event} waits for I/O in flight that it excludes, for leases that it drops, and for nothing else`, () => {
     const { plain, write, read } = setUp();
     const invalidation = plain.start(event, 0, 2);
     plain.loop.runAll();
@@ -99,7 +99,7 @@ for (const event of MMU_EVENTS) {
     plain.complete();
   });
 
-  test(`${event} holds the new I/O that it concerns, and lets the rest go on without a lease`, () => {
+  test(`${event} holds new I/O that it excludes, and lets other I/O go on without a lease`, () => {
     const { plain, end } = begun(event);
     const [write, read, again] = [plain.write(0), plain.read(0), plain.read(0)];
     assert.equal(plain.where(write), deviceWrites ? "out" : "per-io");
@@ -144,7 +144,7 @@ for (const event of MMU_EVENTS) {
     }
   });
 
-  test(`${event} concerns no I/O beside its range`, () => {
+  test(`${event} excludes no I/O outside its range`, () => {
     const { plain, end } = begun(event);
     plain.write(2);
     const [write, read] = [plain.write(2), plain.read(2)];
@@ -158,7 +158,7 @@ for (const event of MMU_EVENTS) {
     assert.deepEqual([write.errno, read.errno, span.errno], [0, 0, 0]);
   });
 
-  test(`${event} that may not wait is refused by each thing it would wait for (BALANCED_VETO)`, () => {
+  test(`${event} that may not wait is refused because of each thing that it would wait for (BALANCED_VETO)`, () => {
     const busy = {
       write: (plain: Plain) => plain.write(1),
       read: (plain: Plain) => plain.read(1),

@@ -28,7 +28,7 @@ test("Dispatcher.accept answers busy when all slots are taken, and nothing else 
   assert.notEqual(plain.submit(false, 2), null);
 });
 
-test("Dispatcher never calls done inside accept, not for a request that fails at once either", () => {
+test("Dispatcher never calls done inside accept, even for a request that fails at once", () => {
   const plain = new Plain();
   plain.end(plain.start("RELEASE", 0));
   let inside = true;
@@ -77,7 +77,7 @@ test("Dispatcher hands what was submitted in one tick to the kernel in one call"
   assert.ok(plain.kernel.enters <= 2, `${plain.kernel.enters} calls`);
 });
 
-test("a done that throws doesn't lose the rest, and the error goes to loop.uncaught", () => {
+test("after an error in done the other completions are delivered, and the error goes to loop.uncaught", () => {
   const plain = new Plain();
   const error = new Error("thrown by done");
   const requests: Submitted[] = [];
@@ -99,7 +99,7 @@ test("a done that throws doesn't lose the rest, and the error goes to loop.uncau
   assert.equal(next.errno, 0);
 });
 
-test(`a turn delivers at most ${TURN} completions, then others have their turn of the loop`, () => {
+test(`a turn delivers at most ${TURN} completions, then timers and sockets have their turn`, () => {
   const plain = new Plain({ depth: 600 });
   let delivered = 0;
   for (let i = 0; i < 600; i++) plain.submit(false, 0, { after: () => delivered++ });
@@ -114,7 +114,7 @@ test(`a turn delivers at most ${TURN} completions, then others have their turn o
   assert.ok(plain.kernel.reaps.every((n) => n <= TURN));
 });
 
-test("done that submits again and again leaves others their turn of the loop", () => {
+test("callbacks that submit again and again leave timers and sockets their turn", () => {
   const plain = new Plain({ depth: 4 });
   const enter = plain.kernel.enter.bind(plain.kernel);
   // A device that is done at once.
@@ -155,7 +155,7 @@ test("microtask after microtask, one turn of the loop delivers no more than a tu
   assert.equal(plain.dispatcher.requests.active, 0);
 });
 
-test("Dispatcher has one turn at a time, whatever done calls", () => {
+test("Dispatcher runs one turn at a time, whatever done calls", () => {
   const plain = new Plain();
   const requests: Submitted[] = [];
   const after = (): void => {
@@ -174,7 +174,7 @@ test("Dispatcher has one turn at a time, whatever done calls", () => {
   );
 });
 
-test("Dispatcher reaps again instead of going to sleep when something ended meanwhile", () => {
+test("Dispatcher reaps again instead of going to sleep if a request has ended meanwhile", () => {
   const plain = new Plain();
   const request = plain.write(0);
   const reap = plain.kernel.reap.bind(plain.kernel);
@@ -190,7 +190,7 @@ test("Dispatcher reaps again instead of going to sleep when something ended mean
   assert.equal(request.errno, 0);
 });
 
-test("a leased request that the kernel refuses with EFAULT goes again per-io, exactly once", () => {
+test("a leased request that the kernel refuses with EFAULT is issued again per-io, exactly once", () => {
   for (const write of [true, false]) {
     const plain = new Plain();
     plain.lease(0);
@@ -208,7 +208,7 @@ test("a leased request that the kernel refuses with EFAULT goes again per-io, ex
   }
 });
 
-test("EFAULT of a request without a lease, or by a lifetime registration, is its answer", () => {
+test("EFAULT of a request without a lease, or with a lifetime registration, is its result", () => {
   const plain = new Plain();
   const request = plain.write(0);
   plain.loop.runMicrotasks();
@@ -225,7 +225,7 @@ test("EFAULT of a request without a lease, or by a lifetime registration, is its
   assert.deepEqual([other.errno, lifetime.dispatcher.refusedAtImport], [-EFAULT, 0]);
 });
 
-test("Dispatcher keeps its owner's counts, and tells it when one has come down to 0", () => {
+test("Dispatcher keeps its owner's counts, and notifies it when one becomes 0", () => {
   const plain = new Plain();
   const seen: string[] = [];
   const { owner } = plain;
@@ -276,7 +276,7 @@ test("Dispatcher.room is called after each completion, when its slot is free", (
   assert.deepEqual(got, [2, 3, 1, 0]);
 });
 
-test("requests that were held go in the order in which they came", () => {
+test("held requests are submitted in the order of their acceptance", () => {
   const plain = new Plain();
   const [clear, migrate] = [plain.start("CLEAR", 0), plain.start("MIGRATE", 1)];
   const requests = [
@@ -295,7 +295,7 @@ test("requests that were held go in the order in which they came", () => {
   plain.complete();
 });
 
-test("a request that was held uses its lease at the time it goes", () => {
+test("a held request notes the use of its lease when it's submitted", () => {
   const plain = new Plain();
   plain.lease(0);
   const exclusive = plain.start("EXCLUSIVE", 0);
@@ -307,7 +307,7 @@ test("a request that was held uses its lease at the time it goes", () => {
   assert.equal(plain.leases!.table.lastUseMs(0), plain.loop.now);
 });
 
-test("what an invalidation's ready submits in a turn's last step still reaches the kernel", () => {
+test("a request that an invalidation's ready submits in a turn's last step still reaches the kernel", () => {
   const plain = new Plain();
   plain.lease(0);
   const { words } = plain.leases!.table;
@@ -330,7 +330,7 @@ test("what an invalidation's ready submits in a turn's last step still reaches t
   );
 });
 
-test("a kernel that refuses a submission as a whole is a bug, and said to be one", () => {
+test("a submission that the kernel refuses as a whole is reported as a bug", () => {
   const plain = new Plain();
   plain.kernel.enter = () => -22;
   plain.write(0);

@@ -15,7 +15,7 @@ test("systemError has the shape of Node's", () => {
   assert.equal("path" in pathless, false);
 });
 
-test("argumentError is a RangeError for what is out of range, else a TypeError, with Node's code", () => {
+test("argumentError is a RangeError for ERR_OUT_OF_RANGE, else a TypeError, with Node's code", () => {
   for (const [code, type] of [
     ["ERR_OUT_OF_RANGE", RangeError],
     ["ERR_INVALID_ARG_TYPE", TypeError],

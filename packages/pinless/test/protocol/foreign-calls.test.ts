@@ -45,7 +45,7 @@ test("ForeignCalls.start of ranges that share a chunk, or touch, is one invalida
   assert.equal(plain.notifier.inProgress, 0);
 });
 
-test("ForeignCalls.start of nothing that is followed begins at once and stops nothing", () => {
+test("ForeignCalls.start on memory that isn't followed begins at once and stops nothing", () => {
   const { plain, calls, ready, begun } = setUp();
   assert.equal(calls.start(1, [chunks(100)], begun), "begun");
   calls.unfollow(plain.table);
@@ -53,7 +53,7 @@ test("ForeignCalls.start of nothing that is followed begins at once and stops no
   assert.deepEqual([ready(), plain.notifier.inProgress], [2, 0]);
 });
 
-test("ForeignCalls.start waits for its turn after another's, which may be one of its own", () => {
+test("ForeignCalls.start waits for its turn after another invalidation, which may be that of another start", () => {
   const { plain, calls, ready, begun } = setUp();
   plain.write(0);
   const own = plain.start("CLEAR", 0);
@@ -67,7 +67,7 @@ test("ForeignCalls.start waits for its turn after another's, which may be one of
   calls.end(2);
 });
 
-test("ForeignCalls.start inside an invalidation that has begun is covered: whoever announced it isn't kept waiting", () => {
+test("ForeignCalls.start inside an invalidation that has begun is covered, and doesn't wait", () => {
   const { plain, calls, ready, begun } = setUp();
   const own = plain.start("CLEAR", 0, 2);
   assert.equal(calls.start(1, [chunks(1)], begun), "covered");
@@ -80,7 +80,7 @@ test("ForeignCalls.start inside an invalidation that has begun is covered: whoev
   assert.equal(plain.notifier.inProgress, 0);
 });
 
-test("ForeignCalls.end before it has begun: it ends as soon as it has, and isn't reported ready", () => {
+test("ForeignCalls.end before the invalidation has begun: it ends as soon as it begins, and ready isn't called", () => {
   const { plain, calls, ready, begun } = setUp();
   const flying = plain.write(0);
   plain.loop.runAll();
@@ -93,7 +93,7 @@ test("ForeignCalls.end before it has begun: it ends as soon as it has, and isn't
   assert.deepEqual([ready(), flying.errno, late.errno, plain.notifier.inProgress], [0, 0, 0, 0]);
 });
 
-test("ForeignCalls.ended: what was in flight comes again, and nothing begins, once the callers must have left", () => {
+test("ForeignCalls.ended: requests in flight are issued again, and nothing begins, until the callers must have left", () => {
   const { plain, calls } = setUp();
   const flying = plain.write(0);
   plain.loop.runAll();
@@ -113,7 +113,7 @@ test("ForeignCalls.ended: what was in flight comes again, and nothing begins, on
   assert.deepEqual([flying.errno, later.errno, plain.dispatcher.reissued], [0, 0, 1]);
 });
 
-test("ForeignCalls.ended and lost: what the monitor had begun or announced is over", () => {
+test("ForeignCalls.ended and lost: starts and announcements of the ended monitor are over", () => {
   const { plain, calls, begun } = setUp();
   calls.start(1, [chunks(0)], begun);
   announce({ words: plain.table.words, first: 1, last: 1 });
@@ -132,7 +132,7 @@ test("ForeignCalls.ended and lost: what the monitor had begun or announced is ov
   );
 });
 
-test("ForeignCalls.lost: what the next monitor has begun or announced by then goes on", () => {
+test("ForeignCalls.lost: starts and announcements of the next monitor go on", () => {
   const { plain, calls, begun } = setUp();
   const announced = { words: plain.table.words, first: 1, last: 1 };
   calls.start(1, [chunks(0)], begun);
@@ -152,7 +152,7 @@ test("ForeignCalls.lost: what the next monitor has begun or announced by then go
   assert.deepEqual(where(), ["answered", "answered"]);
 });
 
-test("ForeignCalls.missed: a monitor that follows again after a gap is in the middle of what it does", () => {
+test("ForeignCalls.missed: starts and announcements of a monitor that follows again after a gap go on", () => {
   const { plain, calls, begun } = setUp();
   const announced = { words: plain.table.words, first: 1, last: 1 };
   calls.start(1, [chunks(0)], begun);

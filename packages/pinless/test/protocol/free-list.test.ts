@@ -35,7 +35,7 @@ const steps = fc.array(
   { maxLength: 80, size: "max" },
 );
 
-test("FreeList.allocate gives the lowest piece that fits, and none that straddles a boundary it could avoid", () => {
+test("FreeList.allocate returns the lowest piece that fits, and none across a boundary if it's avoidable", () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 8 * BOUNDARY }), steps, (size, list) => {
       const free = new FreeList(size, BOUNDARY);
@@ -83,14 +83,14 @@ test("FreeList.release joins with the free pieces on both sides", () => {
   assert.equal(free.allocate(48, 1), 0);
 });
 
-test("FreeList.allocatedAt knows no piece that begins elsewhere", () => {
+test("FreeList.allocatedAt finds only a piece that begins there", () => {
   const free = new FreeList(64, 16);
   assert.equal(free.allocate(8, 1), 0);
   assert.equal(free.allocatedAt(4), undefined);
   assert.equal(free.allocatedAt(8), undefined);
 });
 
-test("FreeList.withdraw takes what is free between two addresses away for good, and only that", () => {
+test("FreeList.withdraw removes the free bytes between two addresses for good, and no others", () => {
   const list = new FreeList(4 * BOUNDARY, BOUNDARY);
   assert.equal(list.allocate(8, 1), 0);
   list.withdraw(4, 20);

@@ -46,7 +46,7 @@ test("Gate marks the chunks of an invalidation from its turn to its end, and no 
   assert.deepEqual(marked(plain.table), [0, 0, 0, 0]);
 });
 
-test("Gate leaves no trace of a request that it kept out of a span's later chunk", () => {
+test("Gate leaves no trace of a span that a later chunk keeps out", () => {
   const plain = new Plain();
   const softDirty = plain.start("SOFT_DIRTY", 0);
   const exclusive = plain.start("EXCLUSIVE", 2);
@@ -75,7 +75,7 @@ test("Gate holds a span until the last invalidation on any of its chunks has end
   assert.equal(plain.gate.heldTotal, 1);
 });
 
-test("a start waits only for I/O that went before it (BOUNDED_WAIT)", () => {
+test("a start waits only for I/O submitted before it (BOUNDED_WAIT)", () => {
   const plain = new Plain();
   plain.lease(0);
   const [before, other] = [plain.read(0), plain.write(0)];
@@ -96,7 +96,7 @@ test("a start waits only for I/O that went before it (BOUNDED_WAIT)", () => {
   plain.end(softDirty);
 });
 
-test("a lease that the monitor dropped is waited for until its tag was seen and its update returned", () => {
+test("an invalidation waits for a lease that the monitor drops: for its tag and for its update's return", () => {
   for (const tagFirst of [true, false]) {
     const plain = new Plain();
     plain.lease(0);
@@ -118,7 +118,7 @@ test("a lease that the monitor dropped is waited for until its tag was seen and 
   }
 });
 
-test("an invalidation that gets its turn at another's end has its leases' tags looked for", () => {
+test("for an invalidation that gets its turn at another's end the tags of its leases are reaped", () => {
   const plain = new Plain();
   plain.lease(0);
   const exclusive = plain.start("EXCLUSIVE", 0);
@@ -129,7 +129,7 @@ test("an invalidation that gets its turn at another's end has its leases' tags l
   assert.equal(clear.state, "begun");
 });
 
-test("an invalidation across two arenas concerns both, and is one", () => {
+test("an invalidation across two arenas is one invalidation of both", () => {
   const plain = new Plain();
   const { table } = second(plain);
   const clear = plain.start("CLEAR", 3, 2);
@@ -139,7 +139,7 @@ test("an invalidation across two arenas concerns both, and is one", () => {
   assert.deepEqual([...marked(plain.table), ...marked(table)], [0, 0, 0, 0, 0, 0]);
 });
 
-test("Gate.addTable puts a new arena under the invalidation in progress on its addresses", () => {
+test("Gate.addTable applies an invalidation in progress to a new arena at its addresses", () => {
   for (const event of MMU_EVENTS) {
     const plain = new Plain();
     const clear = plain.start(event, 3, 2);
@@ -163,7 +163,7 @@ test("Gate.removeTable forgets an arena; its number is used again", () => {
   plain.gate.removeTable(next.index);
 });
 
-test("I/O on what was unmapped fails at once, also while another invalidation is in progress there", () => {
+test("I/O on unmapped memory fails at once, also while another invalidation is in progress there", () => {
   const plain = new Plain();
   const unmap = plain.start("UNMAP", 0, 4);
   const migrate = plain.start("MIGRATE", 0, 4);
@@ -224,7 +224,7 @@ const WRITABLE = "leased leased";
 const PARTLY = "per-io per-io";
 const READ_ONLY = "out per-io";
 
-test("a part of a chunk that is read-only keeps leases away and no I/O; all of it, device writes (NO_STALE_IO)", () => {
+test("a partly read-only chunk takes no leases; a read-only one also refuses device writes (NO_STALE_IO)", () => {
   const plain = new Plain();
   const steps: [{ start: number; end: number }, boolean, string[]][] = [
     [pages(5, 1), true, [PARTLY, WRITABLE]],
@@ -262,7 +262,7 @@ test("device writes that PROTECTION_VMA held go ahead if their chunk isn't all r
   }
 });
 
-test("a PROTECTION_VMA that came to nothing changes nothing; another event leaves what is read-only", () => {
+test("a PROTECTION_VMA without changed protections changes nothing; other events keep read-only pages", () => {
   const plain = new Plain();
   plain.notifier.invalidateRangeEnd(plain.start("PROTECTION_VMA", 0), []);
   assert.deepEqual(words(plain.table, GATE), [0, 0, 0, 0]);
@@ -274,7 +274,7 @@ test("a PROTECTION_VMA that came to nothing changes nothing; another event leave
   }
 });
 
-test("no registration for life is used where memory is read-only: a device would write through it", () => {
+test("no lifetime registration is used for read-only memory, because a device would write through it", () => {
   const plain = new Plain({ registered: 0 });
   plain.kernel.take(0, START, 4 * CHUNK);
   const went = (...requests: (Submitted | null)[]): string[] => {
@@ -291,7 +291,7 @@ test("no registration for life is used where memory is read-only: a device would
   assert.deepEqual(went(plain.write(0), span()), ["leased", "leased"]);
 });
 
-test("Gate forgets what was read-only with its arena; other memory's protection is none of its business", () => {
+test("Gate forgets read-only pages with their arena, and ignores the protection of other memory", () => {
   const plain = new Plain();
   const { gate } = plain;
   const first = second(plain);

@@ -21,7 +21,7 @@ const steps = fc.array(
   { maxLength: 120, size: "max" },
 );
 
-test("IntervalTree gives what a list gives, by start and then by age", () => {
+test("IntervalTree finds the same intervals as a list, by start and then by age", () => {
   fc.assert(
     fc.property(steps, (list) => {
       const tree = new IntervalTree<number>();
@@ -51,7 +51,7 @@ test("IntervalTree gives what a list gives, by start and then by age", () => {
   );
 });
 
-test("IntervalTree.insert hands out what names the interval, not the caller's object", () => {
+test("IntervalTree.insert returns a handle of its own, not the caller's object", () => {
   const tree = new IntervalTree<string>();
   const range = { start: 1, end: 2 };
   const handle = tree.insert(range, "a");

@@ -43,7 +43,7 @@ function due(table: LeaseTable, nowMs: number): number[] {
 
 type Step = "claim" | "returned" | "tagged" | "free";
 
-/** What a lease may be told, and where that leads; anything else is a bug somewhere. */
+/** Allowed steps of a lease in each state, and the next states; any other step is a bug. */
 const PATHS: Record<number, Partial<Record<Step, number>>> = {
   [FREE]: {},
   [LIVE_CLEAN]: { claim: DROPPING },
@@ -92,7 +92,7 @@ test("a lease is gone only once its tag was seen and its update returned, in eit
   assert.deepEqual([...reached].sort(), ["returned tagged free", "tagged returned free"]);
 });
 
-test("LeaseTable.use takes what is live, device writes only what is populated, and notes when", () => {
+test("LeaseTable.use accepts live leases, for device writes only populated ones, and notes the time", () => {
   const table = tableOf(1);
   assert.equal(table.use(0, false, 1), false, "free");
   table.taken(0, target(1), 1);
@@ -107,7 +107,7 @@ test("LeaseTable.use takes what is live, device writes only what is populated, a
   assert.equal(table.lastUseMs(0), 4);
 });
 
-test("LeaseTable.populated doesn't bring back a lease that somebody claimed meanwhile", () => {
+test("LeaseTable.populated doesn't revive a lease that was claimed meanwhile", () => {
   const table = tableOf(1);
   table.taken(0, target(1), 0);
   claim(table.words, 0);
@@ -115,7 +115,7 @@ test("LeaseTable.populated doesn't bring back a lease that somebody claimed mean
   assert.equal(table.state(0), DROPPING);
 });
 
-test("LeaseTable keeps within budget, slots and segments, and its sums are those of a list (BUDGET)", () => {
+test("LeaseTable stays within budget, slots and segments, and its sums equal those of a list (BUDGET)", () => {
   const step = fc.record({
     take: fc.boolean(),
     pages: fc.integer({ min: 1, max: 40 }),
@@ -183,7 +183,7 @@ test("LeaseTable rounds a part of a page up in the budget", () => {
   assert.equal(table.fits(1, 1), false);
 });
 
-test("LeaseTable refuses no slots and more than the kernel is fast with", () => {
+test("LeaseTable refuses 0 slots, and more than MAX_SLOTS", () => {
   for (const slots of [0, MAX_SLOTS + 1]) assert.throws(() => tableOf(slots), { invariant: "BUDGET" }, `${slots}`);
   tableOf(MAX_SLOTS);
 });
@@ -194,7 +194,7 @@ test("LeaseTable.taken refuses a slot that is in use", () => {
   assert.throws(() => table.taken(0, target(1), 0), { invariant: "STATE" });
 });
 
-test("LeaseTable remembers what a slot is for, and the longest residency of those that are gone", () => {
+test("LeaseTable keeps a slot's chunk, and the longest residency of dropped leases", () => {
   const table = tableOf(3);
   assert.equal(table.header(RESIDENCY_MAX_MS), 0);
   for (const [slot, takenMs, goneMs, longest] of [
@@ -215,7 +215,7 @@ test("LeaseTable remembers what a slot is for, and the longest residency of thos
 // A clock near where an int32 goes round, too.
 const clocks = fc.constantFrom(0, 1000, -50, 0x7fffffff - 60, -0x80000000 + 20);
 
-test("leastRecentlyUsed and forEachDue agree with a list, also where the clock goes round", () => {
+test("leastRecentlyUsed and forEachDue agree with a list, also when the clock wraps", () => {
   const leases = fc.array(
     fc.record({ takenAgo: fc.nat(150), usedAgo: fc.nat(30), live: fc.nat(3), spare: fc.boolean() }),
     { minLength: 1, maxLength: 8 },
@@ -252,7 +252,7 @@ test("leastRecentlyUsed and forEachDue agree with a list, also where the clock g
   );
 });
 
-test("forEachDue leaves a lease alone that another thread's clock says is of the future", () => {
+test("forEachDue skips a lease whose time, by another thread's clock, is in the future", () => {
   const table = tableOf(1);
   table.taken(0, target(1), 1000);
   assert.deepEqual(due(table, 900), []);
@@ -260,7 +260,7 @@ test("forEachDue leaves a lease alone that another thread's clock says is of the
   assert.deepEqual(due(table, 1010), [0]);
 });
 
-test("A default max is for each GiB that leases pin, and one that was asked for is not", () => {
+test("The default max counts for each GiB that leases pin, a given one doesn't", () => {
   const MIB = 1 << 20;
   for (const [maxGrows, mib, maxMs] of [
     [true, 512, 100],
@@ -278,7 +278,7 @@ test("A default max is for each GiB that leases pin, and one that was asked for 
   }
 });
 
-test("LeaseTable.freeSlot is the lowest one, whatever was freed in between", () => {
+test("LeaseTable.freeSlot returns the lowest free slot, whatever was freed before", () => {
   fc.assert(
     fc.property(fc.array(fc.nat(), { maxLength: 40 }), (picks) => {
       const table = tableOf(6);

@@ -147,7 +147,7 @@ test("Leases.acquire doesn't give out a lease that the monitor claimed while it 
   assert.equal(use(1, 3, true), -1);
 });
 
-test("Leases.acquire pauses 10 ms after the kernel refused, then asks again, and remembers why", () => {
+test("Leases.acquire pauses 10 ms after a refusal by the kernel, then tries again, and keeps the errno", () => {
   const { use, said, answers, leases } = setUp({ idleMs: 50 });
   answers.take = -12;
   use(0, 1);
@@ -162,7 +162,7 @@ test("Leases.acquire pauses 10 ms after the kernel refused, then asks again, and
   assert.equal(use(1, 14), 1, "no pause after a success");
 });
 
-test("Leases.acquire makes room by the least recently used lease, one a millisecond (BUDGET)", () => {
+test("Leases.acquire makes room by dropping the least recently used lease, one each millisecond (BUDGET)", () => {
   const { use, said, leases, gone } = setUpWith([0, 1, 2], { slots: 3 });
   leases.table.use(0, false, 9);
   use(5, 10);
@@ -220,7 +220,7 @@ test("Leases.acquire counts a part of a huge page as all of it", () => {
   assert.equal(leases.held, 2, "the third made the first one go");
 });
 
-test("Leases.acquire of many chunks takes a lease once what went per-io, with no pause of idle, would have paid for it", () => {
+test("Leases.acquire with many chunks takes a lease once per-io requests have cost as much", () => {
   const { use, answers } = setUp({ idleMs: 10, slots: 8, chunks: 129 });
   answers.costPages = 20;
   for (let n = 0; n < 20; n++) assert.equal(use(0, 1 + n), -1, `${n} pages before`);
@@ -230,14 +230,14 @@ test("Leases.acquire of many chunks takes a lease once what went per-io, with no
   for (let n = 0; n < 100; n++) assert.equal(use(2, 1 + 10 * n), -1, "a pause each");
 });
 
-test("Leases.acquire of a few large chunks takes a lease once it's paid for, as of many small ones", () => {
+test("Leases.acquire with a few large chunks takes a lease once it has paid, as with many small ones", () => {
   const { use, answers } = setUp({ idleMs: 10, chunks: 2, chunkBytes: 4 << 20 });
   answers.costPages = 20;
   for (let n = 0; n < 20; n++) assert.equal(use(0, 1 + n), -1);
   assert.equal(use(0, 21), 0);
 });
 
-test("Leases.acquire of a few chunks asks for what a lease costs only for a second after there was no room", () => {
+test("Leases.acquire with a few chunks looks at a lease's cost only for a second after there was no room", () => {
   const { use, answers, said, leases } = setUp({ idleMs: 10_000, slots: 1, maxMs: 3_600_000, budgetPages: 16 });
   answers.costPages = 1000;
   use(0, 1);
@@ -252,7 +252,7 @@ test("Leases.acquire of a few chunks asks for what a lease costs only for a seco
   assert.deepEqual(said(), ["drop 0"]);
 });
 
-test("Leases.acquire changes nothing where memory is used evenly and far beyond the budget (no churn)", () => {
+test("Leases.acquire keeps the leases if memory is used evenly and far beyond the budget (no churn)", () => {
   const { use, said, leases, table, answers } = setUp({ slots: 4, chunks: 16, idleMs: 50, maxMs: 3_600_000 });
   answers.costPages = 12;
   let perIo = 0;
@@ -269,7 +269,7 @@ test("Leases.acquire changes nothing where memory is used evenly and far beyond 
   assert.ok(perIo > 16 * 290);
 });
 
-test("Leases.acquire gives a lease to another chunk that has missed its cost since that one was last used", () => {
+test("Leases.acquire replaces a lease if another chunk has missed a lease's cost since its last use", () => {
   const { use, said, answers, leases } = setUpWith([0], { slots: 1, idleMs: 50 });
   answers.costPages = 8;
   for (let n = 0; n < 9; n++) use(3, 10 + n);
@@ -303,7 +303,7 @@ test("A chunk whose lease was held for max goes per-io for a sixteenth of it, an
   }
 });
 
-test("A chunk rests across the clock's wrap, and not once it has gone round", () => {
+test("A chunk rests across the clock's wrap, and not for a whole round of the clock", () => {
   const { use, leases, table } = setUpWith([0], { idleMs: 1000, maxMs: 160 });
   const start = 0x7fffffff - 5;
   leases.table.use(0, false, start);
@@ -331,7 +331,7 @@ test("Leases.acquire counts a lease as taken again only after an invalidation", 
   assert.equal(leases.revalidated, 1);
 });
 
-test("Leases tells of the first lease, and again once all were gone", () => {
+test("Leases reports the first lease, and again the first after all were dropped", () => {
   const { use, leases, first } = setUp();
   use(0, 1);
   use(0, 2);
@@ -381,7 +381,7 @@ test("Leases.checkPressure gives all up on a rise, and the first request after q
   assert.deepEqual(said(), ["take 0: chunk 0, 16 pages", "take 1: chunk 1, 16 pages"]);
 });
 
-test("Leases.acquire asks whether pressure is over only for a lease that would be taken", () => {
+test("Leases.acquire checks the end of pressure only for a lease that would be taken", () => {
   let reads = 0;
   const source = {
     name: "",
@@ -398,7 +398,7 @@ test("Leases.acquire asks whether pressure is over only for a lease that would b
   assert.equal(reads, 3);
 });
 
-test("Leases.tick drops what is idle or was held too long, and beats the heart (NO_IDLE_PIN)", () => {
+test("Leases.tick drops leases that are idle or held too long, and updates the heartbeat (NO_IDLE_PIN)", () => {
   const { leases, said, use } = setUpWith([0, 1], { idleMs: 10, maxMs: 30 });
   leases.table.use(1, false, 9);
   leases.tick(12);
@@ -415,7 +415,7 @@ test("Leases.tick drops what is idle or was held too long, and beats the heart (
   assert.equal(use(1, 34), -1, "on its way");
 });
 
-test("Leases.drop of a lease on its way does nothing", () => {
+test("Leases.drop of a lease that is being dropped does nothing", () => {
   const { leases, said } = setUpWith([0]);
   leases.drop(0);
   leases.drop(0);
@@ -424,7 +424,7 @@ test("Leases.drop of a lease on its way does nothing", () => {
   assert.deepEqual(leases.onTheirWay(), [0]);
 });
 
-test("Leases.collect does the books of what the monitor dropped, once its update has returned", () => {
+test("Leases.collect frees the slots of leases that the monitor dropped, once its update has returned", () => {
   const { leases, gone } = setUpWith([0]);
   claim(leases.table.words, 0);
   assert.equal(leases.uncollected, true);
@@ -439,7 +439,7 @@ test("Leases.collect does the books of what the monitor dropped, once its update
   assert.equal(leases.uncollected, false);
 });
 
-test("Leases.released does the books at once where the update had returned", () => {
+test("Leases.released frees the slot at once if the update has returned", () => {
   const { leases, gone } = setUpWith([0]);
   claim(leases.table.words, 0);
   returned(leases.table.words, 0);
@@ -448,7 +448,7 @@ test("Leases.released does the books at once where the update had returned", () 
   assert.equal(leases.uncollected, false);
 });
 
-test("Leases.mend finishes what a monitor that ended had begun, wherever it was: each lease goes once", () => {
+test("Leases.mend completes drops of a monitor that has ended, in any state: each lease ends once", () => {
   const { leases, said, gone } = setUpWith([0, 1, 2, 3]);
   const { words } = leases.table;
   // Slot 0: claimed. Slot 1: its tag was seen as well. Slot 2: all of it was done.
@@ -464,7 +464,7 @@ test("Leases.mend finishes what a monitor that ended had begun, wherever it was:
   assert.deepEqual([said(), leases.uncollected], [[], false]);
 });
 
-test("Leases are taken by the user who made the ring only: all go once the process is another's, at the latest with the clock", () => {
+test("Leases are dropped after the process changes its user, at the latest by the clock", () => {
   for (const by of ["use", "clock"] as const) {
     const { leases, said, user, use } = setUpWith([0, 1]);
     user.another = true;
@@ -482,7 +482,7 @@ test("Leases are taken by the user who made the ring only: all go once the proce
   }
 });
 
-test("Leases ask who the user is once a millisecond, however many are taken", () => {
+test("Leases check the user once a millisecond, however many are taken", () => {
   const { user, use } = setUpWith([]);
   for (const chunk of [0, 1, 2, 3]) use(chunk, 5);
   for (const chunk of [0, 1, 2, 3]) assert.ok(use(chunk, 6) >= 0);

@@ -33,7 +33,7 @@ function asking(drain: Int32Array): MonitorReport & { kind: "start" } {
   return start;
 }
 
-test("what an ended monitor asked for isn't taken for the next one's, neither the question nor its answer", () => {
+test("a start of an ended monitor, and its answer, aren't taken for those of the next one", () => {
   const drain = new Int32Array(new SharedArrayBuffer(4));
   const begun = new Set<number>();
   const started: number[] = [];

@@ -50,7 +50,7 @@ function setUp(...ranges: [start: number, end: number][]) {
   return { notifier, log, told, subscriptions, start, said: () => log.splice(0) };
 }
 
-test("MmuNotifier rounds out to the granules of each range that has larger ones, and never beyond it", () => {
+test("MmuNotifier rounds ranges out to the larger granules of a subscription, and never beyond its range", () => {
   const { notifier } = setUp([0, 64]);
   const coarse = notifier.insert({ start: 128, end: 272 }, new Told("coarse", []), 64);
   const rounded = (start: number, end: number): Range => {
@@ -94,7 +94,7 @@ test("MmuNotifier rounds out to the granules of each range that has larger ones,
   assert.deepEqual(rounded(130, 131), { start: 128, end: 144 });
 });
 
-test("MmuNotifier tells only subscribers on the range, all to stop before any has drained", () => {
+test("MmuNotifier stops only subscribers on the range, and all of them before any has drained", () => {
   const { start, said, notifier } = setUp([0, 64], [64, 128], [128, 192]);
   const clear = start(60, 70, "CLEAR");
   assert.deepEqual(said(), ["s0: stop CLEAR", "s1: stop CLEAR", "ready CLEAR"]);
@@ -114,7 +114,7 @@ test("MmuNotifier rounds ranges out to granules", () => {
   assert.equal(notifier.at(32), undefined);
 });
 
-test("MmuNotifier begins once everything has drained, and says so once", () => {
+test("MmuNotifier begins an invalidation once everything has drained, and calls ready once", () => {
   const { start, said, told, notifier } = setUp([0, 64], [64, 128]);
   told[0]!.draining = 2;
   told[1]!.draining = 1;
@@ -130,7 +130,7 @@ test("MmuNotifier begins once everything has drained, and says so once", () => {
   assert.throws(() => clear.drained(), { invariant: "EXCLUSION" });
 });
 
-test("MmuNotifier doesn't begin early when a subscriber drains while others are still asked", () => {
+test("MmuNotifier doesn't begin early if a subscriber drains before others have been stopped", () => {
   const { start, told, said } = setUp([0, 64], [64, 128]);
   told[0]!.stop = (invalidation) => {
     invalidation.draining++;
@@ -141,7 +141,7 @@ test("MmuNotifier doesn't begin early when a subscriber drains while others are 
   assert.deepEqual(said(), ["s1: stop CLEAR", "ready CLEAR"]);
 });
 
-test("MmuNotifier gives turns in the order of starts; nobody overtakes on the same range", () => {
+test("MmuNotifier gives turns in the order of starts; none overtakes another on the same range", () => {
   const { start, notifier, said } = setUp([0, 64]);
   const clear = start(0, 32, "CLEAR");
   const migrate = start(16, 48, "MIGRATE");
@@ -164,7 +164,7 @@ test("MmuNotifier gives turns in the order of starts; nobody overtakes on the sa
   assert.equal(notifier.inProgress, 0);
 });
 
-test("MmuNotifier waits for its turn while a subscriber holds I/O there (BOUNDED_HOLD)", () => {
+test("MmuNotifier gives no turn while a subscriber holds I/O there (BOUNDED_HOLD)", () => {
   const { start, told, notifier } = setUp([0, 64], [64, 128]);
   told[0]!.held = true;
   const held = start(0, 16, "CLEAR");
@@ -177,7 +177,7 @@ test("MmuNotifier waits for its turn while a subscriber holds I/O there (BOUNDED
   assert.equal(held.state, "begun");
 });
 
-test("MmuNotifier lets what was held go before the next has its turn (BOUNDED_HOLD)", () => {
+test("MmuNotifier has held requests submitted before the next turn (BOUNDED_HOLD)", () => {
   const { start, notifier, said } = setUp([0, 64], [0, 64]);
   const first = start(0, 16, "CLEAR");
   start(0, 16, "MIGRATE");
@@ -192,7 +192,7 @@ test("MmuNotifier lets what was held go before the next has its turn (BOUNDED_HO
   ]);
 });
 
-test("MmuNotifier with blockable: false begins at once or is refused, and a refusal tells nobody (BALANCED_VETO)", () => {
+test("MmuNotifier with blockable: false begins at once or refuses, and a refusal notifies no subscriber (BALANCED_VETO)", () => {
   const { start, told, notifier, said } = setUp([0, 64]);
   const veto = (from: number, to: number) =>
     notifier.invalidateRangeStart({ start: from, end: to }, "MIGRATE", {
@@ -220,7 +220,7 @@ test("MmuNotifier with blockable: false begins at once or is refused, and a refu
   assert.equal(notifier.inProgress, 0);
 });
 
-test("MmuNotifier with blockable: false begins at once also inside another's ready, before the queue moves on", () => {
+test("MmuNotifier with blockable: false also begins at once inside another's ready, before the queue goes on", () => {
   const { start, notifier, told } = setUp([0, 64]);
   const states: string[] = [];
   const whole = start(0, 64, "CLEAR");
@@ -238,7 +238,7 @@ test("MmuNotifier with blockable: false begins at once also inside another's rea
   assert.deepEqual(states, ["begun"]);
 });
 
-test("MmuNotifier takes an end within ready, and starts within it", () => {
+test("MmuNotifier allows an end, and starts, inside ready", () => {
   const { notifier, said, log } = setUp([0, 64]);
   const first = notifier.invalidateRangeStart({ start: 0, end: 16 }, "CLEAR");
   const nested: Invalidation[] = [];
@@ -263,7 +263,7 @@ test("MmuNotifier takes an end within ready, and starts within it", () => {
   assert.equal(nested[0]!.state, "begun");
 });
 
-test("MmuNotifier tells a subscriber with several ranges once", () => {
+test("MmuNotifier notifies a subscriber with several ranges once", () => {
   const { notifier, told, start, said } = setUp([0, 64]);
   notifier.insert({ start: 64, end: 128 }, told[0]!);
   const clear = start(0, 128, "CLEAR");
@@ -279,7 +279,7 @@ test("MmuNotifier.remove ends a subscription, once", () => {
   assert.throws(() => notifier.remove(subscriptions[0]!), { invariant: "STATE" });
 });
 
-test("MmuNotifier.invalidateRangeEnd refuses what hasn't begun, a second end, another's, and what is no invalidation", () => {
+test("MmuNotifier.invalidateRangeEnd refuses one that hasn't begun, a second end, another notifier's, and any other value", () => {
   const { notifier, start, said } = setUp([0, 64]);
   const first = start(0, 16, "CLEAR");
   const second = start(0, 16, "CLEAR");
@@ -295,7 +295,7 @@ test("MmuNotifier.invalidateRangeEnd refuses what hasn't begun, a second end, an
   notifier.invalidateRangeEnd(second);
 });
 
-test("MmuNotifier refuses what can't be meant before anything is taken", () => {
+test("MmuNotifier refuses invalid arguments before anything changes", () => {
   const { notifier, said } = setUp([0, 64]);
   const good = { start: 0, end: 16 };
   const refused = (code: string, run: () => unknown): void => {
@@ -324,7 +324,7 @@ test("MmuNotifier refuses what can't be meant before anything is taken", () => {
   refused("ERR_OUT_OF_RANGE", () => notifier.insert({ start: 1, end: Number.NaN }, told[0]!));
 });
 
-test("MmuNotifier.invalidateRangeEnd refuses protections that can't be meant, and the range stays taken until they can", () => {
+test("MmuNotifier.invalidateRangeEnd refuses invalid protections, and the invalidation goes on", () => {
   const { notifier, start, said } = setUp([0, 64]);
   const protection = start(0, 16, "PROTECTION_VMA");
   said();
@@ -338,7 +338,7 @@ test("MmuNotifier.invalidateRangeEnd refuses protections that can't be meant, an
   assert.equal(protection.state, "ended");
 });
 
-test("a ready that throws is an uncaught error, and its invalidation and all others go on", () => {
+test("an error thrown by ready is uncaught, and its invalidation and all others go on", () => {
   const { notifier, start, said, told } = setUp([0, 64]);
   const thrown = (): never => {
     throw new Error("by ready");
@@ -359,7 +359,7 @@ test("a ready that throws is an uncaught error, and its invalidation and all oth
   assert.equal(notifier.inProgress, 0);
 });
 
-test("MmuNotifier.on gives the invalidations that have their turn on a range", () => {
+test("MmuNotifier.on lists the invalidations that have their turn on a range", () => {
   const { notifier, start } = setUp([0, 64]);
   const [first, second] = [start(0, 16, "CLEAR"), start(32, 48, "CLEAR")];
   start(0, 48, "MIGRATE");
@@ -367,7 +367,7 @@ test("MmuNotifier.on gives the invalidations that have their turn on a range", (
   assert.deepEqual(notifier.on({ start: 16, end: 32 }), []);
 });
 
-test("MmuNotifier.whenOpen runs an access at once, but in a turn of its own where it would be inside of an invalidation", () => {
+test("MmuNotifier.whenOpen runs an access at once, or in a turn of its own if an invalidation excludes it", () => {
   const range = { start: GRANULE, end: 2 * GRANULE };
   for (const [event, deviceReads, deviceWrites] of [
     ["CLEAR", false, false],
@@ -395,7 +395,7 @@ test("MmuNotifier.whenOpen runs an access at once, but in a turn of its own wher
   }
 });
 
-test("MmuNotifier.whenOpen doesn't wait for an invalidation that still waits itself", () => {
+test("MmuNotifier.whenOpen doesn't wait for an invalidation that is waiting itself", () => {
   const { notifier, told, start } = setUp([0, 32]);
   told[0]!.draining = 1;
   const clear = start(0, 32, "CLEAR");

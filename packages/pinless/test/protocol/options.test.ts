@@ -40,19 +40,19 @@ test("settingsOf without options gives the defaults", () => {
   });
 });
 
-test("settingsOf takes every scheme and pin mode there is", () => {
+test("settingsOf accepts every scheme and pin mode", () => {
   for (const scheme of ["auto", "io_uring", "aio", "direct"] as const)
     assert.equal(settingsOf({ scheme }, 0).scheme, scheme);
   for (const pin of ["lease", "lifetime", "per-io"] as const) assert.equal(settingsOf({ pin }, 0).pin, pin);
 });
 
-test("settingsOf has other code's calls followed unless it's asked not to, or is the baseline", () => {
+test("settingsOf follows other code's calls, except if the option is false, or for the baseline", () => {
   assert.equal(settingsOf({ events: { userfaultfd: false } }, 0).userfaultfd, false);
   assert.equal(settingsOf({ pin: "per-io", events: {} }, 0).userfaultfd, true);
   assert.equal(settingsOf({ pin: "lifetime", events: { userfaultfd: true } }, 0).userfaultfd, false);
 });
 
-test("settingsOf refuses what can't be meant, and says what the option takes", () => {
+test("settingsOf refuses invalid values, and says what the option takes", () => {
   for (const scheme of ["uring", "", null, 1]) refuses({ scheme }, "scheme");
   for (const pin of ["leases", null, true]) refuses({ pin }, "pin");
   for (const depth of [0, -1, 4097, 1.5, Number.NaN, "128", 128n]) refuses({ depth }, "depth");
@@ -68,13 +68,13 @@ test("settingsOf refuses what can't be meant, and says what the option takes", (
   for (const pressure of [0, "yes", null]) refuses({ events: { pressure } }, "events.pressure");
 });
 
-test("settingsOf tells pressure that was asked for from the default", () => {
+test("settingsOf distinguishes pressure that was asked for from the default", () => {
   assert.equal(settingsOf({ events: {} }, 0).pressure, "default");
   assert.equal(settingsOf({ events: { pressure: true } }, 0).pressure, "asked");
   assert.equal(settingsOf({ events: { pressure: false } }, 0).pressure, "off");
 });
 
-test("settingsOf takes the ends of every range", () => {
+test("settingsOf accepts the limits of every range", () => {
   for (const depth of [1, 4096]) assert.equal(settingsOf({ depth }, 0).depth, depth);
   for (const chunk of [64 * KIB, 2 * MIB]) assert.equal(settingsOf({ lease: { chunk } }, 0).chunkBytes, chunk);
   for (const clock of [1, 3_600_000]) {
@@ -84,7 +84,7 @@ test("settingsOf takes the ends of every range", () => {
   assert.equal(settingsOf({ lease: { budget: 2 * MIB } }, 0).budgetBytes, 2 * MIB);
 });
 
-test("settingsOf's budget is half of what may be locked and half of the memory, at least a chunk and at most 8 GiB", () => {
+test("settingsOf's budget is at most half of RLIMIT_MEMLOCK, half of the memory and 8 GiB, and at least a chunk", () => {
   const lots = Number.POSITIVE_INFINITY;
   assert.equal(settingsOf({}, 0).budgetBytes, 2 * MIB);
   assert.equal(settingsOf({}, 64 * MIB).budgetBytes, 32 * MIB);
@@ -96,7 +96,7 @@ test("settingsOf's budget is half of what may be locked and half of the memory, 
   assert.equal(settingsOf({ lease: { chunk: 64 * KIB } }, 64 * KIB).budgetBytes, 64 * KIB);
 });
 
-test("settingsOf refuses a budget that can't be, with the most that can be; what limits it otherwise is said", () => {
+test("settingsOf refuses an impossible budget with the maximum, and remarks on other limits", () => {
   const lots = Number.POSITIVE_INFINITY;
   const refused = (budget: number, memoryBytes: number, most: number): void =>
     assert.throws(() => settingsOf({ lease: { budget } }, lots, memoryBytes), {
@@ -114,7 +114,7 @@ test("settingsOf refuses a budget that can't be, with the most that can be; what
   assert.match(slots!, /1024 leases of lease.chunk \(65536\) are 67108864/);
 });
 
-test("settingsOf has chunks be larger in large arenas as far as the budget has room for some, unless they were asked for", () => {
+test("settingsOf allows larger chunks in large arenas if the budget holds several, unless lease.chunk is given", () => {
   for (const [budget, largest] of [
     [4 * MIB, 2 * MIB],
     [31 * MIB, 2 * MIB],
@@ -129,7 +129,7 @@ test("settingsOf has chunks be larger in large arenas as far as the budget has r
   assert.equal(asked.largestChunkBytes, 2 * MIB);
 });
 
-test("settingsOf's slots fit any lease of the budget, at most 1,024", () => {
+test("settingsOf's slots suffice for the leases of the budget, at most 1,024", () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 0, max: 2 ** 34 }),
@@ -143,7 +143,7 @@ test("settingsOf's slots fit any lease of the budget, at most 1,024", () => {
   );
 });
 
-test("settingsOf has max grow only where nobody asked for one", () => {
+test("settingsOf lets max grow only by default", () => {
   assert.equal(settingsOf({}, 0).maxGrows, true);
   assert.equal(settingsOf({ lease: { max: 1000 } }, 0).maxGrows, false);
 });

@@ -30,7 +30,7 @@ function setUp(startMs = 1000) {
     pass(250, 0.5);
     assert.equal(rises(), true);
   };
-  /** How long leases stay given up, in milliseconds, asked for at every one. */
+  /** Milliseconds for which leases stay given up, if a request wants one in each millisecond. */
   const wait = (): number => {
     let waited = 0;
     for (; !isOver(); waited++) pass(1);
@@ -71,14 +71,14 @@ test("Pressure gives leases up while the kernel compacts memory, until it hasn't
   assert.equal(rises(3260, 0), false);
 });
 
-test("Pressure.rises only compares: what was counted before the first reading is nothing", () => {
+test("Pressure.rises compares readings: counts before the first one don't matter", () => {
   const { pass, rises, pressure } = setUp();
   pass(250, 1);
   assert.equal(rises(), false);
   assert.deepEqual([pressure.active, pressure.givenUp, pressure.source], [false, 0, "a kernel"]);
 });
 
-test("Pressure.rises when tasks stood still for a tenth of the time, of the host or of the own cgroup", () => {
+test("Pressure.rises if tasks stalled for a tenth of the time, on the host or in the own cgroup", () => {
   for (const counter of ["host", "own"] as const) {
     const { counters, pass, rises, pressure } = setUp();
     rises();
@@ -92,7 +92,7 @@ test("Pressure.rises when tasks stood still for a tenth of the time, of the host
   }
 });
 
-test("Pressure.rises doesn't add up what two sources say of the same time", () => {
+test("Pressure.rises doesn't add up the stalls of two sources", () => {
   const { counters, pass, rises } = setUp();
   rises();
   pass(250);
@@ -101,7 +101,7 @@ test("Pressure.rises doesn't add up what two sources say of the same time", () =
   assert.equal(rises(), false);
 });
 
-test("Pressure.rises at half of it if the host fails to move pages meanwhile; failures alone are nothing", () => {
+test("Pressure.rises at half of that if the host also fails to move pages; failures alone don't count", () => {
   const { counters, pass, rises } = setUp();
   rises();
   pass(250, 0.049);
@@ -162,7 +162,7 @@ test("Pressure goes on after a pause in which the clock has half wrapped", () =>
   assert.equal(isOver(), true);
 });
 
-test("Pressure ignores what can't be read", () => {
+test("Pressure ignores files that can't be read", () => {
   const { counters, pass, rises } = setUp();
   rises();
   pass(250, 0.01);
@@ -181,7 +181,7 @@ test("Pressure.isOver after a second of quiet, with one reading", () => {
   assert.deepEqual([pressure.active, pressure.givenUp], [false, 1]);
 });
 
-test("Pressure.isOver isn't while tasks stand still for a twentieth of the time", () => {
+test("Pressure.isOver is false while tasks stall for a twentieth of the time", () => {
   const { pass, isOver, rise, wait, pressure } = setUp();
   rise();
   for (let round = 0; round < 5; round++) {

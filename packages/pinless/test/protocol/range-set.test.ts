@@ -12,7 +12,7 @@ function numbers(ranges: readonly Range[]): number[] {
   return ranges.flatMap(({ start, end }) => Array.from({ length: end - start }, (_, i) => start + i));
 }
 
-test("RangeSet agrees with a set of numbers, and is as few ranges as can be", () => {
+test("RangeSet agrees with a set of numbers, and has the minimum number of ranges", () => {
   fc.assert(
     fc.property(steps, range, (list, asked) => {
       const set = new RangeSet();

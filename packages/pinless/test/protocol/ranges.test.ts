@@ -74,7 +74,7 @@ test("isPowerOfTwo is true for 2^0 to 2^52 and nothing else", () => {
   }
 });
 
-test("without agrees with the sets of addresses, and gives pieces in their order that don't touch", () => {
+test("without agrees with the sets of addresses, and returns ordered pieces that don't touch", () => {
   fc.assert(
     fc.property(small, fc.array(small, { maxLength: 4 }), (whole, parts) => {
       const left = without(whole, parts);

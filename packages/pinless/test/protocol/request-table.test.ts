@@ -30,7 +30,7 @@ test("RequestTable hands out each slot once until it's released", () => {
   );
 });
 
-test("RequestTable.release refuses what isn't between acceptance and its end (EXACTLY_ONCE)", () => {
+test("RequestTable.release refuses a slot without a request (EXACTLY_ONCE)", () => {
   const table = new RequestTable(2);
   const slot = table.take();
   for (const state of [FREE, SUBMITTED]) {

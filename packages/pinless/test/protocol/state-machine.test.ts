@@ -18,17 +18,17 @@ interface Scene {
   /** Those that can be seen waiting, and the events in the order in which they were raised. */
   readonly callers: Caller[];
   readonly events: MemoryEvent[];
-  /** How the engine's thread answers a start; null: never. */
+  /** Answer of the engine's thread to a start; null for none. */
   readonly answer: number | null;
 }
 
 interface Outcome {
-  /** What the engine's thread is told, in order. */
+  /** Messages to the engine's thread, in order. */
   readonly posted: readonly string[];
   /** Announcements on each chunk that were begun, and of these ended. */
   readonly begun: readonly number[];
   readonly ended: readonly number[];
-  /** Of each event: whether its chunk was announced when it was read. */
+  /** For each event: true if its chunk was announced when it was read. */
   readonly announcedBefore: readonly boolean[];
 }
 
@@ -88,14 +88,14 @@ function serve({ callers, events, answer }: Scene): Outcome {
 
 const QUIET = [0, 0, 0, 0];
 
-test("other code's discard is drained for, and ends when its thread has left its call", () => {
+test("a discard by other code waits for the drain, and its start ends when its thread has left the call", () => {
   const other = caller(OTHER_TID, "remove", 1);
   const { posted, begun } = serve({ callers: [other], events: [eventOf(other)], answer: DRAIN.BEGUN });
   assert.deepEqual(posted, ["start", "end"]);
   assert.deepEqual(begun, QUIET);
 });
 
-test("where the engine doesn't answer, or what it has begun covers it, it's announced before it's read", () => {
+test("without an answer, or inside an invalidation, a discard is announced before its event is read", () => {
   const other = caller(OTHER_TID, "remove", 1);
   for (const answer of [null, DRAIN.COVERED]) {
     const outcome = serve({ callers: [other], events: [eventOf(other)], answer });
@@ -104,25 +104,25 @@ test("where the engine doesn't answer, or what it has begun covers it, it's anno
   }
 });
 
-test("SELF_EVENT: our own memory thread is let go at once, with nothing announced or asked for", () => {
+test("SELF_EVENT: our own memory thread continues at once, with no announcement and no start", () => {
   const ours = caller(OUR_TID, "remove", 1);
   const outcome = serve({ callers: [ours], events: [eventOf(ours)], answer: DRAIN.BEGUN });
   assert.deepEqual([outcome.posted, outcome.begun, outcome.announcedBefore], [[], QUIET, [false]]);
 });
 
-test("the engine's own thread can't drain while it waits itself: it's announced", () => {
+test("the engine's own thread can't drain while it waits itself: its discard is announced", () => {
   const own = caller(OWN_TID, "remove", 0);
   const outcome = serve({ callers: [own], events: [eventOf(own)], answer: DRAIN.BEGUN });
   assert.deepEqual([outcome.posted, outcome.begun, outcome.announcedBefore], [["concluded"], [1, 0, 0, 0], [true]]);
 });
 
-test("what was unmapped is announced until the engine has buried it", () => {
+test("an unmapped range is announced until the engine has buried it", () => {
   const other = caller(OTHER_TID, "unmap", 2);
   const outcome = serve({ callers: [other], events: [eventOf(other)], answer: DRAIN.BEGUN });
   assert.deepEqual([outcome.posted, outcome.begun, outcome.ended], [["unmapped"], [0, 0, 1, 0], QUIET]);
 });
 
-test("a call of a thread that nobody saw is announced as soon as it's known, before what was asked for is read", () => {
+test("a call of an unseen thread is announced as soon as its event is read, before the expected events", () => {
   const seen = caller(OTHER_TID, "remove", 1);
   const unseen = eventOf(caller(4, "unmap", 3));
   const outcome = serve({ callers: [seen], events: [unseen, eventOf(seen)], answer: DRAIN.BEGUN });
@@ -136,7 +136,7 @@ test("a call of a thread that nobody saw is announced as soon as it's known, bef
   );
 });
 
-test("nobody can be seen at all: everything is announced while the one event is read", () => {
+test("if no thread is seen, every chunk is announced while the event is read", () => {
   const outcome = serve({ callers: [], events: [eventOf(caller(4, "remove", 3))], answer: DRAIN.BEGUN });
   assert.deepEqual([outcome.begun, outcome.ended, outcome.announcedBefore], [[1, 1, 1, 2], [1, 1, 1, 2], [true]]);
 });

@@ -8,7 +8,7 @@ import { type TestContext, test } from "node:test";
 import { scratchDirectory } from "../support/undo.js";
 
 const folder = path.resolve(import.meta.dirname, "../../../../docs/reproducers");
-/** Where it was measured. A newer kernel may have been repaired. */
+/** Kernels on which the harm was measured. A newer one may have been repaired. */
 const SHOWN_ON = /^6\.18\./;
 const CANT_RUN = 77;
 

@@ -1,4 +1,4 @@
-// What the soak's files hold: cells of 64 bytes, each of which says where it is and which version it is.
+// Contents of the soak's files: cells of 64 bytes, each with its own position and version.
 
 export const CELL_BYTES = 64;
 const CELL_WORDS = CELL_BYTES / 4;

@@ -15,7 +15,7 @@ const WORK_CHUNKS = 3;
 const LARGEST_BYTES = 65536;
 const POISON = 0x11;
 
-/** How often what was done. */
+/** Counts of the actions of each kind. */
 export class Tally {
   readonly counts: Record<string, number> = {};
 

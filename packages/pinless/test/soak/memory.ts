@@ -8,7 +8,7 @@ export const CHUNK_BYTES = 2 << 20;
 export const PAGE_BYTES = 4096;
 const WORDS = 16;
 
-/** What was going on when I/O began. */
+/** State of the discards when I/O began. */
 export interface Moment {
   readonly chunk: number;
   readonly begun: number;
@@ -52,7 +52,7 @@ export class Memory {
     return { chunk, begun, quiet: begun === ended };
   }
 
-  /** Whether nothing was thrown away since. Memory that isn't the arena's is always quiet. */
+  /** True if nothing was discarded since. Memory that isn't the arena's is always quiet. */
   wasQuiet(since: Moment | null): boolean {
     return since === null || (since.quiet && Atomics.load(this.#words, since.chunk * WORDS + BEGUN) === since.begun);
   }
@@ -67,7 +67,7 @@ export class Memory {
     }
   }
 
-  /** Where a native thread counts; `over` says whether all that were started on the chunk so far are done. */
+  /** Words in which a native thread counts; `over` is true once all discards started on the chunk are done. */
   threadOn(chunk: number): { words: number; over: () => boolean } {
     const at = chunk * WORDS;
     const count = ++this.#started[chunk]!;

@@ -72,7 +72,7 @@ test(`soak: ${values.minutes} minutes, seed ${seed}`, { skip: values.unfollowed 
   for (const counts of Object.values(tallies)) assert.ok((counts.reads ?? 0) > 0);
 });
 
-/** What was done, by scheme. */
+/** Counts of each action, by scheme. */
 function transposed(of: typeof tallies): Record<string, Record<string, number>> {
   const names = new Set(Object.values(of).flatMap((counts) => Object.keys(counts)));
   return Object.fromEntries(

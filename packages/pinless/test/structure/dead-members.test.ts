@@ -35,7 +35,7 @@ const USE = `
   console.log(COSTS.asked, byDestructuring, Object.keys(WHOLE), code, shape.area(), run(new Square()));
 `;
 
-test("scripts/dead-members names what no package's sources read, and nothing else", () => {
+test("scripts/dead-members names members that no package's sources read, and no others", () => {
   const root = mkdtempSync(path.join(os.tmpdir(), "pinless-dead-"));
   try {
     const write = (file: string, text: string): void => {

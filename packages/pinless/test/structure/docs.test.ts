@@ -73,7 +73,7 @@ function sourcePaths(folder: string): string[] {
     });
 }
 
-test("every source and every folder that the pages name is there", () => {
+test("every source and every folder that the pages name exists", () => {
   const known = sourcePaths("packages");
   const missing = pages.flatMap(({ name, text }) =>
     [...text.replaceAll(/^```[\s\S]*?^```$/gm, "").matchAll(/`([\w./-]+(?:\.ts|\/))`/g)]

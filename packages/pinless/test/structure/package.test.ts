@@ -1,4 +1,4 @@
-// What package.json promises of the built package.
+// The built package is as package.json says.
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { accessSync, constants, cpSync, readFileSync } from "node:fs";
@@ -17,7 +17,7 @@ function run(source: string): string {
   return execFileSync(process.execPath, ["--input-type=module", "--eval", source], { cwd: root, encoding: "utf8" });
 }
 
-test("require and import give the same exports, which aren't none", async () => {
+test("require and import give the same exports", async () => {
   const imported: Record<string, unknown> = await import(self);
   const names = Object.keys(imported);
   assert.ok(names.includes("Engine") && names.includes("open"), `exports are ${names}`);
@@ -41,7 +41,7 @@ test("importing doesn't load koffi", () => {
   assert.equal(run(source("koffi")), "loaded"); // or the line above would say nothing
 });
 
-test("the files that package.json names are there", () => {
+test("the files that package.json names exist", () => {
   const manifest = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
   for (const { types, import: module, default: other } of [".", "./portable"].map((name) => manifest.exports[name]))
     for (const file of [types, module, other]) accessSync(path.join(root, file));
@@ -99,7 +99,7 @@ test("go to definition ends in TypeScript, in a package of less than 350 kB", ()
   assert.ok(bytes < 350_000, `${bytes} bytes`);
 });
 
-test("what is packed is built and has its sources; tests and what they need aren't in it", () => {
+test("the package has built files with their sources, and no tests or test files", () => {
   const has = {
     pinless: ["dist/index.js", "dist/index.d.ts", "dist/events/monitor-thread.js", "src/index.ts"],
     cli: ["dist/main.js", "dist/command/index.d.ts"],
@@ -115,7 +115,7 @@ test("what is packed is built and has its sources; tests and what they need aren
   }
 });
 
-test("npm install --omit=dev in a clone is no failure: it says how dist/ is made", (t) => {
+test("npm install --omit=dev in a clone succeeds, and says how to build dist/", (t) => {
   const clone = scratchDirectory(t);
   for (const name of ["package.json", "scripts"])
     cpSync(path.join(ROOT, name), path.join(clone, name), { recursive: true });

@@ -100,6 +100,24 @@ const RULES: readonly [rule: string, clean: Files, past: Files, said: readonly R
     [/^docstring .*\/header\.ts: 1,.*\n {2}line 1 begins with "What"$/m],
   ],
   [
+    "docstring, in tests, benchmarks and scripts",
+    {
+      "packages/lab/test/documented.ts": documented("The number of places."),
+      "benchmarks/header.mjs": `// The one number.\n${lines(1)}`,
+      "scripts/header.mjs": `#!/usr/bin/env node\n// The one number.\n${lines(1)}`,
+    },
+    {
+      "packages/lab/test/documented.ts": documented("How many places there are."),
+      "benchmarks/header.mjs": `// Of all numbers the one.\n${lines(1)}`,
+      "scripts/header.mjs": `#!/usr/bin/env node\n// Who counts.\n${lines(1)}`,
+    },
+    [
+      /^docstring .*lab\/test\/documented\.ts: 1,.*\n {2}line 2 begins with "How"$/m,
+      /^docstring benchmarks\/header\.mjs: 1,.*\n {2}line 1 begins with "Of"$/m,
+      /^docstring scripts\/header\.mjs: 1,.*\n {2}line 2 begins with "Who"$/m,
+    ],
+  ],
+  [
     "file name",
     { "packages/pinless/src/name.ts": lines(1), "packages/lab/test/name.ts": lines(1) },
     { "packages/pinless/src/name.ts": lines(1), "packages/lab/src/deep/name.ts": lines(1) },
@@ -113,13 +131,13 @@ const RULES: readonly [rule: string, clean: Files, past: Files, said: readonly R
   ],
 ];
 
-test("tidy passes what just keeps to each rule, and what was built or installed", (t) => {
+test("tidy accepts files that just keep to each rule, and ignores built and installed ones", (t) => {
   const built = ["dist", "dist-test", "node_modules"].map((name) => [`packages/lab/test/${name}/a.ts`, ofColumns(121)]);
   const files = Object.assign(Object.fromEntries(built), ...RULES.map(([, clean]) => clean)) as Files;
   assert.deepEqual(tree(t, files).tidy(), { status: 0, said: "" });
 });
 
-test("tidy names what goes past each rule, and where", (t) => {
+test("tidy names each violation of a rule, with its file and line", (t) => {
   const { status, said } = tree(t, Object.assign({}, ...RULES.map(([, , past]) => past)) as Files).tidy();
   assert.equal(status, 1);
   for (const [rule, , , expected] of RULES) for (const each of expected) assert.match(said, each, rule);
@@ -127,7 +145,7 @@ test("tidy names what goes past each rule, and where", (t) => {
   assert.equal(places.length, RULES.flatMap(([, , , expected]) => expected).length, said);
 });
 
-test("tidy's exceptions allow so many places; what they allow in excess is an error until it's lowered", (t) => {
+test("tidy's exceptions allow a number of places; a number that is too high is an error until it's lowered", (t) => {
   const files = {
     "packages/cli/src/a.ts": ofColumns(121).repeat(2),
     "packages/cli/src/b.ts": ofColumns(121).repeat(2),

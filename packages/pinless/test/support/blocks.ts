@@ -25,7 +25,7 @@ export function wrongBlocks(buffer: Uint8Array, first: number): string | null {
   return null;
 }
 
-/** Whether all bytes are `value`. */
+/** True if all bytes are `value`. */
 export function isFilledWith(bytes: Uint8Array, value: number): boolean {
   const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   // The first is right, and each is as the one before it.

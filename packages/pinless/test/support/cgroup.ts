@@ -42,9 +42,9 @@ export interface MemoryCgroup {
   readonly wrapper: readonly string[];
   readonly usage: string;
   readonly stat: string;
-  /** How often its limit was met. */
+  /** Number of times that its limit was met. */
   limitHits(): number;
-  /** How many of them were killed for want of memory. */
+  /** Number of its processes that the OOM killer has killed. */
   oomKills(): number;
 }
 

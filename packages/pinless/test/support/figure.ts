@@ -1,4 +1,4 @@
-/** What the hazards measured, for the table that `npm run harms` prints. */
+/** Figures that the hazard tests measure, for the table that `npm run harms` prints. */
 
 import type { TestContext } from "node:test";
 

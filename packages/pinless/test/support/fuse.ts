@@ -34,7 +34,7 @@ export type FuseRequest =
 export interface Fuse {
   /** The only file. */
   readonly file: string;
-  /** Where its bytes are. */
+  /** Path of the file that holds its bytes. */
   readonly backing: string;
   /** Such requests aren't answered from now on, all others are. */
   hold(...requests: readonly FuseRequest[]): Promise<void>;

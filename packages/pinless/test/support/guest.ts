@@ -16,7 +16,7 @@ const ROOT = path.resolve(import.meta.dirname, "../../../..");
 const DISK_BYTES = 64 << 20;
 const LIMIT_MS = 240_000;
 
-/** What a kernel needs for its disk, in this order; a part of them is built in. */
+/** Modules that a kernel needs for its disk, in this order; some of them may be built in. */
 const DRIVERS = ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"];
 
 interface Kernel {
@@ -72,7 +72,7 @@ function disk(directory: string): string {
   return file;
 }
 
-/** What a guest says when its kernel has started, and Node in it. */
+/** Output of a guest once its kernel and Node in it have started. */
 const STARTED = /^TAP version/m;
 /** Attempts to boot. A kernel that patched its own code under two emulated processors once had an oops at an int3. */
 const BOOTS = 3;

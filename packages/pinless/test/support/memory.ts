@@ -1,6 +1,6 @@
 /** Every kind of memory that a caller may hand over. */
 
-/** What `make` gives must be of exactly `bytes` bytes. */
+/** A kind of memory. `make` has to return exactly `bytes` bytes. */
 export interface MemoryKind {
   readonly name: string;
   /** Sizes that the kind can have are multiples of this. */

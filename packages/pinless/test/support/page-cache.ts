@@ -1,4 +1,4 @@
-/** What the page cache has of a file. */
+/** Pages of a file in the page cache. */
 
 import { execFileSync } from "node:child_process";
 

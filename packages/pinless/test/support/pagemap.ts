@@ -24,7 +24,7 @@ export function framesOf(view: Uint8Array): number[] {
   return Array.from(entriesOf(view), (entry) => ((entry & PRESENT) === 0n ? 0 : Number(entry & FRAME)));
 }
 
-/** Whether each page was written since somebody wrote 4 to /proc/self/clear_refs. */
+/** For each page: true if it was written since 4 was last written to /proc/self/clear_refs. */
 export function softDirtyOf(view: Uint8Array): boolean[] {
   return Array.from(entriesOf(view), (entry) => (entry & SOFT_DIRTY) !== 0n);
 }

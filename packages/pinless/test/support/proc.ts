@@ -1,4 +1,4 @@
-/** What the kernel says about this process. */
+/** Facts about this process in /proc. */
 
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import koffi from "koffi";
@@ -25,7 +25,7 @@ export function descriptorsOf(file: string): number {
   return openTargets().filter((target) => target === file).length;
 }
 
-/** Where memory is; of memory that doesn't move. */
+/** Address of memory, which mustn't be on V8's heap, where it moves. */
 export function addressOf(view: Uint8Array): number {
   return Number(koffi.address(new Uint8Array(view.buffer))) + view.byteOffset;
 }

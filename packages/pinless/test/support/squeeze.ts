@@ -8,7 +8,7 @@ import type { TestContext } from "node:test";
 import { undoing, undoingByShell } from "./undo.js";
 
 export interface Squeezer {
-  /** What this process takes from now on is charged there. */
+  /** Moves this process into the cgroup, so that its further memory is charged there. */
   enter(): void;
   leave(): void;
   /**
@@ -19,7 +19,7 @@ export interface Squeezer {
 }
 
 interface Surroundings {
-  /** Of the first version. */
+  /** True for cgroups of version 1. */
   readonly first: boolean;
   readonly parent: string;
   readonly own: string;
@@ -28,7 +28,7 @@ interface Surroundings {
   readonly none: string;
 }
 
-/** Where this process is, and the files that a cgroup is used by. */
+/** Cgroup of this process, and the names of a cgroup's files. */
 function surroundings(): Surroundings | null {
   const lines = readFileSync("/proc/self/cgroup", "utf8").split("\n");
   const mounts = readFileSync("/proc/self/mountinfo", "utf8").split("\n");

@@ -11,7 +11,7 @@ import { scratchDirectory } from "../support/undo.js";
 const PACKAGE = fileURLToPath(new URL("../..", import.meta.url));
 const SOURCES = path.join(PACKAGE, "src");
 
-/** What examples may take for granted. */
+/** Declarations that examples may use. */
 const GIVEN = `
 import { createHash } from "node:crypto";
 import { Engine, type File, type Arena, type Invalidation, open, PinlessError } from "pinless";

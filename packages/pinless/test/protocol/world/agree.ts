@@ -1,4 +1,4 @@
-// What the implementation says of itself and what the reference knows must be the same.
+// Compares the implementation's view of itself with the reference.
 import assert from "node:assert/strict";
 import {
   type ChunkTable,

@@ -91,7 +91,7 @@ export class Arenas {
     };
   }
 
-  /** What of a range is in arenas: a part for each of them, in the order of their addresses. */
+  /** Parts of a range that are in arenas, one for each arena, in the order of addresses. */
   partsOf({ start, end }: Range): Chunks[] {
     return this.all.flatMap((arena) => {
       const chunks = arena?.table.chunksOf({ start, end }) ?? null;

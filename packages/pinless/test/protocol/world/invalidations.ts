@@ -23,9 +23,9 @@ interface Foreign {
 
 export interface Started {
   readonly ref: RefInvalidation;
-  /** What `invalidateRangeStart` answered. */
+  /** Result of `invalidateRangeStart`. */
   handle: Invalidation | null;
-  /** What a subscriber is told of. */
+  /** The invalidation that subscribers are notified of. */
   known: Invalidation | null;
   /** Calls of `ready`; null for other code's, of which several may have one. */
   begun: number | null;
@@ -50,7 +50,7 @@ export class Invalidations implements Subscriber {
   /** Everything that a refusal leaves as it was. */
   readonly #state: () => unknown;
   #lastId = 0;
-  /** What the one that is ending has changed. */
+  /** Protections changed by the invalidation that is ending. */
   #protections: readonly Protection[] = [];
 
   constructor(

@@ -1,5 +1,5 @@
-// Who notes the first broken promise of a run. What is thrown inside a callback may be caught on the way: `verdict`
-// throws it again.
+// Notes the first violation of a run. An error thrown inside a callback may be caught on the way, so `verdict` throws
+// it again.
 import type { Invariant } from "../../../dist/protocol/assert.js";
 
 class Violation extends Error {

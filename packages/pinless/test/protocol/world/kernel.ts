@@ -9,10 +9,10 @@ export const CHUNK = 65536;
 export const PAGE = 4096;
 const ENOMEM = 12;
 
-/** What a chunk's addresses lead to. Gone: other pages are there now, or none. */
+/** Pages behind a chunk's addresses. If they are gone, other pages are there now, or none. */
 export interface Pages {
   gone: "" | "moved" | "discarded" | "unmapped";
-  /** When they went, by the judge's count. */
+  /** Time when they went, by the judge's count. */
   goneAt: number;
   /** Discarded by other code, which only announced it. */
   byForeign: boolean;
@@ -49,14 +49,14 @@ export interface Issue {
   readonly write: boolean;
   readonly address: number;
   readonly bytes: number;
-  /** What the engine took for its lease. */
+  /** Registration that the engine took for the request's lease. */
   readonly intended: Registration | null;
   used: Registration | null;
   pages: Pages[];
   enteredAt: number;
 }
 
-/** Who looks at everything that the engine asks of the kernel, just before it takes effect. */
+/** Observer of all that the engine asks of the kernel, just before it takes effect. */
 export interface Watch {
   prepared(issue: Issue): void;
   imported(issue: Issue): void;
@@ -123,7 +123,7 @@ export class Kernel implements Scheme, Registrations {
     return [...prepared, ...this.inFlight, ...this.unseen.issues];
   }
 
-  /** What has ended, and whose tag has come, and nobody has looked for. */
+  /** Requests that have ended and tags that were posted, which the engine hasn't reaped. */
   get unseen(): { issues: Issue[]; tags: Registration[] } {
     const issues = this.#completions.flatMap((c) => ("issue" in c ? [c.issue] : []));
     return { issues, tags: this.#completions.flatMap((c) => ("tag" in c ? [c.tag] : [])) };

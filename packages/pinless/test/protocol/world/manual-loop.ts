@@ -3,7 +3,7 @@ import type { Loop } from "../../../dist/protocol/scheme.js";
 
 export class ManualLoop implements Loop {
   now = 1;
-  /** What the clock said when it was last looked at. */
+  /** Time when the clock was last read. */
   read = 1;
   readonly errors: unknown[] = [];
   readonly #microtasks: (() => void)[] = [];
@@ -46,7 +46,7 @@ export class ManualLoop implements Loop {
     for (let run = this.#microtasks.shift(); run !== undefined; run = this.#microtasks.shift()) run();
   }
 
-  /** What one turn of the host's loop does: one callback, then its microtasks. */
+  /** Runs one turn of the host's loop: one callback, then its microtasks. */
   runSoon(): boolean {
     this.runMicrotasks();
     const run = this.#soon.shift();

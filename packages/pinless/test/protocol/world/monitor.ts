@@ -7,7 +7,7 @@ import type { Operation } from "./operations.js";
 export class Monitor {
   readonly #kernel: Kernel;
   readonly #words: Int32Array;
-  /** What it's about to drop. */
+  /** Registrations that it has claimed and is about to drop. */
   readonly #claimed: { readonly registration: Registration }[] = [];
 
   constructor(kernel: Kernel, words: Int32Array) {

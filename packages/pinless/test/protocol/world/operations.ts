@@ -1,5 +1,5 @@
-// What a run is made of: a list of small operations whose numbers pick among what there is at that moment, so that
-// every list has a meaning and can be made shorter.
+// Operations of a run: a list of small steps, whose numbers pick among the objects that exist at that moment, so that
+// every list is valid and can be shrunk.
 import fc from "fast-check";
 import { MMU_EVENTS, type MmuEvent } from "../../../dist/protocol/events.js";
 import type { Call } from "./kernel.js";
@@ -11,7 +11,7 @@ export interface Where {
   readonly pages: number;
 }
 
-/** Of protection: of pages counted from the invalidation's first, whatever is there. */
+/** Change of protection of pages, counted from the invalidation's first page. */
 export interface Change {
   readonly page: number;
   readonly pages: number;

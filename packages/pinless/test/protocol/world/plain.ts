@@ -151,7 +151,7 @@ export class Plain {
     this.notifier.invalidateRangeEnd(invalidation);
   }
 
-  /** Where a request is: with the kernel (by a lease, or not), answered, or neither (held, or about to be answered). */
+  /** State of a request: with the kernel (by a lease or not), answered, or neither (held, or about to be answered). */
   where({ id, errno }: Submitted): "leased" | "per-io" | "out" | "answered" {
     if (errno !== null) return "answered";
     const issue = this.kernel.issues.find(({ request }) => request === id);

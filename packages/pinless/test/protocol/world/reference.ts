@@ -15,7 +15,7 @@ export interface RefChunk {
   /** Numbers of its pages. */
   readonly readOnly: Set<number>;
   refused: boolean;
-  /** When the last invalidation ended that drops leases. */
+  /** Time when the last invalidation that drops leases ended. */
   droppedAt: number;
   /** The next lease here is taken again after an invalidation. */
   revalidate: boolean;
@@ -41,7 +41,7 @@ export interface RefRequest {
   state: "new" | "held" | "ready" | "kernel" | "ended";
   cancelled: boolean;
   issues: number;
-  /** How often it took effect. */
+  /** Number of times that the request took effect. */
   effects: number;
   result: number;
 }
@@ -101,7 +101,7 @@ export class Reference implements Watch {
     this.chunks.set(number, chunk);
   }
 
-  /** Who has its turn on a chunk. */
+  /** Invalidation that has its turn on a chunk. */
   turnAt(chunk: number): RefInvalidation | undefined {
     return this.invalidations.find((i) => i.state !== "waiting" && i.first <= chunk && chunk <= i.last);
   }
@@ -141,14 +141,14 @@ export class Reference implements Watch {
   }
 
   /**
-   * Whoever has waited longest gets the slots that are free: all but as many as the engine says have none. `agree` sees
-   * that it's right.
+   * Gives the free slots to the requests that have waited longest. The number of requests without a slot is the
+   * engine's; `agree` checks it.
    */
   fill(): void {
     while (this.ready.length > this.#withoutSlot()) this.#decide(this.ready.shift()!);
   }
 
-  /** Whether an invalidation that may not wait succeeds. */
+  /** True if an invalidation that may not wait succeeds. */
   isFree(event: MmuEvent, first: number, last: number): boolean {
     this.fill();
     const met = (o: { first: number; last: number }): boolean => o.first <= last && first <= o.last;
@@ -174,7 +174,7 @@ export class Reference implements Watch {
     return chunks.some((c) => first <= c.number && c.number <= last && this.chunks.get(c.number) === c);
   }
 
-  /** What keeps an invalidation from its turn, in words, or "". */
+  /** Reason why an invalidation doesn't get its turn, or "". */
   blocked(next: RefInvalidation): string {
     const met = (o: { first: number; last: number }): boolean => o.first <= next.last && next.first <= o.last;
     for (const other of this.invalidations) {

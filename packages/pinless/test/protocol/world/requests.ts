@@ -14,7 +14,7 @@ import { chunkOf, type Reference, type RefRequest } from "./reference.js";
 interface Request {
   readonly ref: RefRequest;
   readonly location: BufferLocation;
-  /** What its `done` does. */
+  /** Calls that its `done` makes. */
   readonly after: readonly Nested[];
 }
 

@@ -17,7 +17,7 @@ import { chunkOf, type RefChunk, Reference } from "./reference.js";
 import { Requests } from "./requests.js";
 
 const EIO = 5;
-/** What callbacks throw on purpose. */
+/** Error that callbacks throw on purpose. */
 const THROWN = new Error("thrown by a callback");
 
 export class World {
@@ -35,7 +35,7 @@ export class World {
   readonly invalidations: Invalidations;
   readonly #monitor: Monitor;
   #thrown = 0;
-  /** Why leases may go now that no invalidation asks for. */
+  /** Reason for which leases may be dropped without an invalidation. */
   #dropping: "clock" | "all" | "room" = "room";
 
   constructor(setup: Setup) {
@@ -83,7 +83,7 @@ export class World {
     this.protocol.gate.leaseGone(table, chunk);
   }
 
-  /** Whether a lease is on its way out. */
+  /** True while a lease is being dropped. */
   get isDropping(): boolean {
     return this.reference.registrations.some((r) => this.isLeaving(r));
   }
