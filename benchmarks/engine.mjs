@@ -1,7 +1,7 @@
 // The engine beside the tightest loop of C, fio and node:fs: random reads on beds that complete inside the submitting
 // call, and later.
 //
-//   npm run bench:engine -- [--bed zram,loop] [--file FILE] [--only PART-OF-A-NAME,…] [--rounds 7] [--ms 200]
+//   npm run bench:engine -- [--bed zram,loop] [--file FILE] [--only PART-OF-A-NAME,…] [--rounds 7] [--ms 150]
 //                           [--json FILE]
 //
 // All rows of a load run in turns, so that a ratio to C is one of neighbours in time; latencies, garbage and system
@@ -86,7 +86,7 @@ function taken() {
         file: { type: "string" },
         only: { type: "string" },
         rounds: { type: "string", default: "7" },
-        ms: { type: "string", default: "200" },
+        ms: { type: "string", default: "150" },
         json: { type: "string" },
       },
     });
