@@ -106,8 +106,11 @@ export const UFFD = {
   UFFD_EVENT_UNMAP: 0x16,
 } as const;
 
-export const numaSyscalls = byArch({ __NR_move_pages: 279 }, { __NR_move_pages: 239 });
-export const MEMPOLICY = { MPOL_MF_MOVE: 1 << 1 } as const;
+export const numaSyscalls = byArch(
+  { __NR_move_pages: 279, __NR_getcpu: 309, __NR_get_mempolicy: 239 },
+  { __NR_move_pages: 239, __NR_getcpu: 168, __NR_get_mempolicy: 236 },
+);
+export const MEMPOLICY = { MPOL_MF_MOVE: 1 << 1, MPOL_DEFAULT: 0, MPOL_F_NUMA_BALANCING: 1 << 13 } as const;
 
 /**
  * Event mask of struct epoll_event. The mask comes first on every architecture, though the struct is packed on x86-64

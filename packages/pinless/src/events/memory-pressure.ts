@@ -1,6 +1,6 @@
 /**
- * Signs of memory pressure: PSI of the host and of this process's cgroup, limits that its memory cgroup met, and
- * failures to move pages.
+ * Signs of memory pressure: PSI of the host and of this process's cgroup, limits that its memory cgroup met, failures
+ * to move pages, and pages on another NUMA node.
  *
  * It's polled when the engine asks, not signalled by PSI triggers. An ordinary user's trigger fires at most every 2 s
  * and root's every 500 ms, while PSI's total is exact at any moment; and a trigger costs a kernel thread that wakes ten
@@ -12,6 +12,7 @@ import { readText } from "../linux/probe.js";
 import { whyHidden } from "../linux/runtime.js";
 import type { PressureReading, PressureSource } from "../protocol/pressure.js";
 import { type Cgroups, cgroupsOf } from "./cgroups.js";
+import { openPlacement } from "./memory-placement.js";
 
 const HOST_STALLS = "/proc/pressure/memory";
 const VMSTAT = "/proc/vmstat";
@@ -52,22 +53,31 @@ function lookedUp(): OpenedPressure {
   if (cgroups.limits.length === 0) missing.push("this process is in no memory cgroup whose limits it can see");
   const files = [...stalls, ...cgroups.limits.map(({ directory }) => directory)];
   // Failures of the host alone don't count: compaction also fails on a host with plenty of free memory.
-  return { source: files.length === 0 ? null : new KernelPressure(stalls, cgroups.limits), missing };
+  const placement = openPlacement();
+  if (typeof placement === "string") missing.push(placement);
+  const elsewhere = typeof placement === "string" ? null : placement;
+  return { source: files.length === 0 ? null : new KernelPressure(stalls, cgroups.limits, elsewhere), missing };
 }
 
 class KernelPressure implements PressureSource {
   readonly name: string;
+  readonly elsewhere?: (pages: readonly number[]) => number;
   readonly #stalls: readonly string[];
   readonly #limits: Cgroups["limits"];
   readonly #hits: number[];
   /** Index of the limit that was met last. */
   #met = 0;
 
-  constructor(stalls: readonly string[], limits: Cgroups["limits"]) {
+  constructor(
+    stalls: readonly string[],
+    limits: Cgroups["limits"],
+    elsewhere: ((pages: readonly number[]) => number) | null,
+  ) {
     this.name = [...stalls, ...limits.map(({ directory }) => directory)].join(", ");
     this.#stalls = stalls;
     this.#limits = limits;
     this.#hits = limits.map(() => 0);
+    if (elsewhere !== null) this.elsewhere = elsewhere;
   }
 
   read(): PressureReading {

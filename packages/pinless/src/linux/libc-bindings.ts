@@ -38,6 +38,8 @@ export interface Libc {
     status: Int32Array,
     flags: number,
   ): number;
+  getcpu(nr: number, processor: null, node: Uint32Array, cache: null): number;
+  getMempolicy(nr: number, mode: Int32Array, nodes: null, bits: number, address: null, flags: number): number;
   fcntl(fd: number, command: number, argument: number): number;
   ioctl(fd: number, request: number, argument: number): number;
   userfaultfd(nr: number, flags: number): number;
@@ -93,6 +95,8 @@ function bind(koffi: Koffi): Libc {
     madvise: lib.func("int madvise(uintptr_t address, size_t bytes, int advice)"),
     mprotect: lib.func("int mprotect(uintptr_t address, size_t bytes, int protection)"),
     movePages: lib.func("syscall", "long", ["long", "int", "size_t", "uint64_t *", "int32_t *", "int32_t *", "int"]),
+    getcpu: lib.func("syscall", "long", ["long", "void *", "uint32_t *", "void *"]),
+    getMempolicy: lib.func("syscall", "long", ["long", "int32_t *", "void *", "size_t", "void *", "size_t"]),
     fcntl: lib.func("int fcntl(int fd, int command, long argument)"),
     ioctl: lib.func("int ioctl(int fd, unsigned long request, uintptr_t argument)"),
     userfaultfd: lib.func("syscall", "long", ["long", "int"]),

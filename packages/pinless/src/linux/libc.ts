@@ -108,6 +108,20 @@ export function movePages(pages: readonly number[], node: number | null, status:
   return orErrno(bound().movePages(NUMA_CALLS.__NR_move_pages, 0, pages.length, addresses, nodes, status, flags));
 }
 
+/** getcpu(2): the NUMA node that the calling thread runs on, or -errno. */
+export function nodeOfThread(): number {
+  const node = new Uint32Array(1);
+  const result = orErrno(bound().getcpu(NUMA_CALLS.__NR_getcpu, null, node, null));
+  return result < 0 ? result : node[0]!;
+}
+
+/** get_mempolicy(2): the mode of the calling thread's policy, with its flags, or -errno. */
+export function memoryPolicy(): number {
+  const mode = new Int32Array(1);
+  const result = orErrno(bound().getMempolicy(NUMA_CALLS.__NR_get_mempolicy, mode, null, 0, null, 0));
+  return result < 0 ? result : mode[0]!;
+}
+
 export function fcntl(fd: number, command: number): number {
   return orErrno(bound().fcntl(fd, command, 0));
 }

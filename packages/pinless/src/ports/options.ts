@@ -56,8 +56,8 @@ export interface EventOptions {
    */
   userfaultfd?: boolean;
   /**
-   * True to give up leases while memory is short, on the host or in the process's cgroup, and while the kernel compacts
-   * memory.
+   * True to give up leases while memory is short, on the host or in the process's cgroup, while the kernel compacts
+   * memory, and until its NUMA balancing has moved leased memory to the node of the engine's thread.
    *
    * @defaultValue true
    */

@@ -52,7 +52,7 @@ export interface EngineStats {
   readonly pressure: {
     /** Files of the kernel that it's read from; null if there are none. */
     readonly source: string | null;
-    /** Number of times that all leases were given up, for pressure or for the kernel's compaction. */
+    /** Number of times that all leases were given up, for pressure, compaction or NUMA balancing. */
     readonly givenUp: number;
     /** True while no lease is taken. The first request after memory has been quiet for a while ends that. */
     readonly active: boolean;

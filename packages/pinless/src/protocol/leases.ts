@@ -49,6 +49,8 @@ const SCARCE_MS = 1000;
 const LONGEST_REST_MS = 240_000;
 /** More pages than any lease costs, so that counting stops here. */
 const MISSED_ENOUGH = 1 << 20;
+/** Pages of all leases that are asked for their place, or one of each lease. */
+const SAMPLED_PAGES = 256;
 /** Leases looked at in a millisecond, at most, in search of one to drop: the search looks at all. */
 const LOOKED_AT_PER_MS = 256;
 
@@ -317,7 +319,20 @@ export class Leases {
 
   /** Gives every lease up if memory has become short, until it has been quiet for a while. */
   checkPressure(nowMs: number): void {
-    if (!this.givingUp && this.pressure?.rises(nowMs) === true) this.giveUp(true);
+    if (!this.givingUp && this.pressure?.rises(nowMs, () => this.#sample()) === true) this.giveUp(true);
+  }
+
+  /** Addresses of some pages of each lease. */
+  #sample(): number[] {
+    const pages: number[] = [];
+    const each = Math.ceil(SAMPLED_PAGES / this.held);
+    forEachLive(this.table.words, (slot) => {
+      const { table, chunk } = this.table.target(slot);
+      const { start, end } = this.#tables[table]!.rangeOf(chunk);
+      const step = Math.ceil((end - start) / PAGE_BYTES / each) * PAGE_BYTES;
+      for (let at = start; at < end; at += step) pages.push(at);
+    });
+    return pages;
   }
 
   /** True while leases are given up. Asked for a request that wants one. */

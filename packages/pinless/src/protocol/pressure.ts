@@ -1,11 +1,14 @@
 /**
- * Memory pressure: decides when leases are given up, because memory is short or the kernel compacts it, and when they
- * may be taken again. Clocks and readings are handed in.
+ * Memory pressure: decides when leases are given up, because memory is short or the kernel compacts it or would move it
+ * to another node, and when they may be taken again. Clocks and readings are handed in.
  *
  * The numbers were measured in a memory cgroup of 100 MiB on Linux 6.18. Files streamed through the page cache met the
  * limit 1,200 times a second while tasks stalled for 2 to 4 % of the time, which is how a limit is meant to work. With
  * no more than 8 % of it left for the page cache tasks stalled for 16 to 35 %, and the same stream was a ninth as fast.
  */
+
+import { isWithin } from "./elapsed.js";
+import { Placement } from "./placement.js";
 
 /** Counters of the kernel that tell of memory pressure. They only grow; NaN: it can't be read. */
 export interface PressureReading {
@@ -29,6 +32,11 @@ export interface PressureSource {
    * kernel doesn't say.
    */
   scannedPages?(): number;
+  /**
+   * Number of these pages that NUMA balancing would move to the node that the calling thread runs on, if they weren't
+   * pinned. Absent: the machine has one node.
+   */
+  elsewhere?(pages: readonly number[]): number;
   /** Share of page cache in the memory of the cgroup that met its limit last, 0 to 1. */
   cacheShare(): number;
 }
@@ -59,6 +67,7 @@ const COMPACTION_QUIET_MS = 750;
 
 export class Pressure {
   readonly #source: PressureSource;
+  readonly #placement: Placement | null;
   #reading: PressureReading | null = null;
   #readAtMs = 0;
   #quietMs = QUIET_MS;
@@ -75,6 +84,7 @@ export class Pressure {
 
   constructor(source: PressureSource) {
     this.#source = source;
+    this.#placement = source.elsewhere === undefined ? null : new Placement((pages) => source.elsewhere!(pages));
   }
 
   get source(): string {
@@ -82,14 +92,20 @@ export class Pressure {
   }
 
   /**
-   * Asked while leases are held. Reads pressure at most every 250 ms and compaction every 25 ms. True: give leases up
-   * now.
+   * Asked while leases are held. Reads pressure at most every 250 ms, compaction every 25 ms and, on a machine of many
+   * nodes, the place of `pages`, a sample of what is leased, every second. True: give leases up now.
    */
-  rises(nowMs: number): boolean {
+  rises(nowMs: number, pages: () => readonly number[]): boolean {
+    if (!this.#hasReason(nowMs, pages)) return false;
+    this.active = true;
+    this.givenUp++;
+    return true;
+  }
+
+  #hasReason(nowMs: number, pages: () => readonly number[]): boolean {
+    if (this.#placement?.isWrong(nowMs, pages) === true) return true;
     if (this.#isCompacting(nowMs)) {
       this.#quietSinceMs = nowMs;
-      this.active = true;
-      this.givenUp++;
       return true;
     }
     if (this.#reading !== null && isWithin(SAMPLE_MS, this.#readAtMs, nowMs)) return false;
@@ -97,8 +113,6 @@ export class Pressure {
     // Pressure came back sooner than leases had stayed away, so they stay away twice as long.
     const soon = this.#againAtMs !== null && isWithin(this.#quietMs, this.#againAtMs, nowMs);
     this.#quietMs = soon ? Math.min(2 * this.#quietMs, MAX_QUIET_MS) : QUIET_MS;
-    this.active = true;
-    this.givenUp++;
     return true;
   }
 
@@ -107,17 +121,23 @@ export class Pressure {
    * again.
    */
   isOver(nowMs: number): boolean {
-    if (this.#quietSinceMs !== null) {
-      if (this.#isCompacting(nowMs)) this.#quietSinceMs = nowMs;
-      if (isWithin(COMPACTION_QUIET_MS, this.#quietSinceMs, nowMs)) return false;
-      this.#quietSinceMs = null;
-      this.active = false;
-      return true;
-    }
+    if (this.#placement?.isAwaited === true) this.active = !this.#placement.isSettled(nowMs);
+    else if (this.#quietSinceMs !== null) this.active = !this.#isCompacted(nowMs, this.#quietSinceMs);
+    else this.active = !this.#isQuiet(nowMs);
+    return !this.active;
+  }
+
+  #isCompacted(nowMs: number, quietSinceMs: number): boolean {
+    this.#quietSinceMs = this.#isCompacting(nowMs) ? nowMs : quietSinceMs;
+    if (isWithin(COMPACTION_QUIET_MS, this.#quietSinceMs, nowMs)) return false;
+    this.#quietSinceMs = null;
+    return true;
+  }
+
+  #isQuiet(nowMs: number): boolean {
     if (isWithin(this.#quietMs, this.#readAtMs, nowMs)) return false;
     // The counters only grow, so one reading at the end of the quiet time covers all of it.
     if (this.#isPressed(nowMs, UNQUIET)) return false;
-    this.active = false;
     this.#againAtMs = nowMs;
     return true;
   }
@@ -148,10 +168,4 @@ export class Pressure {
     if (share >= (now.failures > before.failures ? UNQUIET : stalled)) return true;
     return now.limitHits > before.limitHits && this.#source.cacheShare() <= CACHE_LEFT;
   }
-}
-
-/** Also where the clock has wrapped; after more than 24 days it's false. */
-function isWithin(ms: number, sinceMs: number, nowMs: number): boolean {
-  const elapsedMs = (nowMs - sinceMs) | 0;
-  return elapsedMs >= 0 && elapsedMs < ms;
 }

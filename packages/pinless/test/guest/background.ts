@@ -26,8 +26,17 @@ const HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage";
 const DEBUG = "/sys/kernel/debug";
 /** The kernel visits all of the memory once a second: out of step with leases, which go every 1.06 s. */
 const VISIT_MS = 1000;
-const ROUNDS = 3;
-const VISITS = 5;
+/** Rounds in new memory, and the visits of each. */
+interface Course {
+  readonly rounds: number;
+  readonly visits: number;
+}
+/**
+ * One round: the kernel scans for at most 3 % of a thread's time, and a scan of the process takes so long on an
+ * emulated processor that the second comes after half a minute.
+ */
+const BALANCING: Course = { rounds: 1, visits: 12 };
+const JOINING: Course = { rounds: 3, visits: 5 };
 const USE_MS = 200;
 /** The node, and the processor on it, where threads start and memory is taken; and where it's used from then on. */
 const [HOME, ELSEWHERE] = [1, 0];
@@ -120,9 +129,14 @@ function isHuge(area: Uint8Array): boolean {
 }
 
 /** Runs all ways side by side in new memory; returns what `count` found after each visit, added up over all rounds. */
-async function underReads(t: TestContext, begin: (subjects: Subject[]) => void, count: (area: Uint8Array) => number) {
-  const changed = PINS.map(() => new Array<number>(VISITS).fill(0));
-  for (let round = 0; round < ROUNDS; round++) {
+async function underReads(
+  t: TestContext,
+  { rounds, visits }: Course,
+  begin: (subjects: Subject[]) => void,
+  count: (area: Uint8Array) => number,
+) {
+  const changed = PINS.map(() => new Array<number>(visits).fill(0));
+  for (let round = 0; round < rounds; round++) {
     await loadLibc();
     assert.equal(setAffinity(HOME), 0);
     const subjects = await Promise.all(PINS.map((pin) => Subject.open(pin)));
@@ -130,7 +144,7 @@ async function underReads(t: TestContext, begin: (subjects: Subject[]) => void, 
     await until("leases", () => subjects[PINS.indexOf("lease")]!.leasesTaken >= AREAS);
     begin(subjects);
     const using = setInterval(() => void subjects.forEach((subject) => void subject.use()), USE_MS);
-    for (let visit = 0; visit < VISITS; visit++) {
+    for (let visit = 0; visit < visits; visit++) {
       await sleep(VISIT_MS);
       for (const [i, { areas }] of subjects.entries())
         changed[i]![visit]! += areas.map(count).reduce((sum, each) => sum + each);
@@ -164,10 +178,11 @@ test("NUMA balancing under constant reads", async (t) => {
   setting("/proc/sys/kernel/numa_balancing", 0);
   for (const name of ["delay", "period_min", "period_max"])
     setting(`${DEBUG}/sched/numa_balancing/scan_${name}_ms`, VISIT_MS);
-  const harm = `pages moved by NUMA balancing, under reads (of ${ROUNDS * AREAS * PAGES})`;
+  const harm = `pages moved by NUMA balancing, under reads (of ${BALANCING.rounds * AREAS * PAGES})`;
   const before = new Map<Uint8Array, number>();
   const changed = await underReads(
     t,
+    BALANCING,
     (subjects) => {
       const all = subjects.flatMap(({ areas }) => areas);
       for (const area of all) before.set(area, pagesOn(ELSEWHERE, area));
@@ -183,9 +198,10 @@ test("NUMA balancing under constant reads", async (t) => {
 test("khugepaged under constant reads", async (t) => {
   setting(`${HUGE_PAGES}/khugepaged/scan_sleep_millisecs`, VISIT_MS);
   setting(`${HUGE_PAGES}/khugepaged/pages_to_scan`, 1 << 20);
-  const harm = `huge pages made by khugepaged, under reads (of ${ROUNDS * AREAS})`;
+  const harm = `huge pages made by khugepaged, under reads (of ${JOINING.rounds * AREAS})`;
   const changed = await underReads(
     t,
+    JOINING,
     (subjects) => {
       const all = subjects.flatMap(({ areas }) => areas);
       for (const area of all) assert.ok(!isHuge(area));

@@ -381,6 +381,47 @@ test("Leases.checkPressure gives all up on a rise, and the first request after q
   assert.deepEqual(said(), ["take 0: chunk 0, 16 pages", "take 1: chunk 1, 16 pages"]);
 });
 
+test("Leases.checkPressure asks for the place of each lease's pages, and of no others", () => {
+  const asked: number[][] = [];
+  const source = {
+    name: "",
+    read: () => ({ stallsUs: [0], limitHits: 0, oomKills: 0, failures: 0 }),
+    elsewhere: (pages: readonly number[]) => asked.push([...pages]),
+    cacheShare: () => 1,
+  };
+  const { said, leases } = setUpWith([1, 3], { idleMs: 100_000, pressure: new Pressure(source) });
+  leases.checkPressure(3);
+  const pagesOf = (chunk: number): number[] => Array.from({ length: 16 }, (_, i) => START + chunk * CHUNK + i * PAGE);
+  assert.deepEqual(asked, [[...pagesOf(1), ...pagesOf(3)]]);
+  assert.deepEqual(said(), [], "one of 32 is elsewhere");
+});
+
+test("Leases.checkPressure asks for some 256 pages of all leases", () => {
+  let asked: readonly number[] = [];
+  const source = {
+    name: "",
+    read: () => ({ stallsUs: [0], limitHits: 0, oomKills: 0, failures: 0 }),
+    elsewhere: (pages: readonly number[]) => {
+      asked = pages;
+      return pages.length;
+    },
+    cacheShare: () => 1,
+  };
+  const chunks = Array.from({ length: 40 }, (_, i) => i);
+  const parts = { slots: 64, chunks: 40, idleMs: 100_000, pressure: new Pressure(source) };
+  const { said, leases } = setUpWith(chunks, parts);
+  leases.checkPressure(3);
+  assert.equal(asked.length, 40 * 6, "each third of a lease's 16 pages");
+  assert.deepEqual(
+    asked.slice(0, 7),
+    [0, 3, 6, 9, 12, 15, 16].map((page) => START + page * PAGE),
+  );
+  assert.deepEqual(
+    said(),
+    chunks.map((slot) => `drop ${slot}`),
+  );
+});
+
 test("Leases.acquire checks the end of pressure only for a lease that would be taken", () => {
   let reads = 0;
   const source = {

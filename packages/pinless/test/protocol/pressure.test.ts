@@ -21,7 +21,7 @@ function setUp(startMs = 1000) {
     state.nowMs = (state.nowMs + ms) | 0;
     counters.own += Math.round(ms * 1000 * share);
   };
-  const rises = (): boolean => pressure.rises(state.nowMs);
+  const rises = (): boolean => pressure.rises(state.nowMs, () => []);
   const isOver = (): boolean => pressure.isOver(state.nowMs);
   const rise = (): void => {
     // A reading just before may not be due again yet.
@@ -53,7 +53,7 @@ test("Pressure gives leases up while the kernel compacts memory, until it hasn't
   });
   const rises = (nowMs: number, pages: number): boolean => {
     scanned += pages;
-    return pressure.rises(nowMs);
+    return pressure.rises(nowMs, () => []);
   };
   assert.equal(rises(1000, 100_000), false, "there's nothing to compare with yet");
   assert.equal(rises(1024, 0), false);
@@ -69,6 +69,25 @@ test("Pressure gives leases up while the kernel compacts memory, until it hasn't
   assert.equal(pressure.isOver(3250), true);
   assert.equal(pressure.active, false);
   assert.equal(rises(3260, 0), false);
+});
+
+test("Pressure gives leases up while their pages are on another node, whatever pressure says meanwhile", () => {
+  let away = 1;
+  const pressure = new Pressure({
+    name: "a kernel",
+    read: () => ({ stallsUs: [0], limitHits: 0, oomKills: 0, failures: 0 }),
+    elsewhere: (pages) => pages.length * away,
+    cacheShare: () => 1,
+  });
+  assert.equal(
+    pressure.rises(1000, () => [4096]),
+    true,
+  );
+  assert.deepEqual([pressure.active, pressure.givenUp], [true, 1]);
+  assert.equal(pressure.isOver(2999), false);
+  away = 0;
+  assert.equal(pressure.isOver(3249), true);
+  assert.equal(pressure.active, false);
 });
 
 test("Pressure.rises compares readings: counts before the first one don't matter", () => {
