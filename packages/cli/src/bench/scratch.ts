@@ -83,7 +83,9 @@ function existing(path: string): Scratch["target"] {
     if (stat.isDirectory()) throw new UsageError(`${path} is a directory: --file takes a file`);
     if (!stat.isFile()) throw new UsageError(`${path} isn't a regular file`);
     if (stat.size < MIN_FILE_BYTES)
-      throw new UsageError(`${path} is too small: ${stat.size} bytes, where ${MIN_FILE_BYTES} are needed`);
+      throw new UsageError(
+        `${path} is too small: it has ${stat.size} bytes; give a file of at least ${MIN_FILE_BYTES}`,
+      );
     const fd = openSync(path, "r");
     readSync(fd, new Uint8Array(1));
     closeSync(fd);

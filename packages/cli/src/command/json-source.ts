@@ -50,7 +50,7 @@ function refuseTwins(node: ValueNode): void {
   const seen = new Set<string>();
   for (const member of node.members) {
     const name = nameOf(member);
-    if (seen.has(name)) throw new JsonError(`"${name}" is there twice`, member.loc.start.line);
+    if (seen.has(name)) throw new JsonError(`"${name}" occurs twice: remove one`, member.loc.start.line);
     seen.add(name);
     refuseTwins(member.value);
   }

@@ -101,7 +101,8 @@ function fields(of: Fields, name: string): Fields {
 function list(of: Fields, name: string, most: number): readonly unknown[] {
   const value = of[name];
   if (!Array.isArray(value)) throw new BadAnswer(`its "${name}" isn't a list, but ${shown(value)}`);
-  if (value.length > most) throw new BadAnswer(`its "${name}" are ${value.length}, where ${most} are the most`);
+  if (value.length > most)
+    throw new BadAnswer(`its "${name}" has ${value.length} entries; at most ${most} are accepted`);
   return value;
 }
 

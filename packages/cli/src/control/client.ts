@@ -59,7 +59,8 @@ export function socketsOf(pid: number): SocketPath[] {
   if (facts === null) throw new Unreachable("ESRCH", "no such process");
   const { uid, ownPid } = facts;
   const me = process.geteuid!();
-  if (me !== 0 && uid !== me) throw new Unreachable("EACCES", `belongs to user ${uid}, and you're ${me}`);
+  if (me !== 0 && uid !== me)
+    throw new Unreachable("EACCES", `belongs to user ${uid}, and you are user ${me}: ask as its user or as root`);
   // Anyone can bind a socket with such a name; genuine ones are in a directory of the process's user, or of this user
   // if the process has dropped its rights.
   const socketPaths = boundSockets(pid)
@@ -117,7 +118,7 @@ export class Connection {
     this.#socket = socket;
     const take = splitLines(MAX_ANSWER, (line) => {
       const answer: unknown = JSON.parse(line);
-      if (this.#waiting.length === 0) throw new BadAnswer("nobody asked");
+      if (this.#waiting.length === 0) throw new BadAnswer("it came without a question");
       this.#waiting.shift()!.resolve(answer);
     });
     socket.setEncoding("utf8").on("data", (text: string) => {

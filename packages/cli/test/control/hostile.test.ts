@@ -45,7 +45,7 @@ const IMPOSTORS: Record<string, readonly [source: string, message: RegExp]> = {
   "no number": [says({ engines: [{ ...engine, leases: "many" }] }), /its "leases" isn't a whole number/],
   "many engines": [
     `(socket) => socket.write(JSON.stringify({ engines: Array(2000).fill({}) }) + "\\n")`,
-    /are 2000, where 1024 are the most/,
+    /has 2000 entries; at most 1024 are accepted/,
   ],
   "no JSON": [`(socket) => socket.write("nonsense\\n")`, /gave an answer that can't be understood/],
   "no end": [

@@ -310,9 +310,17 @@ test("A user reaches no process of another user; root reaches all", { skip: need
   const asUser = await pinless(["release", their.pid, our.pid], { ...theirs, wrapper: user });
   assert.equal(asUser.code, 1);
   assert.match(asUser.stdout, new RegExp(`^${their.pid}: ${LEASES} leases`));
-  assert.match(asUser.stderr, new RegExp(`^pinless release: ${our.pid}: belongs to user 0, and you're ${uid}\n$`));
+  assert.match(
+    asUser.stderr,
+    new RegExp(
+      `^pinless release: ${our.pid}: belongs to user 0, and you are user ${uid}: ask as its user or as root\n$`,
+    ),
+  );
   const top = await pinless(["top", "--once", our.pid], { ...theirs, wrapper: user });
-  assert.deepEqual([top.code, top.stderr], [1, `pinless top: ${our.pid}: belongs to user 0, and you're ${uid}\n`]);
+  assert.deepEqual(
+    [top.code, top.stderr],
+    [1, `pinless top: ${our.pid}: belongs to user 0, and you are user ${uid}: ask as its user or as root\n`],
+  );
   // Whoever guesses the path doesn't get there either.
   const guess = `require("node:net").connect(process.argv[1]).on("error", ({ code }) => console.log(code))`;
   const [command, ...args] = [

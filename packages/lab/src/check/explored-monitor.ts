@@ -367,7 +367,7 @@ export class ExploredMonitor {
       case MONITOR.READING:
         return "reads the next event";
       case MONITOR.ANNOUNCING_LATE:
-        return `announces pages from ${this.#ground.pageAt(late!.start)} on: nobody was seen to wait for that`;
+        return `announces pages from ${this.#ground.pageAt(late!.start)} on: no thread was seen waiting for that`;
       default:
         return "has read all events";
     }

@@ -23,7 +23,11 @@ export function toReplay(file: string, engine: string): { report: CampaignReport
   const report = readReport(source);
   const versionOf = (name: string): string => name.split(" ").slice(0, 2).join(" ");
   if (versionOf(report.engine) !== versionOf(engine))
-    throw inputErrorAt(source, ["engine"], `these seeds are of ${report.engine}; this is ${engine}`);
+    throw inputErrorAt(
+      source,
+      ["engine"],
+      `the report is of ${report.engine}, and this is ${engine}: replay it with the version that wrote it`,
+    );
   const note = report.engine === engine ? null : `found with ${report.engine}; this is ${engine}`;
   return { report, note };
 }

@@ -1,6 +1,6 @@
 /**
  * RLIMIT_MEMLOCK: accounts the pages that rings and registrations of all of a user's processes lock (io_account_mem).
- * Root, who has CAP_IPC_LOCK, isn't charged, and I/O without a registration charges nobody. In the proposal
+ * Root has CAP_IPC_LOCK and isn't charged; I/O without a registration isn't charged either. In the proposal
  * registrations lock nothing.
  *
  * A registration of any part of a huge page is charged for all of it, but only the first one is (io_buffer_account_pin

@@ -38,7 +38,7 @@ export class ModelMemory implements Memory {
 
   explainNoRoom(bytes: number): string | null {
     const most = this.#machine.size.frames * PAGE_BYTES;
-    return bytes <= most ? null : `an arena of ${bytes} bytes: the machine has ${most}`;
+    return bytes <= most ? null : `an arena of ${bytes} bytes doesn't fit: the simulated machine has ${most} bytes`;
   }
 
   explainNoCollapse(): null {

@@ -378,7 +378,7 @@ export class ModelScheme implements Scheme, Registrations {
   }
 
   drop(slot: number): number {
-    // To empty a slot that's empty is nothing, and posts no tag: whoever finds a monitor's drop half done does that.
+    // Emptying an empty slot has no effect and posts no tag; it happens when a monitor has died during a drop.
     if (this.#machine.disk.slot(this.#slotOf(slot), SLOT_STATE) === SLOT_LIVE) this.#tags.drop(this.#slotOf(slot));
     return 0;
   }

@@ -1,7 +1,7 @@
 /**
- * I/O without an engine, in steps that anything may come between. `notifier`: as in the proposal
- * (model/mmu-notifier.ts). `gup`: Linux as it is, where get_user_pages holds the pages; those of a registered buffer
- * until it is unregistered, which doesn't happen here.
+ * I/O without an engine, in steps between which other actors run. With `notifier` it's as in the proposal
+ * (mmu-notifier.ts). With `gup` it's Linux as it is, where get_user_pages pins the pages; those of a registered buffer
+ * until it's unregistered, which doesn't happen here.
  */
 
 import { EINTR, EIO, ENOMEM } from "pinless/portable";
@@ -91,7 +91,7 @@ export class Io {
     return this.#ground.scenario.requests[request]!.first + this.#ground.request(request, G.Q_PAGE);
   }
 
-  /** A device may write to no page that is under writeback: its look-up faults, and waits (folio_wait_stable). */
+  /** True if a page is under writeback, so that a lookup for a device write faults and waits (folio_wait_stable). */
   #waitsForWriteback(request: number): boolean {
     const { machine, scenario, notifies } = this.#ground;
     const page = this.#pageOf(request);
@@ -102,7 +102,7 @@ export class Io {
     return machine.frames.frameIs(frame, WRITEBACK);
   }
 
-  /** One page: by the registered buffer, or in the page table, with a fault where it isn't there as it's needed. */
+  /** Looks one page up: in the registered buffer, or in the page table, with a fault if it isn't mapped as needed. */
   #lookUp(request: number): void {
     const ground = this.#ground;
     const page = this.#pageOf(request);
@@ -180,7 +180,7 @@ export class Io {
     for (let i = 0; i <= last - first; i++) this.#ground.setRequest(request, G.Q_FRAMES + i, 0);
   }
 
-  /** Before it has begun. */
+  /** Fails a request that hasn't begun. */
   #fail(request: number, errno: number): void {
     const ground = this.#ground;
     const pinned = ground.request(request, G.Q_PAGE);
@@ -197,7 +197,7 @@ export class Io {
     this.#rules.answered(request, errno);
   }
 
-  /** A page is to be brought in, and there's no frame for it. */
+  /** True if a page has to be brought in and there's no frame for it. */
   mayLackMemory(request: number): boolean {
     const ground = this.#ground;
     if (ground.request(request, G.Q_STATE) !== G.LOOKING || this.#waitsForWriteback(request)) return false;
@@ -212,7 +212,7 @@ export class Io {
     this.#fail(request, ENOMEM);
   }
 
-  /** A signal ends its wait. */
+  /** True if a signal may end its wait. */
   mayInterrupt(request: number): boolean {
     const ground = this.#ground;
     return ground.request(request, G.Q_STATE) === G.READY && ground.notifier.isAsleep(request);
@@ -222,7 +222,7 @@ export class Io {
     this.#fail(request, EINTR);
   }
 
-  /** The device ends it: as it should, after its first page, or with EIO before any. */
+  /** Ends a request at the device: completely, after its first page, or with EIO before any. */
   serve(request: number, how: "whole" | "short" | "EIO"): void {
     const ground = this.#ground;
     const { machine, scenario } = ground;
@@ -266,8 +266,8 @@ export class Io {
       ground.machine.frames.setFrameFlags(ground.frameFor(request, i), FOLIO_DIRTY);
   }
 
-  // A look-up for a device's writes that finds a page shared with a child: copy-on-write is broken, by an invalidation
-  // of the I/O's own.
+  // A lookup for device writes finds a page shared with a child: it breaks copy-on-write, by an invalidation of its
+  // own.
 
   #breakFirst(request: number, page: number): void {
     const ground = this.#ground;

@@ -1,7 +1,6 @@
 /**
- * Calls that change memory, in steps that anything may come between: start an invalidation, wait for the range,
- * operate, end it. On Linux (`gup`) there is nothing to wait for: pages that I/O uses are pinned, and stay where they
- * are.
+ * Calls that change memory, in steps between which other actors run: start an invalidation, wait for the range,
+ * operate, end it. On Linux (`gup`) they wait for nothing: pages that I/O uses are pinned, and stay where they are.
  */
 
 import {
@@ -53,7 +52,7 @@ export class UserMemoryCalls {
     }
     ground.setInvalidation(invalidation, G.V_STEP, G.STARTED);
     if (ground.notifies) this.#rules.turn(invalidation);
-    // One that may not wait has only looked so far: what comes in before it's raised is seen by its second look.
+    // One that may not wait has only looked so far: its second look sees I/O that came in before it was raised.
     if (ground.notifies && blockable) ground.notifier.raise(invalidation);
   }
 
@@ -63,7 +62,7 @@ export class UserMemoryCalls {
     this.#rules.refused(invalidation);
   }
 
-  /** One of the kernel's own threads takes to a page; or the program forks. */
+  /** True if one of the kernel's own threads may take this page, or the program may fork. */
   mayCome(page: number): boolean {
     const { notifier, notifies } = this.#ground;
     return !notifies || !notifier.holds(page);
@@ -105,7 +104,7 @@ export class UserMemoryCalls {
     this.advanceOn(invalidation, first, last);
   }
 
-  /** One step more of what is done to these pages. */
+  /** Takes one more step of the operation on these pages. */
   advanceOn(invalidation: number, first: number, last = first): void {
     const ground = this.#ground;
     const { notifier, notifies } = ground;
@@ -178,7 +177,9 @@ export class UserMemoryCalls {
     }
   }
 
-  /** Write-protected, so that the next write to it faults; and nobody may change it until the disk has it. */
+  /**
+   * Write-protects a page, so that the next write faults, and begins its writeback: until that ends it can't change.
+   */
   #writeBack(invalidation: number, page: number): void {
     const ground = this.#ground;
     const { machine } = ground;
@@ -210,7 +211,7 @@ export class UserMemoryCalls {
     }
   }
 
-  /** Parent and child share the frame, and neither may write to it any more. Linux copies what is pinned. */
+  /** Shares a page's frame with a child, so that neither may write to it. Linux copies a pinned page instead. */
   #fork(page: number): void {
     const ground = this.#ground;
     const { machine } = ground;
@@ -227,7 +228,7 @@ export class UserMemoryCalls {
     return machine.frames.frame(machine.tables.frameOf(page), MAPS) > 1;
   }
 
-  /** Breaks a copy-on-write: the page has a frame of its own from here on. */
+  /** Breaks copy-on-write: from now on the page has a frame of its own. */
   #copy(page: number): void {
     const { machine } = this.#ground;
     if (machine.tables.frameOf(page) < 0 || !this.isShared(page)) return;

@@ -1,31 +1,31 @@
 /**
  * The proposal (J. Glisse, "Do not pin pages for various direct-io scheme", LSF/MM 2020) as a kernel could have it:
- * direct-io, aio and io_uring hold no page. Who changes memory says so before and after, and waits for the I/O in
- * flight that it concerns; I/O looks its pages up between `readBegin` and `readRetry`, and is counted in before it asks
- * whether anything came between. A registered buffer keeps what it has found, until it's marked.
+ * direct-io, aio and io_uring pin no page. A change of memory is announced before and after, and waits for the I/O in
+ * flight that it excludes. I/O looks its pages up between `readBegin` and `readRetry`, and is counted in before
+ * `readRetry` checks if an invalidation came between. A registered buffer keeps its frames until it's marked.
  *
- * Every method is what one processor does at a time; in between anything may happen. All of the state is words, per
- * page: a kernel has them per range, in an interval tree. What sleeps is woken by those words' changes: see `wake`.
+ * Each method is one atomic step of a processor; between two steps other actors run. All of the state is words for each
+ * page; a kernel has them for ranges, in an interval tree. Sleeping I/O is woken by changes of those words: see `wake`.
  */
 
 import { CONCERNS, MMU_EVENTS, type MmuEvent } from "pinless/portable";
 
-/** Words of a page, each for what a device writes there, and then for what it reads. */
+/** Words of a page, each twice: for device writes, and for device reads. */
 const SIDES = 2;
-/** Invalidations in progress that concern it. */
+/** Number of invalidations in progress that exclude it. */
 const EXCLUDED = 0;
-/** Invalidations that have begun, counted. */
+/** Number of invalidations that have begun so far. */
 const SEQUENCE = 2;
-/** I/O counted in. */
+/** Number of I/Os counted in. */
 const IN_FLIGHT = 4;
-/** I/O that an invalidation has kept out or sent back: it has its turn before the next one. */
+/** Number of I/Os that an invalidation has kept out or sent back: they run before the next invalidation. */
 const HELD = 6;
-/** For each page of the registered buffer: the frame that was found, + 1, and the access that it was looked up for. */
+/** For each page of the registered buffer: its frame + 1, and the access for which it was looked up. */
 const FRAME = 8;
 const GRADE = 9;
 const PAGE_WORDS = 10;
 
-/** GRADE. Marked: it's looked up again before it's used. */
+/** Values of GRADE. Marked: the page is looked up again before it's used. */
 const MARKED = 0;
 const FOR_READS = 1;
 const FOR_WRITES = 2;
@@ -39,13 +39,13 @@ const INVALIDATION_WORDS = 4;
 
 /** States of an invalidation. */
 export const NONE = 0;
-/** Nothing that it concerns begins any more; it hasn't looked yet who is still in. */
+/** No I/O that it excludes begins any more; it hasn't looked yet for I/O that is still counted in. */
 export const RAISED = 1;
 /** It sleeps until I/O has ended. */
 export const DRAINING = 2;
 export const BEGUN = 3;
 const ENDED = 4;
-/** It might not wait, and couldn't begin. */
+/** State of an invalidation that may not wait, and couldn't begin. */
 export const REFUSED = 5;
 
 /** Words of I/O. */
@@ -54,11 +54,11 @@ const WAS_HELD = 1;
 const ASLEEP = 2;
 const IO_WORDS = 3;
 
-/** The memory that I/O is about. */
+/** Memory of an I/O. */
 export interface MemoryUse {
   readonly first: number;
   readonly last: number;
-  /** A device read: memory is written to the disk. */
+  /** True if memory is written to the disk, which is a device read. */
   readonly write: boolean;
 }
 
@@ -77,7 +77,7 @@ export class ProposedNotifier {
   readonly #size: NotifierSize;
   readonly #uses: readonly MemoryUse[];
 
-  /** `words`: where its state lies; `uses`: what each request is about. */
+  /** `words` is memory for its state; `uses` is the memory of each request. */
   constructor(size: NotifierSize, words: Int32Array, uses: readonly MemoryUse[]) {
     this.#size = size;
     this.#words = words;
@@ -125,7 +125,7 @@ export class ProposedNotifier {
     return { first: this.#words[at + FIRST]!, last: this.#words[at + LAST]! };
   }
 
-  /** The sides that an event concerns: 0 for device writes, 1 for device reads. */
+  /** Sides that an event excludes: 0 for device writes, 1 for device reads. */
   #sides(event: MmuEvent): number[] {
     const { deviceWrites, deviceReads } = CONCERNS[event];
     return [...(deviceWrites ? [0] : []), ...(deviceReads ? [1] : [])];
@@ -136,7 +136,7 @@ export class ProposedNotifier {
     return this.#sides(this.event(invalidation)).reduce((sum, side) => sum + this.#sum(range, word + side), 0);
   }
 
-  /** Says what is to be changed, and why. Nothing has happened yet. */
+  /** Sets the range and event of an invalidation, which isn't raised yet. */
   ask(invalidation: number, event: MmuEvent, first: number, last: number): void {
     const at = this.#invalidation(invalidation);
     this.#words[at + STATE] = NONE;
@@ -146,15 +146,17 @@ export class ProposedNotifier {
   }
 
   /**
-   * True if the invalidation has its turn. I/O that an earlier one has held goes first, or else a stream of
-   * invalidations would starve it. An invalidation that I/O itself causes (it breaks a copy-on-write) doesn't ask: two
-   * held requests that both have to would wait for each other.
+   * True if the invalidation has its turn. I/O that an earlier one has held runs first, or else a stream of
+   * invalidations would starve it. An invalidation by I/O itself (which breaks a copy-on-write) doesn't wait for a
+   * turn: two held requests that both need one would wait for each other.
    */
   mayRaise(invalidation: number): boolean {
     return this.#count(invalidation, HELD) === 0;
   }
 
-  /** invalidate_range_start, first: from here on no I/O that it concerns begins, so that new I/O can't starve it. */
+  /**
+   * First step of invalidate_range_start: from now on no I/O that it excludes begins, so that new I/O can't starve it.
+   */
   raise(invalidation: number): void {
     const range = this.rangeOf(invalidation);
     for (const side of this.#sides(this.event(invalidation))) {
@@ -164,7 +166,9 @@ export class ProposedNotifier {
     this.#words[this.#invalidation(invalidation) + STATE] = RAISED;
   }
 
-  /** invalidate_range_start, then: is anybody still in? Only now, or one could come in after the look. */
+  /**
+   * Second step of invalidate_range_start: looks for I/O counted in. Before the first step more could come in later.
+   */
   look(invalidation: number): void {
     if (this.#count(invalidation, IN_FLIGHT) > 0) {
       this.#words[this.#invalidation(invalidation) + STATE] = DRAINING;
@@ -173,7 +177,7 @@ export class ProposedNotifier {
     this.#begin(invalidation);
   }
 
-  /** The range is the caller's. Registered buffers there are only marked. */
+  /** Begins the invalidation. Registered buffers on the range are only marked. */
   #begin(invalidation: number): void {
     const { first, last } = this.rangeOf(invalidation);
     if (CONCERNS[this.event(invalidation)].lease !== "keep")
@@ -191,8 +195,8 @@ export class ProposedNotifier {
   }
 
   /**
-   * The same as `look` for one that may not wait: EAGAIN, with all counters as they were, if somebody came in before it
-   * was raised.
+   * Does the same as `look` for an invalidation that may not wait: if I/O came in before it was raised, it's refused
+   * with EAGAIN, and all counters are as they were.
    */
   lookOnce(invalidation: number): void {
     if (this.#count(invalidation, IN_FLIGHT) === 0) {
@@ -205,7 +209,7 @@ export class ProposedNotifier {
     this.refuse(invalidation);
   }
 
-  /** invalidate_range_end. */
+  /** Ends an invalidation: invalidate_range_end. */
   end(invalidation: number): void {
     this.#words[this.#invalidation(invalidation) + STATE] = ENDED;
     this.#lower(invalidation);
@@ -244,7 +248,7 @@ export class ProposedNotifier {
     return this.#words[this.#io(request) + WAS_HELD] === 1;
   }
 
-  /** Before the pages are looked up. False: it sleeps until no invalidation is in progress. */
+  /** Begins a lookup of pages; returns false if the I/O has to sleep until no invalidation is in progress. */
   readBegin(request: number): boolean {
     if (this.isExcluded(request)) {
       this.#hold(request);
@@ -261,7 +265,7 @@ export class ProposedNotifier {
     this.#add(this.#uses[request]!, HELD + this.#side(request), 1);
   }
 
-  /** Goes on, or gives up: it isn't waited for as one that was held. */
+  /** Counts held I/O out, which goes on or gives up. */
   letGo(request: number): void {
     if (!this.isHeld(request)) return;
     this.#words[this.#io(request) + WAS_HELD] = 0;
@@ -269,27 +273,27 @@ export class ProposedNotifier {
     this.#add(this.#uses[request]!, HELD + this.#side(request), -1);
   }
 
-  /** After the look-up, which may itself have to invalidate: who is counted in is waited for, also by itself. */
+  /** Counts I/O in, after its lookup, which may itself have to invalidate: that would wait for I/O counted in. */
   countIn(request: number): void {
     this.#add(this.#uses[request]!, IN_FLIGHT + this.#side(request), 1);
   }
 
   /**
-   * Counted in: whoever raises later sees that, and whoever raised before is seen here. True: what was looked up may be
-   * stale.
+   * Returns true if the looked-up pages may be stale. The I/O is counted in before: an invalidation raised later sees
+   * that, and one raised earlier is seen here.
    */
   readRetry(request: number): boolean {
     const sequence = this.#sum(this.#uses[request]!, SEQUENCE + this.#side(request));
     return sequence !== this.#words[this.#io(request) + SEEN];
   }
 
-  /** Sent back by `readRetry`. */
+  /** Counts I/O out that `readRetry` has sent back, and holds it. */
   goBack(request: number): void {
     this.#hold(request);
     this.countOut(request);
   }
 
-  /** The I/O has ended, and its pages are dirty if the device wrote there. Whoever waits for it looks again. */
+  /** Counts I/O out that has ended, with its pages dirty if the device wrote them. Waiting invalidations look again. */
   countOut(request: number): void {
     this.#add(this.#uses[request]!, IN_FLIGHT + this.#side(request), -1);
     this.#wakeInvalidations(this.#uses[request]!);
@@ -306,15 +310,17 @@ export class ProposedNotifier {
   // A registered buffer: io_uring's.
 
   /**
-   * The frame that it has for a page; -1: it's to be looked up again. What was found for a device's reads isn't fit for
-   * its writes.
+   * Frame of the registered buffer for a page; -1 if it has to be looked up again. A frame that was looked up for
+   * device reads can't be used for device writes.
    */
   registered(page: number, write: boolean): number {
     const fits = this.#page(page, GRADE) >= (write ? FOR_READS : FOR_WRITES);
     return fits ? this.#page(page, FRAME) - 1 : -1;
   }
 
-  /** Only by who is counted in, and wasn't sent back: what it found holds until an invalidation marks it. */
+  /**
+   * Stores a frame in the registered buffer. Only for I/O that is counted in and wasn't sent back: the frame is valid.
+   */
   publish(page: number, frame: number, write: boolean): void {
     const grade = write ? FOR_READS : FOR_WRITES;
     if (this.#page(page, GRADE) >= grade) return;
@@ -327,12 +333,12 @@ export class ProposedNotifier {
     return this.#page(page, HELD) > 0 || this.#page(page, HELD + 1) > 0;
   }
 
-  /** For who looks on: invalidations in progress that keep a device's reads, or its writes, from a page. */
+  /** For assertions: invalidations in progress that exclude device access to a page. */
   excluded(page: number, deviceReads: boolean): number {
     return this.#page(page, EXCLUDED + (deviceReads ? 1 : 0));
   }
 
-  /** The same: the counters of a page. */
+  /** For assertions: the counters of a page. */
   counters(page: number): { excluded: number[]; inFlight: number[]; held: number[] } {
     const of = (word: number): number[] => Array.from({ length: SIDES }, (_, side) => this.#page(page, word + side));
     return { excluded: of(EXCLUDED), inFlight: of(IN_FLIGHT), held: of(HELD) };

@@ -1,5 +1,5 @@
 /**
- * The common ground of all actors of the kernel without an engine: the scenario, the machine, and one row of words for
+ * Context that all actors of the kernel without an engine share: the scenario, the machine, and one row of words for
  * the whole state.
  */
 
@@ -9,12 +9,12 @@ import { Kernel } from "../model/model-kernel.js";
 import { CONTENT, type MachineSize, layoutOf as machineLayout, PINS } from "../model/tables.js";
 import { type NotifierSize, notifierWords, ProposedNotifier } from "./mmu-notifier.js";
 
-/** Contents: of a page at first, of a block that is read, of what `exclusive` stores. */
+/** Contents: initially of a page, of a block that is read, and after a store by `exclusive`. */
 const FIRST_CONTENT = 1;
 const BLOCK_CONTENT = 20;
 const STORED_CONTENT = 80;
 
-/** Single words: what may still happen. */
+/** Single words: numbers of events that may still happen. */
 export const RECLAIMS = 0;
 export const MIGRATIONS = 1;
 export const FORKS = 2;
@@ -24,25 +24,25 @@ export const SIGNALS = 5;
 export const NO_MEMORY = 6;
 const SINGLE_WORDS = 7;
 
-/** Words of a request; its frames (+ 1) follow, one a page. */
+/** Words of a request, followed by its frames (+ 1), one for each page. */
 export const Q_STATE = 0;
-/** The page that is looked up next, from its first on. */
+/** Index of the page that is looked up next. */
 export const Q_PAGE = 1;
-/** Pages that the device has served, and how it ended: 0, or an errno. */
+/** Number of pages that the device has transferred; and the result, 0 or an errno. */
 export const Q_SERVED = 2;
 export const Q_ERRNO = 3;
-/** It was kept out, or sent back, and hasn't begun since: for the rules. */
+/** 1 if it was kept out or sent back, and hasn't begun since; for the invariants. */
 export const Q_WAITED = 4;
 export const Q_FRAMES = 5;
 
-/** Q_STATE. */
+/** Values of Q_STATE. */
 export const NEW = 0;
 /** `readBegin` is next. */
 export const READY = 1;
 export const LOOKING = 2;
 /** Its own look-up invalidates a page: a copy-on-write is broken. */
 export const BREAKING = 3;
-/** All is found; it's to be counted in. */
+/** All pages are looked up; next it's counted in. */
 export const FOUND = 4;
 /** `readRetry` is next. */
 export const COUNTED = 5;
@@ -51,26 +51,26 @@ export const IN_FLIGHT = 6;
 export const SERVED = 7;
 export const ANSWERED = 8;
 
-/** Words of an invalidation; the frames (+ 1) that it writes back follow, one a page. */
+/** Words of an invalidation, followed by the frames (+ 1) that it writes back, one for each page. */
 export const V_STEP = 0;
 /** The call's `Operation`. */
 export const V_OPERATION = 1;
 export const V_FRAMES = 2;
 
-/** V_STEP. */
+/** Values of V_STEP. */
 export const NOT_STARTED = 0;
 export const STARTED = 1;
 export const OPERATED = 2;
 export const OVER = 3;
 
-/** Words of a page: what it must hold, what's known of it, and what a child has. */
+/** Words of a page: its right content, its flags, and its state in a child. */
 export const P_CONTENT = 0;
 const P_FLAGS = 1;
-/** The child's frame + 1, and what it must hold. */
+/** The child's frame + 1, and its right content. */
 export const P_CHILD = 2;
 export const P_CHILD_CONTENT = 3;
 const P_WORDS = 4;
-/** P_FLAGS. */
+/** Bits of P_FLAGS. */
 export const READ_ONLY = 1;
 export const UNMAPPED = 2;
 export const TRACKED = 4;
@@ -82,8 +82,8 @@ export class ProposalGround {
   readonly scenario: Scenario;
   readonly pages: number;
   /**
-   * Invalidations: the program's; then one for each time that kswapd, compaction and fork may come; then each request's
-   * own.
+   * Number of invalidations: the program's, then one for each possible event of kswapd, compaction and fork, then one
+   * for each request itself.
    */
   readonly invalidations: number;
   readonly state: StateRow;
@@ -127,14 +127,14 @@ export class ProposalGround {
     this.#invalidationWords = V_FRAMES + this.pages;
     this.#invalidationsAt = this.#requestsAt + requests.length * this.#requestWords;
     this.#pagesAt = this.#invalidationsAt + this.invalidations * this.#invalidationWords;
-    // Linux: the frames that the registration has pinned.
+    // On Linux: the frames that the registration has pinned.
     this.#buffer = this.#pagesAt + this.pages * P_WORDS;
     const own = this.#buffer + this.pages;
     const machineSize = machineLayout(size).words;
     this.state = new StateRow(own + machineSize + notifierWords(notifierSize));
     const { words } = this.state;
     this.w = words.subarray(0, own);
-    // It holds no page itself: whatever waits, waits for the notifier's sake.
+    // The machine itself pins no page, so that waits are due to the notifier only.
     this.machine = new Kernel(size, "gup", words.subarray(own, own + machineSize));
     this.notifier = new ProposedNotifier(notifierSize, words.subarray(own + machineSize), requests);
     this.#prepare(requestPages);
@@ -176,12 +176,12 @@ export class ProposalGround {
     w[NO_MEMORY] = scenario.noMemory;
   }
 
-  /** The proposal's kernel, not Linux's. */
+  /** True for the proposal's kernel, false for Linux. */
   get notifies(): boolean {
     return this.scenario.kernel === "notifier";
   }
 
-  /** The first block of a request's file. */
+  /** First block of a request's file. */
   blockOf(request: number): number {
     return request * (this.#requestWords - Q_FRAMES);
   }

@@ -1,7 +1,7 @@
 /**
- * The invariants of the kernel without an engine, stated a second time and naively: without the notifier's counters,
- * from the step that each actor is in and from the machine. Linux (`gup`) is held only to the contents that the program
- * and its memory see, since it makes nothing wait.
+ * The invariants of the kernel without an engine, stated a second time and naively: not by the notifier's counters, but
+ * by the steps of all actors and the state of the machine. On Linux (`gup`), where nothing waits, only the contents
+ * that the program and its file see are checked.
  */
 
 import { EFAULT, type MmuEvent, violated } from "pinless/portable";
@@ -68,7 +68,7 @@ export class ProposalRules {
     return state === G.IN_FLIGHT || state === G.SERVED;
   }
 
-  /** Kept out, or sent back, and not in yet. */
+  /** True if I/O was kept out or sent back, and hasn't been counted in since. */
   #isHeld(request: number): boolean {
     return this.#ground.request(request, G.Q_WAITED) === 1;
   }
@@ -79,7 +79,7 @@ export class ProposalRules {
     return those;
   }
 
-  /** An invalidation that isn't I/O's own has its turn. */
+  /** Checks the turn of an invalidation that isn't by I/O itself. */
   turn(invalidation: number): void {
     const [held] = this.#requests((i) => this.#isHeld(i) && this.#concerns(invalidation, i));
     if (held !== undefined)
@@ -105,7 +105,7 @@ export class ProposalRules {
       violated("BALANCED_VETO", `${this.nameOf(invalidation)} is refused, though nothing is in its way`);
   }
 
-  /** A registered buffer's page is looked up again. */
+  /** Checks a page of a registered buffer that is looked up again. */
   lookedUp(request: number, page: number): void {
     const { write } = this.#ground.scenario.requests[request]!;
     if (this.#ground.has(page, write ? G.VALID_FOR_READS : G.VALID_FOR_WRITES))
@@ -121,12 +121,12 @@ export class ProposalRules {
     );
   }
 
-  /** It was kept out, or sent back. */
+  /** Notes that I/O was kept out or sent back. */
   waits(request: number): void {
     this.#ground.setRequest(request, G.Q_WAITED, 1);
   }
 
-  /** The pages are found, and the device may begin. */
+  /** Checks I/O whose pages are looked up, so that the device may begin. */
   began(request: number): void {
     const ground = this.#ground;
     ground.setRequest(request, G.Q_WAITED, 0);
@@ -144,7 +144,7 @@ export class ProposalRules {
     for (const j of this.#active()) if (this.#concerns(j, request)) this.#isExcluded(name, j);
   }
 
-  /** The device is about to read or write a page. */
+  /** Checks a page that the device is about to read or write. */
   serving(request: number, i: number): void {
     const { machine, scenario, notifies } = this.#ground;
     const { write, first } = scenario.requests[request]!;
@@ -154,7 +154,7 @@ export class ProposalRules {
     if (!machine.frames.frameIs(frame, IN_USE))
       violated("LINEAR", `the device serves ${name} in frame ${frame}, which is free`);
     const mapped = machine.tables.frameOf(page) === frame;
-    // Linux pins it, and what was begun before the page went is a read before that.
+    // Linux pins the page, and I/O that began before an unmap may complete as if before it.
     if (!mapped && notifies)
       violated("LINEAR", `the device serves ${name} in a frame that isn't page ${page}'s any more`);
     if (write) return;
@@ -174,7 +174,7 @@ export class ProposalRules {
       violated("NO_STALE_IO", `${nameOfRequest(request)} leaves no trace in page ${page}'s soft-dirty bit`);
   }
 
-  /** It's over: what it wrote survives reclaim. */
+  /** Checks a completed I/O: the pages that the device wrote must be dirty, so that they survive reclaim. */
   completing(request: number): void {
     const ground = this.#ground;
     const { machine } = ground;
@@ -208,7 +208,7 @@ export class ProposalRules {
     if (!reason) violated("LINEAR", `${name} fails with EFAULT, but its memory is there and may be used`);
   }
 
-  /** A page that was to be moved stayed where it is: only I/O that uses it may be the reason. */
+  /** Checks a page that couldn't be moved: only I/O that uses it may be the reason. */
   notMoved(page: number): void {
     const { machine, scenario } = this.#ground;
     const frame = machine.tables.frameOf(page);
@@ -225,7 +225,7 @@ export class ProposalRules {
       violated("NO_IDLE_PIN", `page ${page} can't be moved: it's pinned, and no I/O uses it`);
   }
 
-  /** After every step. */
+  /** Checks the invariants that hold between two steps. */
   check(): void {
     const ground = this.#ground;
     const { machine } = ground;
@@ -272,7 +272,7 @@ export class ProposalRules {
     violated("BOUNDED_WAIT", `${this.nameOf(invalidation)} waits, but for nothing`);
   }
 
-  /** No page is kept from I/O by more than there are invalidations: one that was refused has left nothing. */
+  /** Checks that each page's counter equals its invalidations in progress: a refused one must have left no trace. */
   #isBalanced(active: readonly number[]): void {
     const { notifier, pages, invalidations } = this.#ground;
     let refused = 0;
@@ -291,7 +291,7 @@ export class ProposalRules {
     }
   }
 
-  /** Nothing can happen any more. */
+  /** Checks a state without enabled actions. */
   atRest(): void {
     const ground = this.#ground;
     const { scenario, machine } = ground;

@@ -1,5 +1,5 @@
 /**
- * The proposal's kernel, or Linux's, without an engine: what can happen next, one number each, and the whole as a row
+ * Transition system of the proposal's kernel, or of Linux, without an engine: actions are numbers, and a state is a row
  * of words.
  */
 
@@ -76,7 +76,7 @@ const KINDS = 16;
 
 export class ProposalActions implements ExplorableActions {
   readonly #world: ProposalWorld;
-  /** For the order of what is alike: the one that goes before, or -1. */
+  /** For requests that are alike: the one that has to come before, or -1. */
   readonly #requestBefore: readonly number[];
   readonly othersCanStep = false;
 
@@ -191,7 +191,7 @@ export class ProposalActions implements ExplorableActions {
     return true;
   }
 
-  /** Each time that one of them may come has an invalidation of its own. */
+  /** Adds actions for kswapd, compaction or fork: each possible event has an invalidation of its own. */
   #come(left: number, operation: number, first: number, last: number): void {
     const { changes, ground } = this.#world;
     const { invalidations, reclaims, migrations } = ground.scenario;

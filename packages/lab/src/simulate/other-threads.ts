@@ -227,7 +227,7 @@ export class OtherThreads {
         for (let i = 0; i < this.#parts.bufferPages; i++) {
           const found = machine.memory.peek(firstPage + i);
           if (found !== content)
-            violated("LINEAR", `page ${firstPage + i} is somebody else's and holds ${found}, not their ${content}`);
+            violated("LINEAR", `page ${firstPage + i} belongs to other code and holds ${found}, not its ${content}`);
         }
   }
 

@@ -195,13 +195,17 @@ export function merge(sources: readonly InputSource[]): CampaignReport {
       throw inputErrorAt(source, path, why);
     };
     if (report.engine !== first.engine || report.mutant !== first.mutant)
-      refuse(["engine"], `it's of ${nameOf(report)}, ${sources[0]!.name} of ${nameOf(first)}`);
+      refuse(["engine"], `this report is of ${nameOf(report)}, ${sources[0]!.name} of ${nameOf(first)}`);
     for (const key of ["seed", "runs", "requests", "changes"] as const) {
       const [its, theirs] = [report, first].map(({ asked }) => JSON.stringify(asked[key]));
-      if (its !== theirs) refuse(["asked", key], `another campaign: ${key} ${its}, not ${theirs}`);
+      if (its !== theirs) refuse(["asked", key], `this report is of another campaign: ${key} ${its}, not ${theirs}`);
     }
     for (const [j, { index, of }] of report.shards.entries()) {
-      if (of !== first.shards[0]!.of) refuse(["shards", String(j)], `of ${of} shards, not of ${first.shards[0]!.of}`);
+      if (of !== first.shards[0]!.of)
+        refuse(
+          ["shards", String(j)],
+          `this campaign has ${of} shards, that of the first report ${first.shards[0]!.of}`,
+        );
       if (whose.has(index)) refuse(["shards", String(j)], `shard ${index} is in ${whose.get(index)} too`);
       whose.set(index, source.name);
     }

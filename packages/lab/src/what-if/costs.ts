@@ -65,7 +65,7 @@ export const COSTS = {
   collapsePage: cost(1.6, "measured: MADV_COLLAPSE of one huge page's range: 0.83 ms (up to 4.5 ms on a busy machine)"),
   /** Swapping a page in during a request, without the device's time. */
   swapInPage: cost(2, "assumed: as moving a page"),
-  reclaimPage: cost(2, "assumed: as moving a page; writing it out is somebody else's time"),
+  reclaimPage: cost(2, "assumed: as moving a page; another thread writes it out"),
 
   /** The proposal: checking the sequence number of a registration, with every request on it. */
   checkSequence: cost(0.005, "assumed: a load that is in the cache"),

@@ -210,7 +210,7 @@ function readField(
 function pointsOf(source: InputSource, base: Values, axes: readonly Axis[]): readonly Point[] {
   const count = axes.reduce((product, { values }) => product * values.length, 1);
   if (count > MOST_POINTS)
-    throw inputErrorAt(source, ["sweep"], `the sweep has ${count} combinations, ${MOST_POINTS} are the most`);
+    throw inputErrorAt(source, ["sweep"], `the sweep has ${count} combinations: at most ${MOST_POINTS} are allowed`);
   return Array.from({ length: count }, (_, index) => {
     const values: Values = Object.fromEntries(Object.entries(base).map(([name, fields]) => [name, { ...fields }]));
     const special: Record<string, number | string | boolean> = {};

@@ -34,7 +34,10 @@ test("replay reproduces the failures of a report; a report of another version is
   writeFileSync(file, text.replace(/"pinless \S+/, '"pinless 0.0.1'));
   const other = await simulate(["replay", file]);
   assert.deepEqual([other.code, other.stdout], [2, ""]);
-  assert.match(other.stderr, /report\.json:3: these seeds are of pinless 0\.0\.1 .*; this is pinless /);
+  assert.match(
+    other.stderr,
+    /report\.json:3: the report is of pinless 0\.0\.1 .*, and this is pinless .*: replay it with the version /,
+  );
 });
 
 test("run --change changes every run, and is part of the command that reproduces a failure", async () => {

@@ -110,11 +110,20 @@ test("a report of another format, engine or campaign is refused, with its line; 
   refuses([{ ...report, format: "pinless-simulate-1" }], /^a:2: .*"pinless-simulate-1"/);
   refuses([{ ...report, requests: -1 }], /^a:\d+: "requests" is a whole number/);
   refuses([{ ...report, shards: [] }], /"shards"/);
-  refuses([report, { ...other, engine: "another" }], /^b:3: it's of another, a of this one/);
-  refuses([report, { ...other, mutant: "no-hold" }], /^b:3: it's of this one without "no-hold", a of this one/);
-  refuses([report, { ...other, asked: { ...other.asked, seed: 7 } }], /^b:6: another campaign: seed 7, not 1/);
+  refuses([report, { ...other, engine: "another" }], /^b:3: this report is of another, a of this one/);
+  refuses(
+    [report, { ...other, mutant: "no-hold" }],
+    /^b:3: this report is of this one without "no-hold", a of this one/,
+  );
+  refuses(
+    [report, { ...other, asked: { ...other.asked, seed: 7 } }],
+    /^b:6: this report is of another campaign: seed 7, not 1/,
+  );
   const changed = { ...other.asked, changes: { inFlight: 1 } };
-  refuses([report, { ...other, asked: changed }], /^b:\d+: another campaign: changes {"inFlight":1}, not {}/);
+  refuses(
+    [report, { ...other, asked: changed }],
+    /^b:\d+: this report is of another campaign: changes {"inFlight":1}, not {}/,
+  );
   refuses([{ ...report, asked: { ...report.asked, changes: { odd: 1 } } }], /^a:\d+: a run has no "odd"/);
   refuses([report, report], /^b:\d+: shard 0 is in a too/);
   refuses([report, { ...other, shards: [{ index: 1, of: 3, runs: 1 }] }], /^b:\d+: of 3 shards, not of 2/);

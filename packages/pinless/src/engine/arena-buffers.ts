@@ -47,7 +47,7 @@ export class ArenaBuffers {
     if (bytes === undefined || alignUp(buffer.byteLength, PAGE_BYTES) !== bytes) {
       throw new PinlessError(
         "ERR_PINLESS_NOT_ALLOCATED",
-        `the ${buffer.byteLength} bytes at ${offset} aren't a buffer from alloc(), or were freed before`,
+        `the ${buffer.byteLength} bytes at ${offset} aren't a buffer from alloc(), or were freed: free a buffer once`,
       );
     }
     segment.free.retire(offset);
@@ -75,7 +75,7 @@ export class ArenaBuffers {
     )
       throw new PinlessError(
         "ERR_PINLESS_NOT_ALLOCATED",
-        "the range overlaps a buffer that was freed, or is being freed",
+        "the range overlaps a buffer that was freed, or is being freed: use memory from alloc() until it's freed",
       );
     return [found];
   }

@@ -198,5 +198,5 @@ export function assertGrowth(bytes: number): void {
 }
 
 export function closedError(): PinlessError {
-  return new PinlessError("ERR_PINLESS_CLOSED", "the arena was closed");
+  return new PinlessError("ERR_PINLESS_CLOSED", "the arena was closed: make another with engine.arena()");
 }

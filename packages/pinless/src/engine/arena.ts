@@ -240,7 +240,7 @@ export class Arena {
     const { memory } = this.#host;
     refuseIf("ERR_PINLESS_UNSUPPORTED", memory.explainNoMigration());
     const nodes = memory.nodes();
-    const none = `node ${node} has no memory that this process may use; nodes that have: ${nodes.join(", ")}`;
+    const none = `node ${node} has no memory that this process may use: choose one of ${nodes.join(", ")}`;
     refuseIf("ERR_PINLESS_NO_NODE", nodes.includes(node) ? null : none);
     return this.#changes.operate("MIGRATE", this.#buffers.partsOf(range), PAGE_BYTES, (part) =>
       this.#changes.run(part, "migrate", node),

@@ -388,7 +388,7 @@ export class PortableEngine {
 }
 
 function closedError(): PinlessError {
-  return new PinlessError("ERR_PINLESS_CLOSED", "the engine was closed");
+  return new PinlessError("ERR_PINLESS_CLOSED", "the engine was closed: open another with Engine.open()");
 }
 
 function isOfFile(options: ArenaOptions | FileArenaOptions | undefined): options is FileArenaOptions {

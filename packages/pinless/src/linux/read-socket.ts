@@ -7,8 +7,8 @@ import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from "n
 const BUFFER_BYTES = 16;
 
 /**
- * Polls a descriptor in Node's event loop, and calls `readable` after it was read, from a callback of Node's. The socket
- * doesn't keep the process alive.
+ * Polls a descriptor in Node's event loop, and calls `readable` after it was read, from a callback of Node's. The
+ * socket doesn't keep the process alive.
  */
 export function readSocket(fd: number, readable: () => void): Socket {
   const options: SocketConstructorOpts & Pick<TcpSocketConnectOpts, "onread"> = {

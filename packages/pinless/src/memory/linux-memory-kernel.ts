@@ -53,11 +53,12 @@ function* after<Result>(call: () => Result): Steps<Result> {
 /** Explains a refusal by what can be observed, because the kernel uses the same errno for several causes. */
 function explainNoHugePage(piece: Range): string | null {
   if (prctl(PRCTL.PR_GET_THP_DISABLE, 0) > 0)
-    return "huge pages are switched off for this process, or by its parent (prctl PR_SET_THP_DISABLE)";
+    return "huge pages are switched off for this process: prctl(PR_SET_THP_DISABLE, 0) allows them";
   const flags = mappingFlags(piece);
   if (flags.includes("nh"))
     return "other code has advised against huge pages there (MADV_NOHUGEPAGE): madvise(MADV_HUGEPAGE) undoes it";
-  if (flags.length > 0 && !flags.includes("rd")) return "other code has made it inaccessible (mprotect, PROT_NONE)";
+  if (flags.length > 0 && !flags.includes("rd"))
+    return "other code has made the memory inaccessible (PROT_NONE): mprotect it readable first";
   return null;
 }
 

@@ -198,8 +198,8 @@ export function settingsOf(
   if (typeof budget !== "number" || !(budget >= chunk && budget <= mostBytes)) {
     const why =
       mostBytes < MAX_BUDGET_BYTES
-        ? "all of the memory that there is here"
-        : "8 GiB, beyond which leases cost more than they bring";
+        ? "all memory of this machine or its cgroup"
+        : "8 GiB, beyond which leases cost more than they save";
     throw bad("lease.budget", budget, `bytes, at least one chunk (${chunk}), at most ${mostBytes} (${why})`);
   }
   const remarks: string[] = [];

@@ -189,7 +189,7 @@ export class MmuNotifier implements PublicNotifier {
     if (!(invalidation instanceof Invalidation))
       throw argumentError(
         "ERR_INVALID_ARG_TYPE",
-        `The "invalidation" argument must be what invalidateRangeStart() gave. Received ${inWords(invalidation)}`,
+        `The "invalidation" argument must come from invalidateRangeStart(). Received ${inWords(invalidation)}`,
       );
     const { event, state, range } = invalidation;
     const interval = this.intervals.get(invalidation);

@@ -87,7 +87,7 @@ test("Arena.migrate to a node that the process may not use names the allowed one
   await assertRefused(
     said,
     "ERR_PINLESS_NO_NODE",
-    /^node 900 has no memory that this process may use; nodes that have: 0/,
+    /^node 900 has no memory that this process may use: choose one of 0/,
   );
   assert.doesNotMatch(String(said.message).replace("node 900", ""), /900/, `allowed are ${allowed}`);
 });

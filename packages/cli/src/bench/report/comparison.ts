@@ -51,7 +51,7 @@ function readReport({ path, value: found }: ReportFile): Report {
   if (!isWhole(found as Report))
     throw new ReportError(
       "ERR_BENCH_NOT_A_REPORT",
-      `${path} isn't a whole report: something is missing in it, or isn't what it should be`,
+      `${path} isn't a complete report: a figure is missing or wrong; write it again with pinless bench --json`,
     );
   return found as Report;
 }
