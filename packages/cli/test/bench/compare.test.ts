@@ -106,7 +106,7 @@ for (const [what, content, code, why] of [
   ["null", null, "ERR_BENCH_NOT_A_REPORT", /isn't a report/],
   ["of another format", { ...sampleReport({}), format: 1 }, "ERR_BENCH_FORMAT", /format 1/],
   ["of no format", { ...sampleReport({}), format: undefined }, "ERR_BENCH_FORMAT", /before formats/],
-  ["half a report", { ...sampleReport({}), machine: undefined }, "ERR_BENCH_NOT_A_REPORT", /whole report/],
+  ["half a report", { ...sampleReport({}), machine: undefined }, "ERR_BENCH_NOT_A_REPORT", /complete report/],
 ] as const) {
   test(`refused: a file that is ${what}`, async () => {
     const [good, bad] = [written(sampleReport({})), written(content)];

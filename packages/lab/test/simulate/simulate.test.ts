@@ -126,7 +126,10 @@ test("a report of another format, engine or campaign is refused, with its line; 
   );
   refuses([{ ...report, asked: { ...report.asked, changes: { odd: 1 } } }], /^a:\d+: a run has no "odd"/);
   refuses([report, report], /^b:\d+: shard 0 is in a too/);
-  refuses([report, { ...other, shards: [{ index: 1, of: 3, runs: 1 }] }], /^b:\d+: of 3 shards, not of 2/);
+  refuses(
+    [report, { ...other, shards: [{ index: 1, of: 3, runs: 1 }] }],
+    /^b:\d+: this campaign has 3 shards, that of the first report 2/,
+  );
   const failure = { seed: 1, requests: 5, changes: { writeShare: 2 }, what: "LINEAR", message: "", atMs: 0 };
   const lines = JSON.stringify({ ...report, failures: [failure] }, null, 1).split("\n");
   const line = 1 + lines.findIndex((text) => text.includes("writeShare"));
