@@ -13,8 +13,6 @@ import { until } from "../../../pinless/dist-test/support/until.js";
 
 export const MIB = 1 << 20;
 export const LEASES = 2;
-/** Bytes of the leases that a subject holds. */
-export const BYTES = LEASES * 2 * MIB;
 
 /**
  * Opens engines and obeys its standard input: each line is run as a function's body, and its result written as a line.

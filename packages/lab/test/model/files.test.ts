@@ -1,0 +1,486 @@
+// The page cache and mappings of files on the model, as Linux has them.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { exit, fork } from "../../dist/model/fork.js";
+import { Kernel } from "../../dist/model/model-kernel.js";
+import { WAIT } from "../../dist/model/page-tables.js";
+import {
+  BLOCK_CONTENT,
+  FILESYSTEMS,
+  FOLIO_DIRTY,
+  inFile,
+  type KernelDesign,
+  PTE_DIRTY,
+  PTE_WRITE,
+  STABLE_PAGES,
+} from "../../dist/model/tables.js";
+
+const EIO = -5;
+const EAGAIN = -11;
+const EFAULT = -14;
+const EINVAL = -22;
+const ENOSPC = -28;
+const EOPNOTSUPP = -95;
+const FILE_PAGES = 4;
+/** The first pages of two files, and of memory: mappings of the first file, and anonymous memory. */
+const ONE = 0;
+const OTHER = 4;
+const MAPPED = 0;
+const ANONYMOUS = 4;
+
+type Filesystem = (typeof FILESYSTEMS)[keyof typeof FILESYSTEMS];
+
+/** Two files, the first mapped, of contents 100 to 103 and 104 to 107; of their blocks there are 4 left. */
+function machine(filesystem: number, design: KernelDesign = "gup"): Kernel {
+  const size = { frames: 16, pages: 12, swapSlots: 4, blocks: 12, bufferSlots: 1, bufferPages: 4 };
+  const on = new Kernel({ ...size, requests: 4, requestPages: 4, inodePages: 8 }, design);
+  for (let inodePage = 0; inodePage < 8; inodePage++) on.cache.extendFile(inodePage, filesystem);
+  for (let page = ANONYMOUS; page < size.pages; page++) on.memory.mmap(page);
+  for (let i = 0; i < 8; i++) {
+    on.memory.store(ANONYMOUS, 100 + i);
+    transfer(on, true, ANONYMOUS, 1, inFile(i));
+  }
+  for (let i = 0; i < FILE_PAGES; i++) on.memory.mapFile(MAPPED + i, ONE + i);
+  return on;
+}
+
+function transfer(on: Kernel, write: boolean, firstPage: number, pages: number, block: number): void {
+  const request = on.disk.submit({ write, firstPage, pages, block, bufferSlot: -1 });
+  assert.ok(request >= 0, `errno ${-request}`);
+  end(on, request);
+}
+
+function end(on: Kernel, request: number): void {
+  while (!on.disk.serve(request));
+  on.disk.complete(request);
+  on.disk.release(request);
+}
+
+function writeBack(on: Kernel, inodePage: number): void {
+  assert.equal(on.writeback.begin(inodePage), 0);
+  on.writeback.serve(inodePage);
+  on.writeback.end(inodePage);
+}
+
+function onDisk(on: Kernel, inodePage: number): number {
+  return on.cache.block(on.cache.blockOf(inodePage), BLOCK_CONTENT);
+}
+
+const EVERY = Object.entries(FILESYSTEMS) as [string, Filesystem][];
+
+for (const [name, filesystem] of EVERY) {
+  test(`${name}: stores, write(2), loads and other mappings of a file are one memory; the disk has it after writeback`, () => {
+    const on = machine(filesystem);
+    assert.deepEqual(
+      [0, 1, 2, 3].map((i) => on.memory.load(MAPPED + i)),
+      [100, 101, 102, 103],
+    );
+    on.memory.munmap(ANONYMOUS + 7);
+    on.memory.mapFile(ANONYMOUS + 7, ONE);
+    on.memory.store(MAPPED, 1);
+    assert.equal(on.memory.load(ANONYMOUS + 7), 1);
+    assert.equal(on.cache.writeFile(ONE, 2), 0);
+    assert.equal(on.memory.load(MAPPED), 2);
+    assert.equal(onDisk(on, ONE), 100);
+    assert.ok(on.cache.isDirty(ONE));
+    writeBack(on, ONE);
+    assert.equal(onDisk(on, ONE), 2);
+    assert.ok(!on.cache.isDirty(ONE) && !on.cache.isCorrupt(ONE));
+    assert.equal(on.writeback.begin(ONE), 0, "nothing to do");
+    assert.ok(!on.cache.isUnderWriteback(ONE));
+    // Where it's unmapped it goes on in the cache, dirty as it was.
+    on.memory.store(ANONYMOUS + 7, 3);
+    on.memory.munmap(ANONYMOUS + 7);
+    assert.ok(on.cache.isDirty(ONE));
+    assert.equal(on.memory.load(MAPPED), 3);
+    on.memory.mmap(ANONYMOUS + 7);
+    assert.equal(on.memory.load(ANONYMOUS + 7), 0, "other memory");
+  });
+
+  test(`${name}: writeback write-protects a page in every mapping, and the next store is seen`, () => {
+    const on = machine(filesystem);
+    on.memory.munmap(ANONYMOUS + 7);
+    on.memory.mapFile(ANONYMOUS + 7, ONE);
+    on.memory.store(MAPPED, 1);
+    on.memory.store(ANONYMOUS + 7, 2);
+    assert.ok(on.tables.is(MAPPED, PTE_WRITE) && on.tables.is(ANONYMOUS + 7, PTE_WRITE));
+    writeBack(on, ONE);
+    for (const page of [MAPPED, ANONYMOUS + 7])
+      assert.ok(!on.tables.is(page, PTE_WRITE) && !on.tables.is(page, PTE_DIRTY));
+    on.memory.store(MAPPED, 3);
+    assert.ok(on.cache.isDirty(ONE) && !on.tables.is(ANONYMOUS + 7, PTE_WRITE));
+  });
+
+  test(`${name}: a direct read writes dirty pages back first, and a direct write drops the cached pages`, () => {
+    const on = machine(filesystem);
+    on.memory.store(MAPPED, 1);
+    const read = { write: false, firstPage: ANONYMOUS, pages: 2, block: inFile(ONE), bufferSlot: -1 };
+    const write = { ...read, write: true };
+    for (const request of [read, write]) assert.equal(on.disk.submit(request), WAIT);
+    assert.equal(on.writeback.begin(ONE), 0);
+    for (const request of [read, write]) assert.equal(on.disk.submit(request), WAIT);
+    on.writeback.serve(ONE);
+    on.writeback.end(ONE);
+    end(on, on.disk.submit(read));
+    assert.deepEqual([on.memory.load(ANONYMOUS), on.memory.load(ANONYMOUS + 1)], [1, 101]);
+    for (const i of [0, 1]) on.memory.store(ANONYMOUS + i, 10 + i);
+    const request = on.disk.submit(write);
+    assert.equal(on.cache.cachedIn(ONE), -1);
+    // Loaded meanwhile, it's found again.
+    assert.equal(on.memory.load(MAPPED), 1);
+    end(on, request);
+    assert.deepEqual([on.memory.load(MAPPED), on.memory.load(MAPPED + 1)], [10, 11]);
+    assert.deepEqual([on.cache.isCorrupt(ONE), on.cache.isCorrupt(ONE + 1)], [false, false]);
+  });
+
+  test(`${name}: discard and reclaim of a mapping lose nothing; dirty, pinned and twice mapped pages stay`, () => {
+    const on = machine(filesystem);
+    on.memory.store(MAPPED, 1);
+    on.memory.discard(MAPPED);
+    assert.ok(on.cache.isDirty(ONE) && on.tables.frameOf(MAPPED) < 0);
+    assert.equal(on.memory.load(MAPPED), 1);
+    assert.equal(on.memory.reclaim(MAPPED), EAGAIN, "dirty");
+    assert.ok(on.cache.cachedIn(ONE) >= 0);
+    writeBack(on, ONE);
+    on.memory.load(MAPPED);
+    const request = on.disk.submit({ write: true, firstPage: MAPPED, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
+    assert.equal(on.memory.reclaim(MAPPED), EAGAIN, "pinned");
+    end(on, request);
+    on.memory.munmap(ANONYMOUS + 7);
+    on.memory.mapFile(ANONYMOUS + 7, ONE);
+    on.memory.load(ANONYMOUS + 7);
+    assert.equal(on.memory.reclaim(MAPPED), EAGAIN, "mapped twice");
+    on.memory.munmap(ANONYMOUS + 7);
+    assert.equal(on.memory.reclaim(MAPPED), 0);
+    assert.equal(on.cache.cachedIn(ONE), -1);
+    assert.equal(on.memory.load(MAPPED), 1);
+    assert.equal(on.memory.migrate(MAPPED), 0);
+    assert.equal(on.cache.cachedIn(ONE), on.tables.frameOf(MAPPED));
+    assert.equal(on.cache.writeFile(ONE, 2), 0);
+    assert.equal(on.memory.load(MAPPED), 2);
+    assert.deepEqual([on.memory.freeLazily(MAPPED), on.memory.collapse(MAPPED, 4)], [EINVAL, EINVAL]);
+  });
+
+  test(`${name}: access beyond the end of a file fails with EFAULT; where the file grows again there's a hole`, () => {
+    const on = machine(filesystem);
+    on.memory.store(MAPPED, 1);
+    assert.equal(on.writeback.begin(ONE), 0);
+    assert.equal(on.cache.truncateFile(ONE), WAIT);
+    on.writeback.serve(ONE);
+    on.writeback.end(ONE);
+    const request = on.disk.submit({
+      write: false,
+      firstPage: ANONYMOUS,
+      pages: 1,
+      block: inFile(ONE),
+      bufferSlot: -1,
+    });
+    assert.equal(on.cache.truncateFile(ONE), WAIT);
+    end(on, request);
+    on.memory.store(MAPPED, 2);
+    assert.equal(on.cache.truncateFile(ONE), 0);
+    for (const write of [false, true]) assert.equal(on.memory.fault(MAPPED, write), EFAULT);
+    assert.equal(
+      on.disk.submit({ ...{ write: true, firstPage: MAPPED, pages: 1 }, block: inFile(OTHER), bufferSlot: -1 }),
+      EFAULT,
+    );
+    on.cache.extendFile(ONE, filesystem);
+    assert.equal(on.memory.load(MAPPED), 0);
+    transfer(on, false, ANONYMOUS, 1, inFile(ONE));
+    assert.equal(on.memory.load(ANONYMOUS), 0);
+    on.memory.store(MAPPED, 3);
+    assert.equal(on.cache.blockOf(ONE), -1);
+    writeBack(on, ONE);
+    assert.equal(onDisk(on, ONE), 3);
+  });
+
+  test(`${name}: a device write to a pinned page of a mapping is lost once a hole was punched there`, () => {
+    const on = machine(filesystem);
+    const request = on.disk.submit({ write: false, firstPage: MAPPED, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
+    assert.equal(on.cache.punchHole(ONE), 0);
+    end(on, request);
+    assert.equal(on.memory.load(MAPPED), 0);
+    const waits = machine(filesystem, "notifier");
+    const other = waits.disk.submit({
+      write: false,
+      firstPage: MAPPED,
+      pages: 1,
+      block: inFile(OTHER),
+      bufferSlot: -1,
+    });
+    assert.equal(waits.cache.punchHole(ONE), WAIT, "the proposal");
+    end(waits, other);
+    assert.equal(waits.memory.load(MAPPED), 104);
+  });
+
+  test(`${name}: every frame and every block is free again once nothing refers to it`, () => {
+    for (const design of ["gup", "notifier"] as const) {
+      const on = machine(filesystem, design);
+      for (let round = 0; round < 50; round++) {
+        const page = MAPPED + (round % FILE_PAGES);
+        const inodePage = ONE + (round % FILE_PAGES);
+        on.memory.store(page, round + 1);
+        if (round % 3 === 0) on.cache.writeFile(inodePage, round);
+        const request = on.disk.submit({
+          write: false,
+          firstPage: page,
+          pages: 1,
+          block: inFile(OTHER),
+          bufferSlot: -1,
+        });
+        if (design === "gup" && round % 5 === 0) writeBack(on, inodePage);
+        if (design === "gup" && round % 7 === 0) on.cache.punchHole(inodePage);
+        end(on, request);
+        writeBackIfDirty(on, inodePage);
+        if (round % 4 === 0) on.memory.reclaim(page);
+        if (filesystem !== FILESYSTEMS.ext4 && round % 6 === 0) assert.equal(on.cache.clone(inodePage, OTHER + 3), 0);
+        else transfer(on, true, ANONYMOUS, 1, inFile(inodePage));
+      }
+      for (let page = 0; page < on.size.pages; page++) on.memory.munmap(page);
+      for (let inodePage = 0; inodePage < 8; inodePage++) assert.equal(on.cache.truncateFile(inodePage), 0);
+      assert.equal(on.disk.pins, 0);
+      const frames = new Set<number>();
+      for (let frame = on.frames.allocate(0); frame >= 0; frame = on.frames.allocate(0)) frames.add(frame);
+      assert.equal(frames.size, on.size.frames);
+      for (let i = 0; i < 8; i++) assert.equal(on.cache.preallocate(i), 0);
+      assert.ok(
+        on.words
+          .subarray(on.frames.layout.blockUsers.at, on.frames.layout.blockUsers.at + 12)
+          .every((users) => users <= 1),
+      );
+    }
+  });
+}
+
+function writeBackIfDirty(on: Kernel, inodePage: number): void {
+  if (on.cache.isDirty(inodePage)) writeBack(on, inodePage);
+}
+
+test("a store during writeback waits for its end on btrfs, and where the device asks for stable pages; not on ext4 and xfs", () => {
+  const waiting = [FILESYSTEMS.btrfs, FILESYSTEMS.ext4 | STABLE_PAGES];
+  for (const filesystem of [...waiting, FILESYSTEMS.ext4, FILESYSTEMS.xfs]) {
+    const on = machine(filesystem);
+    on.memory.store(MAPPED, 1);
+    assert.equal(on.writeback.begin(ONE), 0);
+    const stable = waiting.includes(filesystem);
+    assert.equal(on.memory.store(MAPPED, 2), stable ? WAIT : 0);
+    assert.equal(on.cache.writeFile(ONE, 3), stable ? WAIT : 0);
+    assert.equal(on.memory.load(MAPPED), stable ? 1 : 3);
+    const request = on.disk.submit({ write: false, firstPage: MAPPED, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
+    assert.equal(request === WAIT, stable, "a pin for writing is a store");
+    if (!stable) end(on, request);
+    on.writeback.serve(ONE);
+    on.writeback.end(ONE);
+    assert.equal(on.cache.isDirty(ONE), !stable);
+    assert.equal(on.memory.store(MAPPED, 2), 0);
+    writeBack(on, ONE);
+    assert.equal(onDisk(on, ONE), 2);
+  }
+});
+
+test("btrfs writes nothing in place, ext4 and xfs do; reading a block with a wrong checksum gives EIO, or SIGBUS", () => {
+  for (const [name, filesystem] of EVERY) {
+    const on = machine(filesystem);
+    const before = on.cache.blockOf(ONE);
+    on.memory.store(MAPPED, 1);
+    writeBack(on, ONE);
+    assert.equal(on.cache.blockOf(ONE) === before, name !== "btrfs", name);
+    on.memory.store(ANONYMOUS, 2);
+    const written = on.cache.blockOf(ONE);
+    transfer(on, true, ANONYMOUS, 1, inFile(ONE));
+    assert.equal(on.cache.blockOf(ONE) === written, name !== "btrfs", name);
+    // The disk loses a bit.
+    on.cache.setBlock(on.cache.blockOf(ONE), BLOCK_CONTENT, 3);
+    const corrupt = name === "btrfs";
+    assert.equal(on.cache.isCorrupt(ONE), corrupt);
+    const request = on.disk.submit({
+      write: false,
+      firstPage: ANONYMOUS,
+      pages: 2,
+      block: inFile(ONE),
+      bufferSlot: -1,
+    });
+    assert.equal(on.disk.failsChecksum(request), corrupt);
+    on.disk.serve(request);
+    assert.equal(on.disk.failsChecksum(request), false, "the next page is as it should be");
+    assert.equal(on.memory.fault(MAPPED, false), corrupt ? EFAULT : 0);
+    assert.equal(on.cache.bringIn(ONE), corrupt ? EIO : 0);
+  }
+});
+
+test("memory that changes during a direct write has a wrong checksum on btrfs", () => {
+  const on = machine(FILESYSTEMS.btrfs);
+  on.memory.store(ANONYMOUS, 1);
+  const request = on.disk.submit({ write: true, firstPage: ANONYMOUS, pages: 1, block: inFile(ONE), bufferSlot: -1 });
+  on.memory.store(ANONYMOUS, 2);
+  end(on, request);
+  assert.ok(on.cache.isCorrupt(ONE));
+});
+
+test("files that share blocks (FICLONE) stop sharing a block when it's written, in any way", () => {
+  const ways = {
+    store: (on: Kernel) => on.memory.store(MAPPED, 1),
+    "write(2)": (on: Kernel) => on.cache.writeFile(ONE, 1),
+    O_DIRECT: (on: Kernel) => {
+      on.memory.store(ANONYMOUS, 1);
+      transfer(on, true, ANONYMOUS, 1, inFile(ONE));
+      return 0;
+    },
+  };
+  for (const filesystem of [FILESYSTEMS.xfs, FILESYSTEMS.btrfs]) {
+    for (const [way, write] of Object.entries(ways)) {
+      const on = machine(filesystem);
+      on.memory.store(MAPPED, 9);
+      assert.equal(on.cache.clone(ONE, OTHER), WAIT, "dirty");
+      writeBack(on, ONE);
+      assert.equal(on.cache.clone(ONE, OTHER), 0);
+      assert.equal(on.cache.blockOf(OTHER), on.cache.blockOf(ONE));
+      assert.equal(write(on), 0);
+      if (on.cache.isDirty(ONE)) writeBack(on, ONE);
+      assert.notEqual(on.cache.blockOf(OTHER), on.cache.blockOf(ONE), way);
+      assert.deepEqual([onDisk(on, ONE), onDisk(on, OTHER)], [1, 9], way);
+    }
+  }
+  assert.equal(machine(FILESYSTEMS.ext4).cache.clone(ONE, OTHER), EOPNOTSUPP);
+});
+
+test("a child inherits its parent's mappings of files, and stores of both go to the file", () => {
+  const size = { frames: 8, pages: 2, processes: 2, swapSlots: 1, blocks: 2, bufferSlots: 1, bufferPages: 1 };
+  const on = new Kernel({ ...size, requests: 1, requestPages: 1, inodePages: 2 }, "gup");
+  on.cache.extendFile(ONE, FILESYSTEMS.xfs);
+  on.memory.mapFile(MAPPED, ONE);
+  on.memory.store(MAPPED, 1);
+  assert.equal(fork(on, 0, 1), 0);
+  const childs = size.pages + MAPPED;
+  assert.equal(on.memory.load(childs), 1);
+  on.memory.store(childs, 2);
+  assert.equal(on.memory.load(MAPPED), 2);
+  writeBack(on, ONE);
+  assert.ok(!on.tables.is(childs, PTE_WRITE) && !on.tables.is(MAPPED, PTE_WRITE));
+  assert.deepEqual([...on.cache.mappingsOf(ONE)].sort(), [MAPPED, childs]);
+  assert.equal(exit(on, 1), 0);
+  assert.deepEqual([...on.cache.mappingsOf(ONE)], [MAPPED]);
+  assert.equal(on.memory.reclaim(MAPPED), 0);
+});
+
+test("a store to a page during a direct write elsewhere in it isn't lost", () => {
+  const on = machine(FILESYSTEMS.ext4);
+  on.memory.store(ANONYMOUS, 1);
+  const write = { write: true, firstPage: ANONYMOUS, pages: 1, block: inFile(ONE), bufferSlot: -1 };
+  const request = on.disk.submit(write);
+  on.memory.store(MAPPED, 2);
+  end(on, request);
+  assert.deepEqual([on.memory.load(MAPPED), onDisk(on, ONE)], [2, 1], "as Linux has it");
+  writeBack(on, ONE);
+  const other = on.disk.submit(write);
+  on.memory.store(MAPPED, 3);
+  assert.equal(on.writeback.begin(ONE), 0);
+  end(on, other);
+  on.writeback.serve(ONE);
+  on.writeback.end(ONE);
+  assert.deepEqual([on.memory.load(MAPPED), onDisk(on, ONE)], [3, 3]);
+});
+
+test("allocation of a new block for a page excludes others: direct writes, writeback, FICLONE", () => {
+  for (const filesystem of [FILESYSTEMS.xfs, FILESYSTEMS.btrfs]) {
+    const on = machine(filesystem);
+    assert.equal(on.cache.clone(ONE, OTHER), 0);
+    on.memory.store(ANONYMOUS, 1);
+    const write = { write: true, firstPage: ANONYMOUS, pages: 1, block: inFile(ONE), bufferSlot: -1 };
+    const request = on.disk.submit(write);
+    on.memory.store(MAPPED, 2);
+    assert.deepEqual([on.writeback.begin(ONE), on.disk.submit({ ...write, firstPage: ANONYMOUS + 1 })], [WAIT, WAIT]);
+    on.cache.punchHole(ONE + 1);
+    const hole = on.disk.submit({ ...write, block: inFile(ONE + 1) });
+    assert.deepEqual(
+      [on.disk.submit({ ...write, block: inFile(ONE + 1) }), on.cache.clone(ONE + 1, OTHER + 1)],
+      [WAIT, WAIT],
+    );
+    end(on, hole);
+    // It fails: what was stored meanwhile still has a place of its own.
+    on.disk.complete(request);
+    on.disk.release(request);
+    assert.equal(on.writeback.begin(ONE), 0);
+    assert.equal(on.cache.clone(ONE, OTHER + 1), WAIT);
+    on.writeback.serve(ONE);
+    on.writeback.end(ONE);
+    assert.deepEqual([onDisk(on, ONE), onDisk(on, OTHER), onDisk(on, ONE + 1)], [2, 100, 1]);
+  }
+});
+
+test("a write that ended early leaves the rest of the file as it was, in its old blocks", () => {
+  for (const [name, filesystem] of EVERY) {
+    const on = machine(filesystem);
+    const before = on.cache.blockOf(ONE + 1);
+    for (const i of [0, 1]) on.memory.store(ANONYMOUS + i, 1 + i);
+    const request = on.disk.submit({ write: true, firstPage: ANONYMOUS, pages: 2, block: inFile(ONE), bufferSlot: -1 });
+    on.disk.serve(request);
+    on.disk.complete(request);
+    on.disk.release(request);
+    assert.deepEqual([on.memory.load(MAPPED), on.memory.load(MAPPED + 1)], [1, 101], name);
+    assert.equal(on.cache.blockOf(ONE + 1), before);
+  }
+});
+
+test("on a full disk a store gets SIGBUS, buffered and direct writes get ENOSPC, and nothing has begun", () => {
+  const on = machine(FILESYSTEMS.ext4);
+  for (let i = 0; i < 4; i++) assert.equal(on.cache.punchHole(ONE + i), 0);
+  const { at } = on.frames.layout.blockUsers;
+  on.words.fill(1, at, at + 11);
+  const write = { write: true, firstPage: ANONYMOUS, pages: 2, block: inFile(ONE), bufferSlot: -1 };
+  on.memory.munmap(ANONYMOUS + 7);
+  assert.equal(on.disk.submit({ ...write, firstPage: ANONYMOUS + 7, pages: 1 }), EFAULT);
+  assert.equal(on.disk.submit(write), ENOSPC);
+  assert.ok(on.disk.submit({ ...write, firstPage: MAPPED, pages: 1, block: inFile(OTHER) }) >= 0, "a hole is read");
+  assert.equal(on.memory.store(MAPPED + 1, 1), 0);
+  assert.equal(on.memory.store(MAPPED + 2, 1), EFAULT);
+  assert.equal(on.cache.writeFile(ONE + 3, 1), ENOSPC);
+  writeBack(on, ONE + 1);
+  assert.equal(onDisk(on, ONE + 1), 1);
+});
+
+test("in Linux a page that was cleaned during a device write is dirty again only when it's unpinned", () => {
+  const on = machine(FILESYSTEMS.ext4);
+  const request = on.disk.submit({ write: false, firstPage: MAPPED, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
+  const frame = on.tables.frameOf(MAPPED);
+  assert.ok(on.frames.frameIs(frame, FOLIO_DIRTY), "marked when it's submitted");
+  writeBack(on, ONE);
+  on.disk.serve(request);
+  on.disk.complete(request);
+  assert.ok(!on.cache.isDirty(ONE) && on.memory.load(MAPPED) === 104 && onDisk(on, ONE) === 100);
+  on.disk.release(request);
+  assert.ok(on.cache.isDirty(ONE) && !on.tables.is(MAPPED, PTE_WRITE), "without a fault");
+  const clean = on.disk.submit({ write: false, firstPage: MAPPED + 1, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
+  on.disk.serve(clean);
+  on.disk.complete(clean);
+  writeBack(on, ONE + 1);
+  on.disk.release(clean);
+  assert.ok(
+    !on.cache.isDirty(ONE + 1) && onDisk(on, ONE + 1) === 104,
+    "dirty at its completion, it's left to writeback",
+  );
+});
+
+test("Linux refuses to register a mapping of a file; the proposal looks its pages up again after writeback", () => {
+  assert.equal(machine(FILESYSTEMS.xfs).disk.register(0, MAPPED, 2), EFAULT);
+  const on = machine(FILESYSTEMS.btrfs, "notifier");
+  assert.equal(on.disk.register(0, MAPPED, 2), 0);
+  const read = { write: false, firstPage: MAPPED, pages: 2, block: inFile(OTHER), bufferSlot: 0 };
+  const first = on.disk.submit(read);
+  assert.equal(on.writeback.begin(ONE), WAIT, "a device writes there");
+  end(on, first);
+  assert.equal(on.writeback.begin(ONE), 0);
+  assert.equal(on.disk.submit(read), WAIT, "it can't be made writable");
+  on.writeback.serve(ONE);
+  on.writeback.end(ONE);
+  const second = on.disk.submit({ ...read, write: true, block: inFile(OTHER + 2) });
+  on.memory.store(MAPPED, 1);
+  assert.equal(on.writeback.begin(ONE), 0, "device reads go on");
+  on.writeback.serve(ONE);
+  on.writeback.end(ONE);
+  end(on, second);
+  end(on, on.disk.submit(read));
+  assert.ok(on.cache.isDirty(ONE) && on.tables.is(MAPPED, PTE_WRITE));
+  on.memory.munmap(MAPPED);
+  assert.equal(on.disk.submit(read), EFAULT);
+});

@@ -104,6 +104,16 @@ test("MmuNotifier stops only subscribers on the range, and all of them before an
   assert.equal(clear.state, "ended");
 });
 
+test("MmuNotifier rounds ranges out to granules", () => {
+  const { start, notifier } = setUp([0, 64]);
+  const first = start(3, 4, "CLEAR");
+  assert.deepEqual(first.range, { start: 0, end: 16 });
+  assert.equal(start(5, 6, "CLEAR").state, "waiting");
+  assert.equal(start(16, 17, "CLEAR").state, "begun");
+  assert.equal(notifier.at(15), first);
+  assert.equal(notifier.at(32), undefined);
+});
+
 test("MmuNotifier begins an invalidation once everything has drained, and calls ready once", () => {
   const { start, said, told, notifier } = setUp([0, 64], [64, 128]);
   told[0]!.draining = 2;
