@@ -67,6 +67,8 @@ export const RSRC_UPDATE2 = layout(["linux/io_uring.h"], 32, { offset: 0, data: 
 
 export const FILES_UPDATE = layout(["linux/io_uring.h"], 16, { offset: 0, fds: 8 });
 
+export const GETEVENTS_ARG = layout(["linux/io_uring.h"], 24, { ts: 16 });
+
 export const IOVEC = layout(["sys/uio.h"], 16, { iov_base: 0, iov_len: 8 });
 
 export const IOCB = layout(["linux/aio_abi.h"], 64, {
@@ -137,6 +139,7 @@ export const LAYOUTS: Readonly<Record<string, Layout>> = {
   io_uring_rsrc_register: RSRC_REGISTER,
   io_uring_rsrc_update2: RSRC_UPDATE2,
   io_uring_files_update: FILES_UPDATE,
+  io_uring_getevents_arg: GETEVENTS_ARG,
   iovec: IOVEC,
   iocb: IOCB,
   io_event: IO_EVENT,

@@ -6,6 +6,7 @@ import { CACHESTAT, CACHESTAT_RANGE, RLIMIT, TIMESPEC, UCRED } from "../abi/layo
 import {
   aioSyscalls,
   FCNTL,
+  IO_URING,
   MEMPOLICY,
   MMAN,
   memorySyscalls,
@@ -25,6 +26,22 @@ export function ioUringSetup(entries: number, params: ArrayBuffer): number {
 
 export function ioUringEnter(fd: number, toSubmit: number, flags: number): number {
   return orErrno(libc!.enter(SYSCALLS.__NR_io_uring_enter, fd, toSubmit, 0, flags, 0, 0));
+}
+
+/**
+ * io_uring_enter(2) that waits until so many completions are there.
+ *
+ * @param limit - Address of a struct io_uring_getevents_arg of `limitBytes`, which says how long at most
+ */
+export function ioUringEnterAndWait(
+  fd: number,
+  toSubmit: number,
+  completions: number,
+  limit: number,
+  limitBytes: number,
+): number {
+  const flags = IO_URING.IORING_ENTER_GETEVENTS | IO_URING.IORING_ENTER_EXT_ARG;
+  return orErrno(libc!.enter(SYSCALLS.__NR_io_uring_enter, fd, toSubmit, completions, flags, limit, limitBytes));
 }
 
 export function ioUringRegister(fd: number, opcode: number, argument: number, count: number): number {

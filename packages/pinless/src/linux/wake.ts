@@ -26,6 +26,8 @@ export class Wake {
   readonly #ring: Ring;
   readonly #watched: number;
   readonly #sender: number;
+  /** Descriptor of the socket that Node's loop polls. */
+  readonly receiver: number;
   readonly #socket: Socket;
   /** The byte that is sent, referenced so that it isn't garbage-collected. */
   readonly #byte = new ArrayBuffer(128);
@@ -37,6 +39,7 @@ export class Wake {
     this.#ring = ring;
     this.#watched = watched;
     this.#sender = sender;
+    this.receiver = receiver;
     this.#forgetTeardown = closeAtTeardown(sender);
     this.#byteAddress = addressOf(this.#byte);
     this.#socket = readSocket(receiver, () => {

@@ -93,13 +93,7 @@ export class Dispatcher implements CompletionSink {
     this.#registered = parts.registered;
     this.requests = parts.requests;
     this.#gate = parts.gate;
-    this.turns = new Turns(
-      parts.scheme,
-      parts.loop,
-      parts.leases,
-      this,
-      () => this.active > 0 || this.#unknown.length > 0,
-    );
+    this.turns = new Turns(parts, this, () => this.active > 0 || this.#unknown.length > 0);
   }
 
   /** Requests between acceptance and completion. */

@@ -92,6 +92,18 @@ export interface Scheme {
    * for which a retry is no use.
    */
   enter(): number;
+  /**
+   * Number of requests that `enterAndWait` can wait for, of so many in the kernel: those that end by themselves; 0
+   * where the machine can't. Absent if the scheme can't.
+   */
+  awaitable?(requests: number): number;
+  /**
+   * As `enter`, and waits for a completion or until the event loop has something to serve, 4 ms at the most. The thread
+   * does nothing else meanwhile.
+   */
+  enterAndWait?(): number;
+  /** True if the event loop had something to serve during the last `enterAndWait`; known once that is reaped. */
+  readonly isLoopReady?: boolean;
   /** Delivers at most `limit` of the completions that have arrived before the call; returns their number. */
   reap(sink: CompletionSink, limit: number): number;
   /**

@@ -6,10 +6,11 @@ import { IO_URING } from "../../abi/numbers.js";
 import { Ring } from "../../linux/ring.js";
 import { Wake } from "../../linux/wake.js";
 import { type Direction, WRITE } from "../../protocol/direction.js";
-import { EAGAIN, EBUSY, ECANCELED, EINTR, ENOMEM } from "../../protocol/errno.js";
+import { EAGAIN, EBUSY, ECANCELED, EINTR, ENOMEM, ETIME } from "../../protocol/errno.js";
 import type { BufferLocation, CompletionSink, Scheme } from "../../protocol/scheme.js";
 import { Wakeup } from "../wakeup.js";
 import { FileTable, REGISTERED } from "./file-table.js";
+import { LoopPoll } from "./loop-poll.js";
 import { PoolFallback } from "./pool-fallback.js";
 import { RegisteredBuffers } from "./registered-buffers.js";
 
@@ -24,6 +25,7 @@ const FLAGS = IO_URING.IORING_SETUP_COOP_TASKRUN | IO_URING.IORING_SETUP_TASKRUN
 const REQUEST = 0;
 const TAG = 1;
 const OTHER = 2;
+const LOOP = 3;
 
 const {
   IORING_OP_READ: OP_READ,
@@ -60,6 +62,9 @@ export class IoUringScheme implements Scheme {
   readonly #waiting = new Set<number>();
   readonly #alarm: Wakeup;
   readonly #aside: PoolFallback;
+  readonly #loopPoll: LoopPoll;
+  /** Slots of requests without a position: those of pipes, terminals and sockets may never end. */
+  readonly #endless = new Set<number>();
 
   private constructor(ring: Ring, wake: Wake, registrations: RegisteredBuffers | null, options: IoUringOptions) {
     this.#ring = ring;
@@ -69,13 +74,14 @@ export class IoUringScheme implements Scheme {
     this.#files = new FileTable(ring.fd);
     this.#alarm = new Wakeup(options.woken);
     this.#aside = new PoolFallback(options.depth, this.#alarm);
+    this.#loopPoll = new LoopPoll(ring, wake.receiver, LOOP);
   }
 
   /** Opens the scheme; returns -errno on failure, as `Ring.open` does. */
   static open(options: IoUringOptions): IoUringScheme | number {
-    // The completion queue has room for every request, a cancel of each, and the tag of every live lease, so that it
-    // can't overflow.
-    const completions = 2 * options.depth + options.bufferSlots;
+    // The completion queue has room for every request, a cancel of each, the tag of every live lease, and the
+    // loop's poll, so that it can't overflow.
+    const completions = 2 * options.depth + options.bufferSlots + 1;
     const ring = Ring.open({ entries: 2 * options.depth, completions, flags: FLAGS });
     if (typeof ring === "number") return ring;
     let wake: Wake | number = -ENOMEM;
@@ -142,6 +148,7 @@ export class IoUringScheme implements Scheme {
   ): void {
     const sqes = this.#ring.sqes;
     const at = this.#ring.next();
+    if (position < 0) this.#endless.add(slot);
     const leased = bufferSlot >= 0;
     const opcode = direction === WRITE ? (leased ? WRITE_FIXED : OP_WRITE) : leased ? READ_FIXED : OP_READ;
     sqes[at] = opcode | (file >= REGISTERED ? this.#files.flags[file - REGISTERED]! : this.#asyncFlag(file));
@@ -201,6 +208,22 @@ export class IoUringScheme implements Scheme {
     }
   }
 
+  awaitable(requests: number): number {
+    return this.#ring.canWait && this.#loopPoll.isKnown() ? requests - this.#endless.size : 0;
+  }
+
+  enterAndWait(): number {
+    const ring = this.#ring;
+    if (ring.completions > 0 || !this.#loopPoll.arm()) return this.enter();
+    const taken = ring.enterAndWait();
+    if (ring.unsubmitted > 0) return this.enter();
+    return taken >= 0 || taken === -ETIME || taken === -EINTR ? 0 : taken;
+  }
+
+  get isLoopReady(): boolean {
+    return this.#loopPoll.hasFired;
+  }
+
   reap(sink: CompletionSink, limit: number): number {
     const ring = this.#ring;
     const aside = this.#aside.reap(sink, limit);
@@ -211,9 +234,11 @@ export class IoUringScheme implements Scheme {
       const slot = cqes[at]!;
       const about = cqes[at + 1]!;
       const result = cqes[at + 2]!;
+      if (about === REQUEST && this.#endless.size > 0) this.#endless.delete(slot);
       if (about === REQUEST && result === -ECANCELED) sink.refused(slot);
       else if (about === REQUEST) sink.completed(slot, result);
       else if (about === TAG) sink.released(slot);
+      else if (about === LOOP) this.#loopPoll.fired();
     }
     if (count > 0) ring.consume(count);
     return aside + count;

@@ -1,0 +1,57 @@
+/**
+ * Decides when the engine's thread waits for completions in the kernel instead of in the event loop. A request that
+ * completes a little later takes two system calls that way, and four by a wakeup of the loop: hand it over, arm the
+ * wakeup, sleep, read the wakeup's socket. Sockets of the loop end such a wait; its timers have to wait for it.
+ */
+
+/** A wait that took longer wasn't worth it. */
+const WORTH_MS = 0.25;
+/** A turn that has waited for that long in all lets the loop go on. */
+const TURN_MS = 0.25;
+/** A wait that ended sooner found its completions there: this device completes requests as they're handed over. */
+const INLINE_MS = 0.003;
+/** The loop took longer to come round: it has other work, which a wait would delay. */
+const OTHER_WORK_MS = 0.02;
+/** Most occasions to wait that are passed over after one that wasn't worth it. Each doubles their number. */
+const MAX_PASSED_OVER = 1023;
+
+export class KernelWaits {
+  private toPassOver = 0;
+  private passedOver = 0;
+  private scheduledMs = 0;
+  private turnBeganMs = 0;
+  private beganMs = 0;
+
+  /** Takes an occasion to wait: true if a turn is to be scheduled for it, at the end of this round of the loop. */
+  isDue(nowMs: number): boolean {
+    if (this.passedOver < this.toPassOver) {
+      this.passedOver++;
+      return false;
+    }
+    this.scheduledMs = nowMs;
+    return true;
+  }
+
+  /** Begins that turn: false if the loop has other work, so that it shouldn't wait. */
+  beginTurn(nowMs: number): boolean {
+    this.turnBeganMs = nowMs;
+    return nowMs - this.scheduledMs < OTHER_WORK_MS;
+  }
+
+  begin(nowMs: number): void {
+    this.beganMs = nowMs;
+  }
+
+  /** Ends a wait. Returns true if it was worth it: then the next one is due at once. */
+  end(nowMs: number, completions: number): boolean {
+    const isWorth = completions > 0 && nowMs - this.beganMs < WORTH_MS;
+    this.toPassOver = isWorth ? 0 : Math.min(MAX_PASSED_OVER, 2 * this.toPassOver + 1);
+    this.passedOver = 0;
+    return isWorth;
+  }
+
+  /** True if the same turn may wait again, after a wait that ended now. */
+  mayGoOn(nowMs: number): boolean {
+    return nowMs - this.beganMs > INLINE_MS && nowMs - this.turnBeganMs < TURN_MS;
+  }
+}

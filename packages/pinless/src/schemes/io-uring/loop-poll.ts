@@ -1,0 +1,60 @@
+/**
+ * A poll of the event loop's own epoll descriptor by the ring: where the loop has a socket to serve, it ends a wait for
+ * completions. It's armed once, and again after it has fired.
+ */
+
+import { SQE } from "../../abi/layouts.js";
+import { IO_URING, POLL } from "../../abi/numbers.js";
+import { loopDescriptor } from "../../linux/loop-descriptor.js";
+import type { Ring } from "../../linux/ring.js";
+
+/** The loop begins to poll a socket some turns after it was made: later it won't be found any more. */
+const MAX_SEARCHES = 8;
+
+export class LoopPoll {
+  readonly #ring: Ring;
+  readonly #socket: number;
+  readonly #userData: number;
+  #descriptor = -1;
+  #searches = 0;
+  #armed = false;
+  /** True if the loop has had something to serve since the last `arm`. */
+  hasFired = false;
+
+  /** `socket`: one that the loop polls; `userData`: the upper half of the completion's `user_data`. */
+  constructor(ring: Ring, socket: number, userData: number) {
+    this.#ring = ring;
+    this.#socket = socket;
+    this.#userData = userData;
+  }
+
+  /** True if the loop's descriptor is known. */
+  isKnown(): boolean {
+    if (this.#descriptor < 0 && this.#searches < MAX_SEARCHES) {
+      this.#searches++;
+      this.#descriptor = loopDescriptor(this.#socket);
+    }
+    return this.#descriptor >= 0;
+  }
+
+  /** Prepares the poll, to go with the next call. False: the ring has no room for it. */
+  arm(): boolean {
+    this.hasFired = false;
+    if (this.#armed) return true;
+    const ring = this.#ring;
+    if (ring.unsubmitted >= ring.sqEntries) return false;
+    const at = ring.next();
+    ring.sqes.fill(0, at, at + SQE.size / 4);
+    ring.sqes[at] = IO_URING.IORING_OP_POLL_ADD;
+    ring.sqes[at + SQE.fields.fd / 4] = this.#descriptor;
+    ring.sqes[at + SQE.fields.poll32_events / 4] = POLL.POLLIN;
+    ring.sqes[at + SQE.fields.user_data / 4 + 1] = this.#userData;
+    this.#armed = true;
+    return true;
+  }
+
+  fired(): void {
+    this.#armed = false;
+    this.hasFired = true;
+  }
+}
