@@ -5,6 +5,7 @@
 
 import { BEFORE_TAKE, DELIVER, ENTER, POPULATE, TAKE } from "./kernel.js";
 
+// Of the engine's own thread.
 export const SUBMIT = 0;
 export const START = 1;
 export const OPERATE = 2;
@@ -18,6 +19,7 @@ export const TICK = 9;
 /** The engine's clock ticks at the present time, without time passing before. */
 export const LOOK_AT_CLOCK = 10;
 export const STALL = 11;
+// Of the machine.
 export const COMPLETE = 12;
 export const FAIL = 13;
 export const SHORTEN = 14;
@@ -25,6 +27,7 @@ export const LET_GO = 15;
 export const TAG = 16;
 export const RECLAIM = 17;
 export const COMPACT = 18;
+// Of other threads.
 export const CALL = 19;
 export const GO_ON = 20;
 export const SEE = 21;
@@ -38,10 +41,6 @@ export const SEE_NO_THREAD = 28;
 export const LOSE = 29;
 export const HEAR_LOSS = 30;
 export const FOLLOW_AGAIN = 31;
-
-/** Kinds below the first of these are of the engine's own thread. */
-export const FIRST_OF_MACHINE = COMPLETE;
-export const FIRST_OF_OTHERS = CALL;
 
 export const KINDS = 32;
 export const OBJECTS = 32;

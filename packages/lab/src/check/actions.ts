@@ -250,8 +250,8 @@ export class Actions {
   };
 
   #act(kind: number, object: number): boolean {
-    if (kind < K.FIRST_OF_MACHINE) return this.#actOfEngine(kind, object);
-    return kind < K.FIRST_OF_OTHERS ? this.#actOfMachine(kind, object) : this.#actOfOthers(kind, object);
+    if (kind < K.COMPLETE) return this.#actOfEngine(kind, object);
+    return kind < K.CALL ? this.#actOfMachine(kind, object) : this.#actOfOthers(kind, object);
   }
 
   /** The engine's own thread: its program, its loop and its clock. */
