@@ -20,7 +20,7 @@ import { type ChangesHost, MemoryOperations } from "./memory-operations.js";
  * @internal
  */
 export interface ArenaHost extends ChangesHost, GrowthHost {
-  readonly uses: CallsInFlight;
+  readonly callsInFlight: CallsInFlight;
   unfollow(segment: Segment): Promise<void>;
   closed(arena: Arena): void;
 }
@@ -333,8 +333,8 @@ export class Arena {
 
   /** Resolves once all calls, requests and operations on a range that were made before have ended. */
   async #quiet(range: Range, patient: boolean): Promise<void> {
-    const { uses, protocol } = this.#host;
-    await new Promise<void>((resolve) => uses.whenQuiet(range, patient, resolve));
+    const { callsInFlight, protocol } = this.#host;
+    await new Promise<void>((resolve) => callsInFlight.whenQuiet(range, patient, resolve));
     await new Promise<void>((resolve) => protocol.dispatcher.whenQuiet(range, resolve));
     await this.#changes.quiet(range);
   }
@@ -368,7 +368,7 @@ export class Arena {
   async #giveBack(segment: Segment): Promise<void> {
     const { range } = segment;
     segment.closed = true;
-    this.#host.uses.cancelStreamCalls(range, EFAULT);
+    this.#host.callsInFlight.cancelStreamCalls(range, EFAULT);
     await this.#quiet(range, false);
     try {
       await this.#host.unfollow(segment);

@@ -84,9 +84,9 @@ export class PortableEngine {
   readonly #pipeStaging: Staging;
   readonly #degraded: string[];
   readonly #statistics: Statistics;
-  readonly #backlog: SubmissionQueue;
-  readonly #uses = new CallsInFlight();
-  readonly #turns = new WriteOrders();
+  readonly #submissions: SubmissionQueue;
+  readonly #callsInFlight = new CallsInFlight();
+  readonly #writeOrders = new WriteOrders();
   readonly #streamCalls: StreamCallLimits;
   #state: "open" | "closing" | "closed" = "open";
   #closing: Promise<void> | null = null;
@@ -125,14 +125,14 @@ export class PortableEngine {
       // Without userfaultfd there is no monitor, which alone lowers the reading word.
       ...(settings.userfaultfd && host.reading !== undefined ? { reading: host.reading } : {}),
       counted: (waitedMs) => this.#statistics.countInvalidation("CLEAR", waitedMs),
-      buried: (gone) => this.#segments.bury(gone),
+      buried: (gone) => this.#segments.withdraw(gone),
     });
     const { notifier, dispatcher, foreign } = this.#protocol;
     this.notifier = notifier;
     const forLife =
       this.pin === "lifetime" ? new LifetimeRegistrations(registrations, host.describe, this.#degraded) : null;
-    this.#segments = new SegmentRegistry(this.#protocol, this.#uses, forLife);
-    this.#backlog = new SubmissionQueue(dispatcher, host.loop);
+    this.#segments = new SegmentRegistry(this.#protocol, this.#callsInFlight, forLife);
+    this.#submissions = new SubmissionQueue(dispatcher, host.loop);
     started.onWoken(dispatcher.turnOfLoop);
     this.#streamCalls = new StreamCallLimits(dispatcher.requests.capacity);
     this.#leaseTimer = new LeaseTimer(this.#protocol, settings, host.loop, this.#degraded, (ended) =>
@@ -198,7 +198,11 @@ export class PortableEngine {
         throw closedError();
       }
       this.#selfMemoryHandle = opened.handle;
-      return new ProcSelfMem(this.#protocol.dispatcher, (attempt) => this.#backlog.enqueue(attempt), opened.handle.fd);
+      return new ProcSelfMem(
+        this.#protocol.dispatcher,
+        (attempt) => this.#submissions.enqueue(attempt),
+        opened.handle.fd,
+      );
     } catch (cause) {
       const { code } = cause as SystemError;
       if (this.#state !== "open" || PASSING.includes(code)) throw cause;
@@ -235,7 +239,7 @@ export class PortableEngine {
       loop: this.#host.loop,
       protocol: this.#protocol,
       copier: null,
-      uses: this.#uses,
+      callsInFlight: this.#callsInFlight,
       chunkBytes: this.#settings.chunkBytes,
       largestChunkBytes: leased && this.pin === "lease" ? this.#settings.largestChunkBytes : this.#settings.chunkBytes,
       describe: this.#host.describe,
@@ -281,19 +285,19 @@ export class PortableEngine {
         scheme: this.#scheme,
         staging: opened.traits.waits ? this.#pipeStaging : this.#staging,
         spareStaging: this.#pipeStaging,
-        writeOrders: this.#turns,
+        writeOrders: this.#writeOrders,
         streamCalls: this.#streamCalls,
         describe: this.#host.describe,
         segmentOf: (buffer) => this.#segments.of(buffer),
-        hasRoom: () => this.#backlog.hasRoom,
-        enqueue: (attempt) => this.#backlog.enqueue(attempt),
+        hasRoom: () => this.#submissions.hasRoom,
+        enqueue: (attempt) => this.#submissions.enqueue(attempt),
         counted: (what) => this.#statistics.countTransfer(what),
         degraded: (why) => note(this.#degraded, why),
-        uses: this.#uses,
-        isBarred: () => this.#backlog.isBarred,
-        beginIndirect: (shut) => this.#backlog.beginIndirect(shut),
-        pause: this.#backlog.pause,
-        endIndirect: () => this.#backlog.endIndirect(),
+        callsInFlight: this.#callsInFlight,
+        isBarred: () => this.#submissions.isBarred,
+        beginIndirect: (willWait) => this.#submissions.beginIndirect(willWait),
+        memoryWaits: this.#submissions.memoryWaits,
+        endIndirect: () => this.#submissions.endIndirect(),
         uncaught: (error) => this.#host.loop.uncaught(error),
         files: this.#files,
       },
@@ -303,7 +307,7 @@ export class PortableEngine {
 
   /** Resolves once `submit` has room again after it answered `"busy"`. */
   drained(): Promise<void> {
-    return this.#backlog.drained();
+    return this.#submissions.drained();
   }
 
   /**

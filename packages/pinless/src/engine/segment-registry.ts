@@ -12,7 +12,7 @@ import type { LifetimeRegistrations } from "./lifetime-registrations.js";
  * Buffers of which other code has unmapped a part. They are never freed, on purpose: V8 would unmap their whole address
  * range, where other memory may be mapped by then.
  */
-const immortal = new Set<ArrayBufferLike>();
+const unmappedBuffers = new Set<ArrayBufferLike>();
 
 export class SegmentRegistry {
   readonly #protocol: Protocol;
@@ -65,11 +65,11 @@ export class SegmentRegistry {
   }
 
   /** Keeps a range that other code has unmapped from being used again. */
-  bury(gone: Range): void {
+  withdraw(gone: Range): void {
     this.#calls.cancelStreamCalls(gone, EFAULT);
     for (const segment of this.#byTable) {
       if (segment === undefined || !overlaps(segment.range, gone)) continue;
-      immortal.add(segment.buffer);
+      unmappedBuffers.add(segment.buffer);
       segment.free.withdraw(gone.start - segment.range.start, gone.end - segment.range.start);
     }
   }

@@ -50,7 +50,7 @@ export class SubmissionQueue {
   }
 
   /** Doesn't count a submission off the hot path while it waits for memory, so that it takes no other one's room. */
-  readonly pause: WaitObserver = {
+  readonly memoryWaits: WaitObserver = {
     begin: () => {
       this.#indirect--;
       this.#paused++;
@@ -103,10 +103,10 @@ export class SubmissionQueue {
     });
   }
 
-  /** Begins a submission off the hot path; false means busy. `shut`: it will wait for memory, and few may do so. */
-  beginIndirect(shut: boolean): boolean {
+  /** Begins a submission off the hot path; false means busy. `willWait`: it will wait for memory, and few may do so. */
+  beginIndirect(willWait: boolean): boolean {
     const { capacity } = this.#dispatcher.requests;
-    if (this.isBarred || this.#indirect >= capacity || (shut && this.#paused >= capacity)) return false;
+    if (this.isBarred || this.#indirect >= capacity || (willWait && this.#paused >= capacity)) return false;
     this.#indirect++;
     return true;
   }
@@ -139,7 +139,7 @@ export class SubmissionQueue {
       const waiter = this.#waiters[0];
       const before = attempt?.number ?? this.#next;
       if (waiter !== undefined && waiter.number < before && this.#hasRoom && (progress || !this.#isHeldFull)) {
-        this.#tell(before);
+        this.#notifyWaiters(before);
         return;
       }
       if (attempt === undefined || !attempt.run()) break;
@@ -149,16 +149,16 @@ export class SubmissionQueue {
   }
 
   /** Notifies the callers that have waited longest. All others wait until those have had the time to use the room. */
-  #tell(before: number): void {
+  #notifyWaiters(before: number): void {
     const next = this.#waiters.findIndex(({ number }) => number >= before);
     for (const { resolve } of this.#waiters.splice(0, next < 0 ? this.#waiters.length : next)) resolve();
     this.#grace = GRACE;
-    this.#loop.microtask(this.#told);
+    this.#loop.microtask(this.#countGrace);
   }
 
-  readonly #told = (): void => {
+  readonly #countGrace = (): void => {
     // The notified callers run in microtasks, so their time is counted in microtasks.
-    if (--this.#grace > 0) this.#loop.microtask(this.#told);
+    if (--this.#grace > 0) this.#loop.microtask(this.#countGrace);
     else this.#serve(false);
   };
 

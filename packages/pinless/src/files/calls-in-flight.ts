@@ -9,36 +9,36 @@ export interface CallInFlight extends Range {
 }
 
 export class CallsInFlight {
-  readonly #uses = new Set<CallInFlight>();
+  readonly #calls = new Set<CallInFlight>();
   readonly #waiting: { readonly left: Set<CallInFlight>; readonly run: () => void }[] = [];
 
-  begin(use: CallInFlight): void {
-    this.#uses.add(use);
+  begin(call: CallInFlight): void {
+    this.#calls.add(call);
   }
 
-  end(use: CallInFlight): void {
-    this.#uses.delete(use);
+  end(call: CallInFlight): void {
+    this.#calls.delete(call);
     for (let i = this.#waiting.length - 1; i >= 0; i--) {
       const { left, run } = this.#waiting[i]!;
-      if (!left.delete(use) || left.size > 0) continue;
+      if (!left.delete(call) || left.size > 0) continue;
       this.#waiting.splice(i, 1);
       run();
     }
   }
 
   /**
-   * Calls `run` once every use of the range that is in flight now has ended, at once if there is none. `patient` also
-   * waits for uses that may never end.
+   * Calls `run` once every call on the range that is in flight now has ended, at once if there is none. `patient` also
+   * waits for calls that may never end.
    */
   whenQuiet(range: Range, patient: boolean, run: () => void): void {
     const left = new Set<CallInFlight>();
-    for (const use of this.#uses) if (overlaps(use, range) && (patient || use.cancellable === null)) left.add(use);
+    for (const call of this.#calls) if (overlaps(call, range) && (patient || call.cancellable === null)) left.add(call);
     if (left.size === 0) run();
     else this.#waiting.push({ left, run });
   }
 
-  /** Ends the uses of a range that may never end by themselves, with this errno, since the memory is going away. */
+  /** Ends the calls on a range that may never end by themselves, with this errno, since the memory is going away. */
   cancelStreamCalls(range: Range, errno: number): void {
-    for (const use of this.#uses) if (overlaps(use, range)) use.cancellable?.end(errno);
+    for (const call of this.#calls) if (overlaps(call, range)) call.cancellable?.end(errno);
   }
 }

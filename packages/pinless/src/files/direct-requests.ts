@@ -17,24 +17,24 @@ export class DirectRequests {
   readonly #protocol: Protocol;
   readonly #dispatcher: Dispatcher;
   readonly #owner: Owner;
-  readonly #ways: IoPaths;
+  readonly #paths: IoPaths;
   readonly #writeOrder: WriteOrder;
-  readonly #share: BufferedShare;
+  readonly #bufferedShare: BufferedShare;
   readonly #memoryMask: number;
   readonly #offsetMask: number;
   readonly #directWrites: boolean;
 
-  constructor(host: FileHost, opened: OpenedFile, { owner, ways, transfers }: FileLifetime) {
+  constructor(host: FileHost, opened: OpenedFile, { owner, paths, transfers }: FileLifetime) {
     this.#host = host;
     this.#protocol = host.protocol;
     this.#dispatcher = host.protocol.dispatcher;
     this.#owner = owner;
-    this.#ways = ways;
+    this.#paths = paths;
     this.#writeOrder = transfers.writeOrder;
-    this.#share = ways.share;
+    this.#bufferedShare = paths.bufferedShare;
     this.#memoryMask = opened.memoryAlign - 1;
     this.#offsetMask = opened.offsetAlign - 1;
-    this.#directWrites = ways.hasDirectWrites;
+    this.#directWrites = paths.hasDirectWrites;
   }
 
   /** True if a submission would overtake a call that waits for a slot. */
@@ -44,10 +44,10 @@ export class DirectRequests {
 
   /** Hands a request to the dispatcher; false means busy. */
   accept(direction: Direction, location: SegmentLocation, position: number, done: Done, patience: Patience): boolean {
-    const file = this.#ways.straight;
+    const file = this.#paths.usableDirect;
     const answer = this.#dispatcher.accept(direction, file, this.#owner, true, location, position, done, patience);
     if (answer === BUSY) return false;
-    this.#share.direct++;
+    this.#bufferedShare.direct++;
     return true;
   }
 
@@ -60,7 +60,7 @@ export class DirectRequests {
     // Bitwise operators keep the low 32 bits of a double, and alignment needs only those.
     if (((position | location.bytes) & this.#offsetMask) !== 0 || (location.address & this.#memoryMask) !== 0)
       return null;
-    return this.#ways.straight >= 0 || this.#ways.openDirect() ? location : null;
+    return this.#paths.usableDirect >= 0 || this.#paths.openDirect() ? location : null;
   }
 
   /** Location of a view that doesn't carry its own; null if it isn't arena memory. */

@@ -38,14 +38,14 @@ export class FileCalls {
   #transfer(direction: Direction, view: ArrayBufferView, position: number): Promise<number> {
     const location = this.#requests.locate(direction, view, position);
     if (location === null) return this.transferOtherwise(direction, view, position);
-    const use = useOf(location);
+    const call = callOn(location);
     const { writeOrder } = this.#transfers;
     this.#transfers.begin();
-    this.#host.uses.begin(use);
+    this.#host.callsInFlight.begin(call);
     if (direction === WRITE) writeOrder.enterDirect();
     return new Promise((resolve, reject) => {
       const end = (): void => {
-        this.#host.uses.end(use);
+        this.#host.callsInFlight.end(call);
         this.#transfers.end();
       };
       const done: Done = (errno, transferred) => {
@@ -101,17 +101,17 @@ export class FileCalls {
     run: () => Promise<T>,
     cancellable: CancellableCall | null = null,
   ): Promise<T> {
-    const uses: CallInFlight[] = [];
+    const calls: CallInFlight[] = [];
     for (const view of views) {
       const location = this.#requests.lookUp(view);
-      if (location !== null) uses.push(useOf(location, cancellable));
+      if (location !== null) calls.push(callOn(location, cancellable));
     }
     this.#transfers.begin();
-    for (const use of uses) this.#host.uses.begin(use);
+    for (const call of calls) this.#host.callsInFlight.begin(call);
     try {
       return await run();
     } finally {
-      for (const use of uses) this.#host.uses.end(use);
+      for (const call of calls) this.#host.callsInFlight.end(call);
       this.#transfers.end();
     }
   }
@@ -163,19 +163,19 @@ export class FileCalls {
 
   /** Reads what remains after a short direct read. */
   async rest(location: SegmentLocation, view: ArrayBufferView, position: number, done: number): Promise<number> {
-    const use = useOf(location);
+    const call = callOn(location);
     this.#transfers.begin();
-    this.#host.uses.begin(use);
+    this.#host.callsInFlight.begin(call);
     try {
       return await this.#transfers.rest(READ, view, position, done);
     } finally {
-      this.#host.uses.end(use);
+      this.#host.callsInFlight.end(call);
       this.#transfers.end();
     }
   }
 }
 
 /** The use of arena memory by a call. */
-function useOf({ address, bytes }: SegmentLocation, cancellable: CancellableCall | null = null): CallInFlight {
+function callOn({ address, bytes }: SegmentLocation, cancellable: CancellableCall | null = null): CallInFlight {
   return { start: address, end: address + bytes, cancellable };
 }

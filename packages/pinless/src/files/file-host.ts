@@ -42,17 +42,17 @@ export interface FileHost extends TransferHost {
   /** True if a request would be accepted now without overtaking one that waits. */
   hasRoom(): boolean;
   /** Calls that use arena memory. */
-  readonly uses: CallsInFlight;
+  readonly callsInFlight: CallsInFlight;
   /** True if a submission would overtake a call that waits. */
   isBarred(): boolean;
   /**
-   * Accepts a submission that can't take the hot path; false means busy. `shut`: its memory is closed by a memory
+   * Accepts a submission that can't take the hot path; false means busy. `willWait`: its memory is closed by a memory
    * operation, so that it will have to wait.
    */
-  beginIndirect(shut: boolean): boolean;
+  beginIndirect(willWait: boolean): boolean;
   endIndirect(): void;
   /** Notified when such a submission begins and ends waiting for memory. */
-  readonly pause: WaitObserver;
+  readonly memoryWaits: WaitObserver;
   /** Reports an error that has no caller to catch it, as `uncaughtException`. */
   uncaught(error: unknown): void;
 }

@@ -17,7 +17,7 @@ export class FileLifetime {
   readonly #host: FileHost;
   readonly opened: OpenedFile;
   readonly owner: Owner;
-  readonly ways: IoPaths;
+  readonly paths: IoPaths;
   readonly transfers: Transfers;
   #file: WeakRef<Closable> | null = null;
   /** Open streams. As with a FileHandle they keep the file open, and `close()` waits for them. */
@@ -30,10 +30,10 @@ export class FileLifetime {
   constructor(host: FileHost, opened: OpenedFile) {
     this.#host = host;
     this.opened = opened;
-    this.ways = new IoPaths(host, opened);
-    const turn = (go: () => void): void => this.transfers.turn(go);
-    this.owner = { active: 0, directWrites: 0, quiet: null, instead: this.ways, turn };
-    this.transfers = new Transfers(host, opened, this.owner, this.ways);
+    this.paths = new IoPaths(host, opened);
+    const turn = (go: () => void): void => this.transfers.whenDirectWritable(go);
+    this.owner = { active: 0, directWrites: 0, quiet: null, instead: this.paths, turn };
+    this.transfers = new Transfers(host, opened, this.owner, this.paths);
     host.files.add(this);
   }
 
@@ -56,7 +56,7 @@ export class FileLifetime {
   }
 
   /** Names the File that owns this. If it's garbage-collected without having been closed, the file is closed. */
-  belongTo(file: Closable): void {
+  setFile(file: Closable): void {
     this.#file = new WeakRef(file);
     if (this.opened.dropped !== undefined) dropped.register(file, this);
   }
@@ -97,7 +97,7 @@ export class FileLifetime {
     this.#look();
     await unused;
     this.transfers.leave();
-    this.ways.close();
+    this.paths.close();
     const directClosed = this.opened.closeDirect();
     this.#host.files.delete(this);
     const ends = await Promise.allSettled([directClosed, this.handle.close()]);

@@ -47,7 +47,7 @@ export class File extends StreamedFile {
   readonly #host: FileHost;
   readonly #opened: OpenedFile;
   readonly #transfers: Transfers;
-  readonly #ways: IoPaths;
+  readonly #paths: IoPaths;
   readonly #position: OwnPosition;
   readonly #requests: DirectRequests;
   readonly #calls: FileCalls;
@@ -59,12 +59,12 @@ export class File extends StreamedFile {
    */
   constructor(host: FileHost, opened: OpenedFile) {
     super(new FileLifetime(host, opened));
-    const { transfers, ways } = this.lifetime;
+    const { transfers, paths } = this.lifetime;
     this.#host = host;
     this.#opened = opened;
     this.#transfers = transfers;
-    this.#ways = ways;
-    this.#position = new OwnPosition(opened.calls, !opened.traits.shared && ways.hasDirectWrites);
+    this.#paths = paths;
+    this.#position = new OwnPosition(opened.calls, !opened.traits.shared && paths.hasDirectWrites);
     this.#requests = new DirectRequests(host, opened, this.lifetime);
     this.#calls = new FileCalls(host, this.lifetime, this.#requests, this.#position);
   }
@@ -86,7 +86,7 @@ export class File extends StreamedFile {
    * I/O.
    */
   get direct(): boolean {
-    return this.#ways.hasDirect;
+    return this.#paths.hasDirect;
   }
 
   /**
@@ -143,7 +143,7 @@ export class File extends StreamedFile {
         this.#host.uncaught(error);
       }
     };
-    this.#calls.transferOtherwise(direction, view, position, this.#host.pause).then(
+    this.#calls.transferOtherwise(direction, view, position, this.#host.memoryWaits).then(
       (bytes) => answer(0, bytes),
       (error: { errno?: number; bytesWritten?: number }) => answer(error.errno ?? -EFAULT, error.bytesWritten ?? 0),
     );

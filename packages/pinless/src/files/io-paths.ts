@@ -12,7 +12,7 @@ const PASSING: readonly number[] = [-EMFILE, -ENFILE, -ENOMEM];
 
 const NO_ACCESS = ": it's opened by /proc/self/fd, which node --allow-fs-read and --allow-fs-write must permit";
 
-interface WaysHost {
+interface IoPathsHost {
   readonly scheme: Scheme;
   readonly describe: DescribeErrno;
   /** Adds a sentence to `stats().degraded`, once each. */
@@ -21,9 +21,9 @@ interface WaysHost {
 }
 
 export class IoPaths implements Instead {
-  readonly #host: WaysHost;
+  readonly #host: IoPathsHost;
   readonly #opened: OpenedFile;
-  readonly share: BufferedShare;
+  readonly bufferedShare: BufferedShare;
   /** The scheme's handle of the descriptor that goes through the page cache. */
   readonly cached: number;
   /**
@@ -32,10 +32,10 @@ export class IoPaths implements Instead {
    */
   direct = -1;
   /** Equals `direct` while requests may use it, and is -1 otherwise: the only field that the hot path reads. */
-  straight = -1;
+  usableDirect = -1;
   #hasDirect: boolean;
 
-  constructor(host: WaysHost, opened: OpenedFile) {
+  constructor(host: IoPathsHost, opened: OpenedFile) {
     this.#host = host;
     this.#opened = opened;
     const { fd } = opened.handle;
@@ -43,7 +43,7 @@ export class IoPaths implements Instead {
     this.cached = (opened.traits.waits ? scheme.attachStream?.(fd) : scheme.attachCached?.(fd)) ?? fd;
     this.#hasDirect = opened.direct;
     const say = (): void => host.degraded(mostlyBuffered(opened.offsetAlign));
-    this.share = new BufferedShare(opened.direct ? say : null);
+    this.bufferedShare = new BufferedShare(opened.direct ? say : null);
   }
 
   /** True if the file supports direct I/O. */
@@ -66,7 +66,7 @@ export class IoPaths implements Instead {
    */
   taken(errno: number): void {
     this.#hasDirect = false;
-    this.straight = -1;
+    this.usableDirect = -1;
     this.#host.counted("buffered");
     const [name] = this.#host.describe(errno);
     this.#host.degraded(
@@ -81,7 +81,7 @@ export class IoPaths implements Instead {
     const fd = this.#opened.openDirect();
     if (fd >= 0) {
       this.direct = this.#host.scheme.attachFile(fd, this.#opened.traits.prompt);
-      this.straight = this.direct;
+      this.usableDirect = this.direct;
       return true;
     }
     const passes = PASSING.includes(fd);

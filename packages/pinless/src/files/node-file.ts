@@ -12,10 +12,10 @@ export class NodeFile extends EventEmitter {
   protected readonly lifetime: FileLifetime;
 
   /** @internal */
-  constructor(held: FileLifetime) {
+  constructor(lifetime: FileLifetime) {
     super();
-    this.lifetime = held;
-    held.belongTo(this);
+    this.lifetime = lifetime;
+    lifetime.setFile(this);
   }
 
   /** @internal */

@@ -43,7 +43,7 @@ export class Transfers implements Writer {
   readonly #host: TransferHost;
   readonly #opened: OpenedFile;
   readonly owner: Owner;
-  readonly #ways: IoPaths;
+  readonly #paths: IoPaths;
   readonly writeOrder: WriteOrder;
   /** Transfers of a pipe, terminal or socket; null for other files. */
   readonly #stream: StreamTransfers | null;
@@ -53,11 +53,11 @@ export class Transfers implements Writer {
   /** Calls in flight, from the call to its answer. */
   #active = 0;
 
-  constructor(host: TransferHost, opened: OpenedFile, owner: Owner, ways: IoPaths) {
+  constructor(host: TransferHost, opened: OpenedFile, owner: Owner, paths: IoPaths) {
     this.#host = host;
     this.#opened = opened;
     this.owner = owner;
-    this.#ways = ways;
+    this.#paths = paths;
     this.writeOrder = host.writeOrders.of(opened.identity);
     this.writeOrder.join(this);
     this.#copies = new MemoryCopies(host.spareStaging, (direction, errno) => this.error(direction, errno));
@@ -87,7 +87,7 @@ export class Transfers implements Writer {
 
   #counted(what: "bounced" | "buffered"): void {
     this.#host.counted(what);
-    if (what === "buffered") this.#ways.share.buffered();
+    if (what === "buffered") this.#paths.bufferedShare.buffered();
   }
 
   /** Begins a call that `whenIdle` waits for. */
@@ -120,7 +120,7 @@ export class Transfers implements Writer {
   }
 
   /** Runs `go` in the file's turn for direct writes: for a direct write that has waited for memory. */
-  turn(go: () => void): void {
+  whenDirectWritable(go: () => void): void {
     if (this.writeOrder.direct) go();
     else
       void this.writeOrder.enter(false).then(() => {
@@ -137,12 +137,12 @@ export class Transfers implements Writer {
     const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
     // Reading the blocks around an unaligned range does no harm; writing them would.
     const goesDirect = aligned || (direction === READ && view.byteLength >= DIRECT_FROM_BYTES);
-    const may = direction === WRITE ? this.#ways.hasDirectWrites : this.#ways.hasDirect;
-    const direct = goesDirect && may && this.#ways.openDirect();
+    const may = direction === WRITE ? this.#paths.hasDirectWrites : this.#paths.hasDirect;
+    const direct = goesDirect && may && this.#paths.openDirect();
     const way = { direction, direct, observer };
     if (direction === READ && direct && this.#isAtHand(view, position)) {
       // The read could have been direct, so it doesn't count against the file.
-      this.#ways.share.direct++;
+      this.#paths.bufferedShare.direct++;
       return this.runByNode(READ, [view], position, observer);
     }
     if (direction === READ) return this.#pieces(way, view, position);
@@ -222,7 +222,7 @@ export class Transfers implements Writer {
 
   async #pieces(way: TransferMode, view: ArrayBufferView, position: number): Promise<number> {
     const { direction, direct } = way;
-    if (direct) this.#ways.share.direct++;
+    if (direct) this.#paths.bufferedShare.direct++;
     else this.#counted("buffered");
     const segment = this.#host.segmentOf(view.buffer);
     if (segment?.closed === true || isGone(segment, view)) throw this.error(direction, -EFAULT);
@@ -372,7 +372,7 @@ export class Transfers implements Writer {
     const { dispatcher } = this.#host.protocol;
     const segment = this.#host.segmentOf(memory.buffer);
     if (memory.byteLength === 0) return Promise.resolve(0);
-    const file = direct ? this.#ways.direct : this.#ways.cached;
+    const file = direct ? this.#paths.direct : this.#paths.cached;
     return new Promise((resolve, reject) => {
       const done = (errno: number, bytes: number): void =>
         errno < 0 ? reject(this.error(direction, errno)) : resolve(bytes);

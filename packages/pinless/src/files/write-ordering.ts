@@ -94,13 +94,13 @@ export class WriteOrder {
 
 /** The write order of every open file, by its identity. */
 export class WriteOrders {
-  readonly #turns = new Map<string, WriteOrder>();
+  readonly #byIdentity = new Map<string, WriteOrder>();
 
   of(identity: string): WriteOrder {
-    const known = this.#turns.get(identity);
+    const known = this.#byIdentity.get(identity);
     if (known !== undefined) return known;
-    const made = new WriteOrder(() => this.#turns.delete(identity));
-    this.#turns.set(identity, made);
+    const made = new WriteOrder(() => this.#byIdentity.delete(identity));
+    this.#byIdentity.set(identity, made);
     return made;
   }
 }

@@ -44,7 +44,7 @@ export class AioScheme implements Scheme {
   readonly refusesSockets = NO_SOCKETS;
   readonly #context: AioContext;
   readonly #wake: EventWake;
-  readonly #alarm: Wakeup;
+  readonly #wakeup: Wakeup;
   readonly #pool: PoolRequests;
   readonly #streams: StreamRequests;
   /** Slots of requests that would have blocked io_submit. They go to the thread pool. */
@@ -52,19 +52,19 @@ export class AioScheme implements Scheme {
   /** Files whose requests all go to the thread pool, since their filesystem or device supports only blocking calls. */
   readonly #unaided = new Set<number>();
 
-  private constructor(context: AioContext, wake: EventWake, alarm: Wakeup, depth: number) {
+  private constructor(context: AioContext, wake: EventWake, wakeup: Wakeup, depth: number) {
     this.#context = context;
     this.#wake = wake;
-    this.#alarm = alarm;
+    this.#wakeup = wakeup;
     this.depth = depth;
-    this.#pool = new PoolRequests(depth, alarm.ringSoon);
+    this.#pool = new PoolRequests(depth, wakeup.ringSoon);
     this.#streams = new StreamRequests({
       pool: this.#pool,
       wait: (slot, stream) => {
         if (stream.unpollable) this.#streams.retryLater(slot, stream);
         else this.#poll(slot, stream.direction, stream.fd);
       },
-      ended: alarm.ringSoon,
+      ended: wakeup.ringSoon,
     });
     const { iocbs } = context;
     for (let slot = 0; slot < depth; slot++) {
@@ -79,13 +79,13 @@ export class AioScheme implements Scheme {
   static open({ depth, woken, withoutRing = false }: AioSchemeOptions): AioScheme | number {
     const context = AioContext.open({ depth, withoutRing });
     if (typeof context === "number") return context;
-    const alarm = new Wakeup(woken);
-    const wake = EventWake.open(alarm.ring);
+    const wakeup = new Wakeup(woken);
+    const wake = EventWake.open(wakeup.ring);
     if (typeof wake === "number") {
       context.close();
       return wake;
     }
-    return new AioScheme(context, wake, alarm, depth);
+    return new AioScheme(context, wake, wakeup, depth);
   }
 
   attachFile(fd: number, prompt = true): number {
@@ -219,7 +219,7 @@ export class AioScheme implements Scheme {
     // flight, soon.
     if (completions > 0 || this.#pool.results > 0 || this.#waiting.length > 0 || (unsubmitted > 0 && inFlight === 0))
       return false;
-    this.#alarm.arm();
+    this.#wakeup.arm();
     return true;
   }
 

@@ -43,19 +43,19 @@ export class DirectScheme implements Scheme {
     'with "direct" they could block a thread of libuv\'s pool for ever';
   readonly #pool: PoolRequests;
   readonly #streams: StreamRequests;
-  readonly #alarm: Wakeup;
+  readonly #wakeup: Wakeup;
   #alive: NodeJS.Timeout | null = null;
 
   constructor({ depth, woken }: DirectOptions) {
     const threads = poolThreads();
     this.depth = Math.min(depth, threads);
     this.ahead = Math.min(depth, threads * CALLS_PER_THREAD) - this.depth;
-    this.#alarm = new Wakeup(woken);
-    this.#pool = new PoolRequests(this.depth + this.ahead, this.#alarm.ringSoon);
+    this.#wakeup = new Wakeup(woken);
+    this.#pool = new PoolRequests(this.depth + this.ahead, this.#wakeup.ringSoon);
     this.#streams = new StreamRequests({
       pool: this.#pool,
       wait: (slot, request) => this.#streams.retryLater(slot, request),
-      ended: this.#alarm.ringSoon,
+      ended: this.#wakeup.ringSoon,
     });
   }
 
@@ -92,7 +92,7 @@ export class DirectScheme implements Scheme {
 
   arm(): boolean {
     if (this.#pool.results > 0) return false;
-    this.#alarm.arm();
+    this.#wakeup.arm();
     return true;
   }
 

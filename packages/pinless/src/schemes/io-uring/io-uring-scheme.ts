@@ -60,7 +60,7 @@ export class IoUringScheme implements Scheme {
   readonly #files: FileTable;
   /** Descriptors whose requests are forced to io-wq (IOSQE_ASYNC), because they could block this thread. */
   readonly #waiting = new Set<number>();
-  readonly #alarm: Wakeup;
+  readonly #wakeup: Wakeup;
   readonly #aside: PoolFallback;
   readonly #loopPoll: LoopPoll;
   /** Slots of requests without a position: those of pipes, terminals and sockets may never end. */
@@ -72,8 +72,8 @@ export class IoUringScheme implements Scheme {
     this.depth = options.depth;
     this.registrations = registrations;
     this.#files = new FileTable(ring.fd);
-    this.#alarm = new Wakeup(options.woken);
-    this.#aside = new PoolFallback(options.depth, this.#alarm);
+    this.#wakeup = new Wakeup(options.woken);
+    this.#aside = new PoolFallback(options.depth, this.#wakeup);
     this.#loopPoll = new LoopPoll(ring, wake.receiver, LOOP);
   }
 
@@ -168,7 +168,7 @@ export class IoUringScheme implements Scheme {
   }
 
   prepareAside(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
-    if (position < 0) this.#aside.later(slot, () => this.prepare(slot, direction, file, location, position, -1));
+    if (position < 0) this.#aside.retryLater(slot, () => this.prepare(slot, direction, file, location, position, -1));
     else this.#aside.start(slot, direction, this.#files.descriptorOf(file), location, position);
   }
 
@@ -246,7 +246,7 @@ export class IoUringScheme implements Scheme {
 
   arm(): boolean {
     if (this.#aside.results > 0) return false;
-    this.#alarm.arm();
+    this.#wakeup.arm();
     if (this.#ring.completions > 0 || this.#ring.hasTaskWork || this.#ring.unsubmitted !== 0) return false;
     return this.#wake.arm();
   }

@@ -12,19 +12,19 @@ import type { BufferLocation, CompletionSink } from "../../protocol/scheme.js";
 import { PoolRequests } from "../pool-requests.js";
 import type { Wakeup } from "../wakeup.js";
 
-const AGAIN_MS = 20;
+const RETRY_MS = 20;
 
 export class PoolFallback {
   readonly #depth: number;
-  readonly #alarm: Wakeup;
+  readonly #wakeup: Wakeup;
   /** Created by the first request, since most engines never have one. */
   #pool: PoolRequests | null = null;
   readonly #waiting = new Map<number, ReturnType<typeof setTimeout>>();
   #count = 0;
 
-  constructor(depth: number, alarm: Wakeup) {
+  constructor(depth: number, wakeup: Wakeup) {
     this.#depth = depth;
-    this.#alarm = alarm;
+    this.#wakeup = wakeup;
   }
 
   start(slot: number, direction: Direction, fd: number, location: BufferLocation, position: number): void {
@@ -33,13 +33,13 @@ export class PoolFallback {
   }
 
   /** Calls `again` after a delay, unless the request is cancelled first. */
-  later(slot: number, again: () => void): void {
+  retryLater(slot: number, again: () => void): void {
     this.#count++;
     const timer = setTimeout(() => {
       this.#waiting.delete(slot);
       again();
-      this.#alarm.ring();
-    }, AGAIN_MS);
+      this.#wakeup.ring();
+    }, RETRY_MS);
     this.#waiting.set(slot, timer);
   }
 
@@ -70,7 +70,7 @@ export class PoolFallback {
   }
 
   get #requests(): PoolRequests {
-    this.#pool ??= new PoolRequests(this.#depth, this.#alarm.ringSoon);
+    this.#pool ??= new PoolRequests(this.#depth, this.#wakeup.ringSoon);
     return this.#pool;
   }
 }
