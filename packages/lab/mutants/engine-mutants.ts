@@ -177,7 +177,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     file: LEASES,
     within: "Leases.drop",
     node: "returned(this.table.words, slot);",
-    to: "returned(this.table.words, slot); if (this.table.tagged(slot)) this.#bury(slot, this.table.lastUseMs(slot));",
+    to: "returned(this.table.words, slot); if (this.table.tagged(slot)) this.#free(slot, this.table.lastUseMs(slot));",
     shows: "pairs",
   },
   {

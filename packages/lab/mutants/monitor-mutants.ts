@@ -127,7 +127,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     name: "no-burial",
     leavesOut: "no request touches memory that other code has unmapped",
     file: GATE,
-    within: "Gate.bury",
+    within: "Gate.markUnmapped",
     node: "table.setBits(c, contains(gone, table.rangeOf(c)) ? UNMAPPED : UNMAPPED_PART);",
     shows: "unmap",
   },
@@ -212,7 +212,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     file: PENDING,
     within: "stillPending",
     node: "left.length > 0",
-    to: "left.length > 0 && left.length === departures.length",
+    to: "left.length > 0 && left.length === polled.length",
     shows: "two-discards",
   },
   {

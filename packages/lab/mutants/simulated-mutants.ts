@@ -129,7 +129,7 @@ const STEPS: readonly Omit<SimulatedMutant, "shows">[] = [
     name: "no-rest-after-max",
     leavesOut: "a chunk whose lease was held for max rests before it is leased again",
     file: LEASES,
-    within: "Leases.#bury",
+    within: "Leases.#free",
     node: "if (this.table.free(slot, nowMs)) this.#rest(this.#tables[table]!, chunk, nowMs);",
     to: "this.table.free(slot, nowMs);",
     breaks: "BOUNDED_RESIDENCY",

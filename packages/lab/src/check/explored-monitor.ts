@@ -179,8 +179,8 @@ export class ExploredMonitor {
     const { inCall } = this.#threads;
     let watched = 0;
     let hasLeft = false;
-    for (const { departures, untilMs } of pending) {
-      for (const { caller } of departures) {
+    for (const { polled, untilMs } of pending) {
+      for (const { caller } of polled) {
         const bit = this.#threads.bitOf(caller);
         watched |= bit;
         if (!late) hasLeft ||= (bit & inCall) === 0;
@@ -246,14 +246,14 @@ export class ExploredMonitor {
     const start = (id: number, ranges: readonly Range[], ready: () => void): ReturnType<ForeignCalls["start"]> => {
       const callers = this.#threads.callsOf(ranges);
       const covered = callersIn(callers).every((f) => this.#isInsideOurs(f));
-      const standing = calls.start(id, ranges, ready);
-      if (covered !== (standing === "covered"))
+      const state = calls.start(id, ranges, ready);
+      if (covered !== (state === "covered"))
         violated(
           "SELF_EVENT",
           `what ${namesOfThreads(callers)} calls is ${covered ? "" : "not "}inside an invalidation of the program's; ` +
-            `the start is ${standing}`,
+            `the start is ${state}`,
         );
-      return standing;
+      return state;
     };
     this.clients.add({
       calls: {

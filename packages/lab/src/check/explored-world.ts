@@ -64,7 +64,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   #thrown: unknown = null;
   /** Functions that the protocol has passed to the loop, by number: they are few, and always the same. */
   readonly #functions: (() => void)[] = [];
-  readonly owner: Owner = { active: 0, directWrites: 0, quiet: null };
+  readonly owner: Owner = { active: 0, directWrites: 0, becameIdle: null };
   readonly #accepted: readonly AcceptedRequest[];
   readonly #state: WorldState;
   /** True if there are fewer slots than requests, so that slots aren't assigned by request number. */

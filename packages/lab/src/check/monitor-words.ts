@@ -34,10 +34,10 @@ export class MonitorWords {
     putChunks(state.losing, to);
     to.put(state.gone.length);
     for (const range of state.gone) this.#putRange(range, to);
-    this.#putDepartures(state.letGo, to);
+    this.#putPolled(state.letGo, to);
     to.put(state.pending.length);
-    for (const { departures, untilMs, start, announced } of state.pending) {
-      this.#putDepartures(departures, to);
+    for (const { polled, untilMs, start, announced } of state.pending) {
+      this.#putPolled(polled, to);
       to.put(untilMs);
       to.put(start);
       putChunks(announced, to);
@@ -59,9 +59,9 @@ export class MonitorWords {
     for (const caller of callers) to.put(this.#threads.numberOf(caller));
   }
 
-  #putDepartures(departures: MonitorState["letGo"], to: StateWords): void {
-    to.put(departures.length);
-    for (const { caller, goesOn } of departures) to.put(2 * this.#threads.numberOf(caller) + (goesOn ? 1 : 0));
+  #putPolled(polled: MonitorState["letGo"], to: StateWords): void {
+    to.put(polled.length);
+    for (const { caller, goesOn } of polled) to.put(2 * this.#threads.numberOf(caller) + (goesOn ? 1 : 0));
   }
 
   #putRange({ start, end }: Range, to: StateWords): void {

@@ -3,7 +3,7 @@
 import { argumentError, PinlessError } from "../protocol/errors.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignUp, contains, type Range } from "../protocol/ranges/ranges.js";
-import { FREED, locationIn, PLACE, rangeIn, type Segment, type SegmentLocation } from "../protocol/segment.js";
+import { FREED, LOCATION, locationIn, rangeIn, type Segment, type SegmentLocation } from "../protocol/segment.js";
 import type { Part } from "./memory-operations.js";
 
 export class ArenaBuffers {
@@ -101,10 +101,10 @@ export class ArenaBuffers {
 
 function bufferAt(segment: Segment, address: number, bytes: number): Uint8Array {
   const buffer = new Uint8Array(segment.buffer, address - segment.bufferAddress, bytes);
-  return Object.defineProperty(buffer, PLACE, { value: locationIn(segment, buffer, address, bytes) });
+  return Object.defineProperty(buffer, LOCATION, { value: locationIn(segment, buffer, address, bytes) });
 }
 
 /** Location that `bufferAt` stored on the buffer; undefined on views made of it. */
 function locationOf(buffer: ArrayBufferView): SegmentLocation | undefined {
-  return (buffer as { [PLACE]?: SegmentLocation })[PLACE];
+  return (buffer as { [LOCATION]?: SegmentLocation })[LOCATION];
 }

@@ -125,7 +125,7 @@ export class PortableEngine {
       // Without userfaultfd there is no monitor, which alone lowers the reading word.
       ...(settings.userfaultfd && host.reading !== undefined ? { reading: host.reading } : {}),
       counted: (waitedMs) => this.#statistics.countInvalidation("CLEAR", waitedMs),
-      buried: (gone) => this.#segments.withdraw(gone),
+      unmapped: (gone) => this.#segments.withdraw(gone),
     });
     const { notifier, dispatcher, foreign } = this.#protocol;
     this.notifier = notifier;

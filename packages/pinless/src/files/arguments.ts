@@ -1,7 +1,7 @@
 /** Parses the arguments of FileHandle's read and write, in all their forms. */
 
 import { argumentError, PinlessError } from "../protocol/errors.js";
-import { isFreed, PLACE, segmentOf } from "../protocol/segment.js";
+import { isFreed, LOCATION, segmentOf } from "../protocol/segment.js";
 import { invalidType, invalidValue } from "./node-errors.js";
 import { Buffer, NODE_MAJOR } from "./node-runtime.js";
 import { type Position, readPositionOf, writePositionOf } from "./position-arguments.js";
@@ -154,7 +154,7 @@ export function asOfNow(view: ArrayBufferView): ArrayBufferView {
       "ERR_PINLESS_NOT_ALLOCATED",
       `the buffer of ${view.byteLength} bytes was freed, and its memory may be in use again: allocate another`,
     );
-  if (PLACE in view) return view;
+  if (LOCATION in view) return view;
   const { buffer, byteOffset, byteLength } = view;
   if (segmentOf(buffer) !== null) return new Uint8Array(buffer, byteOffset, byteLength);
   return { buffer, byteOffset, byteLength };

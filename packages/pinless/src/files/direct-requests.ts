@@ -1,11 +1,11 @@
 /** Direct requests of a file: the hot path, from a buffer of an arena to the dispatcher, without allocating. */
 
 import type { OpenedFile } from "../ports/opened-file.js";
-import { BUSY, type Done, type Owner, type Patience } from "../protocol/acceptance.js";
+import { BUSY, type Done, type Owner, type WaitPolicy } from "../protocol/acceptance.js";
 import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
 import type { Protocol } from "../protocol/protocol.js";
-import { isFreed, locationIn, PLACE, type SegmentLocation } from "../protocol/segment.js";
+import { isFreed, LOCATION, locationIn, type SegmentLocation } from "../protocol/segment.js";
 import type { BufferedShare } from "./buffered-share.js";
 import type { FileHost } from "./file-host.js";
 import type { FileLifetime } from "./file-lifetime.js";
@@ -43,9 +43,15 @@ export class DirectRequests {
   }
 
   /** Hands a request to the dispatcher; false means busy. */
-  accept(direction: Direction, location: SegmentLocation, position: number, done: Done, patience: Patience): boolean {
+  accept(
+    direction: Direction,
+    location: SegmentLocation,
+    position: number,
+    done: Done,
+    waitPolicy: WaitPolicy,
+  ): boolean {
     const file = this.#paths.usableDirect;
-    const answer = this.#dispatcher.accept(direction, file, this.#owner, true, location, position, done, patience);
+    const answer = this.#dispatcher.accept(direction, file, this.#owner, true, location, position, done, waitPolicy);
     if (answer === BUSY) return false;
     this.#bufferedShare.direct++;
     return true;
@@ -54,7 +60,7 @@ export class DirectRequests {
   /** Location of a buffer that a request can transfer directly; null if it has to take another path. */
   locate(direction: Direction, buffer: ArrayBufferView, position: number): SegmentLocation | null {
     if (direction === WRITE && (!this.#directWrites || !this.#writeOrder.direct)) return null;
-    const location = (buffer as { [PLACE]?: SegmentLocation })[PLACE] ?? this.lookUp(buffer);
+    const location = (buffer as { [LOCATION]?: SegmentLocation })[LOCATION] ?? this.lookUp(buffer);
     if (location === null || location.segment.closed || location.segment.protocol !== this.#protocol) return null;
     if (direction === READ && location.segment.copier !== null) return null;
     // Bitwise operators keep the low 32 bits of a double, and alignment needs only those.

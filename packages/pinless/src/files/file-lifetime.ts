@@ -31,8 +31,8 @@ export class FileLifetime {
     this.#host = host;
     this.opened = opened;
     this.paths = new IoPaths(host, opened);
-    const turn = (go: () => void): void => this.transfers.whenDirectWritable(go);
-    this.owner = { active: 0, directWrites: 0, quiet: null, instead: this.paths, turn };
+    const enter = (go: () => void): void => this.transfers.whenDirectWritable(go);
+    this.owner = { active: 0, directWrites: 0, becameIdle: null, fallback: this.paths, enter };
     this.transfers = new Transfers(host, opened, this.owner, this.paths);
     host.files.add(this);
   }

@@ -1,7 +1,7 @@
 /** The two descriptors of a file: one through the page cache, one for direct I/O. */
 
 import type { OpenedFile } from "../ports/opened-file.js";
-import type { Instead } from "../protocol/acceptance.js";
+import type { FallbackPath } from "../protocol/acceptance.js";
 import { EACCES, EMFILE, ENFILE, ENOMEM } from "../protocol/errno.js";
 import type { DescribeErrno } from "../protocol/errors.js";
 import type { Scheme } from "../protocol/scheme.js";
@@ -20,7 +20,7 @@ interface IoPathsHost {
   counted(what: "bounced" | "buffered"): void;
 }
 
-export class IoPaths implements Instead {
+export class IoPaths implements FallbackPath {
   readonly #host: IoPathsHost;
   readonly #opened: OpenedFile;
   readonly bufferedShare: BufferedShare;
@@ -64,7 +64,7 @@ export class IoPaths implements Instead {
    * Notes that a filesystem which accepts O_DIRECT has refused direct I/O, and that the request went through the page
    * cache.
    */
-  taken(errno: number): void {
+  fellBack(errno: number): void {
     this.#hasDirect = false;
     this.usableDirect = -1;
     this.#host.counted("buffered");

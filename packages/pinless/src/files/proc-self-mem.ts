@@ -6,7 +6,7 @@
  * it's an ordinary device write, which invalidations wait for.
  */
 
-import { BUSY, NEVER_WAITS, type Owner, SHUT, WAITS } from "../protocol/acceptance.js";
+import { BUSY, NEVER_WAITS, type Owner, WAITS, WOULD_WAIT } from "../protocol/acceptance.js";
 import { READ, WRITE } from "../protocol/direction.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
 import { EFAULT } from "../protocol/errno.js";
@@ -18,7 +18,7 @@ export class ProcSelfMem implements Copier {
   readonly #enqueue: (attempt: () => boolean) => void;
   readonly #fd: number;
   /** Placeholder owner: closing a file doesn't abort these copies, so that bytes read from a pipe are delivered. */
-  readonly #owner: Owner = { active: 0, directWrites: 0, quiet: null };
+  readonly #owner: Owner = { active: 0, directWrites: 0, becameIdle: null };
 
   /** `fd` is an open /proc/self/mem. */
   constructor(dispatcher: Dispatcher, enqueue: (attempt: () => boolean) => void, fd: number) {
@@ -28,7 +28,7 @@ export class ProcSelfMem implements Copier {
   }
 
   copy(toMemory: boolean, location: BufferLocation, staging: number, patient: boolean): Promise<number | "shut"> {
-    const patience = patient ? WAITS : NEVER_WAITS;
+    const waitPolicy = patient ? WAITS : NEVER_WAITS;
     return new Promise((resolve) => {
       // A short copy counts as a fault too, although no kernel up to 6.18 makes one.
       const done = (errno: number, bytes: number): void => {
@@ -43,9 +43,9 @@ export class ProcSelfMem implements Copier {
           location,
           staging,
           done,
-          patience,
+          waitPolicy,
         );
-        if (answer === SHUT) resolve("shut");
+        if (answer === WOULD_WAIT) resolve("shut");
         return answer !== BUSY;
       });
     });

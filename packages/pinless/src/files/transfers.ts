@@ -4,7 +4,7 @@
  */
 
 import type { OpenedFile } from "../ports/opened-file.js";
-import { BUSY, NEVER_WAITS, type Owner, type Patience, SHUT, WAITS } from "../protocol/acceptance.js";
+import { BUSY, NEVER_WAITS, type Owner, WAITS, type WaitPolicy, WOULD_WAIT } from "../protocol/acceptance.js";
 import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { EBADF, ECANCELED, EFAULT } from "../protocol/errno.js";
 import { PinlessError, type SystemError, systemError } from "../protocol/errors.js";
@@ -209,7 +209,7 @@ export class Transfers implements Writer {
 
   /** Subscribes to the ends of requests while something waits for them. */
   watch(): void {
-    this.owner.quiet = this.writeOrder.awaited || this.#idleWaiters.length > 0 ? this.look : null;
+    this.owner.becameIdle = this.writeOrder.awaited || this.#idleWaiters.length > 0 ? this.look : null;
   }
 
   /** Resumes what waits for the end of a request. */
@@ -360,13 +360,13 @@ export class Transfers implements Writer {
     }
   }
 
-  /** Issues one request. Resolves to -1 if it would have to wait for memory and `patience` forbids it. */
+  /** Issues one request. Resolves to -1 if it would have to wait for memory and `waitPolicy` forbids it. */
   #issue(
     direction: Direction,
     memory: Uint8Array,
     position: number,
     direct: boolean,
-    patience: Patience = WAITS,
+    waitPolicy: WaitPolicy = WAITS,
     ended: () => boolean = () => false,
   ): Promise<number> {
     const { dispatcher } = this.#host.protocol;
@@ -384,8 +384,8 @@ export class Transfers implements Writer {
           return true;
         }
         // The caller keeps the file's turn to write: a write that queued for it again would wait for itself.
-        const answer = dispatcher.accept(direction, file, this.owner, false, location, position, done, patience);
-        if (answer === SHUT) resolve(-1);
+        const answer = dispatcher.accept(direction, file, this.owner, false, location, position, done, waitPolicy);
+        if (answer === WOULD_WAIT) resolve(-1);
         return answer !== BUSY;
       });
     });

@@ -1,4 +1,4 @@
-/** Acceptance of a request: its owner, its patience, and the dispatcher's answer. */
+/** Acceptance of a request: its owner, its wait policy, and the dispatcher's answer. */
 
 /**
  * Callback of {@link File.submit}. `errno` is 0 or negative, as Node's; `bytes` is the number of bytes transferred;
@@ -13,21 +13,21 @@ export interface Owner {
   /** Direct writes in flight, without those that wait for memory. */
   directWrites: number;
   /** Called when one of the counts becomes 0; null if no call waits for that. */
-  quiet: (() => void) | null;
+  becameIdle: (() => void) | null;
   /** Other path for direct requests that the filesystem refuses. */
-  readonly instead?: Instead;
+  readonly fallback?: FallbackPath;
   /**
    * Calls `go` once the file may be written directly, now or later: for a direct write that has waited for memory.
    */
-  readonly turn?: (go: () => void) => void;
+  readonly enter?: (go: () => void) => void;
 }
 
 /** Path for requests that a filesystem refuses although it accepted O_DIRECT when the file was opened. */
-export interface Instead {
+export interface FallbackPath {
   /** Returns the handle to use instead of this one, or -1. */
   handleFor(file: number): number;
   /** Notes that a request has succeeded on this path, after the direct one was refused with `errno`. */
-  taken(errno: number): void;
+  fellBack(errno: number): void;
 }
 
 /** Kinds of requests, a bit each: direct writes, and direct requests that were refused with EINVAL or EOPNOTSUPP. */
@@ -35,17 +35,17 @@ export const DIRECT_WRITE = 1;
 export const REFUSED_INVALID = 2;
 export const REFUSED_UNSUPPORTED = 4;
 
-/** Patience of a request with memory operations: it always waits; it waits unless too many do; or it never waits. */
+/** Wait policy of a request: it always waits for memory operations; it waits unless too many do; or it never waits. */
 export const WAITS = 0;
 export const FEW_WAIT = 1;
 export const NEVER_WAITS = 2;
-export type Patience = typeof WAITS | typeof FEW_WAIT | typeof NEVER_WAITS;
+export type WaitPolicy = typeof WAITS | typeof FEW_WAIT | typeof NEVER_WAITS;
 
 /**
- * Answers of `accept`. BUSY: no slot is free, or too many requests wait for memory. SHUT: the request would have to
- * wait for memory, and its patience forbids that.
+ * Answers of `accept`. BUSY: no slot is free, or too many requests wait for memory. WOULD_WAIT: the request would
+ * have to wait for memory, and its wait policy forbids that.
  */
 export const BUSY = 0;
 export const QUEUED = 1;
-export const SHUT = 2;
-export type Answer = typeof BUSY | typeof QUEUED | typeof SHUT;
+export const WOULD_WAIT = 2;
+export type Answer = typeof BUSY | typeof QUEUED | typeof WOULD_WAIT;

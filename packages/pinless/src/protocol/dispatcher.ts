@@ -11,12 +11,12 @@ import {
   FEW_WAIT,
   NEVER_WAITS,
   type Owner,
-  type Patience,
   QUEUED,
   REFUSED_INVALID,
   REFUSED_UNSUPPORTED,
-  SHUT,
   WAITS,
+  type WaitPolicy,
+  WOULD_WAIT,
 } from "./acceptance.js";
 import { type Direction, READ, WRITE } from "./direction.js";
 import { ECANCELED, EFAULT, EINVAL, EOPNOTSUPP } from "./errno.js";
@@ -124,7 +124,7 @@ export class Dispatcher implements CompletionSink {
     location: BufferLocation,
     position: number,
     done: Done,
-    patience: Patience = WAITS,
+    policy: WaitPolicy = WAITS,
   ): Answer {
     const slot = this.requests.take();
     if (slot < 0) return BUSY;
@@ -143,11 +143,11 @@ export class Dispatcher implements CompletionSink {
     requests.cancelled[slot] = 0;
     this.submitted++;
     this.turns.nudge();
-    if (this.#submit(slot, location, direction, patience)) return QUEUED;
+    if (this.#submit(slot, location, direction, policy)) return QUEUED;
     this.requests.vacate(slot);
     owner.active--;
     this.submitted--;
-    return patience === NEVER_WAITS ? SHUT : BUSY;
+    return policy === NEVER_WAITS ? WOULD_WAIT : BUSY;
   }
 
   /** Function that runs a turn, for the host's event loop. */
@@ -163,7 +163,7 @@ export class Dispatcher implements CompletionSink {
   /** Continues a parked request, once its file may be written directly and a slot is free. */
   goOn(parked: Parked): void {
     const { kind, cancelled, owner } = parked;
-    if ((kind & DIRECT_WRITE) !== 0 && !cancelled && owner.turn !== undefined) owner.turn(() => this.#queue(parked));
+    if ((kind & DIRECT_WRITE) !== 0 && !cancelled && owner.enter !== undefined) owner.enter(() => this.#queue(parked));
     else this.#queue(parked);
   }
 
@@ -204,7 +204,7 @@ export class Dispatcher implements CompletionSink {
     if (!this.#quiet.isEmpty) this.#quiet.renamed(slot, parked);
     if (verdict === WAIT) this.#gate.hold(parked);
     else this.awaitingChanges.push(parked);
-    if ((parked.kind & DIRECT_WRITE) !== 0 && owner.directWrites === 0) owner.quiet?.();
+    if ((parked.kind & DIRECT_WRITE) !== 0 && owner.directWrites === 0) owner.becameIdle?.();
   }
 
   /** Gives a free slot to a parked request, or else to a call that waits for one. */
@@ -214,13 +214,13 @@ export class Dispatcher implements CompletionSink {
   }
 
   /** Hands a request to the kernel, parks it or fails it; false if it would have to wait and mustn't. */
-  #submit(slot: number, location: BufferLocation, direction: Direction, patience: Patience): boolean {
+  #submit(slot: number, location: BufferLocation, direction: Direction, policy: WaitPolicy): boolean {
     if (this.requests.cancelled[slot] === 1) {
       this.#finishSoon(slot, -ECANCELED);
       return true;
     }
     const verdict = this.#gate.admit(slot, location, direction, this.turns.nowMs);
-    if (verdict !== GO) return this.#keptOut(slot, verdict, patience);
+    if (verdict !== GO) return this.#keptOut(slot, verdict, policy);
     const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
     const leased = words[at + LEASE]!;
@@ -230,10 +230,10 @@ export class Dispatcher implements CompletionSink {
     return true;
   }
 
-  #keptOut(slot: number, verdict: GateVerdict, patience: Patience): boolean {
+  #keptOut(slot: number, verdict: GateVerdict, policy: WaitPolicy): boolean {
     if (verdict === FAULT) this.#finishSoon(slot, -EFAULT);
-    else if (patience === NEVER_WAITS || (patience === FEW_WAIT && this.isHeldFull)) return false;
-    else this.#park(slot, verdict, patience === FEW_WAIT);
+    else if (policy === NEVER_WAITS || (policy === FEW_WAIT && this.isHeldFull)) return false;
+    else this.#park(slot, verdict, policy === FEW_WAIT);
     return true;
   }
 
@@ -246,7 +246,7 @@ export class Dispatcher implements CompletionSink {
       }
       result = -ECANCELED;
     }
-    if ((result === -EINVAL || result === -EOPNOTSUPP) && this.#goesInstead(slot, location, result)) return;
+    if ((result === -EINVAL || result === -EOPNOTSUPP) && this.#fallsBack(slot, location, result)) return;
     this.#gate.complete(slot, location);
     if (result >= 0 && this.#gate.isDoubtful(slot, location) && this.#mayGoAgain(slot)) {
       this.reissued++;
@@ -255,10 +255,10 @@ export class Dispatcher implements CompletionSink {
   }
 
   /** Sends a direct request that the filesystem has refused through the page cache; false if there is no such path. */
-  #goesInstead(slot: number, location: BufferLocation, errno: number): boolean {
+  #fallsBack(slot: number, location: BufferLocation, errno: number): boolean {
     const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
-    const file = this.requests.owners[slot]!.instead?.handleFor(words[at + FILE]!) ?? -1;
+    const file = this.requests.owners[slot]!.fallback?.handleFor(words[at + FILE]!) ?? -1;
     if (file === -1 || this.requests.cancelled[slot] === 1) return false;
     words[at + FILE] = file;
     this.requests.kinds[slot]! |= errno === -EINVAL ? REFUSED_INVALID : REFUSED_UNSUPPORTED;
@@ -267,8 +267,8 @@ export class Dispatcher implements CompletionSink {
     return true;
   }
 
-  #wentInstead(slot: number, owner: Owner): void {
-    owner.instead?.taken((this.requests.kinds[slot]! & REFUSED_INVALID) !== 0 ? -EINVAL : -EOPNOTSUPP);
+  #fellBack(slot: number, owner: Owner): void {
+    owner.fallback?.fellBack((this.requests.kinds[slot]! & REFUSED_INVALID) !== 0 ? -EINVAL : -EOPNOTSUPP);
   }
 
   #submitAgain(slot: number, location: BufferLocation, direction: Direction): void {
@@ -361,7 +361,7 @@ export class Dispatcher implements CompletionSink {
     const owner = this.requests.owners[slot]!;
     this.requests.vacate(slot);
     owner.active--;
-    if (this.requests.kinds[slot]! > DIRECT_WRITE && result >= 0) this.#wentInstead(slot, owner);
+    if (this.requests.kinds[slot]! > DIRECT_WRITE && result >= 0) this.#fellBack(slot, owner);
     if (result < 0) this.failed++;
     else this.completedOk++;
     // Only waiters registered before `done` are resolved: `done` may reuse the slot.
@@ -373,7 +373,7 @@ export class Dispatcher implements CompletionSink {
     } catch (error) {
       this.#loop.uncaught(error);
     }
-    if (owner.quiet !== null && (owner.active === 0 || owner.directWrites === 0)) owner.quiet();
+    if (owner.becameIdle !== null && (owner.active === 0 || owner.directWrites === 0)) owner.becameIdle();
     if (quiet !== null) for (const run of quiet) run();
   }
 

@@ -14,13 +14,13 @@ import { alignOut, contains, intersect, overlaps, type Range } from "./ranges/ra
 import type { Loop } from "./scheme.js";
 
 /** State of a start. `covered`: all of it is inside an invalidation by the program, so nothing is left to drain. */
-export type Standing = "turn" | "draining" | "begun" | "covered";
+export type StartState = "turn" | "draining" | "begun" | "covered";
 
 export interface ForeignEvents {
   /** Counts a call that was made to wait for I/O, for `waitedMs`. */
   counted?(waitedMs: number): void;
   /** Takes memory that other code has unmapped out of use. */
-  buried?(gone: Range): void;
+  unmapped?(gone: Range): void;
 }
 
 export interface ForeignCallsParts {
@@ -63,7 +63,7 @@ export class ForeignCalls {
   }
 
   /** Drains the chunks that `ranges` meet. `ready` is called once all of them are drained, now or later. */
-  start(id: number, ranges: readonly Range[], ready: () => void): Standing {
+  start(id: number, ranges: readonly Range[], ready: () => void): StartState {
     const parts = [...this.tables].flatMap((table) =>
       ranges
         .filter((range) => overlaps(range, table.range))
@@ -141,8 +141,8 @@ export class ForeignCalls {
 
   /** Notes that other code has unmapped a range, which no request may touch from here on. */
   unmapped(gone: Range): void {
-    this.#gate.bury(gone);
-    this.#events.buried?.(gone);
+    this.#gate.markUnmapped(gone);
+    this.#events.unmapped?.(gone);
   }
 
   /**

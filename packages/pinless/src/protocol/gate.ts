@@ -238,7 +238,7 @@ export class Gate implements Subscriber {
   }
 
   /** Marks a range that other code has unmapped: requests on it fail, and its chunks take no more leases. */
-  bury(range: Range): void {
+  markUnmapped(range: Range): void {
     for (const table of this.#watched()) {
       const gone = intersect(range, table.range);
       const chunks = table.chunksOf(gone);

@@ -252,7 +252,7 @@ export class Leases {
 
   /** Handles the tag completion of a buffer slot: its pages are unpinned. */
   released(slot: number, nowMs: number): void {
-    if (this.table.tagged(slot)) this.#bury(slot, nowMs);
+    if (this.table.tagged(slot)) this.#free(slot, nowMs);
   }
 
   /** Gives back leases that are idle or held too long, and frees the slots of those that the monitor dropped. */
@@ -266,7 +266,7 @@ export class Leases {
   /** Frees the slots of leases whose tag was seen before the monitor's update returned. */
   collect(nowMs: number): void {
     if (!this.uncollected) return;
-    forEachGone(this.table.words, (slot) => this.#bury(slot, nowMs));
+    forEachGone(this.table.words, (slot) => this.#free(slot, nowMs));
   }
 
   /**
@@ -346,7 +346,7 @@ export class Leases {
     return this.table.header(HELD_SLOTS);
   }
 
-  #bury(slot: number, nowMs: number): void {
+  #free(slot: number, nowMs: number): void {
     this.roomAgain = true;
     const { table, chunk } = this.table.target(slot);
     if (this.table.free(slot, nowMs)) this.#rest(this.#tables[table]!, chunk, nowMs);

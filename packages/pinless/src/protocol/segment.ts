@@ -65,7 +65,7 @@ export function rangeIn(segment: Segment, view: ArrayBufferView): Range {
  * Key of the location that `alloc` stores on a buffer. Reading a typed array's `buffer` is a call into V8's C++, and
  * costs more than all the rest of a submission. Views of the buffer (`subarray`) lack the key and are looked up.
  */
-export const PLACE = Symbol("pinless.place");
+export const LOCATION = Symbol("pinless.location");
 
 export interface SegmentLocation extends BufferLocation {
   /** `FREED` once the buffer has been freed. */
@@ -80,7 +80,7 @@ export const FREED = { closed: true } as Segment;
  * allocated again.
  */
 export function isFreed(view: ArrayBufferView): boolean {
-  const location = (view as { [PLACE]?: SegmentLocation })[PLACE];
+  const location = (view as { [LOCATION]?: SegmentLocation })[LOCATION];
   if (location !== undefined) return location.segment === FREED;
   const segment = segmentOf(view.buffer);
   if (segment === null) return false;
@@ -119,7 +119,7 @@ export function pagesOf(range: Range): number {
  */
 export function wholePages(part: Range, view: ArrayBufferView | undefined): Range {
   const whole = alignOut(part, PAGE_BYTES);
-  if ((whole.start === part.start && whole.end === part.end) || (view !== undefined && PLACE in view)) return whole;
+  if ((whole.start === part.start && whole.end === part.end) || (view !== undefined && LOCATION in view)) return whole;
   throw new PinlessError(
     "ERR_PINLESS_RANGE",
     `memory is protected in whole pages of ${PAGE_BYTES} bytes: this range would protect bytes beside it; ` +

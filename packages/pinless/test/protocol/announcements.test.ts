@@ -239,10 +239,10 @@ test("A request whose lease the monitor drops before its submission waits until 
   }
 });
 
-test("Gate.bury: I/O on unmapped memory fails with EFAULT, I/O on the rest of its chunk goes on without a lease", () => {
+test("Gate.markUnmapped: I/O on unmapped memory fails with EFAULT, I/O on the rest of its chunk goes on without a lease", () => {
   const plain = new Plain();
   plain.lease(0);
-  plain.gate.bury({ start: START + PAGE, end: START + CHUNK + PAGE });
+  plain.gate.markUnmapped({ start: START + PAGE, end: START + CHUNK + PAGE });
   const [part, inside] = [plain.location(0), plain.location(0)];
   const errnos: number[] = [];
   const done = (errno: number): void => void errnos.push(errno);
@@ -263,14 +263,14 @@ test("Gate.bury: I/O on unmapped memory fails with EFAULT, I/O on the rest of it
   assert.deepEqual(errnos.slice(3), [0, 0, 0, 0]);
 });
 
-test("Gate.bury of whole chunks fails held requests when their invalidation ends, and those in flight", () => {
+test("Gate.markUnmapped of whole chunks fails held requests when their invalidation ends, and those in flight", () => {
   const plain = new Plain();
   const flying = plain.write(1);
   plain.loop.runAll();
   announce(chunksOf(plain, 0, 1));
   const migrate = plain.start("MIGRATE", 0);
   const held = plain.write(0);
-  plain.gate.bury({ start: START, end: START + 2 * CHUNK });
+  plain.gate.markUnmapped({ start: START, end: START + 2 * CHUNK });
   plain.complete(flying);
   over(plain, 0, 1);
   plain.end(migrate);

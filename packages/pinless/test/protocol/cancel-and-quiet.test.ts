@@ -56,7 +56,7 @@ test("Dispatcher.cancel doesn't affect the next request in the same slot", () =>
 test("Dispatcher.cancel ends one request and no other", () => {
   const plain = new Plain();
   const mine = plain.write(0);
-  const other = { active: 0, directWrites: 0, quiet: null };
+  const other = { active: 0, directWrites: 0, becameIdle: null };
   const answers: number[] = [];
   plain.dispatcher.accept(READ, 0, other, true, plain.location(1), 99, (errno) => answers.push(errno));
   for (const id of [mine.id, 99]) plain.kernel.endless.add(id);

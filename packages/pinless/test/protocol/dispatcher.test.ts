@@ -229,7 +229,7 @@ test("Dispatcher keeps its owner's counts, and notifies it when one becomes 0", 
   const plain = new Plain();
   const seen: string[] = [];
   const { owner } = plain;
-  owner.quiet = () => seen.push(`${owner.active} ${owner.directWrites}`);
+  owner.becameIdle = () => seen.push(`${owner.active} ${owner.directWrites}`);
   const [read, first, second] = [plain.write(0), plain.read(0), plain.read(0)];
   assert.deepEqual([owner.active, owner.directWrites], [3, 2]);
   plain.complete(first);

@@ -116,7 +116,7 @@ test("the engine's own thread can't drain while it waits itself: its discard is 
   assert.deepEqual([outcome.posted, outcome.begun, outcome.announcedBefore], [["concluded"], [1, 0, 0, 0], [true]]);
 });
 
-test("an unmapped range is announced until the engine has buried it", () => {
+test("an unmapped range is announced until the engine has taken it out of use", () => {
   const other = caller(OTHER_TID, "unmap", 2);
   const outcome = serve({ callers: [other], events: [eventOf(other)], answer: DRAIN.BEGUN });
   assert.deepEqual([outcome.posted, outcome.begun, outcome.ended], [["unmapped"], [0, 0, 1, 0], QUIET]);

@@ -45,7 +45,7 @@ const LONGEST_MS = 10;
 const LONGEST_PAGE_MS = 0.002;
 
 /** A thread in a call whose event was read, polled until it has left the call. */
-export interface Departure {
+export interface PolledCaller {
   readonly caller: Caller;
   /** True if the same call may raise another event, for a later part of its memory. */
   readonly goesOn: boolean;
@@ -55,31 +55,31 @@ export interface Departure {
   readonly unseenSinceMs: number | null;
 }
 
-export function departureOf(threads: ThreadCalls, caller: Caller, goesOn: boolean): Departure {
+export function polledCaller(threads: ThreadCalls, caller: Caller, goesOn: boolean): PolledCaller {
   const pages = caller.ranges.reduce((sum, { start, end }) => sum + (end - start) / PAGE_BYTES, 0);
   const untilCpuMs = threads.cpuMs(caller.tid) + LONGEST_MS + pages * LONGEST_PAGE_MS;
   return { caller, goesOn, untilCpuMs, unseenSinceMs: null };
 }
 
 /** True if `other` is the same thread, still in the same call. */
-export function isStillIn({ caller, goesOn }: Departure, other: Caller): boolean {
+export function isStillIn({ caller, goesOn }: PolledCaller, other: Caller): boolean {
   return goesOn && other.tid === caller.tid && other.call === caller.call;
 }
 
 /**
  * Looks at a thread once. Returns null if it has left the call: it's in another call, waits for a reader again, or has
- * ended. Otherwise returns the departure for the next look. A running thread may still be in the call, and may not
+ * ended. Otherwise returns the state for the next look. A running thread may still be in the call, and may not
  * block again for long; so it counts as gone once it has used more CPU time than any such call needs.
  */
-export function lookAt(departure: Departure, threads: ThreadCalls, nowMs: number): Departure | null {
-  const { caller, goesOn, untilCpuMs, unseenSinceMs } = departure;
+export function poll(polled: PolledCaller, threads: ThreadCalls, nowMs: number): PolledCaller | null {
+  const { caller, goesOn, untilCpuMs, unseenSinceMs } = polled;
   const now = threads.callOf(caller.tid);
   if (now === null) return null;
   if (now === UNSEEN) {
     const sinceMs = unseenSinceMs ?? nowMs;
-    return nowMs - sinceMs > UNSEEN_MS ? null : { ...departure, unseenSinceMs: sinceMs };
+    return nowMs - sinceMs > UNSEEN_MS ? null : { ...polled, unseenSinceMs: sinceMs };
   }
-  const seen = unseenSinceMs === null ? departure : { ...departure, unseenSinceMs: null };
+  const seen = unseenSinceMs === null ? polled : { ...polled, unseenSinceMs: null };
   if (now === RUNNING) {
     const cpuMs = threads.cpuMs(caller.tid);
     return cpuMs < 0 || cpuMs > untilCpuMs ? null : seen;

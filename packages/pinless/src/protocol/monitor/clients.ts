@@ -1,11 +1,11 @@
 /** The engines' side of the monitor: passes the monitor's reports to each engine of a thread, and answers for them. */
 
-import type { ForeignCalls, Standing } from "../foreign-calls.js";
+import type { ForeignCalls, StartState } from "../foreign-calls.js";
 import type { Range } from "../ranges/ranges.js";
 import { conclude, endReading, unmapHeard } from "./deferred-changes.js";
 import { DRAIN, drainWord, type MonitorReport, stateOf } from "./messages.js";
 
-const STANDINGS: Readonly<Record<Standing, number>> = {
+const ANSWERS: Readonly<Record<StartState, number>> = {
   turn: DRAIN.TURN,
   draining: DRAIN.DRAINING,
   begun: DRAIN.BEGUN,
@@ -73,10 +73,10 @@ export class MonitorClients {
   #start(id: number, ranges: readonly Range[]): void {
     if (!this.#answer(id, DRAIN.DRAINING)) return;
     this.#asking = true;
-    const standings = [...this.#clients].map(({ calls }) => calls?.start(id, ranges, () => this.ready(id)));
+    const states = [...this.#clients].map(({ calls }) => calls?.start(id, ranges, () => this.ready(id)));
     this.#asking = false;
-    const worst = (["covered", "turn"] as const).find((standing) => standings.includes(standing));
-    if (worst !== undefined) this.#answer(id, STANDINGS[worst]);
+    const worst = (["covered", "turn"] as const).find((state) => states.includes(state));
+    if (worst !== undefined) this.#answer(id, ANSWERS[worst]);
     this.ready(id);
   }
 

@@ -3,7 +3,7 @@
  * leave their calls. Only after that may I/O begin there again, so the threads are polled with exponential back-off.
  */
 
-import { type Caller, type Departure, isStillIn, lookAt, type ThreadCalls } from "./caller-tracking.js";
+import { type Caller, isStillIn, type PolledCaller, poll, type ThreadCalls } from "./caller-tracking.js";
 import type { SegmentChunks } from "./deferred-changes.js";
 
 /** The first look is at once, the second after this; each pause is twice the one before. */
@@ -11,7 +11,7 @@ export const FIRST_LOOK_MS = 0.03;
 export const LAST_LOOK_MS = 1;
 
 export interface PendingDiscard {
-  readonly departures: readonly Departure[];
+  readonly polled: readonly PolledCaller[];
   /** Time at which the discard counts as over, if no calling thread is known; else 0. */
   readonly untilMs: number;
   /** Number of the start that ends with the discard; 0 if `announced` is concluded instead. */
@@ -21,16 +21,17 @@ export interface PendingDiscard {
 
 /** Filters the threads whose call has raised an event before, and is pending already. */
 export function stillIn(pending: readonly PendingDiscard[], callers: readonly Caller[]): Caller[] {
-  return callers.filter((caller) =>
-    pending.some(({ departures }) => departures.some((departure) => isStillIn(departure, caller))),
-  );
+  return callers.filter((caller) => pending.some(({ polled }) => polled.some((each) => isStillIn(each, caller))));
 }
 
-/** Replaces the departures of calls of which a later event was read. */
-export function withLater(pending: readonly PendingDiscard[], later: readonly Departure[]): readonly PendingDiscard[] {
+/** Replaces the callers of which a later event was read. */
+export function withLater(
+  pending: readonly PendingDiscard[],
+  later: readonly PolledCaller[],
+): readonly PendingDiscard[] {
   return pending.map((each) => ({
     ...each,
-    departures: each.departures.map((old) => later.find(({ caller }) => isStillIn(old, caller)) ?? old),
+    polled: each.polled.map((old) => later.find(({ caller }) => isStillIn(old, caller)) ?? old),
   }));
 }
 
@@ -41,9 +42,9 @@ export function stillPending(
   nowMs: number,
   over: (start: number, announced: readonly SegmentChunks[]) => void,
 ): PendingDiscard[] {
-  return pending.flatMap(({ departures, untilMs, start, announced }) => {
-    const left = departures.flatMap((departure) => lookAt(departure, threads, nowMs) ?? []);
-    if (left.length > 0 || nowMs < untilMs) return { departures: left, untilMs, start, announced };
+  return pending.flatMap(({ polled, untilMs, start, announced }) => {
+    const left = polled.flatMap((each) => poll(each, threads, nowMs) ?? []);
+    if (left.length > 0 || nowMs < untilMs) return { polled: left, untilMs, start, announced };
     over(start, announced);
     return [];
   });

@@ -23,9 +23,9 @@ import { violated } from "../assert.js";
 import { contains, type Range } from "../ranges/ranges.js";
 import {
   type Caller,
-  type Departure,
-  departureOf,
   type MemoryEvent,
+  type PolledCaller,
+  polledCaller,
   type ThreadCalls,
   UNSEEN_MS,
 } from "./caller-tracking.js";
@@ -140,7 +140,7 @@ export interface MonitorState {
   readonly unmapped: readonly SegmentChunks[];
   readonly gone: readonly Range[];
   /** Callers whose events were read, to be polled until each has left its call. */
-  readonly letGo: readonly Departure[];
+  readonly letGo: readonly PolledCaller[];
   /** An event of a thread that wasn't seen waiting, and the chunks that are announced for it. */
   readonly late: MemoryEvent | null;
   readonly lateChunks: readonly SegmentChunks[];
@@ -421,7 +421,7 @@ export class MonitorMachine {
     const left = unread.filter((other) => other !== caller);
     return this.#goTo(left.length > 0 ? MONITOR.READING : MONITOR.READ, {
       unread: left,
-      letGo: [...letGo, departureOf(this.#parts.threads, caller, this.segments.hasMore(caller, event))],
+      letGo: [...letGo, polledCaller(this.#parts.threads, caller, this.segments.hasMore(caller, event))],
       gone: event.kind === "unmap" ? [...gone, event] : gone,
     });
   }
@@ -440,7 +440,7 @@ export class MonitorMachine {
     if (late.kind === "unmap") this.#reportGone([late], lateChunks);
     // No thread is known that could be polled, so the discard ends by time.
     const untilMs = this.#parts.nowMs() + UNSEEN_MS;
-    const discard = { departures: [], untilMs, start: 0, announced: lateChunks };
+    const discard = { polled: [], untilMs, start: 0, announced: lateChunks };
     return this.#goTo(unread.length > 0 ? MONITOR.READING : MONITOR.READ, {
       late: null,
       lateChunks: [],
@@ -456,15 +456,15 @@ export class MonitorMachine {
     const { ownTid, threads, reading, post } = this.#parts;
     if (endReading(reading)) post({ kind: "concluded" });
     // A caller whose event didn't come has stopped waiting, or never did: it's polled like the others.
-    const left = [...letGo, ...unread.map((caller) => departureOf(threads, caller, false))];
+    const left = [...letGo, ...unread.map((caller) => polledCaller(threads, caller, false))];
     if (again) this.#watch(withLater(pending, left));
     else {
       this.#reportGone(gone, unmapped);
       const discards = this.#discardsOf(callers);
       // The engine's own thread isn't polled: it begins no I/O before it has left its call.
-      const departures = left.filter(({ caller }) => caller.tid !== ownTid && discards.includes(caller));
+      const polled = left.filter(({ caller }) => caller.tid !== ownTid && discards.includes(caller));
       const isPending = start > 0 || discarded.length > 0;
-      this.#watch(isPending ? [...pending, { departures, untilMs: 0, start, announced: discarded }] : pending);
+      this.#watch(isPending ? [...pending, { polled, untilMs: 0, start, announced: discarded }] : pending);
     }
     this.#lookMs = 0;
     this.look();

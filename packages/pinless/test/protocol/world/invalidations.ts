@@ -167,7 +167,7 @@ export class Invalidations implements Subscriber {
     }
     this.foreign.push(foreign);
     this.started.push(...foreign.started);
-    const standing = this.#calls.start(foreign.id, [range], () => {
+    const state = this.#calls.start(foreign.id, [range], () => {
       this.#judge.require("STATE", !foreign.ready, () => `the start ${foreign.id} is ready twice`);
       foreign.ready = true;
       for (const started of foreign.started) this.#ready(started);
@@ -177,7 +177,7 @@ export class Invalidations implements Subscriber {
         started.known ?? this.#notifier.waiting.findLast((waiting) => isOf(waiting, started.ref)) ?? null;
     const states = foreign.started.map(({ ref }) => ref.state);
     const turn = states.includes("waiting") ? "turn" : states.includes("draining") ? "draining" : "begun";
-    assert.equal(standing, covered ? "covered" : turn, `what becomes of the start ${foreign.id}`);
+    assert.equal(state, covered ? "covered" : turn, `what becomes of the start ${foreign.id}`);
     // Nothing is left to drain: what follows is an announcement's business.
     if (covered) this.foreign.pop();
   }

@@ -51,7 +51,7 @@ export interface Options {
 /** A dispatcher with one arena of a few chunks. */
 export class Plain {
   readonly loop = new ManualLoop();
-  readonly owner: Owner = { active: 0, directWrites: 0, quiet: null };
+  readonly owner: Owner = { active: 0, directWrites: 0, becameIdle: null };
   readonly kernel: Kernel;
   readonly protocol: Protocol;
   readonly notifier: MmuNotifier;

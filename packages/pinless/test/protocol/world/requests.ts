@@ -26,7 +26,7 @@ interface Waiter {
 export class Requests {
   readonly active = new Map<number, Request>();
   readonly waiters: Waiter[] = [];
-  readonly owner: Owner = { active: 0, directWrites: 0, quiet: null };
+  readonly owner: Owner = { active: 0, directWrites: 0, becameIdle: null };
   accepted = 0;
   readonly #judge: Judge;
   readonly #kernel: Kernel;

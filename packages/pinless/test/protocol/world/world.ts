@@ -311,7 +311,7 @@ export class World {
     assert.equal(this.reference.registrations.length, 0, "NO_IDLE_PIN: leases were left");
     assert.equal(this.kernel.alive, false, "an idle engine keeps the process alive");
     assert.equal(this.loop.errors.length, this.#thrown, "errors of callbacks");
-    assert.deepEqual(this.requests.owner, { active: 0, directWrites: 0, quiet: null });
+    assert.deepEqual(this.requests.owner, { active: 0, directWrites: 0, becameIdle: null });
     assert.equal(this.dispatcher.requests.active, 0);
     assert.equal(this.dispatcher.submitted, this.requests.accepted);
     assert.equal(this.leases?.revalidated ?? 0, this.reference.revalidated, "leases taken again");
