@@ -21,7 +21,7 @@ export type { DescriptorCalls, NodeHandle, OpenedFile } from "./ports/opened-fil
 export { O_CREAT, O_RDWR } from "./ports/opened-file.js";
 export { type EngineOptions, type EngineSettings, settingsOf } from "./ports/options.js";
 export type { OperationReport } from "./ports/stats.js";
-export { DIRECT_WRITE, type Done, type Owner } from "./protocol/acceptance.js";
+export { COUNTED, DIRECT_WRITE, type Done, type Owner } from "./protocol/acceptance.js";
 export { INVARIANTS, type Invariant, InvariantViolation, invariant, violated } from "./protocol/assert.js";
 export {
   ANNOUNCED_BEGUN,

@@ -1,6 +1,7 @@
 /** The program on the engine's own thread: its calls, and the turns of its event loop. */
 
 import {
+  COUNTED,
   type Dispatcher,
   type Done,
   GONE,
@@ -97,7 +98,7 @@ export class UserProgram {
         write ? WRITE : READ,
         0,
         this.#owner,
-        true,
+        COUNTED,
         location,
         ground.blockOf(request) * PAGE_BYTES,
         this.#done(request),

@@ -46,6 +46,9 @@ import {
   WRITEBACK,
 } from "./tables.js";
 
+/** Access that a page is made present for. */
+export type PageAccess = "load" | "store";
+
 export class AddressSpace {
   readonly #frames: Frames;
   readonly #tables: PageTables;
@@ -62,9 +65,10 @@ export class AddressSpace {
     return this.#tables.pte(page, INODE_PAGE) - 1;
   }
 
-  /** Makes a page present, for a load or for a store (handle_mm_fault). */
-  fault(page: number, write: boolean): number {
+  /** Makes a page present (handle_mm_fault). */
+  fault(page: number, access: PageAccess): number {
     const flags = this.#tables.pte(page, PTE_FLAGS);
+    const write = access === "store";
     if ((flags & VM_MAPPED) === 0 || (write && (flags & VM_WRITE) === 0)) return -EFAULT;
     const inodePage = this.#inodePageOf(page);
     return inodePage < 0 ? this.#anonymousFault(page, flags, write) : this.#fileFault(page, inodePage, write);
@@ -120,7 +124,7 @@ export class AddressSpace {
 
   /** A fault that makes a page present and this process's alone, without a store (FAULT_FLAG_UNSHARE). */
   unshare(page: number): number {
-    const errno = this.fault(page, false);
+    const errno = this.fault(page, "load");
     return errno < 0 ? errno : Math.min(0, this.#own(page));
   }
 
@@ -163,12 +167,12 @@ export class AddressSpace {
 
   /** The content that the program reads there, or a negative errno. */
   load(page: number): number {
-    const errno = this.fault(page, false);
+    const errno = this.fault(page, "load");
     return errno < 0 ? errno : this.#frames.frame(this.#tables.frameOf(page), CONTENT);
   }
 
   store(page: number, content: number): number {
-    const errno = this.fault(page, true);
+    const errno = this.fault(page, "store");
     if (errno === 0) this.#frames.setFrame(this.#tables.frameOf(page), CONTENT, content);
     return errno;
   }
@@ -184,7 +188,7 @@ export class AddressSpace {
 
   /** MADV_POPULATE_WRITE: present, and dirty even where it was mapped writable and clean. */
   populateWrite(page: number): number {
-    const errno = this.fault(page, true);
+    const errno = this.fault(page, "store");
     if (errno === 0) this.#frames.setFrameFlags(this.#tables.frameOf(page), FOLIO_DIRTY);
     return errno;
   }

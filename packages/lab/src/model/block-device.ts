@@ -13,7 +13,7 @@
  */
 
 import { EFAULT, EINVAL, violated } from "pinless/portable";
-import type { AddressSpace } from "./address-space.js";
+import type { AddressSpace, PageAccess } from "./address-space.js";
 import type { Frames } from "./frames.js";
 import { chargeSlot, ROOT, unchargeSlot } from "./memlock-account.js";
 import type { PageCache } from "./page-cache.js";
@@ -96,16 +96,13 @@ export class BlockDevice {
    * Finds a page for a device (get_user_pages): faults it in, and breaks copy-on-write; a page that is writable already
    * isn't made dirty. The frame, or -EFAULT, -ENOMEM.
    */
-  #find(page: number, deviceWrite: boolean): number {
+  #find(page: number, access: PageAccess): number {
+    const deviceWrite = access === "store";
     const frame = this.#tables.frameOf(page);
     // Since 5.19 a pinned page is its process's alone, also for reading (gup_must_unshare).
     const alone = this.#frames.size.sharesPinned === true || !this.#tables.isShared(page);
     const enough = frame >= 0 && (deviceWrite ? this.#tables.is(page, PTE_WRITE) : alone);
-    const errno = enough
-      ? 0
-      : deviceWrite || alone
-        ? this.#memory.fault(page, deviceWrite)
-        : this.#memory.unshare(page);
+    const errno = enough ? 0 : deviceWrite || alone ? this.#memory.fault(page, access) : this.#memory.unshare(page);
     return errno < 0 ? errno : this.#tables.frameOf(page);
   }
 
@@ -126,7 +123,7 @@ export class BlockDevice {
       // Divergence of the proposal: it has no reason to refuse mappings of files, since writeback tells it before it
       // reads them.
       const file = this.#frames.design === "gup" && this.#tables.pte(firstPage + i, INODE_PAGE) !== 0;
-      const frame = file ? -EFAULT : this.#find(firstPage + i, true);
+      const frame = file ? -EFAULT : this.#find(firstPage + i, "store");
       if (frame < 0) return this.#unregistered(entry, i, frame);
       this.#pin(frame, 1);
       this.#frames.words[entry + SLOT_WORDS + i] = frame;
@@ -193,7 +190,7 @@ export class BlockDevice {
   #revalidate(slot: number, i: number): number {
     const entry = at(this.#frames.layout.slots, slot);
     if (this.#frames.design === "gup") return this.#frames.words[entry + SLOT_WORDS + i]!;
-    return this.#find(this.#frames.words[entry + SLOT_FIRST_PAGE]! + i, true);
+    return this.#find(this.#frames.words[entry + SLOT_FIRST_PAGE]! + i, "store");
   }
 
   /**
@@ -233,7 +230,7 @@ export class BlockDevice {
   }
 
   #frameFor({ bufferSlot, firstPage, write }: Transfer, i: number): number {
-    if (bufferSlot < 0) return this.#find(firstPage + i, !write);
+    if (bufferSlot < 0) return this.#find(firstPage + i, write ? "load" : "store");
     const covers =
       this.slot(bufferSlot, SLOT_STATE) === SLOT_LIVE &&
       firstPage >= this.slot(bufferSlot, SLOT_FIRST_PAGE) &&

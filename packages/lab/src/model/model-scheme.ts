@@ -315,7 +315,7 @@ export class ModelScheme implements Scheme, Registrations {
   #faultIn({ address, bytes }: BufferLocation, write: boolean): number {
     const machine = this.#machine;
     for (let page = machine.pageAt(address); page <= machine.pageAt(address + bytes - 1); page++) {
-      const errno = machine.memory.fault(page, write);
+      const errno = machine.memory.fault(page, write ? "store" : "load");
       if (errno < 0) return errno;
     }
     return 0;

@@ -126,7 +126,7 @@ export class Io {
       return;
     }
     const enough = there >= 0 && (write || machine.tables.is(page, PTE_WRITE));
-    const errno = enough ? 0 : machine.memory.fault(page, !write);
+    const errno = enough ? 0 : machine.memory.fault(page, write ? "load" : "store");
     if (errno < 0) this.#fail(request, -errno);
     else this.#found(request, machine.tables.frameOf(page));
   }

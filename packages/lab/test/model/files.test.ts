@@ -179,7 +179,7 @@ for (const [name, filesystem] of EVERY) {
     end(on, request);
     on.memory.store(MAPPED, 2);
     assert.equal(on.cache.truncateFile(ONE), 0);
-    for (const write of [false, true]) assert.equal(on.memory.fault(MAPPED, write), EFAULT);
+    for (const access of ["load", "store"] as const) assert.equal(on.memory.fault(MAPPED, access), EFAULT);
     assert.equal(
       on.disk.submit({ ...{ write: true, firstPage: MAPPED, pages: 1 }, block: inFile(OTHER), bufferSlot: -1 }),
       EFAULT,
@@ -303,7 +303,7 @@ test("btrfs writes nothing in place, ext4 and xfs do; reading a block with a wro
     assert.equal(on.disk.failsChecksum(request), corrupt);
     on.disk.serve(request);
     assert.equal(on.disk.failsChecksum(request), false, "the next page is as it should be");
-    assert.equal(on.memory.fault(MAPPED, false), corrupt ? EFAULT : 0);
+    assert.equal(on.memory.fault(MAPPED, "load"), corrupt ? EFAULT : 0);
     assert.equal(on.cache.bringIn(ONE), corrupt ? EIO : 0);
   }
 });

@@ -124,11 +124,11 @@ export class Arena {
     this.#assertOpen();
     const { segment, range, offset, bytes } = this.#buffers.retire(buffer);
     // Calls made before `free` are about the old contents: the next owner of the memory must not see their effects.
-    await this.#quiet(range, true);
+    await this.#quiet(range, { streamCalls: true });
     if (this.#state !== "open") return;
     if (this.#protects) {
       try {
-        await this.#changes.setAccess(segment, alignOut(range, PAGE_BYTES), false);
+        await this.#changes.setAccess(segment, alignOut(range, PAGE_BYTES), "readwrite");
       } catch (error) {
         this.#buffers.restore(segment, buffer, offset, bytes);
         throw error;
@@ -268,7 +268,7 @@ export class Arena {
       );
     const parts = this.#buffers.partsOf(range).map(({ segment, part }) => ({ segment, part: wholePages(part, range) }));
     this.#protects = true;
-    return this.#changes.protect(parts, access === "read");
+    return this.#changes.protect(parts, access);
   }
 
   /**
@@ -332,9 +332,9 @@ export class Arena {
   }
 
   /** Resolves once all calls, requests and operations on a range that were made before have ended. */
-  async #quiet(range: Range, patient: boolean): Promise<void> {
+  async #quiet(range: Range, also: { readonly streamCalls: boolean }): Promise<void> {
     const { callsInFlight, protocol } = this.#host;
-    await new Promise<void>((resolve) => callsInFlight.whenQuiet(range, patient, resolve));
+    await new Promise<void>((resolve) => callsInFlight.whenQuiet(range, also, resolve));
     await new Promise<void>((resolve) => protocol.dispatcher.whenQuiet(range, resolve));
     await this.#changes.quiet(range);
   }
@@ -369,7 +369,7 @@ export class Arena {
     const { range } = segment;
     segment.closed = true;
     this.#host.callsInFlight.cancelStreamCalls(range, EFAULT);
-    await this.#quiet(range, false);
+    await this.#quiet(range, { streamCalls: false });
     try {
       await this.#host.unfollow(segment);
       await this.#changes.invalidate(range, "UNMAP", () =>

@@ -142,7 +142,7 @@ export class PortableEngine {
       ? host.openFollower(foreign, new MonitorLoss({ calls: foreign, loop: host.loop, degraded: this.#degraded }).ended)
       : null;
     this.#staging = new Staging((bytes) => this.#newArena({ bytes }, STAGING));
-    this.#pipeStaging = new Staging((bytes) => this.#newArena({ bytes, hugePages: false }, PIPES), true);
+    this.#pipeStaging = new Staging((bytes) => this.#newArena({ bytes, hugePages: false }, PIPES), { grows: true });
   }
 
   /**

@@ -30,6 +30,8 @@ interface UnderWay {
   readonly ended: Promise<unknown>;
 }
 
+type Access = "read" | "readwrite";
+
 export class MemoryOperations {
   readonly #host: ChangesHost;
   readonly #segments: readonly Segment[];
@@ -131,21 +133,22 @@ export class MemoryOperations {
     return this.run({ start, end }, operation);
   }
 
-  /** Makes parts read-only or writable. */
-  protect(parts: readonly Part[], readOnly: boolean): Promise<OperationReport> {
+  /** Changes the access to parts. */
+  protect(parts: readonly Part[], access: Access): Promise<OperationReport> {
     return this.during(parts, async () => {
       let pages = 0;
       let waited = 0;
       for (const { segment, part } of parts) {
-        waited = Math.max(waited, await this.setAccess(segment, part, readOnly));
+        waited = Math.max(waited, await this.setAccess(segment, part, access));
         pages += (part.end - part.start) / PAGE_BYTES;
       }
       return { event: "PROTECTION_VMA", pages, done: pages, busy: 0, waited };
     });
   }
 
-  /** Makes a part read-only or writable; resolves to the milliseconds that it waited for I/O. */
-  async setAccess(segment: Segment, part: Range, readOnly: boolean): Promise<number> {
+  /** Changes the access to a part; resolves to the milliseconds that it waited for I/O. */
+  async setAccess(segment: Segment, part: Range, access: Access): Promise<number> {
+    const readOnly = access === "read";
     const changed: Protection[] = [];
     const change = async (): Promise<void> => {
       // A piece has a single protection, and so is a single mapping: if the kernel refuses a call, nothing has changed.

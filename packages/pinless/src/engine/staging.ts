@@ -15,7 +15,7 @@ export class Staging implements StagingMemory {
    * With `grows`, for pieces that may be held for ever (of pipes), a call that finds no room gets new memory. Otherwise
    * it waits for a piece.
    */
-  constructor(make: (bytes: number) => Promise<Arena>, grows = false) {
+  constructor(make: (bytes: number) => Promise<Arena>, { grows = false }: { readonly grows?: boolean } = {}) {
     this.#arena = new Lazy(() => make(ARENA_BYTES));
     this.#grows = grows;
   }

@@ -27,12 +27,13 @@ export class CallsInFlight {
   }
 
   /**
-   * Calls `run` once every call on the range that is in flight now has ended, at once if there is none. `patient` also
-   * waits for calls that may never end.
+   * Calls `run` once every call on the range that is in flight now has ended, at once if there is none. With
+   * `streamCalls` it also waits for calls that may never end.
    */
-  whenQuiet(range: Range, patient: boolean, run: () => void): void {
+  whenQuiet(range: Range, { streamCalls }: { readonly streamCalls: boolean }, run: () => void): void {
     const left = new Set<CallInFlight>();
-    for (const call of this.#calls) if (overlaps(call, range) && (patient || call.cancellable === null)) left.add(call);
+    for (const call of this.#calls)
+      if (overlaps(call, range) && (streamCalls || call.cancellable === null)) left.add(call);
     if (left.size === 0) run();
     else this.#waiting.push({ left, run });
   }

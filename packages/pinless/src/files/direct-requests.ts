@@ -1,7 +1,7 @@
 /** Direct requests of a file: the hot path, from a buffer of an arena to the dispatcher, without allocating. */
 
 import type { OpenedFile } from "../ports/opened-file.js";
-import { BUSY, type Done, type Owner, type WaitPolicy } from "../protocol/acceptance.js";
+import { BUSY, COUNTED, type Done, type Owner, type WaitPolicy } from "../protocol/acceptance.js";
 import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
 import type { Protocol } from "../protocol/protocol.js";
@@ -51,7 +51,7 @@ export class DirectRequests {
     waitPolicy: WaitPolicy,
   ): boolean {
     const file = this.#paths.usableDirect;
-    const answer = this.#dispatcher.accept(direction, file, this.#owner, true, location, position, done, waitPolicy);
+    const answer = this.#dispatcher.accept(direction, file, this.#owner, COUNTED, location, position, done, waitPolicy);
     if (answer === BUSY) return false;
     this.#bufferedShare.direct++;
     return true;

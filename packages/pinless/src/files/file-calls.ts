@@ -60,7 +60,7 @@ export class FileCalls {
       this.#host.enqueue(() => {
         if (!this.#requests.accept(direction, location, position, done, WAITS)) return false;
         // From here on the dispatcher counts the write among its owner's direct writes, unless it waits for memory.
-        if (direction === WRITE) writeOrder.leave(false);
+        if (direction === WRITE) writeOrder.leave("direct");
         return true;
       });
     });

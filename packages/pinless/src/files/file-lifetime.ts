@@ -31,7 +31,7 @@ export class FileLifetime {
     this.#host = host;
     this.opened = opened;
     this.paths = new IoPaths(host, opened);
-    const enter = (go: () => void): void => this.transfers.whenDirectWritable(go);
+    const enter = (go: () => void): void => this.transfers.writeOrder.whenDirectWritable(go);
     this.owner = { active: 0, directWrites: 0, becameIdle: null, fallback: this.paths, enter };
     this.transfers = new Transfers(host, opened, this.owner, this.paths);
     host.files.add(this);

@@ -22,7 +22,7 @@ import { FileCalls } from "./file-calls.js";
 import type { FileHost } from "./file-host.js";
 import { FileLifetime } from "./file-lifetime.js";
 import type { IoPaths } from "./io-paths.js";
-import { isShut } from "./memory-copies.js";
+import { isExcluded } from "./memory-copies.js";
 import { fileClosed, naming } from "./node-errors.js";
 import { OwnPosition } from "./own-position.js";
 import { writePositionOf } from "./position-arguments.js";
@@ -134,7 +134,7 @@ export class File extends StreamedFile {
   #submitOtherwise(direction: Direction, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
     if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
     const view = asOfNow(buffer);
-    if (!this.#host.beginIndirect(isShut(this.#host.segmentOf(buffer.buffer), direction, buffer))) return "busy";
+    if (!this.#host.beginIndirect(isExcluded(this.#host.segmentOf(buffer.buffer), direction, buffer))) return "busy";
     const answer = (errno: number, bytes: number): void => {
       this.#host.endIndirect();
       try {

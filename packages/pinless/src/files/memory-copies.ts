@@ -1,5 +1,6 @@
 /** Copies between a caller's memory and staging memory. In arena memory a copy obeys the rules of a request. */
 
+import { NEVER_WAITS, WAITS, type WaitPolicy } from "../protocol/acceptance.js";
 import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { EFAULT } from "../protocol/errno.js";
 import type { SystemError } from "../protocol/errors.js";
@@ -21,20 +22,30 @@ export function isReadOnly(view: ArrayBufferView): boolean {
 /**
  * True if a copy must fail as a request would. `awaited`: the arena's close waits for this call, since it began before.
  */
-export function isRefused(direction: Direction, memory: Uint8Array, awaited: boolean): boolean {
+export function isRefused(
+  direction: Direction,
+  memory: Uint8Array,
+  { awaited }: { readonly awaited: boolean },
+): boolean {
   const segment = segmentOf(memory.buffer);
   const closed = segment?.closed === true && !(direction === WRITE && awaited);
   return closed || isGone(segment, memory) || (direction === READ && isReadOnly(memory));
 }
 
 /** True if a transfer of this arena memory would have to wait for a memory operation now. */
-export function isShut(segment: Segment | null, direction: Direction, view: ArrayBufferView): boolean {
+export function isExcluded(segment: Segment | null, direction: Direction, view: ArrayBufferView): boolean {
   return (
     segment?.protocol.notifier.excludes(
       rangeIn(segment, view),
       direction === WRITE ? "deviceReads" : "deviceWrites",
     ) === true
   );
+}
+
+/** Options of a copy: `awaited` as of `isRefused` (default true), and its wait policy (default WAITS). */
+interface CopyMode {
+  readonly awaited?: boolean;
+  readonly waitPolicy?: WaitPolicy;
 }
 
 export class MemoryCopies {
@@ -59,13 +70,18 @@ export class MemoryCopies {
 
   /**
    * Copies between the caller's memory and a piece. In arena memory the copy stands for a request: memory operations
-   * exclude it, and it can fail. Resolves to false if it would have to wait for one and isn't `patient`.
+   * exclude it, and it can fail. Resolves to false if it would have to wait for one and mustn't.
    */
-  run(direction: Direction, memory: Uint8Array, piece: Uint8Array, awaited = true, patient = true): Promise<boolean> {
+  run(
+    direction: Direction,
+    memory: Uint8Array,
+    piece: Uint8Array,
+    { awaited = true, waitPolicy = WAITS }: CopyMode = {},
+  ): Promise<boolean> {
     return new Promise((resolve, reject) => {
       const copy = (): void => {
         try {
-          if (isRefused(direction, memory, awaited)) reject(this.#error(direction, -EFAULT));
+          if (isRefused(direction, memory, { awaited })) reject(this.#error(direction, -EFAULT));
           else if (direction === WRITE) piece.set(memory);
           else memory.set(piece.subarray(0, memory.byteLength));
           resolve(true);
@@ -76,10 +92,10 @@ export class MemoryCopies {
       const segment = segmentOf(memory.buffer);
       if (segment === null) return copy();
       if (segment.copier !== null)
-        return void this.#byKernel(direction, memory, piece, segment, patient).then(resolve, reject);
+        return void this.#byKernel(direction, memory, piece, segment, waitPolicy).then(resolve, reject);
       const range = rangeIn(segment, memory);
       const concerns = direction === WRITE ? "deviceReads" : "deviceWrites";
-      if (!patient && !segment.protocol.notifier.isOpen(range, concerns)) return resolve(false);
+      if (waitPolicy === NEVER_WAITS && !segment.protocol.notifier.isOpen(range, concerns)) return resolve(false);
       segment.protocol.whenOpen(range, concerns, copy);
     });
   }
@@ -89,7 +105,7 @@ export class MemoryCopies {
     memory: Uint8Array,
     piece: Uint8Array,
     segment: Segment,
-    patient = true,
+    waitPolicy: WaitPolicy = WAITS,
   ): Promise<boolean> {
     if (memory.byteLength === 0) return true;
     if (segmentOf(piece.buffer) === null) return this.#throughStaging(direction, memory, piece, segment);
@@ -97,8 +113,8 @@ export class MemoryCopies {
     const refused = segment.index < 0 || !contains(segment.range, rangeIn(segment, memory));
     const location = locationIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
     const staging = rangeIn(segmentOf(piece.buffer)!, piece).start;
-    const errno = refused ? -EFAULT : await segment.copier!.copy(direction === READ, location, staging, patient);
-    if (errno === "shut") return false;
+    const errno = refused ? -EFAULT : await segment.copier!.copy(direction, location, staging, waitPolicy);
+    if (errno === "would wait") return false;
     if (errno < 0) throw this.#error(direction, errno);
     return true;
   }

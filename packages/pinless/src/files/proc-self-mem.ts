@@ -6,8 +6,8 @@
  * it's an ordinary device write, which invalidations wait for.
  */
 
-import { BUSY, NEVER_WAITS, type Owner, WAITS, WOULD_WAIT } from "../protocol/acceptance.js";
-import { READ, WRITE } from "../protocol/direction.js";
+import { BUSY, type Owner, UNCOUNTED, type WaitPolicy, WOULD_WAIT } from "../protocol/acceptance.js";
+import type { Direction } from "../protocol/direction.js";
 import type { Dispatcher } from "../protocol/dispatcher.js";
 import { EFAULT } from "../protocol/errno.js";
 import type { BufferLocation } from "../protocol/scheme.js";
@@ -27,8 +27,12 @@ export class ProcSelfMem implements Copier {
     this.#fd = fd;
   }
 
-  copy(toMemory: boolean, location: BufferLocation, staging: number, patient: boolean): Promise<number | "shut"> {
-    const waitPolicy = patient ? WAITS : NEVER_WAITS;
+  copy(
+    direction: Direction,
+    location: BufferLocation,
+    staging: number,
+    waitPolicy: WaitPolicy,
+  ): Promise<number | "would wait"> {
     return new Promise((resolve) => {
       // A short copy counts as a fault too, although no kernel up to 6.18 makes one.
       const done = (errno: number, bytes: number): void => {
@@ -36,16 +40,16 @@ export class ProcSelfMem implements Copier {
       };
       this.#enqueue(() => {
         const answer = this.#dispatcher.accept(
-          toMemory ? READ : WRITE,
+          direction,
           this.#fd,
           this.#owner,
-          false,
+          UNCOUNTED,
           location,
           staging,
           done,
           waitPolicy,
         );
-        if (answer === WOULD_WAIT) resolve("shut");
+        if (answer === WOULD_WAIT) resolve("would wait");
         return answer !== BUSY;
       });
     });

@@ -4,7 +4,7 @@
  */
 
 import type { OpenedFile } from "../ports/opened-file.js";
-import { BUSY, NEVER_WAITS, type Owner, WAITS, type WaitPolicy, WOULD_WAIT } from "../protocol/acceptance.js";
+import { BUSY, NEVER_WAITS, type Owner, UNCOUNTED, type WaitPolicy, WOULD_WAIT } from "../protocol/acceptance.js";
 import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { EBADF, ECANCELED, EFAULT } from "../protocol/errno.js";
 import { PinlessError, type SystemError, systemError } from "../protocol/errors.js";
@@ -20,7 +20,7 @@ import { PIECE_BYTES } from "./staging-memory.js";
 import type { CancellableCall } from "./stream-call-limits.js";
 import { StreamTransfers } from "./stream-transfers.js";
 import { observed, type WaitObserver } from "./wait-observer.js";
-import type { WriteOrder, Writer } from "./write-ordering.js";
+import type { WriteOrder, WritePath, Writer } from "./write-ordering.js";
 
 /**
  * Size from which an unaligned read is direct. Smaller reads use the page cache, which then holds the rest of the block
@@ -37,6 +37,20 @@ interface TransferMode {
   readonly direct: boolean;
   /** Notified while the transfer waits for memory. */
   readonly observer: WaitObserver | undefined;
+}
+
+/** Options of one request. */
+interface IssueMode {
+  /** True to go around the page cache. */
+  readonly direct: boolean;
+  /** Default WAITS. */
+  readonly waitPolicy?: WaitPolicy;
+  /** True once the request must not be issued any more. */
+  readonly ended?: () => boolean;
+}
+
+function pathOf({ direct }: TransferMode): WritePath {
+  return direct ? "direct" : "cached";
 }
 
 export class Transfers implements Writer {
@@ -64,9 +78,9 @@ export class Transfers implements Writer {
     this.#stream = opened.traits.waits ? this.#openStream() : null;
     this.#nodeCalls = new NodeCalls({
       calls: opened.calls,
-      isRefused: (direction, memory) => isRefused(direction, memory, true),
+      isRefused: (direction, memory) => isRefused(direction, memory, { awaited: true }),
       copy: (direction, memory, ours) => this.#copies.run(direction, memory, ours),
-      inTurn: (writeNow) => this.#inTurn(true, writeNow),
+      inTurn: (writeNow) => this.writeOrder.inTurn("cached", writeNow),
       counted: (what) => this.#counted(what),
       error: (direction, errno) => this.error(direction, errno),
     });
@@ -77,9 +91,10 @@ export class Transfers implements Writer {
     return new StreamTransfers({
       staging,
       streamCalls,
-      isRefused: (direction, memory) => isRefused(direction, memory, false),
-      copy: async (direction, memory, piece) => void (await this.#copies.run(direction, memory, piece, false)),
-      issue: (direction, piece, ended) => this.#issue(direction, piece, -1, false, WAITS, ended),
+      isRefused: (direction, memory) => isRefused(direction, memory, { awaited: false }),
+      copy: async (direction, memory, piece) =>
+        void (await this.#copies.run(direction, memory, piece, { awaited: false })),
+      issue: (direction, piece, ended) => this.#issue(direction, piece, -1, { direct: false, ended }),
       cancel: (piece) => protocol.dispatcher.cancel(piece),
       error: (direction, errno) => this.error(direction, errno),
     });
@@ -110,25 +125,6 @@ export class Transfers implements Writer {
     return this.#nodeCalls.run(direction, views, position, observer);
   }
 
-  async #inTurn(cached: boolean, write: () => Promise<number>): Promise<number> {
-    await this.writeOrder.enter(cached);
-    try {
-      return await write();
-    } finally {
-      this.writeOrder.leave(cached);
-    }
-  }
-
-  /** Runs `go` in the file's turn for direct writes: for a direct write that has waited for memory. */
-  whenDirectWritable(go: () => void): void {
-    if (this.writeOrder.direct) go();
-    else
-      void this.writeOrder.enter(false).then(() => {
-        go();
-        this.writeOrder.leave(false);
-      });
-  }
-
   /** Transfers a view and resolves to the number of bytes. A write is complete or rejects with `bytesWritten`. */
   async run(direction: Direction, view: ArrayBufferView, position: number, observer?: WaitObserver): Promise<number> {
     const { readable, writable, traits, append } = this.#opened;
@@ -146,7 +142,7 @@ export class Transfers implements Writer {
       return this.runByNode(READ, [view], position, observer);
     }
     if (direction === READ) return this.#pieces(way, view, position);
-    return this.#inTurn(!direct, () => this.#pieces(way, view, position));
+    return this.writeOrder.inTurn(pathOf(way), () => this.#pieces(way, view, position));
   }
 
   /** True for a large read into ordinary memory if the page cache has all of it: copying from there adds no pages. */
@@ -265,12 +261,12 @@ export class Transfers implements Writer {
 
   /** Transfers directly from or to arena memory. */
   async #straight(way: TransferMode, part: ArrayBufferView, position: number): Promise<number> {
-    const { direction, direct, observer } = way;
+    const { direction, observer } = way;
     const memory = this.#copies.present(direction, part);
-    const moved = await this.#issue(direction, memory, position, direct, NEVER_WAITS);
+    const moved = await this.#issue(direction, memory, position, { ...way, waitPolicy: NEVER_WAITS });
     if (moved >= 0) return moved;
     // A read into memory that a memory operation has closed waits in the gate, where it delays no other request.
-    if (direction === READ) return observed(observer, () => this.#issue(READ, memory, position, direct));
+    if (direction === READ) return observed(observer, () => this.#issue(READ, memory, position, way));
     return this.#writeLate(way, part, position);
   }
 
@@ -284,11 +280,12 @@ export class Transfers implements Writer {
     const piece = await this.#host.staging.acquire(whole);
     try {
       const present = (): Uint8Array => this.#copies.present(direction, part);
-      if (direction === READ || (await this.#copies.run(direction, present(), piece, true, false))) {
-        const bytes = Math.max(0, (await this.#issue(direction, piece, position - before, direct)) - before);
+      if (direction === READ || (await this.#copies.run(direction, present(), piece, { waitPolicy: NEVER_WAITS }))) {
+        const bytes = Math.max(0, (await this.#issue(direction, piece, position - before, way)) - before);
         if (direction === WRITE || bytes === 0) return bytes;
         const memory = present().subarray(0, bytes);
-        if (await this.#copies.run(direction, memory, piece.subarray(before), true, false)) return memory.byteLength;
+        if (await this.#copies.run(direction, memory, piece.subarray(before), { waitPolicy: NEVER_WAITS }))
+          return memory.byteLength;
       }
     } finally {
       await this.#host.staging.release(piece);
@@ -303,13 +300,13 @@ export class Transfers implements Writer {
   }
 
   /** Waits for memory outside of the file's turn to write, so that other writes can go on. */
-  async #apart<T>({ direction, direct, observer }: TransferMode, wait: () => Promise<T>): Promise<T> {
-    if (direction === READ) return observed(observer, wait);
-    this.writeOrder.leave(!direct);
+  async #apart<T>(way: TransferMode, wait: () => Promise<T>): Promise<T> {
+    if (way.direction === READ) return observed(way.observer, wait);
+    this.writeOrder.leave(pathOf(way));
     try {
-      return await observed(observer, wait);
+      return await observed(way.observer, wait);
     } finally {
-      await this.writeOrder.enter(!direct);
+      await this.writeOrder.enter(pathOf(way));
     }
   }
 
@@ -334,7 +331,7 @@ export class Transfers implements Writer {
     const piece = await this.#host.spareStaging.acquire(part.byteLength);
     try {
       await this.#apart(way, () => this.#copies.run(WRITE, this.#copies.present(WRITE, part), piece));
-      return await this.#issue(WRITE, piece, position, way.direct);
+      return await this.#issue(WRITE, piece, position, way);
     } finally {
       await this.#host.spareStaging.release(piece);
     }
@@ -342,15 +339,16 @@ export class Transfers implements Writer {
 
   /** Repeats a read whose bytes couldn't be copied because a memory operation had begun, once that has ended. */
   async #readLate(
-    { direction, direct, observer }: TransferMode,
+    way: TransferMode,
     part: ArrayBufferView,
     from: number,
     before: number,
     whole: number,
   ): Promise<number> {
+    const { direction, observer } = way;
     const piece = await this.#host.spareStaging.acquire(whole);
     try {
-      const bytes = Math.max(0, (await this.#issue(direction, piece, from, direct)) - before);
+      const bytes = Math.max(0, (await this.#issue(direction, piece, from, way)) - before);
       if (bytes === 0) return bytes;
       const memory = this.#copies.present(direction, part).subarray(0, bytes);
       await observed(observer, () => this.#copies.run(direction, memory, piece.subarray(before)));
@@ -365,9 +363,7 @@ export class Transfers implements Writer {
     direction: Direction,
     memory: Uint8Array,
     position: number,
-    direct: boolean,
-    waitPolicy: WaitPolicy = WAITS,
-    ended: () => boolean = () => false,
+    { direct, waitPolicy, ended = () => false }: IssueMode,
   ): Promise<number> {
     const { dispatcher } = this.#host.protocol;
     const segment = this.#host.segmentOf(memory.buffer);
@@ -384,7 +380,7 @@ export class Transfers implements Writer {
           return true;
         }
         // The caller keeps the file's turn to write: a write that queued for it again would wait for itself.
-        const answer = dispatcher.accept(direction, file, this.owner, false, location, position, done, waitPolicy);
+        const answer = dispatcher.accept(direction, file, this.owner, UNCOUNTED, location, position, done, waitPolicy);
         if (answer === WOULD_WAIT) resolve(-1);
         return answer !== BUSY;
       });

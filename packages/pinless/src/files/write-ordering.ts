@@ -15,8 +15,11 @@ export interface Writer {
   watch(): void;
 }
 
+/** Path of a write: through the page cache, or around it. */
+export type WritePath = "cached" | "direct";
+
 interface Waiting {
-  readonly cached: boolean;
+  readonly path: WritePath;
   readonly go: () => void;
 }
 
@@ -55,39 +58,59 @@ export class WriteOrder {
     this.#direct++;
   }
 
-  async enter(cached: boolean): Promise<void> {
-    if (this.#waiting.length === 0 && this.#mayGo(cached)) {
-      this.#count(cached, 1);
+  async enter(path: WritePath): Promise<void> {
+    if (this.#waiting.length === 0 && this.#mayGo(path)) {
+      this.#count(path, 1);
       return;
     }
-    const turn = new Promise<void>((go) => this.#waiting.push({ cached, go }));
+    const turn = new Promise<void>((go) => this.#waiting.push({ path, go }));
     for (const writer of this.#writers) writer.watch();
     await turn;
   }
 
-  leave(cached: boolean): void {
-    this.#count(cached, -1);
+  leave(path: WritePath): void {
+    this.#count(path, -1);
     this.next();
+  }
+
+  /** Runs a write in its turn. */
+  async inTurn(path: WritePath, write: () => Promise<number>): Promise<number> {
+    await this.enter(path);
+    try {
+      return await write();
+    } finally {
+      this.leave(path);
+    }
+  }
+
+  /** Runs `go` in the turn of direct writes: for a direct write that has waited for memory. */
+  whenDirectWritable(go: () => void): void {
+    if (this.direct) go();
+    else
+      void this.enter("direct").then(() => {
+        go();
+        this.leave("direct");
+      });
   }
 
   /** Starts the waiting writes that may begin now, oldest first; each is counted before it runs. */
   next(): void {
-    while (this.#waiting.length > 0 && this.#mayGo(this.#waiting[0]!.cached)) {
-      const { cached, go } = this.#waiting.shift()!;
-      this.#count(cached, 1);
+    while (this.#waiting.length > 0 && this.#mayGo(this.#waiting[0]!.path)) {
+      const { path, go } = this.#waiting.shift()!;
+      this.#count(path, 1);
       go();
     }
   }
 
-  #mayGo(cached: boolean): boolean {
-    if (!cached) return this.#cached === 0;
+  #mayGo(path: WritePath): boolean {
+    if (path === "direct") return this.#cached === 0;
     if (this.#direct > 0) return false;
     for (const { owner } of this.#writers) if (owner.directWrites > 0) return false;
     return true;
   }
 
-  #count(cached: boolean, by: number): void {
-    if (cached) this.#cached += by;
+  #count(path: WritePath, by: number): void {
+    if (path === "cached") this.#cached += by;
     else this.#direct += by;
   }
 }

@@ -35,6 +35,14 @@ export const DIRECT_WRITE = 1;
 export const REFUSED_INVALID = 2;
 export const REFUSED_UNSUPPORTED = 4;
 
+/**
+ * Counting of a write among its owner's direct writes. A write is uncounted if its caller holds the file's turn to
+ * write, or if it isn't direct.
+ */
+export const UNCOUNTED = 0;
+export const COUNTED = 1;
+export type Counting = typeof UNCOUNTED | typeof COUNTED;
+
 /** Wait policy of a request: it always waits for memory operations; it waits unless too many do; or it never waits. */
 export const WAITS = 0;
 export const FEW_WAIT = 1;

@@ -6,6 +6,8 @@
 import {
   type Answer,
   BUSY,
+  COUNTED,
+  type Counting,
   DIRECT_WRITE,
   type Done,
   FEW_WAIT,
@@ -120,7 +122,7 @@ export class Dispatcher implements CompletionSink {
     direction: Direction,
     file: number,
     owner: Owner,
-    direct: boolean,
+    counting: Counting,
     location: BufferLocation,
     position: number,
     done: Done,
@@ -137,7 +139,7 @@ export class Dispatcher implements CompletionSink {
     requests.owners[slot] = owner;
     requests.dones[slot] = done;
     owner.active++;
-    const directWrite = direction === WRITE && direct;
+    const directWrite = direction === WRITE && counting === COUNTED;
     if (directWrite) owner.directWrites++;
     requests.kinds[slot] = directWrite ? DIRECT_WRITE : 0;
     requests.cancelled[slot] = 0;

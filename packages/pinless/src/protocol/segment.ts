@@ -1,6 +1,8 @@
 /** One mapping of an arena, and the locations of buffers in it. */
 
+import type { WaitPolicy } from "./acceptance.js";
 import { CHUNK_WORDS, type ChunkTable } from "./chunk-table.js";
+import type { Direction } from "./direction.js";
 import { PinlessError } from "./errors.js";
 import type { Protocol } from "./protocol.js";
 import type { FreeList } from "./ranges/free-list.js";
@@ -16,10 +18,15 @@ export interface Mapping {
 /** Copies between staging memory and a mapped file; fails with an errno where a store would kill the process. */
 export interface Copier {
   /**
-   * Copies from the staging memory at address `staging` if `toMemory`, else to it. Resolves to 0 or a negative errno.
-   * If an invalidation excludes the copy, it waits if `patient`, and else resolves to "shut".
+   * READ copies from the staging memory at address `staging`, WRITE to it. Resolves to 0 or a negative errno, or to
+   * "would wait" if an invalidation excludes the copy and its wait policy is NEVER_WAITS.
    */
-  copy(toMemory: boolean, location: BufferLocation, staging: number, patient: boolean): Promise<number | "shut">;
+  copy(
+    direction: Direction,
+    location: BufferLocation,
+    staging: number,
+    waitPolicy: WaitPolicy,
+  ): Promise<number | "would wait">;
 }
 
 /** One mapping of an arena. */

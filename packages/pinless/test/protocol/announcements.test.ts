@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { COUNTED } from "../../dist/protocol/acceptance.js";
 import { READ } from "../../dist/protocol/direction.js";
 import { ECANCELED, EFAULT } from "../../dist/protocol/errno.js";
 import {
@@ -179,7 +180,7 @@ test("A device write without a position (of a pipe, a socket) is never issued ag
   const plain = new Plain();
   const answers: number[] = [];
   const done = (errno: number): void => void answers.push(errno);
-  plain.dispatcher.accept(READ, 0, plain.owner, true, plain.location(0), -1, done);
+  plain.dispatcher.accept(READ, 0, plain.owner, COUNTED, plain.location(0), -1, done);
   plain.loop.runAll();
   announce(chunksOf(plain, 0));
   plain.complete();
@@ -247,7 +248,7 @@ test("Gate.markUnmapped: I/O on unmapped memory fails with EFAULT, I/O on the re
   const errnos: number[] = [];
   const done = (errno: number): void => void errnos.push(errno);
   const accept = (location: typeof part, address: number, bytes: number): void =>
-    void plain.dispatcher.accept(READ, 0, plain.owner, true, { ...location, address, bytes }, errnos.length, done);
+    void plain.dispatcher.accept(READ, 0, plain.owner, COUNTED, { ...location, address, bytes }, errnos.length, done);
   accept(inside, START + PAGE, PAGE);
   accept(inside, START, 2 * PAGE);
   accept(plain.location(0, 2), START + CHUNK - PAGE, 3 * PAGE);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { COUNTED } from "../../dist/protocol/acceptance.js";
 import { READ } from "../../dist/protocol/direction.js";
 import { ECANCELED } from "../../dist/protocol/errno.js";
 import { CHUNK } from "./world/kernel.js";
@@ -58,7 +59,7 @@ test("Dispatcher.cancel ends one request and no other", () => {
   const mine = plain.write(0);
   const other = { active: 0, directWrites: 0, becameIdle: null };
   const answers: number[] = [];
-  plain.dispatcher.accept(READ, 0, other, true, plain.location(1), 99, (errno) => answers.push(errno));
+  plain.dispatcher.accept(READ, 0, other, COUNTED, plain.location(1), 99, (errno) => answers.push(errno));
   for (const id of [mine.id, 99]) plain.kernel.endless.add(id);
   plain.dispatcher.cancel(mine.location.buffer);
   plain.loop.runAll();

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { QUEUED } from "../../dist/protocol/acceptance.js";
+import { COUNTED, QUEUED } from "../../dist/protocol/acceptance.js";
 import { READ } from "../../dist/protocol/direction.js";
 import { EFAULT } from "../../dist/protocol/errno.js";
 import { claim, returned } from "../../dist/protocol/lease-table.js";
@@ -37,7 +37,7 @@ test("Dispatcher never calls done inside accept, even for a request that fails a
     assert.equal(inside, false);
     answers.push(errno);
   };
-  assert.equal(plain.dispatcher.accept(READ, 0, plain.owner, true, plain.location(0), 0, done), QUEUED);
+  assert.equal(plain.dispatcher.accept(READ, 0, plain.owner, COUNTED, plain.location(0), 0, done), QUEUED);
   assert.equal(plain.dispatcher.requests.active, 1);
   inside = false;
   plain.loop.runAll();
@@ -51,7 +51,7 @@ test("Dispatcher.done gets 0 and the bytes, or the errno and no bytes, and the b
   const location = plain.location(0);
   for (const result of [CHUNK, 100, 0, -5]) {
     const done = (...args: unknown[]): void => void seen.push(args);
-    plain.dispatcher.accept(READ, 0, plain.owner, true, location, 0, done);
+    plain.dispatcher.accept(READ, 0, plain.owner, COUNTED, location, 0, done);
     plain.loop.runAll();
     plain.kernel.complete(0, () => result);
     plain.loop.runAll();

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { COUNTED } from "../../dist/protocol/acceptance.js";
 import {
   CHUNK_WORDS,
   ChunkTable,
@@ -184,7 +185,7 @@ test("Gate.addTable with leasable false: its requests go per-io for good, whatev
   assert.equal(plain.gate.addTable(table, { leasable: false }), plain.index);
   const location = { ...plain.location(0), words: table.words };
   const write = (): boolean => {
-    plain.dispatcher.accept(READ, 0, plain.owner, true, location, 0, () => {});
+    plain.dispatcher.accept(READ, 0, plain.owner, COUNTED, location, 0, () => {});
     const leased = plain.kernel.issues.some(({ intended }) => intended !== null);
     plain.complete();
     return leased;

@@ -1,6 +1,6 @@
 // An engine's core over the deterministic kernel, without a reference: for tests that say themselves what is to happen.
 
-import type { Owner } from "../../../dist/protocol/acceptance.js";
+import { COUNTED, type Owner } from "../../../dist/protocol/acceptance.js";
 import { CHUNK_WORDS, ChunkTable } from "../../../dist/protocol/chunk-table.js";
 import { READ, WRITE } from "../../../dist/protocol/direction.js";
 import type { Dispatcher } from "../../../dist/protocol/dispatcher.js";
@@ -128,7 +128,7 @@ export class Plain {
       Object.assign(submitted, { errno, bytes, calls: submitted.calls + 1 });
       after();
     };
-    if (!this.dispatcher.accept(write ? WRITE : READ, 0, this.owner, true, submitted.location, submitted.id, done))
+    if (!this.dispatcher.accept(write ? WRITE : READ, 0, this.owner, COUNTED, submitted.location, submitted.id, done))
       return null;
     this.#next++;
     return submitted;

@@ -1,6 +1,6 @@
 // The engine's users: what they submit, what they're answered, and what they do then.
 
-import { BUSY, type Owner, QUEUED } from "../../../dist/protocol/acceptance.js";
+import { BUSY, COUNTED, type Owner, QUEUED } from "../../../dist/protocol/acceptance.js";
 import { READ, WRITE } from "../../../dist/protocol/direction.js";
 import type { Dispatcher } from "../../../dist/protocol/dispatcher.js";
 import type { Range } from "../../../dist/protocol/ranges/ranges.js";
@@ -70,7 +70,7 @@ export class Requests {
     }
     this.#accepting = true;
     const done = (errno: number, bytes: number, buffer: ArrayBufferView): void => this.#done(id, errno, bytes, buffer);
-    const accepted = this.#dispatcher.accept(write ? WRITE : READ, 0, this.owner, true, location, id, done);
+    const accepted = this.#dispatcher.accept(write ? WRITE : READ, 0, this.owner, COUNTED, location, id, done);
     this.#accepting = false;
     const says = (): string => `accept says ${accepted} with ${this.active.size} requests`;
     this.#judge.require("STATE", accepted === (room ? QUEUED : BUSY), says);
