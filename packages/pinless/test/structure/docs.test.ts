@@ -40,7 +40,11 @@ for (const { name, program } of programs)
   test(`the program runs: ${name}`, (t) => {
     const directory = scratchDirectory(t);
     mkdirSync(path.join(directory, "node_modules"));
-    symlinkSync(path.join(root, "packages/pinless"), path.join(directory, "node_modules/pinless"));
+    for (const [name, at] of [
+      ["pinless", "packages/pinless"],
+      ["koffi", "node_modules/koffi"],
+    ] as const)
+      symlinkSync(path.join(root, at), path.join(directory, "node_modules", name));
     writeFileSync(path.join(directory, "data.bin"), Buffer.alloc(16 << 20, 1));
     writeFileSync(path.join(directory, "program.mjs"), program!);
     const ended = spawnSync(process.execPath, ["program.mjs"], { cwd: directory, encoding: "utf8", timeout: 180_000 });
