@@ -93,8 +93,7 @@ export class AddressSpace {
     let frame = this.#tables.frameOf(page);
     if (frame < 0) {
       // A page from swap is writable at once, unless a store has to be seen (pte_needs_soft_dirty_wp). A page of zeros
-      // becomes
-      // writable with its first store.
+      // becomes writable with its first store.
       const writable = this.#tables.pte(page, TARGET) < 0 && (flags & VM_WRITE) !== 0 && (flags & PTE_SOFT_DIRTY) !== 0;
       frame = this.#bringIn(page);
       if (frame < 0) return frame;

@@ -121,14 +121,19 @@ export class File extends StreamedFile {
    * while (file.submit("read", buffer, 0, done) === "busy") await engine.drained();
    * ```
    */
-  submit(op: Operation, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
+  submit<T extends ArrayBufferView>(
+    op: Operation,
+    buffer: T,
+    position: number,
+    done: (errno: number, bytes: number, buffer: T) => void,
+  ): "queued" | "busy" {
     if (this.lifetime.isClosing) throw fileClosed(op);
     const direction = op === "write" ? WRITE : READ;
     checkSubmission(op, position, done);
     const location = this.#requests.locate(direction, buffer, position);
-    if (location === null) return this.#submitOtherwise(direction, buffer, position, done);
+    if (location === null) return this.#submitOtherwise(direction, buffer, position, done as Done);
     if (this.#requests.isBarred()) return "busy";
-    return this.#requests.accept(direction, location, position, done, FEW_WAIT) ? "queued" : "busy";
+    return this.#requests.accept(direction, location, position, done as Done, FEW_WAIT) ? "queued" : "busy";
   }
 
   #submitOtherwise(direction: Direction, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {

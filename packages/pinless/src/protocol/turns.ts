@@ -13,6 +13,9 @@ import type { CompletionSink, Loop, Scheme } from "./scheme.js";
 
 export const TURN_COMPLETIONS = 256;
 
+/** Beginning of a turn: plain; with a wait in the kernel; or, since the loop is busy, plain and without a wait after it. */
+type TurnKind = "plain" | "waiting" | "busy";
+
 export interface TurnParts {
   readonly scheme: Scheme;
   readonly loop: Loop;
@@ -57,32 +60,32 @@ export class Turns {
   /** Runs a turn that the host's event loop begins, with a full budget. */
   readonly turnOfLoop = (): void => {
     this.budget = TURN_COMPLETIONS;
-    this.#turn(false, true);
+    this.#turn("plain");
   };
 
-  readonly #turnOfMicrotask = (): void => this.#turn(false, true);
+  readonly #turnOfMicrotask = (): void => this.#turn("plain");
 
   readonly #waitingTurn = (): void => {
     this.waitsSoon = false;
     this.budget = TURN_COMPLETIONS;
-    const waits = this.#canWait && this.#waits.beginTurn(this.#loop.preciseMs());
-    this.#turn(waits, waits);
+    this.#turn(this.#canWait && this.#waits.beginTurn(this.#loop.preciseMs()) ? "waiting" : "busy");
   };
 
-  /** `waits`: the turn begins with a wait in the kernel; `mayWait`: another one may be scheduled. */
-  #turn(waits: boolean, mayWait: boolean): void {
+  #turn(kind: TurnKind): void {
     if (this.inTurn) return;
     this.inTurn = true;
     this.scheduled = false;
     this.nowMs = this.#loop.nowMs();
     try {
-      this.#pump(waits, mayWait);
+      this.#pump(kind);
     } finally {
       this.inTurn = false;
     }
   }
 
-  #pump(waits: boolean, mayWait: boolean): void {
+  #pump(kind: TurnKind): void {
+    let waits = kind === "waiting";
+    let mayWait = kind !== "busy";
     for (;;) {
       this.nudged = false;
       if (waits) this.#waits.begin(this.#loop.preciseMs());
