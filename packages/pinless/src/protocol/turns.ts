@@ -13,7 +13,7 @@ import type { CompletionSink, Loop, Scheme } from "./scheme.js";
 
 export const TURN_COMPLETIONS = 256;
 
-/** Beginning of a turn: plain; with a wait in the kernel; or, since the loop is busy, plain and without a wait after it. */
+/** Beginning of a turn: plain; with a wait in the kernel; or plain with no wait after it, because the loop is busy. */
 type TurnKind = "plain" | "waiting" | "busy";
 
 export interface TurnParts {
