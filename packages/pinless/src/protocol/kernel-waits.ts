@@ -12,6 +12,11 @@ const TURN_MS = 0.25;
 const INLINE_MS = 0.003;
 /** The loop took longer to come round: it has other work, which a wait would delay. */
 const OTHER_WORK_MS = 0.02;
+/**
+ * Time without waits after one that the loop has ended, because sockets are in use then. An echo by TCP, 1,000 times a
+ * second beside reads one at a time, took 0.8 to 1.3 ms at the 99th percentile otherwise, and 0.3 to 0.5 ms with this.
+ */
+const SOCKETS_MS = 100;
 /** Most occasions to wait that are passed over after one that wasn't worth it. Each doubles their number. */
 const MAX_PASSED_OVER = 1023;
 
@@ -21,9 +26,11 @@ export class KernelWaits {
   private scheduledMs = 0;
   private turnBeganMs = 0;
   private beganMs = 0;
+  private notBeforeMs = 0;
 
   /** Takes an occasion to wait: true if a turn is to be scheduled for it, at the end of this round of the loop. */
   isDue(nowMs: number): boolean {
+    if (nowMs < this.notBeforeMs) return false;
     if (this.passedOver < this.toPassOver) {
       this.passedOver++;
       return false;
@@ -42,8 +49,12 @@ export class KernelWaits {
     this.beganMs = nowMs;
   }
 
-  /** Ends a wait. Returns true if it was worth it: then the next one is due at once. */
-  end(nowMs: number, completions: number): boolean {
+  /** Ends a wait, `byLoop` if the loop has something to serve. Returns true if the next one is due at once. */
+  end(nowMs: number, completions: number, byLoop: boolean): boolean {
+    if (byLoop) {
+      this.notBeforeMs = nowMs + SOCKETS_MS;
+      return false;
+    }
     const isWorth = completions > 0 && nowMs - this.beganMs < WORTH_MS;
     this.toPassOver = isWorth ? 0 : Math.min(MAX_PASSED_OVER, 2 * this.toPassOver + 1);
     this.passedOver = 0;

@@ -99,8 +99,8 @@ export class Turns {
       const reaped = this.#scheme.reap(this.#sink, this.budget);
       this.budget -= reaped;
       if (waits) {
-        mayWait = this.#waits.end(waitEndedMs, reaped);
-        waits = mayWait && this.nudged && !this.#scheme.isLoopReady && this.#waits.mayGoOn(waitEndedMs);
+        mayWait = this.#waits.end(waitEndedMs, reaped, this.#scheme.isLoopReady === true);
+        waits = mayWait && this.nudged && this.#waits.mayGoOn(waitEndedMs);
       }
       if (reaped === 0) break;
     }

@@ -73,7 +73,7 @@ if (isMainThread) {
     const { fd, close } = await polledSocket();
     const mine = loopDescriptor(fd);
     close();
-    const worker = new Worker(new URL(import.meta.url));
+    const worker = new Worker(new URL(import.meta.url), { trackUnmanagedFds: false });
     const theirs = await new Promise((resolve, reject) => {
       worker.once("message", resolve);
       worker.once("error", reject);

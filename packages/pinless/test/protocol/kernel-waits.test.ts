@@ -64,13 +64,20 @@ test("A turn waits for what its callbacks submit, and lets the loop go on after 
   assert.equal(engine.armed, 0);
 });
 
-test("A turn waits once where the loop has something to serve", () => {
+test("A turn waits once where the loop has something to serve, and the next does after 100 ms", () => {
   const engine = new Waiting();
   engine.isLoopReady = true;
   engine.keep(1, 100);
-  engine.loop.runMicrotasks();
-  engine.loop.runSoon();
-  assert.equal(engine.kernelWaits.length, 1);
+  engine.loop.runAll();
+  assert.deepEqual([engine.kernelWaits.length, engine.armed], [1, 1]);
+  for (const [ms, waits] of [
+    [99, 1],
+    [1, 2],
+  ] as const) {
+    engine.loop.now += ms;
+    engine.complete();
+    assert.equal(engine.kernelWaits.length, waits);
+  }
 });
 
 test("A turn doesn't wait where the loop came round late, since it has other work", () => {

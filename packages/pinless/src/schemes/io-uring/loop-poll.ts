@@ -8,15 +8,12 @@ import { IO_URING, POLL } from "../../abi/numbers.js";
 import { loopDescriptor } from "../../linux/loop-descriptor.js";
 import type { Ring } from "../../linux/ring.js";
 
-/** The loop begins to poll a socket some turns after it was made: later it won't be found any more. */
-const MAX_SEARCHES = 8;
-
 export class LoopPoll {
   readonly #ring: Ring;
   readonly #socket: number;
   readonly #userData: number;
   #descriptor = -1;
-  #searches = 0;
+  #occasions = 0;
   #armed = false;
   /** True if the loop has had something to serve since the last `arm`. */
   hasFired = false;
@@ -28,12 +25,14 @@ export class LoopPoll {
     this.#userData = userData;
   }
 
-  /** True if the loop's descriptor is known. */
+  /**
+   * True if the loop's descriptor is known. It's searched for ever more rarely, because a new socket isn't polled yet,
+   * and a lack of descriptors may pass.
+   */
   isKnown(): boolean {
-    if (this.#descriptor < 0 && this.#searches < MAX_SEARCHES) {
-      this.#searches++;
-      this.#descriptor = loopDescriptor(this.#socket);
-    }
+    if (this.#descriptor >= 0) return true;
+    const isPowerOfTwo = (++this.#occasions & (this.#occasions - 1)) === 0;
+    if (isPowerOfTwo) this.#descriptor = loopDescriptor(this.#socket);
     return this.#descriptor >= 0;
   }
 
