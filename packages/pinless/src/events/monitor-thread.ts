@@ -10,6 +10,7 @@ import { hasLoaded } from "../linux/ffi-startup.js";
 import { loadLibc } from "../linux/libc-bindings.js";
 import { monotonicMs } from "../linux/monotonic-clock.js";
 import { openReadiness } from "../linux/readiness.js";
+import { sleep } from "../linux/sleep.js";
 import { threadCalls } from "../linux/thread-calls.js";
 import { Userfaultfd } from "../linux/userfaultfd.js";
 import { LeaseClock } from "../protocol/monitor/lease-clock.js";
@@ -17,7 +18,7 @@ import { MonitorLoop } from "../protocol/monitor/monitor-loop.js";
 import { LAST_LOOK_MS } from "../protocol/monitor/pending-discards.js";
 import { MonitorMachine } from "../protocol/monitor/state-machine.js";
 import type { FollowMessage, FromMonitor, MonitorData, ToMonitor, UnfollowMessage } from "./monitor-messages.js";
-import { perform, sleep } from "./perform.js";
+import { perform } from "./perform.js";
 
 const port = parentPort!;
 const { loading, drain, reading, ownTid, ourTids } = workerData as MonitorData;

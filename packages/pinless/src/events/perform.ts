@@ -1,12 +1,7 @@
 /** Runs the monitor's state machine on this thread, which sleeps where a step waits. */
 
+import { sleep } from "../linux/sleep.js";
 import type { MonitorMachine } from "../protocol/monitor/state-machine.js";
-
-const neverWritten = new Int32Array(new SharedArrayBuffer(4));
-
-export function sleep(ms: number): void {
-  Atomics.wait(neverWritten, 0, 0, ms);
-}
 
 /** Takes steps until the machine is watching again. `drain` is the word that a step may wait for. */
 export function perform(monitor: MonitorMachine, drain: Int32Array): void {

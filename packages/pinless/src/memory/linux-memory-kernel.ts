@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { MMAN, PRCTL } from "../abi/numbers.js";
 import { madvise, mapOver, movePages, mprotect, msync, prctl } from "../linux/libc.js";
+import { sleep } from "../linux/sleep.js";
 import { invariant } from "../protocol/assert.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import type { Range } from "../protocol/ranges/ranges.js";
@@ -13,12 +14,10 @@ import { leftIn, mappingFlags, presentPages } from "./pagemap.js";
 const READ_WRITE = MMAN.PROT_READ | MMAN.PROT_WRITE;
 const ANONYMOUS = MMAN.MAP_PRIVATE | MMAN.MAP_ANONYMOUS | MMAN.MAP_NORESERVE;
 
-const pause = new Int32Array(new SharedArrayBuffer(4));
-
 export const linuxMemoryKernel: MemoryKernel = {
   hugePageBytes: readHugePageBytes(),
   nowMs: () => performance.now(),
-  sleep: (ms) => after(() => void Atomics.wait(pause, 0, 0, ms)),
+  sleep: (ms) => after(() => sleep(ms)),
   madvise: ({ start, end }, advice) => after(() => madvise(start, end - start, advice)),
   mprotect: ({ start, end }, protection) => after(() => mprotect(start, end - start, protection)),
   mapOver: ({ start, end }, file) =>

@@ -20,7 +20,10 @@ function setUp(startMs = 1000) {
   /** Milliseconds until a question that is asked at every one is answered with yes. */
   const until = (question: () => boolean): number => {
     let waited = 0;
-    for (; !question(); waited++) pass(1);
+    for (; !question(); waited++) {
+      assert.ok(waited < 4_000_000, "it's never answered with yes");
+      pass(1);
+    }
     return waited;
   };
   return { state, placement, pass, isWrong, isSettled, until };
