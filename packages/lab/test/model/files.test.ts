@@ -4,72 +4,28 @@ import { test } from "node:test";
 import { exit, fork } from "../../dist/model/fork.js";
 import { Kernel } from "../../dist/model/model-kernel.js";
 import { WAIT } from "../../dist/model/page-tables.js";
+import { FILESYSTEMS, FOLIO_DIRTY, inFile, PTE_DIRTY, PTE_WRITE } from "../../dist/model/tables.js";
 import {
-  BLOCK_CONTENT,
-  FILESYSTEMS,
-  FOLIO_DIRTY,
-  inFile,
-  type KernelDesign,
-  PTE_DIRTY,
-  PTE_WRITE,
-  STABLE_PAGES,
-} from "../../dist/model/tables.js";
+  ANONYMOUS,
+  EVERY,
+  end,
+  FILE_PAGES,
+  MAPPED,
+  machine,
+  ONE,
+  OTHER,
+  onDisk,
+  transfer,
+  writeBack,
+  writeBackIfDirty,
+} from "./two-files.js";
 
-const EIO = -5;
 const EAGAIN = -11;
 const EFAULT = -14;
 const EINVAL = -22;
-const ENOSPC = -28;
-const EOPNOTSUPP = -95;
-const FILE_PAGES = 4;
-/** The first pages of two files, and of memory: mappings of the first file, and anonymous memory. */
-const ONE = 0;
-const OTHER = 4;
-const MAPPED = 0;
-const ANONYMOUS = 4;
-
-type Filesystem = (typeof FILESYSTEMS)[keyof typeof FILESYSTEMS];
-
-/** Two files, the first mapped, of contents 100 to 103 and 104 to 107; of their blocks there are 4 left. */
-function machine(filesystem: number, design: KernelDesign = "gup"): Kernel {
-  const size = { frames: 16, pages: 12, swapSlots: 4, blocks: 12, bufferSlots: 1, bufferPages: 4 };
-  const on = new Kernel({ ...size, requests: 4, requestPages: 4, inodePages: 8 }, design);
-  for (let inodePage = 0; inodePage < 8; inodePage++) on.cache.extendFile(inodePage, filesystem);
-  for (let page = ANONYMOUS; page < size.pages; page++) on.memory.mmap(page);
-  for (let i = 0; i < 8; i++) {
-    on.memory.store(ANONYMOUS, 100 + i);
-    transfer(on, true, ANONYMOUS, 1, inFile(i));
-  }
-  for (let i = 0; i < FILE_PAGES; i++) on.memory.mapFile(MAPPED + i, ONE + i);
-  return on;
-}
-
-function transfer(on: Kernel, write: boolean, firstPage: number, pages: number, block: number): void {
-  const request = on.disk.submit({ write, firstPage, pages, block, bufferSlot: -1 });
-  assert.ok(request >= 0, `errno ${-request}`);
-  end(on, request);
-}
-
-function end(on: Kernel, request: number): void {
-  while (!on.disk.serve(request));
-  on.disk.complete(request);
-  on.disk.release(request);
-}
-
-function writeBack(on: Kernel, inodePage: number): void {
-  assert.equal(on.writeback.begin(inodePage), 0);
-  on.writeback.serve(inodePage);
-  on.writeback.end(inodePage);
-}
-
-function onDisk(on: Kernel, inodePage: number): number {
-  return on.cache.block(on.cache.blockOf(inodePage), BLOCK_CONTENT);
-}
-
-const EVERY = Object.entries(FILESYSTEMS) as [string, Filesystem][];
 
 for (const [name, filesystem] of EVERY) {
-  test(`${name}: stores, write(2), loads and other mappings of a file are one memory; the disk has it after writeback`, () => {
+  test(`${name}: stores, loads, write(2) and all mappings see one memory; the disk has it after writeback`, () => {
     const on = machine(filesystem);
     assert.deepEqual(
       [0, 1, 2, 3].map((i) => on.memory.load(MAPPED + i)),
@@ -252,98 +208,6 @@ for (const [name, filesystem] of EVERY) {
   });
 }
 
-function writeBackIfDirty(on: Kernel, inodePage: number): void {
-  if (on.cache.isDirty(inodePage)) writeBack(on, inodePage);
-}
-
-test("a store during writeback waits for its end on btrfs, and where the device asks for stable pages; not on ext4 and xfs", () => {
-  const waiting = [FILESYSTEMS.btrfs, FILESYSTEMS.ext4 | STABLE_PAGES];
-  for (const filesystem of [...waiting, FILESYSTEMS.ext4, FILESYSTEMS.xfs]) {
-    const on = machine(filesystem);
-    on.memory.store(MAPPED, 1);
-    assert.equal(on.writeback.begin(ONE), 0);
-    const stable = waiting.includes(filesystem);
-    assert.equal(on.memory.store(MAPPED, 2), stable ? WAIT : 0);
-    assert.equal(on.cache.writeFile(ONE, 3), stable ? WAIT : 0);
-    assert.equal(on.memory.load(MAPPED), stable ? 1 : 3);
-    const request = on.disk.submit({ write: false, firstPage: MAPPED, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
-    assert.equal(request === WAIT, stable, "a pin for writing is a store");
-    if (!stable) end(on, request);
-    on.writeback.serve(ONE);
-    on.writeback.end(ONE);
-    assert.equal(on.cache.isDirty(ONE), !stable);
-    assert.equal(on.memory.store(MAPPED, 2), 0);
-    writeBack(on, ONE);
-    assert.equal(onDisk(on, ONE), 2);
-  }
-});
-
-test("btrfs writes nothing in place, ext4 and xfs do; reading a block with a wrong checksum gives EIO, or SIGBUS", () => {
-  for (const [name, filesystem] of EVERY) {
-    const on = machine(filesystem);
-    const before = on.cache.blockOf(ONE);
-    on.memory.store(MAPPED, 1);
-    writeBack(on, ONE);
-    assert.equal(on.cache.blockOf(ONE) === before, name !== "btrfs", name);
-    on.memory.store(ANONYMOUS, 2);
-    const written = on.cache.blockOf(ONE);
-    transfer(on, true, ANONYMOUS, 1, inFile(ONE));
-    assert.equal(on.cache.blockOf(ONE) === written, name !== "btrfs", name);
-    // The disk loses a bit.
-    on.cache.setBlock(on.cache.blockOf(ONE), BLOCK_CONTENT, 3);
-    const corrupt = name === "btrfs";
-    assert.equal(on.cache.isCorrupt(ONE), corrupt);
-    const request = on.disk.submit({
-      write: false,
-      firstPage: ANONYMOUS,
-      pages: 2,
-      block: inFile(ONE),
-      bufferSlot: -1,
-    });
-    assert.equal(on.disk.failsChecksum(request), corrupt);
-    on.disk.serve(request);
-    assert.equal(on.disk.failsChecksum(request), false, "the next page is as it should be");
-    assert.equal(on.memory.fault(MAPPED, "load"), corrupt ? EFAULT : 0);
-    assert.equal(on.cache.bringIn(ONE), corrupt ? EIO : 0);
-  }
-});
-
-test("memory that changes during a direct write has a wrong checksum on btrfs", () => {
-  const on = machine(FILESYSTEMS.btrfs);
-  on.memory.store(ANONYMOUS, 1);
-  const request = on.disk.submit({ write: true, firstPage: ANONYMOUS, pages: 1, block: inFile(ONE), bufferSlot: -1 });
-  on.memory.store(ANONYMOUS, 2);
-  end(on, request);
-  assert.ok(on.cache.isCorrupt(ONE));
-});
-
-test("files that share blocks (FICLONE) stop sharing a block when it's written, in any way", () => {
-  const ways = {
-    store: (on: Kernel) => on.memory.store(MAPPED, 1),
-    "write(2)": (on: Kernel) => on.cache.writeFile(ONE, 1),
-    O_DIRECT: (on: Kernel) => {
-      on.memory.store(ANONYMOUS, 1);
-      transfer(on, true, ANONYMOUS, 1, inFile(ONE));
-      return 0;
-    },
-  };
-  for (const filesystem of [FILESYSTEMS.xfs, FILESYSTEMS.btrfs]) {
-    for (const [way, write] of Object.entries(ways)) {
-      const on = machine(filesystem);
-      on.memory.store(MAPPED, 9);
-      assert.equal(on.cache.clone(ONE, OTHER), WAIT, "dirty");
-      writeBack(on, ONE);
-      assert.equal(on.cache.clone(ONE, OTHER), 0);
-      assert.equal(on.cache.blockOf(OTHER), on.cache.blockOf(ONE));
-      assert.equal(write(on), 0);
-      if (on.cache.isDirty(ONE)) writeBack(on, ONE);
-      assert.notEqual(on.cache.blockOf(OTHER), on.cache.blockOf(ONE), way);
-      assert.deepEqual([onDisk(on, ONE), onDisk(on, OTHER)], [1, 9], way);
-    }
-  }
-  assert.equal(machine(FILESYSTEMS.ext4).cache.clone(ONE, OTHER), EOPNOTSUPP);
-});
-
 test("a child inherits its parent's mappings of files, and stores of both go to the file", () => {
   const size = { frames: 8, pages: 2, processes: 2, swapSlots: 1, blocks: 2, bufferSlots: 1, bufferPages: 1 };
   const on = new Kernel({ ...size, requests: 1, requestPages: 1, inodePages: 2 }, "gup");
@@ -379,64 +243,6 @@ test("a store to a page during a direct write elsewhere in it isn't lost", () =>
   on.writeback.serve(ONE);
   on.writeback.end(ONE);
   assert.deepEqual([on.memory.load(MAPPED), onDisk(on, ONE)], [3, 3]);
-});
-
-test("allocation of a new block for a page excludes others: direct writes, writeback, FICLONE", () => {
-  for (const filesystem of [FILESYSTEMS.xfs, FILESYSTEMS.btrfs]) {
-    const on = machine(filesystem);
-    assert.equal(on.cache.clone(ONE, OTHER), 0);
-    on.memory.store(ANONYMOUS, 1);
-    const write = { write: true, firstPage: ANONYMOUS, pages: 1, block: inFile(ONE), bufferSlot: -1 };
-    const request = on.disk.submit(write);
-    on.memory.store(MAPPED, 2);
-    assert.deepEqual([on.writeback.begin(ONE), on.disk.submit({ ...write, firstPage: ANONYMOUS + 1 })], [WAIT, WAIT]);
-    on.cache.punchHole(ONE + 1);
-    const hole = on.disk.submit({ ...write, block: inFile(ONE + 1) });
-    assert.deepEqual(
-      [on.disk.submit({ ...write, block: inFile(ONE + 1) }), on.cache.clone(ONE + 1, OTHER + 1)],
-      [WAIT, WAIT],
-    );
-    end(on, hole);
-    // It fails: what was stored meanwhile still has a place of its own.
-    on.disk.complete(request);
-    on.disk.release(request);
-    assert.equal(on.writeback.begin(ONE), 0);
-    assert.equal(on.cache.clone(ONE, OTHER + 1), WAIT);
-    on.writeback.serve(ONE);
-    on.writeback.end(ONE);
-    assert.deepEqual([onDisk(on, ONE), onDisk(on, OTHER), onDisk(on, ONE + 1)], [2, 100, 1]);
-  }
-});
-
-test("a write that ended early leaves the rest of the file as it was, in its old blocks", () => {
-  for (const [name, filesystem] of EVERY) {
-    const on = machine(filesystem);
-    const before = on.cache.blockOf(ONE + 1);
-    for (const i of [0, 1]) on.memory.store(ANONYMOUS + i, 1 + i);
-    const request = on.disk.submit({ write: true, firstPage: ANONYMOUS, pages: 2, block: inFile(ONE), bufferSlot: -1 });
-    on.disk.serve(request);
-    on.disk.complete(request);
-    on.disk.release(request);
-    assert.deepEqual([on.memory.load(MAPPED), on.memory.load(MAPPED + 1)], [1, 101], name);
-    assert.equal(on.cache.blockOf(ONE + 1), before);
-  }
-});
-
-test("on a full disk a store gets SIGBUS, buffered and direct writes get ENOSPC, and nothing has begun", () => {
-  const on = machine(FILESYSTEMS.ext4);
-  for (let i = 0; i < 4; i++) assert.equal(on.cache.punchHole(ONE + i), 0);
-  const { at } = on.frames.layout.blockUsers;
-  on.words.fill(1, at, at + 11);
-  const write = { write: true, firstPage: ANONYMOUS, pages: 2, block: inFile(ONE), bufferSlot: -1 };
-  on.memory.munmap(ANONYMOUS + 7);
-  assert.equal(on.disk.submit({ ...write, firstPage: ANONYMOUS + 7, pages: 1 }), EFAULT);
-  assert.equal(on.disk.submit(write), ENOSPC);
-  assert.ok(on.disk.submit({ ...write, firstPage: MAPPED, pages: 1, block: inFile(OTHER) }) >= 0, "a hole is read");
-  assert.equal(on.memory.store(MAPPED + 1, 1), 0);
-  assert.equal(on.memory.store(MAPPED + 2, 1), EFAULT);
-  assert.equal(on.cache.writeFile(ONE + 3, 1), ENOSPC);
-  writeBack(on, ONE + 1);
-  assert.equal(onDisk(on, ONE + 1), 1);
 });
 
 test("in Linux a page that was cleaned during a device write is dirty again only when it's unpinned", () => {

@@ -6,8 +6,8 @@ import type { Range } from "../../dist/protocol/ranges/ranges.js";
 
 const GRANULE = 16;
 
-/** A subscriber that says what it's told, and has as much to drain as the test wants. */
-class Told implements Subscriber {
+/** A subscriber that logs its calls, and has as much to drain as the test wants. */
+class LoggedSubscriber implements Subscriber {
   readonly log: string[];
   readonly #name: string;
   draining = 0;
@@ -43,7 +43,7 @@ class Told implements Subscriber {
 function setUp(...ranges: [start: number, end: number][]) {
   const log: string[] = [];
   const notifier = new MmuNotifier(GRANULE, (error) => log.push(`uncaught ${String(error)}`));
-  const told = ranges.map((_, i) => new Told(`s${i}`, log));
+  const told = ranges.map((_, i) => new LoggedSubscriber(`s${i}`, log));
   const subscriptions = ranges.map(([start, end], i) => notifier.insert({ start, end }, told[i]!));
   const start = (from: number, to: number, event: MmuEvent): Invalidation =>
     notifier.invalidateRangeStart({ start: from, end: to }, event, { ready: () => log.push(`ready ${event}`) });
@@ -52,39 +52,21 @@ function setUp(...ranges: [start: number, end: number][]) {
 
 test("MmuNotifier rounds ranges out to the larger granules of a subscription, and never beyond its range", () => {
   const { notifier } = setUp([0, 64]);
-  const coarse = notifier.insert({ start: 128, end: 272 }, new Told("coarse", []), 64);
+  const coarse = notifier.insert({ start: 128, end: 272 }, new LoggedSubscriber("coarse", []), 64);
   const rounded = (start: number, end: number): Range => {
     const invalidation = notifier.invalidateRangeStart({ start, end }, "CLEAR");
     notifier.invalidateRangeEnd(invalidation);
     return invalidation.range;
   };
-  for (const [from, to] of [
-    [
-      [3, 4],
-      [0, 16],
-    ],
-    [
-      [130, 131],
-      [128, 192],
-    ],
-    [
-      [200, 201],
-      [192, 256],
-    ],
-    [
-      [257, 258],
-      [256, 272],
-    ],
-    [
-      [100, 193],
-      [96, 256],
-    ],
-    [
-      [191, 300],
-      [128, 304],
-    ],
-  ] as [[number, number], [number, number]][])
-    assert.deepEqual(rounded(...from), { start: to[0], end: to[1] }, `${from}`);
+  for (const [start, end, roundedStart, roundedEnd] of [
+    [3, 4, 0, 16],
+    [130, 131, 128, 192],
+    [200, 201, 192, 256],
+    [257, 258, 256, 272],
+    [100, 193, 96, 256],
+    [191, 300, 128, 304],
+  ] as const)
+    assert.deepEqual(rounded(start, end), { start: roundedStart, end: roundedEnd }, `${start} to ${end}`);
   const first = notifier.invalidateRangeStart({ start: 130, end: 131 }, "CLEAR");
   const second = notifier.invalidateRangeStart({ start: 180, end: 181 }, "CLEAR");
   assert.deepEqual([first.state, second.state], ["begun", "waiting"]);
@@ -192,7 +174,7 @@ test("MmuNotifier has held requests submitted before the next turn (BOUNDED_HOLD
   ]);
 });
 
-test("MmuNotifier with blockable: false begins at once or refuses, and a refusal notifies no subscriber (BALANCED_VETO)", () => {
+test("MmuNotifier with blockable: false begins at once, or refuses and notifies no subscriber (BALANCED_VETO)", () => {
   const { start, told, notifier, said } = setUp([0, 64]);
   const veto = (from: number, to: number) =>
     notifier.invalidateRangeStart({ start: from, end: to }, "MIGRATE", {
@@ -279,7 +261,7 @@ test("MmuNotifier.remove ends a subscription, once", () => {
   assert.throws(() => notifier.remove(subscriptions[0]!), { invariant: "STATE" });
 });
 
-test("MmuNotifier.invalidateRangeEnd refuses one that hasn't begun, a second end, another notifier's, and any other value", () => {
+test("MmuNotifier.invalidateRangeEnd refuses an invalidation that hasn't begun, has ended, or isn't its own", () => {
   const { notifier, start, said } = setUp([0, 64]);
   const first = start(0, 16, "CLEAR");
   const second = start(0, 16, "CLEAR");
@@ -289,7 +271,7 @@ test("MmuNotifier.invalidateRangeEnd refuses one that hasn't begun, a second end
     assert.throws(() => notifier.invalidateRangeEnd(refused), { code: "ERR_INVALID_ARG_VALUE" });
   for (const none of [undefined, null, "EAGAIN", {}, { ...first }])
     assert.throws(() => notifier.invalidateRangeEnd(none as Invalidation), { code: "ERR_INVALID_ARG_TYPE" });
-  assert.deepEqual(said(), [], "nobody was told of what came to nothing");
+  assert.deepEqual(said(), [], "a refused end notifies no subscriber");
   notifier.invalidateRangeEnd(first);
   assert.throws(() => notifier.invalidateRangeEnd(first), { code: "ERR_INVALID_ARG_VALUE" });
   notifier.invalidateRangeEnd(second);
