@@ -1,84 +1,18 @@
-// Reads and writes of pipes and sockets may wait for ever: no memory operation waits for them, and none loses, doubles
+// Reads and writes of pipes may wait for ever: no memory operation waits for them, and none loses, doubles
 // or tears a byte.
 import assert from "node:assert/strict";
-import { closeSync, constants, fstatSync, openSync, readSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, writeFileSync, writeSync } from "node:fs";
 import path from "node:path";
-import { type TestContext, test } from "node:test";
-import koffi from "koffi";
-import { SOCKET } from "../../dist/abi/numbers.js";
-import { type Arena, Engine, type EngineOptions, type File, type SchemeName } from "../../dist/index.js";
-import { socketpair } from "../../dist/linux/libc.js";
-import { loadLibc } from "../../dist/linux/libc-bindings.js";
+import { test } from "node:test";
+import type { Arena, File, SchemeName } from "../../dist/index.js";
 import { isFilledWith, numberedBlocks } from "../support/blocks.js";
 import { ioUringOff } from "../support/io-uring.js";
 import { Random } from "../support/random.js";
-import { namedPipe, scratchDirectory, undoing } from "../support/undo.js";
+import { scratchDirectory, undoing } from "../support/undo.js";
 import { until } from "../support/until.js";
+import { drain, MIB, open, pipe, streamBytes, timeout, waitingIn, watch } from "./stream-bed.js";
 
-const MIB = 1 << 20;
-const { O_RDWR, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
-const FIONREAD = 0x541b;
-const ioctl = koffi.load(null).func("int ioctl(int fd, unsigned long request, _Out_ int *value)");
-
-/** For what would wait for ever. */
-const timeout = 180_000;
-
-/** Bytes of a stream, which both ends can compute: no byte is 0, and no two stretches are alike. */
-function streamBytes(offset: number, count: number): Uint8Array {
-  const bytes = new Uint8Array(count);
-  for (let i = 0; i < count; i++) bytes[i] = 1 + ((Math.imul((offset + i) ^ 0x2545f491, 0x9e3779b1) >>> 16) % 255);
-  return bytes;
-}
-
-/** The other end of a pipe that a file of ours is on. */
-interface Pipe {
-  readonly path: string;
-  readonly fd: number;
-}
-
-function pipe(t: TestContext): Pipe {
-  const path = namedPipe(t);
-  const fd = openSync(path, O_RDWR | O_NONBLOCK);
-  undoing(t, () => closeSync(fd));
-  return { path, fd };
-}
-
-function waitingIn({ fd }: Pipe): number {
-  const count = [0];
-  assert.equal(ioctl(fd, FIONREAD, count), 0);
-  return count[0]!;
-}
-
-/** Reads all bytes that are there now. */
-function drain(fd: number): Buffer {
-  const buffer = Buffer.alloc(1 << 20);
-  try {
-    return buffer.subarray(0, readSync(fd, buffer));
-  } catch (error) {
-    assert.equal((error as { code: string }).code, "EAGAIN");
-    return buffer.subarray(0, 0);
-  }
-}
-
-async function open(t: TestContext, options: EngineOptions): Promise<{ engine: Engine; arena: Arena }> {
-  const engine = await Engine.open({ lease: { idle: 3_600_000, max: 3_600_000 }, ...options });
-  undoing(t, () => engine.close());
-  return { engine, arena: await engine.arena({ bytes: 4 * MIB }) };
-}
-
-/** Answers with what came of it, so that nobody has to wait for what may never end. */
-function watch(read: Promise<{ bytesRead: number }>): { ended: string | number | null } {
-  const watched: { ended: string | number | null } = { ended: null };
-  read.then(
-    ({ bytesRead }) => {
-      watched.ended = bytesRead;
-    },
-    ({ code }) => {
-      watched.ended = code;
-    },
-  );
-  return watched;
-}
+const { O_RDWR, O_RDONLY, O_WRONLY } = constants;
 
 const OPERATIONS: Record<string, (arena: Arena, view: Uint8Array) => Promise<unknown>> = {
   discard: (arena, view) => arena.discard(view),
@@ -371,67 +305,6 @@ const skip = ioUringOff();
 if (skip === false) streams("io_uring");
 else test("io_uring: streams", { skip });
 streams("aio");
-
-for (const blocking of [true, false]) {
-  test(`io_uring: a socket that ${blocking ? "blocks" : "doesn't block"}, both directions at once, byte for byte`, {
-    skip,
-  }, async (t) => {
-    await loadLibc();
-    const pair = socketpair(
-      SOCKET.AF_UNIX,
-      SOCKET.SOCK_STREAM | SOCKET.SOCK_CLOEXEC | (blocking ? 0 : SOCKET.SOCK_NONBLOCK),
-    );
-    assert.ok(typeof pair !== "number");
-    undoing(t, () => {
-      for (const fd of pair) closeSync(fd);
-    });
-    const { engine, arena } = await open(t, { scheme: "io_uring", depth: 4 });
-    const [one, other] = await Promise.all(pair.map((fd) => engine.openFile({ fd })));
-    const memory = arena.alloc(2 * MIB);
-    const BYTES = 700_001;
-    memory.set(streamBytes(0, BYTES), MIB);
-    // Waits before there is anything, and doesn't hold up the write.
-    const echo = (async () => {
-      for (let at = 0; at < BYTES; ) {
-        const { bytesRead, buffer } = await other!.read(memory.subarray(0, 50_000));
-        await other!.write(buffer.subarray(0, bytesRead));
-        at += bytesRead;
-      }
-    })();
-    const back = (async () => {
-      const got = Buffer.alloc(BYTES);
-      for (let at = 0; at < BYTES; ) at += (await one!.read(got, at, Math.min(33_333, BYTES - at))).bytesRead;
-      return got;
-    })();
-    assert.equal((await one!.write(memory.subarray(MIB, MIB + BYTES))).bytesWritten, BYTES);
-    await echo;
-    assert.ok((await back).equals(streamBytes(0, BYTES)));
-    const waiting = watch(one!.read(memory));
-    await arena.discard();
-    assert.equal(waiting.ended, null);
-    await one!.close();
-    assert.equal(waiting.ended, "ECANCELED");
-    // The other side's duplicate, and ours.
-    assert.ok(fstatSync(pair[0]).isSocket());
-    await other!.close();
-  });
-}
-
-test("Sockets on aio and direct, reads of pipes on direct: ERR_PINLESS_UNSUPPORTED says what takes them", async (t) => {
-  await loadLibc();
-  const pair = socketpair(SOCKET.AF_UNIX, SOCKET.SOCK_STREAM | SOCKET.SOCK_CLOEXEC);
-  assert.ok(typeof pair !== "number");
-  undoing(t, () => {
-    for (const fd of pair) closeSync(fd);
-  });
-  for (const scheme of ["aio", "direct"] as const) {
-    const { engine } = await open(t, { scheme });
-    await assert.rejects(engine.openFile({ fd: pair[0] }), { code: "ERR_PINLESS_UNSUPPORTED", message: /"io_uring"/ });
-    if (scheme === "aio") continue;
-    const file = await engine.openFile(pipe(t).path, O_RDWR);
-    await assert.rejects(file.read(Buffer.alloc(1)), { code: "ERR_PINLESS_UNSUPPORTED", message: /"io_uring"/ });
-  }
-});
 
 test("Engine.openFile takes a descriptor and duplicates it", async (t) => {
   const name = path.join(scratchDirectory(t), "file");
