@@ -39,7 +39,7 @@ const ALONE = /(bench\/adverse|commands\/doctor-refusals|conformance\/auto|engin
  * memory, so these run one after the other, beside those that lock none.
  */
 const COUNT_LEASES =
-  /(bench|events|hazards)\/|commands\/doctor|control\/(release|top)|conformance\/(io-uring|pairs|sequences|no-threads)|engine\/(give-back|life-cycle|limits|memory|pins)/;
+  /(bench|events|hazards)\/|commands\/doctor|control\/(release|runtime|top)|conformance\/(io-uring|pairs|sequences|no-threads)|engine\/(give-back|life-cycle|limits|memory|pins)/;
 const LOCK_NOTHING =
   /^packages\/(lab\/|pinless\/dist-test\/((abi|memory|protocol|types)\/|conformance\/(aio|direct)|hazards\/(huge-pages|numa)))/;
 

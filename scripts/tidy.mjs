@@ -35,7 +35,7 @@ function lengths(file, text) {
   for (const [at, line] of lines.entries()) {
     if ([...line].length > MAX_COLUMNS) report("line", file, `line ${at + 1} has ${[...line].length} columns`);
   }
-  return lines.length - 1;
+  if (lines.length - 1 > MAX_FILE_LINES) report("file", file, `${lines.length - 1} lines`);
 }
 
 function words(file, comment, line) {
@@ -82,8 +82,7 @@ const others = [
 const names = new Map();
 for (const file of sources) {
   const text = readFileSync(path.join(root, file), "utf8");
-  const lines = lengths(file, text);
-  if (lines > MAX_FILE_LINES) report("file", file, `${lines} lines`);
+  lengths(file, text);
   source(file, text);
   names.set(path.basename(file), [...(names.get(path.basename(file)) ?? []), file]);
 }

@@ -83,9 +83,9 @@ const RULES: readonly [rule: string, clean: Files, past: Files, said: readonly R
   ],
   [
     "file",
-    { "packages/lab/mutants/file.ts": lines(400) },
-    { "packages/lab/mutants/file.ts": lines(401) },
-    [/^file packages\/lab\/mutants\/file\.ts: 1,.*\n {2}401 lines$/m],
+    { "packages/lab/mutants/file.ts": lines(400), "packages/lab/test/file.test.ts": lines(400) },
+    { "packages/lab/mutants/file.ts": lines(401), "packages/lab/test/file.test.ts": lines(401) },
+    [/^file packages\/lab\/mutants\/file\.ts: 1,.*\n {2}401 lines$/m, /^file packages\/lab\/test\/file\.test\.ts: 1,/m],
   ],
   [
     "docstring",
