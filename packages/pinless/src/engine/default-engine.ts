@@ -30,7 +30,9 @@ export class DefaultEngine {
     this.#called = true;
     try {
       const engine = await this.#engine.get();
-      return await engine.openFile(path, flags, mode);
+      const file = await engine.openFile(path, flags, mode);
+      file.leaveToProgram();
+      return file;
     } finally {
       this.#calls--;
       this.#called = true;

@@ -1,6 +1,6 @@
 /** Lifetime of what a File owns: until it's closed and unused, or until the File is garbage-collected. */
 
-import type { NodeHandle, OpenedFile } from "../ports/opened-file.js";
+import type { Closer, NodeHandle, OpenedFile } from "../ports/opened-file.js";
 import type { Owner } from "../protocol/acceptance.js";
 import type { FileHost } from "./file-host.js";
 import { IoPaths } from "./io-paths.js";
@@ -26,6 +26,7 @@ export class FileLifetime {
   #forced = false;
   #closing: Promise<void> | null = null;
   #unused: (() => void) | null = null;
+  #closer: Closer = "engine";
 
   constructor(host: FileHost, opened: OpenedFile) {
     this.#host = host;
@@ -61,6 +62,11 @@ export class FileLifetime {
     if (this.opened.dropped !== undefined) dropped.register(file, this);
   }
 
+  /** Notes that the File's engine isn't the program's and stays open as long as the File. */
+  leaveToProgram(): void {
+    this.#closer = "program";
+  }
+
   keep(): void {
     this.#users++;
   }
@@ -87,7 +93,7 @@ export class FileLifetime {
   drop(): void {
     if (this.isClosing) return;
     this.#users = 0;
-    this.opened.dropped?.(this.close());
+    this.opened.dropped?.(this.close(), this.#closer);
   }
 
   async #close(): Promise<void> {

@@ -19,6 +19,11 @@ export class NodeFile extends EventEmitter {
   }
 
   /** @internal */
+  leaveToProgram(): void {
+    this.lifetime.leaveToProgram();
+  }
+
+  /** @internal */
   protected get isOpen(): boolean {
     return this.lifetime.isOpen;
   }

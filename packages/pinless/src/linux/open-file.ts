@@ -7,7 +7,7 @@ import type { BigIntStats } from "node:fs";
 import { isatty } from "node:tty";
 import { getSystemErrorMap } from "node:util";
 import { FCNTL, openDirectFlag } from "../abi/numbers.js";
-import type { FilePath, OpenedFile } from "../ports/opened-file.js";
+import type { Closer, FilePath, OpenedFile } from "../ports/opened-file.js";
 import { EACCES } from "../protocol/errno.js";
 import { argumentError, systemError } from "../protocol/errors.js";
 import { descriptorCalls } from "./descriptor-calls.js";
@@ -47,9 +47,10 @@ export async function openFile(path: FilePath, flags: string | number = "r", mod
         return directFd;
       },
       closeDirect: () => closeDirect(directFd),
-      dropped: isError
-        ? (closed) => throwForDropped(isDescriptor ? `${handle.fd}` : `${handle.fd} (${path})`, closed)
-        : (closed) => warnOfDropped(handle.fd, closed),
+      dropped: (closed, closer) => {
+        if (closer === "engine" || !isError) warnOfDropped(handle.fd, closed, closer);
+        else throwForDropped(isDescriptor ? `${handle.fd}` : `${handle.fd} (${path})`, closed);
+      },
     };
   } catch (error) {
     await handle.close();
@@ -57,7 +58,7 @@ export async function openFile(path: FilePath, flags: string | number = "r", mod
   }
 }
 
-/** From Node 25 on, garbage collection of an open FileHandle is an error. */
+/** True from Node 25 on, where garbage collection of an open FileHandle is an error. */
 const isError = Number.parseInt(process.versions.node, 10) >= 25;
 
 /** Throws the error that Node throws for an open FileHandle that was garbage-collected. */
@@ -76,11 +77,14 @@ function throwForDropped(descriptor: string, closed: Promise<void>): void {
 
 let deprecated = false;
 
-/** Emits the warnings that Node emits for an open FileHandle that was garbage-collected. */
-function warnOfDropped(fd: number, closed: Promise<void>): void {
+/**
+ * Emits the warnings that Node emits for an open FileHandle that was garbage-collected. The one that foretells an error
+ * isn't true of files that an engine closes.
+ */
+function warnOfDropped(fd: number, closed: Promise<void>, closer: Closer): void {
   process.emitWarning(`Closing file descriptor ${fd} on garbage collection`);
   closed.catch((error) => process.emitWarning(`Closing file descriptor ${fd} on garbage collection failed: ${error}`));
-  if (deprecated) return;
+  if (deprecated || closer === "engine") return;
   deprecated = true;
   process.emitWarning(
     "Closing a FileHandle object on garbage collection is deprecated. Please close FileHandle objects " +

@@ -73,8 +73,14 @@ export interface OpenedFile {
    * Called when a File was garbage-collected without close(); `closed` resolves once its descriptors are closed. It's
    * undefined where that isn't reported.
    */
-  dropped?(closed: Promise<void>): void;
+  dropped?(closed: Promise<void>, closer: Closer): void;
 }
+
+/**
+ * What closes a File at the latest: the program's engine when it closes; or only the program, if the File is one of the
+ * default engine, which stays open as long as its files.
+ */
+export type Closer = "engine" | "program";
 
 /** Traits of an open file. They don't follow from its type: linux/file-traits-of.ts finds them by system calls. */
 export interface FileTraits {

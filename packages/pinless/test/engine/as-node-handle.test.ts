@@ -298,17 +298,27 @@ test("Files are closed on garbage collection, with this Node's warnings or error
   const program = `
     import { open } from ${index};
     import assert from "node:assert/strict";
-    import { readdirSync } from "node:fs";
+    import { readdirSync, readlinkSync } from "node:fs";
     const warnings = [];
     process.on("warning", ({ code, message }) => warnings.push({ code, message }));
     const errors = [];
     process.on("uncaughtException", ({ code, message }) => {
-      if (code !== "ERR_INVALID_STATE") process.exit(2);
+      if (code !== "ERR_INVALID_STATE") {
+        console.error(code, message);
+        process.exit(2);
+      }
       errors.push(message);
     });
-    const descriptors = () => readdirSync("/proc/self/fd").length;
-    const turn = () => new Promise((resolve) => setImmediate(resolve));
     const path = process.argv[1];
+    const target = (fd) => {
+      try {
+        return readlinkSync("/proc/self/fd/" + fd);
+      } catch {
+        return "closed meanwhile";
+      }
+    };
+    const descriptors = () => readdirSync("/proc/self/fd").filter((fd) => target(fd) === path).length;
+    const turn = () => new Promise((resolve) => setImmediate(resolve));
     for await (const part of (await open(path)).createReadStream());
     const before = descriptors();
     const stream = (await open(path)).createReadStream({ highWaterMark: 1024 });
@@ -339,6 +349,26 @@ test("Files are closed on garbage collection, with this Node's warnings or error
   const file = path.join(scratchDirectory(t), "file");
   writeFileSync(file, TEXT);
   const args = ["--expose-gc", "--no-warnings", "--input-type=module", "-e", program, file];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 180_000 });
+  assert.equal(status, 0, stdout + stderr);
+});
+
+test("a File that its engine would have closed is closed on garbage collection with a warning, in every Node", () => {
+  const index = JSON.stringify(new URL("../../dist/index.js", import.meta.url).href);
+  const program = `
+    import { Engine } from ${index};
+    import assert from "node:assert/strict";
+    const warnings = [];
+    process.on("warning", ({ message }) => warnings.push(message));
+    const turn = () => new Promise((resolve) => setImmediate(resolve));
+    const engine = await Engine.open({ depth: 8 });
+    await (async () => { for (let i = 0; i < 50; i++) await engine.openFile(process.argv[1]); })();
+    for (const begin = Date.now(); warnings.length < 50 && Date.now() - begin < 60_000; await turn()) gc();
+    for (const each of warnings) assert.match(each, /^Closing file descriptor \\d+ on garbage collection$/);
+    assert.equal(warnings.length, 50);
+    await engine.close();
+  `;
+  const args = ["--expose-gc", "--no-warnings", "--input-type=module", "-e", program, import.meta.filename];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 180_000 });
   assert.equal(status, 0, stdout + stderr);
 });
