@@ -256,8 +256,7 @@ export class PortableEngine {
 
   /**
    * Opens a file with the arguments and errors of node:fs/promises. As there, opening a pipe waits for its other end on
-   * a thread of libuv's pool, unless it's opened for reading and writing. A File that nothing refers to any more is
-   * closed when it's garbage-collected, with a warning: the engine would have closed it later.
+   * a thread of libuv's pool, unless it's opened for reading and writing. A dropped File is closed with a warning.
    *
    * @param path - A path; or an object with an open descriptor as `fd`, which is the only way to a socket. The file
    *   gets a duplicate of the descriptor, so the caller and the file each close their own

@@ -77,7 +77,7 @@ export interface OpenedFile {
 }
 
 /**
- * What closes a File at the latest: the program's engine when it closes; or only the program, if the File is one of the
+ * Closes a File at the latest: the program's engine when it closes; or only the program, if the File is one of the
  * default engine, which stays open as long as its files.
  */
 export type Closer = "engine" | "program";
