@@ -13,7 +13,7 @@ const MAIN = path.resolve(import.meta.dirname, "../../dist/bench/huge-pages-proc
 const POOL = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
 /** A page at a time, so that a raise lasts for a while; 512 MiB at most. */
 const ORDER: HugePagesOrder = { leaveBytes: 2 ** 30, mostPages: 256, stepPages: 1, limitMs: 20_000 };
-/** A raise that a busy machine doesn't get through before anybody looks; it's ended in the middle. */
+/** A raise so long that the test can interrupt it, on a busy machine too. */
 const LONG_ORDER: HugePagesOrder = { ...ORDER, mostPages: 4096 };
 
 function skipped(): string | false {

@@ -138,7 +138,7 @@ test("processes that can't be read are counted, and hidden ones are mentioned", 
   const { pins: hidden } = (await diagnose(["/"], { wrapper: hiding("2") })).findings;
   assert.ok(hidden.unreadableProcesses === 0 && hidden.hidepid !== null && hidden.hidepid !== counted.hidepid);
   assert.match(hidden.found, /hidepid/);
-  // Nothing hides it from whoever sees all of /proc, an ordinary user too.
+  // A user who sees all of /proc finds it, an ordinary user too.
   const { pins } = (await diagnose(["/"], { wrapper: asOrdinaryUser(8 * MIB) })).findings;
   assert.deepEqual([pins.hidepid, pins.unreadableProcesses], [null, 0]);
   assert.ok(pins.processes.some((each) => each.pid === pid && each.uid === 0));

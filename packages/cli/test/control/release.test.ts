@@ -118,7 +118,7 @@ test("The socket answers an invalid question with an error, and goes on", async 
   assert.equal(stats.engines[0].leases.live, LEASES);
   assert.equal(released.engines[0].leases, LEASES);
   assert.equal(after.engines[0].leases.live, 0);
-  // Somebody who never ends a line is sent away.
+  // The process closes a connection whose line never ends.
   const closed = new Promise((resolve) => socket.once("close", resolve));
   socket.on("error", () => {});
   socket.write("x".repeat(3 << 20));
@@ -135,13 +135,13 @@ test("pinless release --all reaches every process of the user; for root, of ever
   const ours = ownRuntime(t);
   const first = await subject(t, ours, { wrapper: ["unshare", "--net"] });
   const inside = ["nsenter", `--net=/proc/${first.pid}/ns/net`];
-  const nobody = await pinless(["release", "--all"], { ...ours, wrapper: inside });
-  assert.deepEqual([nobody.code, nobody.stdout], [0, "no process with an engine\n"]);
+  const none = await pinless(["release", "--all"], { ...ours, wrapper: inside });
+  assert.deepEqual([none.code, none.stdout], [0, "no process with an engine\n"]);
   const second = await subject(t, ours, { wrapper: inside });
   const third = await subject(t, theirs, { wrapper: [...inside, ...user] });
   const all = [first, second, third];
   for (const each of all) await each.run("return hold()");
-  // Somebody who binds a name isn't that process.
+  // A socket with a process's name that another process bound is left out.
   const fake = scratchDirectory(t);
   chmodSync(fake, 0o755);
   mkdirSync(path.join(fake, "pinless"), { mode: 0o777 });

@@ -47,7 +47,7 @@ test("A process has sockets while it has engines, in a directory that only its u
   assert.deepEqual(contents(runtime.directory), [`${pid}-0.sock`, `${pid}-${thread}.sock`]);
   await run("return worker.terminate()");
   assert.deepEqual(contents(runtime.directory), [`${pid}-0.sock`]);
-  // Somebody who is connected doesn't keep the process alive, nor does the engine that is open.
+  // Neither a connection nor an open engine keeps the process alive.
   const operator = connect(path.join(runtime.directory, `${pid}-0.sock`));
   t.after(() => operator.destroy());
   await new Promise((resolve) => operator.once("connect", resolve));
@@ -119,7 +119,7 @@ test("A runtime directory that other users could access is refused, by the proce
     chownSync(at, 4242, 4242);
   };
   const kinds: [string, (at: string) => void, RegExp][] = [
-    ["everybody", directoryOf(0o755), /has mode 0755/],
+    ["others", directoryOf(0o755), /has mode 0755/],
     ["group", directoryOf(0o710), /has mode 0710/],
     ["file", (at) => writeFileSync(at, "", { mode: 0o700 }), /isn't a directory/],
     ["link", link, /is a symbolic link/],
@@ -207,7 +207,7 @@ test("A user reaches no process of another user; root reaches all", { skip: need
     [top.code, top.stderr],
     [1, `pinless top: ${our.pid}: belongs to user 0, and you are user ${uid}: ask as its user or as root\n`],
   );
-  // Whoever guesses the path doesn't get there either.
+  // A guessed path doesn't connect either.
   const guess = `require("node:net").connect(process.argv[1]).on("error", ({ code }) => console.log(code))`;
   const [command, ...args] = [
     ...user,
@@ -217,14 +217,14 @@ test("A user reaches no process of another user; root reaches all", { skip: need
     path.join(ours.directory, `${our.pid}-0.sock`),
   ];
   assert.equal(execFileSync(command!, args, { encoding: "utf8" }), "EACCES\n");
-  // Not even if the directories were opened to everybody afterwards.
+  // Nor does it after the directories were opened to all users.
   for (const each of [path.dirname(ours.directory), ours.directory, args.at(-1)!]) chmodSync(each, 0o777);
   args[args.indexOf(guess)] =
     `require("node:net").connect(process.argv[1]).on("data", (text) => console.log(String(text)))
       .on("error", () => {}).on("close", () => console.log("closed")).write('{"ask":"stats"}\\n')`;
   assert.equal(execFileSync(command!, args, { encoding: "utf8" }), "closed\n");
   chmodSync(ours.directory, 0o700);
-  // Somebody binds a socket with its name where it can't even look.
+  // Another user binds a socket with the process's name in a directory that this user can't read.
   const fake = path.join(scratchDirectory(t), "pinless");
   mkdirSync(fake, { mode: 0o700 });
   const impostor = createServer();

@@ -34,7 +34,7 @@ test("pinless top writes a line each time, and ends when the process does", asyn
   const { pid, run, leave } = await subject(t, runtime);
   await run("return hold()");
   const { ended, lines } = top(t, [pid], runtime);
-  // Who hasn't answered yet is shown as busy, without engines.
+  // A process that hasn't answered yet is shown as busy, without engines.
   const answered = (): string[] => lines().filter((line) => !/event loop busy/.test(line));
   await until("two lines", () => answered().length >= 2);
   await leave();

@@ -1,4 +1,4 @@
-// The explorer: the shipped core holds in every order of small scenarios, and what is broken in it is found and told.
+// The explorer: the shipped protocol keeps its invariants in every order of small scenarios, and a broken one fails.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -111,7 +111,7 @@ for (const [mistake, of, method, by, invariant] of MISTAKES)
       assert.ok(violation.message.startsWith(`${invariant}: `));
       const found = explore(scenario).found!;
       assert.ok(violation.trace.length <= found.path.length);
-      assert.ok(violation.trace.length < 12, "a trace that nobody reads");
+      assert.ok(violation.trace.length < 12, "the trace is too long to read");
       assert.match(
         violation.trace.map(({ what }) => what).join("\n"),
         /^the program submits a: read its file into page 0$/m,

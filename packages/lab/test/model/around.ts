@@ -12,7 +12,7 @@ import type { SimulatedWorld } from "../../dist/simulate/simulated-world.js";
 const PAGE_BYTES = 4096;
 const CHILD = 1;
 
-/** `open`: an engine of the user who has little to lock. */
+/** Activities around an engine. `open` opens one for the user with a low RLIMIT_MEMLOCK. */
 export function modelAround(world: SimulatedWorld, open: (options: EngineOptions) => PortableEngine): Around {
   const { machine } = world;
   const { contents, size } = machine;

@@ -214,7 +214,7 @@ test("without memory for the copies of pinned pages fork fails, and leaves nothi
 });
 
 /** Reference: the contents that each process must see, without frames. */
-class Told {
+class ExpectedContents {
   readonly pages = new Map<number, number[]>([[0, new Array(ALL).fill(0)]]);
 
   fork(parent: number, child: number): void {
@@ -227,28 +227,28 @@ for (const design of ["gup", "notifier"] as const)
     for (let seed = 1; seed <= 60; seed++) {
       const on = machine(design, { frames: 64, swapSlots: 64 });
       const random = new Random(seed);
-      const told = new Told();
+      const expected = new ExpectedContents();
       let registered = false;
       let inFlight = -1;
       for (let step = 1; step <= 400; step++) {
-        const processes = [...told.pages.keys()];
+        const processes = [...expected.pages.keys()];
         const process = processes[random.below(processes.length)]!;
         const at = random.below(ALL);
         const page = process * ALL + at;
-        const absent = [1, 2].find((each) => !told.pages.has(each));
+        const absent = [1, 2].find((each) => !expected.pages.has(each));
         switch (random.below(9)) {
           case 0:
-            if (absent !== undefined && fork(on, process, absent) >= 0) told.fork(process, absent);
+            if (absent !== undefined && fork(on, process, absent) >= 0) expected.fork(process, absent);
             break;
           case 1:
-            if (process !== 0 && exit(on, process) === 0) told.pages.delete(process);
+            if (process !== 0 && exit(on, process) === 0) expected.pages.delete(process);
             break;
           case 2:
           case 3:
             // What is being read into is the device's.
             if (inFlight >= 0 && process === 0 && at < PAGES) break;
             assert.equal(on.memory.store(page, step), 0);
-            told.pages.get(process)![at] = step;
+            expected.pages.get(process)![at] = step;
             break;
           case 4:
             on.memory.reclaim(page);
@@ -276,10 +276,10 @@ for (const design of ["gup", "notifier"] as const)
             } else {
               end(on, inFlight);
               inFlight = -1;
-              told.pages.get(0)!.splice(0, PAGES, ...FROM_DISK);
+              expected.pages.get(0)!.splice(0, PAGES, ...FROM_DISK);
             }
         }
-        for (const [each, contents] of told.pages)
+        for (const [each, contents] of expected.pages)
           for (const [i, content] of contents.entries())
             if (inFlight < 0 || each !== 0 || i >= PAGES)
               assert.equal(
@@ -290,7 +290,7 @@ for (const design of ["gup", "notifier"] as const)
       }
       if (inFlight >= 0) end(on, inFlight);
       if (registered) on.disk.unregister(0);
-      for (const process of told.pages.keys()) assert.equal(exit(on, process), 0);
+      for (const process of expected.pages.keys()) assert.equal(exit(on, process), 0);
       assert.equal(on.disk.pins, 0);
       assert.equal(freeFrames(on), on.size.frames, `seed ${seed}`);
     }

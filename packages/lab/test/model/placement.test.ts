@@ -219,7 +219,7 @@ test("compaction in small steps, between all other events, loses nothing", () =>
   for (let seed = 1; seed <= 20; seed++) {
     const on = machine("gup", { frames: 96, pages: 40, bufferSlots: 4 });
     const random = new Random(seed);
-    const told = new Array<number>(on.size.pages).fill(0);
+    const expected = new Array<number>(on.size.pages).fill(0);
     for (let step = 1; step <= 300; step++) {
       const page = random.below(on.size.pages);
       const slot = random.below(4);
@@ -238,7 +238,7 @@ test("compaction in small steps, between all other events, loses nothing", () =>
           break;
         case 4:
           on.memory.discard(page);
-          told[page] = 0;
+          expected[page] = 0;
           break;
         case 5:
           if (on.disk.slot(slot, 0) === 0) on.disk.register(slot, 0, 1 + random.below(PAGES));
@@ -246,9 +246,9 @@ test("compaction in small steps, between all other events, loses nothing", () =>
           break;
         default:
           assert.equal(on.memory.store(page, step), 0);
-          told[page] = step;
+          expected[page] = step;
       }
-      for (const [each, content] of told.entries())
+      for (const [each, content] of expected.entries())
         assert.equal(on.memory.peek(each), content, `seed ${seed}, step ${step}`);
     }
     for (let slot = 0; slot < 4; slot++) if (on.disk.slot(slot, 0) !== 0) on.disk.unregister(slot);

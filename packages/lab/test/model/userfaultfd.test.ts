@@ -122,7 +122,7 @@ test("munmap: the pages have gone when its event comes, and other memory may be 
   assert.deepEqual(bed.next(), ["unmap", 2, 2]);
   bed.settle();
   assert.deepEqual([bed.done, bed.machine.memory.peek(bed.first + 2)], [true, THEIRS]);
-  // What is there now is nobody's business.
+  // The memory that is there now has no userfaultfd: its discard is no event.
   bed.calls.discard(bed.thread, bed.range(2, 2), false, bed.ended);
   bed.settle();
   assert.deepEqual([bed.next(), bed.machine.memory.peek(bed.first + 2)], [null, 0]);

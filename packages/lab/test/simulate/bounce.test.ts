@@ -45,7 +45,7 @@ async function corruptedBlocks(modules: URL): Promise<number> {
     for (let turn = 0; turn < 20; turn++) await null;
     flusher.begin(model.firstInodePage, PAGES);
     await Promise.all(reading);
-    // Nobody stores there any more, and what is on its way arrives.
+    // All stores have ended; a later writeback finds what they wrote.
     await until("it's written back", () => !flusher.isBusy(model.firstInodePage, PAGES));
     for (let page = 0; page < PAGES; page++)
       if (world.machine.cache.isCorrupt(model.firstInodePage + page)) corrupted++;

@@ -109,7 +109,7 @@ test("a file that is truncated and grows again reads as zeros there in every way
   await assert.rejects(source.read(memory.subarray(3 * PAGE), { position: 0 }), { code: "EFAULT" });
   memory[PAGE + 11] = 2;
   await file.truncate(4 * PAGE);
-  assert.ok(isFilledWith(memory.subarray(PAGE + 10), 0), "what was stored beyond the end is nobody's");
+  assert.ok(isFilledWith(memory.subarray(PAGE + 10), 0), "a byte stored beyond the end is lost");
   assert.ok(isFilledWith(model.read(PAGE + 10, 4 * PAGE), 0));
   await source.read(memory.subarray(3 * PAGE), { position: 0 });
   assert.ok(isFilledWith(memory.subarray(3 * PAGE), 1));
@@ -130,7 +130,7 @@ test("ftruncate waits for direct I/O, and fsync and direct I/O wait for writebac
   const buffer = (await engine.arena({ bytes: MIB })).alloc(2 * PAGE);
   for (const use of [() => file.sync(), () => file.read(buffer, { position: 0 })]) {
     model.write(0, filled(2 * PAGE, 2));
-    // Somebody else has begun, with what was there then.
+    // A writeback has begun before, with the earlier bytes.
     assert.equal(machine.writeback.begin(model.firstInodePage), 0);
     model.write(0, filled(1, 3));
     const used = use();

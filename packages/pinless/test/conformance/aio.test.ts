@@ -117,8 +117,7 @@ test("Aio with a full ring keeps requests that the kernel didn't take, and submi
   assert.ok(typeof scheme !== "number");
   try {
     const [context] = contexts().filter((each) => !before.has(each));
-    // Polls of an empty pipe by somebody else, until the kernel takes no more: a scheme's own requests never fill its
-    // ring.
+    // Polls of an empty pipe by the test, until the kernel takes no more: a scheme's own requests never fill its ring.
     const FOREIGN = 1000;
     const memory = fixedMemory(65536);
     const iocb = new Int32Array(memory, 0, IOCB.size / 4);

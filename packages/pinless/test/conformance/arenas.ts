@@ -206,7 +206,7 @@ export function arenas(ground: Ground): void {
       for (const outcome of await Promise.all(outcomes)) assert.ok([BLOCK_BYTES, "EFAULT"].includes(outcome), outcome);
       await file.read(new Uint8Array(PAGE), { position: 0 });
       assert.ok(isFilledWith(memory, 0), "something was copied into closed memory");
-      memory.fill(0xef); // a stale view is memory like any other, and nobody's
+      memory.fill(0xef); // a stale view is ordinary memory outside of any arena
       assert.ok(isFilledWith(memory, 0xef));
       for (const [from, to] of [[0], [PAGE, 2 * PAGE], [1, 100], [1, PAGE + 1]] as const) {
         const view = memory.subarray(from, to);

@@ -92,7 +92,7 @@ export function fileArenas(ground: Ground): void {
     }),
   );
 
-  test(named("how much of the file is mapped, and who made it"), async () => {
+  test(named("an arena maps its file's pages, or the bytes asked for, to which the file is lengthened"), async () => {
     const path = await ground.file(new Uint8Array(5000).fill(7));
     await withEngine(ground, {}, async (engine) => {
       const whole = await engine.arena({ file: path });

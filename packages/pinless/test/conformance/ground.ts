@@ -42,10 +42,7 @@ export interface Around {
   collapse(area: Uint8Array): number;
   /** Other code has memory reclaimed (MADV_PAGEOUT), as far as that can be. */
   reclaim(view: Uint8Array): void;
-  /**
-   * Compacts all memory; and says where a view's pages are. Absent where nobody knows whether they lie where it takes
-   * pages from.
-   */
+  /** Compacts all memory; and returns a view's page frames. Absent where compaction may find nothing to move. */
   readonly compaction?: { run(): void; framesOf(view: Uint8Array): readonly number[] };
   /** A child of the process, which ends with the test if not before. */
   fork(t: TestContext, view: Uint8Array): Promise<Forked>;

@@ -61,7 +61,7 @@ async function warmUp(ground: Ground, { engine, file, memory }: Bed): Promise<vo
   if (ground.pin === "lease") assert.equal(engine.stats().leases.live, chunks);
 }
 
-/** Goes on reading beside what is looked at, until that is so: time goes on, and pins that nobody uses go. */
+/** Reads until the condition holds: time passes on the model too, and unused leases end. */
 function untilBeside({ file, memory }: Bed, what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
   return until(what, async () => {
     await file.read(memory.subarray(0, BLOCK_BYTES), { position: 0 });
@@ -147,7 +147,7 @@ export function memoryManagement(ground: Ground): void {
 
   if (limited !== undefined && limited.bytes <= 8 * MIB && ground.pin !== "per-io")
     test(
-      named("two engines of one user with little to lock: who finds no room says so, and every read arrives"),
+      named("two engines under one RLIMIT_MEMLOCK: an engine without room says so, and every read arrives"),
       async () => {
         const path = await ground.file(numberedBlocks(BLOCKS));
         const options = { depth: 8, lease: { budget: 6 * MIB, idle: 3_600_000, max: 3_600_000 } };

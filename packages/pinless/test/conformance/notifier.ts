@@ -1,4 +1,4 @@
-/** engine.notifier used directly: whom each event waits for, keeps out and lets through, and what comes afterwards. */
+/** engine.notifier used directly: the I/O that each event waits for, holds and lets through, and I/O after it. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -12,7 +12,7 @@ const MIB = 1 << 20;
 const BLOCKS = 64;
 const CHUNK = 65536;
 
-/** Column by column the table of the events: who waits, and what I/O finds afterwards. */
+/** For each event: the directions of I/O that wait, and the result of I/O after it. */
 const EVENTS: Readonly<Record<MmuEvent, { read: "waits"; write: "waits" | "goes on"; after: string }>> = {
   UNMAP: { read: "waits", write: "waits", after: "EFAULT" },
   CLEAR: { read: "waits", write: "waits", after: "as before" },
@@ -98,7 +98,7 @@ export function notifier(ground: Ground): void {
           if (expected.write === "waits")
             assert.equal(earlyWrite.errno, 0, "EXCLUSION: it began with a write in flight");
           assert.equal(engine.notifier.inProgress, 1);
-          // REVOKED_MEANS_REVOKED. Of PROTECTION_VMA nobody waits for the lease.
+          // REVOKED_MEANS_REVOKED. PROTECTION_VMA doesn't wait for the lease.
           if (ground.pin === "lease" && event !== "PROTECTION_VMA")
             assert.equal(engine.stats().leases.live, event === "EXCLUSIVE" ? 1 : 0, "the lease of the range");
           chunk.fill(0);
@@ -138,7 +138,7 @@ export function notifier(ground: Ground): void {
         assert.equal(await busy.ended, 0);
         assert.equal(wrongBlocks(part(chunk, 0), 0), null);
         await engine.releasePins();
-        // Nobody is there any more: it succeeds at once, and the next one doesn't.
+        // Without I/O and leases it begins at once; a second one there doesn't.
         const first = engine.notifier.invalidateRangeStart(range, event, { blockable: false });
         assert.ok(first !== "EAGAIN");
         assert.equal(first.state, "begun");

@@ -48,7 +48,7 @@ export function operations(ground: Ground): void {
       await file.read(memory.subarray(MIB, MIB + BLOCK_BYTES), { position: BLOCK_BYTES });
       assert.equal(wrongBlocks(memory.subarray(MIB, MIB + BLOCK_BYTES), 1), null);
       await arena.discard(memory.subarray(MIB));
-      // The page of zeros, which nobody owns.
+      // The shared page of zeros, which migrates with no process.
       assert.equal(memory[MIB + 4096 * 7], 0);
       await arena.grow(2 * MIB);
       assertDone(await arena.migrate({ node: 0 }), "MIGRATE", 1536);

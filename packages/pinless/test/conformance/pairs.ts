@@ -1,5 +1,5 @@
 /**
- * Every two calls on one arena, its engine and a file, begun at the same moment: nobody's bytes change, nothing hangs,
+ * Every two calls on one arena, its engine and a file, begun at the same moment: no other bytes change, nothing hangs,
  * and errors say why.
  */
 
@@ -20,7 +20,7 @@ interface Bed {
   readonly file: File;
   /** The calls are about this buffer. */
   readonly memory: Uint8Array;
-  /** Buffers of whoever came later, each filled with 7. */
+  /** Buffers that calls allocated later, each filled with 7. */
   readonly later: Uint8Array[];
   /** Bytes by which the arena has grown. */
   grown: number;

@@ -1,4 +1,4 @@
-/** Pipes and terminals: who waits for one waits without a thread of libuv's pool, and ends with close(). */
+/** Pipes and terminals: a waiting call holds no thread of libuv's pool, and ends with close(). */
 
 import assert from "node:assert/strict";
 import { createHook } from "node:async_hooks";
@@ -38,7 +38,7 @@ function otherEnd(t: TestContext, path: string, fd: number): OtherEnd {
         try {
           parts.push(Buffer.from(buffer.subarray(0, readSync(fd, buffer))));
         } catch (error) {
-          // EIO: a terminal that nobody has open any more.
+          // EIO: all descriptors of the terminal are closed.
           assert.ok(["EAGAIN", "EIO"].includes((error as { code: string }).code), String(error));
           return Buffer.concat(parts);
         }
@@ -63,7 +63,7 @@ function terminal(t: TestContext): OtherEnd {
   return otherEnd(t, `/dev/pts/${number[0]}`, master);
 }
 
-/** Opened before the pipes, and so closed after them: whoever is stuck in one by mistake comes out. */
+/** Opened before the pipes, and so closed after them: a call that hangs on a pipe by mistake ends. */
 async function open(t: TestContext, scheme: SchemeName): Promise<Engine> {
   const engine = await Engine.open({ scheme, pin: "per-io" });
   undoing(t, () => engine.close());
@@ -125,7 +125,7 @@ export function pipes(scheme: SchemeName): void {
       counting.disable();
       assert.equal(ended, 0);
       // What is polled isn't tried at all, the rest each 5 ms; a timer may be early by one.
-      assert.ok(calls <= PIPES * (ms / 4 + 2), `${calls} calls in ${ms} ms, while everybody waits`);
+      assert.ok(calls <= PIPES * (ms / 4 + 2), `${calls} calls in ${ms} ms, while all wait`);
       const got = await drainedUntil(ends, content.length);
       assert.deepEqual(await Promise.all(writes), new Array(PIPES).fill(content.length - FIRST));
       for (const part of got) assert.ok(part.equals(content));

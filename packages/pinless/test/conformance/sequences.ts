@@ -1,6 +1,6 @@
 /**
- * Every memory operation after every other, alone and beside reads: it's done, or says in words why it wasn't; and
- * nobody's bytes change.
+ * Every memory operation after every other, alone and beside reads: it's done, or its error says why not; and
+ * no other bytes change.
  */
 
 import assert from "node:assert/strict";

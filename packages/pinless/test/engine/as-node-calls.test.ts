@@ -79,7 +79,7 @@ function calls(method: string): Call[] {
     if (method === "readFile" && NODE_MAJOR >= 24 && HAVE_BUFFER.includes(kind)) continue;
     if (method !== "chmod" || !/half|NaN|inf|2 \*\*/.test(kind)) add(kind, () => [value(kind)]);
     if (method === "chown" || method === "utimes") {
-      // Nobody's file is given away here: -1 leaves it.
+      // -1 leaves the file's owner as it is.
       const other = method === "chown" ? -1 : 0;
       if (!/zero|five/.test(kind)) add(`${kind}, other`, () => [value(kind), other]);
       if (!/zero|five/.test(kind)) add(`other, ${kind}`, () => [other, value(kind)]);
@@ -165,7 +165,7 @@ async function outcome(handle: Handle, method: string, { args }: Call, file: str
     ({ code }: NodeJS.ErrnoException) => code,
   );
   const start = Buffer.alloc(40);
-  // A call may have left nobody a right to it.
+  // A call may have taken away all permissions.
   chmodSync(file, 0o644);
   const fd = openSync(file, "r");
   readSync(fd, start);

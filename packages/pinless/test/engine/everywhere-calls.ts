@@ -73,7 +73,7 @@ async function collected(stream: Handle): Promise<unknown> {
   return shown(Buffer.concat(parts));
 }
 
-/** Closes the handle, as a stream does that isn't told otherwise. */
+/** Writes by a stream, which closes the handle at its end, as by default. */
 async function streamed(stream: Handle, ...parts: Uint8Array[]): Promise<unknown> {
   const seen: string[] = [];
   stream.on("finish", () => seen.push("finish")).on("error", ({ code }: NodeJS.ErrnoException) => seen.push(code!));

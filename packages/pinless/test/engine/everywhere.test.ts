@@ -53,7 +53,7 @@ interface Kind {
   readonly random?: boolean;
   /** Once for all: a place for `target`. */
   readonly location?: (t: TestContext) => string | Promise<string>;
-  /** The same for each of those who are compared, and as it was before. */
+  /** The file to open: as it was before, for Node and for each scheme that's compared with it. */
   readonly target: (location: string, by: string, t: TestContext) => Target;
 }
 

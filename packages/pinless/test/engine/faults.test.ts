@@ -189,7 +189,7 @@ test("Each call of a port fails once: the next one works, and nothing is left be
       assert.equal(files(), 0, `${what}: a file is left open`);
       await until(`${what}: the end of its rings`, () => rings() <= before + 1);
       t.diagnostic(
-        `${what}: ${failures.length === 0 ? "nobody minds" : failures.map((e) => (e as Error).message).join("; ")}`,
+        `${what}: ${failures.length === 0 ? "no call fails" : failures.map((e) => (e as Error).message).join("; ")}`,
       );
     }
   }

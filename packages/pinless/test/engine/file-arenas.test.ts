@@ -218,7 +218,7 @@ test("memory calls of other code on the mapping of a file are followed", async (
   }
   running = false;
   await Promise.all(readers);
-  // Somebody maps memory over a part of it: that is theirs, whatever they do with it.
+  // Other code maps memory of its own over a part of the arena, which is then no memory of the arena.
   const theirs = arena.view(MIB, 65536);
   assert.equal(mmap(addressOf(theirs), theirs.length, PROT_READ_WRITE, OVER, -1, 0), addressOf(theirs));
   theirs.fill(0x77);
@@ -231,7 +231,7 @@ test("memory calls of other code on the mapping of a file are followed", async (
   await arena.close();
   assert.ok(isFilledWith(theirs, 0x77), "not ours to touch");
   assert.ok(isFilledWith(memory, 0));
-  // Also by an engine whose memory it isn't.
+  // An engine with no arena there refuses it too.
   const stranger = await (await engineOf(t, { depth: 16 })).openFile(source);
   await assert.rejects(stranger.read(memory, { position: 0 }), { code: "EFAULT" });
 });

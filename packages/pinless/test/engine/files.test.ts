@@ -113,7 +113,7 @@ test("File with mode 0444 whose descriptor was opened for writing: not direct, a
     import { Engine } from PINLESS;
     import { readFileSync } from "node:fs";
     const engine = await Engine.open();
-    // Made without any permission: its own descriptor can write, nobody can open it again for that.
+    // Its own descriptor can write, but mode 0444 lets no other open() write.
     const file = await engine.openFile(process.argv[1], "wx+", 0o444);
     const arena = await engine.arena({ bytes: 1 << 20 });
     const buffer = arena.alloc(8192).fill(0x42);

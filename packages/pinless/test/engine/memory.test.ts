@@ -90,7 +90,7 @@ test("Arena.pageOut rejects without swap", { skip: swapActive ? "machine: swap i
         () => "paged out",
         (error) => error.code,
       );
-      // Somebody may have switched it on meanwhile.
+      // Swap may have been switched on meanwhile.
       if (!(await probe()).swapActive) assert.equal(code, "ERR_PINLESS_NO_SWAP");
     }
     assert.equal(engine.notifier.inProgress, 0);

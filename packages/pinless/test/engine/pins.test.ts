@@ -67,7 +67,7 @@ test("Engine with leases: nothing is pinned soon after the last request (NO_IDLE
   withBed(t, { lease: { max: 3_600_000 } }, async (bed) => {
     const memory = bed.arena.alloc(ARENA_BYTES);
     for (let round = 0; round < 3; round++) {
-      // On a busy machine leases may have gone again before anybody looks.
+      // On a busy machine leases may end again before the test looks.
       await until("something is pinned", async () => {
         await load(bed, memory);
         return pinnedBytes() > bed.before;

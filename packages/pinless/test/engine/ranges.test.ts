@@ -58,7 +58,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
         const expected = CONTENT.subarray(position, position + length);
         assert.equal(bytesRead, expected.length, `${length} at ${position}`);
         assert.ok(expected.equals(memory.subarray(0, bytesRead)), `${length} at ${position}`);
-        // What lies behind was nobody's to write.
+        // The bytes behind the read ones stay as they were.
         if (memory instanceof Buffer) assert.ok(memory.subarray(bytesRead).every((byte) => byte === 0xee));
       }
     }

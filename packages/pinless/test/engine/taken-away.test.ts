@@ -57,7 +57,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     assert.equal((await pending).bytesRead, 65536);
     await freeing;
     await refused([buffer, within]);
-    // The same memory, somebody else's.
+    // The same memory, allocated again.
     const next = arena.alloc(65536).fill(7);
     assert.equal(next.byteOffset, buffer.byteOffset);
     await refused([buffer]);

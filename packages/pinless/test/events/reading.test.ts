@@ -23,7 +23,7 @@ test("an engine without a monitor reads on while another engine's monitor reads 
   const reads = [await ended(read()), await ended(read()), await ended(read())];
   assert.deepEqual(reads, [32768, 32768, 32768]);
   assert.equal(wrongBlocks(memory, 0), null);
-  assert.equal(endReading(reading), false, "somebody was kept out");
+  assert.equal(endReading(reading), false, "no thread found the word taken");
 });
 
 /** Bytes read; or, where it's kept out, what says so. */

@@ -160,7 +160,7 @@ async function underReads(
   return Object.fromEntries(PINS.map((pin, i) => [pin, changed[i]!])) as Record<(typeof PINS)[number], number[]>;
 }
 
-function told(t: TestContext, harm: string, changed: Record<(typeof PINS)[number], number[]>): void {
+function report(t: TestContext, harm: string, changed: Record<(typeof PINS)[number], number[]>): void {
   for (const pin of PINS) {
     t.diagnostic(`after each visit, ${pin}: ${changed[pin].join(" ")} ${harm}`);
     figure(t, harm, pin, String(changed[pin].at(-1)));
@@ -192,7 +192,7 @@ test("NUMA balancing under constant reads", async (t) => {
     (area) => Math.max(0, pagesOn(ELSEWHERE, area) - before.get(area)!),
   );
   setting("/proc/sys/kernel/numa_balancing", 0);
-  told(t, harm, changed);
+  report(t, harm, changed);
 });
 
 test("khugepaged under constant reads", async (t) => {
@@ -211,5 +211,5 @@ test("khugepaged under constant reads", async (t) => {
     (area) => (isHuge(area) ? 1 : 0),
   );
   setting(`${HUGE_PAGES}/enabled`, "never");
-  told(t, harm, changed);
+  report(t, harm, changed);
 });

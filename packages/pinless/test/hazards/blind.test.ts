@@ -1,4 +1,5 @@
-// The monitor can't look at threads: who discards isn't seen, so everything is announced, and no read is lost.
+// The monitor can't open a thread's files in /proc, so it can't see which thread discards: it announces every call, and
+// no read is lost.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BLOCK_BYTES } from "../support/blocks.js";

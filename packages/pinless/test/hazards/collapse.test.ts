@@ -1,5 +1,5 @@
 // Other code of the process makes huge pages of an arena's memory (MADV_COLLAPSE) under I/O. The kernel refuses with
-// EAGAIN while it finds a page pinned, so whoever asks has to ask again, as users of MADV_COLLAPSE do. The control:
+// EAGAIN while it finds a page pinned, so the caller has to try again, as users of MADV_COLLAPSE do. The control:
 // memory that is registered for life is refused each time.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";

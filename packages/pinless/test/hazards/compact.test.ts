@@ -28,7 +28,7 @@ interface Subject extends Way {
 
 interface Bed {
   readonly subjects: Subject[];
-  /** Memory between theirs that nobody reads into: where compaction moves none of it, it has found nothing to move. */
+  /** Memory between the subjects', without reads: if compaction moves none of it, it found nothing to move. */
   readonly untouched: Uint8Array[];
 }
 
@@ -87,7 +87,7 @@ test("Memory is compacted under I/O: buffers move, and nothing is lost", { skip:
       const moved = movedBy[i]!;
       assert.ok(
         moved > 0 || control,
-        `${name}: none of ${pages} pages moved, of memory that nobody reads into ${untouchedMoved}`,
+        `${name}: none of ${pages} pages moved, of memory without reads ${untouchedMoved}`,
       );
       if (isColumn(name))
         figure(t, `pages moved by the kernel's compaction, under reads (of ${pages})`, name, `${moved}`);

@@ -1,5 +1,5 @@
-// A process that gives its rights up after it opened an engine: what the kernel charged to nobody, root's ring, isn't
-// used to pin memory any more, and each request is the new user's.
+// A process that gives up root after it opened an engine: it pins no more memory by root's ring, whose pins the kernel
+// charges to no limit, and each request runs as the new user.
 import assert from "node:assert/strict";
 import { chmodSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -12,13 +12,13 @@ import { scratchDirectory } from "../support/undo.js";
 const MIB = 1 << 20;
 const KIB = 1 << 10;
 
-/** A child of root, who may lock 64 KiB once it's somebody else. */
+/** Runs a child of root that may lock 64 KiB once it has changed its user. */
 async function run(t: TestContext, source: string, args: readonly string[] = []): Promise<unknown> {
   const directory = scratchDirectory(t);
   chmodSync(directory, 0o755);
   const file = path.join(directory, "file");
   writeFileSync(file, numberedBlocks(64));
-  // A bit that goes when anybody but root writes the file.
+  // The kernel clears the set-user-ID bit when a user other than root writes the file.
   chmodSync(file, 0o4755);
   const wrapper = ["prlimit", `--memlock=${64 * KIB}:${64 * KIB}`];
   const ended = await runModule(source, { wrapper, args: [file, ...args] });

@@ -66,7 +66,7 @@ test("Engines of one thread, with every scheme, also into each other's memory: e
     for (let i = 0; i < 300; i++) {
       const { memory } = all[i % 4 === 0 ? random.below(all.length) : of]!;
       const block = random.below(BLOCKS);
-      // Everybody has places of their own, everywhere.
+      // Each file is read into blocks of its own, in every engine's memory.
       const at = (random.below(256) * 4 + of) * BLOCK_BYTES;
       const buffer = memory.subarray(at, at + BLOCK_BYTES);
       try {
@@ -114,7 +114,7 @@ const WORKER = `
     const storm = async () => {
       let turns = 0;
       for (; !over; turns++) {
-        // Of places that nobody reads into, in the same chunk; and of all, what keeps it.
+        // The discard has a range without reads, in the chunk of the reads; collapse keeps all bytes.
         await arena.discard(memory.subarray(64 * 4096, 128 * 4096));
         await arena.collapse();
       }

@@ -14,7 +14,7 @@ const MIB = 1 << 20;
 /** Bytes that go through a pipe at the same time. */
 const STREAM_BYTES = MIB;
 
-/** Says what it has open, to whoever forked it. */
+/** Source of a child that reports its open descriptors to its parent. */
 const CHILD = `
   const { readdirSync, readlinkSync } = require("node:fs");
   const links = readdirSync("/proc/self/fd").map((fd) => {

@@ -44,7 +44,7 @@ const SOURCE = `
 
 /** Pages that are pinned on this machine now; root only. */
 function pinnedPages(): number {
-  // Each processor counts for itself until somebody asks.
+  // A write sums up the counters of all processors.
   writeFileSync("/proc/sys/vm/stat_refresh", "1");
   const vmstat = readFileSync("/proc/vmstat", "utf8");
   const of = (name: string): number => Number(new RegExp(`^${name} (\\d+)`, "m").exec(vmstat)![1]);
@@ -74,7 +74,7 @@ test("SIGKILL in the middle of I/O: no pin stays on the machine", { skip: needsR
   for (let round = 0; round < 3; round++) {
     await killed(t, async (child) => {
       assert.ok(pinnedBytes(child.pid!) > LIFETIME_BYTES, "leases, and what is registered for life");
-      // The control: while it lives they're there, for everybody to see.
+      // The control: while the process lives, /proc/vmstat counts its pins.
       await until("its pins to be counted", () => pinnedPages() - before >= most);
     });
     // Others of this machine may do I/O meanwhile.

@@ -56,8 +56,8 @@ const SOURCE = `
   console.log(JSON.stringify({ scheme, pin, wrong, answered, failed, taken: leases.taken, degraded, pinned }));
 `;
 
-/** A directory and a file in it that everybody may write. */
-function everybodys(t: TestContext): { directory: string; file: string } {
+/** A directory and a file in it that every user may write. */
+function writableByAll(t: TestContext): { directory: string; file: string } {
   const directory = scratchDirectory(t);
   chmodSync(directory, 0o777);
   const file = path.join(directory, "file");
@@ -89,7 +89,7 @@ for (const limit of [8 * MIB, 64 * KIB, 0]) {
   test(`An ordinary user with ${limit / KIB} KiB to lock: every request is right, none is refused`, {
     skip: needsRoot,
   }, async (t) => {
-    const bed = everybodys(t);
+    const bed = writableByAll(t);
     const said = await say(bed, limit, {});
     assertRight(said);
     assert.ok(said.pinned <= limit, `${said.pinned} bytes were pinned`);
@@ -102,7 +102,7 @@ for (const limit of [8 * MIB, 64 * KIB, 0]) {
 test("A lifetime registration is refused there with ENOMEM (control); the engine goes per-io, and says so", {
   skip: needsRoot,
 }, async (t) => {
-  const said = await say(everybodys(t), 8 * MIB, { pin: "lifetime" });
+  const said = await say(writableByAll(t), 8 * MIB, { pin: "lifetime" });
   assertRight(said);
   assert.match(said.degraded.join("\n"), /lifetime registration was refused with ENOMEM/);
 });
@@ -110,7 +110,7 @@ test("A lifetime registration is refused there with ENOMEM (control); the engine
 test("Two processes of one user at the same time: one without room for a lease says so, and all requests are right", {
   skip: needsRoot,
 }, async (t) => {
-  const bed = everybodys(t);
+  const bed = writableByAll(t);
   const stop = path.join(bed.directory, "stop");
   // Each would have three of 2 MiB.
   const options = { lease: { budget: 6 * MIB } };

@@ -1,4 +1,4 @@
-// The monitor itself: that it ends harms nobody, and where it can't do its work that's said, and I/O goes on.
+// The monitor itself: its end loses no I/O, and where it can't work, stats().degraded says so and I/O goes on.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { aioSyscalls, SYSCALLS, userfaultfdSyscall } from "../../dist/abi/numbers.js";

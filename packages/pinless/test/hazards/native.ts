@@ -1,4 +1,4 @@
-// Other code of the process: a library that changes memory from a thread of its own, or from whoever calls it.
+// Other code of the process: a library that changes memory from a thread of its own, or from the calling thread.
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
@@ -7,7 +7,7 @@ import { scratchDirectory } from "../support/undo.js";
 
 export { needsCompiler } from "../support/fork.js";
 
-/** Words that a thread of the library tells by: what it has begun, what has ended, and that it's done. */
+/** Words that a thread of the library counts in: calls begun, calls ended, threads done; and the last errno. */
 export const BEGUN = 0;
 export const ENDED = 1;
 export const DONE = 2;

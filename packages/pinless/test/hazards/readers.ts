@@ -1,10 +1,10 @@
-// I/O that goes on while something happens to the memory under it, and what it brings is looked at.
+// Reads that go on while their memory changes, and that check their bytes.
 import assert from "node:assert/strict";
 import type { File } from "../../dist/index.js";
 import { BLOCK_BYTES, wrongBlocks } from "../support/blocks.js";
 import { Random } from "../support/random.js";
 
-/** Reads of a numbered file into random places of some memory; each looks at what it got. */
+/** Reads of a numbered file into random places of some memory; each checks its bytes. */
 export class Readers {
   reads = 0;
   readonly #wrong: string[] = [];
@@ -28,7 +28,7 @@ export class Readers {
       }
     };
     this.#running = Promise.all(Array.from({ length: count }, (_, id) => reader(id)));
-    // Whoever stops them is told.
+    // stop() rejects with the error.
     this.#running.catch(() => {});
   }
 

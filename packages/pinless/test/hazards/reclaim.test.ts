@@ -38,7 +38,7 @@ const WAYS: Record<string, Way> = {
   "lease, nothing populated": { options: { scheme: "io_uring", pin: "lease" }, populate: false, harmed: true },
 };
 
-/** Leases as they were if nobody had cared. */
+/** Leases whose pages aren't populated for writing: the control. */
 function populateNothing(t: TestContext): void {
   const { populate } = RegisteredBuffers.prototype;
   undoing(t, () => {

@@ -34,7 +34,7 @@ const SOURCE = `
   for (let i = 0; i < 3; i++) for (let chunk = 0; chunk < ${4 * MIB}; chunk += ${2 * MIB}) await read(chunk);
   // Some are on their way.
   const flying = [0, 1, 2, 3].map((i) => read(at + i * ${BLOCK_BYTES}, i * ${BLOCK_BYTES}));
-  // What goes by addresses may look them up when the memory is somebody else's already, before anybody can know.
+  // Other schemes pass addresses, which the kernel may look up only after the memory has another owner.
   if (engine.scheme !== "io_uring") await Promise.all(flying);
   const error = change(address + at, bytes, ${VALUE});
   if (error !== 0) throw new Error("errno " + error);
@@ -44,9 +44,9 @@ const SOURCE = `
     options.events === undefined ? arena.discard(block(at)) : { pages: 0 },
   ]);
   const said = { early, discarded: discarded.pages, flying: await Promise.all(flying) };
-  // As long as it may take to be told.
+  // The engine hears of it a moment later.
   for (const begin = Date.now(); options.events === undefined && (await read(at)) !== "EFAULT"; )
-    if (Date.now() - begin > 60_000) throw new Error("it was never told");
+    if (Date.now() - begin > 60_000) throw new Error("the engine never heard of the unmap");
   said.inside = await read(at);
   said.across = await outcome(source.read(memory.subarray(at - ${BLOCK_BYTES}, at + ${BLOCK_BYTES}), { position: 0 }));
   said.unaligned = await outcome(source.read(memory.subarray(at + 1, at + 101), { position: 3 }));
@@ -76,7 +76,7 @@ const SOURCE = `
     said.discard = (await arena.discard()).pages;
     await arena.close();
     await engine.close();
-    // Nobody has a view of it any more: V8 would unmap its addresses.
+    // V8 would unmap the addresses once no view of the memory is left.
     arena = memory = null;
     others.length = 0;
     for (let i = 0; i < 5; i++) {
@@ -144,7 +144,7 @@ for (const [name, how] of [
           [said.early, ...said.flying].every((is) => is === "EFAULT" || is === BLOCK_BYTES),
           JSON.stringify(said),
         );
-        assert.equal(said.discarded, 0, "memory was discarded that was somebody else's");
+        assert.equal(said.discarded, 0, "memory with another owner was discarded");
         assert.deepEqual([said.before, said.whole], [[BLOCK_BYTES, BLOCK_BYTES, BLOCK_BYTES], true]);
         // What's left of such a chunk takes no lease any more.
         if (scheme === "io_uring") assert.equal(said.live, bytes === 64 * 1024 ? 1 : 0);

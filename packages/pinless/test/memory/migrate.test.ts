@@ -17,9 +17,9 @@ interface Folio {
   pinned?: boolean;
   /** Another process has it too. */
   shared?: boolean;
-  /** NUMA balancing looks who uses it: it seems not to be there. */
+  /** NUMA balancing has unmapped it to see which processor uses it: move_pages finds no page. */
   hidden?: boolean;
-  /** Calls that find it off its list, with somebody else. */
+  /** The number of calls that find it isolated by other code. */
   elsewhereFor?: number;
 }
 

@@ -69,7 +69,7 @@ test("While the monitor reads events no request begins anywhere; its announcemen
   plain.loop.runAll();
   const where = (): string[] => requests.map((request) => plain.where(request));
   assert.deepEqual(where(), ["out", "out", "out"]);
-  // It was somebody who took away what is in the first chunk.
+  // The call discarded the first chunk.
   announce(chunksOf(plain, 0));
   assert.equal(endReading(plain.reading), true, "the monitor has to say that it's over");
   plain.dispatcher.concluded();
@@ -96,7 +96,7 @@ test("Our own operations wait until all unmaps are known, and not for discards",
   announceUnmap(chunksOf(plain, 0));
   assert.equal(ask(), 2, "an unmapping");
   plain.loop.runAll();
-  assert.equal(plain.kernel.alive, true, "nobody else keeps the process alive for that");
+  assert.equal(plain.kernel.alive, true, "the announcement keeps the process alive");
   plain.dispatcher.concluded();
   assert.equal(known, 2, "it isn't heard of yet");
   unmapHeard(chunksOf(plain, 0));

@@ -94,7 +94,7 @@ test("FreeList.withdraw removes the free bytes between two addresses for good, a
   const list = new FreeList(4 * BOUNDARY, BOUNDARY);
   assert.equal(list.allocate(8, 1), 0);
   list.withdraw(4, 20);
-  // What was allocated comes back; whoever frees it leaves out what's gone.
+  // The allocation is freed, except for the part that was withdrawn.
   list.retire(0);
   list.release(0, 4);
   const starts = [4, 12, 16, 16].map((bytes) => list.allocate(bytes, 1));

@@ -303,7 +303,7 @@ test("Gate forgets read-only pages with their arena, and ignores the protection 
   gate.removeTable(first.index);
   assert.deepEqual(gate.readOnly.ranges, []);
   plain.end(plain.notifier.invalidateRangeStart(beyond, "PROTECTION_VMA"));
-  assert.deepEqual(gate.readOnly.ranges, [], "it's somebody else's now");
+  assert.deepEqual(gate.readOnly.ranges, [], "the memory has another owner");
   assert.deepEqual(words(second(plain).table, GATE), [0, 0]);
 });
 

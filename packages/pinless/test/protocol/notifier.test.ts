@@ -43,11 +43,11 @@ class LoggedSubscriber implements Subscriber {
 function setUp(...ranges: [start: number, end: number][]) {
   const log: string[] = [];
   const notifier = new MmuNotifier(GRANULE, (error) => log.push(`uncaught ${String(error)}`));
-  const told = ranges.map((_, i) => new LoggedSubscriber(`s${i}`, log));
-  const subscriptions = ranges.map(([start, end], i) => notifier.insert({ start, end }, told[i]!));
+  const subscribers = ranges.map((_, i) => new LoggedSubscriber(`s${i}`, log));
+  const subscriptions = ranges.map(([start, end], i) => notifier.insert({ start, end }, subscribers[i]!));
   const start = (from: number, to: number, event: MmuEvent): Invalidation =>
     notifier.invalidateRangeStart({ start: from, end: to }, event, { ready: () => log.push(`ready ${event}`) });
-  return { notifier, log, told, subscriptions, start, said: () => log.splice(0) };
+  return { notifier, log, subscribers, subscriptions, start, said: () => log.splice(0) };
 }
 
 test("MmuNotifier rounds ranges out to the larger granules of a subscription, and never beyond its range", () => {
@@ -97,9 +97,9 @@ test("MmuNotifier rounds ranges out to granules", () => {
 });
 
 test("MmuNotifier begins an invalidation once everything has drained, and calls ready once", () => {
-  const { start, said, told, notifier } = setUp([0, 64], [64, 128]);
-  told[0]!.draining = 2;
-  told[1]!.draining = 1;
+  const { start, said, subscribers, notifier } = setUp([0, 64], [64, 128]);
+  subscribers[0]!.draining = 2;
+  subscribers[1]!.draining = 1;
   const clear = start(0, 128, "CLEAR");
   assert.equal(clear.state, "draining");
   clear.drained();
@@ -113,8 +113,8 @@ test("MmuNotifier begins an invalidation once everything has drained, and calls 
 });
 
 test("MmuNotifier doesn't begin early if a subscriber drains before others have been stopped", () => {
-  const { start, told, said } = setUp([0, 64], [64, 128]);
-  told[0]!.stop = (invalidation) => {
+  const { start, subscribers, said } = setUp([0, 64], [64, 128]);
+  subscribers[0]!.stop = (invalidation) => {
     invalidation.draining++;
     invalidation.drained();
     return 0;
@@ -147,13 +147,13 @@ test("MmuNotifier gives turns in the order of starts; none overtakes another on 
 });
 
 test("MmuNotifier gives no turn while a subscriber holds I/O there (BOUNDED_HOLD)", () => {
-  const { start, told, notifier } = setUp([0, 64], [64, 128]);
-  told[0]!.held = true;
+  const { start, subscribers, notifier } = setUp([0, 64], [64, 128]);
+  subscribers[0]!.held = true;
   const held = start(0, 16, "CLEAR");
   const elsewhere = start(64, 80, "CLEAR");
   assert.deepEqual([held.state, elsewhere.state], ["waiting", "begun"]);
-  told[1]!.onResume = () => {
-    told[0]!.held = false;
+  subscribers[1]!.onResume = () => {
+    subscribers[0]!.held = false;
   };
   notifier.invalidateRangeEnd(elsewhere);
   assert.equal(held.state, "begun");
@@ -175,7 +175,7 @@ test("MmuNotifier has held requests submitted before the next turn (BOUNDED_HOLD
 });
 
 test("MmuNotifier with blockable: false begins at once, or refuses and notifies no subscriber (BALANCED_VETO)", () => {
-  const { start, told, notifier, said } = setUp([0, 64]);
+  const { start, subscribers, notifier, said } = setUp([0, 64]);
   const veto = (from: number, to: number) =>
     notifier.invalidateRangeStart({ start: from, end: to }, "MIGRATE", {
       blockable: false,
@@ -187,14 +187,14 @@ test("MmuNotifier with blockable: false begins at once, or refuses and notifies 
   assert.equal(veto(0, 16), "EAGAIN", "another in progress");
   assert.equal(veto(16, 32), "EAGAIN", "another waits");
   assert.deepEqual(said(), []);
-  told[0]!.held = true;
+  subscribers[0]!.held = true;
   assert.equal(veto(48, 64), "EAGAIN", "I/O is held");
   assert.deepEqual(said(), []);
-  told[0]!.held = false;
-  told[0]!.quiet = false;
+  subscribers[0]!.held = false;
+  subscribers[0]!.quiet = false;
   assert.equal(veto(48, 64), "EAGAIN", "I/O is in flight");
   assert.deepEqual(said(), ["s0: quiet for MIGRATE?"]);
-  told[0]!.quiet = true;
+  subscribers[0]!.quiet = true;
   const granted = veto(48, 64);
   assert.ok(granted !== "EAGAIN");
   assert.equal(granted.state, "begun");
@@ -203,7 +203,7 @@ test("MmuNotifier with blockable: false begins at once, or refuses and notifies 
 });
 
 test("MmuNotifier with blockable: false also begins at once inside another's ready, before the queue goes on", () => {
-  const { start, notifier, told } = setUp([0, 64]);
+  const { start, notifier, subscribers } = setUp([0, 64]);
   const states: string[] = [];
   const whole = start(0, 64, "CLEAR");
   const within = (): void => {
@@ -213,7 +213,7 @@ test("MmuNotifier with blockable: false also begins at once inside another's rea
   notifier.invalidateRangeStart({ start: 0, end: 16 }, "MIGRATE", { ready: within });
   // What its ready does makes the third wait.
   const busy = (): void => {
-    told[0]!.draining = 1;
+    subscribers[0]!.draining = 1;
   };
   notifier.invalidateRangeStart({ start: 16, end: 32 }, "MIGRATE", { ready: busy });
   notifier.invalidateRangeEnd(whole);
@@ -246,8 +246,8 @@ test("MmuNotifier allows an end, and starts, inside ready", () => {
 });
 
 test("MmuNotifier notifies a subscriber with several ranges once", () => {
-  const { notifier, told, start, said } = setUp([0, 64]);
-  notifier.insert({ start: 64, end: 128 }, told[0]!);
+  const { notifier, subscribers, start, said } = setUp([0, 64]);
+  notifier.insert({ start: 64, end: 128 }, subscribers[0]!);
   const clear = start(0, 128, "CLEAR");
   notifier.invalidateRangeEnd(clear);
   assert.deepEqual(said(), ["s0: stop CLEAR", "ready CLEAR", "s0: resume CLEAR"]);
@@ -302,8 +302,8 @@ test("MmuNotifier refuses invalid arguments before anything changes", () => {
     refused("ERR_INVALID_ARG_TYPE", () => notifier.invalidateRangeStart(good, "CLEAR", options as object));
   refused("ERR_INVALID_ARG_TYPE", () => notifier.insert(good, {} as Subscriber));
   refused("ERR_INVALID_ARG_TYPE", () => notifier.insert(good, null as unknown as Subscriber));
-  const { told } = setUp([0, 64]);
-  refused("ERR_OUT_OF_RANGE", () => notifier.insert({ start: 1, end: Number.NaN }, told[0]!));
+  const { subscribers } = setUp([0, 64]);
+  refused("ERR_OUT_OF_RANGE", () => notifier.insert({ start: 1, end: Number.NaN }, subscribers[0]!));
 });
 
 test("MmuNotifier.invalidateRangeEnd refuses invalid protections, and the invalidation goes on", () => {
@@ -321,7 +321,7 @@ test("MmuNotifier.invalidateRangeEnd refuses invalid protections, and the invali
 });
 
 test("an error thrown by ready is uncaught, and its invalidation and all others go on", () => {
-  const { notifier, start, said, told } = setUp([0, 64]);
+  const { notifier, start, said, subscribers } = setUp([0, 64]);
   const thrown = (): never => {
     throw new Error("by ready");
   };
@@ -332,7 +332,7 @@ test("an error thrown by ready is uncaught, and its invalidation and all others 
   const third = start(0, 16, "EXCLUSIVE");
   notifier.invalidateRangeEnd(first);
   assert.equal(second.state, "begun");
-  told[0]!.draining = 1;
+  subscribers[0]!.draining = 1;
   notifier.invalidateRangeEnd(second);
   said();
   third.drained();
@@ -378,8 +378,8 @@ test("MmuNotifier.whenOpen runs an access at once, or in a turn of its own if an
 });
 
 test("MmuNotifier.whenOpen doesn't wait for an invalidation that is waiting itself", () => {
-  const { notifier, told, start } = setUp([0, 32]);
-  told[0]!.draining = 1;
+  const { notifier, subscribers, start } = setUp([0, 32]);
+  subscribers[0]!.draining = 1;
   const clear = start(0, 32, "CLEAR");
   assert.equal(clear.state, "draining");
   let accesses = 0;

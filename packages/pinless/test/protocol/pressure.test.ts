@@ -58,8 +58,8 @@ test("Pressure gives leases up while the kernel compacts memory, until it hasn't
   assert.equal(rises(1000, 100_000), false, "there's nothing to compare with yet");
   assert.equal(rises(1024, 0), false);
   assert.equal(readings, 1, "another one isn't due");
-  assert.equal(rises(1025, 16_383), false, "somebody looks for a huge page");
-  assert.equal(rises(2025, 16_384), false, "nobody knows when in that second");
+  assert.equal(rises(1025, 16_383), false, "a few scans, as for one huge page");
+  assert.equal(rises(2025, 16_384), false, "the reading is too old: the scans may be of its whole second");
   assert.equal(rises(2050, 16_384), true);
   assert.deepEqual([pressure.active, pressure.givenUp], [true, 1]);
   assert.equal(pressure.isOver(2150), false);
@@ -148,7 +148,7 @@ test("Pressure.rises at a limit with no page cache left, not where there's cache
   assert.equal(rises(), true);
 });
 
-test("Pressure.rises when somebody was killed for want of memory", () => {
+test("Pressure.rises after a process was killed for lack of memory", () => {
   const { counters, pass, rises } = setUp();
   rises();
   pass(250);

@@ -3,7 +3,7 @@
 export const CELL_BYTES = 64;
 const CELL_WORDS = CELL_BYTES / 4;
 
-/** Bytes that aren't what they should be. Zeros alone may be somebody's discard; others nothing explains. */
+/** Wrong bytes. Zeros may be a discard's; no operation explains other bytes. */
 export interface Difference {
   readonly onlyZeros: boolean;
   readonly text: string;

@@ -17,7 +17,7 @@ const STORMS = ["madvise(MADV_DONTNEED)", "madvise(MADV_FREE)", "process_madvise
 
 interface Bed {
   readonly file: File;
-  /** A file that nobody reads. */
+  /** A file that is only written. */
   readonly sink: File;
   readonly memory: Memory;
   readonly random: Random;
@@ -93,6 +93,6 @@ export class Foreign {
     }
     while (goOn()) await sleep(50);
     for (const at of theirs)
-      assert.equal(this.#countOf(at, PIECE_BYTES, VALUE), PIECE_BYTES, "I/O went to memory that was somebody else's");
+      assert.equal(this.#countOf(at, PIECE_BYTES, VALUE), PIECE_BYTES, "I/O went to memory with another owner");
   }
 }

@@ -1,4 +1,4 @@
-// An epoch's memory: who throws parts of it away, and when that was.
+// An epoch's memory, with a count of the discards of its parts.
 import koffi from "koffi";
 import type { Arena } from "../../dist/index.js";
 import { BEGUN, DONE, ENDED, FAILED } from "../hazards/native.js";
@@ -15,10 +15,7 @@ export interface Moment {
   readonly quiet: boolean;
 }
 
-/**
- * All of an arena. Discards are counted for each 2 MiB of it, by whoever makes them, in words that native threads
- * share.
- */
+/** All of an arena. Each 2 MiB has a count of discards, by any thread, in words that native threads share. */
 export class Memory {
   readonly all: Uint8Array;
   readonly address: number;

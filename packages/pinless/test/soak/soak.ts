@@ -1,8 +1,8 @@
 // npm run soak -- [--minutes 10] [--seed N] [--unfollowed]
 //
 // Random I/O on every scheme, while memory is changed under it by the arena's own operations and by other code of the
-// process: not one byte may be wrong. Prints what was done. With --unfollowed nobody watches that other code, and the
-// run must find a wrong byte: the control.
+// process: not one byte may be wrong. Prints what was done. With --unfollowed there is no monitor, and the run must
+// find a wrong byte: the control.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";

@@ -82,7 +82,7 @@ export function memoryCgroup(t: TestContext, bytes: number): MemoryCgroup {
   const stalls = path.join(v2!, name);
   const directories = [...new Set([limited, stalls])];
   for (const directory of directories) {
-    // Whoever is still in it goes first; it's empty a moment later.
+    // Processes still in the group are killed first; the group is empty a moment later.
     const kill = `for pid in $(cat ${directory}/cgroup.procs); do kill -9 $pid; done`;
     undoingByShell(t, `for i in $(seq 100); do ${kill}; rmdir ${directory} && exit 0; sleep 0.1; done; exit 1`);
     mkdirSync(directory);

@@ -19,7 +19,7 @@ export interface ChildOptions {
   readonly wrapper?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly limitMs?: number;
-  /** A pipe, for who talks with the child. Default: nothing can be read. */
+  /** A pipe, for a test that writes to the child. Default: /dev/null. */
   readonly stdin?: "pipe";
   /** Called with the running child. */
   readonly started?: (child: ChildProcess) => void;

@@ -56,7 +56,7 @@ export function loopDevice(
 ): { device: string; file: string; detach(): void } {
   const file = image(inside, bytes);
   const device = execFileSync("losetup", ["--find", "--show", file], { encoding: "utf8" }).trim();
-  // It may be another's by then: whoever detached it was first.
+  // The test may have detached it, and another test attached the same device since.
   undoingByShell(t, `! losetup -n -O BACK-FILE '${device}' | grep -q '^${file}' || losetup -d '${device}'`);
   return { device, file, detach: () => run("losetup", "-d", device) };
 }
@@ -116,7 +116,7 @@ export function failingDisk(t: TestContext, bytes: number, roomBytes: number): s
   return mounted(t, device);
 }
 
-/** Takes a mount away from its path; it's there for whoever has files of it open. */
+/** Takes a mount away from its path; open files of it go on working. */
 export function unmountLazily(at: string): void {
   run("umount", "-l", at);
 }

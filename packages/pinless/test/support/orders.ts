@@ -1,6 +1,6 @@
-/** All orders in which what several actors do, a step after another, can come. */
+/** All interleavings of several actors' steps. */
 
-/** False: it has to wait for somebody else. */
+/** One step of an actor; false if it has to wait for another actor. */
 export type Step = () => boolean;
 
 /**

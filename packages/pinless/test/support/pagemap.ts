@@ -1,4 +1,4 @@
-/** /proc/self/pagemap: what the page tables say of this process's memory. Where the pages lie only root is told. */
+/** /proc/self/pagemap: the page tables of this process's memory. Only root sees the numbers of page frames. */
 
 import { closeSync, openSync, readSync } from "node:fs";
 import { addressOf } from "./proc.js";

@@ -61,12 +61,12 @@ export function squeezer(t: TestContext): Squeezer | string {
     mkdirSync(directory);
     if (!existsSync(path.join(directory, limit))) writeFileSync(path.join(parent, "cgroup.subtree_control"), "+memory");
     readFileSync(path.join(directory, limit));
-    // Whoever needs memory while the limit is there waits for it to be lifted.
+    // A process that needs memory under the limit waits until it's lifted, instead of being killed.
     if (first) writeFileSync(path.join(directory, "memory.oom_control"), "1");
   } catch {
     return missing;
   }
-  // A shell that isn't in there: whoever is may itself have to wait for memory while the limit is there.
+  // The shell stays outside of the group: a member may have to wait for memory under the limit.
   const shell = spawn("sh", ["-c", SQUEEZE, "sh", directory, used, limit, none], { stdio: ["pipe", "pipe", "ignore"] });
   const gone = once(shell, "exit");
   const move = (to: string): void => writeFileSync(path.join(to, "cgroup.procs"), String(process.pid));

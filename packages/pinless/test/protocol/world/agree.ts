@@ -58,16 +58,13 @@ export function agree(world: World): void {
   assert.equal(kernel.alive, reference.requests.size > 0, "what keeps the process alive");
 }
 
-/**
- * An engine that sleeps has seen everything; only what the monitor drops while nobody waits for it may stay until the
- * next turn.
- */
+/** A sleeping engine has reaped everything but leases that the monitor drops and no caller waits for. */
 function nothingIsOverlooked({ kernel, reference }: World): void {
   const { issues, tags } = kernel.unseen;
-  assert.equal(issues.length, 0, "EXACTLY_ONCE: nobody looks for what has ended");
+  assert.equal(issues.length, 0, "EXACTLY_ONCE: the engine sleeps over a completion");
   for (const tag of tags) {
     const awaited = tag.emptied === "engine" || reference.invalidations.some(({ leases }) => leases.has(tag));
-    assert.ok(!awaited, `BOUNDED_WAIT: nobody looks for the tag of chunk ${tag.chunk}`);
+    assert.ok(!awaited, `BOUNDED_WAIT: the engine sleeps over the tag of chunk ${tag.chunk}`);
   }
 }
 

@@ -1,4 +1,4 @@
-// Those who change memory: by the notifier, or from outside, with no more than an announcement.
+// Changes of memory: by the notifier, or by other code, which the monitor only announces.
 import assert from "node:assert/strict";
 import type { MmuEvent } from "../../../dist/protocol/events.js";
 import type { ForeignCalls } from "../../../dist/protocol/foreign-calls.js";
@@ -69,7 +69,7 @@ export class Invalidations implements Subscriber {
     this.#calls = calls;
     this.#arenas = arenas;
     this.#state = state;
-    // Its range starts before all others, so it's told of turns and ends first.
+    // Its range starts before all others, so its stop and resume run first.
     notifier.insert({ start: 0, end: 2 ** 47 }, this);
   }
 
@@ -133,7 +133,7 @@ export class Invalidations implements Subscriber {
     this.#judge.require("STATE", ref.state === "begun", say(`begins in state ${ref.state}`));
   }
 
-  /** Those that may be ended by whoever began them. */
+  /** Invalidations that have begun and can be ended. */
   begun(): Started[] {
     return this.started.filter(({ begun, handle }) => begun !== null && begun > 0 && handle !== null);
   }
@@ -211,7 +211,7 @@ export class Invalidations implements Subscriber {
   }
 }
 
-/** Chunks side by side are one invalidation's, whoever's they are. */
+/** Joins neighbouring chunks, as one invalidation covers them, even of two arenas. */
 function joined(parts: readonly Chunks[]): Chunks[] {
   const all: Chunks[] = [];
   for (const part of parts) {

@@ -21,7 +21,7 @@ export class Judge {
     throw this.#first;
   }
 
-  /** Notes an error that somebody else threw. */
+  /** Notes an error that other code threw. */
   note(error: unknown): void {
     this.#first ??= error instanceof Error ? error : new Error(String(error));
   }

@@ -32,7 +32,7 @@ export interface Registration {
   lastUseMs: number;
   /** Populated for writing since it was taken. */
   populated: boolean;
-  /** No longer in the table, and by whom. */
+  /** The side that took it out of the table; empty while it's in the table. */
   emptied: "" | "engine" | "monitor";
   /** The update that emptied it has returned. */
   returned: boolean;

@@ -110,7 +110,7 @@ const change: fc.Arbitrary<Change> = fc.record({
   pages: fc.oneof(fc.constantFrom(16, 32), fc.integer({ min: 1, max: 40 })),
   readOnly: fc.boolean(),
 });
-// Null: nobody says what was changed.
+// Null: the end has no list of changed protections.
 const protections = fc.option(fc.array(change, { maxLength: 3 }), { freq: 8 });
 const end = fc.record({ do: fc.constant("end" as const), pick, protections });
 const cancel = fc.record({ do: fc.constant("cancel" as const), pick });

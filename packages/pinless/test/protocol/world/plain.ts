@@ -1,4 +1,4 @@
-// An engine's core over the deterministic kernel, without a reference: for tests that say themselves what is to happen.
+// The protocol over the deterministic kernel, without a reference: for tests that drive each step themselves.
 
 import { COUNTED, type Owner } from "../../../dist/protocol/acceptance.js";
 import { CHUNK_WORDS, ChunkTable } from "../../../dist/protocol/chunk-table.js";
@@ -17,7 +17,7 @@ import { ManualLoop } from "./manual-loop.js";
 
 export const START = 0x7f00_0000_0000;
 
-const NOBODY: Watch = {
+const NO_WATCH: Watch = {
   prepared: () => {},
   imported: () => {},
   affecting: () => {},
@@ -69,7 +69,7 @@ export class Plain {
 
   constructor({ depth = 16, slots = 4, chunks = 4, registered }: Options = {}) {
     const { loop } = this;
-    const kernel = new Kernel(new Judge(), NOBODY, depth, slots);
+    const kernel = new Kernel(new Judge(), NO_WATCH, depth, slots);
     const pages = new Map<number, Pages>();
     kernel.pagesAt = (chunk) => {
       const found = pages.get(chunk) ?? newPages();

@@ -1,5 +1,5 @@
-// The protocol told a second time, naively: sets and lists, no counters, no bits. It watches what the engine asks of
-// the kernel, and knows what must have been asked by now.
+// A second, naive implementation of the protocol: sets and lists, no counters, no bits. It watches the engine's calls
+// to the kernel, and knows which must have been made by now.
 
 import { ECANCELED, EFAULT } from "../../../dist/protocol/errno.js";
 import { CONCERNS, type MmuEvent } from "../../../dist/protocol/events.js";
@@ -198,7 +198,7 @@ export class Reference implements Watch {
       for (const request of this.inKernel(c)) if (concerns(next.event, request.write)) next.requests.add(request);
       if (CONCERNS[next.event].lease === "keep") continue;
       for (const lease of this.registrations.filter(({ chunk }) => chunk === c)) {
-        // Who is only retired isn't waited for, nor counted when it's back.
+        // The turn doesn't wait for a lease that's only retired; a new one isn't counted as revalidated.
         if (CONCERNS[next.event].lease !== "drop") continue;
         chunk.revalidate = true;
         next.leases.add(lease);
@@ -341,7 +341,7 @@ export class Reference implements Watch {
 
   taking(chunk: number, bytes: number): void {
     const at = this.chunks.get(chunk);
-    this.#judge.require("NO_STALE_IO", at !== undefined, () => `a lease on chunk ${chunk}, which is nobody's`);
+    this.#judge.require("NO_STALE_IO", at !== undefined, () => `a lease on chunk ${chunk}, which belongs to no arena`);
     const barred = at.unmapped || at.readOnly.size > 0 || at.refused || this.turnAt(chunk) !== undefined;
     this.#judge.require("NO_STALE_IO", !barred, () => `a lease is taken on chunk ${chunk}, which may have none`);
     this.#mayTake(at, bytes);

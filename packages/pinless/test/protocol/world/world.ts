@@ -97,7 +97,7 @@ export class World {
     return this.#makesRoom(registration);
   }
 
-  /** Only what nobody uses goes to make room, and of that the one used longest ago. */
+  /** True if it's the unused lease whose last use is longest ago: only that one makes room. */
   #makesRoom(registration: Registration): boolean {
     const used = (chunk: number): boolean => this.reference.inKernel(chunk).some(({ issues }) => issues > 0);
     const spare = this.kernel.table.filter((r) => r !== null && !used(r.chunk));
@@ -244,7 +244,7 @@ export class World {
     const arena = this.arenas.at(location);
     if (arena === null || arena.closing) return;
     arena.closing = true;
-    // A little later, as if somebody had awaited it.
+    // A microtask later, as after an await.
     const ended = (): void => this.loop.microtask(() => this.arenas.remove(arena));
     this.invalidations.start("UNMAP", arena.table.range, { blockable: true, ready: () => {}, ended });
   }
@@ -273,7 +273,7 @@ export class World {
     loop.runMicrotasks();
   }
 
-  /** Lets everything end that can, by itself or because it's told to, and looks at what is left. */
+  /** Ends everything that can end, and checks what is left. */
   finish(): void {
     const cancelled = new Set<number>();
     for (let quiet = 0, rounds = 0; quiet < 3 && rounds < 1000; quiet++, rounds++) {
