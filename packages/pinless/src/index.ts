@@ -28,6 +28,8 @@ import { startScheme } from "./schemes/start.js";
 export type { Arena } from "./engine/arena.js";
 export type { ReadOptions, ReadOptionsWithBuffer, WriteOptions } from "./files/arguments.js";
 export type { File } from "./files/file.js";
+export type { BlocksOptions } from "./files/file-blocks.js";
+export type { BlockOptions, ReadAheadOptions } from "./files/read-ahead.js";
 export type { ReadStreamOptions, WriteStreamOptions } from "./files/streams.js";
 export type { WebStreamOptions } from "./files/web-stream.js";
 export type { ReadFileOptions, WriteFileOptions } from "./files/whole-files.js";

@@ -21,6 +21,7 @@ import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import type { Scheme, SchemeName } from "../protocol/scheme.js";
 import type { Copier, Segment } from "../protocol/segment.js";
 import { Arena, type ArenaHost } from "./arena.js";
+import { BlockMemory } from "./block-memory.js";
 import { ClosingSteps } from "./closing.js";
 import { type Backing, openBacking } from "./file-backing.js";
 import { Lazy } from "./lazy.js";
@@ -80,8 +81,9 @@ export class PortableEngine {
   readonly #leaseTimer: LeaseTimer;
   /** Follower of other code's memory calls; null if they aren't followed. */
   readonly #follower: Follower | null;
-  readonly #staging: Staging;
-  readonly #pipeStaging: Staging;
+  readonly #staging = new Staging((bytes) => this.#newArena({ bytes }, STAGING));
+  readonly #pipeStaging = new Staging((bytes) => this.#newArena({ bytes, hugePages: false }, PIPES), { grows: true });
+  readonly #blocks = new BlockMemory((bytes) => this.#newArena({ bytes }, STAGING));
   readonly #degraded: string[];
   readonly #statistics: Statistics;
   readonly #submissions: SubmissionQueue;
@@ -141,8 +143,6 @@ export class PortableEngine {
     this.#follower = settings.userfaultfd
       ? host.openFollower(foreign, new MonitorLoss({ calls: foreign, loop: host.loop, degraded: this.#degraded }).ended)
       : null;
-    this.#staging = new Staging((bytes) => this.#newArena({ bytes }, STAGING));
-    this.#pipeStaging = new Staging((bytes) => this.#newArena({ bytes, hugePages: false }, PIPES), { grows: true });
   }
 
   /**
@@ -285,6 +285,7 @@ export class PortableEngine {
         scheme: this.#scheme,
         staging: opened.traits.waits ? this.#pipeStaging : this.#staging,
         spareStaging: this.#pipeStaging,
+        blocks: this.#blocks,
         writeOrders: this.#writeOrders,
         streamCalls: this.#streamCalls,
         describe: this.#host.describe,
@@ -338,8 +339,7 @@ export class PortableEngine {
    * Waits for all I/O in flight, closes files and arenas, and releases all pinned pages. Reads that may never end
    * (pipes) are cancelled. A second call returns the same promise.
    *
-   * @throws The error, or an AggregateError of several, if something couldn't be closed; the rest is closed all the
-   *   same
+   * @throws The error, or an AggregateError of several, if something couldn't be closed; all the rest is closed
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();

@@ -53,6 +53,7 @@ export class DirectRequests {
     const file = this.#paths.usableDirect;
     const answer = this.#dispatcher.accept(direction, file, this.#owner, COUNTED, location, position, done, waitPolicy);
     if (answer === BUSY) return false;
+    if (direction === WRITE) this.#writeOrder.overwritten(position, position + location.bytes);
     this.#bufferedShare.direct++;
     return true;
   }

@@ -12,10 +12,19 @@ import type { FileLifetime } from "./file-lifetime.js";
 import { fileClosed, naming } from "./node-errors.js";
 import type { OwnPosition } from "./own-position.js";
 import type { Position } from "./position-arguments.js";
+import { type BlockSource, type Blocks, ReadAhead } from "./read-ahead.js";
 import { CancellableCall } from "./stream-call-limits.js";
-import type { StreamCallOptions } from "./streamed-file.js";
 import type { Transfers } from "./transfers.js";
 import type { WaitObserver } from "./wait-observer.js";
+
+/** Conditions under which a call that may never end by itself is ended. */
+export interface StreamCallOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** True if the call goes on while the file is closing: its stream decides when it ends. */
+  readonly ofStream?: boolean;
+  /** A position, which pipes and sockets refuse. */
+  readonly position?: number | null | undefined;
+}
 
 export class FileCalls {
   readonly #host: FileHost;
@@ -35,7 +44,7 @@ export class FileCalls {
   }
 
   /** Transfers one buffer for a promise call: directly if possible. */
-  #transfer(direction: Direction, view: ArrayBufferView, position: number): Promise<number> {
+  transfer(direction: Direction, view: ArrayBufferView, position: number): Promise<number> {
     const location = this.#requests.locate(direction, view, position);
     if (location === null) return this.transferOtherwise(direction, view, position);
     const call = callOn(location);
@@ -80,8 +89,9 @@ export class FileCalls {
   async stream(
     direction: Direction,
     views: readonly ArrayBufferView[],
-    { signal, ofStream = false }: StreamCallOptions = {},
+    { signal, ofStream = false, position }: StreamCallOptions = {},
   ): Promise<number> {
+    if (position !== null && position !== undefined) throw this.#transfers.error(direction, -ESPIPE);
     if (ofStream ? this.#lifetime.isEnding : this.#lifetime.isClosing)
       throw fileClosed(direction === WRITE ? "write" : "read");
     const call = new CancellableCall(ofStream);
@@ -123,20 +133,38 @@ export class FileCalls {
 
   #transferAll(direction: Direction, views: readonly ArrayBufferView[], position: Position): Promise<number> {
     const { waits, ends } = this.#opened.traits;
-    if (waits && position !== null) return Promise.reject(this.#transfers.error(direction, -ESPIPE));
-    if (waits) return this.stream(direction, views);
-    const byNode = (at: Position): Promise<number> => this.#transfers.runByNode(direction, views, at);
-    if (position === null) {
-      const bytes = views.reduce((sum, { byteLength }) => sum + byteLength, 0);
-      const here = (from: number): Promise<number> => this.#oneAfterTheOther(direction, views, from);
-      return this.#during(views, () =>
-        this.#position.inTurn(() => this.#position.run({ direction, bytes }, here, () => byNode(null))),
-      );
-    }
+    if (waits) return this.stream(direction, views, { position: position as number | null });
+    if (position === null)
+      return this.atOwnPosition(direction, views, (from) => this.#oneAfterTheOther(direction, views, from));
     if (!ends || (direction === WRITE && this.#opened.append) || typeof position === "bigint")
-      return this.#during(views, () => byNode(position));
-    if (views.length === 1) return this.#transfer(direction, views[0]!, position);
+      return this.#during(views, () => this.#transfers.runByNode(direction, views, position));
+    if (views.length === 1) return this.transfer(direction, views[0]!, position);
     return this.#during(views, () => this.#oneAfterTheOther(direction, views, position));
+  }
+
+  /** Runs `here` at the file's own position, in the turn of the call; the kernel's call instead if it's shared. */
+  atOwnPosition(
+    direction: Direction,
+    views: readonly ArrayBufferView[],
+    here: (position: number) => Promise<number>,
+  ): Promise<number> {
+    const bytes = views.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    const byKernel = (): Promise<number> => this.#transfers.runByNode(direction, views, null);
+    return this.#during(views, () =>
+      this.#position.inTurn(() => this.#position.run({ direction, bytes }, here, byKernel)),
+    );
+  }
+
+  /** Makes a read-ahead for a reader of at most so many bytes. */
+  readAhead(blocks: Blocks, bytes: number): ReadAhead {
+    const source: BlockSource = {
+      memory: this.#host.blocks,
+      alignment: Math.max(this.#opened.offsetAlign, 512),
+      writeOrder: this.#transfers.writeOrder,
+      read: (memory, position) => this.transfer(READ, memory, position),
+      degraded: ({ message }) => this.#host.degraded(`no memory to read ahead (${message}): one read at a time`),
+    };
+    return new ReadAhead(source, blocks, bytes);
   }
 
   /**
@@ -148,7 +176,7 @@ export class FileCalls {
     for (const view of views) {
       let bytes: number;
       try {
-        bytes = await this.#transfer(direction, view, position + total);
+        bytes = await this.transfer(direction, view, position + total);
       } catch (error) {
         if (direction === READ && total > 0) return total;
         if (direction === WRITE)

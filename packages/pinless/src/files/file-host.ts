@@ -37,6 +37,8 @@ export interface OpenFile {
 export interface FileHost extends TransferHost {
   /** Adds a sentence to `stats().degraded`, once each. */
   degraded(why: string): void;
+  /** Memory for reading ahead and writing behind. */
+  readonly blocks: StagingMemory;
   /** Files that are open or closing. */
   readonly files: Set<OpenFile>;
   /** True if a request would be accepted now without overtaking one that waits. */

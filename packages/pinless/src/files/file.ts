@@ -4,7 +4,7 @@ import type { NonSharedBuffer } from "node:buffer";
 import type { OpenedFile } from "../ports/opened-file.js";
 import { type Done, FEW_WAIT, WAITS } from "../protocol/acceptance.js";
 import { type Direction, READ, WRITE } from "../protocol/direction.js";
-import { EFAULT, EINVAL, ESPIPE } from "../protocol/errno.js";
+import { EFAULT, EINVAL } from "../protocol/errno.js";
 import type { Operation } from "../protocol/scheme.js";
 import {
   asOfNow,
@@ -26,7 +26,7 @@ import { isExcluded } from "./memory-copies.js";
 import { fileClosed, naming } from "./node-errors.js";
 import { OwnPosition } from "./own-position.js";
 import { writePositionOf } from "./position-arguments.js";
-import { type StreamCallOptions, StreamedFile } from "./streamed-file.js";
+import { StreamedFile } from "./streamed-file.js";
 import type { Transfers } from "./transfers.js";
 
 /**
@@ -50,7 +50,8 @@ export class File extends StreamedFile {
   readonly #paths: IoPaths;
   readonly #position: OwnPosition;
   readonly #requests: DirectRequests;
-  readonly #calls: FileCalls;
+  /** @internal */
+  protected override readonly calls: FileCalls;
 
   /**
    * Not for callers: `engine.openFile()` opens files.
@@ -66,7 +67,7 @@ export class File extends StreamedFile {
     this.#paths = paths;
     this.#position = new OwnPosition(opened.calls, !opened.traits.shared && paths.hasDirectWrites);
     this.#requests = new DirectRequests(host, opened, this.lifetime);
-    this.#calls = new FileCalls(host, this.lifetime, this.#requests, this.#position);
+    this.calls = new FileCalls(host, this.lifetime, this.#requests, this.#position);
   }
 
   /**
@@ -148,7 +149,7 @@ export class File extends StreamedFile {
         this.#host.uncaught(error);
       }
     };
-    this.#calls.transferOtherwise(direction, view, position, this.#host.memoryWaits).then(
+    this.calls.transferOtherwise(direction, view, position, this.#host.memoryWaits).then(
       (bytes) => answer(0, bytes),
       (error: { errno?: number; bytesWritten?: number }) => answer(error.errno ?? -EFAULT, error.bytesWritten ?? 0),
     );
@@ -233,7 +234,7 @@ export class File extends StreamedFile {
         if (bytes === location.bytes) resolve({ bytesRead: bytes, buffer });
         else if (errno !== 0) reject(this.#transfers.error(READ, errno));
         else
-          this.#calls
+          this.calls
             .rest(location, buffer, position, bytes)
             .then((bytesRead) => resolve({ bytesRead, buffer }), reject);
       };
@@ -251,7 +252,7 @@ export class File extends StreamedFile {
     const transfer = readArguments<T>(first, second, length, position);
     if (transfer.view.byteLength === 0) return { bytesRead: 0, buffer: transfer.buffer };
     return {
-      bytesRead: await this.#calls.positioned(READ, [transfer.view], transfer.position),
+      bytesRead: await this.calls.positioned(READ, [transfer.view], transfer.position),
       buffer: transfer.buffer,
     };
   }
@@ -311,7 +312,7 @@ export class File extends StreamedFile {
     if (!this.isOpen) throw fileClosed("write");
     if (ArrayBuffer.isView(first) && first.byteLength === 0) return { bytesWritten: 0, buffer: first };
     const transfer = writeArguments(first, second, third, position);
-    return { bytesWritten: await this.#calls.positioned(WRITE, [transfer.view], transfer.position), buffer: first };
+    return { bytesWritten: await this.calls.positioned(WRITE, [transfer.view], transfer.position), buffer: first };
   }
 
   /**
@@ -350,27 +351,14 @@ export class File extends StreamedFile {
     // Node answers EINVAL to a read into an empty list of buffers.
     if (views.length === 0 && direction === READ) throw this.#transfers.error(direction, -EINVAL);
     if (views.length === 0) return 0;
-    return this.#calls.positioned(direction, views, writePositionOf(position));
+    return this.calls.positioned(direction, views, writePositionOf(position));
   }
 
   /** @internal */
-  protected override get isStream(): boolean {
-    return this.#opened.traits.waits;
-  }
-
-  /** @internal */
-  protected override transferStream(
-    direction: Direction,
-    views: readonly Uint8Array[],
-    end: StreamCallOptions,
-  ): Promise<number> {
-    if (end.position !== null && end.position !== undefined)
-      return Promise.reject(this.#transfers.error(direction, -ESPIPE));
-    return this.#calls.stream(direction, views, end);
-  }
-
-  /** @internal */
-  protected override giveBack(parts: readonly Uint8Array[]): void {
-    this.#transfers.giveBack(parts);
+  protected override get hasOwnCalls(): boolean {
+    return this.read === OWN.read && this.write === OWN.write && this.writev === OWN.writev;
   }
 }
+
+/** Transfers as they are made here: a program may replace them, and streams then call its own. */
+const OWN = ((file: File) => ({ read: file.read, write: file.write, writev: file.writev }))(File.prototype);

@@ -54,6 +54,7 @@ export class NodeFile extends EventEmitter {
    */
   async truncate(length?: number): Promise<void> {
     await this.#call("ftruncate", (handle) => handle.truncate(length));
+    this.lifetime.transfers.writeOrder.overwritten();
   }
 
   /** Brings data and metadata to the device, as fsync(2). */

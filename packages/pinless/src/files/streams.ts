@@ -8,6 +8,7 @@ import type { ReadStream, WriteStream } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import { codedError } from "./node-errors.js";
 import { ReadStream as Reader, WriteStream as Writer } from "./node-runtime.js";
+import type { ReadAheadOptions } from "./read-ahead.js";
 
 /** Options that both kinds of streams have, as Node documents them. */
 interface StreamOptions {
@@ -42,7 +43,7 @@ interface StreamOptions {
 }
 
 /** Options of {@link File.createReadStream} and {@link File.readLines}. */
-export interface ReadStreamOptions extends StreamOptions {
+export interface ReadStreamOptions extends StreamOptions, ReadAheadOptions {
   /**
    * Offset in the file of the last byte, in bytes.
    *
@@ -82,6 +83,8 @@ export interface Streamable {
   /** Puts bytes that were read from a pipe back for the next read, because they couldn't be delivered. */
   giveBack(parts: readonly Uint8Array[]): void;
   sync(): Promise<void>;
+  /** Ends reading ahead, and gives its memory back. */
+  endAhead(): Promise<void>;
   /** Keeps the file open until `leave` is called. */
   keep(): void;
   leave(): void;
@@ -176,8 +179,11 @@ function operationsOf(file: Streamable, signal: AbortSignal, closed: () => void)
       answer(file.writev(buffers, position, signal), buffers, done),
     fsync: (_: number, done: Callback) => callBack(file.sync(), done),
     close: (_: number, done: Callback) => {
-      closed();
-      callBack(file.close(), done);
+      const ended = file.endAhead().then(() => {
+        closed();
+        return file.close();
+      });
+      callBack(ended, done);
     },
   };
 }

@@ -137,6 +137,7 @@ class Source {
     this.#ended = true;
     this.#file.events.off("close", this.#closed);
     this.#leaving.abort();
+    await this.#file.endAhead();
     this.#file.leave();
     if (this.#autoClose) await this.#file.close();
   }

@@ -18,6 +18,12 @@ export interface Writer {
 /** Path of a write: through the page cache, or around it. */
 export type WritePath = "cached" | "direct";
 
+/** A reader that has read parts of the file ahead. */
+interface AheadReader {
+  /** Notes that a write begins on a range of the file. */
+  overwritten(start: number, end: number): void;
+}
+
 interface Waiting {
   readonly path: WritePath;
   readonly go: () => void;
@@ -29,6 +35,8 @@ export class WriteOrder {
   readonly #abandoned: () => void;
   #cached = 0;
   #direct = 0;
+  /** Readers ahead; null if there is none, which is all that the hot path looks at. */
+  #readers: Set<AheadReader> | null = null;
 
   constructor(abandoned: () => void) {
     this.#abandoned = abandoned;
@@ -41,6 +49,26 @@ export class WriteOrder {
   part(writer: Writer): void {
     this.#writers.delete(writer);
     if (this.#writers.size === 0) this.#abandoned();
+  }
+
+  watch(reader: AheadReader): void {
+    this.#readers ??= new Set();
+    this.#readers.add(reader);
+  }
+
+  unwatch(reader: AheadReader): void {
+    this.#readers?.delete(reader);
+    if (this.#readers?.size === 0) this.#readers = null;
+  }
+
+  /** Notes that a write begins, or has changed the file without a turn: at a range, or anywhere. */
+  overwritten(start = 0, end = Number.POSITIVE_INFINITY): void {
+    if (this.#readers !== null) for (const reader of this.#readers) reader.overwritten(start, end);
+  }
+
+  /** True if no write is in flight. */
+  get isQuiet(): boolean {
+    return this.#cached === 0 && this.#mayGo("cached");
   }
 
   /** True if a direct write may begin now. */
@@ -85,6 +113,7 @@ export class WriteOrder {
 
   /** Runs `go` in the turn of direct writes: for a direct write that has waited for memory. */
   whenDirectWritable(go: () => void): void {
+    this.overwritten();
     if (this.direct) go();
     else
       void this.enter("direct").then(() => {
@@ -110,6 +139,7 @@ export class WriteOrder {
   }
 
   #count(path: WritePath, by: number): void {
+    if (by > 0) this.overwritten();
     if (path === "cached") this.#cached += by;
     else this.#direct += by;
   }
