@@ -221,13 +221,13 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     file: LEASES,
     within: "Leases.acquire",
     node: "const errno = this.#registrations.take(slot, start, bytes);",
-    to: `const filled = deviceWrite && this.#registrations.populate(start, bytes) === 0;
+    to: `const filled = direction === READ && this.#registrations.populate(start, bytes) === 0;
       const errno = this.#registrations.take(slot, start, bytes);`,
     also: {
       within: "Leases.acquire",
-      node: "return deviceWrite ? this.#populate(slot, table, chunk, nowMs) : slot;",
+      node: "return direction === READ ? this.#populate(slot, table, chunk, nowMs) : slot;",
       to: `if (filled) this.table.populated(slot);
-        return !deviceWrite || (filled && this.table.use(slot, true, nowMs)) ? slot : -1;`,
+        return direction !== READ || (filled && this.table.use(slot, READ, nowMs)) ? slot : -1;`,
     },
     shows: "within-calls",
   },

@@ -7,12 +7,17 @@ import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { addressOf, loadLibc, PAGE_BYTES, PRCTL, prctl, setAffinity } from "pinless/internal";
 
 /**
- * Switches transparent huge pages off for this process, even if transparent_hugepage/enabled is "always". Existing ones
- * stay. False if the kernel refused.
+ * Forbids this process transparent huge pages, even if transparent_hugepage/enabled is "always". Existing ones stay, and
+ * a refusal is ignored.
  */
-export async function smallPagesOnly(on: boolean): Promise<boolean> {
+export async function forbidHugePages(): Promise<void> {
   await loadLibc();
-  return prctl(PRCTL.PR_SET_THP_DISABLE, on ? 1 : 0) === 0;
+  prctl(PRCTL.PR_SET_THP_DISABLE, 1);
+}
+
+export async function allowHugePages(): Promise<void> {
+  await loadLibc();
+  prctl(PRCTL.PR_SET_THP_DISABLE, 0);
 }
 
 /**

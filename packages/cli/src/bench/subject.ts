@@ -8,7 +8,7 @@ import { Unavailable } from "./bench-error.js";
 import { arenaOptions, type EngineReads, type NodeReads, type PageSize } from "./configurations.js";
 import { IN_FLIGHT } from "./meter.js";
 import type { Ran } from "./report-schema.js";
-import { smallPagesOnly } from "./scattered-memory.js";
+import { allowHugePages, forbidHugePages } from "./scattered-memory.js";
 import type { Target } from "./worker-protocol.js";
 
 /** Eight chunks: enough for a storm, and small enough to stay nearly in a processor's cache. */
@@ -74,12 +74,12 @@ export async function openEngine(reads: EngineReads, target: Target, bytes = ARE
  */
 export async function madeOf(pages: PageSize, make: () => Promise<Arena>): Promise<Arena> {
   if (pages === "huge") return make();
-  await smallPagesOnly(true);
+  await forbidHugePages();
   try {
     return await make();
   } finally {
     // Huge pages are allowed again afterwards, because `collapse` is meant to make them.
-    await smallPagesOnly(false);
+    await allowHugePages();
   }
 }
 

@@ -14,6 +14,10 @@ import type { Loop } from "../protocol/scheme.js";
  */
 const GRACE = 4;
 
+/** Reasons to serve waiting calls: a request may have ended, or notified callers have had their time. */
+const PROGRESS = true;
+const NO_PROGRESS = false;
+
 /** Interval of checks for room while no request ends: then it's memory that there is no room for. */
 const LOOK_MS = 1;
 
@@ -127,11 +131,11 @@ export class SubmissionQueue {
   }
 
   /** Called when there may be room. */
-  readonly #room = (): void => this.#serve(true);
+  readonly #room = (): void => this.#serve(PROGRESS);
 
   /**
-   * Serves waiting calls. Without `progress`, which means that a request has ended, no caller is notified while the
-   * maximum number waits for memory: it would only ask again.
+   * Serves waiting calls. Without progress no caller is notified while the maximum number waits for memory: it would
+   * only ask again.
    */
   #serve(progress: boolean): void {
     while (this.#grace === 0) {
@@ -159,7 +163,7 @@ export class SubmissionQueue {
   readonly #countGrace = (): void => {
     // The notified callers run in microtasks, so their time is counted in microtasks.
     if (--this.#grace > 0) this.#loop.microtask(this.#countGrace);
-    else this.#serve(false);
+    else this.#serve(NO_PROGRESS);
   };
 
   /**

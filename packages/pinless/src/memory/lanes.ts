@@ -11,8 +11,10 @@ export interface Worker<Request, Result> {
   run(request: Request): Promise<Result>;
   /** True if it accepts requests. */
   readonly alive: boolean;
-  /** Notes that the thread has become idle, or busy. */
-  rest(resting: boolean): void;
+  /** Called when the thread becomes idle: it may end itself later. */
+  idle(): void;
+  /** Called when the thread becomes busy. */
+  busy(): void;
   /** Ends the thread; resolves once it's gone. */
   end(): Promise<void>;
 }
@@ -72,7 +74,7 @@ export class LaneScheduler<Request, Result> {
 
   async #work(worker: Worker<Request, Result>, job: Job<Request, Result>): Promise<void> {
     this.#busy.add(worker);
-    worker.rest(false);
+    worker.busy();
     try {
       job.resolve(await worker.run(job.request));
     } catch (error) {
@@ -86,7 +88,7 @@ export class LaneScheduler<Request, Result> {
     }
     this.#busy.delete(worker);
     if (worker.alive) {
-      worker.rest(true);
+      worker.idle();
       this.#idle.push(worker);
     }
     this.#next(job.lane);

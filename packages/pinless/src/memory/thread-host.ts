@@ -201,15 +201,19 @@ class MemoryWorker implements Thread<MemoryRequest, MemoryResult> {
     });
   }
 
-  rest(resting: boolean): void {
-    if (this.#ending !== null) clearTimeout(this.#ending);
+  idle(): void {
     // If a worker is terminated while a thread that it started loads the FFI, the process aborts. So in a worker,
     // threads stay until the last engine is closed.
-    this.#ending = resting && isMainThread ? setTimeout(() => this.#end(), IDLE_MS).unref() : null;
+    if (isMainThread) this.#ending = setTimeout(() => this.#end(), IDLE_MS).unref();
+  }
+
+  busy(): void {
+    if (this.#ending !== null) clearTimeout(this.#ending);
+    this.#ending = null;
   }
 
   end(): Promise<void> {
-    this.rest(false);
+    this.busy();
     if (!(this.#worker instanceof Error)) this.#worker.ref();
     this.#end();
     return this.#exit;

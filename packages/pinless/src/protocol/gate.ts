@@ -26,7 +26,7 @@ import {
   UNMAPPED_PART,
   USED_MS,
 } from "./chunk-table.js";
-import { type Direction, READ } from "./direction.js";
+import type { Direction } from "./direction.js";
 import { CONCERNS, type MmuEvent } from "./events.js";
 import {
   FAULT,
@@ -167,16 +167,16 @@ export class Gate implements Subscriber {
     }
     const lease = words[at + LEASE]! - 1;
     requests[request + REQUEST_LEASE] =
-      lease >= 0 && leases.table.use(lease, direction === READ, nowMs)
+      lease >= 0 && leases.table.use(lease, direction, nowMs)
         ? lease
-        : this.#acquire(leases, location, direction === READ, nowMs, announced);
+        : this.#acquire(leases, location, direction, nowMs, announced);
     words[at + USED_MS] = nowMs;
     return GO;
   }
 
-  #acquire(leases: Leases, location: BufferLocation, deviceWrite: boolean, nowMs: number, announced: number): number {
+  #acquire(leases: Leases, location: BufferLocation, direction: Direction, nowMs: number, announced: number): number {
     const { words, firstAt: at } = location;
-    const lease = leases.acquire(location.table, at / CHUNK_WORDS, deviceWrite, nowMs, location.bytes);
+    const lease = leases.acquire(location.table, at / CHUNK_WORDS, direction, nowMs, location.bytes);
     // A change was announced meanwhile. The monitor may have missed the new lease, so it's dropped here.
     if (Atomics.load(words, at + ANNOUNCED_BEGUN) === announced) return lease;
     const taken = words[at + LEASE]! - 1;

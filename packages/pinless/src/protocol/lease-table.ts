@@ -7,6 +7,7 @@
  */
 
 import { invariant, violated } from "./assert.js";
+import { type Direction, READ } from "./direction.js";
 import { PAGE_BYTES } from "./ranges/pages.js";
 
 /** States of a slot. A lease is gone once its tag was seen *and* the update has returned (REVOKED_MEANS_REVOKED). */
@@ -129,11 +130,11 @@ export class LeaseTable {
   }
 
   /** Notes a use by a request. Returns false if the lease is being dropped, or its pages may be clean. */
-  use(slot: number, deviceWrite: boolean, nowMs: number): boolean {
+  use(slot: number, direction: Direction, nowMs: number): boolean {
     const at = HEADER_WORDS + slot * SLOT_WORDS;
     // A plain load is enough: if the monitor claims the lease now, the kernel refuses the request, and it goes per-io.
     const state = this.words[at + STATE]!;
-    if (state !== LIVE && (deviceWrite || state !== LIVE_CLEAN)) return false;
+    if (state !== LIVE && (direction === READ || state !== LIVE_CLEAN)) return false;
     this.words[at + LAST_USE_MS] = nowMs;
     return true;
   }

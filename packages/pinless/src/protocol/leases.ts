@@ -15,6 +15,7 @@ import {
   SEGMENTS,
   USED_MS,
 } from "./chunk-table.js";
+import { type Direction, READ } from "./direction.js";
 import { EPERM } from "./errno.js";
 import {
   claim,
@@ -116,12 +117,14 @@ export class Leases {
    * meanwhile must also have cost as much as the lease will. So a lease that is soon dropped, unused, at most doubles
    * the cost.
    */
-  acquire(tableIndex: number, chunk: number, deviceWrite: boolean, nowMs: number, requestBytes: number): number {
+  acquire(tableIndex: number, chunk: number, direction: Direction, nowMs: number, requestBytes: number): number {
     const table = this.#tables[tableIndex]!;
     const before = table.load(chunk, LEASE);
     const held = before - 1;
     if (held >= 0)
-      return deviceWrite && this.table.state(held) === LIVE_CLEAN ? this.#populate(held, table, chunk, nowMs) : -1;
+      return direction === READ && this.table.state(held) === LIVE_CLEAN
+        ? this.#populate(held, table, chunk, nowMs)
+        : -1;
     const segments = table.load(chunk, SEGMENTS);
     if (!this.#isWorthIt(table, chunk, segments, nowMs, requestBytes)) return -1;
     if (this.refused && ((nowMs - this.refusedUntilMs) | 0) < 0) return -1;
@@ -142,7 +145,7 @@ export class Leases {
     table.store(chunk, LEASE, slot + 1);
     if (this.table.header(HELD_SLOTS) === 1) this.#firstTaken?.(nowMs);
     if (before === REVALIDATE) this.revalidated++;
-    return deviceWrite ? this.#populate(slot, table, chunk, nowMs) : slot;
+    return direction === READ ? this.#populate(slot, table, chunk, nowMs) : slot;
   }
 
   /** Counts a request without a lease. True if those before it would have paid for one, and the chunk doesn't rest. */
@@ -196,7 +199,7 @@ export class Leases {
     const { start, end } = table.rangeOf(chunk);
     if (this.#registrations.populate(start, end - start) < 0) return -1;
     this.table.populated(slot);
-    return this.table.use(slot, true, nowMs) ? slot : -1;
+    return this.table.use(slot, READ, nowMs) ? slot : -1;
   }
 
   /** Finds a free slot with room in the budget. Else -1, after asking another lease to go where that pays. */
@@ -311,15 +314,19 @@ export class Leases {
     return this.table.state(slot) >= DROPPING;
   }
 
-  /** Drops all leases and takes none, until it is called with false. */
-  giveUp(yes: boolean): void {
-    this.givingUp = yes;
-    if (yes) this.dropAll();
+  /** Drops all leases and takes none until `takeAgain`. */
+  giveUp(): void {
+    this.givingUp = true;
+    this.dropAll();
+  }
+
+  takeAgain(): void {
+    this.givingUp = false;
   }
 
   /** Gives every lease up if memory has become short, until it has been quiet for a while. */
   checkPressure(nowMs: number): void {
-    if (!this.givingUp && this.pressure?.rises(nowMs, () => this.#sample()) === true) this.giveUp(true);
+    if (!this.givingUp && this.pressure?.rises(nowMs, () => this.#sample()) === true) this.giveUp();
   }
 
   /** Addresses of some pages of each lease. */
@@ -337,7 +344,7 @@ export class Leases {
 
   /** True while leases are given up. Asked for a request that wants one. */
   #isGivenUp(nowMs: number): boolean {
-    if (this.givingUp && this.pressure?.isOver(nowMs) === true) this.giveUp(false);
+    if (this.givingUp && this.pressure?.isOver(nowMs) === true) this.takeAgain();
     return this.givingUp;
   }
 

@@ -18,7 +18,8 @@ class Threads {
     const { failing } = this;
     const thread = {
       alive: failing === null,
-      rest: () => {},
+      idle: () => {},
+      busy: () => {},
       end: async () => {
         thread.alive = false;
       },

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DEVICE_READS, LEASE, SEGMENTS, USED_MS } from "../../dist/protocol/chunk-table.js";
+import { WRITE } from "../../dist/protocol/direction.js";
 import { MAX_SEGMENTS, PINNED_PAGES } from "../../dist/protocol/lease-table.js";
 import { PAGE, setUp, setUpWith } from "./lease-bed.js";
 
@@ -9,7 +10,7 @@ const HUGE_PAGE = 512 * PAGE;
 
 test("Leases.acquire makes room by dropping the least recently used lease, one each millisecond (BUDGET)", () => {
   const { use, said, leases, gone } = setUpWith([0, 1, 2], { slots: 3 });
-  leases.table.use(0, false, 9);
+  leases.table.use(0, WRITE, 9);
   use(5, 10);
   assert.equal(use(5, 11), -1, "the slot isn't free yet");
   assert.deepEqual(said(), ["drop 1"]);
@@ -88,7 +89,7 @@ test("Leases.acquire with a few chunks looks at a lease's cost only for a second
   use(0, 1);
   assert.equal(use(0, 2), 0);
   use(1, 3);
-  leases.table.use(0, false, 4);
+  leases.table.use(0, WRITE, 4);
   assert.equal(use(1, 5), -1, "there's no room");
   said();
   for (let ms = 6; ms < 1005; ms += 10) assert.equal(use(1, ms), -1);
@@ -104,7 +105,7 @@ test("Leases.acquire keeps the leases if memory is used evenly and far beyond th
   for (let n = 0; n < 16 * 400; n++) {
     const [chunk, nowMs] = [(n * 7) % 16, 1 + (n >> 3)];
     const held = table.load(chunk, LEASE) - 1;
-    if (held >= 0 && leases.table.use(held, false, nowMs)) table.store(chunk, USED_MS, nowMs);
+    if (held >= 0 && leases.table.use(held, WRITE, nowMs)) table.store(chunk, USED_MS, nowMs);
     else if (use(chunk, nowMs) < 0) perIo++;
   }
   assert.deepEqual(
@@ -123,7 +124,7 @@ test("Leases.acquire replaces a lease if another chunk has missed a lease's cost
   assert.equal(use(3, 21), 0);
   said();
   for (let n = 0; n < 100; n++) {
-    leases.table.use(0, false, 22 + n);
+    leases.table.use(0, WRITE, 22 + n);
     assert.equal(use(5, 22 + n), -1);
   }
   assert.deepEqual(said(), [], "chunk 3 is used all the time");
@@ -131,7 +132,7 @@ test("Leases.acquire replaces a lease if another chunk has missed a lease's cost
 
 test("A chunk whose lease was held for max goes per-io for a sixteenth of it, and no longer", () => {
   const { use, leases, table, gone } = setUpWith([0, 1], { idleMs: 1000, maxMs: 160 });
-  for (let ms = 3; ms < 162; ms += 5) for (const slot of [0, 1]) leases.table.use(slot, false, ms);
+  for (let ms = 3; ms < 162; ms += 5) for (const slot of [0, 1]) leases.table.use(slot, WRITE, ms);
   leases.drop(1);
   leases.released(1, 100);
   leases.tick(162);
@@ -151,7 +152,7 @@ test("A chunk whose lease was held for max goes per-io for a sixteenth of it, an
 test("A chunk rests across the clock's wrap, and not for a whole round of the clock", () => {
   const { use, leases, table } = setUpWith([0], { idleMs: 1000, maxMs: 160 });
   const start = 0x7fffffff - 5;
-  leases.table.use(0, false, start);
+  leases.table.use(0, WRITE, start);
   leases.tick(start);
   leases.released(0, start);
   for (const [ms, slot] of [

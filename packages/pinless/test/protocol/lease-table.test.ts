@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { READ, WRITE } from "../../dist/protocol/direction.js";
 import {
   claim,
   DROPPED,
@@ -94,16 +95,16 @@ test("a lease is gone only once its tag was seen and its update returned, in eit
 
 test("LeaseTable.use accepts live leases, for device writes only populated ones, and notes the time", () => {
   const table = tableOf(1);
-  assert.equal(table.use(0, false, 1), false, "free");
+  assert.equal(table.use(0, WRITE, 1), false, "free");
   table.taken(0, target(1), 1);
-  assert.equal(table.use(0, true, 2), false, "clean");
+  assert.equal(table.use(0, READ, 2), false, "clean");
   assert.equal(table.lastUseMs(0), 1);
-  assert.equal(table.use(0, false, 3), true);
+  assert.equal(table.use(0, WRITE, 3), true);
   table.populated(0);
-  assert.equal(table.use(0, true, 4), true);
+  assert.equal(table.use(0, READ, 4), true);
   assert.equal(table.lastUseMs(0), 4);
   claim(table.words, 0);
-  for (const deviceWrite of [true, false]) assert.equal(table.use(0, deviceWrite, 5), false, "dropping");
+  for (const direction of [READ, WRITE] as const) assert.equal(table.use(0, direction, 5), false, "dropping");
   assert.equal(table.lastUseMs(0), 4);
 });
 
@@ -226,7 +227,7 @@ test("leastRecentlyUsed and forEachDue agree with a list, also when the clock wr
       list.forEach(({ takenAgo, usedAgo, live }, slot) => {
         table.taken(slot, target(1), (nowMs - Math.max(takenAgo, usedAgo)) | 0);
         if (live > 0) table.populated(slot);
-        table.use(slot, false, (nowMs - usedAgo) | 0);
+        table.use(slot, WRITE, (nowMs - usedAgo) | 0);
         if (live === 3) claim(table.words, slot);
       });
       const alive = list.map((lease, slot) => ({ ...lease, slot })).filter(({ live }) => live < 3);

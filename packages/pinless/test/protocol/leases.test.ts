@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LEASE, REVALIDATE } from "../../dist/protocol/chunk-table.js";
+import { WRITE } from "../../dist/protocol/direction.js";
 import { claim, HEARTBEAT_MS, LIVE, LIVE_CLEAN, returned } from "../../dist/protocol/lease-table.js";
 import { setUp, setUpWith } from "./lease-bed.js";
 
@@ -103,16 +104,16 @@ test("Leases reports the first lease, and again the first after all were dropped
 
 test("Leases.tick drops leases that are idle or held too long, and updates the heartbeat (NO_IDLE_PIN)", () => {
   const { leases, said, use } = setUpWith([0, 1], { idleMs: 10, maxMs: 30 });
-  leases.table.use(1, false, 9);
+  leases.table.use(1, WRITE, 9);
   leases.tick(12);
   assert.deepEqual(said(), ["drop 0"]);
   assert.equal(leases.table.header(HEARTBEAT_MS), 12);
   for (let nowMs = 13; nowMs < 33; nowMs += 5) {
-    leases.table.use(1, false, nowMs);
+    leases.table.use(1, WRITE, nowMs);
     leases.tick(nowMs);
     assert.deepEqual(said(), []);
   }
-  leases.table.use(1, false, 33);
+  leases.table.use(1, WRITE, 33);
   leases.tick(33);
   assert.deepEqual(said(), ["drop 1"]);
   assert.equal(use(1, 34), -1, "on its way");

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Arena, Engine, probe } from "pinless";
 import { PAGE_BYTES } from "pinless/internal";
 import type { EngineReads } from "../configurations.js";
-import { blocksOf, smallPagesOnly, stayOnOneProcessor } from "../scattered-memory.js";
+import { allowHugePages, blocksOf, forbidHugePages, stayOnOneProcessor } from "../scattered-memory.js";
 import { cut, type EngineSubject, openEngine } from "../subject.js";
 import type { Scattered, ScatterTask, Target } from "../worker-protocol.js";
 
@@ -68,7 +68,7 @@ async function lay({ ballastBytes, regionBytes }: ScatterTask): Promise<Ground> 
   // If memory becomes short after all, the OOM killer should choose this process.
   writeFileSync("/proc/self/oom_score_adj", "1000");
   await stayOnOneProcessor();
-  await smallPagesOnly(true);
+  await forbidHugePages();
   const engine = await Engine.open({ scheme: "direct", pin: "per-io" });
   const ballast = ballastBytes > 0 ? await engine.arena({ bytes: ballastBytes, hugePages: false }) : null;
   const filler = await engine.arena({ bytes: regionBytes, hugePages: false });
@@ -89,9 +89,9 @@ async function fill(blocks: readonly Uint8Array[]): Promise<void> {
 
 /** Buffers that were read into a moment ago and are idle now. */
 async function inHoles(reads: EngineReads, target: Target, bytes: number): Promise<NonNullable<typeof buffers>> {
-  if (reads.pages === "huge") await smallPagesOnly(false);
+  if (reads.pages === "huge") await allowHugePages();
   const subject = await openEngine(reads, target, bytes);
-  await smallPagesOnly(true);
+  await forbidHugePages();
   const pieces = cut(subject.arena, HOLE_BYTES);
   // Twice, because a chunk gets its lease on its second use.
   for (let i = 0; i < 2; i++)

@@ -55,7 +55,7 @@ export interface PolledCaller {
   readonly unseenSinceMs: number | null;
 }
 
-export function polledCaller(threads: ThreadCalls, caller: Caller, goesOn: boolean): PolledCaller {
+export function polledCaller(threads: ThreadCalls, caller: Caller, goesOn = false): PolledCaller {
   const pages = caller.ranges.reduce((sum, { start, end }) => sum + (end - start) / PAGE_BYTES, 0);
   const untilCpuMs = threads.cpuMs(caller.tid) + LONGEST_MS + pages * LONGEST_PAGE_MS;
   return { caller, goesOn, untilCpuMs, unseenSinceMs: null };

@@ -456,7 +456,7 @@ export class MonitorMachine {
     const { ownTid, threads, reading, post } = this.#parts;
     if (endReading(reading)) post({ kind: "concluded" });
     // A caller whose event didn't come has stopped waiting, or never did: it's polled like the others.
-    const left = [...letGo, ...unread.map((caller) => polledCaller(threads, caller, false))];
+    const left = [...letGo, ...unread.map((caller) => polledCaller(threads, caller))];
     if (again) this.#watch(withLater(pending, left));
     else {
       this.#reportGone(gone, unmapped);

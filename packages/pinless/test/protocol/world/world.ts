@@ -196,7 +196,7 @@ export class World {
         this.dispatcher.nudge();
         break;
       case "giveUp":
-        this.#within("all", () => leases?.giveUp(operation.yes));
+        this.#within("all", () => (operation.yes ? leases?.giveUp() : leases?.takeAgain()));
         this.dispatcher.nudge();
         break;
       case "submit":
