@@ -7,8 +7,8 @@ import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { addressOf, loadLibc, PAGE_BYTES, PRCTL, prctl, setAffinity } from "pinless/internal";
 
 /**
- * Forbids this process transparent huge pages, even if transparent_hugepage/enabled is "always". Existing ones stay, and
- * a refusal is ignored.
+ * Forbids this process transparent huge pages, even if transparent_hugepage/enabled is "always". Existing ones stay. A
+ * refusal is ignored.
  */
 export async function forbidHugePages(): Promise<void> {
   await loadLibc();

@@ -240,7 +240,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   /** Does what the engine does after the end of the monitor's thread. */
   hearLoss(): void {
     this.rules.clock = true;
-    if (this.monitor.hearLoss()) this.calls.lost();
+    if (this.monitor.hearLoss()) this.calls.lossIsOver();
     else this.monitor.clients.lost();
     this.rules.clock = false;
     this.dispatcher.nudge();
@@ -248,8 +248,8 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   }
 
   #monitorEnded(): void {
-    this.leases?.mend(this.nowMs());
-    this.calls.ended();
+    this.leases?.completeAbandonedDrops(this.nowMs());
+    this.calls.monitorEnded();
   }
 
   /** Copy of the state, to detect a change. */

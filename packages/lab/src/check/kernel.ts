@@ -46,7 +46,7 @@ export class CheckKernel implements Scheme, Registrations {
   readonly ahead: number;
   readonly slots: number;
   readonly registrations: Registrations | null;
-  readonly outlived = false;
+  readonly userChanged = false;
   readonly #ground: CaseContext;
   readonly #rules: Rules;
   /** The engine's lease table, once it exists. */

@@ -103,7 +103,7 @@ interface Prepared {
   readonly position: number;
   readonly bufferSlot: number;
   /** In a way that isn't refused. */
-  readonly aside: boolean;
+  readonly fallback: boolean;
 }
 
 export class ModelScheme implements Scheme, Registrations {
@@ -112,7 +112,7 @@ export class ModelScheme implements Scheme, Registrations {
   readonly ahead: number;
   readonly slots: number;
   readonly registrations: Registrations | null;
-  readonly outlived = false;
+  readonly userChanged = false;
   readonly #machine: Machine;
   readonly #options: ModelSchemeOptions;
   #prepared: Prepared[] = [];
@@ -149,11 +149,11 @@ export class ModelScheme implements Scheme, Registrations {
     position: number,
     bufferSlot: number,
   ): void {
-    this.#prepared.push({ slot, write: direction === WRITE, file, location, position, bufferSlot, aside: false });
+    this.#prepared.push({ slot, write: direction === WRITE, file, location, position, bufferSlot, fallback: false });
   }
 
-  prepareAside(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
-    this.#prepared.push({ slot, write: direction === WRITE, file, location, position, bufferSlot: -1, aside: true });
+  prepareFallback(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
+    this.#prepared.push({ slot, write: direction === WRITE, file, location, position, bufferSlot: -1, fallback: true });
   }
 
   /** File I/O can't be ended early. */
@@ -168,7 +168,7 @@ export class ModelScheme implements Scheme, Registrations {
 
   #begin(request: Prepared): void {
     const { refuses } = this.#options.faults;
-    if (refuses > 0 && !request.aside && this.#machine.random.stream("refused").chance(refuses)) {
+    if (refuses > 0 && !request.fallback && this.#machine.random.stream("refused").chance(refuses)) {
       this.#end(request.slot, REFUSED);
       return;
     }

@@ -295,7 +295,7 @@ export class PortableEngine {
         counted: (what) => this.#statistics.countTransfer(what),
         degraded: (why) => note(this.#degraded, why),
         callsInFlight: this.#callsInFlight,
-        isBarred: () => this.#submissions.isBarred,
+        wouldOvertakeNotified: () => this.#submissions.wouldOvertake,
         beginIndirect: (willWait) => this.#submissions.beginIndirect(willWait),
         memoryWaits: this.#submissions.memoryWaits,
         endIndirect: () => this.#submissions.endIndirect(),
@@ -323,7 +323,7 @@ export class PortableEngine {
     const released = { leases: leases.held, bytes: leases.table.header(PINNED_PAGES) * PAGE_BYTES };
     leases.dropAll();
     // Waits only for leases that are held now, since under load new ones are taken meanwhile.
-    for (let left = leases.onTheirWay(); left.length > 0; left = left.filter((slot) => leases.isOnItsWay(slot))) {
+    for (let left = leases.beingDropped(); left.length > 0; left = left.filter((slot) => leases.isBeingDropped(slot))) {
       dispatcher.nudge();
       await new Promise<void>((resolve) => this.#host.loop.soon(resolve));
     }

@@ -57,7 +57,7 @@ export class LeaseTimer {
   /** Repairs the lease table, because the monitor's thread may have ended while it was dropping a lease. */
   #watchdogEnded(whenAgain: Parameters<MonitorEnded>[0]): void {
     const { leases, dispatcher } = this.#protocol;
-    leases?.mend(this.#loop.nowMs());
+    leases?.completeAbandonedDrops(this.#loop.nowMs());
     dispatcher.nudge();
     whenAgain((why) => {
       if (why === "") return;

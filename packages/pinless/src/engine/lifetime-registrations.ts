@@ -31,7 +31,7 @@ export class LifetimeRegistrations {
     const pieces = piecesOf(segment);
     const first = this.#taken.findIndex((_, i) => this.#taken.slice(i, i + pieces).every((used) => !used));
     const registrations = this.#registrations;
-    if (registrations?.outlived === true) {
+    if (registrations?.userChanged === true) {
       this.#degraded.push(`${OTHER_USER}: that arena goes per-io`);
       return;
     }

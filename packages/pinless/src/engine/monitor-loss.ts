@@ -33,11 +33,11 @@ export class MonitorLoss {
   readonly ended: MonitorEnded = (whenAgain, missed) => {
     const { calls, loop } = this.#parts;
     const count = ++this.#count;
-    if (missed) calls.missed();
-    else calls.ended();
+    if (missed) calls.callsMissed();
+    else calls.monitorEnded();
     let awaited = 2;
     const one = (): void => {
-      if (--awaited === 0 && count === this.#count) calls.lost();
+      if (--awaited === 0 && count === this.#count) calls.lossIsOver();
     };
     const stop = loop.every(AFTER_LOSS_MS, () => {
       stop();

@@ -19,7 +19,7 @@ const PROGRESS = true;
 const NO_PROGRESS = false;
 
 /** Interval of checks for room while no request ends: then it's memory that there is no room for. */
-const LOOK_MS = 1;
+const RETRY_MS = 1;
 
 interface Attempt {
   readonly number: number;
@@ -44,7 +44,7 @@ export class SubmissionQueue {
   #paused = 0;
   /** Microtasks left for the notified callers to use the room. */
   #grace = 0;
-  #looks = false;
+  #retryIsPlanned = false;
   /** Number of requests that had ended at the last check. */
   #endedBefore = -1;
 
@@ -75,7 +75,7 @@ export class SubmissionQueue {
    * True if a submission would overtake callers that have just been notified of room. No other call can be waiting
    * while there is room.
    */
-  get isBarred(): boolean {
+  get wouldOvertake(): boolean {
     return this.#grace > 0 && this.#dispatcher.isInTurn;
   }
 
@@ -92,16 +92,16 @@ export class SubmissionQueue {
     return new Promise((resolve) => {
       this.#waiters.push({ number: this.#next++, resolve });
       this.#dispatcher.room = this.#room;
-      if (!this.#isHeldFull || this.#looks) return;
-      this.#looks = true;
+      if (!this.#isHeldFull || this.#retryIsPlanned) return;
+      this.#retryIsPlanned = true;
       const { completedOk, failed } = this.#dispatcher;
       const idle = this.#endedBefore === completedOk + failed;
       this.#endedBefore = completedOk + failed;
-      if (!idle) this.#loop.soon(this.#look);
+      if (!idle) this.#loop.soon(this.#retryAll);
       else {
-        const stop = this.#loop.every(LOOK_MS, () => {
+        const stop = this.#loop.every(RETRY_MS, () => {
           stop();
-          this.#look();
+          this.#retryAll();
         });
       }
     });
@@ -110,7 +110,7 @@ export class SubmissionQueue {
   /** Begins a submission off the hot path; false means busy. `willWait`: it will wait for memory, and few may do so. */
   beginIndirect(willWait: boolean): boolean {
     const { capacity } = this.#dispatcher.requests;
-    if (this.isBarred || this.#indirect >= capacity || (willWait && this.#paused >= capacity)) return false;
+    if (this.wouldOvertake || this.#indirect >= capacity || (willWait && this.#paused >= capacity)) return false;
     this.#indirect++;
     return true;
   }
@@ -170,8 +170,8 @@ export class SubmissionQueue {
    * Notifies all waiting callers, after a turn of the loop, while the maximum number of submissions waits for memory. A
    * caller whose own memory is free needn't wait for those, and only its next attempt shows if it is.
    */
-  readonly #look = (): void => {
-    this.#looks = false;
+  readonly #retryAll = (): void => {
+    this.#retryIsPlanned = false;
     this.#room();
   };
 }

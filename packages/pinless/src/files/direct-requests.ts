@@ -39,7 +39,7 @@ export class DirectRequests {
 
   /** True if a submission would overtake a call that waits for a slot. */
   isBarred(): boolean {
-    return this.#dispatcher.room !== null && this.#host.isBarred();
+    return this.#dispatcher.room !== null && this.#host.wouldOvertakeNotified();
   }
 
   /** Hands a request to the dispatcher; false means busy. */

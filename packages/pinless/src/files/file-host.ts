@@ -46,7 +46,7 @@ export interface FileHost extends TransferHost {
   /** Calls that use arena memory. */
   readonly callsInFlight: CallsInFlight;
   /** True if a submission would overtake a call that waits. */
-  isBarred(): boolean;
+  wouldOvertakeNotified(): boolean;
   /**
    * Accepts a submission that can't take the hot path; false means busy. `willWait`: its memory is closed by a memory
    * operation, so that it will have to wait.

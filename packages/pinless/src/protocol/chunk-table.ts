@@ -10,9 +10,9 @@ import { alignDown, alignUp, isPowerOfTwo, overlaps, type Range } from "./ranges
 
 // Words of a chunk.
 
-/** Requests in flight in which the device writes to the memory (reads of a file), with the LOOK bit. */
+/** Requests in flight in which the device writes to the memory (reads of a file), with the GATE_NONZERO bit. */
 export const DEVICE_WRITES = 0;
-/** Requests in flight in which the device reads the memory (writes of a file), with the LOOK bit. */
+/** Requests in flight in which the device reads the memory (writes of a file), with the GATE_NONZERO bit. */
 export const DEVICE_READS = 1;
 /** Bits that say which requests may begin; 0: all. */
 export const GATE = 2;
@@ -81,7 +81,7 @@ export const REVALIDATE = -1;
  * then also says if the GATE word has to be loaded. A second atomic operation would cost 13 to 17 ns on Node 20, of
  * about 100 for a whole request.
  */
-export const LOOK = 1 << 30;
+export const GATE_NONZERO = 1 << 30;
 
 const HUGE_PAGE_BYTES = 2 << 20;
 
@@ -167,23 +167,23 @@ export class ChunkTable {
 
   /** Requests in flight on the chunk, in one direction. */
   inFlight(chunk: number, word: typeof DEVICE_WRITES | typeof DEVICE_READS): number {
-    return this.load(chunk, word) & ~LOOK;
+    return this.load(chunk, word) & ~GATE_NONZERO;
   }
 
   /** Bits of the GATE word. Only one thread at a time changes them for a chunk. */
   setBits(chunk: number, bits: number): void {
     const at = chunk * CHUNK_WORDS;
     Atomics.or(this.words, at + GATE, bits);
-    Atomics.or(this.words, at + DEVICE_WRITES, LOOK);
-    Atomics.or(this.words, at + DEVICE_READS, LOOK);
+    Atomics.or(this.words, at + DEVICE_WRITES, GATE_NONZERO);
+    Atomics.or(this.words, at + DEVICE_READS, GATE_NONZERO);
   }
 
   clearBits(chunk: number, bits: number): void {
     const at = chunk * CHUNK_WORDS;
     const left = Atomics.and(this.words, at + GATE, ~bits) & ~bits;
     if (left !== 0) return;
-    Atomics.and(this.words, at + DEVICE_WRITES, ~LOOK);
-    Atomics.and(this.words, at + DEVICE_READS, ~LOOK);
+    Atomics.and(this.words, at + DEVICE_WRITES, ~GATE_NONZERO);
+    Atomics.and(this.words, at + DEVICE_READS, ~GATE_NONZERO);
   }
 
   /**

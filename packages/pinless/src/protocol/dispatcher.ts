@@ -324,8 +324,10 @@ export class Dispatcher implements CompletionSink {
     const location = locations[slot]!;
     const at = slot << REQUEST_SHIFT;
     if (this.requests.cancelled[slot] === 1) this.completed(slot, -ECANCELED);
-    else if (!this.#admittedAgain(slot, location))
-      this.#scheme.prepareAside!(slot, this.requests.directionOf(slot), words[at + FILE]!, location, position[slot]!);
+    else if (!this.#admittedAgain(slot, location)) {
+      const direction = this.requests.directionOf(slot);
+      this.#scheme.prepareFallback!(slot, direction, words[at + FILE]!, location, position[slot]!);
+    }
   }
 
   /** Takes the lease from a request that hasn't begun. True: it was admitted anew, because a change was announced. */

@@ -146,10 +146,10 @@ export class ForeignCalls {
   }
 
   /**
-   * Announces a change of every chunk until `lost`: the monitor has ended, which lets its callers continue, with calls
-   * on unknown memory. So all leases are dropped, and device writes in flight are issued again.
+   * Announces a change of every chunk until `lossIsOver`: the monitor has ended, which lets its callers continue, with
+   * calls on unknown memory. So all leases are dropped, and device writes in flight are issued again.
    */
-  ended(): void {
+  monitorEnded(): void {
     for (const start of this.starts.values()) start.orphaned = true;
     for (const table of this.tables) {
       takeOver(table.words);
@@ -160,9 +160,9 @@ export class ForeignCalls {
 
   /**
    * Announces a change of every chunk, because the monitor follows again and may have missed calls. In contrast to
-   * `ended`, all that it has begun and announced goes on.
+   * `monitorEnded`, all that it has begun and announced goes on.
    */
-  missed(): void {
+  callsMissed(): void {
     for (const table of this.tables) {
       if (this.takenOver.has(table)) continue;
       announce({ words: table.words, first: 0, last: table.chunks - 1 });
@@ -175,7 +175,7 @@ export class ForeignCalls {
    * Ends what a monitor that has ended had begun or announced: the threads that its end let go must have left their
    * calls by now. What the next monitor has begun or announced meanwhile goes on.
    */
-  lost(): void {
+  lossIsOver(): void {
     for (const [id, { orphaned }] of [...this.starts]) if (orphaned) this.end(id);
     for (const { words, chunks } of this.takenOver) conclude({ words, first: 0, last: chunks - 1 });
     this.takenOver.clear();

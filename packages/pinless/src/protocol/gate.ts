@@ -13,11 +13,11 @@ import {
   DRAINING,
   deviceAccess,
   GATE,
+  GATE_NONZERO,
   HELD as HELD_COUNT,
   IN_PROGRESS,
   INVALIDATED,
   LEASE,
-  LOOK,
   NO_LEASE,
   PROTECTED,
   REVALIDATE,
@@ -143,9 +143,9 @@ export class Gate implements Subscriber {
     if (at !== location.lastAt) return this.#admitSpan(slot, location, direction);
     // Counts the request in first: a thread that shuts the chunk either sees this count, or its GATE bits are seen
     // here.
-    const look = (Atomics.add(words, at + deviceAccess(direction), 1) & LOOK) !== 0;
-    const gate = look ? Atomics.load(words, at + GATE) : 0;
-    const verdict = look ? this.#verdictOn(location, gate, direction) : GO;
+    const gateIsSet = (Atomics.add(words, at + deviceAccess(direction), 1) & GATE_NONZERO) !== 0;
+    const gate = gateIsSet ? Atomics.load(words, at + GATE) : 0;
+    const verdict = gateIsSet ? this.#verdictOn(location, gate, direction) : GO;
     if (verdict !== GO) {
       this.#countOut(location, at, direction);
       return verdict;
@@ -279,8 +279,8 @@ export class Gate implements Subscriber {
 
   #countOut(location: BufferLocation, at: number, direction: Direction): void {
     const before = Atomics.sub(location.words, at + deviceAccess(direction), 1);
-    if ((before & ~LOOK) === 0) violated("EXACTLY_ONCE", `a chunk counted out below 0 (word ${at})`);
-    if ((before & LOOK) === 0) return;
+    if ((before & ~GATE_NONZERO) === 0) violated("EXACTLY_ONCE", `a chunk counted out below 0 (word ${at})`);
+    if ((before & GATE_NONZERO) === 0) return;
     const table = this.#tables[location.table]!;
     if ((table.load(at / CHUNK_WORDS, GATE) & DRAINING) !== 0) this.#reportDrained(table, at / CHUNK_WORDS);
   }

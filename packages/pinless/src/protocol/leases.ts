@@ -128,7 +128,7 @@ export class Leases {
     const segments = table.load(chunk, SEGMENTS);
     if (!this.#isWorthIt(table, chunk, segments, nowMs, requestBytes)) return -1;
     if (this.refused && ((nowMs - this.refusedUntilMs) | 0) < 0) return -1;
-    if (this.#isGivenUp(nowMs) || this.#isOutlived(nowMs)) return -1;
+    if (this.#isGivenUp(nowMs) || this.#givesUpForOtherUser(nowMs)) return -1;
     const { start, end } = table.rangeOf(chunk);
     const bytes = end - start;
     // A part of a huge page pins all of it.
@@ -185,10 +185,10 @@ export class Leases {
    * Gives all leases up once the process runs as another user, because the kernel would go on charging the ring's
    * maker, and root not at all. Looks once a millisecond.
    */
-  #isOutlived(nowMs: number): boolean {
+  #givesUpForOtherUser(nowMs: number): boolean {
     if (nowMs === this.#lookedAtMs) return false;
     this.#lookedAtMs = nowMs;
-    if (!this.#registrations.outlived) return false;
+    if (!this.#registrations.userChanged) return false;
     this.#refusal(-EPERM, nowMs);
     this.dropAll();
     return true;
@@ -261,7 +261,7 @@ export class Leases {
   /** Gives back leases that are idle or held too long, and frees the slots of those that the monitor dropped. */
   tick(nowMs: number): void {
     Atomics.store(this.table.words, HEARTBEAT_MS, nowMs);
-    this.#isOutlived(nowMs);
+    this.#givesUpForOtherUser(nowMs);
     forEachDue(this.table.words, nowMs, (slot) => this.drop(slot));
     this.collect(nowMs);
   }
@@ -276,7 +276,7 @@ export class Leases {
    * Drops what the monitor had claimed when it ended, perhaps in the middle of a drop. If its update had run, the slot
    * is empty, and emptying it once more posts no tag.
    */
-  mend(nowMs: number): void {
+  completeAbandonedDrops(nowMs: number): void {
     forEachAbandoned(this.table.words, (slot, tagged) => {
       if (!tagged) this.#registrations.drop(slot);
       returned(this.table.words, slot);
@@ -304,13 +304,13 @@ export class Leases {
   }
 
   /** Slots whose lease is being dropped: they are neither free nor live. */
-  onTheirWay(): number[] {
+  beingDropped(): number[] {
     const slots: number[] = [];
-    for (let slot = 0; slot < this.table.slots; slot++) if (this.isOnItsWay(slot)) slots.push(slot);
+    for (let slot = 0; slot < this.table.slots; slot++) if (this.isBeingDropped(slot)) slots.push(slot);
     return slots;
   }
 
-  isOnItsWay(slot: number): boolean {
+  isBeingDropped(slot: number): boolean {
     return this.table.state(slot) >= DROPPING;
   }
 

@@ -33,7 +33,7 @@ export interface CompletionSink {
   completed(slot: number, result: number): void;
   /**
    * Reports that the kernel hasn't begun the request, because it couldn't start a thread, or the call would have
-   * blocked. `prepareAside` is then used for it.
+   * blocked. `prepareFallback` is then used for it.
    */
   refused(slot: number): void;
   /** Reports that the registration in this buffer slot has ended, and its pages are unpinned. */
@@ -82,7 +82,7 @@ export interface Scheme {
     bufferSlot: number,
   ): void;
   /** Queues a request that was `refused` in a way that can't be refused, without a registration. */
-  prepareAside?(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void;
+  prepareFallback?(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void;
   /** Sentences about shortages and failures since the start, for `stats().degraded`. */
   remarks?(): readonly string[];
   /** Asks the kernel to end a request early; it completes in any case. */
@@ -123,7 +123,7 @@ export interface Registrations {
    * True once the process has changed its user (setuid): then nothing more may be registered. Reading it costs two
    * system calls.
    */
-  readonly outlived: boolean;
+  readonly userChanged: boolean;
   /** Registers memory in an empty slot: 0 or a negative errno. `released` comes only after a `drop`. */
   take(slot: number, address: number, bytes: number): number;
   /** Empties a slot: `released` follows once the last request that uses it has ended. */

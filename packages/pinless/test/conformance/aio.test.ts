@@ -75,7 +75,7 @@ for (const withoutRing of [false, true]) {
         if (begun < ALL) begin(slot);
       },
       // What was just written isn't on the disk yet.
-      refused: (slot) => scheme.prepareAside(slot, READ, file, locations[slot]!, blocks[slot]! * BLOCK_BYTES),
+      refused: (slot) => scheme.prepareFallback(slot, READ, file, locations[slot]!, blocks[slot]! * BLOCK_BYTES),
       released: () => assert.fail("nothing was registered"),
     };
     try {
@@ -137,7 +137,8 @@ test("Aio with a full ring keeps requests that the kernel didn't take, and submi
     const results = new Map<number, number>();
     const sink: CompletionSink = {
       completed: (slot, result) => void (slot === FOREIGN ? foreign-- : results.set(slot, result)),
-      refused: (slot) => scheme.prepareAside(slot, READ, scheme.attachFile(fd), locations[slot]!, slot * BLOCK_BYTES),
+      refused: (slot) =>
+        scheme.prepareFallback(slot, READ, scheme.attachFile(fd), locations[slot]!, slot * BLOCK_BYTES),
       released: () => assert.fail("nothing was registered"),
     };
     const locations = views.map((view, slot) => {

@@ -97,7 +97,7 @@ test("ForeignCalls.ended: requests in flight are issued again, and nothing begin
   const { plain, calls } = setUp();
   const flying = plain.write(0);
   plain.loop.runAll();
-  calls.ended();
+  calls.monitorEnded();
   plain.complete(flying);
   const later = plain.write(1);
   plain.loop.runAll();
@@ -108,7 +108,7 @@ test("ForeignCalls.ended: requests in flight are issued again, and nothing begin
       ["out", null],
     ],
   );
-  calls.lost();
+  calls.lossIsOver();
   plain.complete();
   assert.deepEqual([flying.errno, later.errno, plain.dispatcher.reissued], [0, 0, 1]);
 });
@@ -117,14 +117,14 @@ test("ForeignCalls.ended and lost: starts and announcements of the ended monitor
   const { plain, calls, begun } = setUp();
   calls.start(1, [chunks(0)], begun);
   announce({ words: plain.table.words, first: 1, last: 1 });
-  calls.ended();
+  calls.monitorEnded();
   const requests = [plain.write(0), plain.write(1)];
   plain.loop.runAll();
   assert.deepEqual(
     requests.map((r) => plain.where(r)),
     ["out", "out"],
   );
-  calls.lost();
+  calls.lossIsOver();
   plain.complete();
   assert.deepEqual(
     requests.map(({ errno }) => errno),
@@ -137,12 +137,12 @@ test("ForeignCalls.lost: starts and announcements of the next monitor go on", ()
   const announced = { words: plain.table.words, first: 1, last: 1 };
   calls.start(1, [chunks(0)], begun);
   announce(announced);
-  calls.ended();
+  calls.monitorEnded();
   calls.start(2, [chunks(0)], begun);
   announce(announced);
   const requests = [plain.write(0), plain.write(1)];
   const where = (): string[] => requests.map((r) => plain.where(r));
-  calls.lost();
+  calls.lossIsOver();
   plain.loop.runAll();
   assert.deepEqual(where(), ["out", "out"]);
   calls.end(2);
@@ -157,8 +157,8 @@ test("ForeignCalls.missed: starts and announcements of a monitor that follows ag
   const announced = { words: plain.table.words, first: 1, last: 1 };
   calls.start(1, [chunks(0)], begun);
   announce(announced);
-  calls.missed();
-  calls.lost();
+  calls.callsMissed();
+  calls.lossIsOver();
   const requests = [plain.write(0), plain.write(1), plain.write(2)];
   const where = (): string[] => requests.map((r) => plain.where(r));
   plain.loop.runAll();

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { ChunkTable, LEASE, USED_MS } from "../../dist/protocol/chunk-table.js";
+import { READ, WRITE } from "../../dist/protocol/direction.js";
 import { LeaseTable } from "../../dist/protocol/lease-table.js";
 import { Leases } from "../../dist/protocol/leases.js";
 import type { Pressure } from "../../dist/protocol/pressure.js";
@@ -29,7 +30,7 @@ export function setUp({
   const user = { another: false, asked: 0 };
   const registrations = {
     slots,
-    get outlived(): boolean {
+    get userChanged(): boolean {
       user.asked++;
       return user.another;
     },
@@ -63,7 +64,7 @@ export function setUp({
   const said = (): string[] => calls.splice(0);
   /** As the gate does: looks for a lease, and notes that the chunk was used. */
   const use = (chunk: number, nowMs: number, deviceWrite = false, bytes = PAGE): number => {
-    const slot = leases.acquire(0, chunk, deviceWrite, nowMs, bytes);
+    const slot = leases.acquire(0, chunk, deviceWrite ? READ : WRITE, nowMs, bytes);
     table.store(chunk, USED_MS, nowMs);
     return slot;
   };

@@ -6,11 +6,11 @@ import { CHUNK, PAGE, START, setUpWith } from "./lease-bed.js";
 
 test("Leases.giveUp drops all and takes none until it's over", () => {
   const { use, said, leases } = setUpWith([0, 1]);
-  leases.giveUp(true);
+  leases.giveUp();
   assert.deepEqual(said(), ["drop 0", "drop 1"]);
   for (const slot of [0, 1]) leases.released(slot, 4);
   assert.equal(use(0, 5), -1);
-  leases.giveUp(false);
+  leases.takeAgain();
   assert.equal(use(0, 6), 0);
 });
 

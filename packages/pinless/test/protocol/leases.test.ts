@@ -125,7 +125,7 @@ test("Leases.drop of a lease that is being dropped does nothing", () => {
   leases.drop(0);
   leases.dropAll();
   assert.deepEqual(said(), ["drop 0"]);
-  assert.deepEqual(leases.onTheirWay(), [0]);
+  assert.deepEqual(leases.beingDropped(), [0]);
 });
 
 test("Leases.collect frees the slots of leases that the monitor dropped, once its update has returned", () => {
@@ -152,19 +152,19 @@ test("Leases.released frees the slot at once if the update has returned", () => 
   assert.equal(leases.uncollected, false);
 });
 
-test("Leases.mend completes drops of a monitor that has ended, in any state: each lease ends once", () => {
+test("Leases.completeAbandonedDrops: each lease that an ended monitor was dropping ends once", () => {
   const { leases, said, gone } = setUpWith([0, 1, 2, 3]);
   const { words } = leases.table;
   // Slot 0: claimed. Slot 1: its tag was seen as well. Slot 2: all of it was done.
   for (const slot of [0, 1, 2]) claim(words, slot);
   leases.released(1, 20);
   returned(words, 2);
-  leases.mend(30);
+  leases.completeAbandonedDrops(30);
   assert.deepEqual(said(), ["drop 0"]);
   assert.deepEqual(gone, [1]);
   for (const slot of [0, 2]) leases.released(slot, 40);
   assert.deepEqual([gone, leases.held], [[1, 0, 2], 1]);
-  leases.mend(50);
+  leases.completeAbandonedDrops(50);
   assert.deepEqual([said(), leases.uncollected], [[], false]);
 });
 

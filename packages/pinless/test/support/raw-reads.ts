@@ -69,7 +69,7 @@ export class RawReads implements CompletionSink {
 
   /** The kernel would have waited, for the page cache's part of the file to be written, say. */
   refused(slot: number): void {
-    this.#scheme.prepareAside(slot, ...this.#begun[slot]!);
+    this.#scheme.prepareFallback(slot, ...this.#begun[slot]!);
   }
 
   released(): void {

@@ -103,7 +103,7 @@ export class AioScheme implements Scheme {
 
   prepare(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
     if (file < DIRECT || (this.#unaided.size > 0 && this.#unaided.has(file))) {
-      if (file >= DIRECT) this.prepareAside(slot, direction, file, location, position);
+      if (file >= DIRECT) this.prepareFallback(slot, direction, file, location, position);
       else if (position >= 0) this.#pool.start(slot, direction, file, location, position);
       else {
         this.#streams.add(slot, direction, file, location);
@@ -125,7 +125,7 @@ export class AioScheme implements Scheme {
   }
 
   /** Prepares a request that goes to the thread pool, because it would block io_submit. */
-  prepareAside(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
+  prepareFallback(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
     this.#pool.start(slot, direction, file - DIRECT, location, position);
   }
 

@@ -61,7 +61,7 @@ export class IoUringScheme implements Scheme {
   /** Descriptors whose requests are forced to io-wq (IOSQE_ASYNC), because they could block this thread. */
   readonly #waiting = new Set<number>();
   readonly #wakeup: Wakeup;
-  readonly #aside: PoolFallback;
+  readonly #poolFallback: PoolFallback;
   readonly #loopPoll: LoopPoll;
   /** Slots of requests without a position: those of pipes, terminals and sockets may never end. */
   readonly #endless = new Set<number>();
@@ -73,7 +73,7 @@ export class IoUringScheme implements Scheme {
     this.registrations = registrations;
     this.#files = new FileTable(ring.fd);
     this.#wakeup = new Wakeup(options.woken);
-    this.#aside = new PoolFallback(options.depth, this.#wakeup);
+    this.#poolFallback = new PoolFallback(options.depth, this.#wakeup);
     this.#loopPoll = new LoopPoll(ring, wake.receiver, LOOP);
   }
 
@@ -167,13 +167,14 @@ export class IoUringScheme implements Scheme {
     sqes[at + BUF_INDEX + 3] = 0;
   }
 
-  prepareAside(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
-    if (position < 0) this.#aside.retryLater(slot, () => this.prepare(slot, direction, file, location, position, -1));
-    else this.#aside.start(slot, direction, this.#files.descriptorOf(file), location, position);
+  prepareFallback(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
+    if (position < 0)
+      this.#poolFallback.retryLater(slot, () => this.prepare(slot, direction, file, location, position, -1));
+    else this.#poolFallback.start(slot, direction, this.#files.descriptorOf(file), location, position);
   }
 
   remarks(): readonly string[] {
-    return this.#aside.remarks();
+    return this.#poolFallback.remarks();
   }
 
   #asyncFlag(fd: number): number {
@@ -181,7 +182,7 @@ export class IoUringScheme implements Scheme {
   }
 
   cancel(slot: number): void {
-    if (this.#aside.cancel(slot)) return;
+    if (this.#poolFallback.cancel(slot)) return;
     if (this.#ring.unsubmitted >= this.#ring.sqEntries) this.enter();
     const sqes = this.#ring.sqes;
     const at = this.#ring.next();
@@ -226,8 +227,8 @@ export class IoUringScheme implements Scheme {
 
   reap(sink: CompletionSink, limit: number): number {
     const ring = this.#ring;
-    const aside = this.#aside.reap(sink, limit);
-    const count = Math.min(ring.completions, limit - aside);
+    const ofPool = this.#poolFallback.reap(sink, limit);
+    const count = Math.min(ring.completions, limit - ofPool);
     const { cqes } = ring;
     for (let i = 0; i < count; i++) {
       const at = ring.completionAt(i);
@@ -241,11 +242,11 @@ export class IoUringScheme implements Scheme {
       else if (about === LOOP) this.#loopPoll.fired();
     }
     if (count > 0) ring.consume(count);
-    return aside + count;
+    return ofPool + count;
   }
 
   arm(): boolean {
-    if (this.#aside.results > 0) return false;
+    if (this.#poolFallback.results > 0) return false;
     this.#wakeup.arm();
     if (this.#ring.completions > 0 || this.#ring.hasTaskWork || this.#ring.unsubmitted !== 0) return false;
     return this.#wake.arm();

@@ -47,7 +47,7 @@ export class RegisteredBuffers implements Registrations {
     return made < 0 ? made : new RegisteredBuffers(ring, slots, tag);
   }
 
-  get outlived(): boolean {
+  get userChanged(): boolean {
     return process.getuid?.() !== this.#uid || process.geteuid?.() !== this.#euid;
   }
 

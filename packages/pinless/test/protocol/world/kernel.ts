@@ -79,7 +79,7 @@ export class Kernel implements Scheme, Registrations {
   readonly slots: number;
   readonly registrations: Registrations | null;
   /** The process has become another user. */
-  outlived = false;
+  userChanged = false;
   readonly table: (Registration | null)[];
   /** Registrations whose pages are, or may be, held. */
   readonly pinned: Registration[] = [];
