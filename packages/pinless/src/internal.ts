@@ -24,6 +24,7 @@ export {
   explainNoAio,
   explainNoRing,
   machineBytes,
+  meminfoBytes,
   memlockBytes,
   readText,
 } from "./linux/probe.js";
@@ -32,7 +33,7 @@ export { type EngineSettings, settingsOf } from "./ports/options.js";
 export type { EngineStats } from "./ports/stats.js";
 export { EINVAL, EPERM } from "./protocol/errno.js";
 export { MMU_EVENTS, type MmuEvent } from "./protocol/events.js";
-export { LARGEST_PAGE_BYTES, PAGE_BYTES } from "./protocol/ranges/pages.js";
+export { HUGE_PAGE_BYTES, LARGEST_PAGE_BYTES, PAGE_BYTES } from "./protocol/ranges/pages.js";
 export { alignUp } from "./protocol/ranges/ranges.js";
 export { RegisteredBuffers } from "./schemes/io-uring/registered-buffers.js";
 export { revocationHere } from "./schemes/start.js";

@@ -7,15 +7,15 @@
 
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { HUGE_PAGE_BYTES, meminfoBytes } from "pinless/internal";
 import type { HugePagesOrder, HugePagesReply, RaisedHugePages } from "./harms/host-huge-pages.js";
-import { meminfoBytes, vmstat, went } from "./vmstat.js";
+import { vmstat, went } from "./vmstat.js";
 
 /** Name of an abstract socket, which the kernel removes with its owner, however that ends. */
 const LOCK = "\0pinless-bench-huge-pages";
 const POOL = "hugepages/hugepages-2048kB/nr_hugepages";
 const ALL = `/sys/kernel/mm/${POOL}`;
 const NODES = "/sys/devices/system/node";
-const HUGE_PAGE_BYTES = 2 << 20;
 /**
  * Failures in a row after which no more are expected: after a failed compaction the kernel skips up to 64 attempts
  * (mm/compaction.c).

@@ -2,9 +2,9 @@
 
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { probe } from "pinless";
+import { meminfoBytes } from "pinless/internal";
 import type { MachineFacts } from "./report-schema.js";
 import type { Scratch } from "./scratch.js";
-import { meminfoBytes } from "./vmstat.js";
 
 export async function describeMachine(scratch: Scratch): Promise<MachineFacts> {
   const { kernel, arch, node, memlockBytes, ioUringDisabled, hugePages, numaNodes } = await probe(scratch.target.path);

@@ -18,9 +18,3 @@ export function vmstat(): VmstatCounters {
 export function went(name: string, from: VmstatCounters, to: VmstatCounters): number {
   return (to.get(name) ?? 0) - (from.get(name) ?? 0);
 }
-
-/** Field of /proc/meminfo in bytes. */
-export function meminfoBytes(field: string): number {
-  const text = readFileSync("/proc/meminfo", "utf8");
-  return Number(new RegExp(`^${field}:\\s*(\\d+) kB`, "m").exec(text)?.[1] ?? 0) * 1024;
-}

@@ -1,10 +1,12 @@
 /** Renders findings as text: a line each with a mark, and below it what to change. */
 
 import { bytesText } from "../command/figures.js";
-import { wrap } from "../command/grid.js";
+import { type Style, wrap } from "../command/grid.js";
 import { printable } from "../command/printable.js";
 import type { Examination, Findings } from "../doctor/examine.js";
 import type { Finding, Verdict } from "../doctor/finding.js";
+
+type TextStyle = Omit<Style, "charts">;
 
 const LABELS: Readonly<Record<keyof Findings, string>> = {
   node: "Node",
@@ -33,13 +35,8 @@ const WIDE_COLUMNS = 64;
 /** Minimum width; a narrower terminal wraps by itself. */
 const MIN_COLUMNS = 24;
 
-export interface Style {
-  readonly columns: number;
-  readonly colors: boolean;
-}
-
 /** Renders the examination; ends with a newline, and has no control characters except for colours. */
-export function renderExamination({ path, kernel, uid, findings, canRun }: Examination, wanted: Style): string {
+export function renderExamination({ path, kernel, uid, findings, canRun }: Examination, wanted: TextStyle): string {
   const style = { ...wanted, columns: Math.max(MIN_COLUMNS, wanted.columns) };
   const lines = wrapAll(`Linux ${kernel}, uid ${uid}, direct I/O at ${path}`, style.columns, "", "  ");
   lines.push("");
@@ -59,7 +56,12 @@ export function renderExamination({ path, kernel, uid, findings, canRun }: Exami
 }
 
 /** Lines of a finding. A remedy that was printed before isn't repeated. */
-function findingLines(label: string, { verdict, found, remedies }: Finding, said: Set<string>, style: Style): string[] {
+function findingLines(
+  label: string,
+  { verdict, found, remedies }: Finding,
+  said: Set<string>,
+  style: TextStyle,
+): string[] {
   const wide = style.columns >= WIDE_COLUMNS;
   const mark = style.colors ? `\x1b[${COLORS[verdict]}m${MARKS[verdict]}\x1b[39m` : MARKS[verdict];
   const indent = " ".repeat(wide ? LABEL_COLUMNS + 3 : 2);
@@ -74,7 +76,7 @@ function findingLines(label: string, { verdict, found, remedies }: Finding, said
   return lines;
 }
 
-function processLines({ pins }: Findings, { columns }: Style): string[] {
+function processLines({ pins }: Findings, { columns }: TextStyle): string[] {
   const indent = " ".repeat(columns >= WIDE_COLUMNS ? LABEL_COLUMNS + 3 : 2);
   return pins.processes.flatMap(({ pid, name, uid, user, pinnedBytes }) =>
     wrapAll(

@@ -7,14 +7,12 @@ import { ENOMEM } from "../protocol/errno.js";
 import { argumentError, type DescribeErrno, PinlessError, type SystemError, systemError } from "../protocol/errors.js";
 import type { Protocol } from "../protocol/protocol.js";
 import { FreeList } from "../protocol/ranges/free-list.js";
-import { PAGE_BYTES } from "../protocol/ranges/pages.js";
+import { HUGE_PAGE_BYTES, PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignUp, type Range } from "../protocol/ranges/ranges.js";
 import type { Copier, Mapping, Segment } from "../protocol/segment.js";
 import { type ChunkSizes, chunkBytesOf, wantedChunkBytes } from "./chunk-size.js";
 import { type Backing, type BackingFile, sizeOf } from "./file-backing.js";
 
-/** Segments begin and end on a huge page's boundary, whatever the chunk size, so that all of it can be huge pages. */
-export const HUGE_PAGE_BYTES = 2 << 20;
 /** WebAssembly's limit for one memory. */
 const MAX_SEGMENT_BYTES = 4 * 2 ** 30;
 /** WebAssembly memory starts on a page of its own, of 64 KiB. */

@@ -6,11 +6,11 @@ import type { ArenaOptions } from "../ports/options.js";
 import type { OperationReport } from "../ports/stats.js";
 import { EFAULT } from "../protocol/errno.js";
 import { argumentError, PinlessError, type PinlessErrorCode } from "../protocol/errors.js";
-import { PAGE_BYTES } from "../protocol/ranges/pages.js";
+import { HUGE_PAGE_BYTES, PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignOut, type Range } from "../protocol/ranges/ranges.js";
 import { pagesOf, type Segment, wholePages } from "../protocol/segment.js";
 import { ArenaBuffers } from "./arena-buffers.js";
-import { ArenaGrowth, assertGrowth, closedError, type GrowthHost, HUGE_PAGE_BYTES } from "./arena-growth.js";
+import { ArenaGrowth, assertGrowth, closedError, type GrowthHost } from "./arena-growth.js";
 import type { Backing } from "./file-backing.js";
 import { type ChangesHost, MemoryOperations } from "./memory-operations.js";
 

@@ -30,10 +30,10 @@ export class MonitorLoss {
    * Announces a change of every chunk until the calls that the monitor's end let continue are over, and until calls are
    * followed again or are known not to be.
    */
-  readonly ended: MonitorEnded = (whenAgain, missed) => {
+  readonly ended: MonitorEnded = (whenAgain, loss) => {
     const { calls, loop } = this.#parts;
     const count = ++this.#count;
-    if (missed) calls.callsMissed();
+    if (loss === "missed") calls.callsMissed();
     else calls.monitorEnded();
     let awaited = 2;
     const one = (): void => {

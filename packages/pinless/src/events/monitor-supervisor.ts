@@ -73,8 +73,8 @@ export class MonitorSupervisor<W extends MonitorPort> {
       calls,
       watched: null,
       followed: new Map(),
-      lost: () => ended((run) => void this.#again.then(run), false),
-      missed: () => ended((run) => void this.#again.then(run), true),
+      lost: () => ended((run) => void this.#again.then(run), "ended"),
+      missed: () => ended((run) => void this.#again.then(run), "missed"),
     };
     this.#clients.add(client);
     this.#worker?.clients.add(client);

@@ -147,8 +147,8 @@ export function availableSwapBytes(): number {
   return meminfoBytes("SwapFree");
 }
 
-/** A line of /proc/meminfo in bytes; Infinity if it can't be read. */
-function meminfoBytes(name: string): number {
+/** Field of /proc/meminfo in bytes; Infinity if it can't be read. */
+export function meminfoBytes(name: string): number {
   const text = readText("/proc/meminfo");
   if (text === null) return Number.POSITIVE_INFINITY;
   return Number(new RegExp(`^${name}:\\s*(\\d+) kB`, "m").exec(text)?.[1] ?? 0) * 1024;
@@ -156,8 +156,7 @@ function meminfoBytes(name: string): number {
 
 /** Memory of the machine in bytes; Infinity if unknown. */
 export function machineBytes(): number {
-  const kib = /^MemTotal:\s*(\d+) kB/m.exec(readText("/proc/meminfo") ?? "")?.[1];
-  return kib === undefined ? Number.POSITIVE_INFINITY : Number(kib) * 1024;
+  return meminfoBytes("MemTotal");
 }
 
 export function hasSwap(): boolean {

@@ -32,7 +32,7 @@ export interface Follower {
 
 /**
  * Called each time that the monitor has ended by itself. `whenAgain` calls back, now or later: with "" once a restarted
- * monitor follows all segments again, or with the reason why it can't. `missed` is true if the monitor runs and follows
- * them again, but after a gap in which it may have missed calls.
+ * monitor follows all segments again, or with the reason why it can't. With `"missed"` the monitor
+ * runs and follows them again, but after a gap in which it may have missed calls.
  */
-export type MonitorEnded = (whenAgain: (run: (why: string) => void) => void, missed: boolean) => void;
+export type MonitorEnded = (whenAgain: (run: (why: string) => void) => void, loss: "ended" | "missed") => void;

@@ -5,7 +5,7 @@
 
 import { invariant } from "./assert.js";
 import { type Direction, WRITE } from "./direction.js";
-import { PAGE_BYTES } from "./ranges/pages.js";
+import { HUGE_PAGE_BYTES, PAGE_BYTES } from "./ranges/pages.js";
 import { alignDown, alignUp, isPowerOfTwo, overlaps, type Range } from "./ranges/ranges.js";
 
 // Words of a chunk.
@@ -82,8 +82,6 @@ export const REVALIDATE = -1;
  * about 100 for a whole request.
  */
 export const GATE_NONZERO = 1 << 30;
-
-const HUGE_PAGE_BYTES = 2 << 20;
 
 /** The word that counts requests of this direction: a write to the file is a device read of the memory. */
 export function deviceAccess(direction: Direction): number {

@@ -34,14 +34,13 @@ import {
   returned,
 } from "./lease-table.js";
 import type { Pressure } from "./pressure.js";
-import { PAGE_BYTES } from "./ranges/pages.js";
+import { HUGE_PAGE_BYTES, PAGE_BYTES } from "./ranges/pages.js";
 import type { Registrations } from "./scheme.js";
 
 /**
  * Pause after the kernel has refused a lease. With ENOMEM the limit is the user's, and other processes may free some.
  */
 const REFUSAL_PAUSE_MS = 10;
-const HUGE_PAGE_BYTES = 2 << 20;
 /** Leases of so few chunks, of a huge page at most, are cheap even if each is taken and dropped again and again. */
 const MANY_CHUNKS = 128;
 /** Time after a lease found no room during which room counts as scarce. */

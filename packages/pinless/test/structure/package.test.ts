@@ -1,7 +1,7 @@
 // The built package is as package.json says.
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { accessSync, constants, cpSync, readFileSync } from "node:fs";
+import { accessSync, constants, cpSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { test } from "node:test";
@@ -97,6 +97,15 @@ test("go to definition ends in TypeScript, in a package of less than 350 kB", ()
     [],
   );
   assert.ok(bytes < 350_000, `${bytes} bytes`);
+});
+
+test("the packed README has no relative links", (t) => {
+  const copy = path.join(ROOT, "packages/pinless/README.md");
+  t.after(() => rmSync(copy, { force: true }));
+  execFileSync(process.execPath, [path.join(ROOT, "scripts/packed-readme.mjs")]);
+  const text = readFileSync(copy, "utf8");
+  assert.doesNotMatch(text, /\]\((?!https?:)/);
+  assert.match(text, /`docs\/guarantees\.md`/);
 });
 
 test("the package has built files with their sources, and no tests or test files", () => {

@@ -8,17 +8,15 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { totalmem } from "node:os";
-import { PAGE_BYTES } from "pinless/internal";
+import { HUGE_PAGE_BYTES, meminfoBytes, PAGE_BYTES } from "pinless/internal";
 import { isUnavailable } from "../bench-error.js";
 import { type EngineReads, LEASE_SMALL, LIFETIME, LIFETIME_SMALL } from "../configurations.js";
 import type { HostHuge, HostHugeFigures, HostHugeRow, Maybe } from "../report-schema.js";
-import { meminfoBytes } from "../vmstat.js";
 import { BenchWorker } from "../worker.js";
 import type { Target } from "../worker-protocol.js";
 
 const MIB = 1 << 20;
 const GIB = 1024 * MIB;
-const HUGE_PAGE_BYTES = 2 * MIB;
 const STEP_PAGES = 256;
 const RAISE_LIMIT_MS = 3000;
 /** Share of the available memory to use; nothing else of the bench is large at that time. */
