@@ -245,7 +245,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "a lease that was taken for a device read is populated before a device write uses it",
     file: LEASE_TABLE,
     within: "LeaseTable.use",
-    node: "deviceWrite || state !== LIVE_CLEAN",
+    node: "direction === READ || state !== LIVE_CLEAN",
     to: "state !== LIVE_CLEAN",
     shows: "clean-pages",
   },
