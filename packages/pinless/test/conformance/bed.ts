@@ -8,6 +8,8 @@ import { type Ground, withEngine } from "./ground.js";
 
 export const MIB = 1 << 20;
 export const CHUNK = 64 * 1024;
+/** Leases that no clock ends: on a busy machine a second may pass between two reads of a test. */
+export const LEASES = { chunk: CHUNK, idle: 3_600_000, max: 3_600_000 };
 /** Number of blocks in the file. */
 export const BLOCKS = 64;
 
@@ -20,7 +22,7 @@ export interface Bed {
   readonly file: File;
 }
 
-/** `makeArena`: where the memory comes from; `bytes` of it are allocated. */
+/** Runs `body` with `bytes` of an arena's memory and a file of numbered blocks. */
 export async function withArena(
   ground: Ground,
   makeArena: (engine: PortableEngine) => Promise<Arena>,
@@ -28,7 +30,7 @@ export async function withArena(
   body: (bed: Bed) => Promise<void>,
 ): Promise<void> {
   const path = await ground.file(numberedBlocks(BLOCKS));
-  await withEngine(ground, { depth: 8, lease: { chunk: CHUNK } }, async (engine) => {
+  await withEngine(ground, { depth: 8, lease: LEASES }, async (engine) => {
     const arena = await makeArena(engine);
     await body({ engine, arena, memory: arena.alloc(bytes), file: await engine.openFile(path, "r+") });
   });

@@ -6,11 +6,8 @@ import type { Arena } from "../../dist/engine/arena.js";
 import type { PortableEngine } from "../../dist/engine/engine.js";
 import type { File, MmuEvent } from "../../dist/index.js";
 import { BLOCK_BYTES, numberedBlocks, wrongBlocks } from "../support/blocks.js";
+import { BLOCKS, CHUNK, LEASES, MIB } from "./bed.js";
 import { type Ground, withEngine } from "./ground.js";
-
-const MIB = 1 << 20;
-const BLOCKS = 64;
-const CHUNK = 65536;
 
 /** For each event: the directions of I/O that wait, and the result of I/O after it. */
 const EVENTS: Readonly<Record<MmuEvent, { read: "waits"; write: "waits" | "goes on"; after: string }>> = {
@@ -56,7 +53,7 @@ export function notifier(ground: Ground): void {
 
   const withBed = async (body: (bed: Bed) => Promise<void>): Promise<void> => {
     const path = await ground.file(numberedBlocks(BLOCKS));
-    await withEngine(ground, { depth: 64, lease: { chunk: CHUNK, idle: 1000 } }, async (engine) => {
+    await withEngine(ground, { depth: 64, lease: LEASES }, async (engine) => {
       const file = await engine.openFile(path, "r+");
       const arena = await engine.arena({ bytes: 2 * MIB });
       const [chunk, beside] = [arena.alloc(CHUNK), arena.alloc(CHUNK)];
