@@ -38,10 +38,23 @@ const ALONE = /(bench\/adverse|commands\/doctor-refusals|conformance\/auto|engin
  * They count leases, or what the machine does with memory. An ordinary user's processes share one limit on locked
  * memory, so these run one after the other, beside those that lock none.
  */
-const COUNT_LEASES =
-  /(bench|events|hazards)\/|commands\/doctor|control\/(release|runtime|top)|conformance\/(io-uring|pairs|sequences|no-threads)|engine\/(give-back|life-cycle|limits|memory|pins)/;
-const LOCK_NOTHING =
-  /^packages\/(lab\/|pinless\/dist-test\/((abi|memory|protocol|types)\/|conformance\/(aio|direct)|hazards\/(huge-pages|numa)))/;
+const COUNT_LEASES = anyOf(
+  "(bench|events|hazards)/",
+  "commands/doctor",
+  "control/(release|runtime|top)",
+  "conformance/(io-uring|pairs|sequences|no-threads)",
+  "engine/(give-back|life-cycle|limits|memory|pins)",
+);
+const LOCK_NOTHING = anyOf(
+  "^packages/lab/",
+  "^packages/pinless/dist-test/(abi|memory|protocol|types)/",
+  "^packages/pinless/dist-test/conformance/(aio|direct)",
+  "^packages/pinless/dist-test/hazards/(huge-pages|numa)",
+);
+
+function anyOf(...patterns) {
+  return new RegExp(patterns.join("|"));
+}
 
 const root = path.dirname(import.meta.dirname);
 const scratch = os.tmpdir();

@@ -57,7 +57,7 @@ const IMPOSTORS: Record<string, readonly [source: string, message: RegExp]> = {
   "the end": ["(socket) => socket.destroy()", /closed its last engine, or ended/],
 };
 
-test("pinless release goes on after any answer of a process, and shows the terminal none of it unescaped", async (t) => {
+test("pinless release goes on after any answer of a process, and escapes it for the terminal", async (t) => {
   const runtime = ownRuntime(t);
   const { pid, run } = await subject(t, runtime);
   await run("return hold()");

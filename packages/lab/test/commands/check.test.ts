@@ -210,7 +210,7 @@ test("a scenario of one request is explored by every scheme", async (t) => {
   assert.match(stdout, /^one +4 cases +\d+ states {2}one$/m);
 });
 
-test("with a mutant the scenario that shows it comes first, and only scenarios that ran are listed; no unrequested file is written", async (t) => {
+test("a mutant's scenario comes first, only scenarios that ran are listed, no other file is written", async (t) => {
   const cwd = scratchDirectory(t);
   const url = MAIN;
   const source = `process.chdir(${JSON.stringify(cwd)}); await import(${JSON.stringify(url)});`;

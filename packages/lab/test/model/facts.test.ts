@@ -61,7 +61,7 @@ function read(on: Kernel, way: (typeof WAYS)[number]): void {
 for (const way of WAYS) {
   const harmed = way === "registered";
   for (const clean of ["after MADV_FREE", "swapped in by a load"] as const) {
-    test(`DEVICE_WRITES_DIRTY: ${clean}, ${way}: what the device wrote ${harmed ? "is lost to reclaim (the control)" : "survives reclaim"}`, () => {
+    test(`DEVICE_WRITES_DIRTY: ${clean}, ${way}: ${harmed ? "lost to reclaim (control)" : "survives reclaim"}`, () => {
       const on = machine("gup");
       each((page) => on.memory.store(page, OLD));
       if (clean === "after MADV_FREE") each((page) => on.memory.freeLazily(page));
@@ -127,7 +127,7 @@ test("registered pages can't be moved, collapsed or reclaimed; others can", () =
   );
 });
 
-test("a read by a registration from before a discard is lost without an error, one by a new registration arrives", () => {
+test("a read by a registration older than a discard is lost without an error; by a new one it arrives", () => {
   const on = machine("gup");
   on.disk.register(0, 0, PAGES);
   each((page) => on.memory.discard(page));
@@ -153,7 +153,7 @@ test("a dropped registration lives until its last request: only then are its pag
   assert.equal(on.disk.slot(0, SLOT_STATE), SLOT_EMPTY);
 });
 
-test("a device writes read-only memory through an old registration and sets no soft-dirty bits; a new registration fails with EFAULT", () => {
+test("an old registration writes read-only memory without soft-dirty bits; a new one fails with EFAULT", () => {
   const on = machine("gup");
   each((page) => on.memory.store(page, OLD));
   on.disk.register(0, 0, PAGES);
@@ -167,7 +167,7 @@ test("a device writes read-only memory through an old registration and sets no s
   assert.equal(on.disk.pins, PAGES, "a refused registration left pins behind");
 });
 
-test("the proposal: invalidations wait for I/O in flight and for nothing else, and registrations find the new pages", () => {
+test("the proposal: invalidations wait for I/O in flight only, and registrations find the new pages", () => {
   const on = machine("notifier");
   each((page) => on.memory.store(page, OLD));
   on.disk.register(0, 0, PAGES);

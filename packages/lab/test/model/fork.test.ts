@@ -61,7 +61,7 @@ const all = (content: number): number[] => new Array(PAGES).fill(content);
 const FROM_DISK = Array.from({ length: PAGES }, (_, page) => NEW + page);
 
 for (const design of ["gup", "notifier"] as const)
-  test(`${design}: a child has its parent's memory as of the fork, whichever stores first, and no page is leaked`, () => {
+  test(`${design}: a child sees its parent's memory as of the fork, whichever stores first; no page leaks`, () => {
     const on = machine(design);
     store(on, 0, OLD);
     assert.equal(fork(on, 0, 1), 0);
@@ -79,7 +79,7 @@ for (const design of ["gup", "notifier"] as const)
     assert.equal(freeFrames(on), on.size.frames);
   });
 
-test("fork copies pinned pages, and neither others nor those with MADV_DONTFORK: that makes it slow (1 GiB: 473 ms instead of 26)", () => {
+test("fork copies pinned pages without MADV_DONTFORK and no others, which is slow (1 GiB: 473 ms, not 26)", () => {
   const PINNED = 6;
   const forked = (prepare: (on: Kernel) => void): number => {
     const on = machine("gup");
@@ -115,7 +115,7 @@ test("MADV_DONTFORK: the child doesn't have the memory, and the parent's isn't s
 });
 
 for (const sharesPinned of [false, true])
-  test(`a registration from before a fork, a store by the parent, then a device write: ${sharesPinned ? "lost for the parent (before 5.12, the control)" : "arrives"}`, () => {
+  test(`registered, fork, a store, a device write: ${sharesPinned ? "lost (before 5.12, control)" : "arrives"}`, () => {
     const on = machine("gup", { sharesPinned });
     store(on, 0, OLD);
     on.disk.register(0, 0, PAGES);
@@ -128,7 +128,7 @@ for (const sharesPinned of [false, true])
   });
 
 for (const sharesPinned of [false, true])
-  test(`a read in flight without a registration at the fork, and a store beside it: ${sharesPinned ? "lost for the parent (before 5.12, the control)" : "arrives"}`, () => {
+  test(`a read in flight at fork, parent stores: ${sharesPinned ? "lost (before 5.12, control)" : "arrives"}`, () => {
     const on = machine("gup", { sharesPinned });
     store(on, 0, OLD);
     const request = on.disk.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot: -1 });
@@ -144,7 +144,7 @@ for (const [design, way] of [
   ["notifier", "registered"],
   ["notifier", "not registered"],
 ] as const)
-  test(`${design}, ${way}: a device write after a fork goes to the parent only; a device read sees the parent's later stores`, () => {
+  test(`${design}, ${way}: after fork a device writes to the parent only, and reads the parent's later stores`, () => {
     const on = machine(design);
     store(on, 0, OLD);
     assert.equal(fork(on, 0, 1), 0);
@@ -162,7 +162,7 @@ for (const [design, way] of [
     assert.deepEqual([seen(on, 0), seen(on, 1), seen(on, 2)], [all(1), all(OLD), all(2)]);
   });
 
-test("the proposal: fork waits for I/O in flight, copies nothing, and registrations find the parent's pages afterwards", () => {
+test("the proposal: fork waits for I/O in flight and copies nothing; registrations find the parent's pages", () => {
   const on = machine("notifier");
   store(on, 0, OLD);
   on.disk.register(0, 0, PAGES);
@@ -223,7 +223,7 @@ class ExpectedContents {
 }
 
 for (const design of ["gup", "notifier"] as const)
-  test(`${design}: processes, I/O and reclaim in any order: each process sees its own stores, and the parent the bytes that were read`, () => {
+  test(`${design}: processes, I/O and reclaim in any order: each process sees its stores, the parent its reads`, () => {
     for (let seed = 1; seed <= 60; seed++) {
       const on = machine(design, { frames: 64, swapSlots: 64 });
       const random = new Random(seed);

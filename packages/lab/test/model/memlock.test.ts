@@ -38,7 +38,7 @@ test("a ring takes the pages that were measured", () => {
   for (const [submissions, completions, kib] of measured) assert.equal(4 * ringPages(submissions, completions), kib);
 });
 
-test("8 MiB suffice for three registrations of 2 MiB beside the ring: the fourth fails with ENOMEM and charges nothing", () => {
+test("8 MiB allow three registrations of 2 MiB and the ring; the fourth fails with ENOMEM and charges nothing", () => {
   for (const huge of [false, true]) {
     const on = machine(8 * MIB_PAGES);
     for (let area = 0; huge && area < 6; area++) assert.equal(on.memory.collapse(area * HUGE, HUGE), 0);

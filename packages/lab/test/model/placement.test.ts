@@ -124,7 +124,7 @@ test("the proposal: a registration doesn't keep pages from being balanced; I/O i
   assertFilled(on);
 });
 
-test("khugepaged gives up on an area with a pinned page, and collapses one without; pages shared with a child are copied", () => {
+test("khugepaged collapses an area without pinned pages only, and copies pages shared with a child", () => {
   const on = machine("gup");
   fill(on);
   fork(on, 0, 1);

@@ -39,7 +39,7 @@ test("since 6.13: a registration ends with its own last request, even if request
   assert.equal(machine.disk.pins, 1);
 });
 
-test("before 6.13: a second late when idle, never while a request is pending on another registration, and in the order of the drops", () => {
+test("before 6.13: a second late when idle, in the order of drops, and never beside a pending request", () => {
   const { machine, tags, posted, begin, run } = bed("in order", 1000);
   tags.drop(1);
   assert.deepEqual([posted, machine.disk.pins], [[], 3]);

@@ -68,7 +68,7 @@ function old(...gone: number[]): number[] {
 }
 
 for (const lazily of [false, true]) {
-  test(`madvise(${lazily ? "MADV_FREE" : "MADV_DONTNEED"}): its caller waits, and its pages are freed some time after the event was read`, () => {
+  test(`madvise(${lazily ? "MADV_FREE" : "MADV_DONTNEED"}): the caller waits until it's read, then frees`, () => {
     const bed = new Bed();
     bed.userfaultfd.register(bed.range(0, PAGES));
     bed.calls.discard(bed.thread, bed.range(2, 2), lazily, bed.ended);

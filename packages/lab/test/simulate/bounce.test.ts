@@ -54,7 +54,7 @@ async function corruptedBlocks(modules: URL): Promise<number> {
   return corrupted;
 }
 
-test("bounce-for-files: straight into a mapping of btrfs, a device leaves wrong checksums; copied, it leaves none", async () => {
+test("bounce-for-files: device writes into a mapping on btrfs leave wrong checksums, copies leave none", async () => {
   assert.equal(await corruptedBlocks(BUILT), 0);
   const mutant = SIMULATED_MUTANTS.find(({ name }) => name === "bounce-for-files")!;
   const modules = mutate(mutant, "simulate");

@@ -38,7 +38,7 @@ function isPending(promise: Promise<unknown>): () => Promise<boolean> {
 }
 
 for (const [name, filesystem] of Object.entries(FILESYSTEMS)) {
-  test(`${name}: bytes written in one way are read in all others, and are on the disk after fsync or writeback`, async () => {
+  test(`${name}: bytes written in one way are read in all others, and on disk after fsync or writeback`, async () => {
     const world = new SimulatedWorld(smallWorld());
     const model = world.files.create("file", 0, filesystem);
     assert.equal(model.write(0, filled(4 * PAGE, 1)), 0);
@@ -93,7 +93,7 @@ for (const [name, filesystem] of Object.entries(FILESYSTEMS)) {
   });
 }
 
-test("a file that is truncated and grows again reads as zeros there in every way, and I/O on truncated pages fails with EFAULT", async () => {
+test("a truncated file that grows again reads as zeros there; I/O on truncated pages fails with EFAULT", async () => {
   const world = new SimulatedWorld(smallWorld());
   const model = world.files.create("file");
   model.write(0, filled(4 * PAGE, 1));

@@ -14,7 +14,7 @@ function changed(seeds: number, changes: Partial<Swarm>): SimulatedMutant {
 }
 
 for (const mappedFile of ["ext4", "xfs", "btrfs"] as const)
-  test(`a mapped file on ${mappedFile}: nothing is lost; direct device writes lose data, but not in the proposal's kernel`, async () => {
+  test(`a mapped file on ${mappedFile}: device writes lose data, and none in the proposal's kernel`, async () => {
     const { requests, changes } = changed(0, { mappedFile });
     for (let seed = 1; seed <= 6; seed++) assert.equal((await simulate({ seed, requests, changes })).failure, null);
     assert.equal(await firstFailure(changed(6, { mappedFile, design: "notifier" })), null);

@@ -33,7 +33,7 @@ test("the same seed gives the same run, step by step; another seed doesn't", asy
   assert.notEqual((await traced(1)).at(-1), (await traced(2)).at(-1));
 });
 
-test("children see memory as of the fork, whatever is read later; where fork shares pinned pages (before Linux 5.12) they don't", async () => {
+test("children see memory as of the fork; not where fork shares pinned pages (before Linux 5.12)", async () => {
   for (const sharesPinned of [false, true])
     for (const seed of [1, 3, 6, 8]) {
       const changes = { sharesPinned, inherit: true, forkMs: 3 };

@@ -78,7 +78,7 @@ test("a file that doesn't exist", () => {
   });
 });
 
-test("an empty file is one machine with all defaults; lists are combined in every way, the last one varying fastest", () => {
+test("an empty file is one machine with all defaults; lists combine in every way, the last varying fastest", () => {
   assert.equal(read("{}").points.length, 1);
   const { points, swept } = read('{ "sweep": { "io.depth": [1, 2], "machine.bytes": ["64 GiB", 1099511627776] } }');
   assert.deepEqual(swept, ["io.depth", "machine.bytes"]);
@@ -117,7 +117,7 @@ test("README.md of the examples has every word of the format, and no other", () 
 });
 
 for (const name of readdirSync(EXAMPLES).filter((file) => file.endsWith(".json")))
-  test(`${name} runs, and its report is the same again, has every design at every point, and says what isn't modelled`, async () => {
+  test(`${name} runs twice alike; its report has every design at every point, and what isn't modelled`, async () => {
     const study = readStudy(readWhatIf(path.join(EXAMPLES, name)));
     assert.ok(study.title.length > 0);
     // Fractions of its points and time: what it says isn't looked at here.

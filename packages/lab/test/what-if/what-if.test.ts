@@ -142,7 +142,7 @@ test("per GiB, a machine of twice the size has twice the events", () => {
   assert.ok(ratio > 1.7 && ratio < 2.3, `${ratio}`);
 });
 
-test("writeback: device writes wait in the proposal, copies wait in pinless; with pins devices write during it; device reads never wait", () => {
+test("writeback: device writes wait in the proposal, copies in pinless, neither with pins; reads never wait", () => {
   const file = { bytes: 32 * MIB, activeBytes: 32 * MIB, backing: "file" } as const;
   const [gup, notifier, pinless] = DESIGNS.map((design) =>
     figures(design, { buffers: file, events: { writeback: 300 } }),

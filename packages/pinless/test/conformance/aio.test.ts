@@ -104,7 +104,7 @@ function contexts(): number[] {
   return lines.filter((line) => line.includes("/[aio]")).map((line) => Number.parseInt(line, 16));
 }
 
-test("Aio with a full ring keeps requests that the kernel didn't take, and submits them when there's room (EAGAIN)", async (t) => {
+test("Aio with a full ring (EAGAIN) keeps requests that the kernel didn't take, and submits them later", async (t) => {
   await loadLibc();
   const DEPTH = 4;
   const pipe = namedPipe(t);
@@ -168,7 +168,7 @@ test("Aio with a full ring keeps requests that the kernel didn't take, and submi
   }
 });
 
-test("aio: File of a pipe reads bytes that are there, in order; waiting reads use no thread, and end with close", async (t) => {
+test("aio: a pipe's bytes are read in order; waiting reads use no thread, and end with close", async (t) => {
   const directory = scratchDirectory(t);
   const engine = await ground.open();
   const arena = await engine.arena({ bytes: 2 << 20 });

@@ -10,17 +10,13 @@ import type { PortableEngine } from "../../dist/engine/engine.js";
 import type { EngineOptions, File } from "../../dist/index.js";
 import { BLOCK_BYTES, isFilledWith, numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { until } from "../support/until.js";
+import { BLOCKS, LEASES, MIB } from "./bed.js";
 import { type Ground, withEngine } from "./ground.js";
 
-const MIB = 1 << 20;
 const HUGE_PAGE_BYTES = 2 * MIB;
-const BLOCKS = 64;
 const EAGAIN = -11;
-/**
- * Leases that stay, and such that go as soon as there's no use of them; of chunks small enough for one to be used
- * beside another.
- */
-const KEPT = { lease: { chunk: 65536, idle: 3_600_000, max: 3_600_000 } } satisfies EngineOptions;
+/** Leases that stay, and leases that end soon after their last use. */
+const KEPT = { lease: LEASES } satisfies EngineOptions;
 const SOON = { lease: { chunk: MIB, idle: 1 } } satisfies EngineOptions;
 
 interface Bed {
@@ -75,7 +71,7 @@ export function memoryManagement(ground: Ground): void {
 
   test(
     named(
-      `DEVICE_WRITES_DIRTY: what was read into clean pages ${harmed ? "is lost to reclaim (the control)" : "survives reclaim"}`,
+      `DEVICE_WRITES_DIRTY: reads into clean pages ${harmed ? "are lost to reclaim (the control)" : "survive reclaim"}`,
     ),
     () =>
       withBed(ground, KEPT, { bytes: BLOCKS * BLOCK_BYTES }, async (bed) => {
@@ -100,9 +96,7 @@ export function memoryManagement(ground: Ground): void {
   );
 
   test(
-    named(
-      `MADV_COLLAPSE of other code ${harmed ? "is refused where memory is registered (the control)" : "goes through as soon as leases are at rest"}`,
-    ),
+    named(`MADV_COLLAPSE of other code ${harmed ? "fails if registered (control)" : "succeeds once leases end"}`),
     { skip: around.noHugePages },
     () =>
       withBed(ground, SOON, { bytes: 2 * HUGE_PAGE_BYTES }, async (bed) => {
@@ -230,9 +224,7 @@ export function forks(ground: Ground): void {
 
   const { forkHarms } = around;
   test(
-    named(
-      `fork with \`inherit\`: what is read after a store ${forkHarms ? "goes to the child (the control)" : "arrives; the child has what was there"}`,
-    ),
+    named(`fork with \`inherit\`: a read after a store ${forkHarms ? "goes to the child (control)" : "arrives"}`),
     { skip: around.noFork },
     (t) =>
       withBed(ground, KEPT, { bytes: MIB, inherit: true }, async ({ file, memory }) => {

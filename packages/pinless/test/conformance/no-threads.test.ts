@@ -35,11 +35,15 @@ const SOURCE = `
     });
     const read = await Promise.all(views.map((view, i) => file.read(new Uint8Array(4096), { position: 4096 * i })));
     const { submitted: all, completed, failed, degraded } = engine.stats();
-    const numbered = (bytes, from, each) => views.every((_, i) => bytes.subarray(from + each * i, from + each * (i + 1)).every((b) => b === i + 1));
+    const numbered = (bytes, from, each) =>
+      views.every((_, i) => bytes.subarray(from + each * i, from + each * (i + 1)).every((b) => b === i + 1));
+    const [content, others] = ["/file", "/other"].map((name) => readFileSync(directory + name));
+    const isEven = (_, i) => i % 2 === 0;
+    const isOdd = (_, i) => i % 2 === 1;
     console.log(JSON.stringify({
-      files: [numbered(readFileSync(directory + "/file"), 0, 4096), numbered(readFileSync(directory + "/other"), 0, 100), numbered(readFileSync(directory + "/other"), 8192, 4096)],
+      files: [numbered(content, 0, 4096), numbered(others, 0, 100), numbered(others, 8192, 4096)],
       read: read.every(({ bytesRead, buffer }, i) => bytesRead === 4096 && buffer.every((b) => b === i + 1)),
-      submitted: errnos.filter((_, i) => i % 2 === 0).every((errno) => errno === 0) && errnos.filter((_, i) => i % 2 === 1).every((bytes) => bytes === 4096),
+      submitted: errnos.filter(isEven).every((errno) => errno === 0) && errnos.filter(isOdd).every((n) => n === 4096),
       counts: all === completed && failed === 0,
       degraded: degraded.join("\\n"),
     }));

@@ -131,7 +131,7 @@ export function pipes(scheme: SchemeName): void {
       for (const part of got) assert.ok(part.equals(content));
     });
 
-    test(`${scheme}: File.close ends writes that wait for room in ${what}, and says how much was written`, async (t) => {
+    test(`${scheme}: File.close ends writes that wait for room in ${what}, with the bytes written`, async (t) => {
       const engine = await open(t, scheme);
       const ends = Array.from({ length: PIPES }, () => make(t));
       const files = await Promise.all(ends.map(({ path }) => engine.openFile(path, O_WRONLY | O_NOCTTY)));

@@ -20,11 +20,12 @@ const SOURCE = `
   const [scheme, pin] = process.argv.slice(-2);
   const directory = mkdtempSync("/tmp/pinless-test-");
   execFileSync("mkfifo", [directory + "/pipe"]);
-  const failed = (error) => { console.log(JSON.stringify({ code: error.code, message: error.message })); process.exit(); };
+  const failed = ({ code, message }) => { console.log(JSON.stringify({ code, message })); process.exit(); };
   const engine = await Engine.open({ scheme, pin }).catch(failed);
   const arena = await engine.arena({ bytes: 2 << 20 });
   const file = await engine.openFile(process.execPath);
-  const magic = async (view, position) => (await file.read(view, { position })).buffer.subarray(1 - position, 4 - position);
+  const magic = async (view, position) =>
+    (await file.read(view, { position })).buffer.subarray(1 - position, 4 - position);
   const read = [];
   for (const view of [arena.alloc(4096), new Uint8Array(1000)]) read.push(Buffer.from(await magic(view, 0)).toString());
   read.push(Buffer.from(await magic(new Uint8Array(1000), 1)).toString());
@@ -37,7 +38,8 @@ const SOURCE = `
     await pipe.close();
     read.push(await pending);
   }
-  console.log(JSON.stringify({ scheme: engine.scheme, pin: engine.pin, degraded: engine.stats().degraded.join("\\n"), read }));
+  const { scheme: taken, pin: by } = engine;
+  console.log(JSON.stringify({ scheme: taken, pin: by, degraded: engine.stats().degraded.join("\\n"), read }));
   await engine.close();
   rmSync(directory, { recursive: true });
 `;
@@ -81,7 +83,7 @@ for (const [name, expected] of Object.entries(NAMES))
   for (const errno of [EPERM, ENOSYS]) {
     const ofRing = name.startsWith("io_uring");
     const skip = name === "io_uring_enter" && nodeHasRing ? whyNotEntered : ofRing ? ioUringOff() : false;
-    test(`auto without ${name} (${errno === EPERM ? "EPERM" : "ENOSYS"}) takes ${expected}, and says which call is refused`, {
+    test(`auto without ${name} (${errno === EPERM ? "EPERM" : "ENOSYS"}): ${expected}, and names the refused call`, {
       skip,
     }, async () => {
       const number = CALLS[`__NR_${name}` as keyof typeof CALLS];
@@ -99,7 +101,7 @@ for (const [scheme, warm] of [
   ["auto", true],
   ["aio", true],
 ] as const)
-  test(`Engine.open (${scheme}) with few descriptors left ${warm ? "" : "from the start "}rejects with EMFILE or opens whole, and opens later`, {
+  test(`Engine.open (${scheme}) with few descriptors${warm ? "" : " from the start"}: EMFILE or open, and open later`, {
     skip: scheme === "auto" ? ioUringOff() : false,
   }, async () => {
     const source = `

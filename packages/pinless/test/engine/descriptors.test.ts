@@ -26,7 +26,7 @@ test("A file opens a second descriptor with its first direct request, and closes
   assert.equal(descriptorsOf(name), 0);
 });
 
-test("A file without a descriptor left for direct I/O goes through the page cache, says so, and is direct later", async (t) => {
+test("A file with no descriptor left for direct I/O is buffered, says so, and is direct later", async (t) => {
   const source = `
     import { Engine } from PINLESS;
     import { closeSync, openSync } from "node:fs";

@@ -80,7 +80,7 @@ test("A moment without descriptors at the first open(): the next one works", asy
 });
 
 for (const scheme of ["io_uring", "aio", "direct"]) {
-  test(`${scheme}: without descriptors the first copy and the first arena of a file fail, and work later`, async (t) => {
+  test(`${scheme}: without descriptors a first copy and a first arena of a file fail, and work later`, async (t) => {
     const said = await withFewDescriptors(
       t,
       `

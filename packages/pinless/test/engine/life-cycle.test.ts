@@ -212,7 +212,8 @@ test("worker.terminate() under I/O, 12 times: no ring, no pin is left, and the p
 });
 
 test("worker.terminate() under I/O beside an engine of the main thread, which goes on", async (t) => {
-  const source = `${LOAD}${WORKERS.replaceAll("import {", "const {").replaceAll(/const \{ (.*) \} from (.*);/g, "const { $1 } = await import($2);")}
+  const IMPORT = /import \{ (.*) \} from (.*);/g;
+  const source = `${LOAD}${WORKERS.replaceAll(IMPORT, "const { $1 } = await import($2);")}
     const before = rings();
     for (let round = 0; round < 3; round++) {
       const worker = start("never");

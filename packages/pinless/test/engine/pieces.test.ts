@@ -18,7 +18,7 @@ const outcome = fc.oneof(
   fc.constant("fails" as const),
 );
 
-test("readPieces gives bytes without a gap, in whatever order pieces end or fail, and leaves none in flight", async () => {
+test("readPieces gives bytes without a gap in every order of ends and failures, and none in flight", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(outcome, { minLength: 1, maxLength: 12 }),

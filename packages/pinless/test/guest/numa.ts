@@ -65,7 +65,7 @@ for (const way of WAYS) {
   for (const hugePages of [true, false]) {
     const { name, control } = way;
     const what = `${name}, ${hugePages ? "huge" : "small"} pages`;
-    test(`Arena.migrate to and fro under I/O, ${what}: ${control ? "nothing moves (control)" : "every page moves"}`, (t) =>
+    test(`Arena.migrate to and fro, ${what}: ${control ? "nothing moves (control)" : "every page moves"}`, (t) =>
       withBed(t, way, hugePages, async ({ engine, arena, memory, file }) => {
         // Kernels before 6.13 don't give registrations back at once: there it goes without.
         if (name === "lease" && engine.pin !== "lease") assert.match(engine.stats().degraded.join(), /6\.13.*per-io/);
@@ -85,7 +85,8 @@ for (const way of WAYS) {
         if (control) assert.equal(moved.size, 0);
         else assert.ok(moved.size > 0);
         await readers.stop();
-        const harm = `pages moved to another NUMA node, under reads (of ${PAGES}, ${hugePages ? "huge" : "small"} pages)`;
+        const size = hugePages ? "huge" : "small";
+        const harm = `pages moved to another NUMA node, under reads (of ${PAGES}, ${size} pages)`;
         if (isColumn(name)) figure(t, harm, name, String(moved.size));
         t.diagnostic(`${what}, pin ${engine.pin}: ${moved.size} pages, after ${readers.reads} reads`);
       }));

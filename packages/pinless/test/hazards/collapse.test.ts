@@ -68,7 +68,7 @@ function collapse(area: Uint8Array): number {
 for (const way of WAYS) {
   const { name, control } = way;
   test(
-    `MADV_COLLAPSE by other code, ${name}, while reads go on beside it: ${control ? "EAGAIN, always (control)" : "soon done"}`,
+    `MADV_COLLAPSE by other code, ${name}, beside reads: ${control ? "EAGAIN, always (control)" : "soon done"}`,
     {
       skip,
     },

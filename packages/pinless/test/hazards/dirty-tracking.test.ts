@@ -159,7 +159,7 @@ async function seen(t: TestContext, { options }: Way, how: string): Promise<read
 for (const how of Object.keys(TRACKERS)) {
   for (const way of WAYS) {
     const { name, control } = way;
-    test(`Device writes after SOFT_DIRTY, by ${how}, ${name}: ${control ? "unseen (control)" : "all is seen"}`, async (t) => {
+    test(`Device writes after SOFT_DIRTY, ${how}, ${name}: ${control ? "unseen (control)" : "all seen"}`, async (t) => {
       const result = await seen(t, way, how);
       if (result === null) return t.skip(`machine: no ${how} in this kernel`);
       const [count, of] = result;

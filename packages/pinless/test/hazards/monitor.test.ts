@@ -10,7 +10,7 @@ import { BEGUN, DONE, ENDED, needsCompiler } from "./native.js";
 const MIB = 1 << 20;
 
 for (const options of [{}, { scheme: "aio" }]) {
-  test(`The monitor is terminated while a native thread discards: nothing hangs, I/O goes on, ${JSON.stringify(options)}`, {
+  test(`The monitor ends while a native thread discards: nothing hangs, I/O goes on, ${JSON.stringify(options)}`, {
     skip: needsCompiler,
   }, async (t) => {
     for (let round = 0; round < 3; round++) {

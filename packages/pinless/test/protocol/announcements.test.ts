@@ -240,7 +240,7 @@ test("A request whose lease the monitor drops before its submission waits until 
   }
 });
 
-test("Gate.markUnmapped: I/O on unmapped memory fails with EFAULT, I/O on the rest of its chunk goes on without a lease", () => {
+test("Gate.markUnmapped: I/O on unmapped memory fails with EFAULT, beside it in the chunk it goes per-io", () => {
   const plain = new Plain();
   plain.lease(0);
   plain.gate.markUnmapped({ start: START + PAGE, end: START + CHUNK + PAGE });

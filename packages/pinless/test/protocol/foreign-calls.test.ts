@@ -19,7 +19,7 @@ function chunks(first: number, count = 1): Range {
   return { start: START + first * CHUNK, end: START + (first + count) * CHUNK };
 }
 
-test("ForeignCalls.start drains the range: it begins with the last request and lease, and keeps I/O out until its end", () => {
+test("ForeignCalls.start drains the range of requests and leases, and holds I/O there until its end", () => {
   const { plain, calls, waits, ready, begun } = setUp();
   plain.lease(0);
   const flying = plain.write(0);
@@ -93,7 +93,7 @@ test("ForeignCalls.end before the invalidation has begun: it ends as soon as it 
   assert.deepEqual([ready(), flying.errno, late.errno, plain.notifier.inProgress], [0, 0, 0, 0]);
 });
 
-test("ForeignCalls.ended: requests in flight are issued again, and nothing begins, until the callers must have left", () => {
+test("ForeignCalls.ended: requests in flight are issued again, and none begins until the callers have left", () => {
   const { plain, calls } = setUp();
   const flying = plain.write(0);
   plain.loop.runAll();

@@ -84,7 +84,7 @@ test("settingsOf accepts the limits of every range", () => {
   assert.equal(settingsOf({ lease: { budget: 2 * MIB } }, 0).budgetBytes, 2 * MIB);
 });
 
-test("settingsOf's budget is at most half of RLIMIT_MEMLOCK, half of the memory and 8 GiB, and at least a chunk", () => {
+test("settingsOf's budget: at most half of RLIMIT_MEMLOCK, half of memory and 8 GiB, at least a chunk", () => {
   const lots = Number.POSITIVE_INFINITY;
   assert.equal(settingsOf({}, 0).budgetBytes, 2 * MIB);
   assert.equal(settingsOf({}, 64 * MIB).budgetBytes, 32 * MIB);

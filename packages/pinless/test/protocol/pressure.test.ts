@@ -216,7 +216,7 @@ test("Pressure.isOver is false while tasks stall for a twentieth of the time", (
   assert.equal(pressure.givenUp, 2);
 });
 
-test("Pressure.isOver waits twice as long each time pressure comes back soon, at most 32 s, and 1 s again once it didn't", () => {
+test("Pressure.isOver waits 1 s, and twice as long, to 32 s, each time pressure comes back soon", () => {
   const { pass, rise, wait } = setUp();
   const waits: number[] = [];
   for (let i = 0; i < 7; i++) {

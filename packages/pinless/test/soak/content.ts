@@ -54,7 +54,9 @@ export class Content {
       const cell = Math.floor((from + i) / CELL_BYTES);
       if (got[i] === 0 && this.#maybeZeros.has(cell)) continue;
       const seen = Buffer.from(got.subarray(i, i + 16)).toString("hex");
-      const text = `byte ${i} of ${got.byteLength} from ${from} on, cell ${cell} in version ${this.#versions[cell]}: ${seen} for ${want.subarray(i, i + 16).toString("hex")}`;
+      const wanted = want.subarray(i, i + 16).toString("hex");
+      const where = `byte ${i} of ${got.byteLength} from ${from} on, cell ${cell} in version ${this.#versions[cell]}`;
+      const text = `${where}: ${seen} for ${wanted}`;
       if (got[i] !== 0) return { onlyZeros: false, text };
       zeros ??= { onlyZeros: true, text };
     }

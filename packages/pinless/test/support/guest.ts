@@ -78,8 +78,8 @@ const STARTED = /^TAP version/m;
 const BOOTS = 3;
 
 /**
- * Runs compiled test files (dist-test/…) in a guest of so many nodes, with a processor on each, one after the other in
- * one process. Returns what came over its serial line, in TAP. `boot`: more of the kernel's parameters.
+ * Runs compiled test files (dist-test/…) one after the other in a guest with this number of nodes, each with a
+ * processor. Returns the TAP text of its serial line. `boot`: more parameters of the kernel.
  */
 export async function runInGuest(
   t: TestContext,
