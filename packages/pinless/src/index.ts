@@ -33,6 +33,7 @@ export type { BlockOptions, ReadAheadOptions } from "./files/read-ahead.js";
 export type { ReadStreamOptions, WriteStreamOptions } from "./files/streams.js";
 export type { WebStreamOptions } from "./files/web-stream.js";
 export type { ReadFileOptions, WriteFileOptions } from "./files/whole-files.js";
+export type { WriteBehindOptions } from "./files/write-behind.js";
 export { type Probe, probe } from "./linux/probe.js";
 export type { FilePath } from "./ports/opened-file.js";
 export type {

@@ -12,10 +12,11 @@ import type { FileLifetime } from "./file-lifetime.js";
 import { fileClosed, naming } from "./node-errors.js";
 import type { OwnPosition } from "./own-position.js";
 import type { Position } from "./position-arguments.js";
-import { type BlockSource, type Blocks, ReadAhead } from "./read-ahead.js";
+import { type Blocks, ReadAhead } from "./read-ahead.js";
 import { CancellableCall } from "./stream-call-limits.js";
 import type { Transfers } from "./transfers.js";
 import type { WaitObserver } from "./wait-observer.js";
+import { WriteBehind } from "./write-behind.js";
 
 /** Conditions under which a call that may never end by itself is ended. */
 export interface StreamCallOptions {
@@ -142,14 +143,21 @@ export class FileCalls {
     return this.#during(views, () => this.#oneAfterTheOther(direction, views, position));
   }
 
-  /** Runs `here` at the file's own position, in the turn of the call; the kernel's call instead if it's shared. */
+  /**
+   * Runs `here` at the file's own position, in the turn of the call; if the position is shared, `before` and then the
+   * kernel's call.
+   */
   atOwnPosition(
     direction: Direction,
     views: readonly ArrayBufferView[],
     here: (position: number) => Promise<number>,
+    before?: () => Promise<void>,
   ): Promise<number> {
     const bytes = views.reduce((sum, { byteLength }) => sum + byteLength, 0);
-    const byKernel = (): Promise<number> => this.#transfers.runByNode(direction, views, null);
+    const byKernel = async (): Promise<number> => {
+      await before?.();
+      return this.#transfers.runByNode(direction, views, null);
+    };
     return this.#during(views, () =>
       this.#position.inTurn(() => this.#position.run({ direction, bytes }, here, byKernel)),
     );
@@ -157,14 +165,24 @@ export class FileCalls {
 
   /** Makes a read-ahead for a reader of at most so many bytes. */
   readAhead(blocks: Blocks, bytes: number): ReadAhead {
-    const source: BlockSource = {
+    const { writeOrder } = this.#transfers;
+    const read = (memory: Uint8Array, position: number): Promise<number> => this.transfer(READ, memory, position);
+    return new ReadAhead({ ...this.#blockMemory("read ahead"), writeOrder, read }, blocks, bytes);
+  }
+
+  /** Makes a write-behind. */
+  writeBehind(blocks: Blocks): WriteBehind {
+    const write = (view: Uint8Array, position: number): Promise<number> => this.transfer(WRITE, view, position);
+    return new WriteBehind({ ...this.#blockMemory("write behind"), write }, blocks);
+  }
+
+  #blockMemory(what: string) {
+    return {
       memory: this.#host.blocks,
-      alignment: Math.max(this.#opened.offsetAlign, 512),
-      writeOrder: this.#transfers.writeOrder,
-      read: (memory, position) => this.transfer(READ, memory, position),
-      degraded: ({ message }) => this.#host.degraded(`no memory to read ahead (${message}): one read at a time`),
+      alignment: Math.max(this.#opened.offsetAlign, this.#opened.memoryAlign, 512),
+      degraded: ({ message }: Error) =>
+        this.#host.degraded(`no memory to ${what} (${message}): one transfer at a time`),
     };
-    return new ReadAhead(source, blocks, bytes);
   }
 
   /**

@@ -19,6 +19,7 @@ import {
 } from "./streams.js";
 import { type WebStreamOptions, webStream } from "./web-stream.js";
 import { type Data, type ReadFileOptions, readWhole, type WriteFileOptions, writeWhole } from "./whole-files.js";
+import type { WriteBehind } from "./write-behind.js";
 
 type Position = number | null | undefined;
 
@@ -108,12 +109,18 @@ export abstract class StreamedFile extends NodeFile {
   }
 
   /**
-   * Makes a write stream, as FileHandle's: options, events and errors are those of fs.WriteStream.
+   * Makes a write stream, as FileHandle's: options, events and errors are those of fs.WriteStream. It writes behind:
+   * what was written without a callback is in the file at `"finish"`; until then `bytesWritten` counts what was
+   * accepted. After an error the file's contents from there on are undefined.
    *
-   * @param options - `start` in bytes, `highWaterMark`, `encoding`, `autoClose`, `emitClose`, `flush`, `signal`
+   * @param options - `start` in bytes, `highWaterMark`, `encoding`, `autoClose`, `emitClose`, `flush`, `signal`;
+   *   `blockBytes` and `writeBehind`
+   * @throws `ERR_PINLESS_OPTION` for an invalid `blockBytes` or `writeBehind`
    */
   createWriteStream(options?: WriteStreamOptions): WriteStream {
-    return writeStream(this.#streamable(true), options);
+    const blocks = blocksOf("writeBehind", options?.writeBehind, options?.blockBytes);
+    const writes = blocks.depth > 0 && this.#hasBlocks && this.lifetime.paths.hasDirectWrites;
+    return writeStream(this.#streamable(true, null, writes ? this.calls.writeBehind(blocks) : null), options);
   }
 
   /**
@@ -175,9 +182,18 @@ export abstract class StreamedFile extends NodeFile {
    * Adapts the file for streams. It calls the public methods where possible, as Node does, because programs may have
    * replaced them.
    */
-  #streamable(ofStream: boolean, ahead: ReadAhead | null = null): Streamable {
+  #streamable(ofStream: boolean, ahead: ReadAhead | null = null, behind: WriteBehind | null = null): Streamable {
     const { calls, lifetime } = this;
     const { waits } = lifetime.opened.traits;
+    const writesBehind = (by: WriteBehind, views: readonly Uint8Array[], position: Position): Promise<number> =>
+      typeof position === "number"
+        ? by.write(views, position)
+        : calls.atOwnPosition(
+            WRITE,
+            views,
+            (from) => by.write(views, from),
+            () => by.drain(),
+          );
     return {
       events: this,
       // The getter `this.fd` isn't used, since it makes the position shared.
@@ -192,15 +208,20 @@ export abstract class StreamedFile extends NodeFile {
         return calls.atOwnPosition(READ, [view], (from) => ahead.read(view, from));
       },
       write: async (buffer, offset, length, position, signal) => {
-        if (!waits) return (await this.write(buffer, offset, length, position)).bytesWritten;
-        return calls.stream(WRITE, [buffer.subarray(offset, offset + length)], { signal, ofStream, position });
+        const view = buffer.subarray(offset, offset + length);
+        if (waits) return calls.stream(WRITE, [view], { signal, ofStream, position });
+        if (behind === null || !this.hasOwnCalls)
+          return (await this.write(buffer, offset, length, position)).bytesWritten;
+        return writesBehind(behind, [view], position);
       },
       writev: async (buffers, position, signal) => {
-        if (!waits) return (await this.writev(buffers, position)).bytesWritten;
-        return calls.stream(WRITE, buffers, { signal, ofStream, position });
+        if (waits) return calls.stream(WRITE, buffers, { signal, ofStream, position });
+        if (behind === null || !this.hasOwnCalls) return (await this.writev(buffers, position)).bytesWritten;
+        return writesBehind(behind, buffers, position);
       },
       giveBack: (parts) => lifetime.transfers.giveBack(parts),
       sync: () => this.sync(),
+      behind,
       endAhead: async () => ahead?.end(),
       keep: () => lifetime.keep(),
       leave: () => lifetime.leave(),

@@ -9,6 +9,7 @@ import type { Readable, Writable } from "node:stream";
 import { codedError } from "./node-errors.js";
 import { ReadStream as Reader, WriteStream as Writer } from "./node-runtime.js";
 import type { ReadAheadOptions } from "./read-ahead.js";
+import type { WriteBehind, WriteBehindOptions } from "./write-behind.js";
 
 /** Options that both kinds of streams have, as Node documents them. */
 interface StreamOptions {
@@ -53,7 +54,7 @@ export interface ReadStreamOptions extends StreamOptions, ReadAheadOptions {
 }
 
 /** Options of {@link File.createWriteStream}. */
-export interface WriteStreamOptions extends StreamOptions {
+export interface WriteStreamOptions extends StreamOptions, WriteBehindOptions {
   /**
    * Brings the data to the device before the file is closed.
    *
@@ -83,6 +84,8 @@ export interface Streamable {
   /** Puts bytes that were read from a pipe back for the next read, because they couldn't be delivered. */
   giveBack(parts: readonly Uint8Array[]): void;
   sync(): Promise<void>;
+  /** Writes behind the stream; null if each write is answered when it's done. */
+  readonly behind: WriteBehind | null;
   /** Ends reading ahead, and gives its memory back. */
   endAhead(): Promise<void>;
   /** Keeps the file open until `leave` is called. */
@@ -98,7 +101,43 @@ export function readStream(file: Streamable, options: ReadStreamOptions | undefi
 }
 
 export function writeStream(file: Streamable, options: WriteStreamOptions | undefined): WriteStream {
-  return openStream(Writer, file, options);
+  const stream = openStream(Writer, file, options);
+  if (file.behind !== null) endBehind(stream, file.behind);
+  return stream;
+}
+
+/**
+ * Has a stream end once all is written behind it. A write that was given a callback is answered when it's written,
+ * with its own error, as by Node. Other errors are the stream's: at once, or if it has no autoClose at its next write.
+ */
+function endBehind(stream: WriteStream, behind: WriteBehind): void {
+  const { write, _destroy: destroy } = stream;
+  stream.write = (chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
+    const told = typeof encoding === "function" ? encoding : callback;
+    const writes = write as (...args: unknown[]) => boolean;
+    if (typeof told !== "function") return writes.call(stream, chunk, encoding);
+    behind.awaited++;
+    const answered = (error: unknown): void => {
+      behind.awaited--;
+      told(error);
+    };
+    try {
+      return writes.call(stream, chunk, typeof encoding === "function" ? undefined : encoding, answered);
+    } catch (error) {
+      behind.awaited--;
+      throw error;
+    }
+  };
+  stream._final = (done) => callBack(behind.end(), done);
+  stream._destroy = (error, done) => {
+    behind.end().then(
+      () => destroy.call(stream, error, done),
+      (failure) => destroy.call(stream, error ?? failure, done),
+    );
+  };
+  behind.failed = (error) => {
+    if ((stream as unknown as { autoClose: boolean }).autoClose) stream.destroy(error);
+  };
 }
 
 /**
