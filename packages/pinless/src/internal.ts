@@ -19,6 +19,7 @@ export { addressOf, loadLibc } from "./linux/libc-bindings.js";
 export { type Mount, mountsOf } from "./linux/mounts.js";
 export { memoryNodes } from "./linux/page-migration-support.js";
 export {
+  AIO_CALLS,
   availableBytes,
   countNumaNodes,
   explainNoAio,
@@ -26,6 +27,7 @@ export {
   machineBytes,
   meminfoBytes,
   memlockBytes,
+  RING_CALLS,
   readText,
 } from "./linux/probe.js";
 export { Ring } from "./linux/ring.js";

@@ -14,6 +14,7 @@ const LABELS: Readonly<Record<keyof Findings, string>> = {
   revocation: "revocation",
   aio: "Linux AIO",
   directIo: "O_DIRECT",
+  directWrites: "writes",
   memlock: "memlock",
   hugePages: "huge pages",
   swap: "swap",

@@ -165,7 +165,7 @@ function triedAlignment(direct: number, memory: ArrayBuffer): Alignment | null {
 }
 
 /** Creates a file that is removed with its descriptor. Throws as node:fs does. */
-function scratchFile(directory: string): number {
+export function scratchFile(directory: string): number {
   let fd: number;
   try {
     fd = openSync(directory, FCNTL.O_CLOEXEC | constants.O_RDWR | temporaryFileFlag(process.arch), 0o600);

@@ -4,6 +4,7 @@ import { release } from "node:os";
 import { resolve } from "node:path";
 import { loadLibc, machineBytes, memlockBytes, settingsOf } from "pinless/internal";
 import { directIoFacts, examineDirectIo } from "./direct-io.js";
+import { examineDirectWrites, NO_DIRECT_WRITE_FACTS } from "./direct-writes.js";
 import { type Finding, type Found, missing } from "./finding.js";
 import { examineMemlock, NO_MEMLOCK_FACTS } from "./memlock-finding.js";
 import {
@@ -15,6 +16,7 @@ import {
 } from "./memory-calls-finding.js";
 import { examineContainer, examineNode, memoryCgroup } from "./node-and-container.js";
 import { examinePins } from "./pins.js";
+import { placeOf } from "./place.js";
 import {
   examineAio,
   examineRevocation,
@@ -68,21 +70,29 @@ async function examineAll(path: string) {
   const memoryBytes = Math.min(machineBytes(), cgroup.memoryLimitBytes ?? Number.POSITIVE_INFINITY);
   const settings = settingsOf({}, noAddOn === null ? memlockBytes() : 0, memoryBytes);
 
+  const place = placeOf();
   const ioUring = trying(NO_RING_FACTS, () => examineRing(settings));
-  const revocation = trying(NO_REVOCATION_FACTS, () => examineRevocation(ioUring));
+  const revocation = trying(NO_REVOCATION_FACTS, () => examineRevocation(ioUring, place));
   const aio = trying(NO_AIO_FACTS, () => examineAio(settings));
   const directIo = trying(whereDirect, () => examineDirectIo(path, whereDirect));
-  const memlock = trying(NO_MEMLOCK_FACTS, () => examineMemlock(settings, pins, revocation.works === true));
+  const memlock = trying(NO_MEMLOCK_FACTS, () => examineMemlock(settings, pins, revocation.works === true, place));
   const hugePages = trying(NO_HUGE_PAGE_FACTS, examineHugePages);
   const swap = examineSwap(cgroup.swapLimitBytes);
   const numa = examineNuma();
   const pressure = examinePressure();
-  const userfaultfd = trying(NO_USERFAULTFD_FACTS, examineUserfaultfd);
-  const container = examineContainer(ioUring, aio);
+  const userfaultfd = trying(NO_USERFAULTFD_FACTS, () => examineUserfaultfd(place));
+  const container = examineContainer(place, ioUring, aio);
   const engine =
     noAddOn === null
       ? await examineEngine(settings).catch((error) => ({ ...missing(expected(error)), ...NO_ENGINE_FACTS }))
       : { ...missing("not tried: koffi can't be loaded"), ...NO_ENGINE_FACTS };
+  const directWrites =
+    noAddOn === null
+      ? await examineDirectWrites(path, directIo).catch((error) => ({
+          ...missing(expected(error)),
+          ...NO_DIRECT_WRITE_FACTS,
+        }))
+      : { ...missing("not tried: koffi can't be loaded"), ...NO_DIRECT_WRITE_FACTS };
   const bench = examineBench(engine);
   return {
     node,
@@ -90,6 +100,7 @@ async function examineAll(path: string) {
     revocation,
     aio,
     directIo,
+    directWrites,
     memlock,
     hugePages,
     swap,

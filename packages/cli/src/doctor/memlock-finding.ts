@@ -14,6 +14,7 @@ import {
 import { bytesText } from "../command/figures.js";
 import { degraded, type Found, ok } from "./finding.js";
 import type { PinFacts } from "./pins.js";
+import { memlockRemedy, type Place } from "./place.js";
 
 const MIB = 1 << 20;
 const STEP_BYTES = 65536;
@@ -54,6 +55,7 @@ export function examineMemlock(
   settings: EngineSettings,
   { processes }: PinFacts,
   canTry: boolean,
+  place: Place,
 ): Found<MemlockFacts> {
   const uid = process.getuid?.() ?? -1;
   const others = processes.filter((each) => each.uid === uid && each.pid !== process.pid);
@@ -80,9 +82,7 @@ export function examineMemlock(
   ].join("; ");
   const enough = ENOUGH_BYTES;
   if (leftBytes >= chunkBytes && budgetBytes >= enough) return { ...ok(found), ...facts };
-  const raise =
-    `What doesn't fit goes per-io. Raise it to ${bytesText(2 * enough)}: ` +
-    `ulimit -l ${(2 * enough) / 1024}, LimitMEMLOCK= of a systemd unit, --ulimit memlock= of a container.`;
+  const raise = `What doesn't fit goes per-io. For ${bytesText(2 * enough)}: ${memlockRemedy(place, 2 * enough)}`;
   return { ...degraded(found, raise), ...facts };
 }
 

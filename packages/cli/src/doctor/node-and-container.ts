@@ -2,10 +2,11 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Mount, readText } from "pinless/internal";
+import { AIO_CALLS, type Mount, RING_CALLS, readText } from "pinless/internal";
 import { bytesText } from "../command/figures.js";
 import { degraded, type Found, missing, ok } from "./finding.js";
 import { field, mounts } from "./kernel-files.js";
+import { filterRemedy, type Place } from "./place.js";
 import type { AioFacts, RingFacts } from "./schemes.js";
 
 export interface NodeFacts {
@@ -44,6 +45,7 @@ export function examineNode(noAddOn: Error | null): Found<NodeFacts> {
 }
 
 export interface ContainerFacts {
+  readonly place: Place;
   /** Signs of a container, e.g. "/.dockerenv". */
   readonly hints: readonly string[];
   readonly seccomp: "off" | "strict" | "filter" | null;
@@ -56,13 +58,14 @@ export interface ContainerFacts {
 
 const SECCOMP = ["off", "strict", "filter"] as const;
 
-export function examineContainer(ring: RingFacts, aio: AioFacts): Found<ContainerFacts> {
+export function examineContainer(place: Place, ring: RingFacts, aio: AioFacts): Found<ContainerFacts> {
   const status = readText("/proc/self/status") ?? "";
   const seccomp = SECCOMP[Number(field(status, "Seccomp") ?? -1)] ?? null;
   const hints = containerHints();
   const cgroup = memoryCgroup();
-  const facts = { hints, seccomp, noNewPrivileges: field(status, "NoNewPrivs") === "1", ...cgroup };
-  const parts = [hints.length === 0 ? "no sign of one" : `looks like one (${hints.join(", ")})`];
+  const facts = { place, hints, seccomp, noNewPrivileges: field(status, "NoNewPrivs") === "1", ...cgroup };
+  const signs = hints.length === 0 ? "no sign of a container" : `${place} (${hints.join(", ")})`;
+  const parts = [place === "systemd" ? "a systemd service" : signs];
   parts.push(seccomp === "filter" ? "a seccomp filter is set" : `seccomp ${seccomp ?? "unknown"}`);
   const { memoryLimitBytes, memoryUsedBytes } = cgroup;
   if (memoryLimitBytes === null) parts.push("no memory limit");
@@ -72,12 +75,13 @@ export function examineContainer(ring: RingFacts, aio: AioFacts): Found<Containe
         `${bytesText(memoryLimitBytes)}${memoryUsedBytes === null ? "" : `, ${bytesText(memoryUsedBytes)} used`}`,
     );
   const found = parts.join("; ");
-  const hidden = [ring.errno, aio.errno].some((errno) => errno === "EPERM" || errno === "ENOSYS");
-  if (seccomp !== "filter" || !hidden) return { ...ok(found), ...facts };
-  const remedy =
-    "The filter may be what refuses io_uring or AIO: docker and podman take another by --security-opt seccomp=FILE, " +
-    "Kubernetes by securityContext.seccompProfile.";
-  return { ...degraded(found, remedy), ...facts };
+  const isHidden = ({ errno }: { readonly errno: string | null }): boolean => errno === "EPERM" || errno === "ENOSYS";
+  const calls = [...(isHidden(ring) ? [RING_CALLS] : []), ...(isHidden(aio) ? [AIO_CALLS] : [])];
+  if (seccomp !== "filter" || calls.length === 0) return { ...ok(found), ...facts };
+  return {
+    ...degraded(found, `It may be the filter that refuses them. ${filterRemedy(place, calls.join(", "))}`),
+    ...facts,
+  };
 }
 
 function containerHints(): readonly string[] {

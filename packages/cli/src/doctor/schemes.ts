@@ -15,6 +15,7 @@ import {
 import { countText } from "../command/figures.js";
 import { degraded, errnoName, type Found, missing, ok } from "./finding.js";
 import { readNumber } from "./kernel-files.js";
+import { memlockRemedy, type Place } from "./place.js";
 
 export interface RingFacts {
   /** Errno of a refused ring, e.g. "EPERM", or null. */
@@ -86,14 +87,14 @@ export interface RevocationFacts {
 
 export const NO_REVOCATION_FACTS: RevocationFacts = { works: null, idleMs: null, busyMs: null };
 
-export function examineRevocation(ring: RingFacts): Found<RevocationFacts> {
+export function examineRevocation(ring: RingFacts, place: Place): Found<RevocationFacts> {
   if (ring.errno !== null) return { ...missing("not tried: there is no ring"), ...NO_REVOCATION_FACTS };
   const { works, detail, noMemory, idleMs = null, busyMs = null } = revocationHere();
   const facts = { works, idleMs, busyMs };
   if (works) return { ...ok(`registrations are released at once: ${detail}`), ...facts };
   const remedy =
     noMemory === true
-      ? "Raise RLIMIT_MEMLOCK (ulimit -l): a lease needs room in it."
+      ? `A lease needs room in RLIMIT_MEMLOCK. ${memlockRemedy(place, 1 << 30)}`
       : "Leases need a kernel that releases registrations at once: 6.13 or later. Without them I/O goes per-io.";
   return { ...degraded(detail, remedy), ...facts };
 }

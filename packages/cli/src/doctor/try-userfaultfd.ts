@@ -1,11 +1,9 @@
 /** Tests userfaultfd by opening one and registering memory as the monitor would. Nothing is left behind. */
 
-import { openSync } from "node:fs";
 import {
   addressOf,
   close,
   EINVAL,
-  EPERM,
   FCNTL,
   fixedMemory,
   ioctl,
@@ -17,12 +15,9 @@ import {
   userfaultfd,
 } from "pinless/internal";
 
-const DEVICE = "/dev/userfaultfd";
 const EVENTS = UFFD.UFFD_FEATURE_EVENT_REMOVE | UFFD.UFFD_FEATURE_EVENT_UNMAP | UFFD.UFFD_FEATURE_EVENT_REMAP;
 
 export interface UserfaultfdTrial {
-  /** Way by which one was opened; null if neither works. */
-  readonly by: "syscall" | "device" | null;
   /** Result of the system call, 0 or -errno. */
   readonly errno: number;
   /** UFFD_FEATURE_… bits that the kernel supports. */
@@ -32,37 +27,19 @@ export interface UserfaultfdTrial {
 }
 
 export function tryUserfaultfd(): UserfaultfdTrial {
-  const called = openByCall();
-  const byDevice = called < 0 ? openByDevice() : -1;
-  const by = called >= 0 ? "syscall" : byDevice >= 0 ? "device" : null;
-  const errno = Math.min(0, called);
-  if (by === null) return { by, errno, features: 0, registers: errno };
+  const asking = open();
+  if (asking < 0) return { errno: asking, features: 0, registers: asking };
   // The handshake can't be repeated, so one descriptor is used to query, another to register.
-  const asking = by === "syscall" ? called : byDevice;
   const answered = handshake(asking, 0);
   close(asking);
   const features = Math.max(0, answered);
-  const registers = answered < 0 ? answered : register(by === "syscall" ? openByCall() : openByDevice(), features);
-  return { by, errno, features, registers };
+  return { errno: 0, features, registers: answered < 0 ? answered : register(open(), features) };
 }
 
 /** Opens one for faults in user mode only, as ordinary users may; before Linux 5.11 there was no such kind. */
-function openByCall(): number {
+function open(): number {
   const opened = userfaultfd(FCNTL.O_CLOEXEC | FCNTL.O_NONBLOCK | UFFD.UFFD_USER_MODE_ONLY);
   return opened === -EINVAL ? userfaultfd(FCNTL.O_CLOEXEC | FCNTL.O_NONBLOCK) : opened;
-}
-
-/** Opens one through the device, whose permissions count instead of the sysctl (Linux 6.1). */
-function openByDevice(): number {
-  let device: number;
-  try {
-    device = openSync(DEVICE, FCNTL.O_CLOEXEC);
-  } catch {
-    return -EPERM;
-  }
-  const opened = ioctl(device, UFFD.USERFAULTFD_IOC_NEW, FCNTL.O_CLOEXEC | FCNTL.O_NONBLOCK);
-  close(device);
-  return opened;
 }
 
 /** Features that the kernel supports, or -errno. */

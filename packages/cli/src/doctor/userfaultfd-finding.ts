@@ -3,11 +3,10 @@
 import { UFFD } from "pinless/internal";
 import { degraded, errnoName, type Found, missing, ok } from "./finding.js";
 import { readNumber } from "./kernel-files.js";
+import { filterRemedy, type Place } from "./place.js";
 import { tryUserfaultfd } from "./try-userfaultfd.js";
 
 export interface UserfaultfdFacts {
-  /** Way to get one: by the system call or by /dev/userfaultfd; null if neither works. */
-  readonly by: "syscall" | "device" | null;
   /** Errno of the system call, e.g. "EPERM", or null. */
   readonly errno: string | null;
   /**
@@ -25,7 +24,6 @@ export interface UserfaultfdFacts {
 }
 
 export const NO_USERFAULTFD_FACTS: UserfaultfdFacts = {
-  by: null,
   errno: null,
   unprivileged: null,
   writeProtect: null,
@@ -36,11 +34,10 @@ export const NO_USERFAULTFD_FACTS: UserfaultfdFacts = {
   registers: null,
 };
 
-export function examineUserfaultfd(): Found<UserfaultfdFacts> {
-  const { by, errno, features, registers } = tryUserfaultfd();
+export function examineUserfaultfd(place: Place): Found<UserfaultfdFacts> {
+  const { errno, features, registers } = tryUserfaultfd();
   const has = (feature: number): boolean => (features & feature) !== 0;
   const facts = {
-    by,
     errno: errno === 0 ? null : errnoName(errno),
     unprivileged: readNumber("/proc/sys/vm/unprivileged_userfaultfd"),
     writeProtect: has(UFFD.UFFD_FEATURE_PAGEFAULT_FLAG_WP),
@@ -50,23 +47,21 @@ export function examineUserfaultfd(): Found<UserfaultfdFacts> {
     remapEvents: has(UFFD.UFFD_FEATURE_EVENT_REMAP),
     registers: registers === 0,
   };
-  if (by === null)
+  if (errno !== 0)
     return {
       ...missing(
         `refused with ${facts.errno}`,
-        facts.errno === "ENOSYS"
-          ? "It needs a kernel with CONFIG_USERFAULTFD, or a seccomp filter that allows userfaultfd."
-          : "Allow userfaultfd in the container's seccomp filter, or let this user open /dev/userfaultfd.",
+        ...(facts.errno === "ENOSYS" ? ["It needs a kernel with CONFIG_USERFAULTFD."] : []),
+        filterRemedy(place, "userfaultfd"),
       ),
       ...facts,
     };
-  const door = by === "syscall" ? "by its system call" : "by /dev/userfaultfd";
   const names = { WP: facts.writeProtect, WP_ASYNC: facts.writeProtectAsync, REMOVE: facts.removeEvents };
   const more = { UNMAP: facts.unmapEvents, REMAP: facts.remapEvents };
   const all = Object.entries({ ...names, ...more });
   const there = all.filter(([, yes]) => yes).map(([name]) => name);
   const lacking = all.filter(([, yes]) => !yes).map(([name]) => name);
-  const found = `${door}: ${there.join(", ")}`;
+  const found = there.join(", ");
   if (registers !== 0)
     return {
       ...degraded(

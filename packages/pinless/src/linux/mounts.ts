@@ -2,6 +2,8 @@
 
 export interface Mount {
   readonly id: number;
+  /** Number of its device, "major:minor". */
+  readonly device: string;
   /** Part of the filesystem that is mounted there. */
   readonly root: string;
   readonly at: string;
@@ -15,9 +17,9 @@ export function mountsOf(mountinfo: string): Mount[] {
   const lines = mountinfo.split("\n").filter((line) => line !== "");
   return lines.map((line) => {
     const [before = "", after = ""] = line.split(" - ");
-    const [id, , , root = "", at = "", options = ""] = before.split(" ").map(unescaped);
+    const [id, , device = "", root = "", at = "", options = ""] = before.split(" ").map(unescaped);
     const [type = "", , superOptions = ""] = after.split(" ").map(unescaped);
-    return { id: Number(id), root, at, type, options: [...options.split(","), ...superOptions.split(",")] };
+    return { id: Number(id), device, root, at, type, options: [...options.split(","), ...superOptions.split(",")] };
   });
 }
 

@@ -29,8 +29,8 @@ function inFirstUserNamespace(): boolean {
   return map === null || /^\s*0\s+0\s+4294967295\s*$/.test(map);
 }
 
-const RING_CALLS = "io_uring_setup, io_uring_enter, io_uring_register";
-const AIO_CALLS = "io_setup, io_submit, io_getevents, io_cancel, io_destroy";
+export const RING_CALLS = "io_uring_setup, io_uring_enter, io_uring_register";
+export const AIO_CALLS = "io_setup, io_submit, io_getevents, io_cancel, io_destroy";
 
 /** Sentence that says why a ring couldn't be set up and used, and what to change. */
 export function explainNoRing(errno: number): string {
