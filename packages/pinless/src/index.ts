@@ -30,6 +30,8 @@ export type { ReadOptions, ReadOptionsWithBuffer, WriteOptions } from "./files/a
 export type { File } from "./files/file.js";
 export type { BlocksOptions } from "./files/file-blocks.js";
 export type { BlockOptions, ReadAheadOptions } from "./files/read-ahead.js";
+export type { FileRange, FileWrite, ReadManyOptions, WriteManyOptions } from "./files/many-arguments.js";
+export type { RangeReads } from "./files/range-reads.js";
 export type { ReadStreamOptions, WriteStreamOptions } from "./files/streams.js";
 export type { WebStreamOptions } from "./files/web-stream.js";
 export type { ReadFileOptions, WriteFileOptions } from "./files/whole-files.js";

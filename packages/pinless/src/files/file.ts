@@ -26,7 +26,7 @@ import { isExcluded } from "./memory-copies.js";
 import { fileClosed, naming } from "./node-errors.js";
 import { OwnPosition } from "./own-position.js";
 import { writePositionOf } from "./position-arguments.js";
-import { StreamedFile } from "./streamed-file.js";
+import { StorageFile } from "./storage-file.js";
 import type { Transfers } from "./transfers.js";
 
 /**
@@ -43,7 +43,7 @@ import type { Transfers } from "./transfers.js";
  * await file.close();
  * ```
  */
-export class File extends StreamedFile {
+export class File extends StorageFile {
   readonly #host: FileHost;
   readonly #opened: OpenedFile;
   readonly #transfers: Transfers;
@@ -59,7 +59,7 @@ export class File extends StreamedFile {
    * @internal
    */
   constructor(host: FileHost, opened: OpenedFile) {
-    super(new FileLifetime(host, opened));
+    super(host, new FileLifetime(host, opened));
     const { transfers, paths } = this.lifetime;
     this.#host = host;
     this.#opened = opened;

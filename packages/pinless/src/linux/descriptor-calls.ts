@@ -30,7 +30,7 @@ export function descriptorCalls(fd: number): DescriptorCalls {
     tell: () => lseek(fd, 0, FCNTL.SEEK_CUR),
     seek: (position) => void lseek(fd, position, FCNTL.SEEK_SET),
     size: () => sizeOf(fd),
-    isCached: (position, bytes) => isCached(fd, position, bytes),
+    isCached: (position, bytes, size) => isCached(fd, position, bytes, size ?? sizeOf(fd)),
     memoryFor,
   };
 }
@@ -42,8 +42,8 @@ function sizeOf(fd: number): number {
   return Number(new BigUint64Array(buffer.buffer)[STATX_BUFFER.fields.stx_size / 8]);
 }
 
-function isCached(fd: number, position: number, bytes: number): boolean {
-  const end = Math.min(position + bytes, sizeOf(fd));
+function isCached(fd: number, position: number, bytes: number, size: number): boolean {
+  const end = Math.min(position + bytes, size);
   const pages = Math.ceil(end / PAGE_BYTES) - Math.floor(position / PAGE_BYTES);
   return pages > 0 && cachestat(fd, position, end - position) >= pages;
 }

@@ -37,9 +37,9 @@ export interface DescriptorCalls {
   size(): number;
   /**
    * True if the page cache has all bytes of a part of the file. False if the kernel can't tell: before Linux 6.5, and
-   * for other users' files.
+   * for other users' files. `size` is the file's, if it's known.
    */
-  isCached(position: number, bytes: number): boolean;
+  isCached(position: number, bytes: number, size?: number): boolean;
   /**
    * Allocates memory for all of a file, in huge pages if it's large: the page faults of small pages take as long as the
    * copy itself.

@@ -1,0 +1,141 @@
+/** Parses the arguments of `readMany` and `writeMany`. */
+
+import { badOption, checkOptions } from "../ports/option-checks.js";
+import { argumentError } from "../protocol/errors.js";
+import { asOfNow, notAView } from "./arguments.js";
+import { invalidType } from "./node-errors.js";
+import type { MergeLimits } from "./range-plan.js";
+
+/** Part of a file, for {@link File.readMany}. */
+export interface FileRange {
+  /** Offset in the file, in bytes. */
+  position: number;
+  /**
+   * Bytes to read.
+   *
+   * @defaultValue the length of `buffer`, without which it's needed
+   */
+  length?: number | undefined;
+  /**
+   * Memory to read into. An aligned buffer of an arena is read into directly, by a request of its own.
+   *
+   * @defaultValue new memory
+   */
+  buffer?: ArrayBufferView | undefined;
+}
+
+/** Options of {@link File.readMany}. */
+export interface ReadManyOptions {
+  /**
+   * Bytes between two ranges up to which they are read together.
+   *
+   * @defaultValue 16 KiB
+   */
+  mergeWithinBytes?: number | undefined;
+  /**
+   * Limit of what ranges that are read together may cost: the bytes read, divided by the bytes of the blocks that the
+   * ranges need.
+   *
+   * @defaultValue 2
+   */
+  amplificationMax?: number | undefined;
+  /** Ends the reads when it's aborted. They reject once the kernel has let go of all buffers. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Bytes and their place in a file, for {@link File.writeMany}. */
+export interface FileWrite {
+  /** Offset in the file, in bytes. */
+  position: number;
+  /** Bytes to write. */
+  buffer: ArrayBufferView;
+}
+
+/** Options of {@link File.writeMany}. */
+export interface WriteManyOptions {
+  /** Ends the call when it's aborted. It rejects once the kernel has let go of all buffers. */
+  signal?: AbortSignal | undefined;
+}
+
+/** A range as it was at the call. */
+export interface CheckedRange {
+  readonly position: number;
+  readonly bytes: number;
+  /** Null for new memory. */
+  readonly memory: Uint8Array | null;
+}
+
+const MERGE_WITHIN_BYTES = 16 << 10;
+const AMPLIFICATION_MAX = 2;
+
+export function rangesOf(ranges: Iterable<FileRange>): CheckedRange[] {
+  return listOf("ranges", ranges, (range, name) => {
+    const { position, buffer, length = buffer?.byteLength } = range as FileRange;
+    if (buffer !== undefined && !ArrayBuffer.isView(buffer)) throw notAView(buffer);
+    checkNumber(`${name}.length`, length, buffer?.byteLength ?? Number.MAX_SAFE_INTEGER);
+    checkNumber(`${name}.position`, position, Number.MAX_SAFE_INTEGER - length);
+    return { position, bytes: length, memory: buffer === undefined ? null : memoryOf(buffer, length) };
+  });
+}
+
+export function writesOf(writes: Iterable<FileWrite>): (CheckedRange & { readonly memory: Uint8Array })[] {
+  return listOf("writes", writes, (write, name) => {
+    const { position, buffer } = write as FileWrite;
+    if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
+    const bytes = buffer.byteLength;
+    checkNumber(`${name}.position`, position, Number.MAX_SAFE_INTEGER - bytes);
+    return { position, bytes, memory: memoryOf(buffer, bytes) };
+  });
+}
+
+/** Checks the options of `readMany`, and fills in their defaults. */
+export function readManyOptionsOf(
+  options: ReadManyOptions,
+): MergeLimits & { readonly signal: AbortSignal | undefined } {
+  checkOptions("readMany", options, ["mergeWithinBytes", "amplificationMax", "signal"]);
+  const { mergeWithinBytes = MERGE_WITHIN_BYTES, amplificationMax = AMPLIFICATION_MAX } = options;
+  if (typeof mergeWithinBytes !== "number" || !(mergeWithinBytes >= 0))
+    throw badOption("mergeWithinBytes", mergeWithinBytes, "a number of bytes from 0 on");
+  if (typeof amplificationMax !== "number" || !(amplificationMax >= 1))
+    throw badOption("amplificationMax", amplificationMax, "a number from 1 on");
+  return { mergeWithinBytes, amplificationMax, signal: signalOf(options) };
+}
+
+export function writeManyOptionsOf(options: WriteManyOptions): { readonly signal: AbortSignal | undefined } {
+  checkOptions("writeMany", options, ["signal"]);
+  return { signal: signalOf(options) };
+}
+
+function signalOf({ signal }: { readonly signal?: AbortSignal | undefined }): AbortSignal | undefined {
+  if (signal !== undefined && (typeof signal !== "object" || signal === null || !("aborted" in signal)))
+    throw invalidType("options.signal", "an instance of AbortSignal", signal);
+  return signal;
+}
+
+function listOf<T>(name: string, list: Iterable<unknown>, check: (item: object, name: string) => T): T[] {
+  if (typeof list !== "object" || list === null || !(Symbol.iterator in list))
+    throw invalidType(name, "an iterable of objects", list);
+  const checked: T[] = [];
+  for (const item of list) {
+    const each = `${name}[${checked.length}]`;
+    if (typeof item !== "object" || item === null) throw invalidType(each, "of type object", item);
+    checked.push(check(item, each));
+  }
+  return checked;
+}
+
+function checkNumber(name: string, value: unknown, most: number): asserts value is number {
+  if (typeof value !== "number") throw invalidType(name, "of type number", value);
+  if (!Number.isInteger(value) || value < 0 || value > most)
+    throw argumentError(
+      "ERR_OUT_OF_RANGE",
+      `The value of "${name}" is out of range. It must be an integer from 0 to ${most}. Received ${value}`,
+    );
+}
+
+/** Memory of a buffer as it is now. A whole buffer of an arena stays the same object, since it carries its location. */
+function memoryOf(buffer: ArrayBufferView, bytes: number): Uint8Array {
+  const whole = asOfNow(buffer);
+  if (whole instanceof Uint8Array && whole.byteLength === bytes) return whole;
+  return new Uint8Array(whole.buffer, whole.byteOffset, bytes);
+}
