@@ -11,6 +11,7 @@ import {
   SLOT_EMPTY,
   SLOT_STATE,
 } from "../../dist/model/tables.js";
+import { finish } from "./requests.js";
 
 const EAGAIN = -11;
 const EFAULT = -14;
@@ -26,13 +27,8 @@ function machine(design: KernelDesign): Kernel {
   return made;
 }
 
-/** One request from its submission to the moment that its pages are let go. */
-function transfer(on: Kernel, write: boolean, bufferSlot: number): void {
-  const request = on.disk.submit({ write, firstPage: 0, pages: PAGES, block: 0, bufferSlot });
-  assert.ok(request >= 0, `errno ${-request}`);
-  while (!on.disk.serve(request));
-  on.disk.complete(request);
-  on.disk.release(request);
+function readFile(on: Kernel, bufferSlot: number): void {
+  finish(on, on.disk.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot }));
 }
 
 function each(operate: (page: number) => number): number[] {
@@ -49,12 +45,12 @@ const WAYS = ["registered", "registered, then populated", "not registered"] as c
 /** Reads all pages from the disk, and lets go of them. */
 function read(on: Kernel, way: (typeof WAYS)[number]): void {
   if (way === "not registered") {
-    transfer(on, false, -1);
+    readFile(on, -1);
     return;
   }
   assert.equal(on.disk.register(0, 0, PAGES), 0);
   if (way !== "registered") each((page) => on.memory.populateWrite(page));
-  transfer(on, false, 0);
+  readFile(on, 0);
   assert.equal(on.disk.unregister(0), true);
 }
 
@@ -131,11 +127,11 @@ test("a read by a registration older than a discard is lost without an error; by
   const on = machine("gup");
   on.disk.register(0, 0, PAGES);
   each((page) => on.memory.discard(page));
-  transfer(on, false, 0);
+  readFile(on, 0);
   assert.equal(lost(on), PAGES);
   on.disk.unregister(0);
   on.disk.register(0, 0, PAGES);
-  transfer(on, false, 0);
+  readFile(on, 0);
   assert.equal(lost(on), 0);
 });
 
@@ -159,7 +155,7 @@ test("an old registration writes read-only memory without soft-dirty bits; a new
   on.disk.register(0, 0, PAGES);
   each((page) => on.memory.clearSoftDirty(page));
   each((page) => on.memory.protect(page, false));
-  transfer(on, false, 0);
+  readFile(on, 0);
   assert.equal(lost(on), 0);
   assert.ok(each((page) => Number(on.tables.is(page, PTE_SOFT_DIRTY))).every((bit) => bit === 0));
   assert.equal(on.disk.register(1, 0, PAGES), EFAULT);
@@ -191,7 +187,7 @@ test("the proposal: invalidations wait for I/O in flight only, and registrations
   );
   assert.equal(lost(on), 0);
   each((page) => on.memory.discard(page));
-  transfer(on, false, 0);
+  readFile(on, 0);
   assert.equal(lost(on), 0);
 });
 
@@ -201,7 +197,8 @@ test("every frame is free again once nothing refers to it", () => {
     for (let round = 0; round < 50; round++) {
       each((page) => on.memory.store(page, round));
       assert.equal(on.disk.register(0, 0, PAGES), 0);
-      transfer(on, round % 2 === 0, round % 3 === 0 ? 0 : -1);
+      const bufferSlot = round % 3 === 0 ? 0 : -1;
+      finish(on, on.disk.submit({ write: round % 2 === 0, firstPage: 0, pages: PAGES, block: 0, bufferSlot }));
       if (round % 5 === 0) each((page) => on.memory.discard(page));
       on.disk.unregister(0);
       each((page) => on.memory.reclaim(page));

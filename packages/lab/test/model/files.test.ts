@@ -5,19 +5,20 @@ import { exit, fork } from "../../dist/model/fork.js";
 import { Kernel } from "../../dist/model/model-kernel.js";
 import { WAIT } from "../../dist/model/page-tables.js";
 import { FILESYSTEMS, FOLIO_DIRTY, inFile, PTE_DIRTY, PTE_WRITE } from "../../dist/model/tables.js";
+import { finish } from "./requests.js";
 import {
   ANONYMOUS,
   EVERY,
-  end,
   FILE_PAGES,
   MAPPED,
   machine,
   ONE,
   OTHER,
   onDisk,
-  transfer,
+  readInto,
   writeBack,
   writeBackIfDirty,
+  writeFrom,
 } from "./two-files.js";
 
 const EAGAIN = -11;
@@ -70,21 +71,21 @@ for (const [name, filesystem] of EVERY) {
   test(`${name}: a direct read writes dirty pages back first, and a direct write drops the cached pages`, () => {
     const on = machine(filesystem);
     on.memory.store(MAPPED, 1);
-    const read = { write: false, firstPage: ANONYMOUS, pages: 2, block: inFile(ONE), bufferSlot: -1 };
+    const read = readInto(ANONYMOUS, ONE, 2);
     const write = { ...read, write: true };
     for (const request of [read, write]) assert.equal(on.disk.submit(request), WAIT);
     assert.equal(on.writeback.begin(ONE), 0);
     for (const request of [read, write]) assert.equal(on.disk.submit(request), WAIT);
     on.writeback.serve(ONE);
     on.writeback.end(ONE);
-    end(on, on.disk.submit(read));
+    finish(on, on.disk.submit(read));
     assert.deepEqual([on.memory.load(ANONYMOUS), on.memory.load(ANONYMOUS + 1)], [1, 101]);
     for (const i of [0, 1]) on.memory.store(ANONYMOUS + i, 10 + i);
     const request = on.disk.submit(write);
     assert.equal(on.cache.cachedIn(ONE), -1);
     // Loaded meanwhile, it's found again.
     assert.equal(on.memory.load(MAPPED), 1);
-    end(on, request);
+    finish(on, request);
     assert.deepEqual([on.memory.load(MAPPED), on.memory.load(MAPPED + 1)], [10, 11]);
     assert.deepEqual([on.cache.isCorrupt(ONE), on.cache.isCorrupt(ONE + 1)], [false, false]);
   });
@@ -99,9 +100,9 @@ for (const [name, filesystem] of EVERY) {
     assert.ok(on.cache.cachedIn(ONE) >= 0);
     writeBack(on, ONE);
     on.memory.load(MAPPED);
-    const request = on.disk.submit({ write: true, firstPage: MAPPED, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
+    const request = on.disk.submit(writeFrom(MAPPED, OTHER));
     assert.equal(on.memory.reclaim(MAPPED), EAGAIN, "pinned");
-    end(on, request);
+    finish(on, request);
     on.memory.munmap(ANONYMOUS + 7);
     on.memory.mapFile(ANONYMOUS + 7, ONE);
     on.memory.load(ANONYMOUS + 7);
@@ -124,25 +125,19 @@ for (const [name, filesystem] of EVERY) {
     assert.equal(on.cache.truncateFile(ONE), WAIT);
     on.writeback.serve(ONE);
     on.writeback.end(ONE);
-    const request = on.disk.submit({
-      write: false,
-      firstPage: ANONYMOUS,
-      pages: 1,
-      block: inFile(ONE),
-      bufferSlot: -1,
-    });
+    const request = on.disk.submit(readInto(ANONYMOUS, ONE));
     assert.equal(on.cache.truncateFile(ONE), WAIT);
-    end(on, request);
+    finish(on, request);
     on.memory.store(MAPPED, 2);
     assert.equal(on.cache.truncateFile(ONE), 0);
     for (const access of ["load", "store"] as const) assert.equal(on.memory.fault(MAPPED, access), EFAULT);
     assert.equal(
-      on.disk.submit({ ...{ write: true, firstPage: MAPPED, pages: 1 }, block: inFile(OTHER), bufferSlot: -1 }),
+      on.disk.submit(writeFrom(MAPPED, OTHER)),
       EFAULT,
     );
     on.cache.extendFile(ONE, filesystem);
     assert.equal(on.memory.load(MAPPED), 0);
-    transfer(on, false, ANONYMOUS, 1, inFile(ONE));
+    finish(on, on.disk.submit(readInto(ANONYMOUS, ONE)));
     assert.equal(on.memory.load(ANONYMOUS), 0);
     on.memory.store(MAPPED, 3);
     assert.equal(on.cache.blockOf(ONE), -1);
@@ -152,20 +147,14 @@ for (const [name, filesystem] of EVERY) {
 
   test(`${name}: a device write to a pinned page of a mapping is lost once a hole was punched there`, () => {
     const on = machine(filesystem);
-    const request = on.disk.submit({ write: false, firstPage: MAPPED, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
+    const request = on.disk.submit(readInto(MAPPED, OTHER));
     assert.equal(on.cache.punchHole(ONE), 0);
-    end(on, request);
+    finish(on, request);
     assert.equal(on.memory.load(MAPPED), 0);
     const waits = machine(filesystem, "notifier");
-    const other = waits.disk.submit({
-      write: false,
-      firstPage: MAPPED,
-      pages: 1,
-      block: inFile(OTHER),
-      bufferSlot: -1,
-    });
+    const other = waits.disk.submit(readInto(MAPPED, OTHER));
     assert.equal(waits.cache.punchHole(ONE), WAIT, "the proposal");
-    end(waits, other);
+    finish(waits, other);
     assert.equal(waits.memory.load(MAPPED), 104);
   });
 
@@ -177,20 +166,14 @@ for (const [name, filesystem] of EVERY) {
         const inodePage = ONE + (round % FILE_PAGES);
         on.memory.store(page, round + 1);
         if (round % 3 === 0) on.cache.writeFile(inodePage, round);
-        const request = on.disk.submit({
-          write: false,
-          firstPage: page,
-          pages: 1,
-          block: inFile(OTHER),
-          bufferSlot: -1,
-        });
+        const request = on.disk.submit(readInto(page, OTHER));
         if (design === "gup" && round % 5 === 0) writeBack(on, inodePage);
         if (design === "gup" && round % 7 === 0) on.cache.punchHole(inodePage);
-        end(on, request);
+        finish(on, request);
         writeBackIfDirty(on, inodePage);
         if (round % 4 === 0) on.memory.reclaim(page);
         if (filesystem !== FILESYSTEMS.ext4 && round % 6 === 0) assert.equal(on.cache.clone(inodePage, OTHER + 3), 0);
-        else transfer(on, true, ANONYMOUS, 1, inFile(inodePage));
+        else finish(on, on.disk.submit(writeFrom(ANONYMOUS, inodePage)));
       }
       for (let page = 0; page < on.size.pages; page++) on.memory.munmap(page);
       for (let inodePage = 0; inodePage < 8; inodePage++) assert.equal(on.cache.truncateFile(inodePage), 0);
@@ -230,16 +213,16 @@ test("a child inherits its parent's mappings of files, and stores of both go to 
 test("a store to a page during a direct write elsewhere in it isn't lost", () => {
   const on = machine(FILESYSTEMS.ext4);
   on.memory.store(ANONYMOUS, 1);
-  const write = { write: true, firstPage: ANONYMOUS, pages: 1, block: inFile(ONE), bufferSlot: -1 };
+  const write = writeFrom(ANONYMOUS, ONE);
   const request = on.disk.submit(write);
   on.memory.store(MAPPED, 2);
-  end(on, request);
+  finish(on, request);
   assert.deepEqual([on.memory.load(MAPPED), onDisk(on, ONE)], [2, 1], "as Linux has it");
   writeBack(on, ONE);
   const other = on.disk.submit(write);
   on.memory.store(MAPPED, 3);
   assert.equal(on.writeback.begin(ONE), 0);
-  end(on, other);
+  finish(on, other);
   on.writeback.serve(ONE);
   on.writeback.end(ONE);
   assert.deepEqual([on.memory.load(MAPPED), onDisk(on, ONE)], [3, 3]);
@@ -247,7 +230,7 @@ test("a store to a page during a direct write elsewhere in it isn't lost", () =>
 
 test("in Linux a page that was cleaned during a device write is dirty again only when it's unpinned", () => {
   const on = machine(FILESYSTEMS.ext4);
-  const request = on.disk.submit({ write: false, firstPage: MAPPED, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
+  const request = on.disk.submit(readInto(MAPPED, OTHER));
   const frame = on.tables.frameOf(MAPPED);
   assert.ok(on.frames.frameIs(frame, FOLIO_DIRTY), "marked when it's submitted");
   writeBack(on, ONE);
@@ -256,7 +239,7 @@ test("in Linux a page that was cleaned during a device write is dirty again only
   assert.ok(!on.cache.isDirty(ONE) && on.memory.load(MAPPED) === 104 && onDisk(on, ONE) === 100);
   on.disk.release(request);
   assert.ok(on.cache.isDirty(ONE) && !on.tables.is(MAPPED, PTE_WRITE), "without a fault");
-  const clean = on.disk.submit({ write: false, firstPage: MAPPED + 1, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
+  const clean = on.disk.submit(readInto(MAPPED + 1, OTHER));
   on.disk.serve(clean);
   on.disk.complete(clean);
   writeBack(on, ONE + 1);
@@ -274,7 +257,7 @@ test("Linux refuses to register a mapping of a file; the proposal looks its page
   const read = { write: false, firstPage: MAPPED, pages: 2, block: inFile(OTHER), bufferSlot: 0 };
   const first = on.disk.submit(read);
   assert.equal(on.writeback.begin(ONE), WAIT, "a device writes there");
-  end(on, first);
+  finish(on, first);
   assert.equal(on.writeback.begin(ONE), 0);
   assert.equal(on.disk.submit(read), WAIT, "it can't be made writable");
   on.writeback.serve(ONE);
@@ -284,8 +267,8 @@ test("Linux refuses to register a mapping of a file; the proposal looks its page
   assert.equal(on.writeback.begin(ONE), 0, "device reads go on");
   on.writeback.serve(ONE);
   on.writeback.end(ONE);
-  end(on, second);
-  end(on, on.disk.submit(read));
+  finish(on, second);
+  finish(on, on.disk.submit(read));
   assert.ok(on.cache.isDirty(ONE) && on.tables.is(MAPPED, PTE_WRITE));
   on.memory.munmap(MAPPED);
   assert.equal(on.disk.submit(read), EFAULT);

@@ -4,7 +4,8 @@ import { test } from "node:test";
 import type { Kernel } from "../../dist/model/model-kernel.js";
 import { WAIT } from "../../dist/model/page-tables.js";
 import { BLOCK_CONTENT, FILESYSTEMS, inFile, STABLE_PAGES } from "../../dist/model/tables.js";
-import { ANONYMOUS, EVERY, end, MAPPED, machine, ONE, OTHER, onDisk, transfer, writeBack } from "./two-files.js";
+import { finish } from "./requests.js";
+import { ANONYMOUS, EVERY, MAPPED, machine, ONE, OTHER, onDisk, readInto, writeBack, writeFrom } from "./two-files.js";
 
 const EIO = -5;
 const EFAULT = -14;
@@ -21,9 +22,9 @@ test("a store during writeback waits for its end on btrfs and with stable pages,
     assert.equal(on.memory.store(MAPPED, 2), stable ? WAIT : 0);
     assert.equal(on.cache.writeFile(ONE, 3), stable ? WAIT : 0);
     assert.equal(on.memory.load(MAPPED), stable ? 1 : 3);
-    const request = on.disk.submit({ write: false, firstPage: MAPPED, pages: 1, block: inFile(OTHER), bufferSlot: -1 });
+    const request = on.disk.submit(readInto(MAPPED, OTHER));
     assert.equal(request === WAIT, stable, "a pin for writing is a store");
-    if (!stable) end(on, request);
+    if (!stable) finish(on, request);
     on.writeback.serve(ONE);
     on.writeback.end(ONE);
     assert.equal(on.cache.isDirty(ONE), !stable);
@@ -42,19 +43,13 @@ test("btrfs writes no block in place; a block with a wrong checksum reads as EIO
     assert.equal(on.cache.blockOf(ONE) === before, name !== "btrfs", name);
     on.memory.store(ANONYMOUS, 2);
     const written = on.cache.blockOf(ONE);
-    transfer(on, true, ANONYMOUS, 1, inFile(ONE));
+    finish(on, on.disk.submit(writeFrom(ANONYMOUS, ONE)));
     assert.equal(on.cache.blockOf(ONE) === written, name !== "btrfs", name);
     // The disk loses a bit.
     on.cache.setBlock(on.cache.blockOf(ONE), BLOCK_CONTENT, 3);
     const corrupt = name === "btrfs";
     assert.equal(on.cache.isCorrupt(ONE), corrupt);
-    const request = on.disk.submit({
-      write: false,
-      firstPage: ANONYMOUS,
-      pages: 2,
-      block: inFile(ONE),
-      bufferSlot: -1,
-    });
+    const request = on.disk.submit(readInto(ANONYMOUS, ONE, 2));
     assert.equal(on.disk.failsChecksum(request), corrupt);
     on.disk.serve(request);
     assert.equal(on.disk.failsChecksum(request), false, "the next page is as it should be");
@@ -66,9 +61,9 @@ test("btrfs writes no block in place; a block with a wrong checksum reads as EIO
 test("memory that changes during a direct write has a wrong checksum on btrfs", () => {
   const on = machine(FILESYSTEMS.btrfs);
   on.memory.store(ANONYMOUS, 1);
-  const request = on.disk.submit({ write: true, firstPage: ANONYMOUS, pages: 1, block: inFile(ONE), bufferSlot: -1 });
+  const request = on.disk.submit(writeFrom(ANONYMOUS, ONE));
   on.memory.store(ANONYMOUS, 2);
-  end(on, request);
+  finish(on, request);
   assert.ok(on.cache.isCorrupt(ONE));
 });
 
@@ -78,7 +73,7 @@ test("files that share blocks (FICLONE) stop sharing a block when it's written, 
     "write(2)": (on: Kernel) => on.cache.writeFile(ONE, 1),
     O_DIRECT: (on: Kernel) => {
       on.memory.store(ANONYMOUS, 1);
-      transfer(on, true, ANONYMOUS, 1, inFile(ONE));
+      finish(on, on.disk.submit(writeFrom(ANONYMOUS, ONE)));
       return 0;
     },
   };
@@ -104,7 +99,7 @@ test("allocation of a new block for a page excludes others: direct writes, write
     const on = machine(filesystem);
     assert.equal(on.cache.clone(ONE, OTHER), 0);
     on.memory.store(ANONYMOUS, 1);
-    const write = { write: true, firstPage: ANONYMOUS, pages: 1, block: inFile(ONE), bufferSlot: -1 };
+    const write = writeFrom(ANONYMOUS, ONE);
     const request = on.disk.submit(write);
     on.memory.store(MAPPED, 2);
     assert.deepEqual([on.writeback.begin(ONE), on.disk.submit({ ...write, firstPage: ANONYMOUS + 1 })], [WAIT, WAIT]);
@@ -114,7 +109,7 @@ test("allocation of a new block for a page excludes others: direct writes, write
       [on.disk.submit({ ...write, block: inFile(ONE + 1) }), on.cache.clone(ONE + 1, OTHER + 1)],
       [WAIT, WAIT],
     );
-    end(on, hole);
+    finish(on, hole);
     // It fails: what was stored meanwhile still has a place of its own.
     on.disk.complete(request);
     on.disk.release(request);
@@ -131,7 +126,7 @@ test("a write that ended early leaves the rest of the file as it was, in its old
     const on = machine(filesystem);
     const before = on.cache.blockOf(ONE + 1);
     for (const i of [0, 1]) on.memory.store(ANONYMOUS + i, 1 + i);
-    const request = on.disk.submit({ write: true, firstPage: ANONYMOUS, pages: 2, block: inFile(ONE), bufferSlot: -1 });
+    const request = on.disk.submit(writeFrom(ANONYMOUS, ONE, 2));
     on.disk.serve(request);
     on.disk.complete(request);
     on.disk.release(request);
@@ -145,7 +140,7 @@ test("on a full disk a store gets SIGBUS, buffered and direct writes get ENOSPC,
   for (let i = 0; i < 4; i++) assert.equal(on.cache.punchHole(ONE + i), 0);
   const { at } = on.frames.layout.blockUsers;
   on.words.fill(1, at, at + 11);
-  const write = { write: true, firstPage: ANONYMOUS, pages: 2, block: inFile(ONE), bufferSlot: -1 };
+  const write = writeFrom(ANONYMOUS, ONE, 2);
   on.memory.munmap(ANONYMOUS + 7);
   assert.equal(on.disk.submit({ ...write, firstPage: ANONYMOUS + 7, pages: 1 }), EFAULT);
   assert.equal(on.disk.submit(write), ENOSPC);

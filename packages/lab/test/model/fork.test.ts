@@ -16,6 +16,7 @@ import {
   SLOT_STATE,
   VM_DONTCOPY,
 } from "../../dist/model/tables.js";
+import { finish } from "./requests.js";
 
 const OLD = 7;
 const NEW = 100;
@@ -39,16 +40,8 @@ function store(on: Kernel, process: number, content: number): void {
   for (let page = 0; page < PAGES; page++) assert.equal(on.memory.store(process * on.size.pages + page, content), 0);
 }
 
-function transfer(on: Kernel, write: boolean, bufferSlot: number): void {
-  const request = on.disk.submit({ write, firstPage: 0, pages: PAGES, block: 0, bufferSlot });
-  end(on, request);
-}
-
-function end(on: Kernel, request: number): void {
-  assert.ok(request >= 0, `errno ${-request}`);
-  while (!on.disk.serve(request));
-  on.disk.complete(request);
-  on.disk.release(request);
+function readFile(on: Kernel, bufferSlot: number): void {
+  finish(on, on.disk.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot }));
 }
 
 function freeFrames(on: Kernel): number {
@@ -121,7 +114,7 @@ for (const sharesPinned of [false, true])
     on.disk.register(0, 0, PAGES);
     assert.equal(fork(on, 0, 1), sharesPinned ? 0 : PAGES);
     store(on, 0, 1);
-    transfer(on, false, 0);
+    readFile(on, 0);
     assert.deepEqual(seen(on, 0), sharesPinned ? all(1) : FROM_DISK);
     // What the parent lost its child has: it's in a frame of the parent's from before.
     assert.deepEqual(seen(on, 1), sharesPinned ? FROM_DISK : all(OLD));
@@ -134,7 +127,7 @@ for (const sharesPinned of [false, true])
     const request = on.disk.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot: -1 });
     fork(on, 0, 1);
     store(on, 0, 1);
-    end(on, request);
+    finish(on, request);
     assert.deepEqual(seen(on, 0), sharesPinned ? all(1) : FROM_DISK);
   });
 
@@ -150,14 +143,14 @@ for (const [design, way] of [
     assert.equal(fork(on, 0, 1), 0);
     const slot = way === "registered" ? 0 : -1;
     if (slot === 0) on.disk.register(0, 0, PAGES);
-    transfer(on, false, slot);
+    readFile(on, slot);
     assert.deepEqual([seen(on, 0), seen(on, 1)], [FROM_DISK, all(OLD)]);
     if (slot === 0) on.disk.unregister(0);
     assert.equal(fork(on, 0, 2), 0);
     const request = on.disk.submit({ write: true, firstPage: 0, pages: PAGES, block: PAGES, bufferSlot: -1 });
     store(on, 0, 1);
     store(on, 2, 2);
-    end(on, request);
+    finish(on, request);
     assert.equal(on.cache.block(PAGES, BLOCK_CONTENT), 1);
     assert.deepEqual([seen(on, 0), seen(on, 1), seen(on, 2)], [all(1), all(OLD), all(2)]);
   });
@@ -168,14 +161,14 @@ test("the proposal: fork waits for I/O in flight and copies nothing; registratio
   on.disk.register(0, 0, PAGES);
   const request = on.disk.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot: 0 });
   assert.equal(fork(on, 0, 1), WAIT);
-  end(on, request);
+  finish(on, request);
   assert.equal(fork(on, 0, 1), 0);
   store(on, 0, 1);
-  transfer(on, false, 0);
+  readFile(on, 0);
   assert.deepEqual([seen(on, 0), seen(on, 1)], [FROM_DISK, FROM_DISK]);
   const childs = on.disk.submit({ write: false, firstPage: on.size.pages, pages: PAGES, block: 0, bufferSlot: -1 });
   assert.equal(exit(on, 1), WAIT);
-  end(on, childs);
+  finish(on, childs);
   assert.equal(exit(on, 1), 0);
 });
 
@@ -190,7 +183,7 @@ test("a page shared by two processes is swapped out for both, and comes back to 
   // One that is clean but for the device's word: what the others have in swap isn't overwritten.
   seen(on, 1);
   const request = on.disk.submit({ write: false, firstPage: on.size.pages, pages: PAGES, block: 0, bufferSlot: -1 });
-  end(on, request);
+  finish(on, request);
   for (let page = 0; page < 3 * on.size.pages; page++) assert.equal(on.memory.reclaim(page), 0);
   assert.deepEqual([seen(on, 0), seen(on, 1), seen(on, 2)], [all(1), FROM_DISK, all(OLD)]);
 });
@@ -274,7 +267,7 @@ for (const design of ["gup", "notifier"] as const)
               const bufferSlot = registered ? 0 : -1;
               inFlight = on.disk.submit({ write: false, firstPage: 0, pages: PAGES, block: 0, bufferSlot });
             } else {
-              end(on, inFlight);
+              finish(on, inFlight);
               inFlight = -1;
               expected.pages.get(0)!.splice(0, PAGES, ...FROM_DISK);
             }
@@ -288,7 +281,7 @@ for (const design of ["gup", "notifier"] as const)
                 `seed ${seed}, step ${step}: process ${each}, page ${i}`,
               );
       }
-      if (inFlight >= 0) end(on, inFlight);
+      if (inFlight >= 0) finish(on, inFlight);
       if (registered) on.disk.unregister(0);
       for (const process of expected.pages.keys()) assert.equal(exit(on, process), 0);
       assert.equal(on.disk.pins, 0);

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { Kernel } from "../../dist/model/model-kernel.js";
 import { BLOCK_CONTENT, FILESYSTEMS, inFile, type KernelDesign } from "../../dist/model/tables.js";
+import { finish } from "./requests.js";
 
 export const FILE_PAGES = 4;
 /** The first pages of two files, and of memory: mappings of the first file, and anonymous memory. */
@@ -21,22 +22,19 @@ export function machine(filesystem: number, design: KernelDesign = "gup"): Kerne
   for (let page = ANONYMOUS; page < size.pages; page++) on.memory.mmap(page);
   for (let i = 0; i < 8; i++) {
     on.memory.store(ANONYMOUS, 100 + i);
-    transfer(on, true, ANONYMOUS, 1, inFile(i));
+    finish(on, on.disk.submit(writeFrom(ANONYMOUS, i)));
   }
   for (let i = 0; i < FILE_PAGES; i++) on.memory.mapFile(MAPPED + i, ONE + i);
   return on;
 }
 
-export function transfer(on: Kernel, write: boolean, firstPage: number, pages: number, block: number): void {
-  const request = on.disk.submit({ write, firstPage, pages, block, bufferSlot: -1 });
-  assert.ok(request >= 0, `errno ${-request}`);
-  end(on, request);
+/** A request of one page, or more, from a file's page on: into memory, or from memory. */
+export function readInto(firstPage: number, inodePage: number, pages = 1) {
+  return { write: false, firstPage, pages, block: inFile(inodePage), bufferSlot: -1 };
 }
 
-export function end(on: Kernel, request: number): void {
-  while (!on.disk.serve(request));
-  on.disk.complete(request);
-  on.disk.release(request);
+export function writeFrom(firstPage: number, inodePage: number, pages = 1) {
+  return { ...readInto(firstPage, inodePage, pages), write: true };
 }
 
 export function writeBack(on: Kernel, inodePage: number): void {
