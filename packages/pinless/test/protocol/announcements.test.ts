@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { COUNTED } from "../../dist/protocol/acceptance.js";
-import { READ } from "../../dist/protocol/direction.js";
+import { READ, WRITE } from "../../dist/protocol/direction.js";
 import { ECANCELED, EFAULT } from "../../dist/protocol/errno.js";
 import {
   announce,
@@ -33,8 +33,8 @@ function over(plain: Plain, first: number, last = first): void {
 test("A request on an announced chunk waits until the change is over; requests on other chunks don't", () => {
   const plain = new Plain();
   announce(chunksOf(plain, 0));
-  const waiting = [plain.write(0), plain.read(0), plain.submit(false, 0, { chunks: 2 })!];
-  const beside = plain.write(1);
+  const waiting = [plain.deviceWrite(0), plain.deviceRead(0), plain.deviceWrite(0, { chunks: 2 })];
+  const beside = plain.deviceWrite(1);
   plain.loop.runAll();
   assert.deepEqual(
     waiting.map((r) => plain.where(r)),
@@ -53,7 +53,7 @@ test("A request on an announced chunk waits until the change is over; requests o
 test("A request waits for the last of two announcements", () => {
   const plain = new Plain();
   for (let i = 0; i < 2; i++) announce(chunksOf(plain, 0));
-  const request = plain.write(0);
+  const request = plain.deviceWrite(0);
   over(plain, 0);
   assert.equal(plain.where(request), "out");
   over(plain, 0);
@@ -62,10 +62,10 @@ test("A request waits for the last of two announcements", () => {
 
 test("While the monitor reads events no request begins anywhere; its announcements are seen before any begins", () => {
   const plain = new Plain();
-  const before = plain.write(3);
+  const before = plain.deviceWrite(3);
   plain.loop.runAll();
   beginReading(plain.reading);
-  const requests = [plain.write(0), plain.read(1), plain.submit(false, 2, { chunks: 2 })!];
+  const requests = [plain.deviceWrite(0), plain.deviceRead(1), plain.deviceWrite(2, { chunks: 2 })];
   plain.loop.runAll();
   const where = (): string[] => requests.map((request) => plain.where(request));
   assert.deepEqual(where(), ["out", "out", "out"]);
@@ -120,13 +120,13 @@ test("The end of a reading that held no request needn't be reported", () => {
   const plain = new Plain();
   beginReading(plain.reading);
   assert.equal(endReading(plain.reading), false);
-  assert.equal(plain.where(plain.write(0)), "per-io");
+  assert.equal(plain.where(plain.deviceWrite(0)), "per-io");
 });
 
 test("A request that waits for an announcement delays no invalidation, and is held by one", () => {
   const plain = new Plain();
   announce(chunksOf(plain, 0));
-  const request = plain.write(0);
+  const request = plain.deviceWrite(0);
   const clear = plain.start("CLEAR", 0);
   assert.equal(clear.state, "begun");
   over(plain, 0);
@@ -142,7 +142,7 @@ for (const [name, chunks, announced] of [
 ] as const) {
   test(`A device write in flight ${name} is issued again once it's over, and answered once (EXACTLY_ONCE)`, () => {
     const plain = new Plain();
-    const request = plain.submit(false, 0, { chunks })!;
+    const request = plain.deviceWrite(0, { chunks });
     plain.loop.runAll();
     announce(chunksOf(plain, announced));
     plain.complete(request);
@@ -157,7 +157,7 @@ for (const [name, chunks, announced] of [
 
 test("A device write during which an announcement began and ended is issued again at once", () => {
   const plain = new Plain();
-  const request = plain.write(0);
+  const request = plain.deviceWrite(0);
   plain.loop.runAll();
   announce(chunksOf(plain, 0));
   conclude(chunksOf(plain, 0));
@@ -169,7 +169,7 @@ test("A device write during which an announcement began and ended is issued agai
 
 test("A device read is never issued again", () => {
   const plain = new Plain();
-  const request = plain.read(0);
+  const request = plain.deviceRead(0);
   plain.loop.runAll();
   announce(chunksOf(plain, 0));
   plain.complete(request);
@@ -189,7 +189,7 @@ test("A device write without a position (of a pipe, a socket) is never issued ag
 
 test("A device write that failed isn't issued again", () => {
   const plain = new Plain();
-  const request = plain.write(0);
+  const request = plain.deviceWrite(0);
   plain.loop.runAll();
   announce(chunksOf(plain, 0));
   plain.kernel.complete(0, () => -5);
@@ -200,7 +200,7 @@ test("A device write that failed isn't issued again", () => {
 test("A request that waits for an announcement can be cancelled", () => {
   const plain = new Plain();
   announce(chunksOf(plain, 0));
-  const request = plain.write(0);
+  const request = plain.deviceWrite(0);
   plain.dispatcher.cancel(request.location.buffer);
   over(plain, 0);
   assert.deepEqual([request.errno, request.calls], [-ECANCELED, 1]);
@@ -209,9 +209,9 @@ test("A request that waits for an announcement can be cancelled", () => {
 
 test("A lease that is taken while its chunk is announced goes at once, and the request per-io (NO_STALE_IO)", () => {
   const plain = new Plain();
-  plain.complete(plain.write(0));
+  plain.complete(plain.deviceWrite(0));
   plain.kernel.meanwhile = { call: "take", run: () => announce(chunksOf(plain, 0)) };
-  const request = plain.write(0);
+  const request = plain.deviceWrite(0);
   assert.equal(plain.kernel.meanwhile, null, "no lease was taken: this would show nothing");
   assert.equal(plain.where(request), "per-io");
   plain.loop.runAll();
@@ -224,10 +224,10 @@ test("A lease that is taken while its chunk is announced goes at once, and the r
 });
 
 test("A request whose lease the monitor drops before its submission waits until the announcement is over", () => {
-  for (const write of [false, true]) {
+  for (const direction of [READ, WRITE] as const) {
     const plain = new Plain();
     plain.lease(0);
-    const request = plain.submit(write, 0)!;
+    const request = plain.submit(direction, 0)!;
     assert.equal(plain.where(request), "leased");
     announce(chunksOf(plain, 0));
     plain.kernel.empty(0, "monitor");
@@ -266,16 +266,16 @@ test("Gate.markUnmapped: I/O on unmapped memory fails with EFAULT, beside it in 
 
 test("Gate.markUnmapped of whole chunks fails held requests when their invalidation ends, and those in flight", () => {
   const plain = new Plain();
-  const flying = plain.write(1);
+  const flying = plain.deviceWrite(1);
   plain.loop.runAll();
   announce(chunksOf(plain, 0, 1));
   const migrate = plain.start("MIGRATE", 0);
-  const held = plain.write(0);
+  const held = plain.deviceWrite(0);
   plain.gate.markUnmapped({ start: START, end: START + 2 * CHUNK });
   plain.complete(flying);
   over(plain, 0, 1);
   plain.end(migrate);
   plain.loop.runAll();
   assert.deepEqual([held.errno, flying.errno], [-EFAULT, -EFAULT]);
-  assert.equal(plain.where(plain.write(2)), "per-io");
+  assert.equal(plain.where(plain.deviceWrite(2)), "per-io");
 });

@@ -14,7 +14,7 @@ function end(plain: Plain): void {
 test("a request refused at its import, then cancelled, isn't issued again", () => {
   const plain = new Plain();
   plain.lease(0);
-  const request = plain.write(0);
+  const request = plain.deviceWrite(0);
   plain.kernel.endless.add(request.id);
   plain.kernel.empty(0, "monitor");
   plain.dispatcher.cancel(request.location.buffer);
@@ -25,12 +25,12 @@ test("a request refused at its import, then cancelled, isn't issued again", () =
 
 test("Dispatcher.cancel ends held requests without issuing them, and has the kernel cancel others", () => {
   const plain = new Plain();
-  const started = plain.write(0);
+  const started = plain.deviceWrite(0);
   plain.loop.runMicrotasks();
   plain.kernel.endless.add(started.id);
   const clear = plain.start("CLEAR", 1);
-  const held = plain.write(1);
-  const written = plain.write(0);
+  const held = plain.deviceWrite(1);
+  const written = plain.deviceWrite(0);
   plain.kernel.endless.add(written.id);
   for (const { location } of [started, held, written]) plain.dispatcher.cancel(location.buffer);
   plain.loop.runAll();
@@ -44,11 +44,11 @@ test("Dispatcher.cancel ends held requests without issuing them, and has the ker
 test("Dispatcher.cancel doesn't affect the next request in the same slot", () => {
   const plain = new Plain({ depth: 1 });
   const clear = plain.start("CLEAR", 0);
-  const held = plain.write(0);
+  const held = plain.deviceWrite(0);
   plain.dispatcher.cancel(held.location.buffer);
   plain.end(clear);
   plain.loop.runAll();
-  const next = plain.write(0);
+  const next = plain.deviceWrite(0);
   plain.complete();
   assert.deepEqual([held.errno, next.errno], [-ECANCELED, 0]);
   plain.dispatcher.cancel(held.location.buffer);
@@ -56,7 +56,7 @@ test("Dispatcher.cancel doesn't affect the next request in the same slot", () =>
 
 test("Dispatcher.cancel ends one request and no other", () => {
   const plain = new Plain();
-  const mine = plain.write(0);
+  const mine = plain.deviceWrite(0);
   const other = { active: 0, directWrites: 0, becameIdle: null };
   const answers: number[] = [];
   plain.dispatcher.accept(READ, 0, other, COUNTED, plain.location(1), 99, (errno) => answers.push(errno));
@@ -68,7 +68,7 @@ test("Dispatcher.cancel ends one request and no other", () => {
 
 test("Dispatcher.whenQuiet runs at once on a range without requests", () => {
   const plain = new Plain();
-  plain.write(1);
+  plain.deviceWrite(1);
   let ran = 0;
   plain.dispatcher.whenQuiet({ start: START, end: START + CHUNK }, () => ran++);
   plain.dispatcher.whenQuiet({ start: START + 2 * CHUNK, end: START + 3 * CHUNK }, () => ran++);
@@ -78,10 +78,10 @@ test("Dispatcher.whenQuiet runs at once on a range without requests", () => {
 test("Dispatcher.whenQuiet waits for accepted requests, held ones too, and not for later ones", () => {
   const plain = new Plain();
   const clear = plain.start("CLEAR", 1);
-  const [first, held] = [plain.write(0), plain.submit(false, 0, { chunks: 2 })!];
+  const [first, held] = [plain.deviceWrite(0), plain.deviceWrite(0, { chunks: 2 })];
   let ran = 0;
   plain.dispatcher.whenQuiet({ start: START, end: START + 1 }, () => ran++);
-  plain.write(0);
+  plain.deviceWrite(0);
   plain.complete(first);
   assert.equal(ran, 0);
   plain.end(clear);
@@ -95,10 +95,10 @@ test("Dispatcher.whenQuiet, called inside done, waits for a request that done su
   const plain = new Plain({ depth: 1 });
   let ran = 0;
   const after = (): void => {
-    plain.write(0);
+    plain.deviceWrite(0);
     plain.dispatcher.whenQuiet({ start: START, end: START + CHUNK }, () => ran++);
   };
-  plain.submit(false, 0, { after });
+  plain.deviceWrite(0, { after });
   plain.loop.runMicrotasks();
   end(plain);
   plain.loop.runAll();
@@ -110,7 +110,7 @@ test("Dispatcher.whenQuiet, called inside done, waits for a request that done su
 test("Dispatcher.whenQuiet runs callbacks in the order of the calls", () => {
   const plain = new Plain();
   const order: number[] = [];
-  plain.write(0);
+  plain.deviceWrite(0);
   for (let i = 0; i < 4; i++) plain.dispatcher.whenQuiet({ start: START, end: START + CHUNK }, () => order.push(i));
   plain.complete();
   assert.deepEqual(order, [0, 1, 2, 3]);

@@ -51,12 +51,12 @@ test("CONCERNS is the protocol's table, a row for each event", () => {
 function setUp(): { plain: Plain; write: Submitted; read: Submitted } {
   const plain = new Plain();
   plain.lease(0);
-  const write = plain.write(1);
+  const write = plain.deviceWrite(1);
   plain.loop.now += 100;
   plain.loop.runAll();
   // So that chunk 0 is worth a lease, if it may have one.
-  plain.complete(plain.read(0));
-  const read = plain.read(1);
+  plain.complete(plain.deviceRead(0));
+  const read = plain.deviceRead(1);
   plain.loop.runAll();
   assert.deepEqual([plain.where(write), plain.where(read)], ["per-io", "per-io"]);
   return { plain, write, read };
@@ -101,7 +101,7 @@ for (const event of MMU_EVENTS) {
 
   test(`${event} holds new I/O that it excludes, and lets other I/O go on without a lease`, () => {
     const { plain, end } = begun(event);
-    const [write, read, again] = [plain.write(0), plain.read(0), plain.read(0)];
+    const [write, read, again] = [plain.deviceWrite(0), plain.deviceRead(0), plain.deviceRead(0)];
     assert.equal(plain.where(write), deviceWrites ? "out" : "per-io");
     for (const request of [read, again]) assert.equal(plain.where(request), deviceReads ? "out" : "per-io");
     assert.equal(plain.gate.heldTotal, Number(deviceWrites) + 2 * Number(deviceReads));
@@ -116,7 +116,7 @@ for (const event of MMU_EVENTS) {
     end();
     plain.loop.runAll();
     const before = plain.kernel.pinned.length;
-    const pairs = [plain.write(0), plain.read(0), plain.write(0), plain.read(0)];
+    const pairs = [plain.deviceWrite(0), plain.deviceRead(0), plain.deviceWrite(0), plain.deviceRead(0)];
     const went = pairs.map((request) => plain.where(request));
     plain.complete();
     const errnos = pairs.map(({ errno }) => errno);
@@ -146,12 +146,12 @@ for (const event of MMU_EVENTS) {
 
   test(`${event} excludes no I/O outside its range`, () => {
     const { plain, end } = begun(event);
-    plain.write(2);
-    const [write, read] = [plain.write(2), plain.read(2)];
+    plain.deviceWrite(2);
+    const [write, read] = [plain.deviceWrite(2), plain.deviceRead(2)];
     assert.deepEqual([plain.where(write), plain.where(read)], ["leased", "leased"]);
-    const span = plain.submit(false, 2, { chunks: 2 })!;
+    const span = plain.deviceWrite(2, { chunks: 2 });
     assert.equal(plain.where(span), "per-io");
-    const across = plain.submit(false, 1, { chunks: 2 })!;
+    const across = plain.deviceWrite(1, { chunks: 2 });
     assert.equal(plain.where(across), "out", "a part of it is in the range");
     end();
     plain.complete();
@@ -160,8 +160,8 @@ for (const event of MMU_EVENTS) {
 
   test(`${event} that may not wait is refused because of each thing that it would wait for (BALANCED_VETO)`, () => {
     const busy = {
-      write: (plain: Plain) => plain.write(1),
-      read: (plain: Plain) => plain.read(1),
+      write: (plain: Plain) => plain.deviceWrite(1),
+      read: (plain: Plain) => plain.deviceRead(1),
       lease: (plain: Plain) => plain.lease(1),
     };
     const waits = { write: deviceWrites, read: deviceReads, lease: lease === "drop" };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { COUNTED, QUEUED } from "../../dist/protocol/acceptance.js";
-import { READ } from "../../dist/protocol/direction.js";
+import { READ, WRITE } from "../../dist/protocol/direction.js";
 import { EFAULT } from "../../dist/protocol/errno.js";
 import { claim, returned } from "../../dist/protocol/lease-table.js";
 import { CHUNK } from "./world/kernel.js";
@@ -20,12 +20,12 @@ function end(plain: Plain): void {
 
 test("Dispatcher.accept answers busy when all slots are taken, and nothing else happens", () => {
   const plain = new Plain({ depth: 2 });
-  const first = plain.write(0);
-  plain.write(1);
-  assert.equal(plain.submit(false, 2), null);
+  const first = plain.deviceWrite(0);
+  plain.deviceWrite(1);
+  assert.equal(plain.submit(READ, 2), null);
   assert.deepEqual([plain.owner.active, plain.dispatcher.submitted], [2, 2]);
   plain.complete(first);
-  assert.notEqual(plain.submit(false, 2), null);
+  assert.notEqual(plain.submit(READ, 2), null);
 });
 
 test("Dispatcher never calls done inside accept, even for a request that fails at once", () => {
@@ -70,7 +70,7 @@ test("Dispatcher.done gets 0 and the bytes, or the errno and no bytes, and the b
 
 test("Dispatcher hands what was submitted in one tick to the kernel in one call", () => {
   const plain = new Plain();
-  for (let i = 0; i < 5; i++) plain.write(i % 4);
+  for (let i = 0; i < 5; i++) plain.deviceWrite(i % 4);
   assert.equal(plain.kernel.enters, 0);
   plain.loop.runMicrotasks();
   assert.equal(inFlight(plain), 5);
@@ -85,7 +85,7 @@ test("after an error in done the other completions are delivered, and the error 
     const after = (): void => {
       if (i % 2 === 1) throw error;
     };
-    requests.push(plain.submit(false, 0, { after })!);
+    requests.push(plain.deviceWrite(0, { after }));
   }
   plain.complete();
   assert.deepEqual(
@@ -94,7 +94,7 @@ test("after an error in done the other completions are delivered, and the error 
   );
   assert.deepEqual(plain.loop.errors, [error, error]);
   assert.deepEqual([plain.dispatcher.requests.active, plain.owner.active], [0, 0]);
-  const next = plain.write(0);
+  const next = plain.deviceWrite(0);
   plain.complete();
   assert.equal(next.errno, 0);
 });
@@ -102,7 +102,7 @@ test("after an error in done the other completions are delivered, and the error 
 test(`a turn delivers at most ${TURN} completions, then timers and sockets have their turn`, () => {
   const plain = new Plain({ depth: 600 });
   let delivered = 0;
-  for (let i = 0; i < 600; i++) plain.submit(false, 0, { after: () => delivered++ });
+  for (let i = 0; i < 600; i++) plain.deviceWrite(0, { after: () => delivered++ });
   plain.loop.runMicrotasks();
   end(plain);
   const counts: number[] = [];
@@ -126,7 +126,7 @@ test("callbacks that submit again and again leave timers and sockets their turn"
   let delivered = 0;
   const again = (): void => {
     // Without the limit it would never end.
-    if (delivered++ < 10 * TURN) plain.submit(false, 0, { after: again });
+    if (delivered++ < 10 * TURN) plain.deviceWrite(0, { after: again });
   };
   again();
   plain.loop.runMicrotasks();
@@ -146,7 +146,7 @@ test("microtask after microtask, one turn of the loop delivers no more than a tu
   };
   let delivered = 0;
   for (let i = 0; i < 2 * TURN; i++) {
-    plain.submit(false, 0, { after: () => delivered++ });
+    plain.deviceWrite(0, { after: () => delivered++ });
     plain.loop.runMicrotasks();
     if (plain.dispatcher.requests.active === 4) break;
   }
@@ -165,7 +165,7 @@ test("Dispatcher runs one turn at a time, whatever done calls", () => {
     assert.equal(plain.kernel.enters, enters);
     assert.equal(plain.loop.microtasks, 0);
   };
-  for (let i = 0; i < 3; i++) requests.push(plain.submit(false, 0, { after })!);
+  for (let i = 0; i < 3; i++) requests.push(plain.deviceWrite(0, { after }));
   plain.complete();
   assert.deepEqual(plain.loop.errors, []);
   assert.deepEqual(
@@ -176,7 +176,7 @@ test("Dispatcher runs one turn at a time, whatever done calls", () => {
 
 test("Dispatcher reaps again instead of going to sleep if a request has ended meanwhile", () => {
   const plain = new Plain();
-  const request = plain.write(0);
+  const request = plain.deviceWrite(0);
   const reap = plain.kernel.reap.bind(plain.kernel);
   // It ends after the turn has looked for the last time.
   plain.kernel.reap = (sink, limit) => {
@@ -191,10 +191,10 @@ test("Dispatcher reaps again instead of going to sleep if a request has ended me
 });
 
 test("a leased request that the kernel refuses with EFAULT is issued again per-io, exactly once", () => {
-  for (const write of [true, false]) {
+  for (const direction of [WRITE, READ] as const) {
     const plain = new Plain();
     plain.lease(0);
-    const request = plain.submit(write, 0)!;
+    const request = plain.submit(direction, 0)!;
     assert.equal(plain.where(request), "leased");
     // What the monitor does between the writing of the entry and its submission.
     plain.kernel.empty(0, "monitor");
@@ -210,14 +210,14 @@ test("a leased request that the kernel refuses with EFAULT is issued again per-i
 
 test("EFAULT of a request without a lease, or with a lifetime registration, is its result", () => {
   const plain = new Plain();
-  const request = plain.write(0);
+  const request = plain.deviceWrite(0);
   plain.loop.runMicrotasks();
   plain.kernel.complete(0, () => -EFAULT);
   plain.loop.runAll();
   assert.equal(request.errno, -EFAULT);
   const lifetime = new Plain({ registered: 1 });
   lifetime.kernel.take(1, START, CHUNK);
-  const other = lifetime.write(0);
+  const other = lifetime.deviceWrite(0);
   assert.equal(lifetime.where(other), "leased");
   lifetime.loop.runMicrotasks();
   lifetime.kernel.complete(0, () => -EFAULT);
@@ -230,7 +230,7 @@ test("Dispatcher keeps its owner's counts, and notifies it when one becomes 0", 
   const seen: string[] = [];
   const { owner } = plain;
   owner.becameIdle = () => seen.push(`${owner.active} ${owner.directWrites}`);
-  const [read, first, second] = [plain.write(0), plain.read(0), plain.read(0)];
+  const [read, first, second] = [plain.deviceWrite(0), plain.deviceRead(0), plain.deviceRead(0)];
   assert.deepEqual([owner.active, owner.directWrites], [3, 2]);
   plain.complete(first);
   assert.deepEqual(seen, []);
@@ -245,7 +245,7 @@ test("Dispatcher keeps the process alive while a request is in flight or held, a
   const clear = plain.start("CLEAR", 0);
   plain.loop.runAll();
   assert.equal(plain.kernel.alive, false);
-  plain.write(0);
+  plain.deviceWrite(0);
   plain.loop.runAll();
   assert.equal(plain.kernel.alive, true, "held");
   plain.end(clear);
@@ -254,7 +254,7 @@ test("Dispatcher keeps the process alive while a request is in flight or held, a
   plain.complete();
   assert.equal(plain.kernel.alive, false);
   plain.end(plain.start("RELEASE", 0));
-  const refused = plain.write(0);
+  const refused = plain.deviceWrite(0);
   plain.loop.runAll();
   assert.deepEqual([refused.errno, plain.kernel.alive], [-EFAULT, false], "answered without I/O");
 });
@@ -263,10 +263,10 @@ test("Dispatcher.room is called after each completion, when its slot is free", (
   const plain = new Plain({ depth: 2 });
   const backlog = [2, 3, 1, 0];
   const got: number[] = [];
-  plain.write(0);
-  plain.write(0);
+  plain.deviceWrite(0);
+  plain.deviceWrite(0);
   plain.dispatcher.room = () => {
-    while (backlog.length > 0 && plain.submit(false, backlog[0]!) !== null) got.push(backlog.shift()!);
+    while (backlog.length > 0 && plain.submit(READ, backlog[0]!) !== null) got.push(backlog.shift()!);
   };
   for (let i = 0; i < 4; i++) {
     plain.loop.runMicrotasks();
@@ -280,11 +280,11 @@ test("held requests are submitted in the order of their acceptance", () => {
   const plain = new Plain();
   const [clear, migrate] = [plain.start("CLEAR", 0), plain.start("MIGRATE", 1)];
   const requests = [
-    plain.write(1),
-    plain.write(0),
-    plain.submit(true, 0, { chunks: 2 })!,
-    plain.write(0),
-    plain.write(1),
+    plain.deviceWrite(1),
+    plain.deviceWrite(0),
+    plain.deviceRead(0, { chunks: 2 }),
+    plain.deviceWrite(0),
+    plain.deviceWrite(1),
   ];
   plain.end(clear);
   const went = (): number[] => plain.kernel.issues.map(({ request }) => request);
@@ -299,7 +299,7 @@ test("a held request notes the use of its lease when it's submitted", () => {
   const plain = new Plain();
   plain.lease(0);
   const exclusive = plain.start("EXCLUSIVE", 0);
-  const held = plain.write(0);
+  const held = plain.deviceWrite(0);
   plain.loop.runAll();
   plain.loop.now += 40;
   plain.end(exclusive);
@@ -315,7 +315,7 @@ test("a request that an invalidation's ready submits in a turn's last step still
   claim(words, 0);
   plain.kernel.empty(0, "monitor");
   const requests: Submitted[] = [];
-  const clear = plain.start("CLEAR", 0, 1, () => requests.push(plain.write(1), plain.write(2)));
+  const clear = plain.start("CLEAR", 0, 1, () => requests.push(plain.deviceWrite(1), plain.deviceWrite(2)));
   plain.tags();
   assert.equal(clear.state, "draining");
   returned(words, 0);
@@ -333,6 +333,6 @@ test("a request that an invalidation's ready submits in a turn's last step still
 test("a submission that the kernel refuses as a whole is reported as a bug", () => {
   const plain = new Plain();
   plain.kernel.enter = () => -22;
-  plain.write(0);
+  plain.deviceWrite(0);
   assert.throws(() => plain.loop.runMicrotasks(), { invariant: "STATE", message: /22/ });
 });

@@ -22,10 +22,10 @@ function chunks(first: number, count = 1): Range {
 test("ForeignCalls.start drains the range of requests and leases, and holds I/O there until its end", () => {
   const { plain, calls, waits, ready, begun } = setUp();
   plain.lease(0);
-  const flying = plain.write(0);
+  const flying = plain.deviceWrite(0);
   plain.loop.runAll();
   assert.equal(calls.start(1, [{ start: START + 4096, end: START + 8192 }], begun), "draining");
-  const late = plain.write(0);
+  const late = plain.deviceWrite(0);
   plain.complete(flying);
   assert.equal(ready(), 0, "its lease is still there");
   plain.tags();
@@ -55,7 +55,7 @@ test("ForeignCalls.start on memory that isn't followed begins at once and stops 
 
 test("ForeignCalls.start waits for its turn after another invalidation, which may be that of another start", () => {
   const { plain, calls, ready, begun } = setUp();
-  plain.write(0);
+  plain.deviceWrite(0);
   const own = plain.start("CLEAR", 0);
   assert.equal(calls.start(1, [chunks(0, 2)], begun), "turn");
   plain.complete();
@@ -82,12 +82,12 @@ test("ForeignCalls.start inside an invalidation that has begun is covered, and d
 
 test("ForeignCalls.end before the invalidation has begun: it ends as soon as it begins, and ready isn't called", () => {
   const { plain, calls, ready, begun } = setUp();
-  const flying = plain.write(0);
+  const flying = plain.deviceWrite(0);
   plain.loop.runAll();
   assert.equal(calls.start(1, [chunks(0)], begun), "draining");
   calls.end(1);
   calls.end(1);
-  const late = plain.write(0);
+  const late = plain.deviceWrite(0);
   plain.complete(flying);
   plain.complete(late);
   assert.deepEqual([ready(), flying.errno, late.errno, plain.notifier.inProgress], [0, 0, 0, 0]);
@@ -95,11 +95,11 @@ test("ForeignCalls.end before the invalidation has begun: it ends as soon as it 
 
 test("ForeignCalls.ended: requests in flight are issued again, and none begins until the callers have left", () => {
   const { plain, calls } = setUp();
-  const flying = plain.write(0);
+  const flying = plain.deviceWrite(0);
   plain.loop.runAll();
   calls.monitorEnded();
   plain.complete(flying);
-  const later = plain.write(1);
+  const later = plain.deviceWrite(1);
   plain.loop.runAll();
   assert.deepEqual(
     [flying, later].map((r) => [plain.where(r), r.errno]),
@@ -118,7 +118,7 @@ test("ForeignCalls.ended and lost: starts and announcements of the ended monitor
   calls.start(1, [chunks(0)], begun);
   announce({ words: plain.table.words, first: 1, last: 1 });
   calls.monitorEnded();
-  const requests = [plain.write(0), plain.write(1)];
+  const requests = [plain.deviceWrite(0), plain.deviceWrite(1)];
   plain.loop.runAll();
   assert.deepEqual(
     requests.map((r) => plain.where(r)),
@@ -140,7 +140,7 @@ test("ForeignCalls.lost: starts and announcements of the next monitor go on", ()
   calls.monitorEnded();
   calls.start(2, [chunks(0)], begun);
   announce(announced);
-  const requests = [plain.write(0), plain.write(1)];
+  const requests = [plain.deviceWrite(0), plain.deviceWrite(1)];
   const where = (): string[] => requests.map((r) => plain.where(r));
   calls.lossIsOver();
   plain.loop.runAll();
@@ -159,7 +159,7 @@ test("ForeignCalls.missed: starts and announcements of a monitor that follows ag
   announce(announced);
   calls.callsMissed();
   calls.lossIsOver();
-  const requests = [plain.write(0), plain.write(1), plain.write(2)];
+  const requests = [plain.deviceWrite(0), plain.deviceWrite(1), plain.deviceWrite(2)];
   const where = (): string[] => requests.map((r) => plain.where(r));
   plain.loop.runAll();
   assert.deepEqual(where(), ["out", "out", "per-io"]);

@@ -51,7 +51,7 @@ test("Gate leaves no trace of a span that a later chunk keeps out", () => {
   const plain = new Plain();
   const softDirty = plain.start("SOFT_DIRTY", 0);
   const exclusive = plain.start("EXCLUSIVE", 2);
-  const span = plain.submit(true, 0, { chunks: 4 })!;
+  const span = plain.deviceRead(0, { chunks: 4 });
   assert.equal(plain.where(span), "out");
   for (const word of [DEVICE_WRITES, DEVICE_READS] as const) {
     for (let c = 0; c < 4; c++) assert.equal(plain.table.inFlight(c, word), 0);
@@ -67,7 +67,7 @@ test("Gate leaves no trace of a span that a later chunk keeps out", () => {
 test("Gate holds a span until the last invalidation on any of its chunks has ended", () => {
   const plain = new Plain();
   const all = [0, 1, 3].map((chunk) => plain.start("CLEAR", chunk));
-  const span = plain.submit(false, 0, { chunks: 4 })!;
+  const span = plain.deviceWrite(0, { chunks: 4 });
   for (const invalidation of all) {
     assert.equal(plain.where(span), "out");
     plain.end(invalidation);
@@ -79,10 +79,10 @@ test("Gate holds a span until the last invalidation on any of its chunks has end
 test("a start waits only for I/O submitted before it (BOUNDED_WAIT)", () => {
   const plain = new Plain();
   plain.lease(0);
-  const [before, other] = [plain.read(0), plain.write(0)];
+  const [before, other] = [plain.deviceRead(0), plain.deviceWrite(0)];
   assert.deepEqual([plain.where(before), plain.where(other)], ["leased", "leased"]);
   const softDirty = plain.start("SOFT_DIRTY", 0);
-  const after = [plain.read(0), plain.read(0)];
+  const after = [plain.deviceRead(0), plain.deviceRead(0)];
   for (const request of after) assert.equal(plain.where(request), "per-io");
   plain.complete(other);
   plain.tags();
@@ -170,7 +170,7 @@ test("I/O on unmapped memory fails at once, also while another invalidation is i
   const migrate = plain.start("MIGRATE", 0, 4);
   plain.end(unmap);
   assert.equal(migrate.state, "begun");
-  const request = plain.write(0);
+  const request = plain.deviceWrite(0);
   plain.gate.removeTable(plain.index);
   plain.end(migrate);
   plain.loop.runAll();
@@ -214,7 +214,9 @@ function protect(plain: Plain, range: { start: number; end: number }, readOnly: 
   plain.notifier.invalidateRangeEnd(plain.start("PROTECTION_VMA", 0, 2), [{ range, readOnly }]);
   plain.tags();
   return [0, 1].map((chunk) => {
-    const went = [plain.write(chunk), plain.write(chunk), plain.read(chunk)].map((request) => plain.where(request));
+    const went = [plain.deviceWrite(chunk), plain.deviceWrite(chunk), plain.deviceRead(chunk)].map((request) =>
+      plain.where(request),
+    );
     plain.complete();
     plain.loop.now += 1;
     return went.slice(1).join(" ");
@@ -255,7 +257,7 @@ test("device writes that PROTECTION_VMA held go ahead if their chunk isn't all r
   ] as const) {
     const plain = new Plain();
     const protection = plain.start("PROTECTION_VMA", 0);
-    const held = plain.write(0);
+    const held = plain.deviceWrite(0);
     assert.equal(plain.where(held), "out");
     plain.notifier.invalidateRangeEnd(protection, [{ range, readOnly: true }]);
     plain.complete();
@@ -283,13 +285,13 @@ test("no lifetime registration is used for read-only memory, because a device wo
     plain.complete();
     return locations;
   };
-  const span = (): Submitted | null => plain.submit(false, 0, { chunks: 2 });
-  assert.deepEqual(went(plain.write(0), plain.read(1), span()), ["leased", "leased", "leased"]);
+  const span = (): Submitted | null => plain.submit(READ, 0, { chunks: 2 });
+  assert.deepEqual(went(plain.deviceWrite(0), plain.deviceRead(1), span()), ["leased", "leased", "leased"]);
   protect(plain, pages(0, 1), true);
-  assert.deepEqual(went(plain.write(0), plain.read(0), span()), ["per-io", "per-io", "per-io"]);
-  assert.deepEqual(went(plain.write(1)), ["leased"], "beside it");
+  assert.deepEqual(went(plain.deviceWrite(0), plain.deviceRead(0), span()), ["per-io", "per-io", "per-io"]);
+  assert.deepEqual(went(plain.deviceWrite(1)), ["leased"], "beside it");
   protect(plain, pages(0, 1), false);
-  assert.deepEqual(went(plain.write(0), span()), ["leased", "leased"]);
+  assert.deepEqual(went(plain.deviceWrite(0), span()), ["leased", "leased"]);
 });
 
 test("Gate forgets read-only pages with their arena, and ignores the protection of other memory", () => {
@@ -319,7 +321,7 @@ test("Gate.notePages counts huge pages in the segments of their chunks", () => {
 test("Gate.complete refuses a request that isn't in flight (EXACTLY_ONCE)", () => {
   const plain = new Plain();
   const clear = plain.start("CLEAR", 0);
-  const held = plain.write(0);
+  const held = plain.deviceWrite(0);
   assert.throws(() => plain.dispatcher.completed(0, 1), { invariant: "EXACTLY_ONCE" });
   plain.end(clear);
   plain.complete();
@@ -328,7 +330,7 @@ test("Gate.complete refuses a request that isn't in flight (EXACTLY_ONCE)", () =
 
 test("Gate notices a count that goes below 0 (EXACTLY_ONCE)", () => {
   const plain = new Plain();
-  plain.write(0);
+  plain.deviceWrite(0);
   plain.loop.runMicrotasks();
   plain.table.words[0 * CHUNK_WORDS + DEVICE_WRITES] = 0;
   assert.throws(() => plain.dispatcher.completed(0, 1), { invariant: "EXACTLY_ONCE" });

@@ -38,7 +38,7 @@ class Waiting extends Plain {
   keep(requests: number, times: number): void {
     let left = times;
     const again = (): void => {
-      if (left-- > 0) this.submit(true, 0, { after: again });
+      if (left-- > 0) this.deviceRead(0, { after: again });
     };
     for (let i = 0; i < requests; i++) again();
   }
@@ -46,7 +46,7 @@ class Waiting extends Plain {
 
 test("A turn that leaves a request in the kernel is followed by one that waits for it, and arms no wakeup", () => {
   const engine = new Waiting();
-  const request = engine.read(0);
+  const request = engine.deviceRead(0);
   engine.loop.runMicrotasks();
   assert.deepEqual([engine.kernelWaits.length, request.errno], [0, null]);
   engine.loop.runAll();
@@ -82,7 +82,7 @@ test("A turn waits once where the loop has something to serve, and the next does
 
 test("A turn doesn't wait where the loop came round late, since it has other work", () => {
   const engine = new Waiting();
-  engine.read(0);
+  engine.deviceRead(0);
   engine.loop.runMicrotasks();
   engine.loop.now += 0.1;
   engine.loop.runAll();
@@ -106,7 +106,7 @@ for (const [why, change] of [
     const engine = Object.assign(new Waiting(), change);
     const passedOver: number[] = [];
     for (let turn = 0, before = 0; passedOver.length < 12; turn++) {
-      engine.read(0);
+      engine.deviceRead(0);
       engine.loop.runAll();
       if (engine.kernelWaits.length > passedOver.length) {
         passedOver.push(turn - before);
@@ -120,14 +120,14 @@ for (const [why, change] of [
 test("One wait that is worth it brings the others back", () => {
   const engine = Object.assign(new Waiting(), { completions: 0 });
   for (let i = 0; i < 3; i++) {
-    engine.read(0);
+    engine.deviceRead(0);
     engine.loop.runAll();
     engine.complete();
   }
   assert.equal(engine.kernelWaits.length, 2);
   engine.completions = 1;
   for (let i = 0; i < 10; i++) {
-    engine.read(0);
+    engine.deviceRead(0);
     engine.loop.runAll();
     engine.complete();
   }
@@ -137,7 +137,7 @@ test("One wait that is worth it brings the others back", () => {
 test("Requests that may never end aren't waited for", () => {
   const engine = new Waiting();
   engine.endless = 1;
-  engine.read(0);
+  engine.deviceRead(0);
   engine.loop.runMicrotasks();
   assert.equal(engine.loop.asleep, true);
   engine.loop.runAll();
@@ -146,9 +146,9 @@ test("Requests that may never end aren't waited for", () => {
 
 test("A request that is submitted while a waiting turn is scheduled goes to the kernel at once", () => {
   const engine = new Waiting();
-  engine.read(0);
+  engine.deviceRead(0);
   engine.loop.runMicrotasks();
-  engine.read(1);
+  engine.deviceRead(1);
   engine.loop.runMicrotasks();
   assert.equal(engine.kernel.inFlight.length, 2);
   Object.assign(engine, { completions: 2, tookMs: 0.01 });
@@ -158,7 +158,7 @@ test("A request that is submitted while a waiting turn is scheduled goes to the 
 
 test("A turn doesn't wait for a request that another turn has reaped meanwhile", () => {
   const engine = new Waiting();
-  const request = engine.read(0);
+  const request = engine.deviceRead(0);
   engine.loop.runMicrotasks();
   engine.kernel.complete(0, (bytes) => bytes);
   engine.dispatcher.turnOfLoop();

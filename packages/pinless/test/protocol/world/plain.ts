@@ -2,7 +2,7 @@
 
 import { COUNTED, type Owner } from "../../../dist/protocol/acceptance.js";
 import { CHUNK_WORDS, ChunkTable } from "../../../dist/protocol/chunk-table.js";
-import { READ, WRITE } from "../../../dist/protocol/direction.js";
+import { type Direction, READ, WRITE } from "../../../dist/protocol/direction.js";
 import type { Dispatcher } from "../../../dist/protocol/dispatcher.js";
 import type { MmuEvent } from "../../../dist/protocol/events.js";
 import type { ForeignCalls } from "../../../dist/protocol/foreign-calls.js";
@@ -115,8 +115,8 @@ export class Plain {
     };
   }
 
-  /** A request for whole chunks: a device read where `write` is true. Null: busy. */
-  submit(write: boolean, chunk: number, { chunks = 1, after = (): void => {} } = {}): Submitted | null {
+  /** Submits a request for whole chunks; null if the dispatcher is busy. */
+  submit(direction: Direction, chunk: number, { chunks = 1, after = (): void => {} } = {}): Submitted | null {
     const submitted: Submitted = {
       id: this.#next,
       location: this.location(chunk, chunks),
@@ -128,18 +128,17 @@ export class Plain {
       Object.assign(submitted, { errno, bytes, calls: submitted.calls + 1 });
       after();
     };
-    if (!this.dispatcher.accept(write ? WRITE : READ, 0, this.owner, COUNTED, submitted.location, submitted.id, done))
-      return null;
+    if (!this.dispatcher.accept(direction, 0, this.owner, COUNTED, submitted.location, submitted.id, done)) return null;
     this.#next++;
     return submitted;
   }
 
-  read(chunk: number): Submitted {
-    return this.submit(true, chunk)!;
+  deviceRead(chunk: number, options: Parameters<Plain["submit"]>[2] = {}): Submitted {
+    return this.submit(WRITE, chunk, options)!;
   }
 
-  write(chunk: number): Submitted {
-    return this.submit(false, chunk)!;
+  deviceWrite(chunk: number, options: Parameters<Plain["submit"]>[2] = {}): Submitted {
+    return this.submit(READ, chunk, options)!;
   }
 
   start(event: MmuEvent, chunk: number, chunks = 1, ready: () => void = () => {}): Invalidation {
@@ -180,8 +179,8 @@ export class Plain {
 
   /** Gives a chunk a lease, fit for device writes. */
   lease(chunk: number): void {
-    this.write(chunk);
-    const second = this.write(chunk);
+    this.deviceWrite(chunk);
+    const second = this.deviceWrite(chunk);
     if (this.where(second) !== "leased") throw new Error("no lease was taken");
     this.complete();
   }
