@@ -99,6 +99,18 @@ async function open32(t: TestContext, scheme: SchemeName): Promise<Engine> {
   return engine;
 }
 
+/** Truncates the disk's file until requests have failed with EIO, and waits for all of them. */
+async function cutOff(load: Load, backing: string): Promise<void> {
+  // Each write to the disk makes its file longer again.
+  const cut = setInterval(() => truncateSync(backing, 0), 1);
+  try {
+    await until("requests that fail", () => load.count(-5) > 50);
+  } finally {
+    clearInterval(cut);
+  }
+  await settled(load);
+}
+
 async function settled(load: Load): Promise<void> {
   await load.stop();
   assert.deepEqual([load.ended, load.twice], [load.begun, 0]);
@@ -133,13 +145,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     const load = new Load(engine, file, memory);
     await until("some requests", () => load.ended > 200);
     assert.deepEqual([...load.errnos.keys()], [0]);
-    const cut = setInterval(() => truncateSync(backing, 0), 1); // its writes make it longer again
-    try {
-      await until("requests that fail", () => load.count(-5) > 50);
-    } finally {
-      clearInterval(cut);
-    }
-    await settled(load);
+    await cutOff(load, backing);
     await closed(engine, file, memory);
   });
 
@@ -151,13 +157,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     const memory = (await engine.arena({ bytes: MIB })).alloc(MIB);
     const load = new Load(engine, file, memory);
     await until("some requests", () => load.ended > 200);
-    const cut = setInterval(() => truncateSync(backing, 0), 1);
-    try {
-      await until("requests that fail", () => load.count(-5) > 50);
-    } finally {
-      clearInterval(cut);
-    }
-    await settled(load);
+    await cutOff(load, backing);
     await closed(engine, file, memory);
   });
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, truncateSync } from "node:fs";
 import path from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Engine, type SchemeName } from "../../dist/index.js";
 import { diskOn } from "../support/disks.js";
@@ -34,6 +34,17 @@ function numbered(bytes: number, from = 0): Uint8Array {
   return Uint8Array.from({ length: bytes }, (_, i) => ((from + i) >>> 8) + (from + i));
 }
 
+/** An engine whose close() at the test's end waits for no answer of the filesystem. */
+async function engineOn(t: TestContext, filesystem: Fuse, scheme: SchemeName): Promise<Engine> {
+  const engine = await Engine.open({ scheme });
+  undoing(t, async () => {
+    await filesystem.hold();
+    filesystem.go();
+    await engine.close();
+  });
+  return engine;
+}
+
 for (const scheme of ["io_uring", "aio", "direct"] as const satisfies SchemeName[])
   for (const options of [[], ["async-dio"]] as const)
     test(`${scheme} on FUSE ${options.join()}: the event loop goes on while any call on a file waits for the answer`, {
@@ -41,12 +52,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const satisfies SchemeName
     }, async (t) => {
       const content = numbered(4 * MIB);
       const filesystem = await fuse(t, content, ...options);
-      const engine = await Engine.open({ scheme });
-      undoing(t, async () => {
-        await filesystem.hold();
-        filesystem.go();
-        await engine.close();
-      });
+      const engine = await engineOn(t, filesystem, scheme);
       const arena = await engine.arena({ bytes: 4 * MIB });
       const during = async <T>(call: () => Promise<T>): Promise<T> => {
         const before = filesystem.held;
@@ -108,12 +114,7 @@ for (const kind of ["ext4", "xfs", "btrfs"] as const)
       const filesystem = await fuse(t, new Uint8Array(0), "async-dio");
       truncateSync(filesystem.backing, 300 * MIB);
       const { mount } = diskOn(t, kind, filesystem.file);
-      const engine = await Engine.open({ scheme });
-      undoing(t, async () => {
-        await filesystem.hold();
-        filesystem.go();
-        await engine.close();
-      });
+      const engine = await engineOn(t, filesystem, scheme);
       const arena = await engine.arena({ bytes: 4 * MIB });
       const views = Array.from({ length: 16 }, (_, i) => arena.alloc(PIECE_BYTES).fill(i + 1));
       const file = await engine.openFile(path.join(mount, "file"), "w+");
