@@ -13,7 +13,6 @@ import {
   DRAINING,
   deviceAccess,
   GATE,
-  GATE_NONZERO,
   HELD as HELD_COUNT,
   IN_PROGRESS,
   INVALIDATED,
@@ -141,21 +140,13 @@ export class Gate implements Subscriber {
   admit(slot: number, location: BufferLocation, direction: Direction, nowMs: number): GateVerdict {
     const { words, firstAt: at } = location;
     if (at !== location.lastAt) return this.#admitSpan(slot, location, direction);
-    // Counts the request in first: a thread that shuts the chunk either sees this count, or its GATE bits are seen
-    // here.
-    const gateIsSet = (Atomics.add(words, at + deviceAccess(direction), 1) & GATE_NONZERO) !== 0;
-    const gate = gateIsSet ? Atomics.load(words, at + GATE) : 0;
-    const verdict = gateIsSet ? this.#verdictOn(location, gate, direction) : GO;
-    if (verdict !== GO) {
-      this.#countOut(location, at, direction);
-      return verdict;
-    }
+    const gate = words[at + GATE]!;
+    const verdict = gate === 0 ? GO : this.#verdictOn(location, gate, direction);
+    if (verdict !== GO) return verdict;
     // Loads the counter before the request is prepared: a later announcement makes its result doubtful (`isDoubtful`).
     const announced = words[at + ANNOUNCED_BEGUN]!;
-    if (isReading(this.#reading) || !isConcluded(words, at)) {
-      this.#countOut(location, at, direction);
-      return UNTIL_CONCLUDED;
-    }
+    if (isReading(this.#reading) || !isConcluded(words, at)) return UNTIL_CONCLUDED;
+    words[at + deviceAccess(direction)]!++;
     const requests = this.#requests.words;
     const request = slot << REQUEST_SHIFT;
     requests[request + STATE] = SUBMITTED;
@@ -191,21 +182,15 @@ export class Gate implements Subscriber {
     let announced = 0;
     let known = !isReading(this.#reading);
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) {
-      Atomics.add(words, at + deviceAccess(direction), 1);
-      const gate = Atomics.load(words, at + GATE);
+      const gate = words[at + GATE]!;
       gates |= gate;
       const verdict = this.#verdictOn(location, gate, direction);
-      if (verdict !== GO) {
-        for (let back = firstAt; back <= at; back += CHUNK_WORDS) this.#countOut(location, back, direction);
-        return verdict;
-      }
+      if (verdict !== GO) return verdict;
       announced = (announced + words[at + ANNOUNCED_BEGUN]!) | 0;
       known = known && isConcluded(words, at);
     }
-    if (!known) {
-      for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) this.#countOut(location, at, direction);
-      return UNTIL_CONCLUDED;
-    }
+    if (!known) return UNTIL_CONCLUDED;
+    for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) words[at + deviceAccess(direction)]!++;
     const request = slot << REQUEST_SHIFT;
     this.#requests.words[request + STATE] = SUBMITTED;
     this.#requests.words[request + REQUEST_ANNOUNCED] = announced;
@@ -278,11 +263,10 @@ export class Gate implements Subscriber {
   }
 
   #countOut(location: BufferLocation, at: number, direction: Direction): void {
-    const before = Atomics.sub(location.words, at + deviceAccess(direction), 1);
-    if ((before & ~GATE_NONZERO) === 0) violated("EXACTLY_ONCE", `a chunk counted out below 0 (word ${at})`);
-    if ((before & GATE_NONZERO) === 0) return;
-    const table = this.#tables[location.table]!;
-    if ((table.load(at / CHUNK_WORDS, GATE) & DRAINING) !== 0) this.#reportDrained(table, at / CHUNK_WORDS);
+    const { words } = location;
+    if (--words[at + deviceAccess(direction)]! < 0)
+      violated("EXACTLY_ONCE", `a chunk counted out below 0 (word ${at})`);
+    if ((words[at + GATE]! & DRAINING) !== 0) this.#reportDrained(this.#tables[location.table]!, at / CHUNK_WORDS);
   }
 
   /** Notes that the lease of a chunk has ended: the kernel has released its pages. */
@@ -328,7 +312,6 @@ export class Gate implements Subscriber {
       if (dropped) this.#events.nudge();
     }
     this.#everyChunk(range, (table, c) => {
-      // Sets the mark before counting: a request that ends meanwhile either sees the mark, or isn't counted here.
       table.setBits(c, DRAINING);
       if (isDrained(table, c, bits)) table.clearBits(c, DRAINING);
       else draining++;

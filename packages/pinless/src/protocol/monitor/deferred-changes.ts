@@ -57,8 +57,8 @@ export function takeOver(words: Int32Array): void {
 }
 
 /**
- * True if no announced change of a chunk is in progress. `at` is the index of the chunk's first word. Plain loads do:
- * the caller has just changed this cache line with an atomic operation.
+ * True if no announced change of a chunk is in progress. `at` is the index of the chunk's first word. Plain loads
+ * do after `isReading`, an atomic load: they see all that was announced before the reading word was lowered.
  */
 export function isConcluded(words: Int32Array, at: number): boolean {
   return words[at + ANNOUNCED_BEGUN] === words[at + ANNOUNCED_ENDED];
