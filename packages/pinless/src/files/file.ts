@@ -6,6 +6,7 @@ import { type Done, FEW_WAIT, WAITS } from "../protocol/acceptance.js";
 import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { EFAULT, EINVAL } from "../protocol/errno.js";
 import type { Operation } from "../protocol/scheme.js";
+import type { SegmentLocation } from "../protocol/segment.js";
 import {
   asOfNow,
   checkSubmission,
@@ -216,7 +217,7 @@ export class File extends StorageFile {
       options.length === undefined
     ) {
       const quick = this.#readQuickly<T>(first as T, options.position);
-      if (quick !== null) return naming(quick);
+      if (quick !== null) return quick;
     }
     return this.#read<T>(first, second, length, position);
   }
@@ -229,17 +230,27 @@ export class File extends StorageFile {
     if (!Number.isSafeInteger(position) || position < 0 || !this.#host.hasRoom()) return null;
     const location = this.#requests.locate(READ, buffer, position);
     if (location === null) return null;
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       const done: Done = (errno, bytes) => {
         if (bytes === location.bytes) resolve({ bytesRead: bytes, buffer });
-        else if (errno !== 0) reject(this.#transfers.error(READ, errno));
-        else
-          this.calls
-            .rest(location, buffer, position, bytes)
-            .then((bytesRead) => resolve({ bytesRead, buffer }), reject);
+        else resolve(naming(this.#goOn(location, buffer, position, errno, bytes)));
       };
       this.#requests.accept(READ, location, position, done, WAITS);
     });
+  }
+
+  /** Ends a quick read that was short or has failed. */
+  async #goOn<T extends ArrayBufferView>(
+    location: SegmentLocation,
+    buffer: T,
+    position: number,
+    errno: number,
+    bytes: number,
+  ): Promise<{ bytesRead: number; buffer: T }> {
+    // By the next microtask the call's promise follows this one, so that V8 finds the caller for the error's stack.
+    await null;
+    if (errno !== 0) throw this.#transfers.error(READ, errno);
+    return { bytesRead: await this.calls.rest(location, buffer, position, bytes), buffer };
   }
 
   async #read<T extends ArrayBufferView>(
