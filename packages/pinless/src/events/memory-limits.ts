@@ -3,8 +3,8 @@
  * without warning.
  */
 
+import { cgroupsOf } from "../linux/cgroups.js";
 import { availableSwapBytes, readText } from "../linux/probe.js";
-import { cgroupsOf } from "./cgroups.js";
 
 /** Returns a sentence that names the limit which an allocation of `bytes` would exceed; null if it fits. */
 export function explainMemoryLimit(

@@ -7,11 +7,11 @@
  * times a window, even if no lease is live.
  */
 
+import { type Cgroups, cgroupsOf } from "../linux/cgroups.js";
 import { readFileSync } from "../linux/originals.js";
 import { readText } from "../linux/probe.js";
 import { whyHidden } from "../linux/runtime.js";
 import type { PressureReading, PressureSource } from "../protocol/pressure.js";
-import { type Cgroups, cgroupsOf } from "./cgroups.js";
 import { openPlacement } from "./memory-placement.js";
 
 const HOST_STALLS = "/proc/pressure/memory";

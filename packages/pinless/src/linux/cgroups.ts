@@ -1,6 +1,6 @@
 /** Finds the memory cgroups of this process, and the files that report on them. */
 
-import { type Mount, mountsOf } from "../linux/mounts.js";
+import { type Mount, mountsOf } from "./mounts.js";
 
 export interface Limit {
   readonly directory: string;

@@ -1,7 +1,7 @@
 // Location of a process's memory cgroups, for all ways in which they're mounted.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cgroupsOf } from "../../dist/events/cgroups.js";
+import { cgroupsOf } from "../../dist/linux/cgroups.js";
 
 /** Runs `cgroupsOf` with these files. */
 function find(cgroup: string, mounts: string[], files: Record<string, string>) {

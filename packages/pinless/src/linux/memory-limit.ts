@@ -1,7 +1,7 @@
 /** Memory available to this process and those that it shares it with: the machine's, or a memory cgroup's limit. */
 
-import { machineBytes, readText } from "../linux/probe.js";
 import { cgroupsOf } from "./cgroups.js";
+import { machineBytes, readText } from "./probe.js";
 
 const LIMITS = ["memory.max", "memory.high", "memory.limit_in_bytes"];
 
