@@ -2,7 +2,7 @@
 
 import { release } from "node:os";
 import { resolve } from "node:path";
-import { loadLibc, machineBytes, memlockBytes, settingsOf } from "pinless/internal";
+import { loadLibc, memlockBytes, memoryBytes, settingsOf } from "pinless/internal";
 import { directIoFacts, examineDirectIo } from "./direct-io.js";
 import { examineDirectWrites, NO_DIRECT_WRITE_FACTS } from "./direct-writes.js";
 import { type Finding, type Found, missing } from "./finding.js";
@@ -67,8 +67,7 @@ async function examineAll(path: string) {
   const trying = <Facts>(unknown: Facts, look: () => Found<Facts>): Found<Facts> =>
     noAddOn === null ? guarded(unknown, look) : { ...missing("not tried: koffi can't be loaded"), ...unknown };
   const cgroup = memoryCgroup();
-  const memoryBytes = Math.min(machineBytes(), cgroup.memoryLimitBytes ?? Number.POSITIVE_INFINITY);
-  const settings = settingsOf({}, noAddOn === null ? memlockBytes() : 0, memoryBytes);
+  const settings = settingsOf({}, noAddOn === null ? memlockBytes() : 0, memoryBytes());
 
   const place = placeOf();
   const ioUring = trying(NO_RING_FACTS, () => examineRing(settings));

@@ -2,10 +2,10 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { AIO_CALLS, type Mount, RING_CALLS, readText } from "pinless/internal";
+import { AIO_CALLS, cgroupsOf, RING_CALLS, readText } from "pinless/internal";
 import { bytesText } from "../command/figures.js";
 import { degraded, type Found, missing, ok } from "./finding.js";
-import { field, mounts } from "./kernel-files.js";
+import { field, readNumber } from "./kernel-files.js";
 import { filterRemedy, type Place } from "./place.js";
 import type { AioFacts, RingFacts } from "./schemes.js";
 
@@ -99,45 +99,23 @@ function containerHints(): readonly string[] {
 
 type CgroupFacts = Pick<ContainerFacts, "memoryLimitBytes" | "memoryUsedBytes" | "swapLimitBytes">;
 
-const NO_CGROUP: CgroupFacts = { memoryLimitBytes: null, memoryUsedBytes: null, swapLimitBytes: null };
-
 export function memoryCgroup(): CgroupFacts {
-  // Fields are number:controllers:path; version 2 has number 0 and no controllers.
-  const lines = (readText("/proc/self/cgroup") ?? "").split("\n").map((line) => line.split(":"));
-  const old = lines.find(([, controllers = ""]) => controllers.split(",").includes("memory"));
-  const [, , path] = old ?? lines.find(([number]) => number === "0") ?? [];
-  const mount = mounts().find(({ type, options }) =>
-    old === undefined ? type === "cgroup2" : type === "cgroup" && options.includes("memory"),
-  );
-  if (path === undefined || mount === undefined) return NO_CGROUP;
-  const levels = levelsOf(mount, path);
+  const { limits } = cgroupsOf(readText("/proc/self/cgroup") ?? "", readText("/proc/self/mountinfo") ?? "", readText);
   const least = (of: (directory: string) => number | null): number | null => {
-    const found = levels.map(of).filter((bytes) => bytes !== null);
+    const found = limits.map(({ directory }) => of(directory)).filter((bytes) => bytes !== null);
     return found.length === 0 ? null : Math.min(...found);
   };
-  const file = (name: string) => (directory: string) => limitIn(join(directory, name));
-  if (old === undefined)
-    return {
-      memoryLimitBytes: least(file("memory.max")),
-      memoryUsedBytes: file("memory.current")(levels[0]!),
-      swapLimitBytes: least(file("memory.swap.max")),
-    };
+  const memoryLimit = (directory: string): number | null =>
+    limitIn(join(directory, "memory.max")) ?? limitIn(join(directory, "memory.limit_in_bytes"));
   return {
-    memoryLimitBytes: least(file("memory.limit_in_bytes")),
-    memoryUsedBytes: file("memory.usage_in_bytes")(levels[0]!),
-    // This limit is for memory and swap together.
+    memoryLimitBytes: least(memoryLimit),
+    memoryUsedBytes: limits[0] === undefined ? null : readNumber(limits[0].usage),
     swapLimitBytes: least((directory) => {
+      // This limit of version 1 is for memory and swap together.
       const both = limitIn(join(directory, "memory.memsw.limit_in_bytes"));
-      return both === null ? null : both - (limitIn(join(directory, "memory.limit_in_bytes")) ?? both);
+      return both === null ? limitIn(join(directory, "memory.swap.max")) : both - (memoryLimit(directory) ?? both);
     }),
   };
-}
-
-/** Directory of the cgroup and its ancestors, as far as they are mounted here. */
-function levelsOf({ root, at }: Mount, path: string): readonly string[] {
-  const below = root === "/" ? path : path.startsWith(root) ? path.slice(root.length) : "";
-  const names = below.includes("..") ? [] : below.split("/").filter((name) => name !== "");
-  return [...names.map((_, i) => join(at, ...names.slice(0, names.length - i))), at];
 }
 
 /** Limit in bytes; null for "max", for version 1's equivalent (the largest number of pages), or without such a file. */
