@@ -272,8 +272,8 @@ export class Leases {
   }
 
   /**
-   * Drops what the monitor had claimed when it ended, perhaps in the middle of a drop. If its update had run, the slot
-   * is empty, and emptying it once more posts no tag.
+   * Completes the drops that a monitor that has ended had begun. If its update had run, the slot is empty, and emptying
+   * it once more posts no tag.
    */
   completeAbandonedDrops(nowMs: number): void {
     forEachAbandoned(this.table.words, (slot, tagged) => {
@@ -341,7 +341,7 @@ export class Leases {
     return pages;
   }
 
-  /** True while leases are given up. Asked for a request that wants one. */
+  /** True while leases are given up. Called for a request that wants one: if memory is quiet again, that ends it. */
   #isGivenUp(nowMs: number): boolean {
     if (this.givingUp && this.pressure?.isOver(nowMs) === true) this.takeAgain();
     return this.givingUp;

@@ -34,7 +34,7 @@ export class Placement {
     this.#elsewhere = elsewhere;
   }
 
-  /** Asked while leases are held. Looks once a second at the pages. True: give leases up now. */
+  /** Returns true if leases are to be given up now. Called while leases are held; looks at pages once a second. */
   isWrong(nowMs: number, pages: () => readonly number[]): boolean {
     if (this.#lookedAtMs !== null && isWithin(LOOK_MS, this.#lookedAtMs, nowMs)) return false;
     if (this.#settledAtMs !== null) {
@@ -53,8 +53,8 @@ export class Placement {
   }
 
   /**
-   * Asked while leases are given up for it. True: the kernel has moved the pages, or hasn't moved one for so long that
-   * it won't.
+   * Returns true once the kernel has moved the pages, or hasn't moved one for so long that it won't. Called while leases
+   * are given up for that.
    */
   isSettled(nowMs: number): boolean {
     if (this.#lookedAtMs !== null && isWithin(LOOK_WHILE_AWAITED_MS, this.#lookedAtMs, nowMs)) return false;

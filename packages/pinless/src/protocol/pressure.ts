@@ -92,8 +92,9 @@ export class Pressure {
   }
 
   /**
-   * Asked while leases are held. Reads pressure at most every 250 ms, compaction every 25 ms and, on a machine of many
-   * nodes, the place of `pages`, a sample of what is leased, every second. True: give leases up now.
+   * Returns true if leases are to be given up now. Called while leases are held. Reads pressure at most every 250 ms,
+   * compaction every 25 ms and, on a machine of many nodes, the nodes of `pages`, a sample of what is leased, every
+   * second.
    */
   rises(nowMs: number, pages: () => readonly number[]): boolean {
     if (!this.#hasReason(nowMs, pages)) return false;
@@ -117,8 +118,8 @@ export class Pressure {
   }
 
   /**
-   * Asked while leases are given up and a request wants one. Reads once in each quiet time. True: leases may be taken
-   * again.
+   * Returns true once leases may be taken again. Called while they are given up and a request wants one; reads once in
+   * each quiet time.
    */
   isOver(nowMs: number): boolean {
     if (this.#placement?.isAwaited === true) this.active = !this.#placement.isSettled(nowMs);

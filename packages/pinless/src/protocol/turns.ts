@@ -120,7 +120,7 @@ export class Turns {
     return (this.#scheme.awaitable?.(this.#requests.active) ?? 0) > 0;
   }
 
-  /** Schedules a turn that waits in the kernel. False: a wakeup is better, or there's nothing to wait for. */
+  /** Schedules a turn that waits in the kernel. Returns false where a wakeup is better, or nothing can be awaited. */
   #waitsInstead(): boolean {
     if (this.waitsSoon) return true;
     if (!this.#canWait || !this.#waits.isDue(this.#loop.preciseMs())) return false;
