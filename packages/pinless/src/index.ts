@@ -27,15 +27,13 @@ import { startScheme } from "./schemes/start.js";
 
 export type { Arena } from "./engine/arena.js";
 export type { ReadOptions, ReadOptionsWithBuffer, WriteOptions } from "./files/arguments.js";
+export type { BlockOptions, BlocksOptions, ReadAheadOptions, WriteBehindOptions } from "./files/block-options.js";
 export type { File } from "./files/file.js";
-export type { BlocksOptions } from "./files/file-blocks.js";
-export type { BlockOptions, ReadAheadOptions } from "./files/read-ahead.js";
 export type { FileRange, FileWrite, ReadManyOptions, WriteManyOptions } from "./files/many-arguments.js";
 export type { RangeReads } from "./files/range-reads.js";
 export type { ReadStreamOptions, WriteStreamOptions } from "./files/streams.js";
 export type { WebStreamOptions } from "./files/web-stream.js";
 export type { ReadFileOptions, WriteFileOptions } from "./files/whole-files.js";
-export type { WriteBehindOptions } from "./files/write-behind.js";
 export { type Probe, probe } from "./linux/probe.js";
 export type { FilePath } from "./ports/opened-file.js";
 export type {

@@ -1,36 +1,12 @@
 /** `file.blocks()`: a part of a file as an iterator of large blocks, which are read ahead and not copied. */
 
 import type { EventEmitter } from "node:events";
-import { badOption, checkOptions } from "../ports/option-checks.js";
 import { READ } from "../protocol/direction.js";
+import type { BlocksRange } from "./block-options.js";
 import type { FileCalls } from "./file-calls.js";
 import type { FileLifetime } from "./file-lifetime.js";
 import { fileClosed, naming, throwIfAborted } from "./node-errors.js";
-import type { ReadAhead, ReadAheadOptions } from "./read-ahead.js";
-
-/** Options of {@link File.blocks}. */
-export interface BlocksOptions extends ReadAheadOptions {
-  /**
-   * Offset in the file to begin at, in bytes.
-   *
-   * @defaultValue 0
-   */
-  start?: number | undefined;
-  /**
-   * Offset in the file of the last byte, in bytes.
-   *
-   * @defaultValue the file's end
-   */
-  end?: number | undefined;
-  /** Ends the iteration with an AbortError when it is aborted. */
-  signal?: AbortSignal | null | undefined;
-}
-
-interface BlocksRange {
-  readonly start: number;
-  readonly bytes: number;
-  readonly signal: AbortSignal | null | undefined;
-}
+import type { ReadAhead } from "./read-ahead.js";
 
 /** The file as `readBlocks` sees it. */
 interface BlocksHost {
@@ -42,15 +18,6 @@ interface BlocksHost {
 
 /** Size of reads of a file that can't be read ahead. */
 const SINGLE_BYTES = 64 << 10;
-
-export function blocksRange(options: BlocksOptions): BlocksRange {
-  checkOptions("file.blocks", options, ["start", "end", "blockBytes", "readAhead", "signal"]);
-  const { start = 0, end = Number.POSITIVE_INFINITY, signal } = options;
-  if (!Number.isSafeInteger(start) || start < 0) throw badOption("start", start, "a whole number from 0 on");
-  const isEnd = end === Number.POSITIVE_INFINITY || Number.isSafeInteger(end);
-  if (!isEnd || end < start) throw badOption("end", end, "a whole number, at least start");
-  return { start, bytes: end - start + 1, signal };
-}
 
 /** Yields the range's bytes; `ahead` is null if they are to be read one transfer at a time. */
 export async function* readBlocks(

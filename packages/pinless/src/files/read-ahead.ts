@@ -4,31 +4,10 @@
  * reads there by itself, with the errors of such a read.
  */
 
-import { badOption } from "../ports/option-checks.js";
 import { alignDown, alignUp } from "../protocol/ranges/ranges.js";
+import type { Blocks } from "./block-options.js";
 import type { StagingMemory } from "./staging-memory.js";
 import type { WriteOrder } from "./write-ordering.js";
-
-/** Options of reading ahead and of writing behind, in blocks. */
-export interface BlockOptions {
-  /**
-   * Bytes of a block, which is one transfer: a multiple of 4096, up to 16 MiB.
-   *
-   * @defaultValue 512 KiB
-   */
-  blockBytes?: number | undefined;
-}
-
-/** Options of reading ahead. */
-export interface ReadAheadOptions extends BlockOptions {
-  /**
-   * Blocks that are read while the one before them is used, up to 64; 0 for none. At most `readAhead + 1` blocks of
-   * memory are used. It begins with one block, and doubles.
-   *
-   * @defaultValue 4
-   */
-  readAhead?: number | undefined;
-}
 
 /** The file as its read-ahead sees it. */
 export interface BlockSource {
@@ -52,30 +31,6 @@ interface Block {
   used: boolean;
   /** True if a write of this engine may have changed the bytes since. */
   stale: boolean;
-}
-
-const MAX_BLOCK_BYTES = 16 << 20;
-const DEFAULT_BLOCK_BYTES = 512 << 10;
-const MAX_DEPTH = 64;
-const DEFAULT_DEPTH = 4;
-
-/** Size and number of blocks. */
-export interface Blocks {
-  readonly blockBytes: number;
-  readonly depth: number;
-}
-
-/** Checks the options of reading ahead or of writing behind; `name` is that of the number of blocks. */
-export function blocksOf(
-  name: "readAhead" | "writeBehind",
-  depth = DEFAULT_DEPTH,
-  blockBytes = DEFAULT_BLOCK_BYTES,
-): Blocks {
-  if (!Number.isInteger(blockBytes / 4096) || blockBytes < 4096 || blockBytes > MAX_BLOCK_BYTES)
-    throw badOption("blockBytes", blockBytes, `a multiple of 4096 from 4096 to ${MAX_BLOCK_BYTES}`);
-  if (!Number.isInteger(depth) || depth < 0 || depth > MAX_DEPTH)
-    throw badOption(name, depth, `a whole number from 0 to ${MAX_DEPTH}`);
-  return { blockBytes, depth };
 }
 
 export class ReadAhead {

@@ -5,11 +5,12 @@ import type { ReadStream, WriteStream } from "node:fs";
 import type { Interface } from "node:readline";
 import type { ReadableStream } from "node:stream/web";
 import { READ, WRITE } from "../protocol/direction.js";
-import { type BlocksOptions, blocksRange, readBlocks } from "./file-blocks.js";
+import { type Blocks, type BlocksOptions, blocksOf, blocksRange } from "./block-options.js";
+import { readBlocks } from "./file-blocks.js";
 import type { FileCalls } from "./file-calls.js";
 import { NodeFile } from "./node-file.js";
 import { createInterface } from "./node-runtime.js";
-import { type Blocks, blocksOf, type ReadAhead } from "./read-ahead.js";
+import type { ReadAhead } from "./read-ahead.js";
 import {
   type ReadStreamOptions,
   readStream,

@@ -6,10 +6,9 @@
 import type { EventEmitter } from "node:events";
 import type { ReadStream, WriteStream } from "node:fs";
 import type { Readable, Writable } from "node:stream";
+import type { ReadAheadOptions, WriteBehindOptions } from "./block-options.js";
 import { codedError } from "./node-errors.js";
 import { ReadStream as Reader, WriteStream as Writer } from "./node-runtime.js";
-import type { ReadAheadOptions } from "./read-ahead.js";
-import type { WriteBehind, WriteBehindOptions } from "./write-behind.js";
 
 /** Options that both kinds of streams have, as Node documents them. */
 interface StreamOptions {
@@ -65,6 +64,16 @@ export interface WriteStreamOptions extends StreamOptions, WriteBehindOptions {
 
 type Position = number | null | undefined;
 
+/** The write-behind of a stream. */
+interface Behind {
+  /** Number of the writes whose callers wait until they are written. */
+  awaited: number;
+  /** Called with the first error of a block. */
+  failed: (error: Error) => void;
+  /** Resolves once all is written. */
+  end(): Promise<void>;
+}
+
 /** The part of a File that streams, `readFile` and `writeFile` use. */
 export interface Streamable {
   /** Emits "close". */
@@ -85,7 +94,7 @@ export interface Streamable {
   giveBack(parts: readonly Uint8Array[]): void;
   sync(): Promise<void>;
   /** Writes behind the stream; null if each write is answered when it's done. */
-  readonly behind: WriteBehind | null;
+  readonly behind: Behind | null;
   /** Ends reading ahead, and gives its memory back. */
   endAhead(): Promise<void>;
   /** Keeps the file open until `leave` is called. */
@@ -110,7 +119,7 @@ export function writeStream(file: Streamable, options: WriteStreamOptions | unde
  * Has a stream end once all is written behind it. A write that was given a callback is answered when it's written,
  * with its own error, as by Node. Other errors are the stream's: at once, or if it has no autoClose at its next write.
  */
-function endBehind(stream: WriteStream, behind: WriteBehind): void {
+function endBehind(stream: WriteStream, behind: Behind): void {
   const { write, _destroy: destroy } = stream;
   stream.write = (chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
     const told = typeof encoding === "function" ? encoding : callback;

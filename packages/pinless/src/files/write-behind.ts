@@ -6,19 +6,8 @@
 
 import { alignDown, alignUp } from "../protocol/ranges/ranges.js";
 import { segmentOf } from "../protocol/segment.js";
-import type { BlockOptions, Blocks } from "./read-ahead.js";
+import type { Blocks } from "./block-options.js";
 import type { StagingMemory } from "./staging-memory.js";
-
-/** Options of writing behind. */
-export interface WriteBehindOptions extends BlockOptions {
-  /**
-   * Blocks that are written while another one is filled, up to 64; 0 for none. At most `writeBehind + 1` blocks of
-   * memory are used.
-   *
-   * @defaultValue 4
-   */
-  writeBehind?: number | undefined;
-}
 
 /** The file as its write-behind sees it. */
 export interface BlockTarget {
