@@ -113,6 +113,21 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     assert.equal(CONTENT.indexOf(other), next);
   });
 
+  test(`${scheme}: a position that is shared is the kernel's, and nothing is read ahead of it`, { skip }, async (t) => {
+    const { engine, file } = await start(t);
+    const parts: Buffer[] = [];
+    let shared = 0;
+    for await (const chunk of file.createReadStream({ ...SMALL, highWaterMark: 4096 })) {
+      parts.push(chunk as Buffer);
+      if (parts.length === 100) {
+        assert.ok(file.fd > 0);
+        shared = engine.stats().submitted;
+      }
+    }
+    assert.ok(Buffer.concat(parts).equals(CONTENT));
+    assert.ok(engine.stats().submitted - shared <= 4, "only what was in flight");
+  });
+
   test(`${scheme}: what this engine has written is read, though it was read ahead`, { skip }, async (t) => {
     const { engine, file, name } = await start(t);
     const second = await engine.openFile(name, "r+");
@@ -151,6 +166,13 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
       left += block.length;
     }
     assert.ok(left < read);
+    writeFileSync(name, CONTENT);
+    let cut = 0;
+    for await (const block of file.blocks(SMALL)) {
+      cut += block.length;
+      if (cut === 256 * KIB) await file.truncate(300_000);
+    }
+    assert.equal(cut, 300_000, "what was read ahead of the file's own truncate isn't delivered");
   });
 
   test(`${scheme}: destroyed, left and closed with reads in flight, nothing stays and nothing hangs`, {

@@ -73,6 +73,18 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     await once(stream, "close");
   });
 
+  test(`${scheme}: writes at a position that gets shared stay in order`, { skip }, async (t) => {
+    const { file, name } = await start(t, "w");
+    const stream = file.createWriteStream(SMALL);
+    for (const [i, chunk] of chunksOf(50_000).entries()) {
+      if (!stream.write(chunk)) await once(stream, "drain");
+      if (i === 10) assert.ok(file.fd > 0);
+    }
+    stream.end();
+    await once(stream, "close");
+    assert.ok(readFileSync(name).equals(CONTENT));
+  });
+
   test(`${scheme}: what was written without a callback isn't kept back until the end`, { skip }, async (t) => {
     const { file, name } = await start(t, "w");
     const stream = file.createWriteStream();
