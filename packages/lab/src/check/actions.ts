@@ -124,8 +124,8 @@ export class Actions {
       if (threads.maySleep(f)) into[count++] = K.SLEEP + K.KINDS * f;
       if (threads.mayGoOn(f)) into[count++] = K.GO_ON + K.KINDS * f;
     }
-    if (monitor.mayLook(false)) into[count++] = K.LOOK;
-    if (monitor.mayLook(true)) into[count++] = K.MUST_HAVE_LEFT;
+    if (monitor.mayLook("seen")) into[count++] = K.LOOK;
+    if (monitor.mayLook("late")) into[count++] = K.MUST_HAVE_LEFT;
     if (monitor.maySee) into[count++] = K.SEE;
     if (monitor.maySeeNoThread) into[count++] = K.SEE_NO_THREAD;
     if (monitor.mayStep) into[count++] = K.MONITOR;
@@ -359,7 +359,7 @@ export class Actions {
         break;
       case K.LOOK:
       case K.MUST_HAVE_LEFT:
-        monitor.look(kind === K.MUST_HAVE_LEFT);
+        monitor.look(kind === K.LOOK ? "seen" : "late");
         break;
       case K.CLOCK:
         monitor.tick();

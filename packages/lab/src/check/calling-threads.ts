@@ -88,7 +88,7 @@ export class CallingThreads implements ThreadCalls {
     if (own) ground.w[S.BLOCKED] = call + 1;
     if (kind === "discard") return;
     for (let page = first; page <= last; page++) ground.machine.memory.munmap(page);
-    this.#rules.requests.taken(first, last, false);
+    this.#rules.requests.taken(this.#call(call), "after");
   }
 
   maySleep(call: number): boolean {
@@ -112,7 +112,7 @@ export class CallingThreads implements ThreadCalls {
   #discard(call: number): void {
     const { first, last } = this.#call(call);
     for (let page = first; page <= last; page++) this.#ground.machine.memory.discard(page);
-    this.#rules.requests.taken(first, last, true);
+    this.#rules.requests.taken(this.#call(call), "before");
     this.#ground.setForeign(call, S.F_STATE, S.LEFT);
   }
 

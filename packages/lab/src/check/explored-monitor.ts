@@ -170,10 +170,10 @@ export class ExploredMonitor {
   }
 
   /**
-   * True if the monitor can see that a thread of a pending discard has left its call; with `late`, that an unseen one
-   * must have left it.
+   * True if the monitor can see that a thread of a pending discard has left its call; or, late, that an unseen one must
+   * have left it.
    */
-  mayLook(late: boolean): boolean {
+  mayLook(at: "seen" | "late"): boolean {
     const { doing, pending } = this.#machine.state;
     if (doing !== MONITOR.WATCHING && doing !== MONITOR.DRAINING) return false;
     const { inCall } = this.#threads;
@@ -183,15 +183,15 @@ export class ExploredMonitor {
       for (const { caller } of polled) {
         const bit = this.#threads.bitOf(caller);
         watched |= bit;
-        if (!late) hasLeft ||= (bit & inCall) === 0;
+        if (at === "seen") hasLeft ||= (bit & inCall) === 0;
       }
-      if (late) hasLeft ||= untilMs > 0;
+      if (at === "late") hasLeft ||= untilMs > 0;
     }
-    return hasLeft && (!late || (inCall & ~watched) === 0);
+    return hasLeft && (at === "seen" || (inCall & ~watched) === 0);
   }
 
-  look(late: boolean): void {
-    if (late) this.#late(() => this.#machine.look());
+  look(at: "seen" | "late"): void {
+    if (at === "late") this.#late(() => this.#machine.look());
     else this.#machine.look();
   }
 

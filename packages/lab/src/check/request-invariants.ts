@@ -16,6 +16,7 @@ import {
 } from "../model/tables.js";
 import { type CaseContext, nameOfRequest } from "./context.js";
 import type { InvalidationRanges } from "./invalidation-ranges.js";
+import type { Pages } from "./scenario.js";
 import * as S from "./state.js";
 
 export class RequestRules {
@@ -149,15 +150,15 @@ export class RequestRules {
       violated("NO_STALE_IO", `${nameOfRequest(request)} leaves no trace in page ${page}'s soft-dirty bit`);
   }
 
-  /** Notes that the pages of a range are taken away; `known` if the engine was notified before. */
-  taken(first: number, last: number, known: boolean): void {
+  /** Notes that pages are taken away, before or after the engine can be notified of that. */
+  taken({ first, last }: Pages, notified: "before" | "after"): void {
     const ground = this.#ground;
     for (let page = first; page <= last; page++) ground.setContent(page, 0);
     for (let i = 0; i < this.#ground.scenario.requests.length; i++) {
       const request = ground.scenario.requests[i]!;
       if (!this.isSubmitted(i) || request.last < first || last < request.first) continue;
       if (!this.#isWithKernel(i)) continue;
-      ground.setRequest(i, S.R_LOST, known ? 1 : 2);
+      ground.setRequest(i, S.R_LOST, notified === "before" ? 1 : 2);
     }
   }
 

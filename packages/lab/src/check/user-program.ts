@@ -271,12 +271,12 @@ export class UserProgram {
     switch (ground.scenario.invalidations[invalidation]!.event) {
       case "UNMAP":
         machine.memory.munmap(page);
-        this.#world.rules.requests.taken(page, page, true);
+        this.#world.rules.requests.taken({ first: page, last: page }, "before");
         ground.flag(page, S.GONE_KNOWN);
         break;
       case "CLEAR":
         machine.memory.discard(page);
-        this.#world.rules.requests.taken(page, page, true);
+        this.#world.rules.requests.taken({ first: page, last: page }, "before");
         break;
       case "MIGRATE":
         this.#migrate(invalidation, page);
