@@ -7,7 +7,7 @@ import { PortableEngine } from "./engine/engine.js";
 import type { Host, StartedScheme } from "./ports/host.js";
 import type { EngineSettings } from "./ports/options.js";
 
-export { MMAN } from "./abi/numbers.js";
+export { MMAN, memorySyscalls } from "./abi/numbers.js";
 export type { PortableEngine } from "./engine/engine.js";
 export { startFirst } from "./engine/scheme-choice.js";
 export type { FollowMessage, ToMonitor, UnfollowMessage } from "./events/monitor-messages.js";

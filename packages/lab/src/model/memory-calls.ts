@@ -4,7 +4,7 @@
  * event then. Each stage takes virtual time.
  */
 
-import { intersect, type MemoryEvent, PAGE_BYTES, type Range } from "pinless/portable";
+import { intersect, type MemoryEvent, MMAN, memorySyscalls, PAGE_BYTES, type Range } from "pinless/portable";
 import type { Machine } from "./machine.js";
 import type { ModelUserfaultfd } from "./model-userfaultfd.js";
 import type { ModelThread } from "./threads.js";
@@ -22,12 +22,8 @@ export interface CallTiming {
   readonly zapMs: number;
 }
 
-const MADVISE = 28;
-const MUNMAP = 11;
-const MMAP = 9;
-const MREMAP = 25;
-const DONTNEED = 4;
-const FREE = 8;
+/** The model's calls have the numbers of x86-64. */
+const { __NR_madvise, __NR_munmap, __NR_mmap, __NR_mremap } = memorySyscalls("x64");
 const ENTER_MS = 0.02;
 const WAKE_MS = 0.1;
 /** Probabilities that a stage takes long, and that the next page of a discard does. */
@@ -48,7 +44,7 @@ export class MemoryCalls {
 
   /** madvise(MADV_DONTNEED), or MADV_FREE. */
   discard(thread: ModelThread, range: Range, lazily: boolean, done: () => void): void {
-    const call = lineOf(MADVISE, range, lazily ? FREE : DONTNEED);
+    const call = lineOf(__NR_madvise, range, lazily ? MMAN.MADV_FREE : MMAN.MADV_DONTNEED);
     const mappings = this.#userfaultfd()?.mappingsOn(range) ?? [];
     const pieces = mappings.length === 0 ? [range] : mappings.map((mapping) => intersect(mapping, range));
     const next = (i: number): void => {
@@ -70,7 +66,7 @@ export class MemoryCalls {
   unmap(thread: ModelThread, range: Range, done: () => void): void {
     this.#enter(thread, () => {
       this.#take(range);
-      this.#gone(thread, lineOf(MUNMAP, range), range, () => this.#leave(thread, done));
+      this.#gone(thread, lineOf(__NR_munmap, range), range, () => this.#leave(thread, done));
     });
   }
 
@@ -79,7 +75,7 @@ export class MemoryCalls {
     this.#enter(thread, () => {
       this.#take(range);
       this.map(range);
-      this.#gone(thread, lineOf(MMAP, range), range, () => this.#leave(thread, done));
+      this.#gone(thread, lineOf(__NR_mmap, range), range, () => this.#leave(thread, done));
     });
   }
 
@@ -89,7 +85,7 @@ export class MemoryCalls {
    */
   moveAway(thread: ModelThread, range: Range, to: number, done: () => void): void {
     const machine = this.#machine;
-    const call = lineOf(MREMAP, range, to);
+    const call = lineOf(__NR_mremap, range, to);
     this.#enter(thread, () => {
       const moved = this.#userfaultfd()?.mappingsOn(range) ?? [];
       for (const { start, end } of moved.map((mapping) => intersect(mapping, range)))
@@ -121,7 +117,14 @@ export class MemoryCalls {
     const mappings = this.#userfaultfd()?.mappingsOn(range) ?? [];
     if (mappings.length === 0) return null;
     return new Promise((resolve) =>
-      this.#tell(thread, lineOf(MADVISE, range, DONTNEED), range, { kind: "remove", ...range }, true, resolve),
+      this.#tell(
+        thread,
+        lineOf(__NR_madvise, range, MMAN.MADV_DONTNEED),
+        range,
+        { kind: "remove", ...range },
+        true,
+        resolve,
+      ),
     );
   }
 
