@@ -19,27 +19,27 @@ export const TICK = 9;
 /** The engine's clock ticks at the present time, without time passing before. */
 export const LOOK_AT_CLOCK = 10;
 export const STALL = 11;
+export const HEAR_LOSS = 12;
 // Of the machine.
-export const COMPLETE = 12;
-export const FAIL = 13;
-export const SHORTEN = 14;
-export const LET_GO = 15;
-export const TAG = 16;
-export const RECLAIM = 17;
-export const COMPACT = 18;
+export const COMPLETE = 13;
+export const FAIL = 14;
+export const SHORTEN = 15;
+export const LET_GO = 16;
+export const TAG = 17;
+export const RECLAIM = 18;
+export const COMPACT = 19;
 // Of other threads.
-export const CALL = 19;
-export const GO_ON = 20;
-export const SEE = 21;
-export const MONITOR = 22;
-export const GIVE_UP = 23;
-export const LOOK = 24;
-export const MUST_HAVE_LEFT = 25;
-export const CLOCK = 26;
-export const SLEEP = 27;
-export const SEE_NO_THREAD = 28;
-export const LOSE = 29;
-export const HEAR_LOSS = 30;
+export const CALL = 20;
+export const GO_ON = 21;
+export const SEE = 22;
+export const MONITOR = 23;
+export const GIVE_UP = 24;
+export const LOOK = 25;
+export const MUST_HAVE_LEFT = 26;
+export const CLOCK = 27;
+export const SLEEP = 28;
+export const SEE_NO_THREAD = 29;
+export const LOSE = 30;
 export const FOLLOW_AGAIN = 31;
 
 export const KINDS = 32;

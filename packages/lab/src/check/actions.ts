@@ -1,5 +1,6 @@
 /** Actions of the explorer: enumerates those that are enabled in a state, and applies one. */
 
+import { PINS } from "../model/tables.js";
 import * as K from "./action-codes.js";
 import { inWords } from "./describe.js";
 import type { ExploredWorld } from "./explored-world.js";
@@ -35,6 +36,8 @@ export class Actions {
   readonly #world: ExploredWorld;
   /** Steps that other threads must still take in the middle of this action. */
   #steps = 0;
+  /** True if they could have taken one more. */
+  #mayGoOn = false;
 
   readonly #independent: Uint8Array;
   /** True if other threads can take steps in the middle of a call of the engine's thread. */
@@ -110,7 +113,9 @@ export class Actions {
     for (let slot = 0; slot < ground.slots; slot++)
       if (ground.slot(slot, S.S_TAG) === 1) into[count++] = K.TAG + K.KINDS * slot;
     for (let page = 0; page < ground.pages; page++) {
-      if (ground.machine.tables.frameOf(page) < 0) continue;
+      const frame = ground.machine.tables.frameOf(page);
+      // Neither reclaim nor compaction takes a page that is absent or pinned.
+      if (frame < 0 || ground.machine.frames.frame(frame, PINS) > 0) continue;
       if (w[S.RECLAIMS]! > 0) into[count++] = K.RECLAIM + K.KINDS * page;
       if (w[S.MIGRATIONS]! > 0) into[count++] = K.COMPACT + K.KINDS * page;
     }
@@ -145,7 +150,8 @@ export class Actions {
     if (hook >= K.FIRST_KSWAPD) return count;
     if (hook >= K.FIRST_MEANWHILE) {
       // The variant with one more step of other threads.
-      if ((hook - K.FIRST_MEANWHILE) % K.MOST_STEPS < K.MOST_STEPS - 1) into[count++] = action + K.ONE_HOOK;
+      if (this.#mayGoOn && (hook - K.FIRST_MEANWHILE) % K.MOST_STEPS < K.MOST_STEPS - 1)
+        into[count++] = action + K.ONE_HOOK;
       return count;
     }
     if (hook > 0) return count;
@@ -229,6 +235,7 @@ export class Actions {
 
   readonly #meanwhile = (): void => {
     while (this.#steps > 0 && this.#othersStep()) this.#steps--;
+    this.#mayGoOn = this.othersCanStep;
   };
 
   #kswapd(page: number): void {
@@ -258,6 +265,7 @@ export class Actions {
   #actOfEngine(kind: number, object: number): boolean {
     const { program, ground } = this.#world;
     const { w } = ground;
+    this.#world.engineSteps();
     switch (kind) {
       case K.SUBMIT:
         program.submit(object);
@@ -295,6 +303,9 @@ export class Actions {
         break;
       case K.LOOK_AT_CLOCK:
         program.tick();
+        break;
+      case K.HEAR_LOSS:
+        this.#world.hearLoss();
         break;
     }
     return true;
@@ -366,9 +377,6 @@ export class Actions {
         break;
       case K.LOSE:
         monitor.end();
-        break;
-      case K.HEAR_LOSS:
-        this.#world.hearLoss();
         break;
       case K.FOLLOW_AGAIN:
         monitor.followAgain();

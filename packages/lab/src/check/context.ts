@@ -87,7 +87,9 @@ export class CaseContext {
       this.requestSlots << REQUEST_SHIFT,
       snapshotWords(requests, this.requestSlots),
     ];
-    this.state = new StateRow(counts.reduce((sum, count) => sum + count));
+    const [requestCount, engineCount] = counts.slice(-2) as [number, number];
+    const all = counts.reduce((sum, count) => sum + count);
+    this.state = new StateRow(all, all - requestCount - engineCount);
     let end = 0;
     const [w, machine, table, leases, requestWords, engine] = counts.map((count) => {
       end += count;

@@ -252,6 +252,11 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     this.calls.monitorEnded();
   }
 
+  /** Has to be called before each step of the engine. */
+  engineSteps(): void {
+    this.#state.engineSteps();
+  }
+
   /** Copy of the state, to detect a change. */
   snapshot(): Int32Array {
     this.#state.note();
@@ -271,6 +276,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   /** Applies an action and checks the invariants. Returns the violation, or null. */
   perform(actions: { apply(action: number): boolean }, action: number): InvariantViolation | null {
     try {
+      this.#state.begin();
       if (this.#isCrowded) restoreRequests(this.dispatcher.requests, -1);
       this.happened = actions.apply(action);
       if (this.#thrown !== null) throw this.#thrown;
@@ -285,6 +291,7 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
   /** Checks the invariants of a state without enabled actions. Returns the violation, or null. */
   rest(): InvariantViolation | null {
     try {
+      this.engineSteps();
       checkAtRest(this);
       return null;
     } catch (error) {

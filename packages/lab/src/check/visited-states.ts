@@ -16,8 +16,6 @@ const ENTRY_WORDS = 4;
 const USED = 1;
 const ON_PATH = 2;
 const FLAGS = USED | ON_PATH;
-/** Pairs of words that are compared at a time. */
-const STRIDE = 4;
 
 export class Seen {
   #entries = FIRST_ENTRIES;
@@ -105,12 +103,14 @@ export class Seen {
     let a = low;
     let b = high;
     const { pairs, words } = row;
-    for (let first = 0; first < pairs.length; first += STRIDE) {
-      if (first + STRIDE <= pairs.length && isEqualStride(pairs, from.pairs, first)) continue;
-      const end = Math.min(2 * (first + STRIDE), words.length);
-      for (let i = 2 * first; i < end; i++) {
+    const { pairs: pairsBefore, words: wordsBefore } = from;
+    const count = row.pairsToCompare(from);
+    for (let pair = 0; pair < count; pair += 2) {
+      // Most words are as they were in the state before.
+      if (pairs[pair] === pairsBefore[pair] && pairs[pair + 1] === pairsBefore[pair + 1]) continue;
+      for (let i = 2 * pair; i < 2 * pair + 4; i++) {
         const word = words[i]!;
-        const before = from.words[i]!;
+        const before = wordsBefore[i]!;
         if (word === before) continue;
         a = (a + mixLow(word, i) - mixLow(before, i)) | 0;
         b = (b + mixHigh(word, i) - mixHigh(before, i)) | 0;
@@ -121,24 +121,15 @@ export class Seen {
   }
 }
 
-/** Compares `STRIDE` pairs: most of them are as they were in the state before. */
-function isEqualStride(pairs: BigInt64Array, from: BigInt64Array, i: number): boolean {
-  return (
-    pairs[i] === from[i] && pairs[i + 1] === from[i + 1] && pairs[i + 2] === from[i + 2] && pairs[i + 3] === from[i + 3]
-  );
-}
-
-/** Finalizers of MurmurHash3 and of one with other constants: every bit depends on every bit. */
+/** Hashes of a word and its place: two rounds of a multiplication and a shift, by different constants. */
 function mixLow(word: number, location: number): number {
-  let h = Math.imul(word + 1, 0x9e3779b1) ^ Math.imul(location + 1, 0x85ebca77);
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return h ^ (h >>> 16);
+  const h = Math.imul(word ^ Math.imul(location + 1, 0x9e3779b1), 0x85ebca6b);
+  const g = Math.imul(h ^ (h >>> 15), 0xc2b2ae35);
+  return g ^ (g >>> 16);
 }
 
 function mixHigh(word: number, location: number): number {
-  let h = Math.imul(word + 7, 0x2545f491) ^ Math.imul(location + 3, 0x27d4eb2f);
-  h = Math.imul(h ^ (h >>> 15), 0x21f0aaad);
-  h = Math.imul(h ^ (h >>> 15), 0x735a2d97);
-  return h ^ (h >>> 15);
+  const h = Math.imul(word ^ Math.imul(location + 3, 0x27d4eb2f), 0x21f0aaad);
+  const g = Math.imul(h ^ (h >>> 16), 0x735a2d97);
+  return g ^ (g >>> 15);
 }

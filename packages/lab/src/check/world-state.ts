@@ -63,6 +63,9 @@ export class WorldState {
   /** True if pages may become read-only, and be unmapped by other code. */
   readonly #protects: boolean;
   readonly #unmaps: boolean;
+  /** True if the engine has taken a step in this action, so that its state has to be saved. */
+  #hasStepped = true;
+  #engineStates = 0;
 
   constructor(world: WorldParts, accepted: readonly AcceptedRequest[]) {
     this.#world = world;
@@ -79,8 +82,24 @@ export class WorldState {
     this.#unmaps = foreign.some(({ call }) => call === "unmap");
   }
 
+  /** Has to be called before each step of the engine. */
+  engineSteps(): void {
+    this.#hasStepped = true;
+    this.#world.ground.state.engineState = ++this.#engineStates;
+  }
+
+  /** Has to be called before each action. */
+  begin(): void {
+    this.#hasStepped = false;
+  }
+
   /** Writes the notifier's state to its words. */
   note(): void {
+    if (this.#hasStepped) this.#noteNotifier();
+    this.#world.monitor.note();
+  }
+
+  #noteNotifier(): void {
     const { w, at } = this.#world.ground;
     for (let j = 0; j < this.#world.handles.length; j++) {
       const handle = this.#world.handles[j];
@@ -103,15 +122,19 @@ export class WorldState {
       const made = startOf(this.#world.calls, start + 1);
       w[at.left + start] = made === undefined ? S.NO_START : made.left + 1 + (made.orphaned ? S.ORPHANED : 0);
     }
-    this.#world.monitor.note();
   }
 
   /** The present state, without words that are never read again. */
   state(): StateRow {
+    this.#world.ground.machine.words[this.#world.ground.machine.frames.layout.nextRequest] = 0;
+    if (this.#hasStepped) this.#saveEngine();
+    return this.#world.ground.state;
+  }
+
+  #saveEngine(): void {
     const { requests } = this.#world.dispatcher;
     for (let slot = 0; slot < requests.capacity; slot++)
       if (requests.words[slot << REQUEST_SHIFT] === REQUEST_FREE) forget(requests.words, slot << REQUEST_SHIFT);
-    this.#world.ground.machine.words[this.#world.ground.machine.frames.layout.nextRequest] = 0;
     this.#engine.at = 0;
     saveProtocol(this.#world.protocol, this.#engine, this.#names);
     if (this.#world.leases !== null) {
@@ -119,7 +142,6 @@ export class WorldState {
       // Leases cost nothing here, so this count has no effect.
       for (let c = 0; c < this.#world.ground.scenario.chunks; c++) this.#world.ground.table.store(c, MISSED, 0);
     }
-    return this.#world.ground.state;
   }
 
   #forgetFigures({ words, slots }: LeaseTable): void {
@@ -130,7 +152,14 @@ export class WorldState {
   }
 
   restore(from: StateRow): void {
-    this.#world.ground.state.set(from);
+    const { state } = this.#world.ground;
+    const isEngineThere = from.engineState === state.engineState;
+    state.set(from);
+    if (!isEngineThere) this.#restoreEngine();
+    this.#world.monitor.restore();
+  }
+
+  #restoreEngine(): void {
     this.#engine.at = 0;
     restoreProtocol(this.#world.protocol, this.#engine, this.#names);
     this.#world.owner.active = this.#world.dispatcher.active;
@@ -159,10 +188,7 @@ export class WorldState {
     while (waiting.length > 0) waiting.pop();
     for (let i = 1; i <= w[at.waiting]!; i++) waiting.push(handles[w[at.waiting + i]!]!);
     restoreNotifier(this.#world.notifier, waiting, active);
-    if (ground.scenario.foreign.length === 0) {
-      this.#world.monitor.restore();
-      return;
-    }
+    if (ground.scenario.foreign.length === 0) return;
     const starts: SavedStart[] = [];
     for (let start = 0; start < ground.scenario.foreign.length; start++) {
       const stands = w[at.left + start]!;
@@ -181,7 +207,6 @@ export class WorldState {
     const late: Invalidation[] = [];
     for (let i = 1; i <= w[at.late]!; i++) late.push(handles[w[at.late + i]!]!);
     restoreForeignCalls(this.#world.calls, starts, late, this.#world.monitor.isTakenOver);
-    this.#world.monitor.restore();
   }
 
   /** Restores the gate's read-only ranges and the table's unmapped ranges from the pages' flags. */

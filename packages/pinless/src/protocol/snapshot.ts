@@ -32,20 +32,9 @@ export class StateWords {
     return this.words[this.at++]!;
   }
 
-  /** Appends a list of at most `room` numbers, which always takes the same number of words. */
-  putList(list: readonly number[], room: number): void {
-    const { words, at } = this;
-    words[at] = list.length;
-    for (let i = 0; i < room; i++) words[at + 1 + i] = i < list.length ? list[i]! : 0;
-    this.at = at + 1 + room;
-  }
-
-  takeList(into: number[], room: number): void {
-    const length = this.words[this.at++]!;
-    // Setting `length` would be a call into the runtime, for every list of every state.
-    while (into.length > length) into.pop();
-    for (let i = 0; i < length; i++) into[i] = this.words[this.at + i]!;
-    this.at += room;
+  /** Fills the words up to an index with zeros. */
+  fillTo(end: number): void {
+    while (this.at < end) this.words[this.at++] = 0;
   }
 }
 
@@ -61,17 +50,16 @@ export interface RequestNames {
 
 /** Number of words that `saveProtocol` appends. */
 export function snapshotWords(requests: number, slots: number): number {
-  // The dispatcher has two numbers and three lists; each slot has two words, and two in a list.
-  return 2 + 4 + 3 * requests + (2 + 2) * slots + LEASE_WORDS;
+  // The dispatcher has two numbers, each waiting request has a word, and each slot two.
+  return 2 + requests + 2 * slots + LEASE_WORDS;
 }
 
-const LEASE_WORDS = 6;
+const LEASE_WORDS = 4;
 
 /** Saves the state outside of the tables. No turn may be running, and no call of `whenQuiet` waiting. */
 export function saveProtocol({ dispatcher, gate, leases }: Protocol, to: StateWords, names: RequestNames): void {
   saveDispatcher(dispatcher, gate, to, names);
-  if (leases === null) to.at += LEASE_WORDS;
-  else saveLeases(leases, to);
+  if (leases !== null) saveLeases(leases, to);
 }
 
 /** Restores the state that `saveProtocol` saved, after the tables have been restored. */
@@ -85,15 +73,24 @@ function saveDispatcher(dispatcher: Dispatcher, gate: Gate, to: StateWords, name
   const { requests, turns } = dispatcher;
   const { capacity, locations } = requests;
   to.put(turns.nowMs);
-  to.put((turns["scheduled"] ? 1 : 0) | (turns["alive"] ? 2 : 0));
-  putParked(to, dispatcher["awaitingChanges"], names);
+  const awaiting = dispatcher["awaitingChanges"];
+  const ready = dispatcher["ready"];
+  const failing = dispatcher["failing"];
+  const counts = (awaiting.length << 2) | (gate.held.length << 6) | (ready.length << 10) | (failing.length << 14);
+  to.put((turns["scheduled"] ? 1 : 0) | (turns["alive"] ? 2 : 0) | counts);
+  // A request waits in one list at most.
+  const end = to.at + names.count;
+  putParked(to, awaiting, names);
   putParked(to, gate.held, names);
-  putParked(to, dispatcher["ready"], names);
-  to.putList(dispatcher["failing"], 2 * capacity);
+  putParked(to, ready, names);
+  to.fillTo(end);
   for (let slot = 0; slot < capacity; slot++) {
-    to.put(requests.cancelled[slot]!);
-    to.put(locations[slot] === undefined ? 0 : names.nameOf(locations[slot]!));
+    const location = locations[slot];
+    to.put(requests.cancelled[slot]! | (location === undefined ? 0 : names.nameOf(location) << 1));
   }
+  // Slots, and errno: results of requests that failed are negative.
+  for (let i = 0; i < failing.length; i += 2) to.put(failing[i]! - (failing[i + 1]! << 8));
+  to.fillTo(end + 2 * capacity);
 }
 
 function restoreDispatcher(dispatcher: Dispatcher, gate: Gate, from: StateWords, names: RequestNames): void {
@@ -106,42 +103,56 @@ function restoreDispatcher(dispatcher: Dispatcher, gate: Gate, from: StateWords,
   turns["inTurn"] = false;
   turns["budget"] = TURN_COMPLETIONS;
   if (parked.size > 0) parked.clear();
-  takeParked(from, dispatcher["awaitingChanges"], parked, names);
-  takeParked(from, gate.held, parked, names);
-  takeParked(from, dispatcher["ready"], parked, names);
   dispatcher["limited"] = 0;
-  for (const { limited } of parked) if (limited) dispatcher["limited"]++;
-  from.takeList(dispatcher["failing"], 2 * requests.capacity);
+  const end = from.at + names.count;
+  takeParked(from, dispatcher["awaitingChanges"], (flags >> 2) & 15, dispatcher, names);
+  takeParked(from, gate.held, (flags >> 6) & 15, dispatcher, names);
+  takeParked(from, dispatcher["ready"], (flags >> 10) & 15, dispatcher, names);
+  from.at = end;
   for (let slot = 0; slot < requests.capacity; slot++) {
-    requests.cancelled[slot] = from.take();
-    const name = from.take();
+    const word = from.take();
+    requests.cancelled[slot] = word & 1;
     if (requests.words[slot << REQUEST_SHIFT] === FREE) {
       requests.locations[slot] = undefined;
       continue;
     }
-    const { owner, location, position, done, kind } = names.requestOf(name);
+    const { owner, location, position, done, kind } = names.requestOf(word >> 1);
     requests.owners[slot] = owner;
     requests.dones[slot] = done;
     requests.kinds[slot] = kind;
     requests.locations[slot] = location;
     requests.position[slot] = position;
   }
+  const failing = dispatcher["failing"];
+  empty(failing);
+  for (let i = 0; i < flags >> 14; i += 2) {
+    const word = from.take();
+    failing.push(word & 255, -(word >> 8));
+  }
+  from.at = end + 2 * requests.capacity;
+}
+
+/** Empties a list. Setting its `length` would be a call into the runtime, for every list of every state. */
+function empty(list: unknown[]): void {
+  while (list.length > 0) list.pop();
 }
 
 /** Saves a list of waiting requests. Each is encoded as one number, of its name, its flags and its slot. */
-function putParked(to: StateWords, list: readonly Parked[], { count, nameOf }: RequestNames): void {
-  to.put(list.length);
+function putParked(to: StateWords, list: readonly Parked[], { nameOf }: RequestNames): void {
   for (const { location, cancelled, held, limited, slot } of list)
     to.put(nameOf(location) | (cancelled ? 256 : 0) | (held ? 512 : 0) | (limited ? 1024 : 0) | (slot << 11));
-  for (let i = list.length; i < count; i++) to.put(0);
 }
 
-/** Restores such a list without allocating one for its words: it's mostly empty, and this runs for every state. */
-function takeParked(from: StateWords, into: Parked[], all: Set<Parked>, { count, requestOf }: RequestNames): void {
-  while (into.length > 0) into.pop();
-  const length = from.take();
-  for (let i = 0; i < length; i++) {
-    const word = from.words[from.at + i]!;
+function takeParked(
+  from: StateWords,
+  into: Parked[],
+  count: number,
+  dispatcher: Dispatcher,
+  { requestOf }: RequestNames,
+): void {
+  empty(into);
+  for (let i = 0; i < count; i++) {
+    const word = from.take();
     const { direction, file, owner, kind, location, position, done } = requestOf(word & 255);
     const slot = word >> 11;
     const cancelled = (word & 256) !== 0;
@@ -149,42 +160,42 @@ function takeParked(from: StateWords, into: Parked[], all: Set<Parked>, { count,
     const limited = (word & 1024) !== 0;
     const parked = { direction, file, owner, kind, location, position, done, slot, limited, cancelled, held };
     into.push(parked);
-    all.add(parked);
+    (dispatcher.parked as Set<Parked>).add(parked);
+    if (limited) dispatcher["limited"]++;
   }
-  from.at += count;
 }
 
 function saveLeases(leases: Leases, to: StateWords): void {
   const noRoomAtMs = leases["noRoomAtMs"];
   const madeRoomAtMs = leases["madeRoomAtMs"];
-  to.put(leases["refused"] ? 1 : 0);
+  const times = (madeRoomAtMs === null ? 0 : 1) | (noRoomAtMs === null ? 0 : 2);
+  to.put(times | (leases["roomAgain"] ? 4 : 0) | (leases["refused"] ? 8 : 0) | (leases["givingUp"] ? 16 : 0));
   to.put(leases["refusedUntilMs"]);
-  to.put((madeRoomAtMs === null ? 0 : 1) | (noRoomAtMs === null ? 0 : 2) | (leases["roomAgain"] ? 4 : 0));
   to.put(noRoomAtMs ?? 0);
   to.put(madeRoomAtMs ?? 0);
-  to.put(leases["givingUp"] ? 1 : 0);
 }
 
 function restoreLeases(leases: Leases, from: StateWords): void {
-  leases["refused"] = from.take() === 1;
+  const flags = from.take();
   leases["refusedUntilMs"] = from.take();
-  const known = from.take();
   const noRoomAtMs = from.take();
   const madeRoomAtMs = from.take();
-  leases["roomAgain"] = (known & 4) !== 0;
-  leases["noRoomAtMs"] = (known & 2) !== 0 ? noRoomAtMs : null;
-  leases["madeRoomAtMs"] = (known & 1) !== 0 ? madeRoomAtMs : null;
-  leases["givingUp"] = from.take() === 1;
+  leases["madeRoomAtMs"] = (flags & 1) !== 0 ? madeRoomAtMs : null;
+  leases["noRoomAtMs"] = (flags & 2) !== 0 ? noRoomAtMs : null;
+  leases["roomAgain"] = (flags & 4) !== 0;
+  leases["refused"] = (flags & 8) !== 0;
+  leases["givingUp"] = (flags & 16) !== 0;
   leases.table.changed();
 }
 
 /** Restores the list of free slots from the words. `next` is the slot that `take` returns first, if it's free. */
 export function restoreRequests(requests: RequestTable, next: number): void {
-  const isFree = (slot: number): boolean => requests.words[slot << REQUEST_SHIFT] === FREE;
+  const { words, capacity } = requests;
+  const free = requests["free"];
   let count = 0;
-  for (let slot = requests.capacity - 1; slot >= 0; slot--)
-    if (slot !== next && isFree(slot)) requests["free"][count++] = slot;
-  if (next >= 0 && isFree(next)) requests["free"][count++] = next;
+  for (let slot = capacity - 1; slot >= 0; slot--)
+    if (slot !== next && words[slot << REQUEST_SHIFT] === FREE) free[count++] = slot;
+  if (next >= 0 && words[next << REQUEST_SHIFT] === FREE) free[count++] = next;
   requests["freeCount"] = count;
 }
 
