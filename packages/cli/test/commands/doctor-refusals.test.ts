@@ -35,7 +35,9 @@ test("io_uring switched off by sysctl: the setting is named, and auto takes aio"
   assert.equal((await doctor([])).stdout.replaceAll(/\s+/g, " ").split("0 allows it").length, 2);
 });
 
-test("io_uring for a group only: an ordinary user is told so, root can use it", { skip: needsRoot }, async (t) => {
+test("io_uring for a group only: the doctor says so to an ordinary user, and root can use it", {
+  skip: needsRoot,
+}, async (t) => {
   await withSetting(t, "/proc/sys/kernel/io_uring_disabled", "1");
   const { ioUring } = (await diagnose(["/"], { wrapper: asOrdinaryUser(8 * MIB) })).findings;
   assert.deepEqual([ioUring.errno, ioUring.disabled], ["EPERM", 1]);

@@ -132,7 +132,7 @@ test("A runtime directory that other users could access is refused, by the proce
     const { degraded, leases } = await run<{ degraded: string[]; leases: { live: number } }>("return hold()");
     assert.match(degraded.join("\n"), message, kind);
     assert.match(degraded.join("\n"), /^operators can't reach this engine/, kind);
-    assert.equal(leases.live, LEASES, `${kind}: the engine itself is as ever`);
+    assert.equal(leases.live, LEASES, `${kind}: the engine itself works`);
     const { code, stderr } = await pinless(["release", pid], runtime);
     assert.equal(code, 1, kind);
     assert.match(stderr, message, kind);

@@ -60,7 +60,7 @@ const SOURCE = `
   // Its input has ended: from here on nothing but engines could keep it alive.
 `;
 
-/** For tests that hold leases in several engines at once: those of an ordinary user can't all have theirs. */
+/** Skips tests whose engines together hold more leases than an ordinary user may lock. */
 export const needsMemlock: string | false =
   needsRoot !== false &&
   Number(/^Max locked memory +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1]) < 16 * MIB

@@ -131,10 +131,7 @@ for (const [name, filesystem] of EVERY) {
     on.memory.store(MAPPED, 2);
     assert.equal(on.cache.truncateFile(ONE), 0);
     for (const access of ["load", "store"] as const) assert.equal(on.memory.fault(MAPPED, access), EFAULT);
-    assert.equal(
-      on.disk.submit(writeFrom(MAPPED, OTHER)),
-      EFAULT,
-    );
+    assert.equal(on.disk.submit(writeFrom(MAPPED, OTHER)), EFAULT);
     on.cache.extendFile(ONE, filesystem);
     assert.equal(on.memory.load(MAPPED), 0);
     finish(on, on.disk.submit(readInto(ANONYMOUS, ONE)));

@@ -25,7 +25,7 @@ function setUp(stormTimes: number) {
     isOver: () => state.submitted >= 3000,
     inCall: () => state.inCall,
   });
-  /** Time goes on for as long as there is something to come, or so many steps. */
+  /** Runs until no event is left, or for this number of steps. */
   const go = (most = 1000): void => {
     for (let i = 0; i < most && machine.clock.step(); i++);
   };

@@ -117,7 +117,7 @@ async function settled(load: Load): Promise<void> {
   for (const errno of load.errnos.keys()) assert.ok(NAMES.has(errno), `a request ended with errno ${-errno}`);
 }
 
-/** Closes with requests in flight, all of which have to be answered by then. */
+/** Closes with requests in flight, which must all be answered by then. */
 async function closed(engine: Engine, file: File, memory: Uint8Array): Promise<void> {
   let answers = 0;
   let taken = 0;

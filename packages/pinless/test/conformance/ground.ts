@@ -55,7 +55,7 @@ export interface Forked {
   look(): Uint8Array | null;
 }
 
-/** Runs `body` with an engine that is closed whatever comes of it. */
+/** Runs `body` with an engine, and closes the engine also if `body` fails. */
 export async function withEngine<T>(
   ground: Ground,
   options: EngineOptions,

@@ -36,7 +36,7 @@ async function canMigrate(t: TestContext, arena: Arena): Promise<boolean> {
 export function operations(ground: Ground): void {
   const named = (name: string): string => `${ground.name}: ${name}`;
 
-  test(named("Arena.migrate: what is on the node is done, and what isn't anywhere"), (t) =>
+  test(named("Arena.migrate counts pages on the node, and pages without memory, as done"), (t) =>
     withBed(ground, async ({ engine, arena, memory, file }) => {
       if (!(await canMigrate(t, arena))) return;
       memory.set(numberedBlocks(512));
@@ -56,7 +56,7 @@ export function operations(ground: Ground): void {
     }),
   );
 
-  test(named("Arena.migrate of a node that isn't there or can't be meant is refused before anything waits"), (t) =>
+  test(named("Arena.migrate to a missing or invalid node is refused before any request waits"), (t) =>
     withBed(ground, async ({ engine, arena, memory }) => {
       if (!(await canMigrate(t, arena))) return;
       const before = engine.stats().invalidations.MIGRATE;

@@ -229,7 +229,7 @@ export function submission(ground: Ground): void {
     assert.equal(engine.stats().leases.live, 0);
   });
 
-  test(named("File.submit refuses what can't be meant, and accepts nothing of it"), () =>
+  test(named("File.submit refuses invalid arguments, and then accepts no part of the request"), () =>
     onFile(4, "r", async (engine, file) => {
       const arena = await engine.arena({ bytes: 1 << 20 });
       const buffer = arena.alloc(BLOCK_BYTES);

@@ -175,7 +175,7 @@ const POSITIONS: readonly unknown[] = [
     : [0n, 5n, 2n ** 53n, 2n ** 53n + 1n, 2n ** 62n, 2n ** 63n - 11n, 2n ** 63n - 1n, 2n ** 64n]),
 ];
 
-/** Calls that can't be meant. Not among them: a length of 1.5, which ends Node 20 itself. */
+/** Calls with invalid arguments. Not among them: a length of 1.5, which ends Node 20 itself. */
 const WRONG: readonly [string, (subject: Subject, buffer: ArrayBufferView) => Promise<unknown>][] = [
   ["offset behind the end", (s, b) => s.read!(b, b.byteLength + 1, 0, 0)],
   ["offset behind the end, a length", (s, b) => s.read!(b, b.byteLength + 1, 1, 0)],

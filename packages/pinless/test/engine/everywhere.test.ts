@@ -220,7 +220,7 @@ const EXCEPTIONS: readonly Exception[] = [
 const [read, write] = [promisify(fs.read), promisify(fs.write)];
 const [readv, writev] = [promisify(fs.readv), promisify(fs.writev)];
 
-/** The part of FileHandle that the table uses, for a descriptor, of which node:fs makes no FileHandle. */
+/** The part of FileHandle that the table uses, for a descriptor, for which node:fs makes no FileHandle. */
 function byDescriptor(fd: number): object {
   type Position = { position?: number | null } | number | null | undefined;
   const positionOf = (options: Position, position: number | null | undefined): number | null =>

@@ -144,7 +144,7 @@ for (const when of [
       assert.ok(unpinned, `pages were pinned for ${blockedMs} ms of a blocked event loop`);
       await file.close();
       assert.deepEqual([done, wrong], [when === "at rest" ? 0 : 8, []]);
-      await until("the books of what the monitor gave back", () => engine.stats().leases.live === 0);
+      await until("the engine to count the leases that the monitor gave back", () => engine.stats().leases.live === 0);
     }));
 }
 

@@ -12,7 +12,7 @@ export const BEGUN = 0;
 export const ENDED = 1;
 export const DONE = 2;
 export const FAILED = 3;
-/** While it's 1 the thread computes on and on afterwards, without a system call. */
+/** While it's 1 the thread computes after its last call, without a system call. */
 export const COMPUTE = 4;
 
 const SOURCE = `

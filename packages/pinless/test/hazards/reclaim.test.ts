@@ -106,7 +106,7 @@ async function lostBlocks(options: EngineOptions, file: string, clean: Step, by:
     events: { pressure: false },
   });
   try {
-    // The engine's threads have theirs before.
+    // The engine's threads have touched their memory before.
     await engine.arena({ bytes: 1 });
     by.enter?.();
     const arena = await engine.arena({ bytes: BYTES, hugePages: false });
@@ -240,7 +240,7 @@ test("A memory cgroup at its limit reclaims memory under reads: bytes that were 
   }
 });
 
-test("Arena.pageOut in the middle of load: every read gets its bytes, whatever goes out and comes back", {
+test("Arena.pageOut in the middle of load: every read gets its bytes, whichever pages are paged out", {
   skip: needsRoot,
 }, async (t) => {
   swap(t, 128 * MIB);

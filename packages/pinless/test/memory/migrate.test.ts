@@ -151,7 +151,7 @@ test("migrate retries pages that are held for a moment", () => {
 test("migrate reports pinned pages as busy after a bounded number of attempts, and moves all others", () => {
   const nodes = new Nodes();
   nodes.add({ node: 0, pinned: true }, 0, 512);
-  // Folios of 64 KiB, two of them pinned; and small pages of which one is.
+  // Folios of 64 KiB, two of them pinned; and small pages, one of them pinned.
   for (let folio = 0; folio < 32; folio++)
     nodes.add({ node: 0, pinned: folio === 0 || folio === 9 }, 512 + folio * 16, 16);
   smallPages(nodes, 1024, 512)[100]!.pinned = true;

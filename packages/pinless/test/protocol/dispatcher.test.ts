@@ -310,7 +310,7 @@ test("a request that an invalidation's ready submits in a turn's last step still
   const plain = new Plain();
   plain.lease(0);
   const { words } = plain.leases!.table;
-  // The monitor's tag is seen before its update has returned, so that it's the end of a turn that does the books.
+  // The monitor's tag is seen before its update has returned, so the end of a turn has to free the slot.
   claim(words, 0);
   plain.kernel.empty(0, "monitor");
   const requests: Submitted[] = [];

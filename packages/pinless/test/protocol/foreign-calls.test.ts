@@ -45,7 +45,7 @@ test("ForeignCalls.start of ranges that share a chunk, or touch, is one invalida
   assert.equal(plain.notifier.inProgress, 0);
 });
 
-test("ForeignCalls.start on memory that isn't followed begins at once and stops nothing", () => {
+test("ForeignCalls.start on memory outside of any arena begins at once and stops no I/O", () => {
   const { plain, calls, ready, begun } = setUp();
   assert.equal(calls.start(1, [chunks(100)], begun), "begun");
   calls.unfollow(plain.table);

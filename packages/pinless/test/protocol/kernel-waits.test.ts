@@ -34,7 +34,7 @@ class Waiting extends Plain {
     });
   }
 
-  /** Keeps so many requests in flight for as long as their callbacks run. */
+  /** Keeps `requests` in flight, submitted again by their callbacks `times` times in all. */
   keep(requests: number, times: number): void {
     let left = times;
     const again = (): void => {

@@ -4,7 +4,7 @@ import { Placement } from "../../dist/protocol/placement.js";
 
 const PAGES = Array.from({ length: 32 }, (_, i) => i * 4096);
 
-/** A kernel that has so many of the pages elsewhere, and the policy that asks it. */
+/** A kernel with a given number of pages out of place, and the policy that asks it. */
 function setUp(startMs = 1000) {
   const state = { elsewhere: 0, looks: 0, nowMs: startMs };
   const placement = new Placement((pages) => {
@@ -43,7 +43,7 @@ test("Placement gives leases up where a sixteenth of their pages is on another n
   assert.equal(placement.isAwaited, true);
 });
 
-test("Placement never gives up what is in its place, nor what isn't leased", () => {
+test("Placement never gives up leases in their place, nor memory without a lease", () => {
   const { isWrong, pass } = setUp();
   for (let second = 0; second < 100; second++, pass(1000)) assert.equal(isWrong(), false);
   const none = new Placement((pages) => pages.length);

@@ -23,7 +23,7 @@ export class Memory {
   readonly #words: Int32Array;
   readonly #started: number[];
 
-  /** A fresh arena, of which all is free but the last chunk. */
+  /** A new arena, free except for its last chunk. */
   static async of(arena: Arena): Promise<Memory> {
     const all = arena.alloc(arena.bytes);
     await arena.free(all);

@@ -1,4 +1,4 @@
-// The check of members that nothing reads, on two packages of which the one uses the other.
+// The check of members that nothing reads, on two packages, one of which uses the other.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";

@@ -12,7 +12,7 @@ export interface Squeezer {
   enter(): void;
   leave(): void;
   /**
-   * Limits it to so many bytes less than it has, has the kernel reclaim what it can of them, and lifts the limit again.
+   * Limits the group to this number of bytes less than it has, so that the kernel reclaims them, and lifts the limit.
    * Under a limit that stayed, the kernel would soon find nothing to reclaim and end the process.
    */
   squeeze(bytes: number): Promise<unknown>;

@@ -48,9 +48,9 @@ export function agree(world: World): void {
   for (const arena of world.arenas.all) if (arena !== null) agreeOnTable(arena.table, reference);
   if (leases !== null) {
     const held = reference.registrations;
-    assert.equal(leases.table.header(HELD_SLOTS), held.length, "leases in the books");
+    assert.equal(leases.table.header(HELD_SLOTS), held.length, "count of leases held");
     const pages = held.reduce((sum, { bytes }) => sum + bytes / 4096, 0);
-    assert.equal(leases.table.header(PINNED_PAGES), pages, "pages in the books");
+    assert.equal(leases.table.header(PINNED_PAGES), pages, "count of pages pinned");
   }
   if (world.loop.asleep) nothingIsOverlooked(world);
   // While a lease is on its way the process may be kept alive, or not.

@@ -27,7 +27,7 @@ export interface Started {
   handle: Invalidation | null;
   /** The invalidation that subscribers are notified of. */
   known: Invalidation | null;
-  /** Calls of `ready`; null for other code's, of which several may have one. */
+  /** Number of calls of `ready`; null for other code's calls, several of which may share one. */
   begun: number | null;
   readonly ended: () => void;
 }

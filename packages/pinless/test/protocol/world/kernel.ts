@@ -91,7 +91,7 @@ export class Kernel implements Scheme, Registrations {
   alive = false;
   enters = 0;
   reaps: number[] = [];
-  /** Refuses so many of the next calls. */
+  /** The number of calls to come that it refuses. */
   refuseTakes = 0;
   refusePopulates = 0;
   woken: () => void = () => {};
@@ -152,7 +152,11 @@ export class Kernel implements Scheme, Registrations {
   ): void {
     this.#interrupt("prepare");
     const intended = bufferSlot < 0 ? null : (this.#lastIn[bufferSlot] ?? null);
-    this.#judge.require("NO_STALE_IO", bufferSlot < 0 || intended !== null, () => `nothing was ever in ${bufferSlot}`);
+    this.#judge.require(
+      "NO_STALE_IO",
+      bufferSlot < 0 || intended !== null,
+      () => `buffer slot ${bufferSlot} never had a registration`,
+    );
     const issue = {
       request: position,
       slot,

@@ -254,7 +254,7 @@ export class Reference implements Watch {
     const { tagSeen, returned, chunk, slot } = registration;
     const why = (): string => `slot ${slot} is gone with tag ${tagSeen}, update returned ${returned}`;
     this.#judge.require("REVOKED_MEANS_REVOKED", tagSeen && returned, why);
-    this.#judge.require("STATE", !registration.booked, () => `chunk ${chunk}: the books were done twice`);
+    this.#judge.require("STATE", !registration.booked, () => `chunk ${chunk}: its end was counted twice`);
     registration.booked = true;
     this.registrations = this.registrations.filter((r) => r !== registration);
     for (const invalidation of this.invalidations) {
@@ -358,7 +358,7 @@ export class Reference implements Watch {
     const turn = this.turnAt(registration.chunk);
     if (turn !== undefined && CONCERNS[turn.event].lease !== "keep") return;
     const allowed = this.#mayDrop(registration);
-    this.#judge.require("FILTER", allowed, () => `the lease of chunk ${registration.chunk} is dropped for nothing`);
+    this.#judge.require("FILTER", allowed, () => `the lease of chunk ${registration.chunk} is dropped without need`);
   }
 
   /** Pages of a chunk go: a memory operation took effect. */
