@@ -53,8 +53,8 @@ export class Placement {
   }
 
   /**
-   * Returns true once the kernel has moved the pages, or hasn't moved one for so long that it won't. Called while leases
-   * are given up for that.
+   * Returns true once the kernel has moved the pages, or hasn't moved one for so long that it won't. Called while
+   * leases are given up for that.
    */
   isSettled(nowMs: number): boolean {
     if (this.#lookedAtMs !== null && isWithin(LOOK_WHILE_AWAITED_MS, this.#lookedAtMs, nowMs)) return false;
