@@ -12,6 +12,7 @@ import {
   EBUSY,
   ENOENT,
   ENOMEM,
+  EOPNOTSUPP,
   type FilePart,
   type MemoryKernel,
   MMAN,
@@ -148,6 +149,12 @@ export class ModelMemoryKernel implements MemoryKernel {
     yield* this.#call();
     const opened = this.#host.descriptorOf(fd);
     return opened?.file && opened.writable ? opened.file.grow(bytes) : -EBADF;
+  }
+
+  /** Allocates space. The model's files have no holes, so it refuses all else, as many filesystems do. */
+  *fallocate(fd: number, mode: number, position: number, bytes: number): Steps<number> {
+    if (mode !== 0) return -EOPNOTSUPP;
+    return yield* this.extendFile(fd, position + bytes);
   }
 
   *movePages(addresses: readonly number[], node: number | null, status: Int32Array): Steps<number> {

@@ -37,6 +37,7 @@ const NAMES: Record<number, readonly [string, string]> = {
   22: ["EINVAL", "invalid argument"],
   27: ["EFBIG", "file too large"],
   28: ["ENOSPC", "no space left on device"],
+  95: ["ENOTSUP", "operation not supported on socket"],
   125: ["ECANCELED", "operation canceled"],
 };
 

@@ -236,7 +236,7 @@ export const RESOURCE = { RLIMIT_MEMLOCK: 8 } as const;
 
 export const PRCTL = { PR_SET_THP_DISABLE: 41, PR_GET_THP_DISABLE: 42 } as const;
 
-export const FALLOC = { FALLOC_FL_KEEP_SIZE: 1 } as const;
+export const FALLOC = { FALLOC_FL_KEEP_SIZE: 1, FALLOC_FL_PUNCH_HOLE: 2, FALLOC_FL_ZERO_RANGE: 16 } as const;
 
 export const DLFCN = { RTLD_NOW: 2, RTLD_NOLOAD: 4, RTLD_NODELETE: 0x1000 } as const;
 

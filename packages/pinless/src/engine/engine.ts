@@ -262,8 +262,7 @@ export class PortableEngine {
    *   gets a duplicate of the descriptor, so the caller and the file each close their own
    * @param flags - As `open` of node:fs. Default `"r"`
    * @param mode - Permissions of a file that is created. Default 0o666
-   * @throws As node:fs/promises; `ERR_PINLESS_UNSUPPORTED` for a socket on another scheme than io_uring;
-   *   `ERR_PINLESS_CLOSED`
+   * @throws As node:fs/promises; `ERR_PINLESS_CLOSED`; `ERR_PINLESS_UNSUPPORTED` for a socket without io_uring
    * @example
    * ```ts
    * const file = await engine.openFile("data.bin", "r");
@@ -289,6 +288,7 @@ export class PortableEngine {
         writeOrders: this.#writeOrders,
         streamCalls: this.#streamCalls,
         describe: this.#host.describe,
+        memory: this.#host.memory,
         segmentOf: (buffer) => this.#segments.of(buffer),
         hasRoom: () => this.#submissions.hasRoom,
         enqueue: (attempt) => this.#submissions.enqueue(attempt),

@@ -1,5 +1,6 @@
 /** The engine as its files and their transfers see it. */
 
+import type { Memory } from "../ports/memory.js";
 import type { DescribeErrno } from "../protocol/errors.js";
 import type { Protocol } from "../protocol/protocol.js";
 import type { Scheme } from "../protocol/scheme.js";
@@ -43,6 +44,8 @@ export interface FileHost extends TransferHost {
   readonly files: Set<OpenFile>;
   /** True if a request would be accepted now without overtaking one that waits. */
   hasRoom(): boolean;
+  /** Threads for calls that may wait for a device. */
+  readonly memory: Pick<Memory, "run">;
   /** Calls that use arena memory. */
   readonly callsInFlight: CallsInFlight;
   /** True if a submission would overtake a call that waits. */

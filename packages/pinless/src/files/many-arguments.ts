@@ -57,6 +57,16 @@ export interface WriteManyOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Options of {@link File.allocate} and {@link File.zeroRange}. */
+export interface SpaceOptions {
+  /**
+   * Leaves the file's size as it is.
+   *
+   * @defaultValue false
+   */
+  keepSize?: boolean | undefined;
+}
+
 /** A range as it was at the call. */
 export interface CheckedRange {
   readonly position: number;
@@ -72,8 +82,8 @@ export function rangesOf(ranges: Iterable<FileRange>): CheckedRange[] {
   return listOf("ranges", ranges, (range, name) => {
     const { position, buffer, length = buffer?.byteLength } = range as FileRange;
     if (buffer !== undefined && !ArrayBuffer.isView(buffer)) throw notAView(buffer);
-    checkNumber(`${name}.length`, length, buffer?.byteLength ?? Number.MAX_SAFE_INTEGER);
-    checkNumber(`${name}.position`, position, Number.MAX_SAFE_INTEGER - length);
+    checkNumber(`${name}.length`, length, 0, buffer?.byteLength ?? Number.MAX_SAFE_INTEGER);
+    checkNumber(`${name}.position`, position, 0, Number.MAX_SAFE_INTEGER - length);
     return { position, bytes: length, memory: buffer === undefined ? null : memoryOf(buffer, length) };
   });
 }
@@ -83,7 +93,7 @@ export function writesOf(writes: Iterable<FileWrite>): (CheckedRange & { readonl
     const { position, buffer } = write as FileWrite;
     if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
     const bytes = buffer.byteLength;
-    checkNumber(`${name}.position`, position, Number.MAX_SAFE_INTEGER - bytes);
+    checkNumber(`${name}.position`, position, 0, Number.MAX_SAFE_INTEGER - bytes);
     return { position, bytes, memory: memoryOf(buffer, bytes) };
   });
 }
@@ -124,12 +134,12 @@ function listOf<T>(name: string, list: Iterable<unknown>, check: (item: object, 
   return checked;
 }
 
-function checkNumber(name: string, value: unknown, most: number): asserts value is number {
+export function checkNumber(name: string, value: unknown, least: number, most: number): asserts value is number {
   if (typeof value !== "number") throw invalidType(name, "of type number", value);
-  if (!Number.isInteger(value) || value < 0 || value > most)
+  if (!Number.isInteger(value) || value < least || value > most)
     throw argumentError(
       "ERR_OUT_OF_RANGE",
-      `The value of "${name}" is out of range. It must be an integer from 0 to ${most}. Received ${value}`,
+      `The value of "${name}" is out of range. It must be an integer from ${least} to ${most}. Received ${value}`,
     );
 }
 

@@ -1,21 +1,26 @@
-/** Methods of a File for storage engines and indexes: many ranges in one call. */
+/** Methods of a File for storage engines and indexes: many ranges in one call, and the file's space. */
 
+import { checkBoolean, checkOptions } from "../ports/option-checks.js";
 import { READ, WRITE } from "../protocol/direction.js";
-import { EBADF } from "../protocol/errno.js";
+import { EBADF, EOPNOTSUPP } from "../protocol/errno.js";
+import { type SystemError, systemError } from "../protocol/errors.js";
 import type { FileHost } from "./file-host.js";
 import type { FileLifetime } from "./file-lifetime.js";
 import {
+  checkNumber,
   type FileRange,
   type FileWrite,
   type ReadManyOptions,
   rangesOf,
   readManyOptionsOf,
+  type SpaceOptions,
   type WriteManyOptions,
   writeManyOptionsOf,
   writesOf,
 } from "./many-arguments.js";
 import { RangeReads, type RunningReads } from "./range-reads.js";
 import { RangeRun } from "./range-run.js";
+import { PIECE_BYTES } from "./staging-memory.js";
 import { StreamedFile } from "./streamed-file.js";
 import { writeEach } from "./write-many.js";
 
@@ -96,4 +101,80 @@ export abstract class StorageFile extends StreamedFile {
       transfers.end();
     }
   }
+
+  /**
+   * Allocates space for a part of the file, so that no write to it fails for want of space, as fallocate(2).
+   *
+   * @param position - Offset in the file, in bytes
+   * @param length - Bytes, at least 1
+   * @param options - `keepSize`: the file doesn't become longer (default false)
+   * @throws ENOTSUP if the filesystem can't; ENOSPC, EFBIG, EBADF; `ERR_OUT_OF_RANGE` or `ERR_INVALID_ARG_TYPE`
+   */
+  async allocate(position: number, length: number, options: SpaceOptions = {}): Promise<void> {
+    await this.#changeSpace("allocate", position, length, keepsSize(options));
+  }
+
+  /**
+   * Gives the space of a part of the file back: it reads as zeros, and the file's size stays.
+   *
+   * @param position - Offset in the file, in bytes
+   * @param length - Bytes, at least 1
+   * @throws ENOTSUP if the filesystem can't; EBADF; `ERR_OUT_OF_RANGE` or `ERR_INVALID_ARG_TYPE`
+   */
+  async punchHole(position: number, length: number): Promise<void> {
+    await this.#changeSpace("punch", position, length, true);
+  }
+
+  /**
+   * Makes a part of the file zeros, with space allocated for it. Where the filesystem can't, zeros are written, and
+   * `engine.stats().degraded` says so.
+   *
+   * @param position - Offset in the file, in bytes
+   * @param length - Bytes, at least 1
+   * @param options - `keepSize`: the file doesn't become longer (default false)
+   * @throws ENOSPC, EFBIG, EBADF; `ERR_OUT_OF_RANGE` or `ERR_INVALID_ARG_TYPE`
+   */
+  async zeroRange(position: number, length: number, options: SpaceOptions = {}): Promise<void> {
+    const keepSize = keepsSize(options);
+    try {
+      await this.#changeSpace("zero", position, length, keepSize);
+    } catch (error) {
+      if ((error as SystemError).errno !== -EOPNOTSUPP) throw error;
+      this.#host.degraded("a filesystem can't zero a part of a file (ENOTSUP): zeroRange writes zeros");
+      const end = keepSize ? Math.min(position + length, (await this.stat()).size) : position + length;
+      const zeros = new Uint8Array(Math.max(0, Math.min(end - position, PIECE_BYTES)));
+      for (let at = position; at < end; at += zeros.length)
+        await this.write(zeros, 0, Math.min(zeros.length, end - at), at);
+    }
+  }
+
+  /** Changes the file's space on another thread, in turn with the file's writes. */
+  async #changeSpace(
+    change: "allocate" | "punch" | "zero",
+    position: number,
+    bytes: number,
+    keepSize: boolean,
+  ): Promise<void> {
+    checkNumber("position", position, 0, Number.MAX_SAFE_INTEGER);
+    checkNumber("length", bytes, 1, Number.MAX_SAFE_INTEGER - position);
+    this.assertOpen("fallocate");
+    const { handle, opened, transfers } = this.lifetime;
+    const file = { fd: handle.fd, position };
+    const device = opened.identity.split(":")[0]!;
+    const request = { operation: "fallocate", address: 0, bytes, change, keepSize, file, device } as const;
+    const run = async (): Promise<number> => (await this.#host.memory.run(request)).errno;
+    transfers.begin();
+    try {
+      const errno = await transfers.writeOrder.inTurn("cached", run);
+      if (errno < 0) throw systemError(this.#host.describe, errno, "fallocate");
+    } finally {
+      transfers.end();
+    }
+  }
+}
+
+function keepsSize(options: SpaceOptions): boolean {
+  checkOptions("allocate or zeroRange", options, ["keepSize"]);
+  checkBoolean("keepSize", options.keepSize);
+  return options.keepSize === true;
 }

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { MMAN, PRCTL } from "../abi/numbers.js";
-import { madvise, mapOver, movePages, mprotect, msync, prctl } from "../linux/libc.js";
+import { fallocate, madvise, mapOver, movePages, mprotect, msync, prctl } from "../linux/libc.js";
 import { sleep } from "../linux/sleep.js";
 import { invariant } from "../protocol/assert.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
@@ -28,6 +28,7 @@ export const linuxMemoryKernel: MemoryKernel = {
     ),
   msync: ({ start, end }) => after(() => msync(start, end - start, MMAN.MS_SYNC)),
   extendFile: (fd, bytes) => after(() => extendFile(fd, bytes)),
+  fallocate: (fd, mode, position, bytes) => after(() => fallocate(fd, mode, position, bytes)),
   movePages: (pages, node, status) => after(() => movePages(pages, node, status)),
   touch(pages) {
     // A load maps pages again that NUMA balancing has hidden.

@@ -20,6 +20,7 @@ export interface MemoryKernel {
   msync(range: Range): Steps<number>;
   /** Extends a file that is shorter than `bytes`, with space allocated. */
   extendFile(fd: number, bytes: number): Steps<number>;
+  fallocate(fd: number, mode: number, position: number, bytes: number): Steps<number>;
   /** Calls move_pages(2) on this process; with null for the node it only reports where the pages are. */
   movePages(pages: readonly number[], node: number | null, status: Int32Array): Steps<number>;
   /** Loads from those of the pages that are in memory. */

@@ -1,6 +1,6 @@
 /** The memory operations: madvise(2) and others, in pieces of a huge page, with retries. */
 
-import { MMAN } from "../abi/numbers.js";
+import { FALLOC, MMAN } from "../abi/numbers.js";
 import type { MemoryRequest, MemoryResult } from "../ports/memory.js";
 import { EINVAL } from "../protocol/errno.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
@@ -12,6 +12,8 @@ import { inOne, pagesOf, pieces } from "./operation-pieces.js";
 import { pageOut } from "./page-out.js";
 import { explainRefusal } from "./refusals.js";
 import { persistently } from "./retry.js";
+
+const MODES = { allocate: 0, punch: FALLOC.FALLOC_FL_PUNCH_HOLE, zero: FALLOC.FALLOC_FL_ZERO_RANGE };
 
 export function* runOperation(request: MemoryRequest, kernel: MemoryKernel): Steps<MemoryResult> {
   const range = { start: request.address, end: request.address + request.bytes };
@@ -37,6 +39,11 @@ export function* runOperation(request: MemoryRequest, kernel: MemoryKernel): Ste
       return inOne(range, yield* kernel.mprotect(range, MMAN.PROT_READ | MMAN.PROT_WRITE));
     case "extendFile":
       return inOne(range, yield* kernel.extendFile(request.file!.fd, request.file!.position + request.bytes));
+    case "fallocate": {
+      const { fd, position } = request.file!;
+      const mode = MODES[request.change!] | (request.keepSize === true ? FALLOC.FALLOC_FL_KEEP_SIZE : 0);
+      return inOne(range, yield* kernel.fallocate(fd, mode, position, request.bytes));
+    }
     case "mapFile":
       return inOne(range, yield* mapFile(range, request, kernel));
     // Zeroed pages, as in a new arena: access through a stale view stays harmless.

@@ -120,6 +120,7 @@ function laneOf({ operation, device }: MemoryRequest): string {
     case "pageOut":
       return device === undefined ? "pages" : `device ${device}`;
     case "extendFile":
+    case "fallocate":
     case "mapFile":
     case "writeback":
       return `device ${device}`;

@@ -14,6 +14,8 @@ export type MemoryOperation =
   | "makeWritable"
   /** Extends a file that is shorter than `file.position` + `bytes`. */
   | "extendFile"
+  /** Changes the space of a part of a file (fallocate). */
+  | "fallocate"
   /** Maps a part of a file at the range (MAP_SHARED), in place of what is mapped there. */
   | "mapFile"
   /** Maps zeroed memory at the range, in place of what is mapped there. */
@@ -31,7 +33,10 @@ export interface MemoryRequest {
   readonly hugePages?: boolean;
   /** For `migrate`: the NUMA node to move to. */
   readonly node?: number;
-  /** For `extendFile` and `mapFile`: the file, and the offset in it. */
+  /** For `fallocate`: the change, and true if the file's size stays. */
+  readonly change?: "allocate" | "punch" | "zero";
+  readonly keepSize?: boolean;
+  /** For `extendFile`, `fallocate` and `mapFile`: the file, and the offset in it. */
   readonly file?: { readonly fd: number; readonly position: number };
   /**
    * For file-backed memory: the device of the file. Requests that wait for one device don't delay requests for others.
