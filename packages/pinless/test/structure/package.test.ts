@@ -43,8 +43,8 @@ test("importing doesn't load koffi", () => {
 
 test("the files that package.json names exist", () => {
   const manifest = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
-  for (const { types, import: module, default: other } of [".", "./portable"].map((name) => manifest.exports[name]))
-    for (const file of [types, module, other]) accessSync(path.join(root, file));
+  const targets = [".", "./portable", "./internal"].flatMap((name) => Object.values<string>(manifest.exports[name]));
+  for (const file of targets) accessSync(path.join(root, file));
 });
 
 const ROOT = path.resolve(root, "../..");
