@@ -158,6 +158,7 @@ export abstract class StreamedFile extends NodeFile {
    * @throws As `read`; an AbortError once `signal` is aborted; `ERR_PINLESS_OPTION`
    * @example
    * ```ts
+   * const hash = createHash("sha256");
    * for await (const block of file.blocks({ blockBytes: 1 << 20 })) hash.update(block);
    * ```
    */
