@@ -100,6 +100,7 @@ test("an arena of a file that is open at the end of a process, or of a worker, l
     const arena = await engine.arena({ file: directory + "/main", bytes: 1 << 20 });
     const file = await engine.openFile(directory + "/source");
     await file.read(arena.view(0, 4096), { position: 0 });
+    await file.close();
     const code = \`
       const { parentPort } = require("node:worker_threads");
       import(PINLESS).then(async ({ Engine }) => {
