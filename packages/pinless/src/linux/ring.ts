@@ -194,12 +194,12 @@ export class Ring {
   }
 
   /**
-   * As `enter`, and waits for one completion, `WAIT_LIMIT_MS` at the most. Returns -ETIME after that, if nothing was
-   * submitted.
+   * As `enter`, and waits until so many completions are there, `WAIT_LIMIT_MS` at the most. Returns -ETIME after that,
+   * if nothing was submitted.
    */
-  enterAndWait(): number {
+  enterAndWait(completions: number): number {
     Atomics.store(this.cqes, this.#sqTail, this.#tail);
-    const taken = ioUringEnterAndWait(this.fd, this.unsubmitted, 1, this.#limitAddress, GETEVENTS_ARG.size);
+    const taken = ioUringEnterAndWait(this.fd, this.unsubmitted, completions, this.#limitAddress, GETEVENTS_ARG.size);
     if (taken > 0) this.#submitted = (this.#submitted + taken) | 0;
     return taken;
   }

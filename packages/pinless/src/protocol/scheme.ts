@@ -98,10 +98,10 @@ export interface Scheme {
    */
   awaitable?(requests: number): number;
   /**
-   * As `enter`, and waits for a completion or until the event loop has something to serve, 4 ms at the most. The thread
-   * does nothing else meanwhile.
+   * As `enter`, and waits for some of `requests` in the kernel to complete, or until the event loop has something to
+   * serve, 4 ms at the most. The thread does nothing else meanwhile.
    */
-  enterAndWait?(): number;
+  enterAndWait?(requests: number): number;
   /** True if the event loop had something to serve during the last `enterAndWait`; known once that is reaped. */
   readonly isLoopReady?: boolean;
   /** Delivers at most `limit` of the completions that have arrived before the call; returns their number. */

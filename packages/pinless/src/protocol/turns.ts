@@ -89,7 +89,7 @@ export class Turns {
     for (;;) {
       this.nudged = false;
       if (waits) this.#waits.begin(this.#loop.preciseMs());
-      const errno = waits ? this.#scheme.enterAndWait!() : this.#scheme.enter();
+      const errno = waits ? this.#scheme.enterAndWait!(this.#requests.active) : this.#scheme.enter();
       if (errno < 0) violated("STATE", `the kernel refused a submission as a whole: errno ${-errno}`);
       const waitEndedMs = waits ? this.#loop.preciseMs() : 0;
       if (this.budget <= 0) {

@@ -27,6 +27,9 @@ const TAG = 1;
 const OTHER = 2;
 const LOOP = 3;
 
+/** Most completions that one wait in the kernel awaits. */
+const MOST_AWAITED = 4;
+
 const {
   IORING_OP_READ: OP_READ,
   IORING_OP_WRITE: OP_WRITE,
@@ -74,14 +77,14 @@ export class IoUringScheme implements Scheme {
     this.#files = new FileTable(ring.fd);
     this.#wakeup = new Wakeup(options.woken);
     this.#poolFallback = new PoolFallback(options.depth, this.#wakeup);
-    this.#loopPoll = new LoopPoll(ring, wake.receiver, LOOP);
+    this.#loopPoll = new LoopPoll(ring, wake.receiver, awaitedOf(options.depth), { last: LOOP, others: OTHER });
   }
 
   /** Opens the scheme; returns -errno on failure, as `Ring.open` does. */
   static open(options: IoUringOptions): IoUringScheme | number {
     // The completion queue has room for every request, a cancel of each, the tag of every live lease, and the
-    // loop's poll, so that it can't overflow.
-    const completions = 2 * options.depth + options.bufferSlots + 1;
+    // loop's polls, so that it can't overflow.
+    const completions = 2 * options.depth + options.bufferSlots + MOST_AWAITED;
     const ring = Ring.open({ entries: 2 * options.depth, completions, flags: FLAGS });
     if (typeof ring === "number") return ring;
     let wake: Wake | number = -ENOMEM;
@@ -213,10 +216,11 @@ export class IoUringScheme implements Scheme {
     return this.#ring.canWait && this.#loopPoll.isKnown() ? requests - this.#endless.size : 0;
   }
 
-  enterAndWait(): number {
+  enterAndWait(requests: number): number {
     const ring = this.#ring;
-    if (ring.completions > 0 || !this.#loopPoll.arm()) return this.enter();
-    const taken = ring.enterAndWait();
+    const awaited = awaitedOf(requests - this.#endless.size);
+    if (ring.completions >= awaited || !this.#loopPoll.arm()) return this.enter();
+    const taken = ring.enterAndWait(awaited);
     if (ring.unsubmitted > 0) return this.enter();
     return taken >= 0 || taken === -ETIME || taken === -EINTR ? 0 : taken;
   }
@@ -260,4 +264,12 @@ export class IoUringScheme implements Scheme {
     this.#wake.close();
     this.#ring.close();
   }
+}
+
+/**
+ * Number of completions to wait for while so many requests are in the kernel. To be woken for one of 32 took twice
+ * the system calls, and half more CPU time (4 KiB reads, ext4 on a loop device).
+ */
+function awaitedOf(requests: number): number {
+  return Math.max(1, Math.min(MOST_AWAITED, requests >> 3));
 }

@@ -11,18 +11,23 @@ import type { Ring } from "../../linux/ring.js";
 export class LoopPoll {
   readonly #ring: Ring;
   readonly #socket: number;
-  readonly #userData: number;
+  readonly #kinds: { readonly last: number; readonly others: number };
+  readonly #completions: number;
   #descriptor = -1;
   #occasions = 0;
   #armed = false;
   /** True if the loop has had something to serve since the last `arm`. */
   hasFired = false;
 
-  /** `socket`: one that the loop polls; `userData`: the upper half of the completion's `user_data`. */
-  constructor(ring: Ring, socket: number, userData: number) {
+  /**
+   * `socket`: one that the loop polls; `completions`: most that a wait awaits, so that the poll posts as many; `kinds`:
+   * the upper halves of their `user_data`.
+   */
+  constructor(ring: Ring, socket: number, completions: number, kinds: { last: number; others: number }) {
     this.#ring = ring;
     this.#socket = socket;
-    this.#userData = userData;
+    this.#kinds = kinds;
+    this.#completions = completions;
   }
 
   /**
@@ -41,13 +46,18 @@ export class LoopPoll {
     this.hasFired = false;
     if (this.#armed) return true;
     const ring = this.#ring;
-    if (ring.unsubmitted >= ring.sqEntries) return false;
-    const at = ring.next();
-    ring.sqes.fill(0, at, at + SQE.size / 4);
-    ring.sqes[at] = IO_URING.IORING_OP_POLL_ADD;
-    ring.sqes[at + SQE.fields.fd / 4] = this.#descriptor;
-    ring.sqes[at + SQE.fields.poll32_events / 4] = POLL.POLLIN;
-    ring.sqes[at + SQE.fields.user_data / 4 + 1] = this.#userData;
+    if (ring.unsubmitted + this.#completions > ring.sqEntries) return false;
+    // NOPs follow the poll, linked, as the rest of the completions that a wait may await.
+    for (let left = this.#completions; left > 0; left--) {
+      const at = ring.next();
+      const isPoll = left === this.#completions;
+      ring.sqes.fill(0, at, at + SQE.size / 4);
+      ring.sqes[at] = isPoll ? IO_URING.IORING_OP_POLL_ADD : IO_URING.IORING_OP_NOP;
+      if (left > 1) ring.sqes[at]! |= IO_URING.IOSQE_IO_HARDLINK << 8;
+      ring.sqes[at + SQE.fields.fd / 4] = isPoll ? this.#descriptor : -1;
+      ring.sqes[at + SQE.fields.poll32_events / 4] = isPoll ? POLL.POLLIN : 0;
+      ring.sqes[at + SQE.fields.user_data / 4 + 1] = left > 1 ? this.#kinds.others : this.#kinds.last;
+    }
     this.#armed = true;
     return true;
   }
