@@ -78,7 +78,7 @@ export abstract class StorageFile extends StreamedFile {
    *
    * @param writes - Any number of `{ position, buffer }`
    * @param options - A signal
-   * @returns Bytes written in all
+   * @returns `bytesWritten` in all
    * @throws `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE` or `ERR_PINLESS_OPTION` for invalid arguments; otherwise as
    *   `write`. After an error no further write is begun, and the call rejects with it once those in flight have ended.
    *   Its `bytesWritten` is that of all writes, `index` and `position` are those of the write that failed, and
