@@ -1,5 +1,6 @@
 // Bulk I/O beside node:fs: a large file through a read stream into sha256, through a pipeline into another file, and by
-// blocks(); how much the page cache grew, and the process. fio's sequential reads stand beside them if it's installed.
+// blocks(), and many random ranges of it; how much the page cache grew, and the process. fio's sequential reads stand
+// beside them if it's installed.
 //
 //   node benchmarks/bulk.mjs [--file FILE] [--mib 2048] [--rounds 3] [--scheme io_uring]
 //
@@ -40,6 +41,8 @@ const { file: path, scheme } = values;
 const bytes = Number(values.mib) * 2 ** 20;
 const copy = `${path}.copy`;
 const end = bytes - 1;
+const RANGES = 10_000;
+const RANGE_BYTES = 4096;
 
 /** Bytes read in blocks by fio, one job. */
 const FIO = ["--name=read", `--filename=${path}`, "--rw=read", "--direct=1", "--bs=512k", "--iodepth=5"];
@@ -65,11 +68,25 @@ const JOBS = {
       await file.close();
     },
   },
+  "10,000 × 4 KiB": {
+    "node:fs": async () => {
+      const handle = await open(path);
+      const read = ({ position, length }) => handle.read(Buffer.alloc(length), 0, length, position);
+      const done = await timed(() => Promise.all(randomRanges().map(read)));
+      await handle.close();
+      return done;
+    },
+    pinless: async (engine) => {
+      const file = await engine.openFile(path);
+      const done = await timed(() => file.readMany(randomRanges()).toArray());
+      await file.close();
+      return done;
+    },
+  },
   "100 bytes at 0": {
     "node:fs": () => small(() => open(path)),
     pinless: (engine) => small(() => engine.openFile(path)),
   },
-  // Rows of readMany come here.
 };
 
 if (values.contender !== undefined) await contend(JSON.parse(values.contender));
@@ -98,7 +115,7 @@ function row(job, ours, theirs) {
   const ratio = median(ours.map(({ seconds }, i) => theirs[i].seconds / seconds)).toFixed(2);
   if (job.startsWith("100 bytes")) return { "µs a read": (of("seconds") * 1e6).toFixed(1), "times node:fs": ratio };
   return {
-    "MiB/s": rate(of("seconds")),
+    "MiB/s": rate(of("seconds"), job.startsWith("10,000") ? RANGES * RANGE_BYTES : bytes),
     "times node:fs": ratio,
     "CPU s": of("cpu").toFixed(2),
     "page cache grew, MiB": of("cached").toFixed(1),
@@ -106,8 +123,8 @@ function row(job, ours, theirs) {
   };
 }
 
-function rate(seconds) {
-  return (bytes / 2 ** 20 / seconds).toFixed(0);
+function rate(seconds, moved = bytes) {
+  return (moved / 2 ** 20 / seconds).toFixed(0);
 }
 
 /** Runs a contender in a process of its own, with a cold cache. */
@@ -147,6 +164,22 @@ async function emptied(parts) {
   let read = 0;
   for await (const part of parts) read += part.length;
   if (read !== bytes) throw new Error(`${read} bytes were read`);
+}
+
+/** Ranges at random places, the same ones for every contender. */
+function randomRanges() {
+  let state = 1;
+  return Array.from({ length: RANGES }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const block = Math.floor((state / 2 ** 32) * (bytes / RANGE_BYTES));
+    return { position: block * RANGE_BYTES, length: RANGE_BYTES };
+  });
+}
+
+async function timed(run) {
+  const began = performance.now();
+  await run();
+  return { seconds: (performance.now() - began) / 1000 };
 }
 
 /** Seconds of a read of 100 bytes, one after the other, of what the page cache has. */
