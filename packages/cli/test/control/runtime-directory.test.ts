@@ -15,7 +15,7 @@ import {
 import { connect, createServer } from "node:net";
 import path from "node:path";
 import { test } from "node:test";
-import { asOrdinaryUser } from "../../../pinless/dist-test/support/children.js";
+import { asOrdinaryUser, runModule } from "../../../pinless/dist-test/support/children.js";
 import { needsRoot } from "../../../pinless/dist-test/support/disks.js";
 import { pinnedBytes } from "../../../pinless/dist-test/support/proc.js";
 import { scratchDirectory, undoing } from "../../../pinless/dist-test/support/undo.js";
@@ -157,6 +157,27 @@ test("If the runtime directory is missing, as after su, the user's own is used",
   assert.equal((await pinless(["release", pid], runtime)).code, 0);
   await run("return engines[0].engine.close()");
   assert.ok(!contents(own).includes(`${pid}-0.sock`));
+});
+
+test("A runtime directory that another process removes while an engine opens is made again", async (t) => {
+  const { env, directory } = ownRuntime(t);
+  const source = `
+    import fs from "node:fs";
+    import { syncBuiltinESMExports } from "node:module";
+    import { Engine } from PINLESS;
+    const { mkdirSync } = fs;
+    let removed = 0;
+    fs.mkdirSync = (at, ...rest) => {
+      mkdirSync(at, ...rest);
+      if (at === process.env.DIRECTORY && removed++ === 0) fs.rmdirSync(at);
+    };
+    syncBuiltinESMExports();
+    const engine = await Engine.open({ scheme: "direct", pin: "per-io", depth: 1 });
+    console.log(JSON.stringify([removed, engine.stats().degraded]));
+    await engine.close();
+  `;
+  const { stdout, stderr } = await runModule(source, { env: { ...env, DIRECTORY: directory } });
+  assert.deepEqual(JSON.parse(stdout || "null"), [2, []], stderr);
 });
 
 test("pinless release refuses a directory that was opened to other users after the process's check", async (t) => {

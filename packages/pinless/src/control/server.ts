@@ -63,9 +63,9 @@ async function open(): Promise<string | null> {
   const directory = runtimeDirectory();
   const own = socketPath(directory, threadId);
   for (let attempt = 1; ; attempt++) {
-    const untrusted = prepareDirectory(directory);
-    if (untrusted !== null) return refusal(untrusted);
     try {
+      const unsafe = prepareDirectory(directory);
+      if (unsafe !== null) return refusal(unsafe);
       server = await listen(own);
       // process.exit() closes no handles, and would leave the socket's file behind as a crash does.
       process.once("exit", close);

@@ -3,7 +3,7 @@
  * prove nothing: a client asks the kernel which process listens.
  */
 
-import { accessSync, constants, lstatSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { accessSync, constants, lstatSync, mkdirSync, readdirSync, readFileSync, type Stats } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { threadId } from "node:worker_threads";
@@ -45,24 +45,30 @@ function isWritable(directory: string): boolean {
   }
 }
 
-/** Creates the directory if necessary. Returns null, or the reason why it can't be used. */
+/**
+ * Creates the directory if necessary. Returns null, or the reason why it isn't safe to use.
+ *
+ * @throws The error of mkdir(2); ENOENT if the last process to leave has removed the directory meanwhile
+ */
 export function prepareDirectory(directory: string): string | null {
   try {
     mkdirSync(directory, { mode: MODE });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") return (error as Error).message;
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
-  return whyUntrusted(directory, [process.geteuid!()]);
+  return whyUnsafe(directory, lstatSync(directory), [process.geteuid!()]);
 }
 
 /** Returns null, or the reason why other users could have put something into the directory. */
 export function whyUntrusted(directory: string, uids: readonly number[]): string | null {
-  let stat: ReturnType<typeof lstatSync>;
   try {
-    stat = lstatSync(directory);
+    return whyUnsafe(directory, lstatSync(directory), uids);
   } catch (error) {
     return (error as Error).message;
   }
+}
+
+function whyUnsafe(directory: string, stat: Stats, uids: readonly number[]): string | null {
   if (stat.isSymbolicLink()) return `${directory} is a symbolic link`;
   if (!stat.isDirectory()) return `${directory} isn't a directory`;
   if (!uids.includes(stat.uid))
