@@ -100,7 +100,7 @@ export class Turns {
       this.budget -= reaped;
       if (waits) {
         mayWait = this.#waits.end(waitEndedMs, reaped, this.#scheme.isLoopReady === true);
-        waits = mayWait && this.nudged && this.#waits.mayGoOn(waitEndedMs);
+        waits = mayWait && this.nudged && this.#canWait && this.#waits.mayGoOn(waitEndedMs);
       }
       if (reaped === 0) break;
     }

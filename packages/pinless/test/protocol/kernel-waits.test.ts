@@ -166,3 +166,15 @@ test("A turn doesn't wait for a request that another turn has reaped meanwhile",
   engine.loop.runAll();
   assert.equal(engine.kernelWaits.length, 0);
 });
+
+test("A turn that has waited doesn't go on waiting where only requests that may never end are left", () => {
+  const engine = new Waiting();
+  const submitEndless = (): void => {
+    engine.endless = 1;
+    engine.deviceRead(1);
+  };
+  engine.deviceRead(0, { after: submitEndless });
+  engine.loop.runMicrotasks();
+  engine.loop.runSoon();
+  assert.equal(engine.kernelWaits.length, 1);
+});
