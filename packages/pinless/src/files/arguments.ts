@@ -164,7 +164,7 @@ export function notAView(value: unknown): Error {
   return invalidType("buffer", "an instance of Buffer, TypedArray, or DataView", value);
 }
 
-function outOfRange(name: string, allowed: string, value: unknown): Error {
+export function outOfRange(name: string, allowed: string, value: unknown): Error {
   return argumentError(
     "ERR_OUT_OF_RANGE",
     `The value of "${name}" is out of range. It must be ${allowed}. Received ${String(value)}`,

@@ -1,8 +1,7 @@
 /** Parses the arguments of `readMany` and `writeMany`. */
 
 import { badOption, checkOptions } from "../ports/option-checks.js";
-import { argumentError } from "../protocol/errors.js";
-import { asOfNow, notAView } from "./arguments.js";
+import { asOfNow, notAView, outOfRange } from "./arguments.js";
 import { invalidType } from "./node-errors.js";
 import type { MergeLimits } from "./range-plan.js";
 
@@ -137,10 +136,7 @@ function listOf<T>(name: string, list: Iterable<unknown>, check: (item: object, 
 export function checkNumber(name: string, value: unknown, least: number, most: number): asserts value is number {
   if (typeof value !== "number") throw invalidType(name, "of type number", value);
   if (!Number.isInteger(value) || value < least || value > most)
-    throw argumentError(
-      "ERR_OUT_OF_RANGE",
-      `The value of "${name}" is out of range. It must be an integer from ${least} to ${most}. Received ${value}`,
-    );
+    throw outOfRange(name, `an integer from ${least} to ${most}`, value);
 }
 
 /** Memory of a buffer as it is now. A whole buffer of an arena stays the same object, since it carries its location. */
