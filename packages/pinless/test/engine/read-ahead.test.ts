@@ -9,6 +9,7 @@ import { BlockMemory } from "../../dist/engine/block-memory.js";
 import { ReadAhead } from "../../dist/files/read-ahead.js";
 import { WriteOrders } from "../../dist/files/write-ordering.js";
 import { Engine, type File } from "../../dist/index.js";
+import { countedMemory } from "../support/counted-memory.js";
 import { ioUringOff } from "../support/io-uring.js";
 import { Random } from "../support/random.js";
 import { scratchDirectory, undoing } from "../support/undo.js";
@@ -219,17 +220,7 @@ function controlled(fileBytes: number) {
   const source = {
     alignment: 512,
     writeOrder,
-    memory: {
-      acquire: async (bytes: number) => {
-        if (state.full) throw new Error("no memory");
-        state.memory += bytes;
-        state.mostMemory = Math.max(state.mostMemory, state.memory);
-        return new Uint8Array(bytes);
-      },
-      release: async (block: Uint8Array) => {
-        state.memory -= block.byteLength;
-      },
-    },
+    memory: countedMemory(state),
     read: async (memory: Uint8Array, position: number) => {
       state.asked.push(position);
       state.mostInFlight = Math.max(state.mostInFlight, ++state.inFlight);

@@ -9,6 +9,7 @@ import { pipeline } from "node:stream/promises";
 import { type TestContext, test } from "node:test";
 import { WriteBehind } from "../../dist/files/write-behind.js";
 import { Engine, type File } from "../../dist/index.js";
+import { countedMemory } from "../support/counted-memory.js";
 import { ioUringOff } from "../support/io-uring.js";
 import { Random } from "../support/random.js";
 import { scratchDirectory, undoing } from "../support/undo.js";
@@ -141,17 +142,7 @@ function controlled() {
   const pending: { fail: (error: Error) => void; succeed: () => void }[] = [];
   const target = {
     alignment: 512,
-    memory: {
-      acquire: async (bytes: number) => {
-        if (state.full) throw new Error("no memory");
-        state.memory += bytes;
-        state.mostMemory = Math.max(state.mostMemory, state.memory);
-        return new Uint8Array(bytes);
-      },
-      release: async (block: Uint8Array) => {
-        state.memory -= block.byteLength;
-      },
-    },
+    memory: countedMemory(state),
     write: (view: Uint8Array, position: number) =>
       new Promise<number>((resolve, fail) => {
         const succeed = (): void => {
