@@ -87,7 +87,7 @@ export const ENGINE_MUTANTS: readonly Mutant[] = [
     leavesOut: "the end of an invalidation starts the next one",
     file: NOTIFIER,
     within: "MmuNotifier.invalidateRangeEnd",
-    node: "this.#takeTurns();",
+    node: "this.heldHaveGone();",
     shows: "pairs",
   },
   // The veto.

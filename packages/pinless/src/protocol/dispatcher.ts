@@ -95,7 +95,9 @@ export class Dispatcher implements CompletionSink {
     this.#registered = parts.registered;
     this.requests = parts.requests;
     this.#gate = parts.gate;
-    this.turns = new Turns(parts, this, () => this.active > 0 || this.#unknown.length > 0);
+    this.turns = new Turns(parts, this, () => this.active + this.#unknown.length + this.#notifier.waiting.length > 0);
+    // The one that it waits for may be the monitor's, whose message alone doesn't keep the process alive.
+    parts.notifier.waitsChanged = () => this.nudge();
   }
 
   /** Requests between acceptance and completion. */

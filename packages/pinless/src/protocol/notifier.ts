@@ -92,6 +92,8 @@ export class MmuNotifier implements PublicNotifier {
   private queue: Invalidation[] = [];
   /** True while subscribers are notified of an end: the next turn is given once all of them have been. */
   #ending = false;
+  /** Called when an invalidation has to wait and no other does, and when none waits any more. */
+  waitsChanged: (() => void) | null = null;
 
   /**
    * `granuleBytes` is a power of two to which ranges are rounded out, so that two invalidations in progress never share
@@ -160,6 +162,7 @@ export class MmuNotifier implements PublicNotifier {
     } else {
       this.queue.push(invalidation);
       this.#takeTurns();
+      if (this.queue[0] === invalidation) this.waitsChanged?.();
     }
     return invalidation;
   }
@@ -177,12 +180,14 @@ export class MmuNotifier implements PublicNotifier {
     this.#ending = true;
     for (const subscriber of this.#subscribersOn(invalidation.range)) subscriber.resume(invalidation);
     this.#ending = false;
-    this.#takeTurns();
+    this.heldHaveGone();
   }
 
-  /** Gives turns, because a subscriber holds fewer requests now. */
+  /** Gives turns, because an invalidation has ended, or a subscriber holds fewer requests now. */
   heldHaveGone(): void {
-    if (!this.#ending) this.#takeTurns();
+    if (this.#ending || this.queue.length === 0) return;
+    this.#takeTurns();
+    if (this.queue.length === 0) this.waitsChanged?.();
   }
 
   #intervalOf(invalidation: Invalidation): Interval {

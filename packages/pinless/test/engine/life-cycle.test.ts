@@ -151,6 +151,35 @@ test("A pending read keeps the process alive until it has its data", async (t) =
   }
 });
 
+test("Calls that wait for an invalidation's end keep the process alive until they have gone on", async (t) => {
+  for (const scheme of ["io_uring", "aio", "direct"]) {
+    const source = `
+      import { Engine } from PINLESS;
+      const engine = await Engine.open({ scheme: "${scheme}" });
+      const arena = await engine.arena({ bytes: 4 << 20 });
+      const file = await engine.openFile(process.argv[1]);
+      const memory = arena.view(0, 4096);
+      const { addressOf } = await import(new URL("linux/libc-bindings.js", PINLESS));
+      const range = { start: addressOf(memory), end: addressOf(memory) + 4096 };
+      const calls = {
+        "unaligned read": () => file.read(memory.subarray(1, 99), { position: 0 }),
+        discard: () => arena.discard(memory),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        const invalidation = engine.notifier.invalidateRangeStart(range, "CLEAR");
+        const answer = call();
+        // A timer that the process doesn't stay for, as it doesn't for the messages of other threads.
+        setTimeout(() => engine.notifier.invalidateRangeEnd(invalidation), 20).unref();
+        await answer;
+        console.log(name);
+      }
+    `;
+    const ended = await run(t, source);
+    assertEnded(ended, 0);
+    assert.equal(ended.stdout, "unaligned read\ndiscard\n", scheme);
+  }
+});
+
 /** In a child: workers that have an engine under load, and what's left of them. */
 const WORKERS = `
   import { readdirSync, readFileSync, readlinkSync } from "node:fs";

@@ -258,6 +258,23 @@ test("Dispatcher keeps the process alive while a request is in flight or held, a
   assert.deepEqual([refused.errno, plain.kernel.alive], [-EFAULT, false], "answered without I/O");
 });
 
+test("An invalidation that waits for its turn keeps the process alive, since only a message may end the one before", () => {
+  const plain = new Plain();
+  const first = plain.start("CLEAR", 0);
+  plain.loop.runAll();
+  assert.equal(plain.kernel.alive, false, "begun");
+  const [second, third] = [plain.start("CLEAR", 0), plain.start("CLEAR", 0)];
+  plain.loop.runAll();
+  assert.equal(plain.kernel.alive, true, "two wait");
+  plain.end(first);
+  plain.loop.runAll();
+  assert.equal(plain.kernel.alive, true, "one waits");
+  plain.end(second);
+  plain.loop.runAll();
+  assert.equal(plain.kernel.alive, false, "none waits");
+  plain.end(third);
+});
+
 test("Dispatcher.room is called after each completion, when its slot is free", () => {
   const plain = new Plain({ depth: 2 });
   const backlog = [2, 3, 1, 0];

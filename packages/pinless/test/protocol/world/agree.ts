@@ -55,7 +55,8 @@ export function agree(world: World): void {
   if (world.loop.asleep) nothingIsOverlooked(world);
   // While a lease is on its way the process may be kept alive, or not.
   if (!world.loop.asleep || (reference.requests.size === 0 && world.isDropping)) return;
-  assert.equal(kernel.alive, reference.requests.size > 0, "what keeps the process alive");
+  const waits = reference.invalidations.some(({ state }) => state === "waiting");
+  assert.equal(kernel.alive, reference.requests.size > 0 || waits, "what keeps the process alive");
 }
 
 /** A sleeping engine has reaped everything but leases that the monitor drops and no caller waits for. */
