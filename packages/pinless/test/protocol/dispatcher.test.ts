@@ -258,7 +258,7 @@ test("Dispatcher keeps the process alive while a request is in flight or held, a
   assert.deepEqual([refused.errno, plain.kernel.alive], [-EFAULT, false], "answered without I/O");
 });
 
-test("An invalidation that waits for its turn keeps the process alive, since only a message may end the one before", () => {
+test("An invalidation that waits for its turn keeps the process alive", () => {
   const plain = new Plain();
   const first = plain.start("CLEAR", 0);
   plain.loop.runAll();
