@@ -158,9 +158,10 @@ test("Calls that wait for an invalidation's end keep the process alive until the
       const engine = await Engine.open({ scheme: "${scheme}" });
       const arena = await engine.arena({ bytes: 4 << 20 });
       const file = await engine.openFile(process.argv[1]);
-      const memory = arena.view(0, 4096);
+      const memory = arena.alloc(4096);
       const { addressOf } = await import(new URL("linux/libc-bindings.js", PINLESS));
-      const range = { start: addressOf(memory), end: addressOf(memory) + 4096 };
+      const start = addressOf(memory.buffer) + memory.byteOffset;
+      const range = { start, end: start + 4096 };
       const calls = {
         "unaligned read": () => file.read(memory.subarray(1, 99), { position: 0 }),
         discard: () => arena.discard(memory),
