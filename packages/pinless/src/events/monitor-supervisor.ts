@@ -58,6 +58,8 @@ export class MonitorSupervisor<W extends MonitorPort> {
   #stopTimer: (() => void) | null = null;
   #stopTrying: (() => void) | null = null;
   #following = false;
+  /** Number of segments whose first answer is awaited. */
+  #asking = 0;
   #nextId = 0;
 
   constructor(parts: SupervisorParts<W>) {
@@ -114,10 +116,13 @@ export class MonitorSupervisor<W extends MonitorPort> {
 
   /** Sends a request; resolves to 0 or -errno. If the thread ends meanwhile, it's sent once more to its successor. */
   async #ask(message: FollowMessage): Promise<number> {
+    this.#asking++;
     try {
       return await this.running().ask(message);
     } catch {
-      return this.running().ask(message);
+      return await this.running().ask(message);
+    } finally {
+      this.#asking--;
     }
   }
 
@@ -215,7 +220,7 @@ export class MonitorSupervisor<W extends MonitorPort> {
         ({ followed, watched }) =>
           followed.size > 0 || (watched !== null && Atomics.load(watched.leases, HELD_SLOTS) > 0),
       );
-      if (!busy) void this.end();
+      if (!busy && this.#asking === 0) void this.end();
     });
     this.#stopTimer = () => {
       stop();
