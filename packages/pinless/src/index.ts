@@ -29,7 +29,16 @@ export type { Arena } from "./engine/arena.js";
 export type { ReadOptions, ReadOptionsWithBuffer, WriteOptions } from "./files/arguments.js";
 export type { BlockOptions, BlocksOptions, ReadAheadOptions, WriteBehindOptions } from "./files/block-options.js";
 export type { File } from "./files/file.js";
-export type { FileRange, FileWrite, ReadManyOptions, SpaceOptions, WriteManyOptions } from "./files/many-arguments.js";
+export type {
+  CopyOptions,
+  DataRange,
+  DataRangesOptions,
+  FileRange,
+  FileWrite,
+  ReadManyOptions,
+  SpaceOptions,
+  WriteManyOptions,
+} from "./files/many-arguments.js";
 export type { RangeReads } from "./files/range-reads.js";
 export type { ReadStreamOptions, WriteStreamOptions } from "./files/streams.js";
 export type { WebStreamOptions } from "./files/web-stream.js";

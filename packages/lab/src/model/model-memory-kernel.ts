@@ -157,6 +157,19 @@ export class ModelMemoryKernel implements MemoryKernel {
     return yield* this.extendFile(fd, position + bytes);
   }
 
+  *copyRange(): Steps<number> {
+    yield* this.#call();
+    return -EOPNOTSUPP;
+  }
+
+  /** The model's files have no holes. */
+  *dataRanges(fd: number, { start, end }: Range): Steps<readonly Range[] | number> {
+    yield* this.#call();
+    const file = this.#host.descriptorOf(fd)?.file;
+    if (!file) return -EBADF;
+    return start < file.bytes ? [{ start, end: Math.min(end, file.bytes) }] : [];
+  }
+
   *movePages(addresses: readonly number[], node: number | null, status: Int32Array): Steps<number> {
     const { tables, frames, memory } = this.#machine;
     if (node !== null) yield* this.#call();

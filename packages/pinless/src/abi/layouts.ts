@@ -102,6 +102,13 @@ export const CACHESTAT_RANGE = layout(["linux/mman.h"], 16, { off: 0, len: 8 });
 
 export const CACHESTAT = layout(["linux/mman.h"], 40, { nr_cache: 0 });
 
+export const FILE_CLONE_RANGE = layout(["linux/fs.h"], 32, {
+  src_fd: 0,
+  src_offset: 8,
+  src_length: 16,
+  dest_offset: 24,
+});
+
 /** struct fiemap, which the extents follow. */
 export const FIEMAP = layout(["linux/types.h", "linux/fiemap.h"], 32, {
   fm_start: 0,
@@ -148,6 +155,7 @@ export const LAYOUTS: Readonly<Record<string, Layout>> = {
   statx: STATX_BUFFER,
   cachestat_range: CACHESTAT_RANGE,
   cachestat: CACHESTAT,
+  file_clone_range: FILE_CLONE_RANGE,
   fiemap: FIEMAP,
   fiemap_extent: FIEMAP_EXTENT,
   uffdio_api: UFFDIO_API,

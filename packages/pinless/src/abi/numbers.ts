@@ -184,8 +184,6 @@ export const FCNTL = {
   AT_STATX_DONT_SYNC: 0x4000,
   R_OK: 4,
   W_OK: 2,
-  SEEK_SET: 0,
-  SEEK_CUR: 1,
 } as const;
 
 /**
@@ -210,12 +208,15 @@ export const STATX = {
   STATX_ATTR_COMPRESSED: 4,
 } as const;
 
-/** Constants of file ioctls, whose requests contain the size of their argument (_IOWR, _IOR). */
+export const SEEK = { SEEK_SET: 0, SEEK_CUR: 1, SEEK_END: 2, SEEK_DATA: 3, SEEK_HOLE: 4 } as const;
+
+/** Constants of file ioctls, whose requests contain the size of their argument (_IOWR, _IOR, _IOW). */
 export const FS_IOC = {
   FS_IOC_FIEMAP: 0xc020660b,
   FS_IOC_GETFLAGS: 0x80086601,
   FS_NOCOMP_FL: 0x400,
   FS_NOCOW_FL: 0x800000,
+  FICLONERANGE: 0x4020940d,
 } as const;
 
 export const FIEMAP_FLAGS = { FIEMAP_EXTENT_ENCODED: 8 } as const;
@@ -269,6 +270,7 @@ export const NUMBERS: readonly NumbersOfHeaders[] = [
   { headers: ["fcntl.h"], values: FCNTL },
   ...ofEach("fcntl.h", openFlags),
   { headers: ["linux/stat.h"], values: STATX },
+  { headers: ["linux/fs.h"], values: SEEK },
   { headers: ["linux/fs.h", "linux/fiemap.h"], values: FS_IOC },
   { headers: ["linux/fiemap.h"], values: FIEMAP_FLAGS },
   { headers: ["linux/magic.h"], values: MAGIC },

@@ -47,6 +47,11 @@ export class FileLifetime {
     return this.#isOpen;
   }
 
+  /** Number of the device that the file is on, as text. */
+  get device(): string {
+    return this.opened.identity.split(":")[0]!;
+  }
+
   get isClosing(): boolean {
     return this.#closing !== null;
   }

@@ -1,6 +1,6 @@
 /** Parses the arguments of `readMany` and `writeMany`. */
 
-import { badOption, checkOptions } from "../ports/option-checks.js";
+import { badOption, checkBoolean, checkOptions } from "../ports/option-checks.js";
 import { asOfNow, notAView, outOfRange } from "./arguments.js";
 import { invalidType } from "./node-errors.js";
 import type { MergeLimits } from "./range-plan.js";
@@ -66,6 +66,42 @@ export interface SpaceOptions {
   keepSize?: boolean | undefined;
 }
 
+/** Options of {@link File.copyRange}. */
+export interface CopyOptions {
+  /**
+   * Shares the blocks between the files (reflink), or fails where the filesystem can't.
+   *
+   * @defaultValue false: blocks are shared or copied
+   */
+  clone?: boolean | undefined;
+  /** Ends the copy with an AbortError when it's aborted. */
+  signal?: AbortSignal | undefined;
+}
+
+/** A part of a file that has data. */
+export interface DataRange {
+  /** Offset in the file of the first byte. */
+  start: number;
+  /** Offset in the file of the last byte. */
+  end: number;
+}
+
+/** Options of {@link File.dataRanges}: the part to look at. */
+export interface DataRangesOptions {
+  /**
+   * Offset in the file to begin at, in bytes.
+   *
+   * @defaultValue 0
+   */
+  start?: number | undefined;
+  /**
+   * Offset in the file of the last byte, in bytes.
+   *
+   * @defaultValue the file's end
+   */
+  end?: number | undefined;
+}
+
 /** A range as it was at the call. */
 export interface CheckedRange {
   readonly position: number;
@@ -113,6 +149,12 @@ export function readManyOptionsOf(
 export function writeManyOptionsOf(options: WriteManyOptions): { readonly signal: AbortSignal | undefined } {
   checkOptions("writeMany", options, ["signal"]);
   return { signal: signalOf(options) };
+}
+
+export function copyOptionsOf(options: CopyOptions): { clone: boolean; signal: AbortSignal | undefined } {
+  checkOptions("copyRange", options, ["clone", "signal"]);
+  checkBoolean("clone", options.clone);
+  return { clone: options.clone === true, signal: signalOf(options) };
 }
 
 function signalOf({ signal }: { readonly signal?: AbortSignal | undefined }): AbortSignal | undefined {

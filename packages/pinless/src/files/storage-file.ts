@@ -1,13 +1,19 @@
 /** Methods of a File for storage engines and indexes: many ranges in one call, and the file's space. */
 
+import { FOUND_AT_ONCE, type MemoryRequest, type MemoryResult } from "../ports/memory.js";
 import { checkBoolean, checkOptions } from "../ports/option-checks.js";
 import { READ, WRITE } from "../protocol/direction.js";
-import { EBADF, EOPNOTSUPP } from "../protocol/errno.js";
+import { EBADF, EINVAL, EOPNOTSUPP, ESPIPE } from "../protocol/errno.js";
 import { type SystemError, systemError } from "../protocol/errors.js";
+import { blocksRange } from "./block-options.js";
 import type { FileHost } from "./file-host.js";
 import type { FileLifetime } from "./file-lifetime.js";
 import {
+  type CopyOptions,
   checkNumber,
+  copyOptionsOf,
+  type DataRange,
+  type DataRangesOptions,
   type FileRange,
   type FileWrite,
   type ReadManyOptions,
@@ -18,6 +24,8 @@ import {
   writeManyOptionsOf,
   writesOf,
 } from "./many-arguments.js";
+import { invalidType } from "./node-errors.js";
+import { RangeCopy } from "./range-copy.js";
 import { RangeReads, type RunningReads } from "./range-reads.js";
 import { RangeRun } from "./range-run.js";
 import { PIECE_BYTES } from "./staging-memory.js";
@@ -148,6 +156,78 @@ export abstract class StorageFile extends StreamedFile {
     }
   }
 
+  /**
+   * Copies a part of this file into another, or to another place in this one, as copy_file_range(2): the filesystem
+   * shares the blocks where it can. Where the kernel doesn't copy between the two, they are read and written, and
+   * `engine.stats().degraded` says so.
+   *
+   * @param position - Offset in this file, in bytes
+   * @param length - Bytes
+   * @param target - File to copy to, opened for writing
+   * @param targetPosition - Offset in the target, in bytes
+   * @param options - `clone`: blocks are shared, or the call fails (default false); `signal`
+   * @returns `bytesCopied`, which is less than `length` only at the end of this file
+   * @throws EINVAL if the ranges overlap in the same file; with `clone`, ENOTSUP, EXDEV or EINVAL if the blocks can't
+   *   be shared; EBADF if one of the files is closed meanwhile; otherwise as `read` and `write`. The error of a copy
+   *   that had begun has its `bytesWritten`
+   * @example
+   * ```ts
+   * const { bytesCopied } = await file.copyRange(0, 1 << 30, copy, 0);
+   * ```
+   */
+  async copyRange(
+    position: number,
+    length: number,
+    target: StorageFile,
+    targetPosition: number,
+    options: CopyOptions = {},
+  ): Promise<{ bytesCopied: number }> {
+    const how = copyOptionsOf(options);
+    checkNumber("length", length, 0, Number.MAX_SAFE_INTEGER);
+    checkNumber("position", position, 0, Number.MAX_SAFE_INTEGER - length);
+    if (!(target instanceof StorageFile)) throw invalidType("target", "an instance of File", target);
+    checkNumber("targetPosition", targetPosition, 0, Number.MAX_SAFE_INTEGER - length);
+    this.assertOpen("copy_file_range");
+    target.assertOpen("copy_file_range");
+    const from = { file: this, lifetime: this.lifetime, position };
+    const to = { file: target, lifetime: target.lifetime, position: targetPosition };
+    return { bytesCopied: await new RangeCopy(this.#host, from, to, length, how).run() };
+  }
+
+  /**
+   * Finds the data of a sparse file: all but holes, which read as zeros. A filesystem that doesn't tell has one range.
+   * What changes meanwhile may be missing.
+   *
+   * @param options - `start` (default 0) and `end` (included; default: the file's end) in bytes
+   * @returns An iterator of the ranges, in order. `end` is included, so that each is one for `blocks` and
+   *   `createReadStream`
+   * @throws ESPIPE or EINVAL for files without positions or without blocks; EACCES if the file can't be opened again,
+   *   for reading; EBADF; `ERR_PINLESS_OPTION`
+   * @example
+   * ```ts
+   * let bytes = 0;
+   * for await (const { start, end } of file.dataRanges()) bytes += end - start + 1;
+   * ```
+   */
+  dataRanges(options: DataRangesOptions = {}): AsyncGenerator<DataRange, void, undefined> {
+    checkOptions("dataRanges", options, ["start", "end"]);
+    const { start, bytes } = blocksRange(options);
+    return this.#dataRanges(start, Math.min(start + bytes, Number.MAX_SAFE_INTEGER));
+  }
+
+  async *#dataRanges(start: number, limit: number): AsyncGenerator<DataRange, void, undefined> {
+    const { traits } = this.lifetime.opened;
+    for (let at = start; at < limit; ) {
+      this.assertOpen("lseek");
+      if (!traits.ends) throw this.#failed(traits.preads ? -EINVAL : -ESPIPE, "lseek");
+      const { errno, data = [] } = await this.#onThread({ operation: "dataRanges", bytes: limit - at }, at);
+      if (errno < 0) throw this.#failed(errno, "lseek");
+      for (const { start, end } of data) yield { start, end: end - 1 };
+      if (data.length < FOUND_AT_ONCE) return;
+      at = data.at(-1)!.end;
+    }
+  }
+
   /** Changes the file's space on another thread, in turn with the file's writes. */
   async #changeSpace(
     change: "allocate" | "punch" | "zero",
@@ -158,18 +238,31 @@ export abstract class StorageFile extends StreamedFile {
     checkNumber("position", position, 0, Number.MAX_SAFE_INTEGER);
     checkNumber("length", bytes, 1, Number.MAX_SAFE_INTEGER - position);
     this.assertOpen("fallocate");
-    const { handle, opened, transfers } = this.lifetime;
-    const file = { fd: handle.fd, position };
-    const device = opened.identity.split(":")[0]!;
-    const request = { operation: "fallocate", address: 0, bytes, change, keepSize, file, device } as const;
-    const run = async (): Promise<number> => (await this.#host.memory.run(request)).errno;
+    const request = { operation: "fallocate", bytes, change, keepSize } as const;
+    const { transfers } = this.lifetime;
+    const run = async (): Promise<number> => (await this.#onThread(request, position)).errno;
     transfers.begin();
     try {
       const errno = await transfers.writeOrder.inTurn("cached", run);
-      if (errno < 0) throw systemError(this.#host.describe, errno, "fallocate");
+      if (errno < 0) throw this.#failed(errno, "fallocate");
     } finally {
       transfers.end();
     }
+  }
+
+  /** Runs an operation on this file on another thread, and keeps the file open meanwhile. */
+  async #onThread(request: Omit<MemoryRequest, "address">, position: number): Promise<MemoryResult> {
+    const { handle, transfers, device } = this.lifetime;
+    transfers.begin();
+    try {
+      return await this.#host.memory.run({ ...request, address: 0, file: { fd: handle.fd, position }, device });
+    } finally {
+      transfers.end();
+    }
+  }
+
+  #failed(errno: number, syscall: string): SystemError {
+    return systemError(this.#host.describe, errno, syscall);
   }
 }
 

@@ -4,7 +4,7 @@
  */
 
 import { STATX_BUFFER } from "../abi/layouts.js";
-import { FCNTL, MMAN, STATX } from "../abi/numbers.js";
+import { FCNTL, MMAN, SEEK, STATX } from "../abi/numbers.js";
 import type { DescriptorCalls } from "../ports/opened-file.js";
 import { WRITE } from "../protocol/direction.js";
 import { EIO } from "../protocol/errno.js";
@@ -27,8 +27,8 @@ export function descriptorCalls(fd: number): DescriptorCalls {
         if (typeof position !== "bigint") (direction === WRITE ? writev : readv)(fd, views, position as number, done);
         else read(fd, views[0]!, 0, views[0]!.byteLength, position, done);
       }),
-    tell: () => lseek(fd, 0, FCNTL.SEEK_CUR),
-    seek: (position) => void lseek(fd, position, FCNTL.SEEK_SET),
+    tell: () => lseek(fd, 0, SEEK.SEEK_CUR),
+    seek: (position) => void lseek(fd, position, SEEK.SEEK_SET),
     size: () => sizeOf(fd),
     isCached: (position, bytes, size) => isCached(fd, position, bytes, size ?? sizeOf(fd)),
     memoryFor,

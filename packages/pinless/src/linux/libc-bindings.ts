@@ -27,6 +27,14 @@ export interface Libc {
   munmap(address: number, bytes: number): number;
   msync(address: number, bytes: number, flags: number): number;
   fallocate(fd: number, mode: number, offset: number, bytes: number): number;
+  copyFileRange(
+    from: number,
+    position: BigInt64Array,
+    to: number,
+    toPosition: BigInt64Array,
+    bytes: number,
+    flags: number,
+  ): number;
   madvise(address: number, bytes: number, advice: number): number;
   mprotect(address: number, bytes: number, protection: number): number;
   movePages(
@@ -92,6 +100,9 @@ function bind(koffi: Koffi): Libc {
     munmap: lib.func("int munmap(uintptr_t address, size_t bytes)"),
     msync: lib.func("int msync(uintptr_t address, size_t bytes, int flags)"),
     fallocate: lib.func("int fallocate(int fd, int mode, int64_t offset, int64_t bytes)"),
+    copyFileRange: lib.func(
+      "intptr_t copy_file_range(int from, int64_t *position, int to, int64_t *at, size_t bytes, uint32_t flags)",
+    ),
     madvise: lib.func("int madvise(uintptr_t address, size_t bytes, int advice)"),
     mprotect: lib.func("int mprotect(uintptr_t address, size_t bytes, int protection)"),
     movePages: lib.func("syscall", "long", ["long", "int", "size_t", "uint64_t *", "int32_t *", "int32_t *", "int"]),

@@ -2,10 +2,11 @@
  * System calls and functions of the C library: a thin function for each, which returns its result or a negative errno.
  */
 
-import { CACHESTAT, CACHESTAT_RANGE, RLIMIT, TIMESPEC, UCRED } from "../abi/layouts.js";
+import { CACHESTAT, CACHESTAT_RANGE, FILE_CLONE_RANGE, RLIMIT, TIMESPEC, UCRED } from "../abi/layouts.js";
 import {
   aioSyscalls,
   FCNTL,
+  FS_IOC,
   IO_URING,
   MEMPOLICY,
   MMAN,
@@ -98,6 +99,30 @@ export function msync(address: number, bytes: number, flags: number): number {
 /** fallocate(2): allocates space in a file and extends it, unless `mode` says otherwise. */
 export function fallocate(fd: number, mode: number, offset: number, bytes: number): number {
   return orErrno(bound().fallocate(fd, mode, offset, bytes));
+}
+
+/** A part of a file: where it begins. */
+interface Place {
+  readonly fd: number;
+  readonly position: number;
+}
+
+/** copy_file_range(2): returns the number of bytes copied, 0 at the end of the file, or -errno. */
+export function copyFileRange(from: Place, to: Place, bytes: number): number {
+  const [position, toPosition] = [from, to].map((place) => BigInt64Array.of(BigInt(place.position)));
+  return orErrno(bound().copyFileRange(from.fd, position!, to.fd, toPosition!, bytes, 0));
+}
+
+/** ioctl_ficlonerange(2): returns the number of bytes that the files share, all of them, or -errno. */
+export function cloneRange(from: Place, to: Place, bytes: number): number {
+  const { size, fields } = FILE_CLONE_RANGE;
+  const range = new BigInt64Array(size / 8);
+  range[fields.src_fd / 8] = BigInt(from.fd);
+  range[fields.src_offset / 8] = BigInt(from.position);
+  range[fields.src_length / 8] = BigInt(bytes);
+  range[fields.dest_offset / 8] = BigInt(to.position);
+  const errno = ioctl(to.fd, FS_IOC.FICLONERANGE, addressOf(range.buffer));
+  return errno < 0 ? errno : bytes;
 }
 
 export function munmap(address: number, bytes: number): number {

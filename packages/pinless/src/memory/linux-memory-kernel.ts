@@ -2,11 +2,22 @@
 
 import { readFileSync } from "node:fs";
 import { MMAN, PRCTL } from "../abi/numbers.js";
-import { fallocate, madvise, mapOver, movePages, mprotect, msync, prctl } from "../linux/libc.js";
+import {
+  cloneRange,
+  copyFileRange,
+  fallocate,
+  madvise,
+  mapOver,
+  movePages,
+  mprotect,
+  msync,
+  prctl,
+} from "../linux/libc.js";
 import { sleep } from "../linux/sleep.js";
 import { invariant } from "../protocol/assert.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import type { Range } from "../protocol/ranges/ranges.js";
+import { dataRanges } from "./data-ranges.js";
 import { extendFile } from "./file-extension.js";
 import type { MemoryKernel, Steps } from "./memory-kernel.js";
 import { leftIn, mappingFlags, presentPages } from "./pagemap.js";
@@ -29,6 +40,8 @@ export const linuxMemoryKernel: MemoryKernel = {
   msync: ({ start, end }) => after(() => msync(start, end - start, MMAN.MS_SYNC)),
   extendFile: (fd, bytes) => after(() => extendFile(fd, bytes)),
   fallocate: (fd, mode, position, bytes) => after(() => fallocate(fd, mode, position, bytes)),
+  copyRange: (from, to, bytes, clone) => after(() => (clone ? cloneRange : copyFileRange)(from, to, bytes)),
+  dataRanges: (fd, range, most) => after(() => dataRanges(fd, range, most)),
   movePages: (pages, node, status) => after(() => movePages(pages, node, status)),
   touch(pages) {
     // A load maps pages again that NUMA balancing has hidden.

@@ -21,6 +21,10 @@ export interface MemoryKernel {
   /** Extends a file that is shorter than `bytes`, with space allocated. */
   extendFile(fd: number, bytes: number): Steps<number>;
   fallocate(fd: number, mode: number, position: number, bytes: number): Steps<number>;
+  /** Copies up to `bytes`, or shares their blocks. Returns the bytes copied, 0 at the end of the file, or -errno. */
+  copyRange(from: FilePart, to: FilePart, bytes: number, clone: boolean): Steps<number>;
+  /** Finds the first ranges of a part of the file that have data, `most` at most; or -errno. */
+  dataRanges(fd: number, range: Range, most: number): Steps<readonly Range[] | number>;
   /** Calls move_pages(2) on this process; with null for the node it only reports where the pages are. */
   movePages(pages: readonly number[], node: number | null, status: Int32Array): Steps<number>;
   /** Loads from those of the pages that are in memory. */

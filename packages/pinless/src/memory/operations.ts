@@ -1,11 +1,12 @@
 /** The memory operations: madvise(2) and others, in pieces of a huge page, with retries. */
 
 import { FALLOC, MMAN } from "../abi/numbers.js";
-import type { MemoryRequest, MemoryResult } from "../ports/memory.js";
+import { FOUND_AT_ONCE, type MemoryRequest, type MemoryResult } from "../ports/memory.js";
 import { EINVAL } from "../protocol/errno.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import type { Range } from "../protocol/ranges/ranges.js";
 import { collapse } from "./collapse.js";
+import { copyRange } from "./copied-range.js";
 import type { MemoryKernel, Steps } from "./memory-kernel.js";
 import { migrate } from "./migrate.js";
 import { inOne, pagesOf, pieces } from "./operation-pieces.js";
@@ -43,6 +44,13 @@ export function* runOperation(request: MemoryRequest, kernel: MemoryKernel): Ste
       const { fd, position } = request.file!;
       const mode = MODES[request.change!] | (request.keepSize === true ? FALLOC.FALLOC_FL_KEEP_SIZE : 0);
       return inOne(range, yield* kernel.fallocate(fd, mode, position, request.bytes));
+    }
+    case "copyRange":
+      return yield* copyRange(request, kernel);
+    case "dataRanges": {
+      const start = request.file!.position;
+      const found = yield* kernel.dataRanges(request.file!.fd, { start, end: start + request.bytes }, FOUND_AT_ONCE);
+      return typeof found === "number" ? inOne(range, found) : { ...inOne(range, 0), data: found };
     }
     case "mapFile":
       return inOne(range, yield* mapFile(range, request, kernel));

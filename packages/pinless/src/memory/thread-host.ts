@@ -121,6 +121,8 @@ function laneOf({ operation, device }: MemoryRequest): string {
       return device === undefined ? "pages" : `device ${device}`;
     case "extendFile":
     case "fallocate":
+    case "copyRange":
+    case "dataRanges":
     case "mapFile":
     case "writeback":
       return `device ${device}`;

@@ -16,12 +16,19 @@ export type MemoryOperation =
   | "extendFile"
   /** Changes the space of a part of a file (fallocate). */
   | "fallocate"
+  /** Copies bytes from `file` to `target`: as many as a moment allows. */
+  | "copyRange"
+  /** Finds the data of a part of a file. */
+  | "dataRanges"
   /** Maps a part of a file at the range (MAP_SHARED), in place of what is mapped there. */
   | "mapFile"
   /** Maps zeroed memory at the range, in place of what is mapped there. */
   | "mapZeros"
   /** Writes dirty pages to the file and its device (msync). */
   | "writeback";
+
+/** Number of ranges after which a search for data is interrupted. */
+export const FOUND_AT_ONCE = 1024;
 
 export interface MemoryRequest {
   readonly operation: MemoryOperation;
@@ -36,10 +43,14 @@ export interface MemoryRequest {
   /** For `fallocate`: the change, and true if the file's size stays. */
   readonly change?: "allocate" | "punch" | "zero";
   readonly keepSize?: boolean;
-  /** For `extendFile`, `fallocate` and `mapFile`: the file, and the offset in it. */
+  /** For the operations on files: the file, and the offset in it. */
   readonly file?: { readonly fd: number; readonly position: number };
+  /** For `copyRange`: the file to copy to, and true if the files are to share blocks. */
+  readonly target?: { readonly fd: number; readonly position: number };
+  readonly clone?: boolean;
   /**
-   * For file-backed memory: the device of the file. Requests that wait for one device don't delay requests for others.
+   * For file-backed memory and files: the device of the file. Requests that wait for one device don't delay requests
+   * for others.
    */
   readonly device?: string;
 }
@@ -53,6 +64,10 @@ export interface MemoryResult {
   readonly errno: number;
   /** Ranges that are known to be huge pages now; null if the operation changes nothing about that. */
   readonly huge: readonly Range[] | null;
+  /** For `copyRange`: bytes copied; 0 without an errno is the end of the file. */
+  readonly bytes?: number;
+  /** For `dataRanges`: what was found, up to `FOUND_AT_ONCE` ranges in order. */
+  readonly data?: readonly Range[];
   /** The reason of the refusal, in words. */
   readonly reason?: string;
 }
