@@ -40,6 +40,7 @@ const rooms = {
   command: ["cli/src/command/", ["cli/src/command/"], NODE, NPM],
   bench: ["cli/src/bench/", ["cli/src/(bench|command)/", "pinless/dist/(index|internal)\\."], NODE, NPM],
   doctor: ["cli/src/doctor/", ["cli/src/(doctor|command)/", "pinless/dist/(index|internal)\\."], NODE],
+  sum: ["cli/src/sum/", ["cli/src/(sum|command)/", "pinless/dist/index\\."], NODE, NPM],
   "cli-control": ["cli/src/control/", ["cli/src/control/", "pinless/dist/(index|internal)\\."], NODE],
   cli: ["cli/src/(commands/|main\\.ts$)", ["cli/src/", "pinless/dist/(index|internal)\\."], NODE, NPM],
   model: ["lab/src/model/", ["lab/src/model/", "pinless/dist/portable\\."]],

@@ -1,11 +1,12 @@
 #!/usr/bin/env node
-/** `pinless`: the commands bench, doctor, top and release. */
+/** `pinless`: the commands bench, doctor, release, sum and top. */
 
 import { readFileSync } from "node:fs";
 import { runProgram } from "./command/run-program.js";
 import { benchCommand } from "./commands/bench.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { releaseCommand } from "./commands/release.js";
+import { sumCommand } from "./commands/sum.js";
 import { topCommand } from "./commands/top.js";
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
@@ -16,5 +17,5 @@ await runProgram({
   name: "pinless",
   description: "Direct I/O whose buffers stay ordinary memory",
   version,
-  commands: [benchCommand(version), doctorCommand(version), releaseCommand(), topCommand()],
+  commands: [benchCommand(version), doctorCommand(version), releaseCommand(), sumCommand(), topCommand()],
 });

@@ -1,5 +1,6 @@
 /** Writes text of commands to the terminal, without control sequences, wherever the text came from. */
 
+import { bytesOf } from "./byte-names.js";
 import { jsonText, printable, printableLines } from "./printable.js";
 
 /** The only control sequences of our own: bold, colours, and their ends. */
@@ -11,6 +12,11 @@ export function print(text: string): void {
   const parts = isColoured ? text.split(OWN) : [text];
   // Split by a capturing group, every second part is a separator.
   process.stdout.write(parts.map((part, i) => (i % 2 === 1 ? part : printableLines(part))).join(""));
+}
+
+/** Writes text whose file names keep every byte, for other programs; on a terminal without control sequences. */
+export function printNames(text: string): void {
+  process.stdout.write(process.stdout.isTTY === true ? printableLines(text) : bytesOf(text));
 }
 
 export function printJson(value: unknown, indent?: number): void {

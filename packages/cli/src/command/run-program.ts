@@ -4,6 +4,7 @@
  */
 
 import { Command, CommanderError } from "commander";
+import { programArguments } from "./byte-names.js";
 import { FAILED, USAGE } from "./failures.js";
 import { complain } from "./output.js";
 import { printableLines } from "./printable.js";
@@ -29,7 +30,7 @@ export async function runProgram({ name, description, version, commands }: Progr
   };
   configure(program);
   try {
-    await program.parseAsync();
+    await program.parseAsync(programArguments(), { from: "user" });
   } catch (error) {
     // Commander has printed the message already. Help that was asked for exits with 0.
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : USAGE;

@@ -1,0 +1,30 @@
+/** Runs a command of pinless, and one of coreutils to compare it with. Names and output are bytes, as latin1 text. */
+
+import { spawnSync } from "node:child_process";
+import path from "node:path";
+
+const MAIN = path.resolve(import.meta.dirname, "../../dist/main.js");
+
+export interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a program by way of a shell: Node can't pass arguments that aren't UTF-8. */
+export function coreutils(args: readonly string[], cwd: string, input = ""): Outcome {
+  const hex = (character: string): string => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  const words = args.map((arg) => `$'${arg.replace(/[^\w./-]/g, hex)}'`);
+  const { status, stdout, stderr } = spawnSync("bash", ["-c", `exec ${words.join(" ")}`], {
+    cwd,
+    env: { ...process.env, LC_ALL: "C.UTF-8" },
+    input: Buffer.from(input, "latin1"),
+    encoding: "latin1",
+    maxBuffer: 64 << 20,
+  });
+  return { code: status, stdout, stderr };
+}
+
+export function pinless(args: readonly string[], cwd: string, input?: string): Outcome {
+  return coreutils([process.execPath, MAIN, ...args], cwd, input);
+}
