@@ -17,12 +17,12 @@ import { AioScheme } from "../../dist/schemes/aio/aio-scheme.js";
 import { BLOCK_BYTES, numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { namedPipe, scratchDirectory } from "../support/undo.js";
 import { until } from "../support/until.js";
-import { conformance } from "./conformance.js";
+import { requestSuites } from "./conformance.js";
 import { kernelGround } from "./kernel.js";
 import { withoutRegistrations } from "./without-registrations.js";
 
 const ground = kernelGround("aio", "per-io");
-conformance(ground);
+requestSuites(ground);
 withoutRegistrations("aio");
 
 for (const withoutRing of [false, true]) {

@@ -1,4 +1,4 @@
-/** Every suite that a scheme has to pass. */
+/** The suites that a scheme has to pass. */
 
 import { arenas } from "./arenas.js";
 import type { Ground } from "./ground.js";
@@ -13,16 +13,26 @@ import { submission } from "./submission.js";
 import { transfers } from "./transfers.js";
 import { waiting } from "./waiting.js";
 
-export function conformance(ground: Ground): void {
+/** Suites of a scheme itself: requests, and the end of those that an invalidation waits for. */
+export function requestSuites(ground: Ground): void {
   transfers(ground);
   submission(ground);
   waiting(ground);
   load(ground);
-  arenas(ground);
   hazards(ground);
   memoryManagement(ground);
   invalidations(ground);
+}
+
+/** Suites of arenas, their operations and the notifier: of the engine's code above the schemes. */
+export function memorySuites(ground: Ground): void {
+  arenas(ground);
   operations(ground);
   protection(ground);
   notifier(ground);
+}
+
+export function conformance(ground: Ground): void {
+  requestSuites(ground);
+  memorySuites(ground);
 }

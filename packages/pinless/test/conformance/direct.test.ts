@@ -9,12 +9,12 @@ import { Engine } from "../../dist/index.js";
 import { numberedBlocks } from "../support/blocks.js";
 import { runModule } from "../support/children.js";
 import { scratchDirectory } from "../support/undo.js";
-import { conformance } from "./conformance.js";
+import { requestSuites } from "./conformance.js";
 import { kernelGround } from "./kernel.js";
 import { withoutRegistrations } from "./without-registrations.js";
 
 const ground = kernelGround("direct", "per-io");
-conformance(ground);
+requestSuites(ground);
 withoutRegistrations("direct");
 
 test("Engine by direct has a depth of one request for each thread of libuv's pool, and says so", async () => {

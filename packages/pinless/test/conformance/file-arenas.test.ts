@@ -1,12 +1,9 @@
-// Every scheme and pin mode on memory that is a mapping of a file.
+// Memory that is a mapping of a file, by io_uring with leases.
 import { test } from "node:test";
 import { ioUringOff } from "../support/io-uring.js";
 import { fileArenas } from "./file-arenas.js";
 import { kernelGround } from "./kernel.js";
 
 const skip = ioUringOff();
-for (const pin of ["lease", "lifetime", "per-io"] as const) {
-  if (skip === false) fileArenas(kernelGround("io_uring", pin));
-  else test(`io_uring, ${pin}: arenas of files`, { skip });
-}
-for (const scheme of ["aio", "direct"] as const) fileArenas(kernelGround(scheme, "per-io"));
+if (skip === false) fileArenas(kernelGround("io_uring", "lease"));
+else test("io_uring, lease: arenas of files", { skip });
