@@ -16,6 +16,7 @@ const ONLY_IN_ALL = {
   "pinless/dist-test/hazards/":
     "harms that happen without pinless: native threads, compaction, disks and guests; most need root",
   "conformance/io-uring-baselines": "the two pin modes that leases are compared with",
+  "conformance/memory-by-others": "the engine's code above the schemes, by those that take no leases",
   "conformance/pairs": "each call beside every other",
   "conformance/sequences": "each memory operation after every other",
   "conformance/standing-still": "filesystems that take their time",
@@ -42,12 +43,13 @@ const COUNT_LEASES = anyOf(
   "(bench|events|hazards)/",
   "commands/doctor",
   "control/(release|runtime|top)",
-  "conformance/(io-uring|pairs|sequences|no-threads)",
+  "conformance/(io-uring|memory-by-others|pairs|sequences|no-threads)",
   "engine/(give-back|life-cycle|limits|memory|pins)",
 );
 const LOCK_NOTHING = anyOf(
   "^packages/lab/",
-  "^packages/pinless/dist-test/(abi|memory|protocol|types)/",
+  "^packages/cli/dist-test/commands/input-file",
+  "^packages/pinless/dist-test/(abi|linux|memory|protocol|reproducers|types)/",
   "^packages/pinless/dist-test/conformance/(aio|direct)",
   "^packages/pinless/dist-test/hazards/(huge-pages|numa)",
 );
@@ -91,6 +93,8 @@ console.log(`io_uring_disabled   ${read("/proc/sys/kernel/io_uring_disabled").tr
 
 const args = process.argv.slice(2);
 const all = args.includes("--all");
+// Tests that repeat themselves do so more often where everything is tested (support/rounds.ts).
+if (all) process.env.PINLESS_TEST_ALL = "1";
 const without = args.filter((arg) => arg.startsWith("!")).map((arg) => arg.slice(1));
 const filters = args.filter((arg) => !/^[-!]/.test(arg));
 const options = args.filter((arg) => arg.startsWith("-") && arg !== "--all");

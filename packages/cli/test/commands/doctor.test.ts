@@ -12,6 +12,10 @@ import { renderExamination } from "../../dist/commands/doctor-text.js";
 import { diagnose, doctor, namesIn } from "./doctor.js";
 import { pinningChild } from "./pinning.js";
 
+/** Findings on this machine, for tests that only compare them. */
+let found: ReturnType<typeof diagnose> | undefined;
+const here = (): ReturnType<typeof diagnose> => (found ??= diagnose([]));
+
 const read = (file: string): string => readFileSync(file, "utf8");
 const GREEN_MARK = "\x1b[32m✓\x1b[39m";
 const MAIN = path.resolve(import.meta.dirname, "../../dist/main.js");
@@ -55,7 +59,7 @@ test("the conclusion is the scheme and pin mode that Engine.open really chooses"
   const { scheme, pin, depth } = engine;
   const { degraded } = engine.stats();
   await engine.close();
-  const { engine: found } = (await diagnose([])).findings;
+  const { engine: found } = (await here()).findings;
   assert.deepEqual([found.scheme, found.pin, found.depth], [scheme, pin, depth]);
   assert.deepEqual(found.reasons, degraded);
 });
@@ -167,12 +171,12 @@ test("into a pipe: no control characters, no line longer than 80 columns, every 
   assert.doesNotMatch(stdout.replaceAll("\n", ""), /\p{Cc}/u);
   assert.equal(stderr, "");
   for (const line of stdout.split("\n")) assert.ok(line.length <= 80, line);
-  const { findings } = await diagnose([]);
+  const { findings } = await here();
   assert.equal(stdout.match(/^[✓!✗] /gm)?.length, Object.keys(findings).length);
 });
 
 test("all of the output fits into 40 columns, whatever the names of paths and processes", async () => {
-  const examination = await diagnose([]);
+  const examination = await here();
   const { findings } = examination;
   const name = `${"long".repeat(30)}\x1b[31m\n`;
   const one = { pid: 1, name, uid: 0, user: null, pinnedBytes: 3 << 19 };
@@ -220,7 +224,7 @@ test("a terminal gets colours and its own width, and none of them with NO_COLOR"
 });
 
 test("the JSON has the same keys if nothing works as if everything does", async () => {
-  const expected = namesIn(await diagnose([]));
+  const expected = namesIn(await here());
   const flag = process.allowedNodeEnvironmentFlags.has("--permission") ? "--permission" : "--experimental-permission";
   const forbidden = { node: [flag, "--allow-fs-read=*", "--allow-fs-write=*", "--no-warnings"] };
   assert.deepEqual(namesIn(await diagnose([], forbidden, 1)), expected);

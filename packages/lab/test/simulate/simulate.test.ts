@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { parse } from "yaml";
 import { parseJson } from "../../../cli/dist/command/json-source.js";
+import { rounds } from "../../../pinless/dist-test/support/rounds.js";
 import { NO_FAULTS } from "../../dist/model/model-scheme.js";
 import { campaign } from "../../dist/simulate/campaign.js";
 import type { InputSource } from "../../dist/simulate/input-error.js";
@@ -13,7 +14,7 @@ import { simulate } from "../../dist/simulate/run-simulation.js";
 import { type Swarm, swarmOf } from "../../dist/simulate/swarm.js";
 
 const ALL = { index: 0, of: 1 };
-const runs = Number(process.env.PINLESS_RUNS ?? 40);
+const runs = Number(process.env.PINLESS_RUNS ?? rounds(16, 40));
 
 test(`${runs} seeds: nothing is lost, stale or left over, whatever the load and the faults`, async () => {
   const report = await campaign({ seed: 1, runs, requests: 2000, shard: ALL, engine: "this one", mutant: null });

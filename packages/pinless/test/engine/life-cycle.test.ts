@@ -7,6 +7,7 @@ import { type TestContext, test } from "node:test";
 import { Engine } from "../../dist/index.js";
 import { numberedBlocks } from "../support/blocks.js";
 import { type ChildOptions, type Ended, runModule } from "../support/children.js";
+import { rounds } from "../support/rounds.js";
 import { namedPipe, scratchDirectory } from "../support/undo.js";
 import { until } from "../support/until.js";
 
@@ -65,7 +66,7 @@ for (const [where, exit] of [
   ["with process.exitCode set and an end of its own", "process.exitCode = 7; goOn = false; void engine.close()"],
 ] as const) {
   test(`process.exit under I/O ${where}: its code is the process's`, async (t) => {
-    for (let round = 0; round < 2; round++) assertEnded(await run(t, `${LOAD}${exit}`), 7);
+    for (let left = rounds(1, 2); left > 0; left--) assertEnded(await run(t, `${LOAD}${exit}`), 7);
   });
 }
 
@@ -224,10 +225,10 @@ const WORKERS = `
   };
 `;
 
-test("worker.terminate() under I/O, 12 times: no ring, no pin is left, and the process lives", async (t) => {
+test("worker.terminate() under I/O, again and again: no ring, no pin is left, and the process lives", async (t) => {
   const source = `${WORKERS}
     let leased = 0;
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < ${rounds(3, 6)}; round++) {
       const workers = [start("never"), start("never")];
       for (const [live] of await Promise.all(workers.map((worker) => once(worker, "message")))) leased += live;
       await Promise.all(workers.map((worker) => worker.terminate()));
@@ -245,7 +246,7 @@ test("worker.terminate() under I/O beside an engine of the main thread, which go
   const IMPORT = /import \{ (.*) \} from (.*);/g;
   const source = `${LOAD}${WORKERS.replaceAll(IMPORT, "const { $1 } = await import($2);")}
     const before = rings();
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < ${rounds(2, 3)}; round++) {
       const worker = start("never");
       await once(worker, "message");
       await worker.terminate();
@@ -266,7 +267,7 @@ for (const [end, code] of [
 ] as const) {
   test(`A worker with the only engine ends by ${end}: code ${code}, nothing left, the process lives`, async (t) => {
     const source = `${WORKERS}
-      for (let round = 0; round < 2; round++) {
+      for (let round = 0; round < ${rounds(1, 2)}; round++) {
         const worker = start("${end}");
         const errors = [];
         worker.on("error", (error) => errors.push(error.message));

@@ -9,6 +9,7 @@ import { plannedReads, type Target } from "../../dist/files/range-plan.js";
 import { Engine, type File, type FileRange } from "../../dist/index.js";
 import { cachedBytes, forget } from "../support/page-cache.js";
 import { Random } from "../support/random.js";
+import { rounds } from "../support/rounds.js";
 import { scratchDirectory, undoing } from "../support/undo.js";
 
 const BLOCK = 4096;
@@ -151,9 +152,12 @@ test("a result of readMany is as long as what the file has of its range, however
   await file.close();
 });
 
-test("a million ranges are read, whole or in part", async (t) => {
+test("hundreds of thousands of ranges are read, whole or in part", async (t) => {
   const { file, content } = await opened(t);
-  const ranges = Array.from({ length: 1_000_000 }, (_, i) => ({ position: (i * 7919) % BYTES, length: 8 }));
+  const ranges = Array.from({ length: rounds(200_000, 1_000_000) }, (_, i) => ({
+    position: (i * 7919) % BYTES,
+    length: 8,
+  }));
   const all = await file.readMany(ranges).toArray();
   assert.equal(all.length, ranges.length);
   for (let i = 0; i < all.length; i += 997)

@@ -9,6 +9,7 @@ import { type Arena, Engine, type EngineOptions, type File, probe } from "../../
 import { BLOCK_BYTES, isFilledWith, numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { pinnedBytes } from "../support/proc.js";
 import { Random } from "../support/random.js";
+import { rounds } from "../support/rounds.js";
 import { namedPipe, scratchDirectory } from "../support/undo.js";
 import { until } from "../support/until.js";
 
@@ -214,10 +215,11 @@ for (const [pages, chunk, budget] of [
       const arena = await engine.arena({ bytes: 16 * MIB, hugePages: pages === "huge" });
       const memory = arena.alloc(16 * MIB);
       const random = new Random(chunk);
-      let rounds = 0;
+      let uses = 0;
+      const allUses = rounds(20, 60);
       let most = 0;
       const worker = async (): Promise<void> => {
-        while (++rounds < 60) {
+        while (++uses < allUses) {
           const at = random.below(memory.byteLength / chunk) * chunk;
           const buffer = memory.subarray(at, at + BLOCK_BYTES);
           // Beyond the budget a lease is another's once it would have paid for itself: some chunks are used for long
