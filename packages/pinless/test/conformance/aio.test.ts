@@ -168,6 +168,36 @@ test("Aio with a full ring (EAGAIN) keeps requests that the kernel didn't take, 
   }
 });
 
+test("Aio counts a refused request as reaped, so that what the sink prepares instead is handed over", async () => {
+  await loadLibc();
+  const scheme = AioScheme.open({ depth: 4, woken: () => {} });
+  assert.ok(typeof scheme !== "number");
+  // A filesystem without calls that don't block.
+  const fd = openSync("/proc/self/status", constants.O_RDONLY);
+  try {
+    const buffer = fixedMemory(BLOCK_BYTES);
+    const at = addressOf(buffer);
+    const addresses = { addressLow: at | 0, addressHigh: Math.floor(at / 2 ** 32) };
+    const location = { buffer: new Uint8Array(buffer), ...addresses, bytes: 100 } as unknown as BufferLocation;
+    const file = scheme.attachFile(fd);
+    const results = new Map<number, number>();
+    const sink: CompletionSink = {
+      completed: (slot, result) => void results.set(slot, result),
+      refused: (slot) => scheme.prepareFallback(slot, READ, file, location, 0),
+      released: () => assert.fail("nothing was registered"),
+    };
+    scheme.prepare(2, READ, file, location, 0);
+    assert.equal(scheme.enter(), 0);
+    assert.equal(scheme.reap(sink, 100), 1);
+    assert.deepEqual([...results], [], "nothing has completed");
+    await until("the request", () => scheme.reap(sink, 100) === 1);
+    assert.deepEqual([...results], [[2, 100]]);
+  } finally {
+    scheme.close();
+    closeSync(fd);
+  }
+});
+
 test("aio: a pipe's bytes are read in order; waiting reads use no thread, and end with close", async (t) => {
   const directory = scratchDirectory(t);
   const engine = await ground.open();

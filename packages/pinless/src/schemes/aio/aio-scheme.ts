@@ -209,7 +209,12 @@ export class AioScheme implements Scheme {
       }
     }
     if (count > 0) context.consume(count);
-    if (this.#waiting.length > 0) for (const slot of this.#waiting.splice(0)) sink.refused(slot);
+    if (this.#waiting.length === 0) return delivered;
+    // They count too, because the sink may prepare requests meanwhile, which the caller's next `enter` hands over.
+    for (const slot of this.#waiting.splice(0)) {
+      delivered++;
+      sink.refused(slot);
+    }
     return delivered;
   }
 
