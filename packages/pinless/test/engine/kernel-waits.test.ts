@@ -101,6 +101,18 @@ if (isMainThread) {
         writeSync(other, "x");
         assert.equal(await loopIsReady(scheme), true);
       }
+      // The next one needn't wait: its completion is there already.
+      const [fd, end] = socketpair(SOCKET.AF_UNIX, SOCKET.SOCK_STREAM) as [number, number];
+      undoing(t, () => {
+        closeSync(fd);
+        closeSync(end);
+      });
+      writeSync(end, "x");
+      scheme.prepare(1, READ, scheme.attachStream(fd), location(), -1, -1);
+      assert.equal(scheme.enter(), 0);
+      assert.equal(scheme.enterAndWait(1), 0);
+      assert.equal(scheme.reap(sink, 8), 1);
+      assert.equal(scheme.isLoopReady, false, "that of an earlier wait");
     });
 } else {
   const { fd, close } = await polledSocket();

@@ -219,6 +219,7 @@ export class IoUringScheme implements Scheme {
   enterAndWait(requests: number): number {
     const ring = this.#ring;
     const awaited = awaitedOf(requests - this.#endless.size);
+    this.#loopPoll.hasFired = false;
     if (ring.completions >= awaited || !this.#loopPoll.arm()) return this.enter();
     const taken = ring.enterAndWait(awaited);
     if (ring.unsubmitted > 0) return this.enter();

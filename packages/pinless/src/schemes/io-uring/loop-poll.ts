@@ -16,7 +16,7 @@ export class LoopPoll {
   #descriptor = -1;
   #occasions = 0;
   #armed = false;
-  /** True if the loop has had something to serve since the last `arm`. */
+  /** True if the loop has had something to serve since the last wait began. */
   hasFired = false;
 
   /**
@@ -43,7 +43,6 @@ export class LoopPoll {
 
   /** Prepares the poll, to go with the next call. False: the ring has no room for it. */
   arm(): boolean {
-    this.hasFired = false;
     if (this.#armed) return true;
     const ring = this.#ring;
     if (ring.unsubmitted + this.#completions > ring.sqEntries) return false;
