@@ -57,12 +57,12 @@ export async function examine(path: string): Promise<Examination> {
 
 async function examineAll(path: string) {
   const whereDirect = directIoFacts(path);
-  // Pins are counted before anything of ours is pinned.
-  const pins = examinePins();
   const noAddOn = await loadLibc().then(
     () => null,
     (error: Error) => error,
   );
+  // Pins are counted before anything of ours is pinned.
+  const pins = examinePins({ canTry: noAddOn === null });
   const node = examineNode(noAddOn);
   const trying = <Facts>(unknown: Facts, look: () => Found<Facts>): Found<Facts> =>
     noAddOn === null ? guarded(unknown, look) : { ...missing("not tried: koffi can't be loaded"), ...unknown };

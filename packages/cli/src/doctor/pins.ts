@@ -1,7 +1,7 @@
 /** Processes that pin memory, by their VmPin, and the pins of the whole host. */
 
 import { readdirSync, readFileSync } from "node:fs";
-import { readText } from "pinless/internal";
+import { RegisteredBuffers, Ring, readText } from "pinless/internal";
 import { bytesText, countText } from "../command/figures.js";
 import { degraded, type Found, ok } from "./finding.js";
 import { field, mounts } from "./kernel-files.js";
@@ -28,9 +28,12 @@ export interface PinFacts {
    * without them.
    */
   readonly hostPinCount: number | null;
+  /** False on kernels that don't charge root for registrations, so that its VmPin doesn't show them. */
+  readonly countsRoot: boolean;
 }
 
-export function examinePins(): Found<PinFacts> {
+/** `canTry` is true if the kernel can be asked, for which libc has to be loaded. */
+export function examinePins({ canTry }: { readonly canTry: boolean }): Found<PinFacts> {
   const names = userNames();
   const processes: PinningProcess[] = [];
   let seenProcesses = 0;
@@ -50,11 +53,18 @@ export function examinePins(): Found<PinFacts> {
     processes.push({ pid: Number(pid), name, uid, user: names.get(uid) ?? null, pinnedBytes });
   }
   processes.sort((a, b) => b.pinnedBytes - a.pinnedBytes || a.pid - b.pid);
-  const facts = { processes, seenProcesses, unreadableProcesses, hidepid: hidepid(), hostPinCount: hostPinCount() };
+  const facts = {
+    processes,
+    seenProcesses,
+    unreadableProcesses,
+    hidepid: hidepid(),
+    hostPinCount: hostPinCount(),
+    countsRoot: !canTry || countsRoot(),
+  };
   return { ...judge(facts), ...facts };
 }
 
-function judge({ processes, seenProcesses, unreadableProcesses, hidepid, hostPinCount }: PinFacts) {
+function judge({ processes, seenProcesses, unreadableProcesses, hidepid, hostPinCount, countsRoot }: PinFacts) {
   const parts: string[] = [];
   if (processes.length === 0) parts.push(`none of ${countText(seenProcesses)} processes pins memory`);
   else {
@@ -66,6 +76,7 @@ function judge({ processes, seenProcesses, unreadableProcesses, hidepid, hostPin
   // The counters are per processor and lag, so a negative difference means 0.
   if (hostPinCount !== null)
     parts.push(`host-wide ${countText(Math.max(0, hostPinCount))} pins (it lags until vm.stat_refresh)`);
+  if (!countsRoot) parts.push("what root registers isn't in a process's VmPin on this kernel (Linux 7.2 and later)");
   const found = parts.join("; ");
   const remedies: string[] = [];
   if (processes.length > 0)
@@ -100,4 +111,19 @@ function hostPinCount(): number | null {
     (what) => new RegExp(`^nr_foll_pin_${what} (\\d+)$`, "m").exec(text)?.[1],
   );
   return acquired === undefined || released === undefined ? null : Number(acquired) - Number(released);
+}
+
+/** The release that accounts huge pages without comparing segments charges root no more. */
+function countsRoot(): boolean {
+  let ring: Ring | number = 0;
+  try {
+    ring = Ring.open({ entries: 4 });
+    const buffers = typeof ring === "number" ? ring : RegisteredBuffers.open(ring, 1, 0);
+    return typeof buffers === "number" || buffers.comparesSegments;
+  } catch {
+    // The finding on io_uring says why there's no ring.
+    return true;
+  } finally {
+    if (typeof ring === "object") ring.close();
+  }
 }

@@ -46,6 +46,7 @@ export class CheckKernel implements Scheme, Registrations {
   readonly ahead: number;
   readonly slots: number;
   readonly registrations: Registrations | null;
+  readonly comparesSegments = true;
   readonly userChanged = false;
   readonly #ground: CaseContext;
   readonly #rules: Rules;

@@ -112,6 +112,7 @@ export class ModelScheme implements Scheme, Registrations {
   readonly ahead: number;
   readonly slots: number;
   readonly registrations: Registrations | null;
+  readonly comparesSegments = true;
   readonly userChanged = false;
   readonly #machine: Machine;
   readonly #options: ModelSchemeOptions;
@@ -384,10 +385,9 @@ export class ModelScheme implements Scheme, Registrations {
   }
 
   populate(address: number, bytes: number): number {
-    const machine = this.#machine;
-    const first = machine.pageAt(address);
+    const first = this.#machine.pageAt(address);
     for (let page = first; page < first + bytes / PAGE_BYTES; page++) {
-      const errno = machine.memory.populateWrite(page);
+      const errno = this.#machine.memory.populateWrite(page);
       if (errno < 0) return errno;
     }
     return 0;

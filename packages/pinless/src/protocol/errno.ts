@@ -20,5 +20,6 @@ export const ENOSPC = 28;
 export const ESPIPE = 29;
 export const ENOSYS = 38;
 export const ETIME = 62;
+export const EOVERFLOW = 75;
 export const EOPNOTSUPP = 95;
 export const ECANCELED = 125;

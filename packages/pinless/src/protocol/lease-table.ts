@@ -52,8 +52,8 @@ const SEGMENTS = 6;
 const SLOT_WORDS = 8;
 
 /**
- * Limit on segments. The kernel walks every live segment when it accounts a huge page: with 51,200 of them one lease
- * cost 8 to 13 ms.
+ * Limit on segments where the kernel compares a huge page with all of them (`comparesSegments`): with 51,200 of them
+ * one lease cost 8 to 13 ms.
  */
 export const MAX_SEGMENTS = 16_384;
 /**
@@ -79,6 +79,8 @@ export interface LeaseLimits {
   readonly maxMs: number;
   /** True for the default `max`, which is longer while very many leases are held. */
   readonly maxGrows?: boolean;
+  /** Most segments of all leases. Default: MAX_SEGMENTS. */
+  readonly maxSegments?: number;
 }
 
 export interface LeaseTarget {
@@ -97,6 +99,7 @@ export class LeaseTable {
   readonly words: Int32Array;
   readonly slots: number;
   readonly #budgetPages: number;
+  readonly #maxSegments: number;
   /** Lowest slot that may be free. */
   #lowest = 0;
 
@@ -105,6 +108,7 @@ export class LeaseTable {
     invariant("BUDGET", limits.slots >= 1 && limits.slots <= MAX_SLOTS, `${limits.slots} slots`);
     this.slots = limits.slots;
     this.#budgetPages = Math.floor(limits.budgetBytes / PAGE_BYTES);
+    this.#maxSegments = limits.maxSegments ?? MAX_SEGMENTS;
     this.words = words ?? new Int32Array(new SharedArrayBuffer(leaseWords(limits.slots) * 4));
     Atomics.store(this.words, IDLE_MS, limits.idleMs);
     Atomics.store(this.words, MAX_MS, limits.maxMs);
@@ -156,13 +160,13 @@ export class LeaseTable {
   fits(bytes: number, segments: number): boolean {
     return (
       this.header(PINNED_PAGES) + Math.ceil(bytes / PAGE_BYTES) <= this.#budgetPages &&
-      this.header(PINNED_SEGMENTS) + segments <= MAX_SEGMENTS
+      this.header(PINNED_SEGMENTS) + segments <= this.#maxSegments
     );
   }
 
   /** True if a lease of this size would fit with no other lease held. */
   couldFit(bytes: number, segments: number): boolean {
-    return Math.ceil(bytes / PAGE_BYTES) <= this.#budgetPages && segments <= MAX_SEGMENTS;
+    return Math.ceil(bytes / PAGE_BYTES) <= this.#budgetPages && segments <= this.#maxSegments;
   }
 
   freeSlot(): number {

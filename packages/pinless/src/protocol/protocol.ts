@@ -14,7 +14,7 @@ import { type Invalidation, MmuNotifier } from "./notifier.js";
 import type { Pressure } from "./pressure.js";
 import type { Range } from "./ranges/ranges.js";
 import { RequestTable } from "./request-table.js";
-import type { BufferLocation, Loop, Scheme } from "./scheme.js";
+import type { BufferLocation, Loop, Registrations, Scheme } from "./scheme.js";
 
 export interface ProtocolParts extends ForeignEvents {
   readonly scheme: Scheme;
@@ -54,10 +54,7 @@ export class Protocol {
     const tables: ChunkTable[] = [];
     const requests = new RequestTable(scheme.depth + (scheme.ahead ?? 0), parts.requestWords);
     this.notifier = new MmuNotifier(parts.chunkBytes, (error) => loop.uncaught(error));
-    this.leases =
-      parts.leases === null || registrations === null
-        ? null
-        : new Leases(new LeaseTable(parts.leases, parts.leases.words), registrations, tables, parts.leases);
+    this.leases = parts.leases === null ? null : leasesOf(parts.leases, registrations, tables);
     const { notifier, leases } = this;
     const reading = parts.reading ?? new Int32Array(1);
     this.gate = new Gate({ requests, tables, leases, notifier, reading });
@@ -90,4 +87,14 @@ export class Protocol {
     if (!this.notifier.isOpen(range, concerns)) this.gate.heldTotal++;
     this.notifier.whenOpen(range, concerns, copy);
   }
+}
+
+function leasesOf(
+  parts: LeaseParts,
+  registrations: Registrations | null,
+  tables: readonly ChunkTable[],
+): Leases | null {
+  if (registrations === null) return null;
+  const limits = registrations.comparesSegments ? parts : { ...parts, maxSegments: Number.POSITIVE_INFINITY };
+  return new Leases(new LeaseTable(limits, parts.words), registrations, tables, parts);
 }

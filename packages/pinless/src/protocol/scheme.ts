@@ -120,6 +120,11 @@ export interface Scheme {
 export interface Registrations {
   readonly slots: number;
   /**
+   * True if registering a huge page takes the longer the more segments are registered: until Linux 7.1 the kernel
+   * compares it with all of them, to account it once.
+   */
+  readonly comparesSegments: boolean;
+  /**
    * True once the process has changed its user (setuid): then nothing more may be registered. Reading it costs two
    * system calls.
    */

@@ -30,6 +30,7 @@ export function setUp({
   const user = { another: false, asked: 0 };
   const registrations = {
     slots,
+    comparesSegments: true,
     get userChanged(): boolean {
       user.asked++;
       return user.another;

@@ -175,6 +175,10 @@ test("LeaseTable.fits stops at the cap on segments, which huge pages don't reach
   assert.equal(table.fits(512 * PAGE, 1), true);
   assert.equal(table.couldFit(PAGE, MAX_SEGMENTS), true);
   assert.equal(table.couldFit(PAGE, MAX_SEGMENTS + 1), false);
+  const limits = { slots: 4, budgetBytes: 4 * MAX_SEGMENTS * PAGE, idleMs: 10, maxMs: 100 };
+  const uncapped = new LeaseTable({ ...limits, maxSegments: Number.POSITIVE_INFINITY });
+  uncapped.taken(0, target(MAX_SEGMENTS), 0);
+  assert.equal(uncapped.fits(MAX_SEGMENTS * PAGE, MAX_SEGMENTS), true);
 });
 
 test("LeaseTable rounds a part of a page up in the budget", () => {

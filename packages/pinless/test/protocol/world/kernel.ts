@@ -78,6 +78,7 @@ export class Kernel implements Scheme, Registrations {
   readonly depth: number;
   readonly slots: number;
   readonly registrations: Registrations | null;
+  readonly comparesSegments = true;
   /** The process has become another user. */
   userChanged = false;
   readonly table: (Registration | null)[];
