@@ -53,9 +53,9 @@ export class RangeCopy {
     const ends = [this.#from, this.#to].map(({ lifetime }) => lifetime.transfers);
     for (const transfers of ends) transfers.begin();
     try {
-      await this.#limit();
-      // The kernel takes the size of a file of /proc, 0, at its word.
-      const errno = this.#from.lifetime.opened.traits.ends ? await this.#byKernel() : -EINVAL;
+      // Otherwise the copy gets its turn among the target's writes before any later call.
+      if (this.#isWithinFile || this.#clone) await this.#limit();
+      const errno = await this.#byKernel();
       if (errno < 0) await this.#byHand(errno);
       return this.#done;
     } catch (error) {
@@ -66,15 +66,17 @@ export class RangeCopy {
     }
   }
 
+  get #isWithinFile(): boolean {
+    return this.#from.lifetime.opened.identity === this.#to.lifetime.opened.identity;
+  }
+
   /** Shortens the copy to the end of the file, as the kernel does, and refuses what overlaps: pieces might not. */
   async #limit(): Promise<void> {
     const [from, to] = [this.#from, this.#to];
-    const isSame = from.lifetime.opened.identity === to.lifetime.opened.identity;
-    if (!isSame && !this.#clone) return;
     const stat = await from.file.stat();
     if (stat.isFile()) this.#length = Math.min(this.#length, Math.max(0, stat.size - from.position));
     const distance = Math.abs(from.position - to.position);
-    if (isSame && distance < this.#length) throw systemError(this.#host.describe, -EINVAL, this.#call);
+    if (this.#isWithinFile && distance < this.#length) throw systemError(this.#host.describe, -EINVAL, this.#call);
   }
 
   /** Copies by the kernel, in turn with the target's writes. Returns 0, or the errno with which it refuses. */
@@ -95,7 +97,8 @@ export class RangeCopy {
         const { errno, bytes = 0 } = await this.#host.memory.run(request);
         return errno < 0 ? errno : bytes;
       });
-      if (copied === 0) return 0;
+      // The kernel copies nothing of a file whose size is 0, as that of files of /proc: only a read finds their end.
+      if (copied === 0) return this.#done > 0 || this.#clone ? 0 : -EINVAL;
       if (copied > 0) this.#done += copied;
       else if (!this.#clone && KERNEL_REFUSES.includes(copied)) return copied;
       else throw systemError(this.#host.describe, copied, this.#call);
@@ -106,12 +109,11 @@ export class RangeCopy {
   /** Copies what is left by reads and writes. */
   async #byHand(errno: number): Promise<void> {
     const [name] = this.#host.describe(errno);
-    this.#host.degraded(`the kernel doesn't copy between two files (${name}): copyRange reads and writes`);
-    if (this.#done === this.#length) return;
     const [from, to] = [this.#from, this.#to];
     const range = { start: from.position + this.#done, end: from.position + this.#length - 1 };
     for await (const block of from.file.blocks({ ...range, signal: this.#signal })) {
       this.#check();
+      this.#host.degraded(`the kernel doesn't copy between two files (${name}): copyRange reads and writes`);
       await to.file.write(block, 0, block.byteLength, to.position + this.#done);
       this.#done += block.byteLength;
     }

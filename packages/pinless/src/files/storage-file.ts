@@ -172,7 +172,7 @@ export abstract class StorageFile extends StreamedFile {
    *   that had begun has its `bytesWritten`
    * @example
    * ```ts
-   * const { bytesCopied } = await file.copyRange(0, 1 << 30, copy, 0);
+   * const { bytesCopied } = await file.copyRange(0, 1 << 30, file, 1 << 30);
    * ```
    */
   async copyRange(

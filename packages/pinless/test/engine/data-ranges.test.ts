@@ -6,6 +6,7 @@ import path from "node:path";
 import { type TestContext, test } from "node:test";
 import type { DataRange, DataRangesOptions, File } from "../../dist/index.js";
 import { Engine } from "../../dist/index.js";
+import { dataRanges } from "../../dist/memory/data-ranges.js";
 import { disk, loopDevice, needsRoot, ramfs, tmpfs } from "../support/disks.js";
 import { namedPipe, scratchDirectory, undoing } from "../support/undo.js";
 
@@ -76,6 +77,8 @@ test("any number of ranges is found, some at a time", { skip: needsRoot }, async
   );
   const exactly = await found(file, { end: 2048 * PIECE - 1 });
   assert.equal(exactly.length, 1024);
+  const few = dataRanges(file.fd, { start: 0, end: 100 * PIECE }, 3);
+  assert.equal((few as readonly unknown[]).length, 3);
 });
 
 test("the own position stays, also where the kernel keeps it", async (t) => {
