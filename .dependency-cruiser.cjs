@@ -23,7 +23,7 @@ const rooms = {
   control: [`${PINLESS}/control/`, [`${PINLESS}/control/`, LINUX, ABI, PROTOCOL, PORTS], NODE],
   files: [`${PINLESS}/files/`, [`${PINLESS}/files/`, PROTOCOL, PORTS], NODE],
   engine: [`${PINLESS}/engine/`, [`${PINLESS}/engine/`, `${PINLESS}/files/`, PROTOCOL, PORTS]],
-  index: [`${PINLESS}/index\\.ts$`, [`${PINLESS}/`], NODE, NPM],
+  index: [`${PINLESS}/(index|fs)\\.ts$`, [`${PINLESS}/`], NODE, NPM],
   portable: [
     `${PINLESS}/portable\\.ts$`,
     [

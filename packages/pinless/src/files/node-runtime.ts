@@ -18,8 +18,8 @@ export const [NODE_MAJOR = 0, NODE_MINOR = 0] = process.versions.node.split(".")
  * have no constructors for them.
  */
 export const { ReadStream, WriteStream } = fs as unknown as {
-  ReadStream: new (path: undefined, options: object) => NodeReadStream;
-  WriteStream: new (path: undefined, options: object) => NodeWriteStream;
+  ReadStream: new (path: unknown, options: object) => NodeReadStream;
+  WriteStream: new (path: unknown, options: object) => NodeWriteStream;
 };
 
 export function emitWarning(text: string, type: string): void {

@@ -101,12 +101,16 @@ export abstract class StreamedFile extends NodeFile {
    * @throws `ERR_PINLESS_OPTION` for an invalid `blockBytes` or `readAhead`
    */
   createReadStream(options?: ReadStreamOptions): ReadStream {
-    const blocks = blocksOf("readAhead", options?.readAhead, options?.blockBytes);
-    const { start = 0, end } = options ?? {};
+    return readStream(this.readsAhead(options), options);
+  }
+
+  /** @internal */
+  readsAhead(options: ReadStreamOptions = {}): Streamable {
+    const blocks = blocksOf("readAhead", options.readAhead, options.blockBytes);
+    const { start = 0, end } = options;
     // Node refuses other types, when it makes the stream.
     const isRange = typeof start === "number" && typeof end === "number";
-    const ahead = this.#readAhead(blocks, isRange ? end - start + 1 : Number.POSITIVE_INFINITY);
-    return readStream(this.#streamable(true, ahead), options);
+    return this.#streamable(true, this.#readAhead(blocks, isRange ? end - start + 1 : Number.POSITIVE_INFINITY));
   }
 
   /**
@@ -119,9 +123,14 @@ export abstract class StreamedFile extends NodeFile {
    * @throws `ERR_PINLESS_OPTION` for an invalid `blockBytes` or `writeBehind`
    */
   createWriteStream(options?: WriteStreamOptions): WriteStream {
-    const blocks = blocksOf("writeBehind", options?.writeBehind, options?.blockBytes);
+    return writeStream(this.writesBehind(options), options);
+  }
+
+  /** @internal */
+  writesBehind(options: WriteStreamOptions = {}): Streamable {
+    const blocks = blocksOf("writeBehind", options.writeBehind, options.blockBytes);
     const writes = blocks.depth > 0 && this.#hasBlocks && this.lifetime.paths.hasDirectWrites;
-    return writeStream(this.#streamable(true, null, writes ? this.calls.writeBehind(blocks) : null), options);
+    return this.#streamable(true, null, writes ? this.calls.writeBehind(blocks) : null);
   }
 
   /**
@@ -224,6 +233,7 @@ export abstract class StreamedFile extends NodeFile {
       giveBack: (parts) => lifetime.transfers.giveBack(parts),
       sync: () => this.sync(),
       behind,
+      isAlone: ahead !== null || behind !== null,
       endAhead: async () => ahead?.end(),
       keep: () => lifetime.keep(),
       leave: () => lifetime.leave(),

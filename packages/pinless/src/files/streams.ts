@@ -95,6 +95,8 @@ export interface Streamable {
   sync(): Promise<void>;
   /** Writes behind the stream; null if each write is answered when it's done. */
   readonly behind: Behind | null;
+  /** True if the stream reads ahead or writes behind, at positions. */
+  readonly isAlone: boolean;
   /** Ends reading ahead, and gives its memory back. */
   endAhead(): Promise<void>;
   /** Keeps the file open until `leave` is called. */
@@ -153,7 +155,7 @@ function endBehind(stream: WriteStream, behind: Behind): void {
  * Opens a stream as on a FileHandle: it keeps the file open until it has closed, and closes when the file is closed.
  */
 function openStream<S extends ReadStream | WriteStream>(
-  Stream: new (path: undefined, options: object) => S,
+  Stream: new (path: unknown, options: object) => S,
   file: Streamable,
   options: StreamOptions | undefined,
 ): S {
@@ -206,8 +208,84 @@ function shareWhenAsked(stream: ReadStream | WriteStream, file: Streamable): voi
   });
 }
 
+type Opened = (flags?: string | number, mode?: number) => Promise<Streamable>;
+
+/** Opens a read stream as fs.createReadStream does; `open` opens its file. */
+export function readStreamOf(path: unknown, options: object, open: Opened): ReadStream {
+  return openLater(Reader, path, options, open, new LateBehind());
+}
+
+/** Opens a write stream as fs.createWriteStream does; `open` opens its file. */
+export function writeStreamOf(path: unknown, options: object, open: Opened): WriteStream {
+  const behind = new LateBehind();
+  const stream = openLater(Writer, path, options, open, behind);
+  endBehind(stream, behind);
+  return stream;
+}
+
+/** Stands in for the write-behind of a stream whose file isn't open yet. */
+class LateBehind implements Behind {
+  awaited = 0;
+  failed: (error: Error) => void = () => {};
+  #real: Behind | null = null;
+
+  become(real: Behind | null): void {
+    this.#real = real;
+    if (real === null) return;
+    real.failed = this.failed;
+    Object.defineProperty(real, "awaited", { get: () => this.awaited });
+  }
+
+  async end(): Promise<void> {
+    await this.#real?.end();
+  }
+}
+
+function openLater<S extends ReadStream | WriteStream>(
+  Stream: new (path: unknown, options: object) => S,
+  path: unknown,
+  options: object,
+  open: Opened,
+  behind: LateBehind,
+): S {
+  const never = new AbortController().signal;
+  type Operations = ReturnType<typeof operationsOf>;
+  let ready: Promise<Operations>;
+  const opens = async (flags?: string | number, mode?: number): Promise<Streamable> => {
+    const file = open(flags, mode);
+    ready = file.then((opened) => operationsOf(opened, never, () => {}));
+    ready.catch(() => {});
+    const opened = await file;
+    behind.become(opened.behind);
+    return opened;
+  };
+  const late =
+    (name: keyof Operations) =>
+    (...args: unknown[]) =>
+      void ready.then(
+        (operations) => (operations[name] as (...args: unknown[]) => void)(...args),
+        (error) => (args.at(-1) as Callback)(error),
+      );
+  const operations = {
+    open: (_: unknown, flags: string | number, mode: number, done: Callback) =>
+      void opens(flags, mode).then((file) => {
+        // A file that only the stream uses is read and written at positions, from its beginning on.
+        if (file.isAlone) (stream as unknown as { pos: number | undefined }).pos ??= 0;
+        done(null, file.fd);
+      }, done),
+    read: late("read"),
+    write: late("write"),
+    writev: late("writev"),
+    fsync: late("fsync"),
+    close: late("close"),
+  };
+  if (typeof (options as { fd?: unknown }).fd === "number") void opens().catch(() => {});
+  const stream: S = new Stream(path, { ...options, fs: operations });
+  return stream;
+}
+
 /** The functions of node:fs that a stream calls. */
-function operationsOf(file: Streamable, signal: AbortSignal, closed: () => void): object {
+function operationsOf(file: Streamable, signal: AbortSignal, closed: () => void) {
   /** A cancellation by the stream's own destroy isn't reported as an error. */
   const answer = (count: Promise<number>, buffers: unknown, done: Callback): void => {
     count.then(

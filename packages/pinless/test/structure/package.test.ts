@@ -43,7 +43,9 @@ test("importing doesn't load koffi", () => {
 
 test("the files that package.json names exist", () => {
   const manifest = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
-  const targets = [".", "./portable", "./internal"].flatMap((name) => Object.values<string>(manifest.exports[name]));
+  const targets = [".", "./fs", "./portable", "./internal"].flatMap((name) =>
+    Object.values<string>(manifest.exports[name]),
+  );
   for (const file of targets) accessSync(path.join(root, file));
 });
 
