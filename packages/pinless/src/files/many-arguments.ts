@@ -102,35 +102,50 @@ export interface DataRangesOptions {
   end?: number | undefined;
 }
 
-/** A range as it was at the call. */
-export interface CheckedRange {
+/** Ranges as they were at the call, a column for each field: an object for each would cost as much as its read. */
+export interface CheckedRanges {
+  readonly positions: number[];
+  readonly lengths: number[];
+  /** Null for new memory. */
+  readonly memories: (Uint8Array | null)[];
+}
+
+/** A write as it was at the call. */
+interface CheckedWrite {
   readonly position: number;
   readonly bytes: number;
-  /** Null for new memory. */
-  readonly memory: Uint8Array | null;
+  readonly memory: Uint8Array;
 }
 
 const MERGE_WITHIN_BYTES = 16 << 10;
 const AMPLIFICATION_MAX = 2;
 
-export function rangesOf(ranges: Iterable<FileRange>): CheckedRange[] {
-  return listOf("ranges", ranges, (range, name) => {
+export function rangesOf(ranges: Iterable<FileRange>): CheckedRanges {
+  const positions: number[] = [];
+  const lengths: number[] = [];
+  const memories: (Uint8Array | null)[] = [];
+  each("ranges", ranges, (range, index) => {
     const { position, buffer, length = buffer?.byteLength } = range as FileRange;
     if (buffer !== undefined && !ArrayBuffer.isView(buffer)) throw notAView(buffer);
-    checkNumber(`${name}.length`, length, 0, buffer?.byteLength ?? Number.MAX_SAFE_INTEGER);
-    checkNumber(`${name}.position`, position, 0, Number.MAX_SAFE_INTEGER - length);
-    return { position, bytes: length, memory: buffer === undefined ? null : memoryOf(buffer, length) };
+    checkNumber("ranges[].length", length, 0, buffer?.byteLength ?? Number.MAX_SAFE_INTEGER, index);
+    checkNumber("ranges[].position", position, 0, Number.MAX_SAFE_INTEGER - length, index);
+    positions.push(position);
+    lengths.push(length);
+    memories.push(buffer === undefined ? null : memoryOf(buffer, length));
   });
+  return { positions, lengths, memories };
 }
 
-export function writesOf(writes: Iterable<FileWrite>): (CheckedRange & { readonly memory: Uint8Array })[] {
-  return listOf("writes", writes, (write, name) => {
+export function writesOf(writes: Iterable<FileWrite>): CheckedWrite[] {
+  const checked: CheckedWrite[] = [];
+  each("writes", writes, (write, index) => {
     const { position, buffer } = write as FileWrite;
     if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
     const bytes = buffer.byteLength;
-    checkNumber(`${name}.position`, position, 0, Number.MAX_SAFE_INTEGER - bytes);
-    return { position, bytes, memory: memoryOf(buffer, bytes) };
+    checkNumber("writes[].position", position, 0, Number.MAX_SAFE_INTEGER - bytes, index);
+    checked.push({ position, bytes, memory: memoryOf(buffer, bytes) });
   });
+  return checked;
 }
 
 /** Checks the options of `readMany`, and fills in their defaults. */
@@ -163,22 +178,28 @@ function signalOf({ signal }: { readonly signal?: AbortSignal | undefined }): Ab
   return signal;
 }
 
-function listOf<T>(name: string, list: Iterable<unknown>, check: (item: object, name: string) => T): T[] {
+function each(name: string, list: Iterable<unknown>, check: (item: object, index: number) => void): void {
   if (typeof list !== "object" || list === null || !(Symbol.iterator in list))
     throw invalidType(name, "an iterable of objects", list);
-  const checked: T[] = [];
+  let index = 0;
   for (const item of list) {
-    const each = `${name}[${checked.length}]`;
-    if (typeof item !== "object" || item === null) throw invalidType(each, "of type object", item);
-    checked.push(check(item, each));
+    if (typeof item !== "object" || item === null) throw invalidType(`${name}[${index}]`, "of type object", item);
+    check(item, index++);
   }
-  return checked;
 }
 
-export function checkNumber(name: string, value: unknown, least: number, most: number): asserts value is number {
-  if (typeof value !== "number") throw invalidType(name, "of type number", value);
-  if (!Number.isInteger(value) || value < least || value > most)
-    throw outOfRange(name, `an integer from ${least} to ${most}`, value);
+/** Checks a whole number. Its name may have `[]`, which `index` belongs into. */
+export function checkNumber(
+  name: string,
+  value: unknown,
+  least: number,
+  most: number,
+  index = 0,
+): asserts value is number {
+  if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return;
+  const full = name.replace("[]", `[${index}]`);
+  if (typeof value !== "number") throw invalidType(full, "of type number", value);
+  throw outOfRange(full, `an integer from ${least} to ${most}`, value);
 }
 
 /** Memory of a buffer as it is now. A whole buffer of an arena stays the same object, since it carries its location. */

@@ -1,7 +1,7 @@
 /** Results of `readMany`: in the order asked, one after the other or all at once. */
 
-import type { CheckedRange } from "./many-arguments.js";
-import type { Target } from "./range-plan.js";
+import type { CheckedRanges } from "./many-arguments.js";
+import { Targets } from "./range-plan.js";
 import { PIECE_BYTES } from "./staging-memory.js";
 
 /** Bytes and ranges that are read in advance of an iteration. */
@@ -21,14 +21,16 @@ export interface RunningReads {
 /** The part of a File that the results are read by. */
 export interface RangeSource {
   /** Begins to read ranges, and counts in each the bytes that the file has of it. */
-  start(targets: Target[]): RunningReads;
+  start(targets: Targets): RunningReads;
   /** The file's size, or infinity for one that has none. */
   size(): Promise<number>;
   memoryFor(bytes: number): ArrayBuffer;
 }
 
 interface Window {
-  readonly targets: readonly Target[];
+  /** Index of its first range. */
+  readonly first: number;
+  readonly targets: Targets;
   readonly reads: RunningReads;
   /** Index of the first range after it. */
   readonly next: number;
@@ -39,11 +41,11 @@ interface Window {
  * one range after the other by `for await`, or all at once by `toArray`.
  */
 export class RangeReads implements AsyncIterable<Uint8Array> {
-  readonly #ranges: readonly CheckedRange[];
+  readonly #ranges: CheckedRanges;
   readonly #source: RangeSource;
 
   /** @internal */
-  constructor(ranges: readonly CheckedRange[], source: RangeSource) {
+  constructor(ranges: CheckedRanges, source: RangeSource) {
     this.#ranges = ranges;
     this.#source = source;
   }
@@ -55,9 +57,11 @@ export class RangeReads implements AsyncIterable<Uint8Array> {
    * @throws As {@link File.readMany} says
    */
   async toArray(): Promise<Uint8Array[]> {
-    const { targets, reads } = await this.#begin(0, this.#ranges.length);
-    await reads.finished;
-    return targets.map(resultOf);
+    const window = await this.#begin(0, this.#ranges.positions.length);
+    await window.reads.finished;
+    const results: Uint8Array[] = [];
+    for (let i = 0; i < window.targets.count; i++) results.push(this.#resultOf(window, i));
+    return results;
   }
 
   /** Reads a few MiB ahead of the loop. Leaving the loop ends the reads. */
@@ -69,7 +73,7 @@ export class RangeReads implements AsyncIterable<Uint8Array> {
         window = await ahead;
         await window.reads.finished;
         ahead = this.#windowFrom(window.next);
-        for (const target of window.targets) yield resultOf(target);
+        for (let i = 0; i < window.targets.count; i++) yield this.#resultOf(window, i);
       }
     } finally {
       const left = await ahead?.catch(() => null);
@@ -80,10 +84,11 @@ export class RangeReads implements AsyncIterable<Uint8Array> {
 
   /** Begins to read the ranges from an index on that a window has room for, at least one; null if there is none. */
   #windowFrom(first: number): Promise<Window> | null {
+    const { lengths } = this.#ranges;
     let bytes = 0;
     let next = first;
-    while (next < this.#ranges.length && next - first < WINDOW_RANGES) {
-      bytes += this.#ranges[next]!.bytes;
+    while (next < lengths.length && next - first < WINDOW_RANGES) {
+      bytes += lengths[next]!;
       if (bytes > WINDOW_BYTES && next > first) break;
       next++;
     }
@@ -95,40 +100,44 @@ export class RangeReads implements AsyncIterable<Uint8Array> {
   }
 
   async #begin(first: number, next: number): Promise<Window> {
-    const ranges = this.#ranges.slice(first, next);
-    const isLarge = ranges.some(({ bytes, memory }) => memory === null && bytes > PIECE_BYTES);
-    const size = isLarge ? await this.#source.size() : Number.POSITIVE_INFINITY;
-    const memoryOf = this.#newMemory(ranges);
-    const targets = ranges.map(({ position, bytes, memory }): Target => {
-      // No memory is made for bytes beyond the end of the file, of which any number may be asked for.
-      const length = memory === null ? Math.min(bytes, Math.max(0, size - position)) : bytes;
-      const isGiven = memory !== null;
-      return { position, end: position + length, memory: memory ?? memoryOf(length), isGiven, bytes: length };
-    });
-    return { targets, reads: this.#source.start(targets), next };
-  }
-
-  /** Makes memory for results in pieces that small ones share, none larger than what is left to make. */
-  #newMemory(ranges: readonly CheckedRange[]): (bytes: number) => Uint8Array {
-    let left = 0;
-    for (const { bytes, memory } of ranges) if (memory === null && bytes <= SMALL_BYTES) left += bytes;
-    let shared = new ArrayBuffer(0);
+    const { positions, lengths, memories } = this.#ranges;
+    let largest = 0;
+    let small = 0;
+    for (let i = first; i < next; i++) {
+      if (memories[i] !== null) continue;
+      largest = Math.max(largest, lengths[i]!);
+      if (lengths[i]! <= SMALL_BYTES) small += lengths[i]!;
+    }
+    const size = largest > PIECE_BYTES ? await this.#source.size() : Number.POSITIVE_INFINITY;
+    const targets = new Targets(next - first);
+    let shared = new Uint8Array(0);
     let used = 0;
-    return (bytes) => {
-      if (bytes > SMALL_BYTES) return new Uint8Array(this.#source.memoryFor(bytes));
-      if (used + bytes > shared.byteLength) {
-        shared = this.#source.memoryFor(Math.min(left, SHARED_BYTES));
-        used = 0;
+    for (let i = first; i < next; i++) {
+      const position = positions[i]!;
+      const memory = memories[i]!;
+      // No memory is made for bytes beyond the end of the file, of which any number may be asked for.
+      const bytes = memory === null ? Math.min(lengths[i]!, Math.max(0, size - position)) : lengths[i]!;
+      if (memory !== null) targets.add(position, bytes, memory, 0);
+      else if (bytes > SMALL_BYTES) targets.add(position, bytes, new Uint8Array(this.#source.memoryFor(bytes)), 0);
+      else {
+        // None is larger than what is left to make.
+        if (used + bytes > shared.byteLength) {
+          shared = new Uint8Array(this.#source.memoryFor(Math.min(small, SHARED_BYTES)));
+          used = 0;
+        }
+        targets.add(position, bytes, shared, used);
+        used += bytes;
+        small -= bytes;
       }
-      left -= bytes;
-      used += bytes;
-      return new Uint8Array(shared, used - bytes, bytes);
-    };
+    }
+    return { first, targets, reads: this.#source.start(targets), next };
   }
-}
 
-/** Bytes of a range; of new memory only as much as the file had. */
-function resultOf({ memory, bytes, isGiven }: Target): Uint8Array {
-  if (bytes === memory.byteLength) return memory;
-  return isGiven ? memory.subarray(0, bytes) : memory.slice(0, bytes);
+  /** Bytes of a range of a window; of new memory only as much as the file had. */
+  #resultOf({ first, targets }: Window, index: number): Uint8Array {
+    const whole = targets.viewOf(index);
+    const bytes = targets.bytes[index]!;
+    if (bytes === whole.byteLength) return whole;
+    return this.#ranges.memories[first + index] === null ? whole.slice(0, bytes) : whole.subarray(0, bytes);
+  }
 }

@@ -10,15 +10,26 @@ import type { SystemError } from "../protocol/errors.js";
 import { FreeList } from "../protocol/ranges/free-list.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignDown, alignUp } from "../protocol/ranges/ranges.js";
-import { locationIn, segmentOf } from "../protocol/segment.js";
+import { locationIn, type SegmentLocation, segmentOf } from "../protocol/segment.js";
 import type { FileHost } from "./file-host.js";
 import type { FileLifetime } from "./file-lifetime.js";
 import { throwIfAborted } from "./node-errors.js";
-import { type MergeLimits, type PlannedRead, plannedReads, REQUEST_BYTES, type Target } from "./range-plan.js";
+import { type MergeLimits, type PlannedRead, REQUEST_BYTES, ReadPlan, type Targets } from "./range-plan.js";
 import { PIECE_BYTES } from "./staging-memory.js";
 
 /** Reads between two questions if the page cache has a read's bytes, after it hadn't those of several. */
 const ASK_EVERY = 16;
+
+/** A request of a run. One after the other uses the same object, and memory of the same size. */
+interface RangeRequest extends PlannedRead {
+  /** Offset of its memory in the staging memory; -1 for none. */
+  slot: number;
+  location: SegmentLocation | null;
+  /** Bytes that an earlier attempt has read: it's for the rest. */
+  before: number;
+  readonly submit: () => boolean;
+  readonly done: Done;
+}
 
 export class RangeRun {
   readonly #host: FileHost;
@@ -26,15 +37,20 @@ export class RangeRun {
   readonly #align: number;
   readonly #depth: number;
   readonly #size: number;
-  readonly #reads: Iterator<PlannedRead>;
+  readonly #targets: Targets;
+  readonly #plan: ReadPlan;
   readonly #plannedBytes: number;
   /** Ranges that are read by calls of their own. */
-  readonly #apart: readonly Target[];
+  readonly #apart: number[] = [];
   readonly #read: (memory: Uint8Array, position: number) => Promise<number>;
   #memory: Uint8Array = new Uint8Array(0);
   #slots = new FreeList(0, PIECE_BYTES);
-  /** Reads that come before those of the plan: one that found no room, and ranges of a read that failed. */
-  readonly #first: PlannedRead[] = [];
+  /** Requests that aren't planned. They may have memory. */
+  readonly #idle: RangeRequest[] = [];
+  /** A planned request that has found no room. */
+  #unplaced: RangeRequest | null = null;
+  /** Ranges of a read that failed, each to be read alone, before those of the plan. */
+  readonly #alone: PlannedRead[] = [];
   #inFlight = 0;
   #stopped = false;
   #error: SystemError | null = null;
@@ -46,7 +62,7 @@ export class RangeRun {
   constructor(
     host: FileHost,
     lifetime: FileLifetime,
-    targets: readonly Target[],
+    targets: Targets,
     limits: MergeLimits,
     read: (memory: Uint8Array, position: number) => Promise<number>,
   ) {
@@ -56,12 +72,21 @@ export class RangeRun {
     this.#align = paths.openDirect() ? opened.offsetAlign : 1;
     this.#depth = host.protocol.dispatcher.requests.capacity;
     this.#size = opened.calls.size();
-    const inOrder = targets.filter(({ position, end }) => end > position).sort((a, b) => a.position - b.position);
-    const isApart = ({ memory }: Target): boolean => !opened.traits.ends || segmentOf(memory.buffer) !== null;
-    this.#apart = inOrder.filter(isApart);
-    const planned = this.#apart.length === 0 ? inOrder : inOrder.filter((target) => !isApart(target));
-    this.#plannedBytes = planned.reduce((sum, { position, end }) => sum + end - position, 0);
-    this.#reads = plannedReads(planned, this.#align, limits);
+    this.#targets = targets;
+    const planned = new Uint32Array(targets.count);
+    let count = 0;
+    let bytes = 0;
+    for (let i = 0; i < targets.count; i++) {
+      const length = targets.lengthOf(i);
+      if (length === 0) continue;
+      if (!opened.traits.ends || segmentOf(targets.memories[i]!.buffer) !== null) this.#apart.push(i);
+      else {
+        planned[count++] = i;
+        bytes += length;
+      }
+    }
+    this.#plannedBytes = bytes;
+    this.#plan = new ReadPlan(targets, targets.sorted(planned.subarray(0, count)), this.#align, limits);
     this.#read = read;
   }
 
@@ -99,11 +124,12 @@ export class RangeRun {
     let next = 0;
     const calls = async (): Promise<void> => {
       while (!this.#stopped && next < this.#apart.length) {
-        const target = this.#apart[next++]!;
+        const index = this.#apart[next++]!;
+        const { positions, bytes } = this.#targets;
         try {
-          target.bytes = await this.#read(target.memory, target.position);
+          bytes[index] = await this.#read(this.#targets.viewOf(index), positions[index]!);
         } catch (error) {
-          this.#error ??= rangeError(error as SystemError, target.position, target.end - target.position);
+          this.#error ??= rangeError(error as SystemError, positions[index]!, this.#targets.lengthOf(index));
           this.stop();
         }
       }
@@ -119,45 +145,106 @@ export class RangeRun {
 
   #pump(): void {
     while (!this.#stopped && this.#inFlight < this.#depth) {
-      const read = this.#first.pop() ?? (this.#reads.next().value as PlannedRead | undefined);
-      if (read === undefined) break;
-      const slot = this.#slots.allocate(read.bytes, PAGE_BYTES);
-      if (slot < 0) {
-        this.#first.push(read);
+      const request = this.#unplaced ?? this.#idle.pop() ?? this.#newRequest();
+      this.#unplaced = null;
+      if (request.bytes === 0 && !this.#takeNext(request)) {
+        this.#idle.push(request);
+        break;
+      }
+      if (!this.#findRoom(request)) {
+        this.#unplaced = request;
         break;
       }
       this.#inFlight++;
-      this.#submit(read, slot, 0);
+      this.#submit(request);
     }
     if (this.#inFlight === 0) this.#settle!();
   }
 
-  /** Submits a read, or the rest of one from byte `before` on. */
-  #submit(read: PlannedRead, slot: number, before: number): void {
-    const { protocol } = this.#host;
-    const { owner } = this.#lifetime;
-    const segment = segmentOf(this.#memory.buffer)!;
-    const memory = this.#memory.subarray(slot + before, slot + read.bytes);
-    const location = locationIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
-    const file = this.#fileFor(read);
-    const position = read.position + before;
-    const ended: Done = (errno, bytes) => {
-      const came = before + bytes;
-      // A read that ends inside of a block has reached the end of the file; after another one there may be more.
-      const goesOn = errno === 0 && bytes > 0 && came < read.bytes && came % this.#align === 0 && !this.#stopped;
-      if (goesOn) this.#submit(read, slot, came);
-      else {
-        if (errno === 0) this.#deliver(read, slot, came);
-        else this.#refused(read, errno);
-        this.#leave(slot, read);
-      }
+  #newRequest(): RangeRequest {
+    const request: RangeRequest = {
+      position: 0,
+      bytes: 0,
+      targets: [],
+      slot: -1,
+      location: null,
+      before: 0,
+      submit: () => this.#accept(request),
+      done: (errno, bytes) => this.#ended(request, errno, bytes),
     };
-    this.#host.enqueue(() => {
-      if (!this.#stopped)
-        return protocol.dispatcher.accept(READ, file, owner, UNCOUNTED, location, position, ended, WAITS) !== BUSY;
-      this.#leave(slot, read);
+    return request;
+  }
+
+  /** Plans the next request; false if there is none. */
+  #takeNext(request: RangeRequest): boolean {
+    const alone = this.#alone.pop();
+    if (alone === undefined) return this.#plan.next(request);
+    request.position = alone.position;
+    request.bytes = alone.bytes;
+    request.targets.splice(0, request.targets.length, ...alone.targets);
+    return true;
+  }
+
+  /** Finds staging memory for a request: that which it has, if it fits. False if requests in flight have it all. */
+  #findRoom(request: RangeRequest): boolean {
+    if (request.location?.bytes === request.bytes) return true;
+    this.#leaveRoom(request);
+    request.slot = this.#slots.allocate(request.bytes, PAGE_BYTES);
+    if (request.slot < 0) {
+      for (const idle of this.#idle) this.#leaveRoom(idle);
+      request.slot = this.#slots.allocate(request.bytes, PAGE_BYTES);
+    }
+    if (request.slot < 0) return false;
+    request.location = this.#locationOf(this.#memory.subarray(request.slot, request.slot + request.bytes));
+    return true;
+  }
+
+  #leaveRoom(request: RangeRequest): void {
+    if (request.slot < 0) return;
+    this.#slots.retire(request.slot);
+    this.#slots.release(request.slot, request.location!.bytes);
+    request.slot = -1;
+    request.location = null;
+  }
+
+  #locationOf(memory: Uint8Array): SegmentLocation {
+    const segment = segmentOf(this.#memory.buffer)!;
+    return locationIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
+  }
+
+  /** Submits a request, or what `before` leaves of it. */
+  #submit(request: RangeRequest): void {
+    this.#host.enqueue(request.submit);
+  }
+
+  #accept(request: RangeRequest): boolean {
+    if (this.#stopped) {
+      this.#leave(request);
       return true;
-    });
+    }
+    const { before } = request;
+    const whole = request.location!;
+    const location = before === 0 ? whole : this.#locationOf((whole.buffer as Uint8Array).subarray(before));
+    const { dispatcher } = this.#host.protocol;
+    const { owner } = this.#lifetime;
+    const position = request.position + before;
+    return (
+      dispatcher.accept(READ, this.#fileFor(request), owner, UNCOUNTED, location, position, request.done, WAITS) !==
+      BUSY
+    );
+  }
+
+  #ended(request: RangeRequest, errno: number, bytes: number): void {
+    const came = request.before + bytes;
+    // A read that ends inside of a block has reached the end of the file; after another one there may be more.
+    if (errno === 0 && bytes > 0 && came < request.bytes && came % this.#align === 0 && !this.#stopped) {
+      request.before = came;
+      this.#submit(request);
+      return;
+    }
+    if (errno === 0) this.#deliver(request, came);
+    else this.#refused(request, errno);
+    this.#leave(request);
   }
 
   /** Chooses the way around the page cache, unless there is none, or the page cache has all bytes. */
@@ -181,20 +268,27 @@ export class RangeRun {
   }
 
   /** Copies what a read has brought to the ranges that asked for it. `bytes` is less than planned at the file's end. */
-  #deliver(read: PlannedRead, slot: number, bytes: number): void {
-    const from = read.position;
+  #deliver(request: RangeRequest, bytes: number): void {
+    const { positions, ends, memories, offsets, bytes: had } = this.#targets;
+    const from = request.position;
     const to = from + bytes;
-    for (const target of read.targets) {
-      const { position, end, memory } = target;
+    const came = request.location!.buffer as Uint8Array;
+    for (const index of request.targets) {
+      const position = positions[index]!;
       const first = Math.max(position, from);
-      const last = Math.min(end, to);
-      if (last < Math.min(end, from + read.bytes)) target.bytes = Math.min(target.bytes, Math.max(0, last - position));
+      const last = Math.min(ends[index]!, to);
+      if (last < Math.min(ends[index]!, from + request.bytes))
+        had[index] = Math.min(had[index]!, Math.max(0, last - position));
       if (first >= last) continue;
+      const whole = first === from && last - from === came.byteLength;
       try {
-        memory.set(this.#memory.subarray(slot + first - from, slot + last - from), first - position);
+        memories[index]!.set(
+          whole ? came : came.subarray(first - from, last - from),
+          offsets[index]! + first - position,
+        );
       } catch {
         // The caller has transferred the buffer that it gave, or has made it shorter.
-        this.#fail(-EFAULT, target);
+        this.#fail(-EFAULT, index);
         return;
       }
     }
@@ -204,24 +298,27 @@ export class RangeRun {
   #refused(read: PlannedRead, errno: number): void {
     const { targets } = read;
     if (targets.length === 1) this.#fail(errno, targets[0]!);
-    else for (const target of targets) this.#first.push(this.#alone(read, target));
+    else for (const target of targets) this.#alone.push(this.#partOf(read, target));
   }
 
   /** The part of a read that one range needs. */
-  #alone(read: PlannedRead, target: Target): PlannedRead {
-    const position = Math.max(read.position, alignDown(target.position, this.#align));
-    const end = Math.min(read.position + read.bytes, alignUp(target.end, this.#align));
+  #partOf(read: PlannedRead, target: number): PlannedRead {
+    const { positions, ends } = this.#targets;
+    const position = Math.max(read.position, alignDown(positions[target]!, this.#align));
+    const end = Math.min(read.position + read.bytes, alignUp(ends[target]!, this.#align));
     return { position, bytes: end - position, targets: [target] };
   }
 
-  #fail(errno: number, { position, end }: Target): void {
-    this.#error ??= rangeError(this.#lifetime.transfers.error(READ, errno), position, end - position);
+  #fail(errno: number, target: number): void {
+    const error = this.#lifetime.transfers.error(READ, errno);
+    this.#error ??= rangeError(error, this.#targets.positions[target]!, this.#targets.lengthOf(target));
     this.#stopped = true;
   }
 
-  #leave(slot: number, { bytes }: PlannedRead): void {
-    this.#slots.retire(slot);
-    this.#slots.release(slot, bytes);
+  #leave(request: RangeRequest): void {
+    request.bytes = 0;
+    request.before = 0;
+    this.#idle.push(request);
     this.#inFlight--;
     this.#pump();
   }

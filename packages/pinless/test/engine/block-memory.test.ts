@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Arena } from "../../dist/engine/arena.js";
 import { BlockMemory } from "../../dist/engine/block-memory.js";
-import { plannedReads } from "../../dist/files/range-plan.js";
+import { type PlannedRead, ReadPlan, Targets } from "../../dist/files/range-plan.js";
 
 /** An arena of one block, which says when it's closed. */
 function arenaOfOne(closed: () => void): Arena {
@@ -36,14 +36,16 @@ test("BlockMemory makes an arena where the others are full, and closes all but o
   assert.equal(made, 3, "the arena that was kept is used again");
 });
 
-test("plannedReads merges ranges up to mergeWithinBytes between their blocks, and no further", () => {
-  const memory = new Uint8Array(0);
-  const at = (position: number) => ({ position, end: position + 4096, memory, isGiven: false, bytes: 4096 });
-  const targets = [at(0), at(8192), at(20_480)];
+test("ReadPlan merges ranges up to mergeWithinBytes between their blocks, and no further", () => {
+  const targets = new Targets(3);
+  for (const position of [0, 8192, 20_480]) targets.add(position, 4096, new Uint8Array(0), 0);
   const limits = { mergeWithinBytes: 4096, amplificationMax: 100 };
-  const reads = [...plannedReads(targets, 4096, limits)].map(({ position, bytes }) => [position, bytes]);
+  const plan = new ReadPlan(targets, Uint32Array.of(0, 1, 2), 4096, limits);
+  const read: PlannedRead = { position: 0, bytes: 0, targets: [] };
+  const reads: number[][] = [];
+  while (plan.next(read)) reads.push([read.position, read.bytes, ...read.targets]);
   assert.deepEqual(reads, [
-    [0, 12_288],
-    [20_480, 4096],
+    [0, 12_288, 0, 1],
+    [20_480, 4096, 2],
   ]);
 });

@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import fc from "fast-check";
-import { plannedReads, type Target } from "../../dist/files/range-plan.js";
+import { type PlannedRead, ReadPlan, Targets } from "../../dist/files/range-plan.js";
 import { Engine, type File, type FileRange } from "../../dist/index.js";
 import { cachedBytes, forget } from "../support/page-cache.js";
 import { Random } from "../support/random.js";
@@ -41,8 +41,8 @@ const limits = fc.record({
   amplificationMax: fc.constantFrom(1, 1.5, 2, 10),
 });
 
-function targetOf({ position, length }: { position: number; length: number }): Target {
-  return { position, end: position + length, memory: new Uint8Array(0), isGiven: false, bytes: length };
+function emptyRead(): PlannedRead {
+  return { position: 0, bytes: 0, targets: [] };
 }
 
 /** Blocks that ranges touch, each once. */
@@ -57,8 +57,11 @@ test("the plan of a readMany has each block of the ranges once, and no more byte
   fc.assert(
     fc.property(fc.array(range, { maxLength: 40 }), limits, (ranges, merging) => {
       const asked = ranges.filter(({ length }) => length > 0).sort((a, b) => a.position - b.position);
-      const targets = asked.map(targetOf);
-      const reads = [...plannedReads(targets, BLOCK, merging)];
+      const targets = new Targets(asked.length);
+      for (const { position, length } of asked) targets.add(position, length, new Uint8Array(0), 0);
+      const plan = new ReadPlan(targets, Uint32Array.from(asked.keys()), BLOCK, merging);
+      const reads: PlannedRead[] = [];
+      for (let read = emptyRead(); plan.next(read); read = emptyRead()) reads.push(read);
       const needed = blocksOf(asked);
       const read = reads.reduce((sum, { bytes }) => sum + bytes, 0);
       assert.ok(read <= merging.amplificationMax * needed.size * BLOCK, `${read} bytes for ${needed.size} blocks`);
@@ -69,11 +72,14 @@ test("the plan of a readMany has each block of the ranges once, and no more byte
         for (let block = position / BLOCK; block * BLOCK < end; block++) needed.delete(block);
       }
       assert.equal(needed.size, 0, "blocks that aren't read");
-      const wanted = targets.reduce((sum, target) => sum + target.end - target.position, 0);
+      const wanted = asked.reduce((sum, { length }) => sum + length, 0);
       let delivered = 0;
       for (const { position, bytes, targets: of } of reads)
-        for (const target of of)
-          delivered += Math.max(0, Math.min(target.end, position + bytes) - Math.max(target.position, position));
+        for (const i of of)
+          delivered += Math.max(
+            0,
+            Math.min(targets.ends[i]!, position + bytes) - Math.max(asked[i]!.position, position),
+          );
       assert.equal(delivered, wanted, "a range gets bytes twice, or not all");
     }),
   );
