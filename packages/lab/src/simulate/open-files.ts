@@ -6,6 +6,7 @@
 import {
   type DescribeErrno,
   type DescriptorCalls,
+  EAGAIN,
   EBADF,
   ENOENT,
   type NodeHandle,
@@ -138,8 +139,19 @@ export class OpenFiles {
       },
       size,
       isCached: () => false,
+      readCached: (memory, position) => this.#readCached(file, memory, position),
       memoryFor: (bytes) => new ArrayBuffer(bytes),
     };
+  }
+
+  #readCached(file: ModelFile | null, memory: Uint8Array, position: number): number {
+    if (file === null) return -EBADF;
+    const last = file.inodePageAt(position + memory.byteLength - 1);
+    for (let page = file.inodePageAt(position); page <= last; page++)
+      if (this.#machine.cache.cachedIn(page) < 0) return -EAGAIN;
+    const bytes = file.read(position, memory.byteLength);
+    memory.set(bytes);
+    return bytes.byteLength;
   }
 
   async #transfer(

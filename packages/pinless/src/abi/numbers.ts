@@ -48,6 +48,9 @@ export const SYSCALLS = {
   __NR_cachestat: 451,
 } as const;
 
+/** preadv2(2), for which musl has a wrapper only from 1.2.5 on. */
+export const readSyscalls = byArch({ __NR_preadv2: 327 }, { __NR_preadv2: 286 });
+
 /** Numbers of Linux AIO's system calls: they're older than the table that newer architectures share. */
 export const aioSyscalls = byArch(
   {
@@ -255,6 +258,7 @@ function ofEach(header: string, table: (arch: string) => Readonly<Record<string,
 export const NUMBERS: readonly NumbersOfHeaders[] = [
   { headers: ["linux/io_uring.h"], values: IO_URING },
   { headers: ["sys/syscall.h"], values: SYSCALLS },
+  ...ofEach("sys/syscall.h", readSyscalls),
   ...ofEach("sys/syscall.h", aioSyscalls),
   ...ofEach("sys/syscall.h", userfaultfdSyscalls),
   { headers: ["sys/ioctl.h", "linux/userfaultfd.h"], values: UFFD },

@@ -299,7 +299,7 @@ export class PortableEngine {
         beginIndirect: (willWait) => this.#submissions.beginIndirect(willWait),
         memoryWaits: this.#submissions.memoryWaits,
         endIndirect: () => this.#submissions.endIndirect(),
-        uncaught: (error) => this.#host.loop.uncaught(error),
+        loop: this.#host.loop,
         files: this.#files,
       },
       opened,

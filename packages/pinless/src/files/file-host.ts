@@ -3,7 +3,7 @@
 import type { Memory } from "../ports/memory.js";
 import type { DescribeErrno } from "../protocol/errors.js";
 import type { Protocol } from "../protocol/protocol.js";
-import type { Scheme } from "../protocol/scheme.js";
+import type { Loop, Scheme } from "../protocol/scheme.js";
 import type { Segment } from "../protocol/segment.js";
 import type { CallsInFlight } from "./calls-in-flight.js";
 import type { StagingMemory } from "./staging-memory.js";
@@ -14,6 +14,7 @@ import type { WriteOrders } from "./write-ordering.js";
 export interface TransferHost {
   readonly protocol: Protocol;
   readonly scheme: Scheme;
+  readonly loop: Pick<Loop, "soon" | "uncaught">;
   readonly staging: StagingMemory;
   /** Staging memory that grows, for calls that wait for memory: they must not use up the shared staging memory. */
   readonly spareStaging: StagingMemory;
@@ -58,6 +59,4 @@ export interface FileHost extends TransferHost {
   endIndirect(): void;
   /** Notified when such a submission begins and ends waiting for memory. */
   readonly memoryWaits: WaitObserver;
-  /** Reports an error that has no caller to catch it, as `uncaughtException`. */
-  uncaught(error: unknown): void;
 }

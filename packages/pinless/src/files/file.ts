@@ -147,7 +147,7 @@ export class File extends StorageFile {
       try {
         done(errno, bytes, buffer);
       } catch (error) {
-        this.#host.uncaught(error);
+        this.#host.loop.uncaught(error);
       }
     };
     this.calls.transferOtherwise(direction, view, position, this.#host.memoryWaits).then(

@@ -10,6 +10,7 @@ import { EBADF, ECANCELED, EFAULT } from "../protocol/errno.js";
 import { PinlessError, type SystemError, systemError } from "../protocol/errors.js";
 import { alignUp, contains } from "../protocol/ranges/ranges.js";
 import { locationIn, rangeIn, segmentOf } from "../protocol/segment.js";
+import { CachedReads } from "./cached-reads.js";
 import type { TransferHost } from "./file-host.js";
 import type { IoPaths } from "./io-paths.js";
 import { isGone, isReadOnly, isRefused, MemoryCopies } from "./memory-copies.js";
@@ -62,6 +63,7 @@ export class Transfers implements Writer {
   /** Transfers of a pipe, terminal or socket; null for other files. */
   readonly #stream: StreamTransfers | null;
   readonly #nodeCalls: NodeCalls;
+  readonly #cachedReads: CachedReads;
   readonly #copies: MemoryCopies;
   readonly #idleWaiters: (() => void)[] = [];
   /** Calls in flight, from the call to its answer. */
@@ -76,12 +78,14 @@ export class Transfers implements Writer {
     this.writeOrder.join(this);
     this.#copies = new MemoryCopies(host.spareStaging, (direction, errno) => this.error(direction, errno));
     this.#stream = opened.traits.waits ? this.#openStream() : null;
+    const counted = (what: "bounced" | "buffered"): void => this.#counted(what);
+    this.#cachedReads = new CachedReads({ calls: opened.calls, loop: host.loop, counted });
     this.#nodeCalls = new NodeCalls({
       calls: opened.calls,
       isRefused: (direction, memory) => isRefused(direction, memory, { awaited: true }),
       copy: (direction, memory, ours) => this.#copies.run(direction, memory, ours),
       inTurn: (writeNow) => this.writeOrder.inTurn("cached", writeNow),
-      counted: (what) => this.#counted(what),
+      counted,
       error: (direction, errno) => this.error(direction, errno),
     });
   }
@@ -141,8 +145,9 @@ export class Transfers implements Writer {
       this.#paths.bufferedShare.direct++;
       return this.runByNode(READ, [view], position, observer);
     }
-    if (direction === READ) return this.#pieces(way, view, position);
-    return this.writeOrder.inTurn(pathOf(way), () => this.#pieces(way, view, position));
+    const transfer = (): Promise<number> => this.#pieces(way, view, position);
+    if (direction === WRITE) return this.writeOrder.inTurn(pathOf(way), transfer);
+    return direct ? transfer() : this.#cachedReads.read(view, position, transfer);
   }
 
   /** True for a large read into ordinary memory if the page cache has all of it: copying from there adds no pages. */

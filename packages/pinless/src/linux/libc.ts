@@ -4,6 +4,7 @@
 
 import { CACHESTAT, CACHESTAT_RANGE, FILE_CLONE_RANGE, RLIMIT, TIMESPEC, UCRED } from "../abi/layouts.js";
 import {
+  AIO,
   aioSyscalls,
   FCNTL,
   FS_IOC,
@@ -12,6 +13,7 @@ import {
   MMAN,
   memorySyscalls,
   numaSyscalls,
+  readSyscalls,
   SOCKET,
   SYSCALLS,
   userfaultfdSyscall,
@@ -242,13 +244,24 @@ export function read(fd: number, memory: number, bytes: number): number {
  * write the file, and doesn't own it.
  */
 export function cachestat(fd: number, position: number, bytes: number): number {
-  const range = new BigUint64Array(CACHESTAT_RANGE.size / 8);
-  range[CACHESTAT_RANGE.fields.off / 8] = BigInt(position);
-  range[CACHESTAT_RANGE.fields.len / 8] = BigInt(bytes);
-  const counts = new BigUint64Array(CACHESTAT.size / 8);
-  const errno = orErrno(bound().cachestat(SYSCALLS.__NR_cachestat, fd, range, counts, 0));
-  return errno < 0 ? errno : Number(counts[CACHESTAT.fields.nr_cache / 8]);
+  statRange[CACHESTAT_RANGE.fields.off / 8] = BigInt(position);
+  statRange[CACHESTAT_RANGE.fields.len / 8] = BigInt(bytes);
+  const errno = orErrno(bound().cachestat(SYSCALLS.__NR_cachestat, fd, statRange, statCounts, 0));
+  return errno < 0 ? errno : Number(statCounts[CACHESTAT.fields.nr_cache / 8]);
 }
+
+const statRange = new BigUint64Array(CACHESTAT_RANGE.size / 8);
+const statCounts = new BigUint64Array(CACHESTAT.size / 8);
+
+/**
+ * preadv2(2) with RWF_NOWAIT: reads what is in the page cache. `buffers` is the address of one struct iovec. EAGAIN:
+ * nothing is; EOPNOTSUPP: the filesystem has no such reads.
+ */
+export function readNow(fd: number, buffers: number, position: number): number {
+  return orErrno(bound().preadv2(PREADV2, fd, buffers, 1, position, 0, AIO.RWF_NOWAIT));
+}
+
+const PREADV2 = readSyscalls(process.arch).__NR_preadv2;
 
 /**
  * pread(2) of 0 bytes, which transfers nothing and doesn't reach a driver. Returns 0, -EBADF, or -ESPIPE if the file

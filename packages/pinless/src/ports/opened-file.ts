@@ -41,6 +41,11 @@ export interface DescriptorCalls {
    */
   isCached(position: number, bytes: number, size?: number): boolean;
   /**
+   * Reads what the page cache has, on this thread and without waiting, into memory that isn't an arena's, 32 KiB at the
+   * most. Returns a byte count, which may be short, or a negative errno: EAGAIN unless the page cache has all bytes.
+   */
+  readCached(memory: Uint8Array, position: number): number;
+  /**
    * Allocates memory for all of a file, in huge pages if it's large: the page faults of small pages take as long as the
    * copy itself.
    */
