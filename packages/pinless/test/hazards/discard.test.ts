@@ -62,14 +62,19 @@ const STORMS: Record<string, { storm: Storm; skip?: string | false }> = {
 
 for (const [name, { storm, skip = false }] of Object.entries(STORMS)) {
   const run = async (t: TestContext, bed: Bed): Promise<Seen> => {
-    const { words } = wordsOfThread();
-    let over = false;
-    const discarding = storm(t, bed.memory, words, 300).finally(() => {
-      over = true;
-    });
-    const [seen] = await Promise.all([load(bed, words, () => !over), discarding]);
-    assert.ok(seen.quiet > 50, `only ${seen.quiet} reads were undisturbed`);
-    return seen;
+    const all = { quiet: 0, stale: 0 };
+    // A machine that is busy runs few reads beside one storm.
+    while (all.quiet <= 50) {
+      const { words } = wordsOfThread();
+      let over = false;
+      const discarding = storm(t, bed.memory, words, 300).finally(() => {
+        over = true;
+      });
+      const [seen] = await Promise.all([load(bed, words, () => !over), discarding]);
+      all.quiet += seen.quiet;
+      all.stale += seen.stale;
+    }
+    return all;
   };
 
   test(`${name} under reads: later reads arrive (NO_STALE_IO)`, { skip }, (t) =>
