@@ -60,6 +60,8 @@ export class MonitorSupervisor<W extends MonitorPort> {
   #following = false;
   /** Number of segments whose first answer is awaited. */
   #asking = 0;
+  /** Resolves once all threads that were to end are gone. */
+  #gone: Promise<void> = Promise.resolve();
   #nextId = 0;
 
   constructor(parts: SupervisorParts<W>) {
@@ -140,12 +142,14 @@ export class MonitorSupervisor<W extends MonitorPort> {
     this.#restLater();
   }
 
-  /** Ends the thread; resolves once it's gone. */
+  /** Ends the thread; resolves once no thread is left. */
   async end(): Promise<void> {
     const worker = this.#worker;
     this.#worker = null;
     this.#stopTimer?.();
-    await worker?.end?.();
+    // The one before may still be ending, because it was idle.
+    this.#gone = Promise.all([this.#gone, worker?.end?.()]).then(() => {});
+    await this.#gone;
   }
 
   #endedByItself(worker: W, why: Error): void {
