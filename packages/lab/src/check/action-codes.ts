@@ -20,6 +20,8 @@ export const TICK = 9;
 export const LOOK_AT_CLOCK = 10;
 export const STALL = 11;
 export const HEAR_LOSS = 12;
+/** Object of HEAR_LOSS if the engine concludes the loss that it was notified of. */
+export const CONCLUSION = 1;
 // Of the machine.
 export const COMPLETE = 13;
 export const FAIL = 14;

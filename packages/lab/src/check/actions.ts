@@ -94,6 +94,8 @@ export class Actions {
     if (monitor.mayEnd) into[count++] = K.LOSE;
     if (monitor.mayFollowAgain) into[count++] = K.FOLLOW_AGAIN;
     if (w[S.BLOCKED] === 0 && program.isFree && monitor.mayHearLoss) into[count++] = K.HEAR_LOSS;
+    if (w[S.BLOCKED] === 0 && program.isFree && monitor.mayConcludeLoss)
+      into[count++] = K.HEAR_LOSS + K.KINDS * K.CONCLUSION;
     if (w[S.STALLS]! > 0) into[count++] = K.STALL;
     return count;
   }
@@ -305,7 +307,7 @@ export class Actions {
         program.tick();
         break;
       case K.HEAR_LOSS:
-        this.#world.hearLoss();
+        this.#world.hearLoss(object);
         break;
     }
     return true;

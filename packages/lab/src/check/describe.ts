@@ -3,7 +3,6 @@
 import * as K from "./action-codes.js";
 import { nameOfInvalidation, nameOfRequest, nameOfThread, namesOfThreads, inWords as pagesInWords } from "./context.js";
 import type { ExploredWorld } from "./explored-world.js";
-import * as S from "./state.js";
 
 export function inWords(world: ExploredWorld, action: number): string {
   const hook = Math.floor(action / K.ONE_HOOK);
@@ -25,7 +24,7 @@ export function inWords(world: ExploredWorld, action: number): string {
 function describe(world: ExploredWorld, kind: number, object: number): string {
   return (
     ofProgram(world, kind, object) ??
-    ofEngine(world, kind) ??
+    ofEngine(world, kind, object) ??
     ofMachine(kind, object) ??
     ofOtherThreads(world, kind, object) ??
     ofMonitor(world, kind)
@@ -55,7 +54,7 @@ function ofProgram({ ground }: ExploredWorld, kind: number, object: number): str
   }
 }
 
-function ofEngine({ ground, monitor }: ExploredWorld, kind: number): string | null {
+function ofEngine({ monitor }: ExploredWorld, kind: number, object: number): string | null {
   switch (kind) {
     case K.MICROTASKS:
       return "the engine has its turn (a microtask)";
@@ -72,7 +71,7 @@ function ofEngine({ ground, monitor }: ExploredWorld, kind: number): string | nu
     case K.STALL:
       return "time passes, and the engine's thread is busy";
     case K.HEAR_LOSS:
-      return ground.w[S.LOST] === 1
+      return object !== K.CONCLUSION
         ? "the engine hears that the monitor has ended"
         : "time passes, and all threads that the monitor had let go have left: the engine concludes its announcements";
     default:

@@ -27,13 +27,13 @@ import { MonitorWords } from "./monitor-words.js";
 import * as S from "./state.js";
 
 /**
- * Values of the LOST word: the engine hasn't been notified of the monitor's end; it has announced every chunk, and
- * concludes that once no thread can be in a call any more; another monitor follows the memory, and that is still to
- * come.
+ * Bits of the LOST word: the engine hasn't been notified of the monitor's end; it has announced every chunk, and
+ * concludes that once no thread can be in a call any more. Both are set if the next monitor ends before that. The bits
+ * from LATER_CALLS on are then the calls that its end has let go: the earlier conclusion doesn't wait for them.
  */
 const UNHEARD = 1;
 const UNCONCLUDED = 2;
-const FOLLOWED_AGAIN = 3;
+const LATER_CALLS = 2;
 
 const WATCHED = 0;
 /** Time that exceeds every limit of the monitor. */
@@ -286,49 +286,52 @@ export class ExploredMonitor {
   /** Ends the monitor's thread, which lets all waiting threads continue. */
   end(): void {
     const { w } = this.#ground;
+    const before = this.#threads.inCall;
     w[S.LOSSES]!--;
-    w[S.LOST] = UNHEARD;
     beginReading(w.subarray(S.READING, S.READING + 1));
     this.#threads.letAllGo();
+    const later = (this.#threads.inCall & ~before) << LATER_CALLS;
+    w[S.LOST] = this.isTakenOver ? UNHEARD | UNCONCLUDED | later : UNHEARD;
     // A lease that it had claimed stays claimed.
     this.#machine.state = this.#first;
   }
 
-  /**
-   * True if the engine may be notified of the end, after all messages; or may conclude, once no thread is in a call.
-   */
+  /** True if the engine may be notified of the end: after all messages. */
   get mayHearLoss(): boolean {
-    const { w } = this.#ground;
-    if (w[S.LOST] === UNHEARD) return !this.hasMessage;
-    return (w[S.LOST] === UNCONCLUDED || w[S.LOST] === FOLLOWED_AGAIN) && this.#threads.inCall === 0;
+    return this.#isUnheard && !this.hasMessage;
   }
 
-  /**
-   * Takes the next stage of a loss. Returns true if the engine has to conclude what the monitor had begun and
-   * announced, false if it has to announce every chunk.
-   */
-  hearLoss(): boolean {
-    const { w } = this.#ground;
-    const concludes = w[S.LOST] !== UNHEARD;
-    w[S.LOST] = concludes ? 0 : UNCONCLUDED;
-    return concludes;
+  /** Notes that the engine has announced every chunk. Of two losses in succession only the last is concluded then. */
+  lossIsHeard(): void {
+    this.#ground.w[S.LOST] = UNCONCLUDED;
+  }
+
+  /** True if the engine may conclude what the monitor had begun and announced: no thread is in a call any more. */
+  get mayConcludeLoss(): boolean {
+    return this.isTakenOver && (this.#threads.inCall & ~(this.#ground.w[S.LOST]! >> LATER_CALLS)) === 0;
+  }
+
+  lossIsConcluded(): void {
+    this.#ground.w[S.LOST] = this.#isUnheard ? UNHEARD : 0;
+  }
+
+  get #isUnheard(): boolean {
+    return (this.#ground.w[S.LOST]! & UNHEARD) !== 0;
   }
 
   /** True if the engine has announced every chunk in place of the monitor. */
   get isTakenOver(): boolean {
-    return this.#ground.w[S.LOST]! >= UNCONCLUDED;
+    return (this.#ground.w[S.LOST]! & UNCONCLUDED) !== 0;
   }
 
   get mayFollowAgain(): boolean {
-    const { w } = this.#ground;
-    return w[S.LOST] === UNCONCLUDED && w[S.RESTARTS]! > 0;
+    const { w, hasLostMonitor } = this.#ground;
+    return w[S.LOST] === UNCONCLUDED && hasLostMonitor && w[S.RESTARTS]! > 0;
   }
 
   /** Starts another monitor, which follows the same memory. */
   followAgain(): void {
-    const { w } = this.#ground;
-    w[S.RESTARTS]!--;
-    w[S.LOST] = FOLLOWED_AGAIN;
+    this.#ground.w[S.RESTARTS]!--;
   }
 
   // In words.

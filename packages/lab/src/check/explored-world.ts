@@ -30,6 +30,7 @@ import {
   USED_MS,
   WRITE,
 } from "pinless/portable";
+import { CONCLUSION } from "./action-codes.js";
 import { checkAtRest } from "./at-rest.js";
 import { CallingThreads } from "./calling-threads.js";
 import { CaseContext, IDLE_MS, MAX_MS } from "./context.js";
@@ -237,11 +238,16 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     }
   }
 
-  /** Does what the engine does after the end of the monitor's thread. */
-  hearLoss(): void {
+  /** Does what the engine does after the end of the monitor's thread: at first, and in conclusion. */
+  hearLoss(stage: number): void {
     this.rules.clock = true;
-    if (this.monitor.hearLoss()) this.calls.lossIsOver();
-    else this.monitor.clients.lost();
+    if (stage === CONCLUSION) {
+      this.monitor.lossIsConcluded();
+      this.calls.lossIsOver();
+    } else {
+      this.monitor.lossIsHeard();
+      this.monitor.clients.lost();
+    }
     this.rules.clock = false;
     this.dispatcher.nudge();
     this.runMicrotasks();

@@ -61,6 +61,7 @@ test("a restored state equals the saved one, whatever happened in between", () =
     "unmap-a-part",
     "both-seen-late",
     "two-discards",
+    "lost-again",
     "notifier-fork",
     "notifier-clean",
   ].flatMap(casesOf);
