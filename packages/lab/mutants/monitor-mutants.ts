@@ -7,6 +7,7 @@ const MESSAGES = "pinless/src/protocol/monitor/messages.ts";
 const CHANGES = "pinless/src/protocol/monitor/deferred-changes.ts";
 const MACHINE = "pinless/src/protocol/monitor/state-machine.ts";
 const PENDING = "pinless/src/protocol/monitor/pending-discards.ts";
+const FOLLOWED = "pinless/src/protocol/monitor/followed-segments.ts";
 const CLIENTS = "pinless/src/protocol/monitor/clients.ts";
 const EXPLORED = "lab/src/check/explored-monitor.ts";
 
@@ -350,5 +351,14 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     within: "MonitorClients.ready",
     node: "if (calls?.isBegun(id) === false) return;",
     shows: "discard",
+  },
+  {
+    name: "first-event-ends-the-call",
+    leavesOut: "a call on several mappings isn't over when its thread waits again, for its next event to be read",
+    file: FOLLOWED,
+    within: "FollowedSegments.hasMore",
+    node: "event.end !== Math.min(last.end, Math.max(...ends.map(({ end }) => end)))",
+    to: "false",
+    shows: "two-mappings",
   },
 ];

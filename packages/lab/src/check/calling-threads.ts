@@ -103,10 +103,29 @@ export class CallingThreads implements ThreadCalls {
     return this.#ground.foreign(call, S.F_STATE) === S.LET_GO;
   }
 
-  /** Continues a thread whose event was read: its pages are freed, and it leaves the call. */
+  /**
+   * Continues a thread whose event was read. Unless it raises another, for the next mapping of its memory, its pages
+   * are freed and it leaves the call: the kernel may flush the TLB of the first mapping only after the last.
+   */
   goOn(call: number): void {
+    if (this.hasMore(call)) {
+      this.#raiseNext(call);
+      return;
+    }
     this.#discard(call);
     if (this.#ground.w[S.BLOCKED] === call + 1) this.#ground.w[S.BLOCKED] = 0;
+  }
+
+  /** True if a call raises another event once the present one was read. Without a monitor it raises none. */
+  hasMore(call: number): boolean {
+    return !this.#ground.hasLostMonitor && this.#ground.foreign(call, S.F_READ) + 1 < this.#call(call).events.length;
+  }
+
+  #raiseNext(call: number): void {
+    const ground = this.#ground;
+    ground.setForeign(call, S.F_READ, ground.foreign(call, S.F_READ) + 1);
+    ground.setForeign(call, S.F_STATE, this.#call(call).unseen ? S.RAISED : S.IN_CALL);
+    S.push(ground.w, ground.at.raised, call);
   }
 
   #discard(call: number): void {
@@ -140,10 +159,16 @@ export class CallingThreads implements ThreadCalls {
     if (!this.hasEvent) return null;
     const { w, at, tell } = this.#ground;
     const raised = S.shift(w, at.raised);
-    const { kind, ranges } = this.#callers[raised < this.#calls ? raised : this.#calls + w[S.OPERATING]! - 1]!;
-    tell?.(`the monitor reads ${raised < this.#calls ? `${nameOfThread(raised)}'s` : "our memory thread's"} event`);
+    const isForeign = raised < this.#calls;
+    const { kind, ranges } = this.#callers[isForeign ? raised : this.#calls + w[S.OPERATING]! - 1]!;
+    const range = isForeign ? this.#eventOf(raised) : ranges[0]!;
+    tell?.(`the monitor reads ${isForeign ? `${nameOfThread(raised)}'s` : "our memory thread's"} event`);
     this.#letGo(raised);
-    return { kind, ...ranges[0]! };
+    return { kind, ...range };
+  }
+
+  #eventOf(call: number): Range {
+    return this.#ground.range(this.#call(call).events[this.#ground.foreign(call, S.F_READ)]!);
   }
 
   /** Lets all waiting threads continue, because the monitor's end closes its descriptor. */
@@ -160,6 +185,10 @@ export class CallingThreads implements ThreadCalls {
     const { call, own, first, last } = this.#call(f);
     if (call === "discard") {
       ground.setForeign(f, S.F_STATE, S.LET_GO);
+      return;
+    }
+    if (this.hasMore(f)) {
+      this.#raiseNext(f);
       return;
     }
     ground.setForeign(f, S.F_STATE, S.LEFT);
@@ -190,17 +219,20 @@ export class CallingThreads implements ThreadCalls {
     return state === S.LEFT ? "elsewhere" : state === S.LET_GO ? RUNNING : CALLS[tid - FIRST_TID]!;
   }
 
-  waitsForReader(): boolean {
-    return false;
+  waitsForReader(tid: number): boolean {
+    return this.#ground.foreign(tid - FIRST_TID, S.F_STATE) === S.IN_CALL;
   }
 
   cpuMs(): number {
     return 0;
   }
 
-  /** Bit set of the foreign calls whose events were read and whose threads haven't left. */
+  /** Bit set of the foreign calls of which an event was read and whose threads haven't left. */
   get inCall(): number {
-    return this.#those((f) => this.#ground.foreign(f, S.F_STATE) === S.LET_GO);
+    return this.#those((f) => {
+      const state = this.#ground.foreign(f, S.F_STATE);
+      return state === S.LET_GO || (state !== S.LEFT && this.#ground.foreign(f, S.F_READ) > 0);
+    });
   }
 
   bitOf({ tid }: Caller): number {

@@ -102,7 +102,7 @@ function ofMachine(kind: number, object: number): string | null {
 }
 
 /** Renders an action of other code's threads or the monitor; null for any other. */
-function ofOtherThreads({ ground }: ExploredWorld, kind: number, object: number): string | null {
+function ofOtherThreads({ ground, threads }: ExploredWorld, kind: number, object: number): string | null {
   const name = nameOfThread(object);
   switch (kind) {
     case K.CALL: {
@@ -114,7 +114,9 @@ function ofOtherThreads({ ground }: ExploredWorld, kind: number, object: number)
       return `${caller} calls ${made} on ${pagesInWords(pages)}${gone}, and ${then} (${name})`;
     }
     case K.GO_ON:
-      return `${name} goes on: its pages go, and it leaves its call`;
+      return threads.hasMore(object)
+        ? `${name} goes on, to the next mapping of its memory`
+        : `${name} goes on: its pages go, and it leaves its call`;
     case K.SLEEP:
       return `${name} sleeps, so that the monitor can see it`;
     default:

@@ -39,6 +39,8 @@ export interface ForeignCall extends Pages {
    * pages are gone before.
    */
   readonly call: "discard" | "unmap";
+  /** Ranges of its events, in their order: one for each mapping of its memory. */
+  readonly events: readonly Pages[];
   /** True if the engine's own thread makes the call, so that it can do nothing else meanwhile. */
   readonly own: boolean;
   /** True if its event can be read for some time before the thread can be seen waiting. */

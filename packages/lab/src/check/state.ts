@@ -74,7 +74,9 @@ export const REFUSED = 5;
 
 /** Words of a foreign call. */
 export const F_STATE = 0;
-export const F_WORDS = 1;
+/** Number of its events that were read, of all but the last. */
+export const F_READ = 1;
+export const F_WORDS = 2;
 
 /** Values of F_STATE. */
 export const IDLE = 0;

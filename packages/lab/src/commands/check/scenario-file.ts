@@ -296,18 +296,23 @@ class Reader {
   }
 
   #foreign(line: Line): ForeignCall {
-    const [, verb, pages, own, unseen] =
-      /^(\S+) (pages? [\d-]+)(, by the engine's thread)?(, seen late)?$/.exec(line.text) ?? [];
+    const [, verb, pages, apart, own, unseen] =
+      /^(\S+) (pages? [\d-]+)(, a mapping each)?(, by the engine's thread)?(, seen late)?$/.exec(line.text) ?? [];
     if (verb !== "discard" && verb !== "unmap")
       this.#refuse(
         line.offset,
-        `"${line.text}" doesn't read: discard page N or unmap page N[, by the engine's thread][, seen late]`,
+        `"${line.text}" doesn't read: ` +
+          "discard page N or unmap page N[, a mapping each][, by the engine's thread][, seen late]",
       );
+    const { first, last } = this.#pagesOf(line, pages);
+    const each = Array.from({ length: last - first + 1 }, (_, i) => ({ first: first + i, last: first + i }));
     return {
       call: verb as "discard" | "unmap",
+      events: apart === undefined ? [{ first, last }] : each,
       own: own !== undefined,
       unseen: unseen !== undefined,
-      ...this.#pagesOf(line, pages),
+      first,
+      last,
     };
   }
 }
