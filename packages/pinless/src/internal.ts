@@ -16,7 +16,7 @@ export { cgroupsOf } from "./linux/cgroups.js";
 export { type Alignment, reportedAlignment } from "./linux/direct-alignment.js";
 export { fixedMemory } from "./linux/fixed-memory.js";
 export { close, ioctl, madvise, prctl, setAffinity, userfaultfd } from "./linux/libc.js";
-export { addressOf, loadLibc } from "./linux/libc-bindings.js";
+export { addressOf, bound, loadLibc, orErrno } from "./linux/libc-bindings.js";
 export { memoryBytes } from "./linux/memory-limit.js";
 export { type Mount, mountsOf } from "./linux/mounts.js";
 export { memoryNodes } from "./linux/page-migration-support.js";

@@ -1,5 +1,6 @@
 /** Exit codes of commands that fail, and the error that means that the user has to change something. */
 
+import { getSystemErrorMap } from "node:util";
 import { complain } from "./output.js";
 
 export const FAILED = 1;
@@ -27,4 +28,11 @@ export async function explaining(
     complain(program, (error as Error).message);
     process.exitCode = exitCode;
   }
+}
+
+/** Text of a failed system call: Node's description of its errno, and its code; of other errors, the message. */
+export function systemReason(error: unknown): string {
+  const { code, errno, message } = error as NodeJS.ErrnoException;
+  const known = getSystemErrorMap().get(errno ?? 0);
+  return known === undefined ? message : `${known[1]} (${code ?? known[0]})`;
 }

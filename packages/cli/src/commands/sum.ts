@@ -1,7 +1,8 @@
 /** `pinless sum`: checksums of files, read around the page cache, on all cores. */
 
 import { Command, Option } from "commander";
-import { FAILED } from "../command/failures.js";
+import { CachedFiles } from "../command/cached-files.js";
+import { FAILED, systemReason } from "../command/failures.js";
 import { complain, printNames } from "../command/output.js";
 import { ALGORITHMS, type AlgorithmName } from "../sum/algorithms.js";
 import { type CheckReports, type CheckStyle, checkList } from "../sum/check-list.js";
@@ -74,7 +75,7 @@ async function sum(files: readonly string[], flags: Flags, command: Command): Pr
         else process.exitCode = FAILED;
       }
     }
-    if (!status) reports.tellCached();
+    if (!status) reports.cached.tell(PROGRAM);
   } finally {
     pool.end();
   }
@@ -85,29 +86,21 @@ async function reading(list: string, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    const { code, syscall, message } = error as NodeJS.ErrnoException;
-    if (code === undefined || syscall === undefined) throw error;
-    complain(PROGRAM, `${list}: ${message}`);
+    if (!(error instanceof Error) || !("syscall" in error)) throw error;
+    complain(PROGRAM, `${list}: ${systemReason(error)}`);
     process.exitCode = FAILED;
   }
 }
 
 class Reports implements CheckReports {
-  readonly #cached: string[] = [];
+  readonly cached = new CachedFiles();
 
   complain(message: string): void {
     complain(PROGRAM, message);
   }
 
   hashed(name: string, hashed: Hashed): void {
-    if ("code" in hashed) this.complain(`${name}: ${hashed.reason} (${hashed.code})`);
-    else if (hashed.cached) this.#cached.push(name);
-  }
-
-  tellCached(): void {
-    const [first, ...others] = this.#cached;
-    if (first === undefined) return;
-    const more = others.length === 0 ? "" : ` and ${others.length} more`;
-    this.complain(`read through the page cache, because there is no direct I/O on their filesystem: ${first}${more}`);
+    if ("code" in hashed) this.complain(`${name}: ${hashed.reason}`);
+    else if (hashed.cached) this.cached.add(name);
   }
 }

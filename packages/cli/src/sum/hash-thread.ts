@@ -1,9 +1,10 @@
 /** Thread of a HashPool: reads files by direct I/O, one after the other, and hashes them. */
 
-import { getSystemErrorMap } from "node:util";
 import { parentPort } from "node:worker_threads";
 import { Engine, type File } from "pinless";
 import { bytesOf } from "../command/byte-names.js";
+import { goesThroughCache } from "../command/cached-files.js";
+import { systemReason } from "../command/failures.js";
 import { ALGORITHMS } from "./algorithms.js";
 import { type Hashed, type HashRequest, STDIN } from "./hash-messages.js";
 
@@ -31,8 +32,7 @@ async function hashed(request: HashRequest): Promise<Hashed> {
       await file.close();
     }
   } catch (error) {
-    const { code = "", errno = 0, message } = error as NodeJS.ErrnoException;
-    return { code, reason: getSystemErrorMap().get(errno)?.[1] ?? message };
+    return { code: (error as NodeJS.ErrnoException).code ?? "", reason: systemReason(error) };
   }
 }
 
@@ -43,6 +43,5 @@ async function hashOf(file: File, { name, algorithm }: HashRequest): Promise<Has
   const isStream = name === STDIN || stat.isFIFO() || stat.isSocket() || stat.isCharacterDevice();
   const blocks: AsyncIterable<Uint8Array> = isStream ? file.createReadStream({ autoClose: false }) : file.blocks();
   for await (const block of blocks) hasher.update(block);
-  const isCacheable = stat.isBlockDevice() || (stat.isFile() && stat.size > 0);
-  return { hex: hasher.digest(), cached: isCacheable && !file.direct };
+  return { hex: hasher.digest(), cached: goesThroughCache(file, stat) };
 }
