@@ -8,23 +8,14 @@
 // Contenders take turns, each in a process of its own, with the file's pages dropped from the page cache; medians.
 // The copy is beside it, as FILE.copy, and ends with fsync. A file of "mib" MiB is read whole.
 
-import { execFileSync, spawnSync } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
-import {
-  closeSync,
-  createReadStream,
-  createWriteStream,
-  existsSync,
-  fsyncSync,
-  openSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from "node:fs";
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { closeSync, createReadStream, createWriteStream, existsSync, fsyncSync, openSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { parseArgs } from "node:util";
 import { untilExit } from "./beds.mjs";
+import { cachedMib, drop, makeFile } from "./cold-files.mjs";
 import { median } from "./statistics.mjs";
 
 const { values } = parseArgs({
@@ -93,7 +84,7 @@ if (values.contender !== undefined) await contend(JSON.parse(values.contender));
 else compare();
 
 function compare() {
-  makeFile();
+  makeFile(path, bytes);
   untilExit(() => rmSync(copy, { force: true }));
   const table = {};
   for (const [job, contenders] of Object.entries(JOBS)) {
@@ -203,29 +194,8 @@ function fioSeconds() {
   return fio.status === 0 ? JSON.parse(fio.stdout).jobs[0].read.runtime / 1000 : null;
 }
 
-/** MiB of a file that the page cache has. */
-function cachedMib(file) {
-  return Number(sh("fincore", ["-b", "-n", "-o", "RES", file])) / 2 ** 20;
-}
-
-function drop(file) {
-  sh("dd", [`of=${file}`, "oflag=nocache", "conv=notrunc,fdatasync", "count=0", "status=none"]);
-}
-
-function sh(command, args) {
-  return execFileSync(command, args, { encoding: "utf8" });
-}
-
 function synced(file) {
   const fd = openSync(file, "r+");
-  fsyncSync(fd);
-  closeSync(fd);
-}
-
-function makeFile() {
-  if (existsSync(path) && statSync(path).size >= bytes) return;
-  const fd = openSync(path, "w");
-  for (let at = 0; at < bytes; at += 2 ** 20) writeSync(fd, randomBytes(2 ** 20));
   fsyncSync(fd);
   closeSync(fd);
 }
