@@ -233,7 +233,6 @@ export abstract class StreamedFile extends NodeFile {
       giveBack: (parts) => lifetime.transfers.giveBack(parts),
       sync: () => this.sync(),
       behind,
-      isAlone: ahead !== null || behind !== null,
       endAhead: async () => ahead?.end(),
       keep: () => lifetime.keep(),
       leave: () => lifetime.leave(),

@@ -95,8 +95,6 @@ export interface Streamable {
   sync(): Promise<void>;
   /** Writes behind the stream; null if each write is answered when it's done. */
   readonly behind: Behind | null;
-  /** True if the stream reads ahead or writes behind, at positions. */
-  readonly isAlone: boolean;
   /** Ends reading ahead, and gives its memory back. */
   endAhead(): Promise<void>;
   /** Keeps the file open until `leave` is called. */
@@ -268,11 +266,7 @@ function openLater<S extends ReadStream | WriteStream>(
       );
   const operations = {
     open: (_: unknown, flags: string | number, mode: number, done: Callback) =>
-      void opens(flags, mode).then((file) => {
-        // A file that only the stream uses is read and written at positions, from its beginning on.
-        if (file.isAlone) (stream as unknown as { pos: number | undefined }).pos ??= 0;
-        done(null, file.fd);
-      }, done),
+      void opens(flags, mode).then((file) => done(null, file.fd), done),
     read: late("read"),
     write: late("write"),
     writev: late("writev"),
@@ -280,8 +274,7 @@ function openLater<S extends ReadStream | WriteStream>(
     close: late("close"),
   };
   if (typeof (options as { fd?: unknown }).fd === "number") void opens().catch(() => {});
-  const stream: S = new Stream(path, { ...options, fs: operations });
-  return stream;
+  return new Stream(path, { ...options, fs: operations });
 }
 
 /** The functions of node:fs that a stream calls. */

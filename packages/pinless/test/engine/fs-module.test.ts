@@ -11,6 +11,7 @@ import pinlessFs, * as named from "../../dist/fs.js";
 import { open } from "../../dist/index.js";
 import { cachedBytes } from "../support/page-cache.js";
 import { scratchDirectory } from "../support/undo.js";
+import { until } from "../support/until.js";
 
 const TEXT = "0123456789".repeat(30_000);
 
@@ -210,7 +211,10 @@ const SCENARIOS: Record<string, Scenario> = {
       () => events(fs.createReadStream("/proc/version")),
       () => outcome(() => fs.createReadStream(file, { start: "0" })),
       () => outcome(() => fs.createReadStream(wrong)),
-      () => events(fs.createReadStream("", { fd: fs.openSync(file, "r") })),
+      async () => {
+        const fd = fs.openSync(file, "r");
+        return [await events(fs.createReadStream("", { fd })), await outcome(() => nodeFs.fstatSync(fd))];
+      },
       () => events(fs.createReadStream("", { fd: fs.openSync(file, "r"), start: 10, end: 20 })),
       () => events(fs.createReadStream("", { fd: 99_999 })),
       () => events(fs.createReadStream(file).destroy(new Error("enough"))),
@@ -219,7 +223,7 @@ const SCENARIOS: Record<string, Scenario> = {
     const written = async (stream: Fs): Promise<unknown> => {
       const answers: unknown[] = [];
       for (const part of ["one", "two"])
-        stream.write(part.repeat(50_000), (error: unknown) => answers.push(shown(error)));
+        stream.write(part.repeat(50_000), (error: unknown) => answers.push([shown(error), contentOf(file)]));
       stream.end("three");
       return [await events(stream), answers, contentOf(file)];
     };
@@ -278,6 +282,17 @@ test("transfers go around the page cache", async (t) => {
   assert.deepEqual([cachedBytes(file), cachedBytes(copy)], [0, 0]);
 });
 
+/** Names of all open files. */
+function descriptors(): string[] {
+  return nodeFs.readdirSync("/proc/self/fd").map((fd) => {
+    try {
+      return nodeFs.readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return "";
+    }
+  });
+}
+
 test("a number that other code has closed is forgotten when it's opened again", async (t) => {
   const [one, two] = ["one", "two"].map((name) => {
     const file = path.join(scratchDirectory(t), name);
@@ -291,6 +306,8 @@ test("a number that other code has closed is forgotten when it's opened again", 
   const { buffer } = await promisify(pinlessFs.read)(fd, Buffer.alloc(3), 0, 3, 0);
   assert.equal(buffer.toString(), "two");
   pinlessFs.closeSync(fd);
+  // So are the descriptors of their Files.
+  await until("closed", () => !descriptors().some((name) => name === one || name === two));
 });
 
 test("what a callback throws is an uncaught exception", () => {
