@@ -125,7 +125,7 @@ export class Operations {
         left--;
         gone();
       };
-      if (chunks.inFlight(chunk) > 0) this.#wait("revoke", chunk, false, give);
+      if (chunks.inFlight(chunk) > 0) this.#wait("revoke", chunk, "all", give);
       else give();
     }
     if (held.length === 0) gone();
@@ -164,7 +164,7 @@ export class Operations {
       else moved += pages;
       if (verdict === "goes") this.#invalidate("compaction", chunk);
       if (verdict !== "waits") continue;
-      this.#wait("compaction", chunk, true, () => {
+      this.#wait("compaction", chunk, "one", () => {
         this.#invalidate("compaction", chunk);
         this.#movePieces(piecePages, left, moved, stuck, then);
       });
@@ -270,7 +270,7 @@ export class Operations {
     }
     chunks.set(chunk, TAKEN);
     if (verdict === "goes") go();
-    else this.#wait(kind, chunk, false, go);
+    else this.#wait(kind, chunk, "all", go);
   }
 
   #let(chunk: number): void {
@@ -278,11 +278,11 @@ export class Operations {
     this.#world.load.resume(chunk);
   }
 
-  /** Waits for requests in flight; with `one`, for only one of them. */
-  #wait(kind: EventKind, chunk: number, one: boolean, then: () => void): void {
+  /** Waits for all requests in flight, or for one of them. */
+  #wait(kind: EventKind, chunk: number, requests: "all" | "one", then: () => void): void {
     const { load, clock } = this.#world;
     const beganMs = clock.nowMs;
-    load.whenEnded(chunk, concernsDeviceReads(kind), one, () => {
+    load.whenEnded(chunk, concernsDeviceReads(kind), requests === "one", () => {
       this.blocked.record(clock.nowMs - beganMs);
       then();
     });

@@ -38,7 +38,7 @@ export class DirectRequests {
   }
 
   /** True if a submission would overtake a call that waits for a slot. */
-  isBarred(): boolean {
+  wouldOvertake(): boolean {
     return this.#dispatcher.room !== null && this.#host.wouldOvertakeNotified();
   }
 

@@ -134,7 +134,7 @@ export class File extends StorageFile {
     checkSubmission(op, position, done);
     const location = this.#requests.locate(direction, buffer, position);
     if (location === null) return this.#submitOtherwise(direction, buffer, position, done as Done);
-    if (this.#requests.isBarred()) return "busy";
+    if (this.#requests.wouldOvertake()) return "busy";
     return this.#requests.accept(direction, location, position, done as Done, FEW_WAIT) ? "queued" : "busy";
   }
 

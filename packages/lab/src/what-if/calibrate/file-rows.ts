@@ -117,7 +117,16 @@ interface Rounds {
   corrupt: number;
 }
 
-function rounds(count: number, filesystem: Filesystem, straight: boolean, flushed: boolean, order: Stream): Rounds {
+interface RoundsOf {
+  readonly count: number;
+  readonly filesystem: Filesystem;
+  /** True if the file is read straight into the mapping. */
+  readonly straight: boolean;
+  /** True if a flusher runs beside. */
+  readonly flushed: boolean;
+}
+
+function rounds({ count, filesystem, straight, flushed }: RoundsOf, order: Stream): Rounds {
   const found = { unwritten: 0, corrupt: 0 };
   for (let round = 0; round < count; round++) {
     const on = machine(filesystem);
@@ -144,9 +153,9 @@ function unwritten(order: Stream): readonly CalibrationRow[] {
       (filesystem === "ext4" ? input : side)(
         "a flusher beside it",
         measured,
-        rounds(count, filesystem, true, true, order).unwritten,
+        rounds({ count, filesystem, straight: true, flushed: true }, order).unwritten,
       ),
-      side("none", 0, rounds(count, filesystem, true, false, order).unwritten),
+      side("none", 0, rounds({ count, filesystem, straight: true, flushed: false }, order).unwritten),
     ],
     mechanism:
       "a page that the flusher has cleaned is marked dirty after the device wrote to it, too late for msync to see",
@@ -158,7 +167,8 @@ function unwritten(order: Stream): readonly CalibrationRow[] {
 function checksums(order: Stream): CalibrationRow {
   const ROUNDS = 5000;
   const measured: Measured = [918, 918];
-  const corrupt = (straight: boolean): number => rounds(ROUNDS, "btrfs", straight, true, order).corrupt;
+  const corrupt = (straight: boolean): number =>
+    rounds({ count: ROUNDS, filesystem: "btrfs", straight, flushed: true }, order).corrupt;
   return {
     title: "wrong checksums on a btrfs, device writes into a mapping beside msync for 8 s",
     unit: "errors",

@@ -24,11 +24,11 @@ export function ioRows(seed: number): readonly CalibrationRow[] {
 
 type RunDesign = (design: DesignName, changes: Changes) => number;
 
-function onZram(requestBytes: number, registered: boolean): Changes {
+function onZram(requestBytes: number, buffers: "registered" | "unregistered"): Changes {
   return {
     machine: { bytes: 1024 * MIB },
     buffers: { bytes: 32 * MIB, pages: "huge" },
-    io: { depth: 32, requestBytes, registered },
+    io: { depth: 32, requestBytes, registered: buffers === "registered" },
     device: { inline: true },
     run: { seconds: 0.02 },
   };
@@ -47,8 +47,8 @@ function speed(
     unit: "a second",
     better: "more",
     sides: [
-      side("registered", registered, run("gup", onZram(requestBytes, true))),
-      side("not", not, run("gup", onZram(requestBytes, false))),
+      side("registered", registered, run("gup", onZram(requestBytes, "registered"))),
+      side("not", not, run("gup", onZram(requestBytes, "unregistered"))),
     ],
     mechanism: "one thread does it all, the device's copy included; pages of what isn't registered are found each time",
     inputs: [...ON_ZRAM, "perIo", "perIoPage"],
@@ -57,12 +57,15 @@ function speed(
 
 /** The bench's figure for leases compared with registrations for life. */
 function leased(run: RunDesign, requestBytes: number): CalibrationRow {
-  const lifetime = run("gup", onZram(requestBytes, true));
+  const lifetime = run("gup", onZram(requestBytes, "registered"));
   return {
     title: `leases against registrations for life, ${requestBytes / KIB} KiB, nothing going on`,
     unit: "of their speed",
     better: "more",
-    sides: [side("for life", 1, 1), side("leases", 1.02, run("pinless", onZram(requestBytes, true)) / lifetime)],
+    sides: [
+      side("for life", 1, 1),
+      side("leases", 1.02, run("pinless", onZram(requestBytes, "registered")) / lifetime),
+    ],
     mechanism: "leases are taken once, and then used",
     inputs: [...ON_ZRAM, "take", "takeFolio", "takePart", "populateHugePage"],
   };
