@@ -45,7 +45,8 @@ export function bytesOf(name: string): Buffer {
 
 /** The arguments of this program. Node's `process.argv` has lost the bytes that aren't UTF-8. */
 export function programArguments(): readonly string[] {
-  const known = process.argv.slice(2);
+  // Text that node was given by --eval has no file name before its arguments.
+  const known = process.argv.slice(process.execArgv.includes("--eval") ? 1 : 2);
   const own = argumentBytes().slice(-known.length);
   // Where the process has changed its title, the kernel shows something else.
   const isSame = own.length === known.length && own.every((bytes, i) => bytes.toString() === known[i]);
