@@ -5,8 +5,8 @@ import { Engine, type File } from "pinless";
 import { bytesOf } from "../command/byte-names.js";
 import { goesThroughCache } from "../command/cached-files.js";
 import { systemReason } from "../command/failures.js";
-import { ALGORITHMS } from "./algorithms.js";
 import { type Hashed, type HashRequest, STDIN } from "./hash-messages.js";
+import { hasherOf } from "./hashers.js";
 
 const port = parentPort!;
 let opening: Promise<Engine> | null = null;
@@ -37,7 +37,7 @@ async function hashed(request: HashRequest): Promise<Hashed> {
 }
 
 async function hashOf(file: File, { name, algorithm }: HashRequest): Promise<Hashed> {
-  const hasher = ALGORITHMS[algorithm].hasher();
+  const hasher = await hasherOf(algorithm);
   const stat = await file.stat();
   // A shell's redirection may have been read in part already: its stream goes on from there. A pipe has no positions.
   const isStream = name === STDIN || stat.isFIFO() || stat.isSocket() || stat.isCharacterDevice();
