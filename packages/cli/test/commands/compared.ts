@@ -1,5 +1,6 @@
 /** Runs a command of pinless, and one of coreutils to compare it with. Names and output are bytes, as latin1 text. */
 
+import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import path from "node:path";
 
@@ -27,4 +28,21 @@ export function coreutils(args: readonly string[], cwd: string, input = ""): Out
 
 export function pinless(args: readonly string[], cwd: string, input?: string): Outcome {
   return coreutils([process.execPath, MAIN, ...args], cwd, input);
+}
+
+/** Asserts that pinless sum and sha256sum have the same standard output and exit code; returns the output. */
+export function sameSums(args: readonly string[], cwd: string, input?: string): string {
+  const ours = pinless(["sum", ...args], cwd, input);
+  const theirs = coreutils(["sha256sum", ...args], cwd, input);
+  assert.deepEqual([ours.code, ours.stdout], [theirs.code, theirs.stdout], `${args.join(" ")}: ${ours.stderr}`);
+  // Of the messages those of lists are the same, except for the program's name.
+  const warnings = (text: string): string[] =>
+    text
+      .split("\n")
+      .filter((line) => /WARNING|properly|verified/.test(line))
+      .map((line) =>
+        line.replace(/^[^:]*: /, "").replace("formatted SHA256 checksum lines f", "formatted checksum lines f"),
+      );
+  assert.deepEqual(warnings(ours.stderr), warnings(theirs.stderr));
+  return ours.stdout;
 }
