@@ -105,9 +105,9 @@ export abstract class StreamedFile extends NodeFile {
   }
 
   /** @internal */
-  readsAhead(options: ReadStreamOptions = {}): Streamable {
-    const blocks = blocksOf("readAhead", options.readAhead, options.blockBytes);
-    const { start = 0, end } = options;
+  readsAhead(options?: ReadStreamOptions | null): Streamable {
+    const { readAhead, blockBytes, start = 0, end } = options ?? {};
+    const blocks = blocksOf("readAhead", readAhead, blockBytes);
     // Node refuses other types, when it makes the stream.
     const isRange = typeof start === "number" && typeof end === "number";
     return this.#streamable(true, this.#readAhead(blocks, isRange ? end - start + 1 : Number.POSITIVE_INFINITY));
@@ -127,8 +127,8 @@ export abstract class StreamedFile extends NodeFile {
   }
 
   /** @internal */
-  writesBehind(options: WriteStreamOptions = {}): Streamable {
-    const blocks = blocksOf("writeBehind", options.writeBehind, options.blockBytes);
+  writesBehind(options?: WriteStreamOptions | null): Streamable {
+    const blocks = blocksOf("writeBehind", options?.writeBehind, options?.blockBytes);
     const writes = blocks.depth > 0 && this.#hasBlocks && this.lifetime.paths.hasDirectWrites;
     return this.#streamable(true, null, writes ? this.calls.writeBehind(blocks) : null);
   }
