@@ -4,9 +4,11 @@
  */
 
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
 import Module, { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import path from "node:path";
-import { before, test } from "node:test";
+import { after, before, test } from "node:test";
 import fs from "../../dist/fs.js";
 import { scratchDirectory } from "../support/undo.js";
 
@@ -16,7 +18,7 @@ const { RecordBatchReader, tableFromArrays, tableToIPC } = require("apache-arrow
 const { FileTokenizer, fromStream } = require("strtok3");
 
 type Callback = (error: Error | null) => void;
-type Store = new (chunkBytes: number) => object;
+type Store = new (chunkBytes: number, options?: { path: string }) => object;
 
 /** Calls of node:fs by random-access-file, by name. */
 const calls = new Map<string | symbol, number>();
@@ -53,7 +55,13 @@ const asTape = (name: string, run: (t: object) => void): void => {
       end: done as Callback,
     }));
 };
-contract(asTape, new Proxy(class {} as Store, { construct: (_, args: [number]) => new ChunkStore(...args) }));
+/** A folder of this process: by default the stores of all users share one. */
+const stores = mkdtempSync(path.join(tmpdir(), "pinless-stores-"));
+after(() => rmSync(stores, { recursive: true, force: true }));
+let made = 0;
+const construct = (_: unknown, [chunkBytes]: [number]): object =>
+  new ChunkStore(chunkBytes, { path: path.join(stores, `${made++}`) });
+contract(asTape, new Proxy<Store>(class {} as Store, { construct }));
 
 test("the chunk store has read and written by this module", () => {
   for (const name of ["open", "read", "write", "close"]) assert.ok(calls.get(name)! > 0, name);

@@ -136,6 +136,19 @@ test("a call of an unseen thread is announced as soon as its event is read, befo
   );
 });
 
+test("two threads discard the same memory, and one isn't seen: I/O is kept away until both have left", () => {
+  const seen = caller(OTHER_TID, "remove", 1);
+  const outcome = serve({ callers: [seen], events: [eventOf(seen), eventOf(seen)], answer: DRAIN.BEGUN });
+  assert.deepEqual(outcome.posted, ["start", "end", "concluded"]);
+  assert.deepEqual(
+    [outcome.begun, outcome.ended],
+    [
+      [0, 1, 0, 0],
+      [0, 1, 0, 0],
+    ],
+  );
+});
+
 test("if no thread is seen, every chunk is announced while the event is read", () => {
   const outcome = serve({ callers: [], events: [eventOf(caller(4, "remove", 3))], answer: DRAIN.BEGUN });
   assert.deepEqual([outcome.begun, outcome.ended, outcome.announcedBefore], [[1, 1, 1, 2], [1, 1, 1, 2], [true]]);

@@ -13,7 +13,7 @@
  *   ANNOUNCING         CLAIMING if something was announced; else READING
  *   CLAIMING           EMPTYING, RETURNING and CLAIMING again for each lease; then on to READING, READ or WATCHING
  *   READING            READING again, until all events are read: READ; ANNOUNCING_LATE for an unexpected event
- *   ANNOUNCING_LATE    CLAIMING, and back to READING or READ
+ *   ANNOUNCING_LATE    CLAIMING, and back to READING
  *   READ               WATCHING
  *
  * The monitor neither maps nor frees arena memory, and never waits for a thread that may wait for one of these calls.
@@ -358,7 +358,7 @@ export class MonitorMachine {
     const discarded = start > 0 ? [] : this.segments.chunksOf(rangesOf(this.#discardsOf(callers)));
     const unmapped = this.segments.chunksOf(rangesOf(callers.filter(({ kind }) => kind === "unmap")));
     this.#announce([...discarded, ...unmapped], unmapped);
-    if (discarded.length + unmapped.length === 0) return this.#beginReading({});
+    if (discarded.length + unmapped.length === 0) return this.#beginReading(this.#withJoined(callers));
     return this.#goTo(MONITOR.CLAIMING, { discarded, unmapped, losing: [...discarded, ...unmapped] });
   }
 
@@ -399,11 +399,28 @@ export class MonitorMachine {
   #leasesAreGone(): Wait | null {
     const { late, callers } = this.state;
     if (late !== null) return this.#lateIsAnnounced(late);
-    if (callers.length > 0) return this.#beginReading({ losing: [], looked: 0 });
+    if (callers.length > 0) return this.#beginReading({ losing: [], looked: 0, ...this.#withJoined(callers) });
     return this.#watch();
   }
 
   // READING
+
+  /**
+   * Adds threads that have begun to wait meanwhile, and discard no more than what I/O is kept away from already. Their
+   * events are read along with the others, and then they can be polled as well.
+   */
+  #withJoined(callers: readonly Caller[]): Partial<MonitorState> {
+    const { threads, ownTid } = this.#parts;
+    const kept = rangesOf(this.#discardsOf(callers));
+    const joined = this.#discardsOf(kept.length === 0 ? [] : threads.callers()).filter(
+      ({ tid, ranges }) =>
+        tid !== ownTid &&
+        !callers.some((known) => known.tid === tid) &&
+        ranges.every((range) => kept.some((part) => contains(part, range))),
+    );
+    const all = [...callers, ...joined];
+    return { callers: all, unread: all };
+  }
 
   #beginReading(changes: Partial<MonitorState>): Wait {
     beginReading(this.#parts.reading);
@@ -418,9 +435,10 @@ export class MonitorMachine {
     );
     // Its thread wasn't seen, and can't be found any more: reading the event has let it continue.
     if (caller === undefined) return this.#goTo(MONITOR.ANNOUNCING_LATE, { late: event });
-    const left = unread.filter((other) => other !== caller);
-    return this.#goTo(left.length > 0 ? MONITOR.READING : MONITOR.READ, {
-      unread: left,
+    // Reads on until there is no event: this one may have been that of an unseen thread on the same memory. Then the
+    // caller's own is still there, and is taken for the unseen thread's; so both threads are waited for.
+    return this.#goTo(MONITOR.READING, {
+      unread: unread.filter((other) => other !== caller),
       letGo: [...letGo, polledCaller(this.#parts.threads, caller, this.segments.hasMore(caller, event))],
       gone: event.kind === "unmap" ? [...gone, event] : gone,
     });
@@ -436,12 +454,12 @@ export class MonitorMachine {
   }
 
   #lateIsAnnounced(late: MemoryEvent): Wait {
-    const { lateChunks, unread, pending } = this.state;
+    const { lateChunks, pending } = this.state;
     if (late.kind === "unmap") this.#reportGone([late], lateChunks);
     // No thread is known that could be polled, so the discard ends by time.
     const untilMs = this.#parts.nowMs() + UNSEEN_MS;
     const discard = { polled: [], untilMs, start: 0, announced: lateChunks };
-    return this.#goTo(unread.length > 0 ? MONITOR.READING : MONITOR.READ, {
+    return this.#goTo(MONITOR.READING, {
       late: null,
       lateChunks: [],
       losing: [],
