@@ -53,6 +53,13 @@ const STORM: Partial<Swarm> = {
   callTiming: { unseenMs: 4, zapMs: 5 },
 };
 
+/** Such discards with a quick monitor, so that few of their events are read together. */
+const SPARSE_STORM: Partial<Swarm> = {
+  ...STORM,
+  foreignDiscardMs: 1,
+  monitorTiming: { stepMs: 0.05, keptMs: 20 },
+};
+
 /** Reads without a pause for several times `lease.max`, in 256 chunks of a huge page each; `leases` of them fit. */
 const busy = (leases: number): Partial<Swarm> => ({
   ...CALM,
@@ -89,9 +96,9 @@ const STEPS: readonly Omit<SimulatedMutant, "shows">[] = [
     within: "stillPending",
     node: "left.length > 0",
     to: "false",
-    seeds: 250,
+    seeds: 60,
     requests: 1500,
-    changes: STORM,
+    changes: SPARSE_STORM,
   },
   {
     name: "unseen-concludes-at-once",
@@ -110,9 +117,9 @@ const STEPS: readonly Omit<SimulatedMutant, "shows">[] = [
     within: "MonitorMachine.#announceCalls",
     node: "start > 0",
     to: "true",
-    seeds: 250,
+    seeds: 200,
     requests: 1500,
-    changes: STORM,
+    changes: SPARSE_STORM,
   },
   {
     name: "loss-concludes-at-once",
