@@ -19,12 +19,21 @@ const FEATURES =
   UFFD.UFFD_FEATURE_EVENT_UNMAP |
   UFFD.UFFD_FEATURE_EVENT_REMAP;
 
+/** Events read at once; if there are more, they follow. */
+const MOST_EVENTS = 16;
+
 export class Userfaultfd {
   readonly fd: number;
   readonly #memory = new ArrayBuffer(128);
-  readonly #bytes = new Uint8Array(this.#memory);
   readonly #quads = new BigUint64Array(this.#memory);
   readonly #address = addressOf(this.#memory);
+  readonly #events = new ArrayBuffer(MOST_EVENTS * UFFD_MSG.size);
+  readonly #eventBytes = new Uint8Array(this.#events);
+  readonly #eventQuads = new BigUint64Array(this.#events);
+  readonly #eventAddress = addressOf(this.#events);
+  /** Number of events of the last read, and how many of them were taken. */
+  #came = 0;
+  #taken = 0;
   #forgetTeardown: () => void = () => {};
 
   private constructor(fd: number) {
@@ -92,15 +101,17 @@ export class Userfaultfd {
     this.#quads[UFFDIO_RANGE.fields.len / 8] = BigInt(end - start);
   }
 
-  /** Reads the oldest event, which lets its caller go; null if there is none. */
+  /**
+   * Takes the oldest event, whose caller then goes on; null after those that were there at the first call since the last
+   * null. They're read in one system call, so a caller can't come again in between.
+   */
   next(): MemoryEvent | null {
     for (;;) {
-      const got = read(this.fd, this.#address, UFFD_MSG.size);
-      if (got === -EINTR) continue;
-      if (got !== UFFD_MSG.size) return null;
-      const field = (at: number): number => Number(this.#quads[at / 8]);
+      if (this.#taken === this.#came && !this.#read()) return null;
+      const at = this.#taken++ * UFFD_MSG.size;
+      const field = (offset: number): number => Number(this.#eventQuads[(at + offset) / 8]);
       const { fields } = UFFD_MSG;
-      switch (this.#bytes[fields.event]) {
+      switch (this.#eventBytes[at + fields.event]) {
         case UFFD.UFFD_EVENT_REMOVE:
           return { kind: "remove", start: field(fields["arg.remove.start"]), end: field(fields["arg.remove.end"]) };
         case UFFD.UFFD_EVENT_UNMAP:
@@ -111,6 +122,19 @@ export class Userfaultfd {
         }
       }
     }
+  }
+
+  /** Reads the events that are there; false if all of them were read before. */
+  #read(): boolean {
+    const isFull = this.#came === MOST_EVENTS;
+    const hasMore = this.#came === 0 || isFull;
+    this.#taken = this.#came = 0;
+    if (!hasMore) return false;
+    let got: number;
+    do got = read(this.fd, this.#eventAddress, MOST_EVENTS * UFFD_MSG.size);
+    while (got === -EINTR);
+    this.#came = Math.max(0, Math.floor(got / UFFD_MSG.size));
+    return this.#came > 0;
   }
 }
 
