@@ -102,8 +102,8 @@ export class Userfaultfd {
   }
 
   /**
-   * Takes the oldest event, whose caller then goes on; null after those that were there at the first call since the last
-   * null. They're read in one system call, so a caller can't come again in between.
+   * Takes the oldest event, whose caller then goes on; null after those that were there at the first call since the
+   * last null. They're read in one system call, so a caller can't come again in between.
    */
   next(): MemoryEvent | null {
     for (;;) {
