@@ -196,7 +196,7 @@ export abstract class StorageFile extends StreamedFile {
 
   /**
    * Finds the data of a sparse file: all but holes, which read as zeros. A filesystem that doesn't tell has one range.
-   * What changes meanwhile may be missing.
+   * Data that is written meanwhile may be missing.
    *
    * @param options - `start` (default 0) and `end` (included; default: the file's end) in bytes
    * @returns An iterator of the ranges, in order. `end` is included, so that each is one for `blocks` and

@@ -17,6 +17,8 @@ const OTHER_TID = 3;
 interface Scene {
   /** Those that can be seen waiting, and the events in the order in which they were raised. */
   readonly callers: Caller[];
+  /** Those that can be seen as well from the second look on. */
+  readonly later?: readonly Caller[];
   readonly events: MemoryEvent[];
   /** Answer of the engine's thread to a start; null for none. */
   readonly answer: number | null;
@@ -42,7 +44,7 @@ function eventOf({ kind, ranges: [range] }: Caller): MemoryEvent {
 }
 
 /** Serves what there is, and looks once after all have left their calls. */
-function serve({ callers, events, answer }: Scene): Outcome {
+function serve({ callers, later = [], events, answer }: Scene): Outcome {
   const words = new Int32Array(new SharedArrayBuffer(4 * CHUNKS * CHUNK_WORDS));
   const drain = new Int32Array(new SharedArrayBuffer(4));
   const count = (word: number): number[] =>
@@ -51,12 +53,18 @@ function serve({ callers, events, answer }: Scene): Outcome {
   const announcedBefore: boolean[] = [];
   const left = [...events];
   let nowMs = 0;
+  let looks = 0;
   const monitor = new MonitorMachine({
     drain,
     reading: new Int32Array(new SharedArrayBuffer(4)),
     ownTid: OWN_TID,
     ourTids: new Int32Array([OUR_TID]),
-    threads: { callers: () => callers, callOf: () => null, waitsForReader: () => null, cpuMs: () => 0 },
+    threads: {
+      callers: () => (looks++ === 0 ? callers : [...callers, ...later]).map((each) => ({ ...each })),
+      callOf: () => null,
+      waitsForReader: () => null,
+      cpuMs: () => 0,
+    },
     leases: new LeaseClock(),
     nowMs: () => nowMs,
     next: () => {
@@ -147,6 +155,22 @@ test("two threads discard the same memory, and one isn't seen: I/O is kept away 
       [0, 1, 0, 0],
     ],
   );
+});
+
+test("a thread that begins to wait on memory that is being drained is let go with the one before", () => {
+  const [first, joined] = [caller(OTHER_TID, "remove", 1), caller(4, "remove", 1)];
+  const events = [eventOf(first), eventOf(joined)];
+  const outcome = serve({ callers: [first], later: [joined], events, answer: DRAIN.BEGUN });
+  assert.deepEqual([outcome.posted, outcome.begun], [["start", "end"], QUIET]);
+  // Other memory isn't drained: what a thread does there is announced.
+  const elsewhere = caller(4, "remove", 2);
+  const apart = serve({
+    callers: [first],
+    later: [elsewhere],
+    events: [eventOf(first), eventOf(elsewhere)],
+    answer: DRAIN.BEGUN,
+  });
+  assert.deepEqual(apart.begun, [0, 0, 1, 0]);
 });
 
 test("if no thread is seen, every chunk is announced while the event is read", () => {
