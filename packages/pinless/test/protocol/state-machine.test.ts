@@ -171,6 +171,10 @@ test("a thread that begins to wait on memory that is being drained is let go wit
     answer: DRAIN.BEGUN,
   });
   assert.deepEqual(apart.begun, [0, 0, 1, 0]);
+  // The engine's own thread isn't polled, so it doesn't join.
+  const own = caller(OWN_TID, "remove", 1);
+  const beside = serve({ callers: [first], later: [own], events: [eventOf(first), eventOf(own)], answer: DRAIN.BEGUN });
+  assert.deepEqual(beside.begun, [0, 1, 0, 0]);
 });
 
 test("if no thread is seen, every chunk is announced while the event is read", () => {
