@@ -31,7 +31,7 @@ const ONLY_IN_ALL = {
   "simulate/mapped-file": "long runs with writeback",
   "what-if/what-if-calibrate": "a machine's costs, fitted to measurements",
   "simulate/mistakes": "engines with a mistake, which are to be found out",
-  "structure/package": "packs and installs the packages, which takes npm's registry",
+  "structure/": "what the sources, the pages and the packed packages have to look like",
 };
 
 /** They change settings of the whole machine: nothing else runs meanwhile. */
