@@ -4,7 +4,7 @@
 // any other skip fails the run.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 
@@ -31,6 +31,7 @@ const ONLY_IN_ALL = {
   "simulate/mapped-file": "long runs with writeback",
   "what-if/what-if-calibrate": "a machine's costs, fitted to measurements",
   "simulate/mistakes": "engines with a mistake, which are to be found out",
+  "examples/": "programs that move gigabytes, some in a memory cgroup",
   "structure/": "what the sources, the pages and the packed packages have to look like",
 };
 
@@ -108,8 +109,10 @@ if (!all && filters.length === 0) {
 console.log();
 
 // Node 20 takes no globs, so the files are listed here.
+const programs = readdirSync(path.join(root, "examples")).map((name) => path.join("examples", name, "dist", "test"));
 let files = ["pinless", "cli", "lab"]
   .map((name) => path.join("packages", name, "dist-test"))
+  .concat(programs.filter((folder) => existsSync(path.join(root, folder))))
   .flatMap((folder) => readdirSync(path.join(root, folder), { recursive: true }).map((file) => path.join(folder, file)))
   .filter((file) => file.endsWith(".test.js"))
   .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
