@@ -8,7 +8,6 @@ import ts from "typescript";
 
 /** Members that nothing reads on purpose: the reason each. By "Class.member" or "CONSTANT.key". */
 const KEPT = {
-  "RangeSet.ranges": "its test sees that they're as few as can be",
   "ModelFile.content": "what the conformance tests find in a file when they're done",
   "MmuNotifier.inProgress": "programs read it (public-notifier.ts)",
   "ModelFile.settle": "makes a file that was written long ago, for tests",

@@ -15,7 +15,7 @@ export { type MonitorPort, MonitorSupervisor } from "./events/monitor-supervisor
 export type { FilePart, MemoryKernel, Steps } from "./memory/memory-kernel.js";
 export { runOperation } from "./memory/operations.js";
 export { type Host, NO_ROOM_FOR_RING, type StartedScheme, type WaitHistogram } from "./ports/host.js";
-export type { Memory, MemoryRequest, MemoryResult } from "./ports/memory.js";
+export type { LockKind, Memory, MemoryRequest, MemoryResult } from "./ports/memory.js";
 export type { Follower, MonitorEnded, Watchdog } from "./ports/monitor.js";
 export type { DescriptorCalls, NodeHandle, OpenedFile } from "./ports/opened-file.js";
 export { O_CREAT, O_RDWR } from "./ports/opened-file.js";
@@ -98,6 +98,7 @@ export { MONITOR, MonitorMachine, type MonitorState } from "./protocol/monitor/s
 export type { Invalidation, MmuNotifier, Subscriber } from "./protocol/notifier.js";
 export { type LeaseParts, Protocol } from "./protocol/protocol.js";
 export { LARGEST_PAGE_BYTES, PAGE_BYTES } from "./protocol/ranges/pages.js";
+export { RangeSet } from "./protocol/ranges/range-set.js";
 export { alignDown, alignUp, intersect, overlaps, type Range, without } from "./protocol/ranges/ranges.js";
 export { ACCEPTED, FREE as REQUEST_FREE, REQUEST_SHIFT, SUBMITTED } from "./protocol/request-table.js";
 export type { BufferLocation, CompletionSink, Loop, Registrations, Scheme, SchemeName } from "./protocol/scheme.js";

@@ -157,6 +157,10 @@ export class ExploredWorld implements Subscriber, Loop, ProgramWorld {
     throw new Error("core has no timers");
   }
 
+  after(): never {
+    throw new Error("core has no timers");
+  }
+
   uncaught(error: unknown): void {
     this.#thrown ??= error;
   }

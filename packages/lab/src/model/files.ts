@@ -1,6 +1,7 @@
 /** Files with paths and bytes, on top of the machine's inode pages and page cache. */
 
 import { alignDown, alignUp, EFBIG, ENOSPC, invariant, PAGE_BYTES } from "pinless/portable";
+import { AdvisoryLocks } from "./advisory-locks.js";
 import type { Machine } from "./machine.js";
 import { WAIT } from "./page-tables.js";
 import { FILESYSTEMS, STABLE_PAGES } from "./tables.js";
@@ -16,6 +17,7 @@ export class ModelFile {
   readonly roomPages: number;
   bytes = 0;
   mode = 0o644;
+  readonly locks = new AdvisoryLocks();
   readonly #machine: Machine;
   readonly #filesystem: number;
 

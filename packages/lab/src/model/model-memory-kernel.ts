@@ -14,6 +14,7 @@ import {
   ENOMEM,
   EOPNOTSUPP,
   type FilePart,
+  type LockKind,
   type MemoryKernel,
   MMAN,
   PAGE_BYTES,
@@ -168,6 +169,13 @@ export class ModelMemoryKernel implements MemoryKernel {
     const file = this.#host.descriptorOf(fd)?.file;
     if (!file) return -EBADF;
     return start < file.bytes ? [{ start, end: Math.min(end, file.bytes) }] : [];
+  }
+
+  *setLock(fd: number, range: Range, kind: LockKind): Steps<number> {
+    yield* this.#call();
+    const opened = this.#host.descriptorOf(fd);
+    const allowed = kind === "none" || (kind === "exclusive" ? opened?.writable : opened?.readable);
+    return opened?.file && allowed ? opened.file.locks.set(opened, range, kind) : -EBADF;
   }
 
   *movePages(addresses: readonly number[], node: number | null, status: Int32Array): Steps<number> {

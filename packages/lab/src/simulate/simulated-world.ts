@@ -233,6 +233,7 @@ export class SimulatedWorld {
       },
       soon: (run) => clock.after(0, () => this.#onceFree(run)),
       every: (ms, run) => clock.every(ms, () => this.#onceFree(run)),
+      after: (ms, run) => clock.after(ms, () => this.#onceFree(run)),
       uncaught: this.#options.uncaught,
     };
   }

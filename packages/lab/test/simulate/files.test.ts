@@ -219,3 +219,24 @@ test("on a full disk fsync and writeback fail", async () => {
   await assert.rejects(arena.writeback(), { code: "ENOSPC", syscall: "msync" });
   await engine.close();
 });
+
+test("locks keep other opens of a file out, are waited for in virtual time, and end with the file", async () => {
+  const world = new SimulatedWorld(smallWorld());
+  world.files.create("file");
+  const engine = world.openEngine({ scheme: "io_uring" });
+  const [one, other] = [await engine.openFile("file", "r+"), await engine.openFile("file", "r+")];
+  const shared = await one.lock({ start: 0, length: 10, exclusive: false });
+  await (await other.lock({ start: 0, length: 20, exclusive: false })).unlock();
+  await assert.rejects(other.lock({ start: 9, length: 5 }), { code: "EAGAIN" });
+  await shared.unlock();
+  const lock = await other.lock({ start: 9, length: 5 });
+  await assert.rejects(one.lock({ exclusive: false }), { code: "EAGAIN" });
+  const waits = one.lock({ wait: true });
+  assert.ok(await isPending(waits)());
+  await lock.unlock();
+  await waits;
+  await one.close();
+  await other.lock();
+  await assert.rejects((await engine.openFile("file", "r")).lock(), { code: "EBADF" });
+  await engine.close();
+});

@@ -109,6 +109,8 @@ export const FILE_CLONE_RANGE = layout(["linux/fs.h"], 32, {
   dest_offset: 24,
 });
 
+export const FLOCK = layout(["fcntl.h"], 32, { l_type: 0, l_whence: 2, l_start: 8, l_len: 16, l_pid: 24 });
+
 /** struct fiemap, which the extents follow. */
 export const FIEMAP = layout(["linux/types.h", "linux/fiemap.h"], 32, {
   fm_start: 0,
@@ -156,6 +158,7 @@ export const LAYOUTS: Readonly<Record<string, Layout>> = {
   cachestat_range: CACHESTAT_RANGE,
   cachestat: CACHESTAT,
   file_clone_range: FILE_CLONE_RANGE,
+  flock: FLOCK,
   fiemap: FIEMAP,
   fiemap_extent: FIEMAP_EXTENT,
   uffdio_api: UFFDIO_API,

@@ -14,7 +14,7 @@ import type { WriteOrders } from "./write-ordering.js";
 export interface TransferHost {
   readonly protocol: Protocol;
   readonly scheme: Scheme;
-  readonly loop: Pick<Loop, "soon" | "uncaught">;
+  readonly loop: Pick<Loop, "after" | "soon" | "uncaught">;
   readonly staging: StagingMemory;
   /** Staging memory that grows, for calls that wait for memory: they must not use up the shared staging memory. */
   readonly spareStaging: StagingMemory;

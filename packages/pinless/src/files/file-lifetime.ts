@@ -3,6 +3,7 @@
 import type { Closer, NodeHandle, OpenedFile } from "../ports/opened-file.js";
 import type { Owner } from "../protocol/acceptance.js";
 import type { FileHost } from "./file-host.js";
+import { FileLocks } from "./file-locks.js";
 import { IoPaths } from "./io-paths.js";
 import { Transfers } from "./transfers.js";
 
@@ -19,6 +20,7 @@ export class FileLifetime {
   readonly owner: Owner;
   readonly paths: IoPaths;
   readonly transfers: Transfers;
+  readonly locks: FileLocks;
   #file: WeakRef<Closable> | null = null;
   /** Open streams. As with a FileHandle they keep the file open, and `close()` waits for them. */
   #users = 0;
@@ -35,6 +37,7 @@ export class FileLifetime {
     const enter = (go: () => void): void => this.transfers.writeOrder.whenDirectWritable(go);
     this.owner = { active: 0, directWrites: 0, becameIdle: null, fallback: this.paths, enter };
     this.transfers = new Transfers(host, opened, this.owner, this.paths);
+    this.locks = new FileLocks(host, this);
     host.files.add(this);
   }
 
@@ -111,7 +114,7 @@ export class FileLifetime {
     this.paths.close();
     const directClosed = this.opened.closeDirect();
     this.#host.files.delete(this);
-    const ends = await Promise.allSettled([directClosed, this.handle.close()]);
+    const ends = await Promise.allSettled([directClosed, this.locks.end().finally(() => this.handle.close())]);
     for (const end of ends) if (end.status === "rejected") throw end.reason;
   }
 

@@ -172,7 +172,7 @@ export function copyOptionsOf(options: CopyOptions): { clone: boolean; signal: A
   return { clone: options.clone === true, signal: signalOf(options) };
 }
 
-function signalOf({ signal }: { readonly signal?: AbortSignal | undefined }): AbortSignal | undefined {
+export function signalOf({ signal }: { readonly signal?: AbortSignal | undefined }): AbortSignal | undefined {
   if (signal !== undefined && (typeof signal !== "object" || signal === null || !("aborted" in signal)))
     throw invalidType("options.signal", "an instance of AbortSignal", signal);
   return signal;

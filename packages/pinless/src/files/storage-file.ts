@@ -8,6 +8,7 @@ import { type SystemError, systemError } from "../protocol/errors.js";
 import { blocksRange } from "./block-options.js";
 import type { FileHost } from "./file-host.js";
 import type { FileLifetime } from "./file-lifetime.js";
+import type { FileLock, LockOptions } from "./file-locks.js";
 import {
   type CopyOptions,
   checkNumber,
@@ -192,6 +193,27 @@ export abstract class StorageFile extends StreamedFile {
     const from = { file: this, lifetime: this.lifetime, position };
     const to = { file: target, lifetime: target.lifetime, position: targetPosition };
     return { bytesCopied: await new RangeCopy(this.#host, from, to, length, how).run() };
+  }
+
+  /**
+   * Locks a part of the file for this File, as fcntl(2) with F_OFD_SETLK: other opens of the file can't lock it
+   * meanwhile, in this process and in others. Reads and writes aren't hindered. Locks of one File never conflict: a
+   * later one takes over the bytes that it shares with earlier ones, be it exclusive or not.
+   *
+   * @param options - `exclusive` (default true), `start`, `length` (default: everything), `wait`, `signal`
+   * @returns The lock, to be given up by `unlock` or `await using`; closing the File gives it up too
+   * @throws EAGAIN if another open of the file has a lock there; EBADF if the file is closed, or isn't open for writing
+   *   (exclusive) or reading (shared); ENOLCK or ENOSYS where the filesystem has no locks; `ERR_OUT_OF_RANGE`,
+   *   `ERR_INVALID_ARG_TYPE` or `ERR_PINLESS_OPTION`
+   * @example
+   * ```ts
+   * const lock = await file.lock({ start: 0, length: 4096, wait: true, signal: AbortSignal.timeout(1000) });
+   * await file.write(Buffer.from("mine"), { position: 0 });
+   * await lock.unlock();
+   * ```
+   */
+  async lock(options: LockOptions = {}): Promise<FileLock> {
+    return this.lifetime.locks.lock(options);
   }
 
   /**

@@ -2,7 +2,7 @@
  * System calls and functions of the C library: a thin function for each, which returns its result or a negative errno.
  */
 
-import { CACHESTAT, CACHESTAT_RANGE, FILE_CLONE_RANGE, RLIMIT, TIMESPEC, UCRED } from "../abi/layouts.js";
+import { CACHESTAT, CACHESTAT_RANGE, FILE_CLONE_RANGE, FLOCK, RLIMIT, TIMESPEC, UCRED } from "../abi/layouts.js";
 import {
   AIO,
   aioSyscalls,
@@ -14,6 +14,7 @@ import {
   memorySyscalls,
   numaSyscalls,
   readSyscalls,
+  SEEK,
   SOCKET,
   SYSCALLS,
   userfaultfdSyscall,
@@ -166,8 +167,18 @@ export function memoryPolicy(): number {
   return result < 0 ? result : mode[0]!;
 }
 
-export function fcntl(fd: number, command: number): number {
-  return orErrno(bound().fcntl(fd, command, 0));
+export function fcntl(fd: number, command: number, argument = 0): number {
+  return orErrno(bound().fcntl(fd, command, argument));
+}
+
+/** F_OFD_SETLK: locks a part of a file for the open description, or unlocks it. 0 bytes are all from `start` on. */
+export function setLock(fd: number, type: number, start: number, bytes: number): number {
+  const { size, fields } = FLOCK;
+  const lock = new BigInt64Array(size / 8);
+  new Int16Array(lock.buffer).set([type, SEEK.SEEK_SET], fields.l_type / 2);
+  lock[fields.l_start / 8] = BigInt(start);
+  lock[fields.l_len / 8] = BigInt(bytes);
+  return fcntl(fd, FCNTL.F_OFD_SETLK, addressOf(lock.buffer));
 }
 
 /** ioctl(2). `argument` is a number or an address, depending on the request. */

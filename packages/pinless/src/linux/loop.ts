@@ -2,7 +2,7 @@
 
 import type { Loop } from "../protocol/scheme.js";
 import { monotonicMs } from "./monotonic-clock.js";
-import { clearInterval, queueMicrotask, setImmediate, setInterval } from "./originals.js";
+import { clearInterval, queueMicrotask, setImmediate, setInterval, setTimeout } from "./originals.js";
 
 export const loop: Loop = {
   nowMs: () => monotonicMs() | 0,
@@ -14,6 +14,7 @@ export const loop: Loop = {
     timer.unref();
     return () => clearInterval(timer);
   },
+  after: (ms, run) => void setTimeout(run, ms),
   // The error is thrown from a callback of its own, so that our caller goes on.
   uncaught: (error) =>
     void setImmediate(() => {

@@ -1,7 +1,7 @@
 /** The memory operations on Linux, where every call blocks its thread until it's done. */
 
 import { readFileSync } from "node:fs";
-import { MMAN, PRCTL } from "../abi/numbers.js";
+import { FCNTL, MMAN, PRCTL } from "../abi/numbers.js";
 import {
   cloneRange,
   copyFileRange,
@@ -12,6 +12,7 @@ import {
   mprotect,
   msync,
   prctl,
+  setLock,
 } from "../linux/libc.js";
 import { sleep } from "../linux/sleep.js";
 import { invariant } from "../protocol/assert.js";
@@ -24,6 +25,7 @@ import { leftIn, mappingFlags, presentPages } from "./pagemap.js";
 
 const READ_WRITE = MMAN.PROT_READ | MMAN.PROT_WRITE;
 const ANONYMOUS = MMAN.MAP_PRIVATE | MMAN.MAP_ANONYMOUS | MMAN.MAP_NORESERVE;
+const LOCK_TYPES = { shared: FCNTL.F_RDLCK, exclusive: FCNTL.F_WRLCK, none: FCNTL.F_UNLCK };
 
 export const linuxMemoryKernel: MemoryKernel = {
   hugePageBytes: readHugePageBytes(),
@@ -42,6 +44,8 @@ export const linuxMemoryKernel: MemoryKernel = {
   fallocate: (fd, mode, position, bytes) => after(() => fallocate(fd, mode, position, bytes)),
   copyRange: (from, to, bytes, clone) => after(() => (clone ? cloneRange : copyFileRange)(from, to, bytes)),
   dataRanges: (fd, range, most) => after(() => dataRanges(fd, range, most)),
+  setLock: (fd, { start, end }, kind) =>
+    after(() => setLock(fd, LOCK_TYPES[kind], start, end === Number.POSITIVE_INFINITY ? 0 : end - start)),
   movePages: (pages, node, status) => after(() => movePages(pages, node, status)),
   touch(pages) {
     // A load maps pages again that NUMA balancing has hidden.

@@ -1,5 +1,6 @@
 /** The kernel as the memory operations see it: Linux, or the lab's model. Numbers are in errno style. */
 
+import type { LockKind } from "../ports/memory.js";
 import type { Range } from "../protocol/ranges/ranges.js";
 
 /**
@@ -25,6 +26,8 @@ export interface MemoryKernel {
   copyRange(from: FilePart, to: FilePart, bytes: number, clone: boolean): Steps<number>;
   /** Finds the first ranges of a part of the file that have data, `most` at most; or -errno. */
   dataRanges(fd: number, range: Range, most: number): Steps<readonly Range[] | number>;
+  /** Locks a part of a file for the open description, or unlocks it, at once. EAGAIN: another one has a lock. */
+  setLock(fd: number, range: Range, kind: LockKind): Steps<number>;
   /** Calls move_pages(2) on this process; with null for the node it only reports where the pages are. */
   movePages(pages: readonly number[], node: number | null, status: Int32Array): Steps<number>;
   /** Loads from those of the pages that are in memory. */

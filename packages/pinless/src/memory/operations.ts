@@ -52,6 +52,11 @@ export function* runOperation(request: MemoryRequest, kernel: MemoryKernel): Ste
       const found = yield* kernel.dataRanges(request.file!.fd, { start, end: start + request.bytes }, FOUND_AT_ONCE);
       return typeof found === "number" ? inOne(range, found) : { ...inOne(range, 0), data: found };
     }
+    case "lock": {
+      const { fd, position } = request.file!;
+      const part = { start: position, end: position + request.bytes };
+      return inOne(range, yield* kernel.setLock(fd, part, request.lock!));
+    }
     case "mapFile":
       return inOne(range, yield* mapFile(range, request, kernel));
     // Zeroed pages, as in a new arena: access through a stale view stays harmless.

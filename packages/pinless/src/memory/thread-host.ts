@@ -119,6 +119,8 @@ function laneOf({ operation, device }: MemoryRequest): string {
       return "pages";
     case "pageOut":
       return device === undefined ? "pages" : `device ${device}`;
+    case "lock":
+      return `locks on ${device}`;
     case "extendFile":
     case "fallocate":
     case "copyRange":

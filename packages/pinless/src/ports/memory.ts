@@ -20,12 +20,17 @@ export type MemoryOperation =
   | "copyRange"
   /** Finds the data of a part of a file. */
   | "dataRanges"
+  /** Locks a part of a file for its open description, or unlocks it. Infinitely many bytes are all from there on. */
+  | "lock"
   /** Maps a part of a file at the range (MAP_SHARED), in place of what is mapped there. */
   | "mapFile"
   /** Maps zeroed memory at the range, in place of what is mapped there. */
   | "mapZeros"
   /** Writes dirty pages to the file and its device (msync). */
   | "writeback";
+
+/** A lock on a part of a file; "none" unlocks it. */
+export type LockKind = "shared" | "exclusive" | "none";
 
 /** Number of ranges after which a search for data is interrupted. */
 export const FOUND_AT_ONCE = 1024;
@@ -48,6 +53,7 @@ export interface MemoryRequest {
   /** For `copyRange`: the file to copy to, and true if the files are to share blocks. */
   readonly target?: { readonly fd: number; readonly position: number };
   readonly clone?: boolean;
+  readonly lock?: LockKind;
   /**
    * For file-backed memory and files: the device of the file. Requests that wait for one device don't delay requests
    * for others.

@@ -154,6 +154,8 @@ export interface Loop {
   soon(run: () => void): void;
   /** Runs a function every `ms` until the returned one is called. It doesn't keep the process alive. */
   every(ms: number, run: () => void): () => void;
+  /** Runs a function once, after `ms`. It keeps the process alive until then. */
+  after(ms: number, run: () => void): void;
   /** Reports an uncaught error to the host (`uncaughtException`). */
   uncaught(error: unknown): void;
 }

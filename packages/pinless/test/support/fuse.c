@@ -2,7 +2,7 @@
  * A filesystem of one file, "file", for tests: what's asked of it is answered from another file, but for what it's told to hold back.
  * By the kernel's protocol itself (linux/fuse.h), so that nothing else has to be installed.
  *
- *   fuse MOUNTPOINT BACKING [refuse-direct] [async-dio]
+ *   fuse MOUNTPOINT BACKING [refuse-direct] [refuse-locks] [async-dio]
  *
  * On its input: "hold read write" and so on holds such requests from then on and no others, "go" answers what is held. Its end is the
  * filesystem's. It says "mounted" when it is, "held read" and so on for each request that it holds, and "impatient" when it answers them all the same
@@ -42,7 +42,7 @@ static const struct {
 };
 #define NAMES (sizeof names / sizeof *names)
 
-static int device, backing, refuse_direct, async_dio;
+static int device, backing, refuse_direct, refuse_locks, async_dio;
 static int held[NAMES];
 static struct request *first_held, **last_held = &first_held;
 static char data[MAX_WRITE];
@@ -81,7 +81,7 @@ static void say_attributes(const struct fuse_in_header *head) {
 }
 
 static void init(const struct fuse_in_header *head, const struct fuse_init_in *in) {
-  unsigned flags = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_MAX_PAGES | (async_dio ? FUSE_ASYNC_DIO : 0);
+  unsigned flags = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_MAX_PAGES | (async_dio ? FUSE_ASYNC_DIO : 0) | (refuse_locks ? FUSE_POSIX_LOCKS : 0);
   struct fuse_init_out out = {.major = FUSE_KERNEL_VERSION,
                               .minor = FUSE_KERNEL_MINOR_VERSION,
                               .max_readahead = in->max_readahead,
@@ -212,6 +212,7 @@ int main(int argc, char **argv) {
   if (argc < 3) return 2;
   for (int i = 3; i < argc; i++) {
     refuse_direct |= strcmp(argv[i], "refuse-direct") == 0;
+    refuse_locks |= strcmp(argv[i], "refuse-locks") == 0;
     async_dio |= strcmp(argv[i], "async-dio") == 0;
   }
   setvbuf(stdout, NULL, _IOLBF, 0);

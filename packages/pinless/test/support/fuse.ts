@@ -47,13 +47,13 @@ export interface Fuse {
 }
 
 /**
- * Mounts it. `options`: "refuse-direct": files can be opened with O_DIRECT, and then refuse I/O. "async-dio": the
- * kernel may send direct I/O without waiting.
+ * Mounts it. `options`: "refuse-direct": files can be opened with O_DIRECT, and then refuse I/O. "refuse-locks":
+ * it says that it has locks, and refuses them. "async-dio": the kernel may send direct I/O without waiting.
  */
 export async function fuse(
   t: TestContext,
   content: Uint8Array,
-  ...options: readonly ("refuse-direct" | "async-dio")[]
+  ...options: readonly ("refuse-direct" | "refuse-locks" | "async-dio")[]
 ): Promise<Fuse> {
   const directory = scratchDirectory(t);
   const [program, at, backing] = ["fuse", "mount", "backing"].map((name) => path.join(directory, name)) as [

@@ -38,6 +38,10 @@ export class ManualLoop implements Loop {
     throw new Error("core has no timers");
   }
 
+  after(): never {
+    throw new Error("core has no timers");
+  }
+
   uncaught(error: unknown): void {
     this.errors.push(error);
   }
