@@ -22,6 +22,7 @@ const ONLY_IN_ALL = {
   "conformance/standing-still": "filesystems that take their time",
   "engine/as-node-calls": "four thousand calls with every kind of value in the place of every argument",
   "cli/dist-test/bench/": "whole comparisons of all schemes, which measure for minutes",
+  "commands/huge-files": "copies and checksums of files of 1 GiB, and of 1 TiB with holes",
   "commands/sum-lists": "each mistake that a list of checksums can have, beside sha256sum",
   "commands/printable": "output of every command, comparisons included",
   "control/hostile": "processes that answer whoever asks with anything",

@@ -46,7 +46,7 @@ export class CopyRun {
     };
     await Promise.all(Array.from({ length: FILES_AT_ONCE }, runner));
     for (const each of directories.reverse()) await this.#attempt(each, () => this.#finishDirectory(each));
-    for (const directory of this.#changed) syncDirectory(directory);
+    for (const directory of this.#changed) this.#syncNames(directory);
   }
 
   /** Runs a step, unless the run was interrupted; complains about its error. */
@@ -70,9 +70,20 @@ export class CopyRun {
 
   #finishDirectory({ source, target, stat, replaced }: CopyEntry): void {
     if (this.#failed.has(target)) return;
-    if (replaced === null) setOrdinaryAttributes(target, stat, null);
-    if (this.#host.options.preserve) keepAttributes(source, stat, target);
-    this.#changed.add(target);
+    // It's opened before it gets its mode, which may forbid that.
+    syncDirectory(target, () => {
+      if (replaced === null) setOrdinaryAttributes(target, stat, null);
+      if (this.#host.options.preserve) keepAttributes(source, stat, target);
+    });
+    this.#changed.delete(target);
+  }
+
+  #syncNames(directory: string): void {
+    try {
+      syncDirectory(directory);
+    } catch (error) {
+      this.#host.complain(`${directory}: its new names may not be on the device yet: ${systemReason(error)}`);
+    }
   }
 
   async #copy(entry: CopyEntry): Promise<void> {
@@ -118,9 +129,11 @@ function makeSpecial(file: string, stat: BigIntStats): void {
   makeNode(file, Number(stat.mode) & ~process.umask(), stat.rdev);
 }
 
-function syncDirectory(directory: string): void {
+/** Brings a directory to the device, with what `change` changes. */
+function syncDirectory(directory: string, change = (): void => {}): void {
   const fd = openSync(bytesOf(directory), "r");
   try {
+    change();
     fsyncSync(fd);
   } finally {
     closeSync(fd);

@@ -1,10 +1,10 @@
 /** Runs a command of pinless, and one of coreutils to compare it with. Names and output are bytes, as latin1 text. */
 
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import path from "node:path";
 
-const MAIN = path.resolve(import.meta.dirname, "../../dist/main.js");
+export const MAIN = path.resolve(import.meta.dirname, "../../dist/main.js");
 
 export interface Outcome {
   readonly code: number | null;
@@ -45,4 +45,23 @@ export function sameSums(args: readonly string[], cwd: string, input?: string): 
       );
   assert.deepEqual(warnings(ours.stderr), warnings(theirs.stderr));
   return ours.stdout;
+}
+
+export const cp = (args: readonly string[], cwd: string): Outcome => pinless(["cp", ...args], cwd);
+
+/** Asserts that pinless cp succeeds without a message. */
+export function copies(args: readonly string[], cwd: string): void {
+  assert.deepEqual(cp(args, cwd), { code: 0, stdout: "", stderr: "" });
+}
+
+export function shell(script: string, cwd: string): string {
+  return execFileSync("bash", ["-c", script], { cwd, encoding: "latin1", env: { ...process.env, LC_ALL: "C" } });
+}
+
+/** Lists a tree: types, numbers of links, sizes, modes, owners, names, links, blocks, and maybe times. */
+export function listing(directory: string, times = ""): string {
+  return shell(
+    `find . -printf '%y %n %s %m %u %g ${times} %P %l\\n' | sort; find . -type f -printf '%b %P\\n' | sort`,
+    directory,
+  );
 }

@@ -13,9 +13,8 @@ import { until } from "../../../pinless/dist-test/support/until.js";
 import { CopyPlan } from "../../dist/copy/copy-plan.js";
 import { type CopyHost, copyFile } from "../../dist/copy/file-copy.js";
 import { FileData } from "../../dist/copy/file-data.js";
-import { coreutils, type Outcome, pinless } from "./compared.js";
+import { copies, coreutils, cp, listing, MAIN, shell } from "./compared.js";
 
-const MAIN = path.resolve(import.meta.dirname, "../../dist/main.js");
 const KIB = 1 << 10;
 const MIB = 1 << 20;
 
@@ -23,25 +22,6 @@ function content(length: number): Buffer {
   const made = Buffer.alloc(length);
   for (let i = 0; i < length; i++) made[i] = (i * 11 + (i >> 8) * 7 + (i >> 16) + 1) & 255;
   return made;
-}
-
-const cp = (args: readonly string[], cwd: string): Outcome => pinless(["cp", ...args], cwd);
-
-/** Asserts success without a message. */
-function copies(args: readonly string[], cwd: string): void {
-  assert.deepEqual(cp(args, cwd), { code: 0, stdout: "", stderr: "" });
-}
-
-function shell(script: string, cwd: string): string {
-  return execFileSync("bash", ["-c", script], { cwd, encoding: "latin1", env: { ...process.env, LC_ALL: "C" } });
-}
-
-/** Lists a tree: types, numbers of links, sizes, modes, owners, names, links, blocks, and maybe times. */
-function listing(directory: string, times = ""): string {
-  return shell(
-    `find . -printf '%y %n %s %m %u %g ${times} %P %l\\n' | sort; find . -type f -printf '%b %P\\n' | sort`,
-    directory,
-  );
 }
 
 test("sizes around block boundaries, empty, sparse: as the source, and nothing else", (t) => {
