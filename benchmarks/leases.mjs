@@ -10,19 +10,18 @@
 // --lease JSON has options of the leases.
 
 import { execFileSync } from "node:child_process";
-import { statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { openBed } from "./beds.mjs";
 import { median } from "./statistics.mjs";
 
 const PINS = ["lease", "lifetime", "per-io"];
+const RANDOM_READS = fileURLToPath(new URL("random-reads.mjs", import.meta.url));
 const WARM_UP_MS = 2000;
 /** Seconds in the life of a lease by default: `lease.max` (1 s, or 1 s for each GiB), and the rest of a sixteenth. */
 const cycleOf = (gib) => Math.max(1, gib) * (1 + 1 / 16);
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
+const { values } = parseArgs({
   options: {
     gib: { type: "string", default: "0.25,2,8" },
     pages: { type: "string", default: "huge" },
@@ -36,73 +35,9 @@ const { values, positionals } = parseArgs({
   },
 });
 
-if (positionals[0] === "run") await run(JSON.parse(positionals[1]));
-else compare();
-
-/** One load in a process of its own; its figures go to standard output. */
-async function run({ path, pin, bytes, pages, block, depth, warmUpMs, ms, lease }) {
-  const { Engine } = await import("../packages/pinless/dist/index.js");
-  const engine = await Engine.open({ scheme: "io_uring", pin, depth, lease });
-  const arena = await engine.arena({ bytes, hugePages: pages === "huge" });
-  const file = await engine.openFile(path, "r");
-  const slabs = Array.from({ length: Math.floor(bytes / (2 << 20)) }, () => arena.alloc(2 << 20));
-  const blocks = Math.floor(statSync(path).size / block);
-  let random = 12345;
-  const below = (n) => {
-    random = (Math.imul(random, 1664525) + 1013904223) >>> 0;
-    return Math.floor((random / 2 ** 32) * n);
-  };
-  // As many buffers as there are requests would be a few chunks only: these are all over the arena.
-  const perSlab = Math.min(16, (2 << 20) / block);
-  const buffers = slabs.flatMap((slab) =>
-    Array.from({ length: perSlab }, (_, i) => slab.subarray((i * slab.length) / perSlab).subarray(0, block)),
-  );
-  let running = true;
-  let done = 0;
-  let flying = 0;
-  const ended = (errno, got) => {
-    if (errno !== 0 || got !== block) throw new Error(`errno ${errno}, ${got} bytes`);
-    done++;
-    flying--;
-    if (running) submit();
-  };
-  const submit = () => {
-    flying++;
-    if (file.submit("read", buffers[below(buffers.length)], below(blocks) * block, ended) !== "queued")
-      throw new Error("the engine has no room for its own depth");
-  };
-  const sleep = (time) => new Promise((resolve) => setTimeout(resolve, time));
-  for (let i = 0; i < depth; i++) submit();
-  await sleep(warmUpMs);
-  const before = engine.stats().leases;
-  const perIoBefore = engine.stats().perIo;
-  done = 0;
-  const cpu = process.cpuUsage();
-  const began = performance.now();
-  await sleep(ms);
-  const wall = performance.now() - began;
-  const reads = done;
-  const used = process.cpuUsage(cpu);
-  const { leases, perIo, degraded } = engine.stats();
-  running = false;
-  while (flying > 0) await sleep(1);
-  await engine.close();
-  const figures = {
-    reads: reads / (wall / 1000),
-    cpuUs: (used.user + used.system) / reads,
-    leased: 1 - (perIo - perIoBefore) / reads,
-    taken: (leases.taken - before.taken) / (wall / 1000),
-    gib: leases.bytes / 2 ** 30,
-    degraded,
-  };
-  process.stdout.write(JSON.stringify(figures));
-}
-
-function compare() {
-  const bed = openBed({ file: values.file });
-  for (const gib of values.gib.split(",").map(Number)) console.table(rowsOf(gib, bed.path));
-  bed.close();
-}
+const bed = openBed({ file: values.file });
+for (const gib of values.gib.split(",").map(Number)) console.table(rowsOf(gib, bed.path));
+bed.close();
 
 function rowsOf(gib, path) {
   const found = Object.fromEntries(PINS.map((pin) => [pin, []]));
@@ -120,8 +55,8 @@ function rowsOf(gib, path) {
         ms: Math.ceil((Number(values.seconds) * 1000) / cycleMs) * cycleMs,
         lease: pin === "lease" ? JSON.parse(values.lease) : {},
       };
-      const args = [fileURLToPath(import.meta.url), "run", JSON.stringify(load)];
       const as = values.uid === undefined ? {} : { uid: Number(values.uid) };
+      const args = [RANDOM_READS, JSON.stringify(load)];
       found[pin].push(JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8", ...as })));
     }
   }
