@@ -29,7 +29,7 @@ export type { Arena } from "./engine/arena.js";
 export type { ReadOptions, ReadOptionsWithBuffer, WriteOptions } from "./files/arguments.js";
 export type { BlockOptions, BlocksOptions, ReadAheadOptions, WriteBehindOptions } from "./files/block-options.js";
 export type { File } from "./files/file.js";
-export type { FileLock, LockOptions } from "./files/file-locks.js";
+export type { FileLock, LockOptions } from "./files/lock-options.js";
 export type {
   CopyOptions,
   DataRange,

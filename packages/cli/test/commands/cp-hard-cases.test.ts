@@ -1,4 +1,4 @@
-/** pinless cp where something is in its way: permissions, devices, full disks, Ctrl-C, changes; and its progress bar. */
+/** pinless cp with obstacles: permissions, devices, full disks, Ctrl-C, changes; and its progress bar. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";

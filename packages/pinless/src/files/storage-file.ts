@@ -8,7 +8,7 @@ import { type SystemError, systemError } from "../protocol/errors.js";
 import { blocksRange } from "./block-options.js";
 import type { FileHost } from "./file-host.js";
 import type { FileLifetime } from "./file-lifetime.js";
-import type { FileLock, LockOptions } from "./file-locks.js";
+import type { FileLock, LockOptions } from "./lock-options.js";
 import {
   type CopyOptions,
   checkNumber,
