@@ -3,12 +3,15 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import nodeFs from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { promisify } from "node:util";
+import { writeStreamOf } from "../../dist/files/streams.js";
 import pinlessFs, * as named from "../../dist/fs.js";
 import { open } from "../../dist/index.js";
+import { fuse, needsFuse } from "../support/fuse.js";
 import { cachedBytes } from "../support/page-cache.js";
 import { scratchDirectory } from "../support/undo.js";
 import { until } from "../support/until.js";
@@ -328,4 +331,30 @@ test("what a callback throws is an uncaught exception", () => {
     fs.readFile("/proc/version", () => { throw new Error("mine"); });`;
   const { stdout } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], { encoding: "utf8" });
   assert.equal(stdout, "mine uncaughtException\n");
+});
+
+test("flush: true brings a whole file to the device before it answers", { skip: needsFuse }, async (t) => {
+  const disk = await fuse(t, Buffer.alloc(0));
+  await disk.hold("fsync");
+  let hasEnded = false;
+  const written = pinlessFs.promises.writeFile(disk.file, "new", { flush: true }).then(() => {
+    hasEnded = true;
+  });
+  await until("an fsync, or the end", () => disk.held > 0 || hasEnded);
+  assert.equal(hasEnded, false);
+  disk.go();
+  await written;
+});
+
+test("an error of what is written behind a stream on a path is the stream's at once", async () => {
+  const broken = new Error("broken");
+  const behind = { awaited: 0, failed: (_: Error): void => {}, end: async (): Promise<void> => {} };
+  const nothing = async (): Promise<void> => {};
+  const file = { fd: NEVER_OPEN, behind, endAhead: nothing, close: nothing };
+  const stream = writeStreamOf("", {}, async () => file as never);
+  await once(stream, "open");
+  const failed = once(stream, "error");
+  behind.failed(broken);
+  assert.equal(stream.errored, broken);
+  assert.deepEqual(await failed, [broken]);
 });
