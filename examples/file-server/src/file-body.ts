@@ -1,0 +1,91 @@
+/** Bytes of a file on their way to a client: read ahead into blocks of the pool, and sent from there without a copy. */
+
+import type { ServerResponse } from "node:http";
+import type { BlockPool } from "./block-pool.js";
+import type { ByteRange } from "./ranges.js";
+import { BLOCK_BYTES, type OpenFile } from "./readers.js";
+
+/** Reads of a response in flight while a block is being sent, if there is memory for them. */
+const AHEAD = 2;
+/** Alignment that reads around the page cache need, at most. */
+const ALIGNMENT = 4096;
+
+/** The client has left, or takes too long. */
+export class ClientLeft extends Error {}
+
+interface Read {
+  readonly block: Uint8Array;
+  /** Position of its first byte, before the first one that was asked for if that isn't aligned. */
+  readonly position: number;
+  /** Settles without an error, so that one of a read that isn't waited for any more has no effect. */
+  readonly done: Promise<{ bytes: number; error: unknown }>;
+}
+
+/** Yields a range in blocks, each valid until the next step. Leaving the loop waits for reads in flight. */
+export async function* readRange(
+  file: OpenFile,
+  pool: BlockPool,
+  { start, end }: ByteRange,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const reads: Read[] = [];
+  let next = start - (start % ALIGNMENT);
+  let current: Uint8Array | null = null;
+  try {
+    for (let at = start; at <= end; ) {
+      while (next <= end && reads.length <= AHEAD) {
+        const block = reads.length === 0 ? await pool.take(signal) : pool.takeSpare();
+        if (block === null) break;
+        const wanted = Math.min(BLOCK_BYTES, end + 1 - next);
+        reads.push(begin(file, block, wanted + ((ALIGNMENT - (wanted % ALIGNMENT)) % ALIGNMENT), next));
+        next += BLOCK_BYTES;
+      }
+      const { block, position, done } = reads.shift()!;
+      current = block;
+      const { bytes, error } = await done;
+      if (error !== null) throw error;
+      const from = at - position;
+      const to = Math.min(BLOCK_BYTES, end + 1 - position);
+      if (bytes < to)
+        throw new Error(`it shrank while it was served: it ends at ${position + bytes} now, before ${end + 1}`);
+      at = position + to;
+      yield block.subarray(from, to);
+      pool.give(block);
+      current = null;
+    }
+  } finally {
+    if (current !== null) pool.give(current);
+    for (const { block, done } of reads) void done.then(() => pool.give(block));
+    await Promise.all(reads.map(({ done }) => done));
+  }
+}
+
+function begin(file: OpenFile, block: Uint8Array, bytes: number, position: number): Read {
+  const view = bytes === block.byteLength ? block : block.subarray(0, bytes);
+  const done = file.read(view, position).then(
+    (read) => ({ bytes: read, error: null }),
+    (error: unknown) => ({ bytes: 0, error }),
+  );
+  return { block, position, done };
+}
+
+/**
+ * Resolves once the kernel has all of the bytes, so that their memory can be used again. The response's "close" comes
+ * after its socket's, when nothing reads the memory any more. A client that takes longer than `stallMs` is cut off,
+ * since it keeps memory from others.
+ */
+export function written(response: ServerResponse, bytes: Uint8Array | string, stallMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stalled = setTimeout(() => response.destroy(), stallMs);
+    const ended = (error?: Error | null): void => {
+      clearTimeout(stalled);
+      response.off("close", left);
+      if (error) reject(new ClientLeft("the client left"));
+      else resolve();
+    };
+    const left = (): void => ended(new ClientLeft());
+    response.once("close", left);
+    if (response.closed || response.destroyed) left();
+    else response.write(bytes, ended);
+  });
+}

@@ -1,0 +1,208 @@
+/** The server: connections, their timeouts, the log, and a stop that lets running responses end. */
+
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { AccessLog } from "./access-log.js";
+import { BlockPool } from "./block-pool.js";
+import { ClientLeft } from "./file-body.js";
+import { asHttpError, HttpError } from "./http-error.js";
+import { type Ending, Metrics, metricsServer } from "./metrics.js";
+import type { Options } from "./options.js";
+import { BLOCK_BYTES, nodeReader, pinlessReader, type Reader } from "./readers.js";
+import { respond } from "./respond.js";
+import { Site } from "./site.js";
+
+interface Connection {
+  /** Number of requests that aren't answered yet. */
+  running: number;
+  /**
+   * The answer to the last of them. Of requests that came together each waits for the one before, so that a client has
+   * the memory of one response.
+   */
+  last: Promise<void>;
+  /** Aborted once the client has left. */
+  readonly leaving: AbortController;
+}
+
+export class FileServer {
+  readonly #options: Options;
+  readonly #site: Site;
+  readonly #reader: Reader;
+  readonly #pool: BlockPool;
+  readonly #log = new AccessLog();
+  readonly #metrics = new Metrics();
+  readonly #server: Server;
+  readonly #metricsServer: Server | null;
+  readonly #connections = new Map<Socket, Connection>();
+  readonly #running = new Set<Promise<void>>();
+  #stopping = false;
+
+  private constructor(options: Options, site: Site, reader: Reader) {
+    this.#options = options;
+    this.#site = site;
+    this.#reader = reader;
+    this.#pool = new BlockPool(reader.blocks);
+    const { stallMs, connections, metricsPort } = options;
+    this.#server = createServer({
+      headersTimeout: stallMs,
+      requestTimeout: stallMs,
+      connectionsCheckingInterval: Math.min(stallMs / 2, 5000),
+      keepAliveTimeout: Math.min(stallMs, 5000),
+    });
+    this.#server.maxConnections = connections;
+    this.#server.on("connection", (socket) => this.#connected(socket));
+    this.#server.on("clientError", (error: NodeJS.ErrnoException, socket) => this.#malformed(error, socket as Socket));
+    this.#server.on("request", (request, response) => {
+      const connection = this.#connections.get(request.socket)!;
+      connection.running++;
+      const running = connection.last.then(() => this.#handle(request, response, connection));
+      connection.last = running;
+      this.#running.add(running);
+      void running.then(() => this.#running.delete(running));
+    });
+    const text = (): string => this.#metrics.text(this.#pool, this.#reader, this.#log.dropped);
+    this.#metricsServer = metricsPort === null ? null : metricsServer(text);
+  }
+
+  static async start(options: Options): Promise<FileServer> {
+    const site = await Site.open(options.folder, options.dotfiles);
+    const count = Math.floor(options.memoryBytes / BLOCK_BYTES);
+    const reader = await (options.reader === "node" ? nodeReader(count) : pinlessReader(count));
+    const server = new FileServer(options, site, reader);
+    try {
+      await listening(server.#server, options.port, options.host);
+      if (server.#metricsServer !== null) await listening(server.#metricsServer, options.metricsPort!, "127.0.0.1");
+    } catch (error) {
+      server.#server.close();
+      await server.#closeFiles();
+      throw error;
+    }
+    return server;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  get metricsPort(): number | null {
+    return (this.#metricsServer?.address() as AddressInfo | undefined)?.port ?? null;
+  }
+
+  /**
+   * Takes no more requests, and resolves once running responses have ended, or were cut after the time that the options
+   * give them; a second call cuts them at once. Resolves to the number of responses that were cut.
+   */
+  async stop(): Promise<number> {
+    let cut = 0;
+    const cutAll = (): void => {
+      cut = this.#running.size;
+      for (const socket of this.#connections.keys()) socket.destroy();
+    };
+    if (this.#stopping) {
+      cutAll();
+      return cut;
+    }
+    this.#stopping = true;
+    this.#metricsServer?.close();
+    this.#metricsServer?.closeAllConnections();
+    const closed = once(this.#server, "close");
+    this.#server.close();
+    for (const [socket, { running }] of this.#connections) if (running === 0) socket.destroy();
+    const timer = setTimeout(cutAll, this.#options.graceMs);
+    await closed;
+    clearTimeout(timer);
+    await Promise.all(this.#running);
+    await this.#closeFiles();
+    await this.#log.end();
+    return cut;
+  }
+
+  async #closeFiles(): Promise<void> {
+    await this.#reader.close();
+    await this.#site.close();
+  }
+
+  #connected(socket: Socket): void {
+    const leaving = new AbortController();
+    this.#connections.set(socket, { running: 0, last: Promise.resolve(), leaving });
+    socket.once("close", () => {
+      this.#connections.delete(socket);
+      leaving.abort(new ClientLeft("the client left"));
+    });
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse, connection: Connection): Promise<void> {
+    const { socket } = request;
+    const { remoteAddress = "-" } = socket;
+    const { signal } = connection.leaving;
+    const began = performance.now();
+    let sent = 0;
+    const took = (bytes: number): void => {
+      sent += bytes;
+      this.#metrics.bytesSent += bytes;
+    };
+    this.#metrics.inProgress++;
+    let ending: Ending = "complete";
+    try {
+      signal.throwIfAborted();
+      if (this.#stopping) response.setHeader("Connection", "close");
+      const { index, dotfiles, stallMs } = this.#options;
+      const answers = { site: this.#site, reader: this.#reader, pool: this.#pool, index, dotfiles };
+      await respond(answers, { request, response, signal, stallMs, took });
+    } catch (error) {
+      ending = signal.aborted || error instanceof ClientLeft ? "left" : failed(error, request, response);
+    }
+    // A response that didn't get its turn has no "close" of its own.
+    if (!response.closed) await once(response, "close", { signal }).catch(() => {});
+    if (ending === "complete" && !response.writableFinished) ending = "left";
+    connection.running--;
+    this.#metrics.inProgress--;
+    this.#metrics.count(response.statusCode, ending);
+    if (this.#stopping && connection.running === 0) socket.destroySoon();
+    if (!this.#options.log) return;
+    const ms = (performance.now() - began).toFixed(1);
+    const what = `${textOf(request)} ${response.statusCode} ${sent} ${ms}ms ${ending}`;
+    this.#log.line(`${remoteAddress} ${new Date().toISOString()} ${what}`);
+  }
+
+  /** Answers what isn't HTTP, or has too much of it. */
+  #malformed({ code }: NodeJS.ErrnoException, socket: Socket): void {
+    if (!socket.writable || this.#connections.get(socket)?.running !== 0) {
+      socket.destroy();
+      return;
+    }
+    const status = code === "HPE_HEADER_OVERFLOW" ? 431 : code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400;
+    this.#metrics.count(status, "refused");
+    const { body } = new HttpError(status, "that is no request that this server takes");
+    const head = `HTTP/1.1 ${body.split(":")[0]}\r\nConnection: close\r\nContent-Type: text/plain\r\n`;
+    socket.end(`${head}Content-Length: ${body.length}\r\n\r\n${body}`, () => socket.destroySoon());
+  }
+}
+
+/** Answers with an error, or in the middle of a body breaks the connection: only that says that bytes are missing. */
+function failed(error: unknown, request: IncomingMessage, response: ServerResponse): Ending {
+  const answer = asHttpError(error);
+  if (response.headersSent || answer.status === 500) console.error(`${request.url}: ${(error as Error).message}`);
+  if (response.headersSent) {
+    request.socket.destroy();
+    return "cut";
+  }
+  const { status, headers, body } = answer;
+  for (const name of ["Content-Range", "Content-Length"]) response.removeHeader(name);
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+  response.setHeader("Content-Type", "text/plain; charset=utf-8");
+  response.writeHead(status, { "Content-Length": Buffer.byteLength(body) });
+  response.end(request.method === "HEAD" ? undefined : body);
+  return "refused";
+}
+
+/** The first line of a request, for the log. The URL has no control characters, which Node refuses. */
+function textOf({ method, url = "", httpVersion }: IncomingMessage): string {
+  return `"${method} ${url.slice(0, 512).replaceAll('"', "%22")} HTTP/${httpVersion}"`;
+}
+
+async function listening(server: Server, port: number, host: string): Promise<void> {
+  server.listen(port, host);
+  await once(server, "listening");
+}
