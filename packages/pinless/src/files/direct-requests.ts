@@ -39,7 +39,7 @@ export class DirectRequests {
 
   /** True if a submission would overtake a call that waits for a slot. */
   wouldOvertake(): boolean {
-    return this.#dispatcher.room !== null && this.#host.wouldOvertakeNotified();
+    return this.#dispatcher.room !== null && this.#host.submissions.wouldOvertake;
   }
 
   /** Hands a request to the dispatcher; false means busy. */

@@ -68,7 +68,7 @@ export class FileCalls {
         if (errno >= 0) resolve(transferred);
         else reject(this.#transfers.error(direction, errno));
       };
-      this.#host.enqueue(() => {
+      this.#host.submissions.enqueue(() => {
         if (!this.#requests.accept(direction, location, position, done, WAITS)) return false;
         // From here on the dispatcher counts the write among its owner's direct writes, unless it waits for memory.
         if (direction === WRITE) writeOrder.leave("direct");

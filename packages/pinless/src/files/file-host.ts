@@ -11,6 +11,24 @@ import type { StreamCallLimits } from "./stream-call-limits.js";
 import type { WaitObserver } from "./wait-observer.js";
 import type { WriteOrders } from "./write-ordering.js";
 
+/** The queue of submissions as files see it. */
+interface Submissions {
+  /** True if a request would be accepted now without overtaking one that waits. */
+  readonly hasRoom: boolean;
+  /** True if a submission would overtake a call that waits, which is then notified. */
+  readonly wouldOvertake: boolean;
+  /** Runs `attempt` when requests end, in the order of the calls, until it answers true. */
+  enqueue(attempt: () => boolean): void;
+  /**
+   * Accepts a submission that can't take the hot path; false means busy. `willWait`: its memory is closed by a memory
+   * operation, so that it will have to wait.
+   */
+  beginIndirect(willWait: boolean): boolean;
+  endIndirect(): void;
+  /** Notified when such a submission begins and ends waiting for memory. */
+  readonly memoryWaits: WaitObserver;
+}
+
 export interface TransferHost {
   readonly protocol: Protocol;
   readonly scheme: Scheme;
@@ -24,8 +42,7 @@ export interface TransferHost {
   readonly describe: DescribeErrno;
   /** Finds the arena segment of a buffer, or null. */
   segmentOf(buffer: ArrayBufferLike): Segment | null;
-  /** Runs `attempt` when requests end, in the order of the calls, until it answers true. */
-  enqueue(attempt: () => boolean): void;
+  readonly submissions: Submissions;
   counted(what: "bounced" | "buffered"): void;
 }
 
@@ -43,20 +60,8 @@ export interface FileHost extends TransferHost {
   readonly blocks: StagingMemory;
   /** Files that are open or closing. */
   readonly files: Set<OpenFile>;
-  /** True if a request would be accepted now without overtaking one that waits. */
-  hasRoom(): boolean;
   /** Threads for calls that may wait for a device. */
   readonly memory: Pick<Memory, "run">;
   /** Calls that use arena memory. */
   readonly callsInFlight: CallsInFlight;
-  /** True if a submission would overtake a call that waits. */
-  wouldOvertakeNotified(): boolean;
-  /**
-   * Accepts a submission that can't take the hot path; false means busy. `willWait`: its memory is closed by a memory
-   * operation, so that it will have to wait.
-   */
-  beginIndirect(willWait: boolean): boolean;
-  endIndirect(): void;
-  /** Notified when such a submission begins and ends waiting for memory. */
-  readonly memoryWaits: WaitObserver;
 }

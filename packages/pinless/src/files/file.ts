@@ -141,16 +141,17 @@ export class File extends StorageFile {
   #submitOtherwise(direction: Direction, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
     if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
     const view = asOfNow(buffer);
-    if (!this.#host.beginIndirect(isExcluded(this.#host.segmentOf(buffer.buffer), direction, buffer))) return "busy";
+    if (!this.#host.submissions.beginIndirect(isExcluded(this.#host.segmentOf(buffer.buffer), direction, buffer)))
+      return "busy";
     const answer = (errno: number, bytes: number): void => {
-      this.#host.endIndirect();
+      this.#host.submissions.endIndirect();
       try {
         done(errno, bytes, buffer);
       } catch (error) {
         this.#host.loop.uncaught(error);
       }
     };
-    this.calls.transferOtherwise(direction, view, position, this.#host.memoryWaits).then(
+    this.calls.transferOtherwise(direction, view, position, this.#host.submissions.memoryWaits).then(
       (bytes) => answer(0, bytes),
       (error: { errno?: number; bytesWritten?: number }) => answer(error.errno ?? -EFAULT, error.bytesWritten ?? 0),
     );
@@ -227,7 +228,7 @@ export class File extends StorageFile {
     buffer: T,
     position: number,
   ): Promise<{ bytesRead: number; buffer: T }> | null {
-    if (!Number.isSafeInteger(position) || position < 0 || !this.#host.hasRoom()) return null;
+    if (!Number.isSafeInteger(position) || position < 0 || !this.#host.submissions.hasRoom) return null;
     const location = this.#requests.locate(READ, buffer, position);
     if (location === null) return null;
     return new Promise((resolve) => {

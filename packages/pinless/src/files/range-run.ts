@@ -214,7 +214,7 @@ export class RangeRun {
 
   /** Submits a request, or what `before` leaves of it. */
   #submit(request: RangeRequest): void {
-    this.#host.enqueue(request.submit);
+    this.#host.submissions.enqueue(request.submit);
   }
 
   #accept(request: RangeRequest): boolean {

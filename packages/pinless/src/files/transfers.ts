@@ -4,15 +4,16 @@
  */
 
 import type { OpenedFile } from "../ports/opened-file.js";
-import { BUSY, NEVER_WAITS, type Owner, UNCOUNTED, type WaitPolicy, WOULD_WAIT } from "../protocol/acceptance.js";
+import { NEVER_WAITS, type Owner } from "../protocol/acceptance.js";
 import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { EBADF, ECANCELED, EFAULT } from "../protocol/errno.js";
-import { PinlessError, type SystemError, systemError } from "../protocol/errors.js";
+import { PinlessError, type SystemError } from "../protocol/errors.js";
 import { alignUp, contains } from "../protocol/ranges/ranges.js";
-import { locationIn, rangeIn, segmentOf } from "../protocol/segment.js";
+import { rangeIn, segmentOf } from "../protocol/segment.js";
 import { CachedReads } from "./cached-reads.js";
 import type { TransferHost } from "./file-host.js";
 import type { IoPaths } from "./io-paths.js";
+import { IssuedRequests } from "./issued-requests.js";
 import { isGone, isReadOnly, isRefused, MemoryCopies } from "./memory-copies.js";
 import { NodeCalls } from "./node-calls.js";
 import type { Position } from "./position-arguments.js";
@@ -40,16 +41,6 @@ interface TransferMode {
   readonly observer: WaitObserver | undefined;
 }
 
-/** Options of one request. */
-interface IssueMode {
-  /** True to go around the page cache. */
-  readonly direct: boolean;
-  /** Default WAITS. */
-  readonly waitPolicy?: WaitPolicy;
-  /** True once the request must not be issued any more. */
-  readonly ended?: () => boolean;
-}
-
 function pathOf({ direct }: TransferMode): WritePath {
   return direct ? "direct" : "cached";
 }
@@ -64,6 +55,8 @@ export class Transfers implements Writer {
   readonly #stream: StreamTransfers | null;
   readonly #nodeCalls: NodeCalls;
   readonly #cachedReads: CachedReads;
+  readonly #requests: IssuedRequests;
+  readonly error: IssuedRequests["error"];
   readonly #copies: MemoryCopies;
   readonly #idleWaiters: (() => void)[] = [];
   /** Calls in flight, from the call to its answer. */
@@ -76,7 +69,9 @@ export class Transfers implements Writer {
     this.#paths = paths;
     this.writeOrder = host.writeOrders.of(opened.identity);
     this.writeOrder.join(this);
-    this.#copies = new MemoryCopies(host.spareStaging, (direction, errno) => this.error(direction, errno));
+    this.#requests = new IssuedRequests(host, owner, paths);
+    this.error = this.#requests.error;
+    this.#copies = new MemoryCopies(host.spareStaging, this.error);
     this.#stream = opened.traits.waits ? this.#openStream() : null;
     const counted = (what: "bounced" | "buffered"): void => this.#counted(what);
     this.#cachedReads = new CachedReads({ calls: opened.calls, loop: host.loop, counted });
@@ -86,7 +81,7 @@ export class Transfers implements Writer {
       copy: (direction, memory, ours) => this.#copies.run(direction, memory, ours),
       inTurn: (writeNow) => this.writeOrder.inTurn("cached", writeNow),
       counted,
-      error: (direction, errno) => this.error(direction, errno),
+      error: this.error,
     });
   }
 
@@ -98,9 +93,9 @@ export class Transfers implements Writer {
       isRefused: (direction, memory) => isRefused(direction, memory, { awaited: false }),
       copy: async (direction, memory, piece) =>
         void (await this.#copies.run(direction, memory, piece, { awaited: false })),
-      issue: (direction, piece, ended) => this.#issue(direction, piece, -1, { direct: false, ended }),
+      issue: (direction, piece, ended) => this.#requests.issue(direction, piece, -1, { direct: false, ended }),
       cancel: (piece) => protocol.dispatcher.cancel(piece),
-      error: (direction, errno) => this.error(direction, errno),
+      error: this.error,
     });
   }
 
@@ -268,10 +263,10 @@ export class Transfers implements Writer {
   async #straight(way: TransferMode, part: ArrayBufferView, position: number): Promise<number> {
     const { direction, observer } = way;
     const memory = this.#copies.present(direction, part);
-    const moved = await this.#issue(direction, memory, position, { ...way, waitPolicy: NEVER_WAITS });
+    const moved = await this.#requests.issue(direction, memory, position, { ...way, waitPolicy: NEVER_WAITS });
     if (moved >= 0) return moved;
     // A read into memory that a memory operation has closed waits in the gate, where it delays no other request.
-    if (direction === READ) return observed(observer, () => this.#issue(READ, memory, position, way));
+    if (direction === READ) return observed(observer, () => this.#requests.issue(READ, memory, position, way));
     return this.#writeLate(way, part, position);
   }
 
@@ -286,7 +281,7 @@ export class Transfers implements Writer {
     try {
       const present = (): Uint8Array => this.#copies.present(direction, part);
       if (direction === READ || (await this.#copies.run(direction, present(), piece, { waitPolicy: NEVER_WAITS }))) {
-        const bytes = Math.max(0, (await this.#issue(direction, piece, position - before, way)) - before);
+        const bytes = Math.max(0, (await this.#requests.issue(direction, piece, position - before, way)) - before);
         if (direction === WRITE || bytes === 0) return bytes;
         const memory = present().subarray(0, bytes);
         if (await this.#copies.run(direction, memory, piece.subarray(before), { waitPolicy: NEVER_WAITS }))
@@ -336,7 +331,7 @@ export class Transfers implements Writer {
     const piece = await this.#host.spareStaging.acquire(part.byteLength);
     try {
       await this.#apart(way, () => this.#copies.run(WRITE, this.#copies.present(WRITE, part), piece));
-      return await this.#issue(WRITE, piece, position, way);
+      return await this.#requests.issue(WRITE, piece, position, way);
     } finally {
       await this.#host.spareStaging.release(piece);
     }
@@ -353,7 +348,7 @@ export class Transfers implements Writer {
     const { direction, observer } = way;
     const piece = await this.#host.spareStaging.acquire(whole);
     try {
-      const bytes = Math.max(0, (await this.#issue(direction, piece, from, way)) - before);
+      const bytes = Math.max(0, (await this.#requests.issue(direction, piece, from, way)) - before);
       if (bytes === 0) return bytes;
       const memory = this.#copies.present(direction, part).subarray(0, bytes);
       await observed(observer, () => this.#copies.run(direction, memory, piece.subarray(before)));
@@ -361,40 +356,5 @@ export class Transfers implements Writer {
     } finally {
       await this.#host.spareStaging.release(piece);
     }
-  }
-
-  /** Issues one request. Resolves to -1 if it would have to wait for memory and `waitPolicy` forbids it. */
-  #issue(
-    direction: Direction,
-    memory: Uint8Array,
-    position: number,
-    { direct, waitPolicy, ended = () => false }: IssueMode,
-  ): Promise<number> {
-    const { dispatcher } = this.#host.protocol;
-    const segment = this.#host.segmentOf(memory.buffer);
-    if (memory.byteLength === 0) return Promise.resolve(0);
-    const file = direct ? this.#paths.direct : this.#paths.cached;
-    return new Promise((resolve, reject) => {
-      const done = (errno: number, bytes: number): void =>
-        errno < 0 ? reject(this.error(direction, errno)) : resolve(bytes);
-      if (segment === null || segment.index < 0) return done(-EFAULT, 0);
-      const location = locationIn(segment, memory, segment.bufferAddress + memory.byteOffset, memory.byteLength);
-      this.#host.enqueue(() => {
-        if (ended()) {
-          done(-ECANCELED, 0);
-          return true;
-        }
-        // The caller keeps the file's turn to write: a write that queued for it again would wait for itself.
-        const answer = dispatcher.accept(direction, file, this.owner, UNCOUNTED, location, position, done, waitPolicy);
-        if (answer === WOULD_WAIT) resolve(-1);
-        return answer !== BUSY;
-      });
-    });
-  }
-
-  error(direction: Direction, errno: number): SystemError {
-    const error = systemError(this.#host.describe, errno, direction === WRITE ? "write" : "read");
-    if (direction === WRITE) error.bytesWritten = 0;
-    return error;
   }
 }
