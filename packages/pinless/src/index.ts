@@ -9,6 +9,7 @@ import { explainMemoryLimit } from "./events/memory-limits.js";
 import { openPressure } from "./events/memory-pressure.js";
 import { monitorEnded, monitorStarted, openFollower, openWatchdog, ourTids, reading } from "./events/monitor-client.js";
 import type { File } from "./files/file.js";
+import type { RequestOptions } from "./files/request-options.js";
 import { loadLibc } from "./linux/libc-bindings.js";
 import { loop } from "./linux/loop.js";
 import { memoryBytes } from "./linux/memory-limit.js";
@@ -41,11 +42,12 @@ export type {
   WriteManyOptions,
 } from "./files/many-arguments.js";
 export type { RangeReads } from "./files/range-reads.js";
+export type { FileFeatures, Priority, ReadRequestOptions, RequestOptions } from "./files/request-options.js";
 export type { ReadStreamOptions, WriteStreamOptions } from "./files/streams.js";
 export type { WebStreamOptions } from "./files/web-stream.js";
 export type { ReadFileOptions, WriteFileOptions } from "./files/whole-files.js";
 export { type Probe, probe } from "./linux/probe.js";
-export type { FilePath } from "./ports/opened-file.js";
+export type { AtomicLimits, FilePath } from "./ports/opened-file.js";
 export type {
   ArenaOptions,
   EngineOptions,
@@ -193,6 +195,7 @@ const defaultEngine = new DefaultEngine(() => Engine.open(), loop);
  * @param path - Path of the file
  * @param flags - As `open` of node:fs. Default `"r"`
  * @param mode - Permissions of a file that is created. Default 0o666
+ * @param options - Options of all of the file's requests that name none, each as of `read` and `write`
  * @throws As node:fs/promises; `ERR_PINLESS_UNSUPPORTED` if no scheme works here
  * @example
  * ```ts
@@ -201,6 +204,11 @@ const defaultEngine = new DefaultEngine(() => Engine.open(), loop);
  * await file.close();
  * ```
  */
-export async function open(path: string | Uint8Array | URL, flags?: string | number, mode?: number): Promise<File> {
-  return defaultEngine.openFile(path, flags, mode);
+export async function open(
+  path: string | Uint8Array | URL,
+  flags?: string | number,
+  mode?: number,
+  options?: RequestOptions,
+): Promise<File> {
+  return defaultEngine.openFile(path, flags, mode, options);
 }

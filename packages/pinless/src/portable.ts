@@ -54,6 +54,7 @@ export {
 export { type DescribeErrno, systemError } from "./protocol/errors.js";
 export { CONCERNS, MMU_EVENTS, type MmuEvent } from "./protocol/events.js";
 export type { ForeignCalls } from "./protocol/foreign-calls.js";
+export { RWF } from "./protocol/how.js";
 export {
   claim,
   DROPPED,

@@ -161,7 +161,7 @@ function triedAlignment(direct: number, memory: ArrayBuffer): Alignment | null {
   const offsetAlign = OFFSET_ALIGNS.find((bytes) => reads(0, bytes));
   if (offsetAlign === undefined) return null;
   const memoryAlign = MEMORY_ALIGNS.find((offset) => reads(offset, offsetAlign));
-  return memoryAlign === undefined ? null : { memoryAlign, offsetAlign };
+  return memoryAlign === undefined ? null : { memoryAlign, offsetAlign, readAlign: offsetAlign };
 }
 
 /** Creates a file that is removed with its descriptor. Throws as node:fs does. */

@@ -330,7 +330,7 @@ export class UserProgram {
 
   wake(): void {
     this.#ground.w[S.WAKE] = 0;
-    this.#world.dispatcher.turnOfLoop();
+    this.#world.dispatcher.turns.turnOfLoop();
     this.#world.runMicrotasks();
   }
 

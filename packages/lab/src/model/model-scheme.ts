@@ -7,9 +7,7 @@ import {
   type BufferLocation,
   type CompletionSink,
   type Direction,
-  EAGAIN,
   EBADF,
-  EINTR,
   EIO,
   ENOMEM,
   invariant,
@@ -19,10 +17,12 @@ import {
   type SchemeName,
   WRITE,
 } from "pinless/portable";
+import { FAILURES, type ModelFaults } from "./faults.js";
 import type { Descriptor, ModelFile } from "./files.js";
 import type { Flusher } from "./flusher.js";
 import type { Machine } from "./machine.js";
 import { WAIT } from "./page-tables.js";
+import type { RequestFlags } from "./request-flags.js";
 import {
   inFile,
   REQUEST_FIRST_PAGE,
@@ -34,8 +34,6 @@ import {
 } from "./tables.js";
 import { Tags, type TagWay } from "./tags.js";
 
-/** Errors of requests that nothing is wrong with. */
-export const FAILURES: readonly number[] = [EIO, EAGAIN, EINTR];
 /** A device that stands still: longer than the monitor waits for it, shorter than anybody's patience. */
 const STALL_MS = 3000;
 const REFUSED = "refused";
@@ -60,24 +58,6 @@ export interface ModelTiming {
   readonly wakeMs: number;
 }
 
-/** Probabilities that a request or a call fails although nothing is wrong with it. */
-export interface ModelFaults {
-  /** It ends with EIO, EAGAIN or EINTR, which its caller has to handle. */
-  readonly fails: number;
-  /** The transfer ends early. */
-  readonly short: number;
-  /** The kernel doesn't begin it, as where it can start no thread of its own. */
-  readonly refuses: number;
-  /** A registration is refused with ENOMEM. */
-  readonly noLease: number;
-  /** The device stands still for some seconds before it serves the request. */
-  readonly stalls: number;
-  /** The completion comes some time after the data. */
-  readonly late: number;
-}
-
-export const NO_FAULTS: ModelFaults = { fails: 0, short: 0, refuses: 0, noLease: 0, stalls: 0, late: 0 };
-
 export interface ModelSchemeOptions {
   readonly name: SchemeName;
   readonly depth: number;
@@ -91,9 +71,12 @@ export interface ModelSchemeOptions {
   readonly timing: ModelTiming;
   readonly faults: ModelFaults;
   readonly flusher: Flusher;
+  readonly flags?: RequestFlags;
   readonly woken: () => void;
   readonly descriptorOf: (fd: number) => Descriptor | undefined;
 }
+
+type FallbackCall = NonNullable<Scheme["prepareFallback"]>;
 
 interface Prepared {
   readonly slot: number;
@@ -102,6 +85,7 @@ interface Prepared {
   readonly location: BufferLocation;
   readonly position: number;
   readonly bufferSlot: number;
+  readonly how: number;
   /** In a way that isn't refused. */
   readonly fallback: boolean;
 }
@@ -149,12 +133,14 @@ export class ModelScheme implements Scheme, Registrations {
     location: BufferLocation,
     position: number,
     bufferSlot: number,
+    how: number,
+    fallback = false,
   ): void {
-    this.#prepared.push({ slot, write: direction === WRITE, file, location, position, bufferSlot, fallback: false });
+    this.#prepared.push({ slot, write: direction === WRITE, file, location, position, bufferSlot, how, fallback });
   }
 
-  prepareFallback(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
-    this.#prepared.push({ slot, write: direction === WRITE, file, location, position, bufferSlot: -1, fallback: true });
+  prepareFallback(...[slot, direction, file, location, position, how]: Parameters<FallbackCall>): void {
+    this.prepare(slot, direction, file, location, position, -1, how, true);
   }
 
   /** File I/O can't be ended early. */
@@ -176,7 +162,8 @@ export class ModelScheme implements Scheme, Registrations {
     const direct = request.file >= DIRECT;
     const opened = this.#options.descriptorOf(direct ? request.file - DIRECT : request.file);
     const allowed = request.write ? opened?.writable : opened?.readable;
-    if (opened === undefined || allowed !== true) this.#end(request.slot, -EBADF);
+    const refused = this.#options.flags?.take(request.how, request.location.bytes, request.position) ?? 0;
+    if (opened === undefined || allowed !== true || refused < 0) this.#end(request.slot, refused || -EBADF);
     else if (direct) this.#beginDirect(request, opened.file!);
     else this.#soon("page cache ms", () => this.#copy(request, opened));
   }

@@ -1,6 +1,6 @@
 /** Campaign of many simulated runs, on one machine or in shards on several; with the shrinking of failures. */
 
-import { NO_FAULTS } from "../model/model-scheme.js";
+import { NO_FAULTS } from "../model/faults.js";
 import {
   type CampaignReport,
   FORMAT,

@@ -21,6 +21,7 @@ import type { Descriptor, ModelFile, ModelFiles } from "../model/files.js";
 import type { Flusher } from "../model/flusher.js";
 import type { Machine } from "../model/machine.js";
 import { WAIT } from "../model/page-tables.js";
+import { ATOMIC_LIMITS, type RequestFlags } from "../model/request-flags.js";
 
 const SELF_MEMORY = "/proc/self/mem";
 /** Interval in which a call that waits for I/O is retried. */
@@ -66,13 +67,15 @@ export class OpenFiles {
   readonly #machine: Machine;
   readonly #files: ModelFiles;
   readonly #flusher: Flusher;
+  readonly #flags: RequestFlags;
   readonly #open = new Map<number, Descriptor>();
   #nextFd = 3;
 
-  constructor(machine: Machine, files: ModelFiles, flusher: Flusher) {
+  constructor(machine: Machine, files: ModelFiles, flusher: Flusher, flags: RequestFlags) {
     this.#machine = machine;
     this.#files = files;
     this.#flusher = flusher;
+    this.#flags = flags;
   }
 
   readonly descriptorOf = (fd: number): Descriptor | undefined => this.#open.get(fd);
@@ -109,6 +112,9 @@ export class OpenFiles {
       openDirect: () => directFd,
       memoryAlign: PAGE_BYTES,
       offsetAlign: PAGE_BYTES,
+      readAlign: PAGE_BYTES,
+      atomic: ATOMIC_LIMITS,
+      mount: "the model's",
       socket: false,
       append,
       readable,
@@ -127,7 +133,9 @@ export class OpenFiles {
     let own = 0;
     const size = (): number => file?.bytes ?? 0;
     return {
-      transfer: async (direction, views, position) => {
+      transfer: async (direction, views, position, flags) => {
+        const refused = this.#flags.take(flags, 0, 0);
+        if (refused < 0) return refused;
         const at = direction === WRITE && append ? size() : Number(position ?? own);
         const done = await this.#transfer(file, direction === WRITE, views, at);
         if (position === null && done > 0) own = at + done;

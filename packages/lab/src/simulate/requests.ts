@@ -4,9 +4,9 @@
  */
 
 import { type Done, PAGE_BYTES, type PortableEngine, violated } from "pinless/portable";
+import { FAILURES } from "../model/faults.js";
 import type { ModelFile } from "../model/files.js";
 import type { Machine } from "../model/machine.js";
-import { FAILURES } from "../model/model-scheme.js";
 import { BLOCK_CONTENT } from "../model/tables.js";
 import type { Oracle } from "./oracle.js";
 import type { OtherThreads } from "./other-threads.js";

@@ -23,13 +23,15 @@ import {
   type WaitHistogram,
   without,
 } from "pinless/portable";
+import { type ModelFaults, NO_FAULTS } from "../model/faults.js";
 import { ModelFiles } from "../model/files.js";
 import { Flusher } from "../model/flusher.js";
 import { Machine } from "../model/machine.js";
 import { lock, ROOT, ringPages, unlock } from "../model/memlock-account.js";
 import { type CallTiming, MemoryCalls } from "../model/memory-calls.js";
 import { ModelMemory } from "../model/model-memory.js";
-import { type ModelFaults, type ModelScheme, type ModelTiming, NO_FAULTS } from "../model/model-scheme.js";
+import type { ModelScheme, ModelTiming } from "../model/model-scheme.js";
+import { RequestFlags } from "../model/request-flags.js";
 import type { KernelDesign, MachineSize } from "../model/tables.js";
 import { type ModelThread, ModelThreads } from "../model/threads.js";
 import { JudgedScheme } from "./judged-scheme.js";
@@ -69,6 +71,7 @@ export class SimulatedWorld {
   readonly machine: Machine;
   readonly files: ModelFiles;
   readonly flusher: Flusher;
+  readonly flags = new RequestFlags();
   readonly #options: WorldOptions;
   readonly #memory: ModelMemory;
   readonly #opened: OpenFiles;
@@ -99,7 +102,7 @@ export class SimulatedWorld {
     this.machine = new Machine(size, options.design, options.seed, options.bytes ?? true);
     this.files = new ModelFiles(this.machine);
     this.flusher = new Flusher(this.machine);
-    this.#opened = new OpenFiles(this.machine, this.files, this.flusher);
+    this.#opened = new OpenFiles(this.machine, this.files, this.flusher, this.flags);
     this.threads = new ModelThreads(this.machine);
     this.calls = new MemoryCalls(
       this.machine,
@@ -256,6 +259,7 @@ export class SimulatedWorld {
         firstSlot: this.#takeSlots(bufferSlots),
         timing: this.#options.timing,
         faults: this.#options.faults ?? NO_FAULTS,
+        flags: this.flags,
         user,
         closed: () => unlock(this.machine.frames, user, locked),
         woken: () => this.#onceFree(woken),

@@ -4,8 +4,9 @@
  */
 
 import type { EngineOptions } from "pinless/portable";
+import { type ModelFaults, NO_FAULTS } from "../model/faults.js";
 import type { CallTiming } from "../model/memory-calls.js";
-import { type ModelFaults, type ModelTiming, NO_FAULTS } from "../model/model-scheme.js";
+import type { ModelTiming } from "../model/model-scheme.js";
 import { NamedRandom } from "../model/random.js";
 import type { KernelDesign } from "../model/tables.js";
 import type { MonitorTiming } from "./simulated-monitor.js";

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { parse } from "yaml";
 import { parseJson } from "../../../cli/dist/command/json-source.js";
 import { rounds } from "../../../pinless/dist-test/support/rounds.js";
-import { NO_FAULTS } from "../../dist/model/model-scheme.js";
+import { NO_FAULTS } from "../../dist/model/faults.js";
 import { campaign } from "../../dist/simulate/campaign.js";
 import type { InputSource } from "../../dist/simulate/input-error.js";
 import { changesOf } from "../../dist/simulate/overrides.js";

@@ -96,6 +96,10 @@ export const STATX_BUFFER = layout(["linux/stat.h"], 256, {
   stx_mnt_id: 144,
   stx_dio_mem_align: 152,
   stx_dio_offset_align: 156,
+  stx_atomic_write_unit_min: 168,
+  stx_atomic_write_unit_max: 172,
+  stx_atomic_write_segments_max: 176,
+  stx_dio_read_offset_align: 180,
 });
 
 export const CACHESTAT_RANGE = layout(["linux/mman.h"], 16, { off: 0, len: 8 });

@@ -48,8 +48,11 @@ export const SYSCALLS = {
   __NR_cachestat: 451,
 } as const;
 
-/** preadv2(2), for which musl has a wrapper only from 1.2.5 on. */
-export const readSyscalls = byArch({ __NR_preadv2: 327 }, { __NR_preadv2: 286 });
+/** preadv2(2) and pwritev2(2), for which musl has wrappers only from 1.2.5 on. */
+export const transferSyscalls = byArch(
+  { __NR_preadv2: 327, __NR_pwritev2: 328 },
+  { __NR_preadv2: 286, __NR_pwritev2: 287 },
+);
 
 /** Numbers of Linux AIO's system calls: they're older than the table that newer architectures share. */
 export const aioSyscalls = byArch(
@@ -128,6 +131,7 @@ export const AIO = {
   IOCB_CMD_PWRITE: 1,
   IOCB_CMD_POLL: 5,
   IOCB_FLAG_RESFD: 1 << 0,
+  IOCB_FLAG_IOPRIO: 1 << 1,
   RWF_NOWAIT: 8,
 } as const;
 
@@ -212,6 +216,8 @@ export const STATX = {
   STATX_SIZE: 0x200,
   STATX_MNT_ID: 0x1000,
   STATX_DIOALIGN: 0x2000,
+  STATX_WRITE_ATOMIC: 0x10000,
+  STATX_DIO_READ_ALIGN: 0x20000,
   STATX_ATTR_COMPRESSED: 4,
 } as const;
 
@@ -262,7 +268,7 @@ function ofEach(header: string, table: (arch: string) => Readonly<Record<string,
 export const NUMBERS: readonly NumbersOfHeaders[] = [
   { headers: ["linux/io_uring.h"], values: IO_URING },
   { headers: ["sys/syscall.h"], values: SYSCALLS },
-  ...ofEach("sys/syscall.h", readSyscalls),
+  ...ofEach("sys/syscall.h", transferSyscalls),
   ...ofEach("sys/syscall.h", aioSyscalls),
   ...ofEach("sys/syscall.h", userfaultfdSyscalls),
   { headers: ["sys/ioctl.h", "linux/userfaultfd.h"], values: UFFD },

@@ -3,6 +3,7 @@
  */
 
 import type { File } from "../files/file.js";
+import type { RequestOptions } from "../files/request-options.js";
 import type { FilePath } from "../ports/opened-file.js";
 import type { Loop } from "../protocol/scheme.js";
 import { openFilesOf, type PortableEngine } from "./engine.js";
@@ -25,12 +26,12 @@ export class DefaultEngine {
     this.#loop = loop;
   }
 
-  async openFile(path: FilePath, flags?: string | number, mode?: number): Promise<File> {
+  async openFile(path: FilePath, flags?: string | number, mode?: number, options?: RequestOptions): Promise<File> {
     this.#calls++;
     this.#called = true;
     try {
       const engine = await this.#engine.get();
-      const file = await engine.openFile(path, flags, mode);
+      const file = await engine.openFile(path, flags, mode, options);
       file.leaveToProgram();
       return file;
     } finally {

@@ -3,7 +3,10 @@
 import { CallsInFlight } from "../files/calls-in-flight.js";
 import { File } from "../files/file.js";
 import type { OpenFile } from "../files/file-host.js";
+import { whyNotOpened } from "../files/file-options.js";
+import { Mounts } from "../files/mount-options.js";
 import { ProcSelfMem } from "../files/proc-self-mem.js";
+import { type RequestOptions, usualHowOf } from "../files/request-options.js";
 import { StreamCallLimits } from "../files/stream-call-limits.js";
 import { WriteOrders } from "../files/write-ordering.js";
 import type { Host, StartedScheme } from "../ports/host.js";
@@ -13,7 +16,7 @@ import { checkBoolean, checkOptions } from "../ports/option-checks.js";
 import type { ArenaOptions, EngineSettings, FileArenaOptions, PinMode } from "../ports/options.js";
 import type { EngineStats, Released } from "../ports/stats.js";
 import { invariant } from "../protocol/assert.js";
-import { argumentError, PinlessError, type SystemError } from "../protocol/errors.js";
+import { argumentError, PinlessError, type SystemError, unsupported } from "../protocol/errors.js";
 import { PINNED_PAGES } from "../protocol/lease-table.js";
 import { Protocol } from "../protocol/protocol.js";
 import type { MmuNotifier } from "../protocol/public-notifier.js";
@@ -89,6 +92,7 @@ export class PortableEngine {
   readonly #submissions: SubmissionQueue;
   readonly #callsInFlight = new CallsInFlight();
   readonly #writeOrders = new WriteOrders();
+  readonly #mounts = new Mounts();
   readonly #streamCalls: StreamCallLimits;
   #state: "open" | "closing" | "closed" = "open";
   #closing: Promise<void> | null = null;
@@ -135,7 +139,7 @@ export class PortableEngine {
       this.pin === "lifetime" ? new LifetimeRegistrations(registrations, host.describe, this.#degraded) : null;
     this.#segments = new SegmentRegistry(this.#protocol, this.#callsInFlight, forLife);
     this.#submissions = new SubmissionQueue(dispatcher, host.loop);
-    started.onWoken(dispatcher.turnOfLoop);
+    started.onWoken(dispatcher.turns.turnOfLoop);
     this.#streamCalls = new StreamCallLimits(dispatcher.requests.capacity);
     this.#leaseTimer = new LeaseTimer(this.#protocol, settings, host.loop, this.#degraded, (ended) =>
       started.openWatchdog(ended),
@@ -204,12 +208,9 @@ export class PortableEngine {
         opened.handle.fd,
       );
     } catch (cause) {
-      const { code } = cause as SystemError;
+      const { code, message } = cause as SystemError;
       if (this.#state !== "open" || PASSING.includes(code)) throw cause;
-      throw new PinlessError(
-        "ERR_PINLESS_UNSUPPORTED",
-        `an arena of a file needs /proc/self/mem, which can't be opened here: ${(cause as Error).message}`,
-      );
+      throw unsupported(`an arena of a file needs /proc/self/mem, which can't be opened here: ${message}`);
     }
   }
 
@@ -262,21 +263,23 @@ export class PortableEngine {
    *   gets a duplicate of the descriptor, so the caller and the file each close their own
    * @param flags - As `open` of node:fs. Default `"r"`
    * @param mode - Permissions of a file that is created. Default 0o666
-   * @throws As node:fs/promises; `ERR_PINLESS_CLOSED`; `ERR_PINLESS_UNSUPPORTED` for a socket without io_uring
+   * @param options - Options of all of the file's requests that name none, each as of `read` and `write`
+   * @throws As node:fs/promises; `ERR_PINLESS_CLOSED`; `ERR_PINLESS_UNSUPPORTED` for a socket without io_uring, and
+   *   `atomic` without atomic writes; `ERR_PINLESS_OPTION`
    * @example
    * ```ts
    * const file = await engine.openFile("data.bin", "r");
    * ```
    */
-  async openFile(path: FilePath, flags?: string | number, mode?: number): Promise<File> {
+  async openFile(path: FilePath, flags?: string | number, mode?: number, options?: RequestOptions): Promise<File> {
     this.#assertOpen();
+    const usual = usualHowOf(options);
     const opened = await this.#host.openFile(path, flags, mode);
-    const { refusesSockets } = this.#scheme;
-    const refused = opened.socket && refusesSockets !== undefined;
-    if (this.#state !== "open" || refused) {
+    const refused = whyNotOpened(opened, this.#scheme, usual);
+    if (this.#state !== "open" || refused !== undefined) {
       await opened.closeDirect();
       await opened.handle.close();
-      throw refused ? new PinlessError("ERR_PINLESS_UNSUPPORTED", refusesSockets) : closedError();
+      throw refused === undefined ? closedError() : unsupported(refused);
     }
     return new File(
       {
@@ -286,6 +289,7 @@ export class PortableEngine {
         spareStaging: this.#pipeStaging,
         blocks: this.#blocks,
         writeOrders: this.#writeOrders,
+        mounts: this.#mounts,
         streamCalls: this.#streamCalls,
         describe: this.#host.describe,
         memory: this.#host.memory,
@@ -298,6 +302,7 @@ export class PortableEngine {
         files: this.#files,
       },
       opened,
+      usual,
     );
   }
 

@@ -5,6 +5,7 @@ import { isFreed, LOCATION, segmentOf } from "../protocol/segment.js";
 import { invalidType, invalidValue } from "./node-errors.js";
 import { Buffer, NODE_MAJOR } from "./node-runtime.js";
 import { type Position, readPositionOf, writePositionOf } from "./position-arguments.js";
+import type { ReadRequestOptions, RequestOptions } from "./request-options.js";
 
 /** Part of a buffer. */
 interface TransferOptions {
@@ -23,7 +24,7 @@ interface TransferOptions {
 }
 
 /** Options of {@link File.read}. */
-export interface ReadOptions extends TransferOptions {
+export interface ReadOptions extends TransferOptions, ReadRequestOptions {
   /**
    * Offset in the file, in bytes.
    *
@@ -33,7 +34,7 @@ export interface ReadOptions extends TransferOptions {
 }
 
 /** Options of {@link File.write}. */
-export interface WriteOptions extends TransferOptions {
+export interface WriteOptions extends TransferOptions, RequestOptions {
   /**
    * Offset in the file, in bytes.
    *

@@ -11,13 +11,15 @@ import { segmentOf } from "../protocol/segment.js";
 
 /** Longest read: copying as much takes a few microseconds. */
 const MOST_BYTES = 32 << 10;
+/** Size from which a read asks first if the page cache has all of it. */
+const LARGE_BYTES = 256 << 10;
 /** Reads in a turn of the event loop, which timers and sockets need too: a tenth of a millisecond. */
 const MOST_IN_A_TURN = 32;
 /** Pages that are remembered. */
 const PAGES = 256;
 
 interface CachedReadsHost {
-  readonly calls: Pick<DescriptorCalls, "readCached">;
+  readonly calls: Pick<DescriptorCalls, "isCached" | "readCached">;
   readonly loop: Pick<Loop, "soon">;
   counted(what: "bounced" | "buffered"): void;
 }
@@ -37,6 +39,11 @@ export class CachedReads {
 
   constructor(host: CachedReadsHost) {
     this.#host = host;
+  }
+
+  /** True for a large read into ordinary memory if the page cache has all of it: copying from there adds no pages. */
+  isAtHand({ buffer, byteLength }: ArrayBufferView, position: number): boolean {
+    return byteLength >= LARGE_BYTES && segmentOf(buffer) === null && this.#host.calls.isCached(position, byteLength);
   }
 
   /** Reads at once if that's possible, and otherwise by `request`. Resolves to the number of bytes. */

@@ -4,6 +4,7 @@ import { type Done, WAITS } from "../protocol/acceptance.js";
 import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { ECANCELED, ESPIPE } from "../protocol/errno.js";
 import type { SystemError } from "../protocol/errors.js";
+import { RWF } from "../protocol/how.js";
 import type { SegmentLocation } from "../protocol/segment.js";
 import type { Blocks } from "./block-options.js";
 import type { CallInFlight } from "./calls-in-flight.js";
@@ -46,9 +47,15 @@ export class FileCalls {
   }
 
   /** Transfers one buffer for a promise call: directly if possible. */
-  transfer(direction: Direction, view: ArrayBufferView, position: number): Promise<number> {
-    const location = this.#requests.locate(direction, view, position);
-    if (location === null) return this.transferOtherwise(direction, view, position);
+  transfer(
+    direction: Direction,
+    view: ArrayBufferView,
+    position: number,
+    how = this.#lifetime.usual[direction],
+  ): Promise<number> {
+    const isAtomic = (how & RWF.RWF_ATOMIC) !== 0;
+    const location = isAtomic ? null : this.#requests.locate(direction, view, position, how);
+    if (location === null) return this.transferOtherwise(direction, view, position, how);
     const call = callOn(location);
     const { writeOrder } = this.#transfers;
     this.#transfers.begin();
@@ -61,15 +68,15 @@ export class FileCalls {
       };
       const done: Done = (errno, transferred) => {
         if (transferred !== location.bytes && errno >= 0) {
-          this.#transfers.rest(direction, view, position, transferred).finally(end).then(resolve, reject);
+          this.#transfers.rest(direction, view, position, transferred, how).finally(end).then(resolve, reject);
           return;
         }
         end();
         if (errno >= 0) resolve(transferred);
-        else reject(this.#transfers.error(direction, errno));
+        else reject(this.#transfers.error(direction, errno, how));
       };
       this.#host.submissions.enqueue(() => {
-        if (!this.#requests.accept(direction, location, position, done, WAITS)) return false;
+        if (!this.#requests.accept(direction, location, position, done, WAITS, how)) return false;
         // From here on the dispatcher counts the write among its owner's direct writes, unless it waits for memory.
         if (direction === WRITE) writeOrder.leave("direct");
         return true;
@@ -81,10 +88,11 @@ export class FileCalls {
     direction: Direction,
     view: ArrayBufferView,
     position: number,
+    how: number,
     observer?: WaitObserver,
   ): Promise<number> {
     if (this.#opened.traits.waits) return this.stream(direction, [view]);
-    return this.#during([view], () => this.#transfers.run(direction, view, position, observer));
+    return this.#during([view], () => this.#transfers.run(direction, view, position, how, observer));
   }
 
   /** Runs a call on a pipe, a terminal or a socket, which may never end by itself. */
@@ -129,19 +137,29 @@ export class FileCalls {
   }
 
   /** Transfers at a position; or, after earlier such calls, at the file's own position, which it moves. */
-  positioned(direction: Direction, views: readonly ArrayBufferView[], position: Position): Promise<number> {
-    return naming(this.#transferAll(direction, views, position));
+  positioned(
+    direction: Direction,
+    views: readonly ArrayBufferView[],
+    position: Position,
+    how = this.#lifetime.usual[direction],
+  ): Promise<number> {
+    return naming(this.#transferAll(direction, views, position, how));
   }
 
-  #transferAll(direction: Direction, views: readonly ArrayBufferView[], position: Position): Promise<number> {
+  #transferAll(
+    direction: Direction,
+    views: readonly ArrayBufferView[],
+    position: Position,
+    how: number,
+  ): Promise<number> {
     const { waits, ends } = this.#opened.traits;
     if (waits) return this.stream(direction, views, { position: position as number | null });
     if (position === null)
-      return this.atOwnPosition(direction, views, (from) => this.#oneAfterTheOther(direction, views, from));
+      return this.atOwnPosition(direction, views, how, (from) => this.#oneAfterTheOther(direction, views, from, how));
     if (!ends || (direction === WRITE && this.#opened.append) || typeof position === "bigint")
-      return this.#during(views, () => this.#transfers.runByNode(direction, views, position));
-    if (views.length === 1) return this.transfer(direction, views[0]!, position);
-    return this.#during(views, () => this.#oneAfterTheOther(direction, views, position));
+      return this.#during(views, () => this.#transfers.runByNode(direction, views, position, how));
+    if (views.length === 1) return this.transfer(direction, views[0]!, position, how);
+    return this.#during(views, () => this.#oneAfterTheOther(direction, views, position, how));
   }
 
   /**
@@ -151,13 +169,14 @@ export class FileCalls {
   atOwnPosition(
     direction: Direction,
     views: readonly ArrayBufferView[],
+    how: number,
     here: (position: number) => Promise<number>,
     before?: () => Promise<void>,
   ): Promise<number> {
     const bytes = views.reduce((sum, { byteLength }) => sum + byteLength, 0);
     const byKernel = async (): Promise<number> => {
       await before?.();
-      return this.#transfers.runByNode(direction, views, null);
+      return this.#transfers.runByNode(direction, views, null, how);
     };
     return this.#during(views, () =>
       this.#position.inTurn(() => this.#position.run({ direction, bytes }, here, byKernel)),
@@ -190,12 +209,17 @@ export class FileCalls {
    * Transfers several buffers in order. Stops at the first short transfer, or at an error after a read has got some
    * bytes.
    */
-  async #oneAfterTheOther(direction: Direction, views: readonly ArrayBufferView[], position: number): Promise<number> {
+  async #oneAfterTheOther(
+    direction: Direction,
+    views: readonly ArrayBufferView[],
+    position: number,
+    how: number,
+  ): Promise<number> {
     let total = 0;
     for (const view of views) {
       let bytes: number;
       try {
-        bytes = await this.transfer(direction, view, position + total);
+        bytes = await this.transfer(direction, view, position + total, how);
       } catch (error) {
         if (direction === READ && total > 0) return total;
         if (direction === WRITE)
@@ -214,7 +238,7 @@ export class FileCalls {
     this.#transfers.begin();
     this.#host.callsInFlight.begin(call);
     try {
-      return await this.#transfers.rest(READ, view, position, done);
+      return await this.#transfers.rest(READ, view, position, done, this.#lifetime.usual[READ]);
     } finally {
       this.#host.callsInFlight.end(call);
       this.#transfers.end();

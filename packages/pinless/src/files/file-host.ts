@@ -6,6 +6,7 @@ import type { Protocol } from "../protocol/protocol.js";
 import type { Loop, Scheme } from "../protocol/scheme.js";
 import type { Segment } from "../protocol/segment.js";
 import type { CallsInFlight } from "./calls-in-flight.js";
+import type { Mounts } from "./mount-options.js";
 import type { StagingMemory } from "./staging-memory.js";
 import type { StreamCallLimits } from "./stream-call-limits.js";
 import type { WaitObserver } from "./wait-observer.js";
@@ -37,6 +38,7 @@ export interface TransferHost {
   /** Staging memory that grows, for calls that wait for memory: they must not use up the shared staging memory. */
   readonly spareStaging: StagingMemory;
   readonly writeOrders: WriteOrders;
+  readonly mounts: Mounts;
   /** Limits on calls that may never end by themselves. */
   readonly streamCalls: StreamCallLimits;
   readonly describe: DescribeErrno;
@@ -44,6 +46,8 @@ export interface TransferHost {
   segmentOf(buffer: ArrayBufferLike): Segment | null;
   readonly submissions: Submissions;
   counted(what: "bounced" | "buffered"): void;
+  /** Adds a sentence to `stats().degraded`, once each. */
+  degraded(why: string): void;
 }
 
 /** An open file as its engine sees it. */
@@ -54,8 +58,6 @@ export interface OpenFile {
 
 /** The engine as a file sees it. */
 export interface FileHost extends TransferHost {
-  /** Adds a sentence to `stats().degraded`, once each. */
-  degraded(why: string): void;
   /** Memory for reading ahead and writing behind. */
   readonly blocks: StagingMemory;
   /** Files that are open or closing. */

@@ -5,6 +5,7 @@ import type { Owner } from "../protocol/acceptance.js";
 import type { FileHost } from "./file-host.js";
 import { FileLocks } from "./file-locks.js";
 import { IoPaths } from "./io-paths.js";
+import type { UsualHow } from "./request-options.js";
 import { Transfers } from "./transfers.js";
 
 /** The File that owns this lifetime. */
@@ -21,6 +22,8 @@ export class FileLifetime {
   readonly paths: IoPaths;
   readonly transfers: Transfers;
   readonly locks: FileLocks;
+  /** Options of requests that name none. */
+  readonly usual: UsualHow;
   #file: WeakRef<Closable> | null = null;
   /** Open streams. As with a FileHandle they keep the file open, and `close()` waits for them. */
   #users = 0;
@@ -30,9 +33,10 @@ export class FileLifetime {
   #unused: (() => void) | null = null;
   #closer: Closer = "engine";
 
-  constructor(host: FileHost, opened: OpenedFile) {
+  constructor(host: FileHost, opened: OpenedFile, usual: UsualHow) {
     this.#host = host;
     this.opened = opened;
+    this.usual = usual;
     this.paths = new IoPaths(host, opened);
     const enter = (go: () => void): void => this.transfers.writeOrder.whenDirectWritable(go);
     this.owner = { active: 0, directWrites: 0, becameIdle: null, fallback: this.paths, enter };

@@ -22,11 +22,13 @@ import { DirectRequests } from "./direct-requests.js";
 import { FileCalls } from "./file-calls.js";
 import type { FileHost } from "./file-host.js";
 import { FileLifetime } from "./file-lifetime.js";
+import { FileOptions } from "./file-options.js";
 import type { IoPaths } from "./io-paths.js";
 import { isExcluded } from "./memory-copies.js";
 import { fileClosed, naming } from "./node-errors.js";
 import { OwnPosition } from "./own-position.js";
 import { writePositionOf } from "./position-arguments.js";
+import type { FileFeatures, RequestOptions, UsualHow } from "./request-options.js";
 import { StorageFile } from "./storage-file.js";
 import type { Transfers } from "./transfers.js";
 
@@ -51,6 +53,7 @@ export class File extends StorageFile {
   readonly #paths: IoPaths;
   readonly #position: OwnPosition;
   readonly #requests: DirectRequests;
+  readonly #options: FileOptions;
   /** @internal */
   protected override readonly calls: FileCalls;
 
@@ -59,8 +62,8 @@ export class File extends StorageFile {
    *
    * @internal
    */
-  constructor(host: FileHost, opened: OpenedFile) {
-    super(host, new FileLifetime(host, opened));
+  constructor(host: FileHost, opened: OpenedFile, usual: UsualHow) {
+    super(host, new FileLifetime(host, opened, usual));
     const { transfers, paths } = this.lifetime;
     this.#host = host;
     this.#opened = opened;
@@ -68,6 +71,7 @@ export class File extends StorageFile {
     this.#paths = paths;
     this.#position = new OwnPosition(opened.calls, !opened.traits.shared && paths.hasDirectWrites);
     this.#requests = new DirectRequests(host, opened, this.lifetime);
+    this.#options = new FileOptions(host, this.lifetime, this.#requests);
     this.calls = new FileCalls(host, this.lifetime, this.#requests, this.#position);
   }
 
@@ -92,12 +96,17 @@ export class File extends StorageFile {
   }
 
   /**
-   * Alignment in bytes that direct I/O needs: of addresses (`memory`), and of offsets and lengths (`offset`). Both are
-   * 1 if the file has no direct I/O.
+   * Alignment in bytes that direct I/O needs: of addresses (`memory`), of offsets and lengths (`offset`), and the
+   * same of reads (`readOffset`), which may be finer. All are 1 if the file has no direct I/O.
    */
-  get alignment(): { readonly memory: number; readonly offset: number } {
-    const { memoryAlign, offsetAlign } = this.#opened;
-    return this.direct ? { memory: memoryAlign, offset: offsetAlign } : { memory: 1, offset: 1 };
+  get alignment(): { readonly memory: number; readonly offset: number; readonly readOffset: number } {
+    const { memoryAlign: memory, offsetAlign: offset, readAlign: readOffset } = this.#opened;
+    return this.direct ? { memory, offset, readOffset } : { memory: 1, offset: 1, readOffset: 1 };
+  }
+
+  /** Options of requests that this file, its filesystem or the kernel has or lacks, as found by trying. */
+  get features(): FileFeatures {
+    return this.#options.features;
   }
 
   /**
@@ -114,9 +123,10 @@ export class File extends StorageFile {
    *   Node's. To save an allocation its asynchronous context isn't kept: often it's that of another submission. If you
    *   use an AsyncLocalStorage, pass `AsyncResource.bind(done)`. An error that it throws is an uncaught exception;
    *   other completions are still delivered
+   * @param options - Of this request; an object may serve many
    * @returns `"queued"`; or `"busy"` if the queue is full: await `engine.drained()` and submit again
    * @throws EBADF after `close()`; `ERR_PINLESS_NOT_ALLOCATED` for a buffer that was freed; `ERR_INVALID_ARG_VALUE`,
-   *   `ERR_INVALID_ARG_TYPE` or `ERR_OUT_OF_RANGE` for invalid arguments
+   *   `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE` or `ERR_PINLESS_OPTION` for invalid arguments
    * @example
    * ```ts
    * const done = (errno: number, bytes: number) => console.log(errno === 0 ? `${bytes} bytes` : `failed: ${errno}`);
@@ -128,17 +138,26 @@ export class File extends StorageFile {
     buffer: T,
     position: number,
     done: (errno: number, bytes: number, buffer: T) => void,
+    options?: RequestOptions,
   ): "queued" | "busy" {
     if (this.lifetime.isClosing) throw fileClosed(op);
     const direction = op === "write" ? WRITE : READ;
     checkSubmission(op, position, done);
-    const location = this.#requests.locate(direction, buffer, position);
-    if (location === null) return this.#submitOtherwise(direction, buffer, position, done as Done);
+    const isPlain = options === undefined && this.lifetime.usual[direction] === 0;
+    const how = isPlain ? 0 : this.#options.ofSubmission(direction, buffer, position, options);
+    const location = this.#requests.locate(direction, buffer, position, how);
+    if (location === null) return this.#submitOtherwise(direction, buffer, position, done as Done, how);
     if (this.#requests.wouldOvertake()) return "busy";
-    return this.#requests.accept(direction, location, position, done as Done, FEW_WAIT) ? "queued" : "busy";
+    return this.#requests.accept(direction, location, position, done as Done, FEW_WAIT, how) ? "queued" : "busy";
   }
 
-  #submitOtherwise(direction: Direction, buffer: ArrayBufferView, position: number, done: Done): "queued" | "busy" {
+  #submitOtherwise(
+    direction: Direction,
+    buffer: ArrayBufferView,
+    position: number,
+    done: Done,
+    how: number,
+  ): "queued" | "busy" {
     if (!ArrayBuffer.isView(buffer)) throw notAView(buffer);
     const view = asOfNow(buffer);
     if (!this.#host.submissions.beginIndirect(isExcluded(this.#host.segmentOf(buffer.buffer), direction, buffer)))
@@ -151,7 +170,7 @@ export class File extends StorageFile {
         this.#host.loop.uncaught(error);
       }
     };
-    this.calls.transferOtherwise(direction, view, position, this.#host.submissions.memoryWaits).then(
+    this.calls.transferOtherwise(direction, view, position, how, this.#host.submissions.memoryWaits).then(
       (bytes) => answer(0, bytes),
       (error: { errno?: number; bytesWritten?: number }) => answer(error.errno ?? -EFAULT, error.bytesWritten ?? 0),
     );
@@ -215,7 +234,9 @@ export class File extends StorageFile {
       this.isOpen &&
       typeof options?.position === "number" &&
       options.offset === undefined &&
-      options.length === undefined
+      options.length === undefined &&
+      options.uncached === undefined &&
+      options.priority === undefined
     ) {
       const quick = this.#readQuickly<T>(first as T, options.position);
       if (quick !== null) return quick;
@@ -229,14 +250,15 @@ export class File extends StorageFile {
     position: number,
   ): Promise<{ bytesRead: number; buffer: T }> | null {
     if (!Number.isSafeInteger(position) || position < 0 || !this.#host.submissions.hasRoom) return null;
-    const location = this.#requests.locate(READ, buffer, position);
+    const how = this.lifetime.usual[READ];
+    const location = this.#requests.locate(READ, buffer, position, how);
     if (location === null) return null;
     return new Promise((resolve) => {
       const done: Done = (errno, bytes) => {
         if (bytes === location.bytes) resolve({ bytesRead: bytes, buffer });
         else resolve(naming(this.#goOn(location, buffer, position, errno, bytes)));
       };
-      this.#requests.accept(READ, location, position, done, WAITS);
+      this.#requests.accept(READ, location, position, done, WAITS, how);
     });
   }
 
@@ -250,7 +272,7 @@ export class File extends StorageFile {
   ): Promise<{ bytesRead: number; buffer: T }> {
     // By the next microtask the call's promise follows this one, so that V8 finds the caller for the error's stack.
     await null;
-    if (errno !== 0) throw this.#transfers.error(READ, errno);
+    if (errno !== 0) throw this.#transfers.error(READ, errno, this.lifetime.usual[READ]);
     return { bytesRead: await this.calls.rest(location, buffer, position, bytes), buffer };
   }
 
@@ -262,9 +284,10 @@ export class File extends StorageFile {
   ): Promise<{ bytesRead: number; buffer: T }> {
     if (!this.isOpen) throw fileClosed("read");
     const transfer = readArguments<T>(first, second, length, position);
+    const how = this.#options.ofCall(READ, second ?? first);
     if (transfer.view.byteLength === 0) return { bytesRead: 0, buffer: transfer.buffer };
     return {
-      bytesRead: await this.calls.positioned(READ, [transfer.view], transfer.position),
+      bytesRead: await this.calls.positioned(READ, [transfer.view], transfer.position, how),
       buffer: transfer.buffer,
     };
   }
@@ -324,7 +347,8 @@ export class File extends StorageFile {
     if (!this.isOpen) throw fileClosed("write");
     if (ArrayBuffer.isView(first) && first.byteLength === 0) return { bytesWritten: 0, buffer: first };
     const transfer = writeArguments(first, second, third, position);
-    return { bytesWritten: await this.calls.positioned(WRITE, [transfer.view], transfer.position), buffer: first };
+    const how = this.#options.ofCall(WRITE, second);
+    return { bytesWritten: await this.calls.positioned(WRITE, [transfer.view], transfer.position, how), buffer: first };
   }
 
   /**

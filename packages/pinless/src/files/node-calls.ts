@@ -8,6 +8,7 @@ import type { DescriptorCalls } from "../ports/opened-file.js";
 import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { EFAULT } from "../protocol/errno.js";
 import type { SystemError } from "../protocol/errors.js";
+import { REQUEST_FLAGS } from "../protocol/how.js";
 import { segmentOf } from "../protocol/segment.js";
 import type { Position } from "./position-arguments.js";
 import { observed, type WaitObserver } from "./wait-observer.js";
@@ -23,6 +24,8 @@ interface NodeCallHost {
   copy(direction: Direction, memory: Uint8Array, ours: Uint8Array): Promise<unknown>;
   /** Runs a buffered write in its turn among the file's writes. */
   inTurn(write: () => Promise<number>): Promise<number>;
+  /** Runs a transfer with the options that the mount takes. */
+  withOptions(how: number, transfer: (how: number) => Promise<number>): Promise<number>;
   counted(what: "bounced" | "buffered"): void;
   error(direction: Direction, errno: number): SystemError;
 }
@@ -48,14 +51,15 @@ export class NodeCalls {
     direction: Direction,
     views: readonly ArrayBufferView[],
     position: Position,
+    how: number,
     observer?: WaitObserver,
   ): Promise<number> {
     const parts = views.map((view) => this.#part(direction, view));
     this.#host.counted("buffered");
     if (parts.some(({ memory, given }) => memory !== given)) this.#host.counted("bounced");
-    if (direction === READ) return this.#read(parts, position, observer);
+    if (direction === READ) return this.#read(parts, position, how, observer);
     await observed(observer, () => this.#take(parts));
-    return this.#host.inTurn(() => this.#write(parts, position));
+    return this.#host.inTurn(() => this.#write(parts, position, how));
   }
 
   #part(direction: Direction, { buffer, byteOffset, byteLength }: ArrayBufferView): Part {
@@ -66,8 +70,13 @@ export class NodeCalls {
     return { memory, given: new Uint8Array(byteLength) };
   }
 
-  async #read(parts: readonly Part[], position: Position, observer: WaitObserver | undefined): Promise<number> {
-    const done = await this.#call(READ, parts, position);
+  async #read(
+    parts: readonly Part[],
+    position: Position,
+    how: number,
+    observer: WaitObserver | undefined,
+  ): Promise<number> {
+    const done = await this.#call(READ, parts, position, how);
     let left = done;
     for (const { memory, given } of parts) {
       const bytes = Math.min(left, given.byteLength);
@@ -82,13 +91,13 @@ export class NodeCalls {
     for (const { memory, given } of parts) if (memory !== given) await this.#host.copy(WRITE, memory, given);
   }
 
-  async #write(parts: readonly Part[], position: Position): Promise<number> {
+  async #write(parts: readonly Part[], position: Position, how: number): Promise<number> {
     const bytes = parts.reduce((sum, { given }) => sum + given.byteLength, 0);
     let done = 0;
     try {
       do {
         const at = position === null ? null : Number(position) + done;
-        const written = await this.#call(WRITE, partsFrom(parts, done), at);
+        const written = await this.#call(WRITE, partsFrom(parts, done), at, how);
         done += written;
         if (written === 0) break;
       } while (done < bytes);
@@ -99,11 +108,13 @@ export class NodeCalls {
     }
   }
 
-  async #call(direction: Direction, parts: readonly Part[], position: Position): Promise<number> {
+  #call(direction: Direction, parts: readonly Part[], position: Position, how: number): Promise<number> {
     const views = parts.map(({ given }) => given);
-    const result = await this.#host.calls.transfer(direction, views, position);
-    if (result < 0) throw this.#host.error(direction, result);
-    return result;
+    return this.#host.withOptions(how, async (now) => {
+      const result = await this.#host.calls.transfer(direction, views, position, now & REQUEST_FLAGS);
+      if (result < 0) throw this.#host.error(direction, result);
+      return result;
+    });
   }
 }
 

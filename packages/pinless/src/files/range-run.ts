@@ -7,6 +7,7 @@ import { BUSY, type Done, UNCOUNTED, WAITS } from "../protocol/acceptance.js";
 import { READ } from "../protocol/direction.js";
 import { EFAULT } from "../protocol/errno.js";
 import type { SystemError } from "../protocol/errors.js";
+import { RWF } from "../protocol/how.js";
 import { FreeList } from "../protocol/ranges/free-list.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import { alignDown, alignUp } from "../protocol/ranges/ranges.js";
@@ -35,6 +36,7 @@ export class RangeRun {
   readonly #host: FileHost;
   readonly #lifetime: FileLifetime;
   readonly #align: number;
+  readonly #how: number;
   readonly #depth: number;
   readonly #size: number;
   readonly #targets: Targets;
@@ -66,10 +68,12 @@ export class RangeRun {
     limits: MergeLimits,
     read: (memory: Uint8Array, position: number) => Promise<number>,
   ) {
-    const { opened, paths } = lifetime;
+    const { opened, paths, transfers, usual } = lifetime;
+    const isTried = transfers.mount.knows(usual[READ]);
     this.#host = host;
     this.#lifetime = lifetime;
-    this.#align = paths.openDirect() ? opened.offsetAlign : 1;
+    this.#align = paths.openDirect() ? opened.readAlign : 1;
+    this.#how = usual[READ] & ~transfers.mount.refused;
     this.#depth = host.protocol.dispatcher.requests.capacity;
     this.#size = opened.calls.size();
     this.#targets = targets;
@@ -79,7 +83,7 @@ export class RangeRun {
     for (let i = 0; i < targets.count; i++) {
       const length = targets.lengthOf(i);
       if (length === 0) continue;
-      if (!opened.traits.ends || segmentOf(targets.memories[i]!.buffer) !== null) this.#apart.push(i);
+      if (!isTried || !opened.traits.ends || segmentOf(targets.memories[i]!.buffer) !== null) this.#apart.push(i);
       else {
         planned[count++] = i;
         bytes += length;
@@ -228,10 +232,9 @@ export class RangeRun {
     const { dispatcher } = this.#host.protocol;
     const { owner } = this.#lifetime;
     const position = request.position + before;
-    return (
-      dispatcher.accept(READ, this.#fileFor(request), owner, UNCOUNTED, location, position, request.done, WAITS) !==
-      BUSY
-    );
+    const file = this.#fileFor(request);
+    const how = file === this.#lifetime.paths.cached ? this.#how : this.#how & ~RWF.RWF_DONTCACHE;
+    return dispatcher.accept(READ, file, owner, UNCOUNTED, location, position, request.done, WAITS, how) !== BUSY;
   }
 
   #ended(request: RangeRequest, errno: number, bytes: number): void {

@@ -202,6 +202,7 @@ export abstract class StreamedFile extends NodeFile {
         : calls.atOwnPosition(
             WRITE,
             views,
+            lifetime.usual[WRITE],
             (from) => by.write(views, from),
             () => by.drain(),
           );
@@ -216,7 +217,7 @@ export abstract class StreamedFile extends NodeFile {
         if (waits) return calls.stream(READ, [view], { signal, ofStream, position });
         if (ahead === null || !this.hasOwnCalls) return (await this.read(buffer, offset, length, position)).bytesRead;
         if (typeof position === "number") return ahead.read(view, position);
-        return calls.atOwnPosition(READ, [view], (from) => ahead.read(view, from));
+        return calls.atOwnPosition(READ, [view], lifetime.usual[READ], (from) => ahead.read(view, from));
       },
       write: async (buffer, offset, length, position, signal) => {
         const view = buffer.subarray(offset, offset + length);

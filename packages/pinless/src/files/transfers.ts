@@ -8,13 +8,16 @@ import { NEVER_WAITS, type Owner } from "../protocol/acceptance.js";
 import { type Direction, READ, WRITE } from "../protocol/direction.js";
 import { EBADF, ECANCELED, EFAULT } from "../protocol/errno.js";
 import { PinlessError, type SystemError } from "../protocol/errors.js";
+import { PRIORITY, RWF } from "../protocol/how.js";
 import { alignUp, contains } from "../protocol/ranges/ranges.js";
 import { rangeIn, segmentOf } from "../protocol/segment.js";
+import { assertUnit, notAtomic } from "./atomic-writes.js";
 import { CachedReads } from "./cached-reads.js";
 import type { TransferHost } from "./file-host.js";
 import type { IoPaths } from "./io-paths.js";
 import { IssuedRequests } from "./issued-requests.js";
 import { isGone, isReadOnly, isRefused, MemoryCopies } from "./memory-copies.js";
+import type { MountOptions } from "./mount-options.js";
 import { NodeCalls } from "./node-calls.js";
 import type { Position } from "./position-arguments.js";
 import { readPieces } from "./read-pieces.js";
@@ -29,17 +32,21 @@ import type { WriteOrder, WritePath, Writer } from "./write-ordering.js";
  * for the next read.
  */
 const DIRECT_FROM_BYTES = 32 << 10;
-/** Size from which a read asks first if the page cache has all of it. */
-const CACHED_FROM_BYTES = 256 << 10;
 
 /** The parameters of a transfer. */
 interface TransferMode {
   readonly direction: Direction;
+  /** Options of its requests (protocol/how.ts). */
+  readonly how: number;
   /** True to go around the page cache. */
   readonly direct: boolean;
   /** Notified while the transfer waits for memory. */
   readonly observer: WaitObserver | undefined;
 }
+
+const NO_PRIORITY =
+  "a priority isn't given for appends, for calls at a shared position, and for files of /proc and devices: they are " +
+  "single system calls of another thread";
 
 function pathOf({ direct }: TransferMode): WritePath {
   return direct ? "direct" : "cached";
@@ -51,6 +58,7 @@ export class Transfers implements Writer {
   readonly owner: Owner;
   readonly #paths: IoPaths;
   readonly writeOrder: WriteOrder;
+  readonly mount: MountOptions;
   /** Transfers of a pipe, terminal or socket; null for other files. */
   readonly #stream: StreamTransfers | null;
   readonly #nodeCalls: NodeCalls;
@@ -69,7 +77,8 @@ export class Transfers implements Writer {
     this.#paths = paths;
     this.writeOrder = host.writeOrders.of(opened.identity);
     this.writeOrder.join(this);
-    this.#requests = new IssuedRequests(host, owner, paths);
+    this.mount = host.mounts.of(opened.mount);
+    this.#requests = new IssuedRequests(host, owner, paths, this.mount);
     this.error = this.#requests.error;
     this.#copies = new MemoryCopies(host.spareStaging, this.error);
     this.#stream = opened.traits.waits ? this.#openStream() : null;
@@ -80,6 +89,7 @@ export class Transfers implements Writer {
       isRefused: (direction, memory) => isRefused(direction, memory, { awaited: true }),
       copy: (direction, memory, ours) => this.#copies.run(direction, memory, ours),
       inTurn: (writeNow) => this.writeOrder.inTurn("cached", writeNow),
+      withOptions: (how, transfer) => this.mount.run(how, host, transfer),
       counted,
       error: this.error,
     });
@@ -93,7 +103,7 @@ export class Transfers implements Writer {
       isRefused: (direction, memory) => isRefused(direction, memory, { awaited: false }),
       copy: async (direction, memory, piece) =>
         void (await this.#copies.run(direction, memory, piece, { awaited: false })),
-      issue: (direction, piece, ended) => this.#requests.issue(direction, piece, -1, { direct: false, ended }),
+      issue: (direction, piece, ended) => this.#requests.issue(direction, piece, -1, { how: 0, direct: false, ended }),
       cancel: (piece) => protocol.dispatcher.cancel(piece),
       error: this.error,
     });
@@ -119,37 +129,52 @@ export class Transfers implements Writer {
     direction: Direction,
     views: readonly ArrayBufferView[],
     position: Position,
+    how: number,
     observer?: WaitObserver,
   ): Promise<number> {
-    return this.#nodeCalls.run(direction, views, position, observer);
+    if ((how & RWF.RWF_ATOMIC) !== 0) throw notAtomic();
+    if ((how & PRIORITY) !== 0) this.#host.degraded(NO_PRIORITY);
+    return this.#lasting(how, this.#nodeCalls.run(direction, views, position, how, observer));
+  }
+
+  /** Makes a write last whose mount refuses the flags for that. */
+  async #lasting(how: number, write: Promise<number>): Promise<number> {
+    const bytes = await write;
+    const refused = how & this.mount.refused;
+    if ((refused & RWF.RWF_SYNC) !== 0) await this.#opened.handle.sync();
+    else if ((refused & RWF.RWF_DSYNC) !== 0) await this.#opened.handle.datasync();
+    return bytes;
   }
 
   /** Transfers a view and resolves to the number of bytes. A write is complete or rejects with `bytesWritten`. */
-  async run(direction: Direction, view: ArrayBufferView, position: number, observer?: WaitObserver): Promise<number> {
+  async run(
+    direction: Direction,
+    view: ArrayBufferView,
+    position: number,
+    how: number,
+    observer?: WaitObserver,
+  ): Promise<number> {
     const { readable, writable, traits, append } = this.#opened;
-    if (!traits.ends || (direction === WRITE && append)) return this.runByNode(direction, [view], position, observer);
+    if (!traits.ends || (direction === WRITE && append))
+      return this.runByNode(direction, [view], position, how, observer);
     if (view.byteLength === 0 && !(direction === WRITE ? writable : readable)) throw this.error(direction, -EBADF);
-    const aligned = ((position | view.byteLength) & (this.#opened.offsetAlign - 1)) === 0;
+    const isAtomic = (how & RWF.RWF_ATOMIC) !== 0;
+    if (isAtomic) assertUnit(this.#opened, view.byteLength, position);
+    const aligned = ((position | view.byteLength) & (this.#alignOf(direction) - 1)) === 0;
     // Reading the blocks around an unaligned range does no harm; writing them would.
     const goesDirect = aligned || (direction === READ && view.byteLength >= DIRECT_FROM_BYTES);
     const may = direction === WRITE ? this.#paths.hasDirectWrites : this.#paths.hasDirect;
     const direct = goesDirect && may && this.#paths.openDirect();
-    const way = { direction, direct, observer };
-    if (direction === READ && direct && this.#isAtHand(view, position)) {
+    if (isAtomic && !direct) throw notAtomic();
+    const way = { direction, direct, how, observer };
+    if (direction === READ && direct && this.#cachedReads.isAtHand(view, position)) {
       // The read could have been direct, so it doesn't count against the file.
       this.#paths.bufferedShare.direct++;
-      return this.runByNode(READ, [view], position, observer);
+      return this.runByNode(READ, [view], position, how, observer);
     }
     const transfer = (): Promise<number> => this.#pieces(way, view, position);
-    if (direction === WRITE) return this.writeOrder.inTurn(pathOf(way), transfer);
+    if (direction === WRITE) return this.#lasting(how, this.writeOrder.inTurn(pathOf(way), transfer));
     return direct ? transfer() : this.#cachedReads.read(view, position, transfer);
-  }
-
-  /** True for a large read into ordinary memory if the page cache has all of it: copying from there adds no pages. */
-  #isAtHand({ buffer, byteLength }: ArrayBufferView, position: number): boolean {
-    return (
-      byteLength >= CACHED_FROM_BYTES && segmentOf(buffer) === null && this.#opened.calls.isCached(position, byteLength)
-    );
   }
 
   /** Transfers on a pipe, a terminal or a socket: a read resolves to what is there. `call` can end it early. */
@@ -174,12 +199,18 @@ export class Transfers implements Writer {
   }
 
   /** Transfers what remains after a short transfer, up to an error or the end of the file. */
-  async rest(direction: Direction, view: ArrayBufferView, position: number, done: number): Promise<number> {
+  async rest(
+    direction: Direction,
+    view: ArrayBufferView,
+    position: number,
+    done: number,
+    how: number,
+  ): Promise<number> {
     // A direct read that isn't a multiple of a block has reached the end of the file.
-    if (direction === READ && (done === 0 || done % this.#opened.offsetAlign !== 0)) return done;
+    if (direction === READ && (done === 0 || done % this.#opened.readAlign !== 0)) return done;
     const left = new Uint8Array(view.buffer, view.byteOffset + done, view.byteLength - done);
     try {
-      return done + (await this.run(direction, left, position + done));
+      return done + (await this.run(direction, left, position + done, how));
     } catch (error) {
       if (direction === READ) return done;
       (error as SystemError).bytesWritten = done + ((error as SystemError).bytesWritten ?? 0);
@@ -224,14 +255,15 @@ export class Transfers implements Writer {
     if (segment?.closed === true || isGone(segment, view)) throw this.error(direction, -EFAULT);
     const inArena = segment !== null && contains(segment.range, rangeIn(segment, view));
     // Only device reads may use file-mapped memory directly.
-    const { memoryAlign, offsetAlign } = this.#opened;
+    const align = this.#alignOf(direction);
     const aligned =
-      ((position | view.byteLength) & (offsetAlign - 1)) === 0 && (view.byteOffset & (memoryAlign - 1)) === 0;
+      ((position | view.byteLength) & (align - 1)) === 0 && (view.byteOffset & (this.#opened.memoryAlign - 1)) === 0;
     const fits = !direct || aligned;
     const usable = inArena && fits && (direction === WRITE || segment.copier === null);
     if (!usable && view.byteLength > 0) this.#host.counted("bounced");
+    if (!usable && (way.how & RWF.RWF_ATOMIC) !== 0) throw notAtomic();
     const { buffer, byteOffset, byteLength } = view;
-    const sizeOf = (at: number): number => PIECE_BYTES - this.#before(position + at, direct);
+    const sizeOf = (at: number): number => PIECE_BYTES - this.#before(way, position + at);
     if (direction === READ && segment === null && byteLength > PIECE_BYTES) {
       const read = (at: number, size: number): Promise<number> =>
         this.#staged(way, { buffer, byteOffset: byteOffset + at, byteLength: size }, position + at);
@@ -263,7 +295,11 @@ export class Transfers implements Writer {
   async #straight(way: TransferMode, part: ArrayBufferView, position: number): Promise<number> {
     const { direction, observer } = way;
     const memory = this.#copies.present(direction, part);
-    const moved = await this.#requests.issue(direction, memory, position, { ...way, waitPolicy: NEVER_WAITS });
+    let moved = await this.#requests.issue(direction, memory, position, { ...way, waitPolicy: NEVER_WAITS });
+    while (moved < 0 && (way.how & RWF.RWF_ATOMIC) !== 0) {
+      await this.#untilOpen(way, part);
+      moved = await this.#requests.issue(direction, memory, position, { ...way, waitPolicy: NEVER_WAITS });
+    }
     if (moved >= 0) return moved;
     // A read into memory that a memory operation has closed waits in the gate, where it delays no other request.
     if (direction === READ) return observed(observer, () => this.#requests.issue(READ, memory, position, way));
@@ -275,8 +311,8 @@ export class Transfers implements Writer {
     if (part.byteLength === 0) return 0;
     if (direction === READ && isReadOnly(part)) throw this.error(direction, -EFAULT);
     await this.#untilOpen(way, part);
-    const before = this.#before(position, direct);
-    const whole = direct ? alignUp(before + part.byteLength, this.#opened.offsetAlign) : part.byteLength;
+    const before = this.#before(way, position);
+    const whole = direct ? alignUp(before + part.byteLength, this.#alignOf(direction)) : part.byteLength;
     const piece = await this.#host.staging.acquire(whole);
     try {
       const present = (): Uint8Array => this.#copies.present(direction, part);
@@ -295,8 +331,12 @@ export class Transfers implements Writer {
   }
 
   /** Bytes between the beginning of the block and the position, for direct I/O. */
-  #before(position: number, direct: boolean): number {
-    return direct ? position % this.#opened.offsetAlign : 0;
+  #before({ direction, direct }: TransferMode, position: number): number {
+    return direct ? position % this.#alignOf(direction) : 0;
+  }
+
+  #alignOf(direction: Direction): number {
+    return direction === READ ? this.#opened.readAlign : this.#opened.offsetAlign;
   }
 
   /** Waits for memory outside of the file's turn to write, so that other writes can go on. */

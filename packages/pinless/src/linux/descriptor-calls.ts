@@ -9,6 +9,7 @@ import type { DescriptorCalls } from "../ports/opened-file.js";
 import { WRITE } from "../protocol/direction.js";
 import { EAGAIN, EIO } from "../protocol/errno.js";
 import { alignDown, alignUp } from "../protocol/ranges/ranges.js";
+import { transferWithFlags } from "./flagged-transfers.js";
 import { cachestat, lseek, madvise, readNow, statx } from "./libc.js";
 import { addressOf } from "./libc-bindings.js";
 import { read, readv, writev } from "./originals.js";
@@ -20,8 +21,12 @@ const LARGE_BYTES = 4 << 20;
 
 export function descriptorCalls(fd: number): DescriptorCalls {
   return {
-    transfer: (direction, views, position) =>
+    transfer: (direction, views, position, flags) =>
       new Promise((resolve) => {
+        if (flags !== 0) {
+          transferWithFlags(direction, fd, views, position, flags, resolve);
+          return;
+        }
         const done = (error: NodeJS.ErrnoException | null, bytes: number): void =>
           resolve(error === null ? bytes : (error.errno ?? -EIO));
         // Without a number, node:fs calls read(2) or write(2), which use the own position.

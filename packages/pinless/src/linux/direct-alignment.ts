@@ -6,6 +6,7 @@
 
 import { FIEMAP, FIEMAP_EXTENT, STATX_BUFFER } from "../abi/layouts.js";
 import { FCNTL, FIEMAP_FLAGS, FS_IOC, MAGIC, STATX } from "../abi/numbers.js";
+import type { AtomicLimits } from "../ports/opened-file.js";
 import { ioctl, statx } from "./libc.js";
 import { addressOf } from "./libc-bindings.js";
 import { mountsOf } from "./mounts.js";
@@ -15,13 +16,15 @@ import { readFileSync, statfs } from "./originals.js";
  * Alignment assumed where the filesystem doesn't report one (statx before 6.1, btrfs): a page suits every device in
  * use.
  */
-const DEFAULT_ALIGN = 4096;
+const DEFAULT_ALIGNMENT: Alignment = { memoryAlign: 4096, offsetAlign: 4096, readAlign: 4096 };
 /** Number of extents that are examined; the rest of the file is assumed to be like them. */
 const EXTENTS = 64;
 
 export interface Alignment {
   readonly memoryAlign: number;
   readonly offsetAlign: number;
+  /** Alignment of reads, which may be finer: on XFS, where files share blocks (Linux 6.14). */
+  readonly readAlign: number;
 }
 
 const MEMORY_ONLY: readonly number[] = [MAGIC.TMPFS_MAGIC, MAGIC.RAMFS_MAGIC, MAGIC.HUGETLBFS_MAGIC];
@@ -44,13 +47,17 @@ export interface DirectWay extends Alignment {
  * Alignment for direct I/O on a regular file or block device; null if it doesn't exist. Questions to the filesystem
  * don't block this thread.
  */
-export async function directWay(fd: number, isDevice: boolean, writable: boolean): Promise<DirectWay | null> {
-  const { words, reported } = statxOf(fd);
+export async function directWay(
+  fd: number,
+  { words, reported }: FileReport,
+  isDevice: boolean,
+  writable: boolean,
+): Promise<DirectWay | null> {
   if ((words[STATX_BUFFER.fields.stx_attributes / 4]! & STATX.STATX_ATTR_COMPRESSED) !== 0) return null;
   if (reported !== null) return reported.offsetAlign > 0 ? { ...reported, prompt: true, sure: true } : null;
   const magic = await filesystemOf(fd);
   const prompt = isDevice || PROMPT.includes(magic);
-  const otherwise = { memoryAlign: DEFAULT_ALIGN, offsetAlign: DEFAULT_ALIGN, prompt, sure: false };
+  const otherwise = { ...DEFAULT_ALIGNMENT, prompt, sure: false };
   if (MEMORY_ONLY.includes(magic)) return null;
   const isBtrfs = magic === MAGIC.BTRFS_SUPER_MAGIC;
   if (!isBtrfs && magic !== MAGIC.OVERLAYFS_SUPER_MAGIC) return otherwise;
@@ -65,20 +72,47 @@ export async function directWay(fd: number, isDevice: boolean, writable: boolean
  * supports no direct I/O (for instance if it's encrypted).
  */
 export function reportedAlignment(fd: number): Alignment | null {
-  return statxOf(fd).reported;
+  return reportOf(fd).reported;
 }
 
-function statxOf(fd: number): { words: Uint32Array; reported: Alignment | null } {
+/** The part of statx(2)'s answer that direct and atomic I/O need. */
+export interface FileReport {
+  readonly words: Uint32Array;
+  readonly reported: Alignment | null;
+  readonly atomic: AtomicLimits | null;
+  /** Number of the mount; 0 if the kernel doesn't tell. */
+  readonly mount: number;
+}
+
+export function reportOf(fd: number): FileReport {
   const buffer = new Uint8Array(STATX_BUFFER.size);
   const words = new Uint32Array(buffer.buffer);
-  const { stx_mask, stx_dio_mem_align, stx_dio_offset_align } = STATX_BUFFER.fields;
+  const { STATX_DIOALIGN, STATX_DIO_READ_ALIGN, STATX_WRITE_ATOMIC, STATX_MNT_ID } = STATX;
+  const wanted = STATX_DIOALIGN | STATX_DIO_READ_ALIGN | STATX_WRITE_ATOMIC | STATX_MNT_ID;
   // With DONT_SYNC the answer comes from the kernel's own knowledge, not from the server of a network or user-space
   // filesystem.
-  const flags = FCNTL.AT_EMPTY_PATH | FCNTL.AT_STATX_DONT_SYNC;
-  const failed = statx(fd, flags, STATX.STATX_DIOALIGN | STATX.STATX_MNT_ID, buffer) < 0;
-  const says = !failed && (words[stx_mask / 4]! & STATX.STATX_DIOALIGN) !== 0;
-  const reported = { memoryAlign: words[stx_dio_mem_align / 4]!, offsetAlign: words[stx_dio_offset_align / 4]! };
-  return { words, reported: says ? reported : null };
+  const failed = statx(fd, FCNTL.AT_EMPTY_PATH | FCNTL.AT_STATX_DONT_SYNC, wanted, buffer) < 0;
+  const value = (field: keyof typeof STATX_BUFFER.fields): number => words[STATX_BUFFER.fields[field] / 4]!;
+  const says = (what: number): boolean => !failed && (value("stx_mask") & what) !== 0;
+  const memoryAlign = value("stx_dio_mem_align");
+  const offsetAlign = value("stx_dio_offset_align");
+  const readAlign = value("stx_dio_read_offset_align");
+  const unitMaxBytes = value("stx_atomic_write_unit_max");
+  return {
+    words,
+    reported: says(STATX_DIOALIGN)
+      ? { memoryAlign, offsetAlign, readAlign: says(STATX_DIO_READ_ALIGN) && readAlign > 0 ? readAlign : offsetAlign }
+      : null,
+    atomic:
+      says(STATX_WRITE_ATOMIC) && unitMaxBytes > 0
+        ? {
+            unitMinBytes: value("stx_atomic_write_unit_min"),
+            unitMaxBytes,
+            segmentsMax: value("stx_atomic_write_segments_max"),
+          }
+        : null,
+    mount: says(STATX_MNT_ID) ? value("stx_mnt_id") : 0,
+  };
 }
 
 /** Magic number of the filesystem, 0 if unknown. */

@@ -4,6 +4,7 @@
  */
 
 import { isMainThread } from "node:worker_threads";
+import type { KoffiFunc } from "koffi";
 import { DLFCN } from "../abi/numbers.js";
 import { importKoffi, type Koffi } from "./addon.js";
 import { readFileSync } from "./originals.js";
@@ -63,7 +64,17 @@ export interface Libc {
   read(fd: number, memory: number, bytes: number): number;
   lseek(fd: number, offset: number, whence: number): number;
   preadv(fd: number, buffers: number, count: number, offset: number): number;
-  preadv2(nr: number, fd: number, buffers: number, count: number, offset: number, high: number, flags: number): number;
+  transfer2: KoffiFunc<
+    (
+      nr: number,
+      fd: number,
+      buffers: number,
+      count: number,
+      offset: number | bigint,
+      high: number,
+      flags: number,
+    ) => number
+  >;
   cachestat(nr: number, fd: number, range: BigUint64Array, counts: BigUint64Array, flags: number): number;
   pwritev(fd: number, buffers: number, count: number, offset: number): number;
   epollCreate(flags: number): number;
@@ -125,7 +136,7 @@ function bind(koffi: Koffi): Libc {
     lseek: lib.func("int64_t lseek(int fd, int64_t offset, int whence)"),
     cachestat: lib.func("syscall", "long", ["long", "int", "uint64_t *", "uint64_t *", "uint32_t"]),
     preadv: lib.func("intptr_t preadv(int fd, uintptr_t buffers, int count, int64_t offset)"),
-    preadv2: lib.func("syscall", "long", ["long", "int", "uintptr_t", "long", "long", "long", "int"]),
+    transfer2: lib.func("syscall", "long", ["long", "int", "uintptr_t", "long", "long", "long", "int"]),
     pwritev: lib.func("intptr_t pwritev(int fd, uintptr_t buffers, int count, int64_t offset)"),
     epollCreate: lib.func("int epoll_create1(int flags)"),
     epollControl: lib.func("int epoll_ctl(int epoll, int operation, int fd, uint8_t *event)"),

@@ -13,10 +13,10 @@ import {
   MMAN,
   memorySyscalls,
   numaSyscalls,
-  readSyscalls,
   SEEK,
   SOCKET,
   SYSCALLS,
+  transferSyscalls,
   userfaultfdSyscall,
 } from "../abi/numbers.js";
 import { addressOf, bound, libc, orErrno } from "./libc-bindings.js";
@@ -269,10 +269,30 @@ const statCounts = new BigUint64Array(CACHESTAT.size / 8);
  * nothing is; EOPNOTSUPP: the filesystem has no such reads.
  */
 export function readNow(fd: number, buffers: number, position: number): number {
-  return orErrno(bound().preadv2(PREADV2, fd, buffers, 1, position, 0, AIO.RWF_NOWAIT));
+  return orErrno(bound().transfer2(TRANSFERS.__NR_preadv2, fd, buffers, 1, position, 0, AIO.RWF_NOWAIT));
 }
 
-const PREADV2 = readSyscalls(process.arch).__NR_preadv2;
+/** A call of preadv2(2) or pwritev2(2). A position of -1 is the open description's own. */
+interface Transfer {
+  readonly writes: boolean;
+  readonly fd: number;
+  /** Number of struct iovec. */
+  readonly count: number;
+  readonly position: number | bigint;
+  readonly flags: number;
+}
+
+/** Makes a transfer on libuv's thread pool. `buffers` is the address of its struct iovec. */
+export function transferLater(
+  buffers: number,
+  { writes, fd, count, position, flags }: Transfer,
+  done: (result: number) => void,
+): void {
+  const nr = writes ? TRANSFERS.__NR_pwritev2 : TRANSFERS.__NR_preadv2;
+  bound().transfer2.async(nr, fd, buffers, count, position, 0, flags, (_error, result) => done(orErrno(result)));
+}
+
+const TRANSFERS = transferSyscalls(process.arch);
 
 /**
  * pread(2) of 0 bytes, which transfers nothing and doesn't reach a driver. Returns 0, -EBADF, or -ESPIPE if the file

@@ -12,11 +12,13 @@ import { EACCES } from "../protocol/errno.js";
 import { argumentError, systemError } from "../protocol/errors.js";
 import { descriptorCalls } from "./descriptor-calls.js";
 import { DescriptorHandle } from "./descriptor-handle.js";
-import { directWay } from "./direct-alignment.js";
+import { directWay, reportOf } from "./direct-alignment.js";
 import { traitsOf } from "./file-traits-of.js";
 import { faccessat, fcntl } from "./libc.js";
 import { loop } from "./loop.js";
 import { close, fstatSync, open, openHandle, openSync } from "./originals.js";
+
+const NOT_DIRECT = { memoryAlign: 1, offsetAlign: 1, readAlign: 1, prompt: true };
 
 export async function openFile(path: FilePath, flags: string | number = "r", mode?: number): Promise<OpenedFile> {
   const isDescriptor = typeof path === "object" && path !== null && "fd" in path;
@@ -26,10 +28,11 @@ export async function openFile(path: FilePath, flags: string | number = "r", mod
     const hasBlocks = stat.isFile() || stat.isBlockDevice();
     const status = fcntl(handle.fd, FCNTL.F_GETFL);
     const writable = (status & FCNTL.O_ACCMODE) !== FCNTL.O_RDONLY;
-    const maybe = hasBlocks && status >= 0 ? await directWay(handle.fd, stat.isBlockDevice(), writable) : null;
+    const report = reportOf(handle.fd);
+    const maybe = hasBlocks && status >= 0 ? await directWay(handle.fd, report, stat.isBlockDevice(), writable) : null;
     let directFd = maybe?.sure === false ? await openDirect(handle.fd, status) : -1;
     const way = directFd >= 0 || (maybe?.sure === true && mayReopen(handle.fd, status)) ? maybe : null;
-    const { memoryAlign, offsetAlign, prompt } = way ?? { memoryAlign: 1, offsetAlign: 1, prompt: true };
+    const { memoryAlign, offsetAlign, readAlign, prompt } = way ?? NOT_DIRECT;
     return {
       handle,
       calls: descriptorCalls(handle.fd),
@@ -38,6 +41,9 @@ export async function openFile(path: FilePath, flags: string | number = "r", mod
       direct: way !== null,
       memoryAlign,
       offsetAlign,
+      readAlign,
+      atomic: way === null ? null : report.atomic,
+      mount: report.mount > 0 ? `mount ${report.mount}` : `device ${stat.dev}`,
       socket: stat.isSocket(),
       append: (status & FCNTL.O_APPEND) !== 0,
       readable: (status & FCNTL.O_ACCMODE) !== FCNTL.O_WRONLY,

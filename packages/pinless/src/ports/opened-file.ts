@@ -27,9 +27,14 @@ export interface DescriptorCalls {
   /**
    * Makes one readv(2) or writev(2) call; with a position, preadv(2) or pwritev(2). Resolves to a byte count, which may
    * be short, or a negative errno. Without a position the call uses the open description's own and moves it atomically.
-   * A bigint is for a read into one view at an offset that a number can't hold exactly.
+   * A bigint is for a read into one view at an offset that a number can't hold exactly. `flags` are RWF_… of how.ts.
    */
-  transfer(direction: Direction, views: readonly Uint8Array[], position: number | bigint | null): Promise<number>;
+  transfer(
+    direction: Direction,
+    views: readonly Uint8Array[],
+    position: number | bigint | null,
+    flags: number,
+  ): Promise<number>;
   /** The open description's position. */
   tell(): number;
   seek(position: number): void;
@@ -52,6 +57,16 @@ export interface DescriptorCalls {
   memoryFor(bytes: number): ArrayBuffer;
 }
 
+/** Limits of atomic writes of a file, as statx(2) reports them. */
+export interface AtomicLimits {
+  /** Shortest atomic write, in bytes. */
+  readonly unitMinBytes: number;
+  /** Longest atomic write, in bytes. */
+  readonly unitMaxBytes: number;
+  /** Most pieces of memory of one atomic write. Here a write has one. */
+  readonly segmentsMax: number;
+}
+
 /** A file as the operating system opened it. */
 export interface OpenedFile {
   /** Handle of the descriptor that goes through the page cache. */
@@ -66,6 +81,12 @@ export interface OpenedFile {
   /** Alignment that O_DIRECT asks for, in bytes: of addresses, then of offsets and lengths. */
   readonly memoryAlign: number;
   readonly offsetAlign: number;
+  /** Alignment of offsets and lengths of reads, which may be finer. */
+  readonly readAlign: number;
+  /** Limits of atomic writes; null if the file has none. */
+  readonly atomic: AtomicLimits | null;
+  /** Key of the mount that the file is on. */
+  readonly mount: string;
   readonly socket: boolean;
   /** True if the file was opened for appending: all writes go to its end, whatever their position. */
   readonly append: boolean;

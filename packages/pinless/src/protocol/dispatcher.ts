@@ -24,6 +24,7 @@ import { type Direction, READ, WRITE } from "./direction.js";
 import { ECANCELED, EFAULT, EINVAL, EOPNOTSUPP } from "./errno.js";
 import type { Gate } from "./gate.js";
 import { FAULT, type GateVerdict, GO, WAIT } from "./gate-bits.js";
+import { RWF } from "./how.js";
 import type { Leases } from "./leases.js";
 import type { MmuNotifier } from "./notifier.js";
 import type { Parked } from "./parked-requests.js";
@@ -33,6 +34,7 @@ import {
   DIRECTION,
   FILE,
   FREE,
+  HOW,
   LEASE,
   REQUEST_SHIFT,
   type RequestTable,
@@ -129,6 +131,7 @@ export class Dispatcher implements CompletionSink {
     position: number,
     done: Done,
     policy: WaitPolicy = WAITS,
+    how = 0,
   ): Answer {
     const slot = this.requests.take();
     if (slot < 0) return BUSY;
@@ -136,6 +139,7 @@ export class Dispatcher implements CompletionSink {
     const at = slot << REQUEST_SHIFT;
     requests.words[at + DIRECTION] = direction;
     requests.words[at + FILE] = file;
+    requests.words[at + HOW] = how;
     requests.position[slot] = position;
     requests.locations[slot] = location;
     requests.owners[slot] = owner;
@@ -152,11 +156,6 @@ export class Dispatcher implements CompletionSink {
     owner.active--;
     this.submitted--;
     return policy === NEVER_WAITS ? WOULD_WAIT : BUSY;
-  }
-
-  /** Function that runs a turn, for the host's event loop. */
-  get turnOfLoop(): () => void {
-    return this.turns.turnOfLoop;
   }
 
   /** Schedules a turn, for work without a new request: to collect a dropped lease, for instance. */
@@ -230,7 +229,7 @@ export class Dispatcher implements CompletionSink {
     const leased = words[at + LEASE]!;
     const lease = this.#registered !== null && leased !== UNREGISTERED ? this.#registered(location) : leased;
     if (lease < 0) this.perIo++;
-    this.#scheme.prepare(slot, direction, words[at + FILE]!, location, position[slot]!, lease);
+    this.#scheme.prepare(slot, direction, words[at + FILE]!, location, position[slot]!, lease, words[at + HOW]!);
     return true;
   }
 
@@ -245,7 +244,8 @@ export class Dispatcher implements CompletionSink {
     const location = this.requests.locations[slot]!;
     if (result === -EFAULT && this.#leases !== null && this.requests.get(slot, LEASE) >= 0) {
       if (this.requests.cancelled[slot] === 0) {
-        this.#refusedAtImport(slot, location);
+        this.refusedAtImport++;
+        this.#again(slot, location);
         return;
       }
       result = -ECANCELED;
@@ -260,14 +260,14 @@ export class Dispatcher implements CompletionSink {
 
   /** Sends a direct request that the filesystem has refused through the page cache; false if there is no such path. */
   #fallsBack(slot: number, location: BufferLocation, errno: number): boolean {
-    const { words, position } = this.requests;
+    const { words } = this.requests;
     const at = slot << REQUEST_SHIFT;
     const file = this.requests.owners[slot]!.fallback?.handleFor(words[at + FILE]!) ?? -1;
-    if (file === -1 || this.requests.cancelled[slot] === 1) return false;
+    const isAtomic = (words[at + HOW]! & RWF.RWF_ATOMIC) !== 0;
+    if (file === -1 || isAtomic || this.requests.cancelled[slot] === 1) return false;
     words[at + FILE] = file;
     this.requests.kinds[slot]! |= errno === -EINVAL ? REFUSED_INVALID : REFUSED_UNSUPPORTED;
-    if (!this.#admittedAgain(slot, location))
-      this.#scheme.prepare(slot, this.requests.directionOf(slot), file, location, position[slot]!, -1);
+    this.#again(slot, location);
     return true;
   }
 
@@ -308,28 +308,25 @@ export class Dispatcher implements CompletionSink {
     this.nudge();
   }
 
+  /** Issues a request again that the scheme refused before the kernel began it. */
+  refused(slot: number): void {
+    if (this.requests.cancelled[slot] === 1) this.completed(slot, -ECANCELED);
+    else this.#again(slot, this.requests.locations[slot]!, true);
+  }
+
   /**
    * Issues a request again without its lease. A registered request fails with EFAULT, without having begun, only if the
    * monitor dropped the lease after the entry was written and before it was submitted.
    */
-  #refusedAtImport(slot: number, location: BufferLocation): void {
+  #again(slot: number, location: BufferLocation, isRefused = false): void {
+    if (this.#admittedAgain(slot, location)) return;
     const { words, position } = this.requests;
     const at = slot << REQUEST_SHIFT;
-    this.refusedAtImport++;
-    if (this.#admittedAgain(slot, location)) return;
-    this.#scheme.prepare(slot, this.requests.directionOf(slot), words[at + FILE]!, location, position[slot]!, -1);
-  }
-
-  /** Issues a request again that the scheme refused before the kernel began it. */
-  refused(slot: number): void {
-    const { words, position, locations } = this.requests;
-    const location = locations[slot]!;
-    const at = slot << REQUEST_SHIFT;
-    if (this.requests.cancelled[slot] === 1) this.completed(slot, -ECANCELED);
-    else if (!this.#admittedAgain(slot, location)) {
-      const direction = this.requests.directionOf(slot);
-      this.#scheme.prepareFallback!(slot, direction, words[at + FILE]!, location, position[slot]!);
-    }
+    const direction = words[at + DIRECTION] as Direction;
+    const file = words[at + FILE]!;
+    const how = words[at + HOW]!;
+    if (isRefused) this.#scheme.prepareFallback!(slot, direction, file, location, position[slot]!, how);
+    else this.#scheme.prepare(slot, direction, file, location, position[slot]!, -1, how);
   }
 
   /** Takes the lease from a request that hasn't begun. True: it was admitted anew, because a change was announced. */

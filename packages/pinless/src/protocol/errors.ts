@@ -51,6 +51,11 @@ export class PinlessError extends Error {
   }
 }
 
+/** Error for something that this kernel, machine or Node lacks. */
+export function unsupported(message: string): PinlessError {
+  return new PinlessError("ERR_PINLESS_UNSUPPORTED", message);
+}
+
 /** Error of the kernel, in the shape of Node's: `code`, `errno`, `syscall` and `path` as node:fs gives them. */
 export interface SystemError extends Error {
   /** Name of the errno, such as `"ENOSPC"`. */

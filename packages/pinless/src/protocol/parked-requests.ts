@@ -12,6 +12,7 @@ import type { BufferLocation } from "./scheme.js";
 export interface Parked {
   readonly direction: Direction;
   readonly file: number;
+  readonly how: number;
   readonly owner: Owner;
   /** Bits: DIRECT_WRITE, REFUSED_INVALID, REFUSED_UNSUPPORTED. */
   readonly kind: number;

@@ -25,6 +25,8 @@ export const LEASE = 3;
 export const UNREGISTERED = -2;
 /** The sum of the chunks' announcements at submission. */
 export const ANNOUNCED = 4;
+/** Options of the request (how.ts). */
+export const HOW = 5;
 export const REQUEST_SHIFT = 3;
 
 export class RequestTable {
@@ -94,10 +96,11 @@ export class RequestTable {
   }
 
   /** Puts a request that was parked into a slot. */
-  fill(slot: number, { direction, file, owner, kind, location, position, done, cancelled }: Parked): void {
+  fill(slot: number, { direction, file, how, owner, kind, location, position, done, cancelled }: Parked): void {
     const at = slot << REQUEST_SHIFT;
     this.words[at + DIRECTION] = direction;
     this.words[at + FILE] = file;
+    this.words[at + HOW] = how;
     this.position[slot] = position;
     this.locations[slot] = location;
     this.owners[slot] = owner;
@@ -112,6 +115,7 @@ export class RequestTable {
     return {
       direction: this.directionOf(slot),
       file: this.words[at + FILE]!,
+      how: this.words[at + HOW]!,
       owner: this.owners[slot]!,
       kind: this.kinds[slot]!,
       location: this.locations[slot]!,

@@ -53,6 +53,8 @@ export interface Scheme {
   readonly refusesPipes?: string;
   /** The reason why the scheme can't do I/O on sockets, if it can't. */
   readonly refusesSockets?: string;
+  /** The reason why the scheme can't give the kernel a request's priority, if it can't. */
+  readonly refusesPriority?: string;
   /**
    * Returns a handle for `prepare` for an O_DIRECT descriptor, which the caller closes. `prompt` is false if submission
    * would block on the filesystem.
@@ -72,6 +74,7 @@ export interface Scheme {
    * @param location - Location of the memory
    * @param position - Offset in the file in bytes; -1 for the descriptor's own position
    * @param bufferSlot - Slot of the registration to use; below 0 for none
+   * @param how - Options of the request (how.ts)
    */
   prepare(
     slot: number,
@@ -80,9 +83,17 @@ export interface Scheme {
     location: BufferLocation,
     position: number,
     bufferSlot: number,
+    how: number,
   ): void;
   /** Queues a request that was `refused` in a way that can't be refused, without a registration. */
-  prepareFallback?(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void;
+  prepareFallback?(
+    slot: number,
+    direction: Direction,
+    file: number,
+    location: BufferLocation,
+    position: number,
+    how: number,
+  ): void;
   /** Sentences about shortages and failures since the start, for `stats().degraded`. */
   remarks?(): readonly string[];
   /** Asks the kernel to end a request early; it completes in any case. */

@@ -158,7 +158,9 @@ function takeParked(
     const cancelled = (word & 256) !== 0;
     const held = (word & 512) !== 0;
     const limited = (word & 1024) !== 0;
-    const parked = { direction, file, owner, kind, location, position, done, slot, limited, cancelled, held };
+    // The explorer's requests have no options.
+    const how = 0;
+    const parked = { direction, file, how, owner, kind, location, position, done, slot, limited, cancelled, held };
     into.push(parked);
     (dispatcher.parked as Set<Parked>).add(parked);
     if (limited) dispatcher["limited"]++;

@@ -1,8 +1,10 @@
 /** Requests on libuv's thread pool, by node:fs. Results are kept until they're reaped. */
 
+import { transferWithFlags } from "../linux/flagged-transfers.js";
 import { read, write } from "../linux/originals.js";
 import { type Direction, WRITE } from "../protocol/direction.js";
 import { EIO } from "../protocol/errno.js";
+import { REQUEST_FLAGS } from "../protocol/how.js";
 import type { BufferLocation, CompletionSink } from "../protocol/scheme.js";
 
 /** Maximum length of a transfer by one system call (MAX_RW_COUNT). */
@@ -35,22 +37,29 @@ export class PoolRequests {
   /** Ring buffer of pairs of slot and result, oldest first, with room for all slots. */
   readonly #results: Int32Array;
   readonly #capacity: number;
+  readonly #ended: (slot: number, result: number) => void;
   #head = 0;
   #count = 0;
 
-  /** `ended` is called from a callback of node:fs when a request has ended. */
+  /** `ended` is called when a request has ended, from its callback. */
   constructor(depth: number, ended: () => void) {
     this.#capacity = depth;
     this.#results = new Int32Array(2 * depth);
-    this.#dones = Array.from({ length: depth }, (_, slot) => (error, transferred) => {
-      this.end(slot, resultOf(error, transferred));
+    this.#ended = (slot, result) => {
+      this.end(slot, result);
       ended();
-    });
+    };
+    this.#dones = Array.from(
+      { length: depth },
+      (_, slot) => (error, transferred) => this.#ended(slot, resultOf(error, transferred)),
+    );
   }
 
   /** Starts a request. `position` -1 means the descriptor's own. */
-  start(slot: number, direction: Direction, fd: number, location: BufferLocation, position: number): void {
-    callPool(direction, fd, location, position, this.#dones[slot]!);
+  start(slot: number, direction: Direction, fd: number, location: BufferLocation, position: number, how: number): void {
+    const flags = how & REQUEST_FLAGS;
+    if (flags === 0) callPool(direction, fd, location, position, this.#dones[slot]!);
+    else transferWithFlags(direction, fd, [location.buffer], position, flags, (result) => this.#ended(slot, result));
   }
 
   /** Adds a result that the next `reap` delivers. */

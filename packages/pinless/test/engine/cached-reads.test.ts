@@ -60,6 +60,7 @@ function faked(results: (bytes: number) => number): {
   const counts: string[] = [];
   const reads = new CachedReads({
     calls: {
+      isCached: () => false,
       readCached: (memory) => {
         tried++;
         return results(memory.byteLength);

@@ -159,7 +159,7 @@ test("Dispatcher runs one turn at a time, whatever done calls", () => {
   const requests: Submitted[] = [];
   const after = (): void => {
     const { enters } = plain.kernel;
-    plain.dispatcher.turnOfLoop();
+    plain.dispatcher.turns.turnOfLoop();
     plain.dispatcher.nudge();
     assert.equal(plain.kernel.enters, enters);
     assert.equal(plain.loop.microtasks, 0);

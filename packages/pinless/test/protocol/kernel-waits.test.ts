@@ -161,7 +161,7 @@ test("A turn doesn't wait for a request that another turn has reaped meanwhile",
   const request = engine.deviceRead(0);
   engine.loop.runMicrotasks();
   engine.kernel.complete(0, (bytes) => bytes);
-  engine.dispatcher.turnOfLoop();
+  engine.dispatcher.turns.turnOfLoop();
   assert.equal(request.errno, 0);
   engine.loop.runAll();
   assert.equal(engine.kernelWaits.length, 0);

@@ -10,6 +10,7 @@ import { AioContext } from "../../linux/aio-context.js";
 import { EventWake } from "../../linux/event-wake.js";
 import { type Direction, WRITE } from "../../protocol/direction.js";
 import { EAGAIN, EINVAL, EOPNOTSUPP } from "../../protocol/errno.js";
+import { PRIORITY, REQUEST_FLAGS } from "../../protocol/how.js";
 import type { BufferLocation, CompletionSink, Scheme } from "../../protocol/scheme.js";
 import { PoolRequests } from "../pool-requests.js";
 import { NO_SOCKETS, StreamRequests } from "../stream-requests.js";
@@ -70,7 +71,6 @@ export class AioScheme implements Scheme {
     for (let slot = 0; slot < depth; slot++) {
       const at = slot * IOCB_WORDS;
       iocbs[at + DATA] = slot;
-      iocbs[at + FLAGS] = AIO.IOCB_FLAG_RESFD;
       iocbs[at + RESFD] = wake.fd;
     }
   }
@@ -101,10 +101,18 @@ export class AioScheme implements Scheme {
     this.#streams.detach(file);
   }
 
-  prepare(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
+  prepare(
+    slot: number,
+    direction: Direction,
+    file: number,
+    location: BufferLocation,
+    position: number,
+    _bufferSlot = -1,
+    how = 0,
+  ): void {
     if (file < DIRECT || (this.#unaided.size > 0 && this.#unaided.has(file))) {
-      if (file >= DIRECT) this.prepareFallback(slot, direction, file, location, position);
-      else if (position >= 0) this.#pool.start(slot, direction, file, location, position);
+      if (file >= DIRECT) this.prepareFallback(slot, direction, file, location, position, how);
+      else if (position >= 0) this.#pool.start(slot, direction, file, location, position, how);
       else {
         this.#streams.add(slot, direction, file, location);
         this.#poll(slot, direction, file);
@@ -113,8 +121,10 @@ export class AioScheme implements Scheme {
     }
     const { iocbs } = this.#context;
     const at = this.#context.next(slot);
-    iocbs[at + RW_FLAGS] = AIO.RWF_NOWAIT;
-    iocbs[at + OPCODE] = direction === WRITE ? AIO.IOCB_CMD_PWRITE : AIO.IOCB_CMD_PREAD;
+    iocbs[at + RW_FLAGS] = AIO.RWF_NOWAIT | (how & REQUEST_FLAGS);
+    // The priority's place in the word is that in `how`: the upper half.
+    iocbs[at + OPCODE] = (direction === WRITE ? AIO.IOCB_CMD_PWRITE : AIO.IOCB_CMD_PREAD) | (how & PRIORITY);
+    iocbs[at + FLAGS] = AIO.IOCB_FLAG_RESFD | ((how & PRIORITY) !== 0 ? AIO.IOCB_FLAG_IOPRIO : 0);
     iocbs[at + FD] = file - DIRECT;
     iocbs[at + BUF] = location.addressLow;
     iocbs[at + BUF + 1] = location.addressHigh;
@@ -125,14 +135,22 @@ export class AioScheme implements Scheme {
   }
 
   /** Prepares a request that goes to the thread pool, because it would block io_submit. */
-  prepareFallback(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
-    this.#pool.start(slot, direction, file - DIRECT, location, position);
+  prepareFallback(
+    slot: number,
+    direction: Direction,
+    file: number,
+    location: BufferLocation,
+    position: number,
+    how = 0,
+  ): void {
+    this.#pool.start(slot, direction, file - DIRECT, location, position, how);
   }
 
   #poll(slot: number, direction: Direction, fd: number): void {
     const { iocbs } = this.#context;
     const at = this.#context.next(slot);
     iocbs[at + RW_FLAGS] = 0;
+    iocbs[at + FLAGS] = AIO.IOCB_FLAG_RESFD;
     iocbs[at + OPCODE] = AIO.IOCB_CMD_POLL;
     iocbs[at + FD] = fd;
     iocbs[at + BUF] = direction === WRITE ? POLL.POLLOUT : POLL.POLLIN;
@@ -185,7 +203,10 @@ export class AioScheme implements Scheme {
    * filesystem or device supports only blocking calls.
    */
   #waits(slot: number, errno: number): void {
-    if (errno === -EOPNOTSUPP) this.#unaided.add(DIRECT + this.#context.iocbs[slot * IOCB_WORDS + FD]!);
+    const at = slot * IOCB_WORDS;
+    const { iocbs } = this.#context;
+    // Flags of the request may be what is refused: the pool's call tells.
+    if (errno === -EOPNOTSUPP && iocbs[at + RW_FLAGS] === AIO.RWF_NOWAIT) this.#unaided.add(DIRECT + iocbs[at + FD]!);
     this.#waiting.push(slot);
   }
 

@@ -41,6 +41,8 @@ export class DirectScheme implements Scheme {
   readonly refusesPipes =
     'reads of a pipe or terminal need the scheme "io_uring" or "aio": ' +
     'with "direct" they could block a thread of libuv\'s pool for ever';
+  readonly refusesPriority =
+    'a priority needs the scheme "io_uring" or "aio": with "direct" it would be that of a thread that others use too';
   readonly #pool: PoolRequests;
   readonly #streams: StreamRequests;
   readonly #wakeup: Wakeup;
@@ -71,8 +73,16 @@ export class DirectScheme implements Scheme {
     this.#streams.detach(file);
   }
 
-  prepare(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
-    if (position >= 0) this.#pool.start(slot, direction, file, location, position);
+  prepare(
+    slot: number,
+    direction: Direction,
+    file: number,
+    location: BufferLocation,
+    position: number,
+    _bufferSlot = -1,
+    how = 0,
+  ): void {
+    if (position >= 0) this.#pool.start(slot, direction, file, location, position, how);
     else this.#streams.ready(slot, this.#streams.add(slot, direction, file, location), 0);
   }
 

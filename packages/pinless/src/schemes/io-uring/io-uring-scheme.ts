@@ -7,6 +7,7 @@ import { Ring } from "../../linux/ring.js";
 import { Wake } from "../../linux/wake.js";
 import { type Direction, WRITE } from "../../protocol/direction.js";
 import { EAGAIN, EBUSY, ECANCELED, EINTR, ENOMEM, ETIME } from "../../protocol/errno.js";
+import { PRIORITY, REQUEST_FLAGS, RWF } from "../../protocol/how.js";
 import type { BufferLocation, CompletionSink, Scheme } from "../../protocol/scheme.js";
 import { Wakeup } from "../wakeup.js";
 import { FileTable, REGISTERED } from "./file-table.js";
@@ -148,20 +149,24 @@ export class IoUringScheme implements Scheme {
     location: BufferLocation,
     position: number,
     bufferSlot: number,
+    how = 0,
   ): void {
     const sqes = this.#ring.sqes;
     const at = this.#ring.next();
     if (position < 0) this.#endless.add(slot);
-    const leased = bufferSlot >= 0;
+    // Before it looks at anything else, the kernel refuses an atomic write from registered memory (EINVAL).
+    const leased = bufferSlot >= 0 && (how & RWF.RWF_ATOMIC) === 0;
     const opcode = direction === WRITE ? (leased ? WRITE_FIXED : OP_WRITE) : leased ? READ_FIXED : OP_READ;
-    sqes[at] = opcode | (file >= REGISTERED ? this.#files.flags[file - REGISTERED]! : this.#asyncFlag(file));
+    const fileFlags = file >= REGISTERED ? this.#files.flags[file - REGISTERED]! : this.#asyncFlag(file);
+    // The priority's place in the entry is that in `how`: the upper half of a word.
+    sqes[at] = opcode | fileFlags | (how & PRIORITY);
     sqes[at + FD] = file >= REGISTERED ? file - REGISTERED : file;
     sqes[at + OFF] = position < 0 ? -1 : position | 0;
     sqes[at + OFF + 1] = position < 0 ? -1 : (position / 4294967296) | 0;
     sqes[at + ADDR] = location.addressLow;
     sqes[at + ADDR + 1] = location.addressHigh;
     sqes[at + LEN] = location.bytes;
-    sqes[at + RW_FLAGS] = 0;
+    sqes[at + RW_FLAGS] = how & REQUEST_FLAGS;
     sqes[at + USER_DATA] = slot;
     sqes[at + USER_DATA + 1] = REQUEST;
     sqes[at + BUF_INDEX] = leased ? bufferSlot : 0;
@@ -170,10 +175,17 @@ export class IoUringScheme implements Scheme {
     sqes[at + BUF_INDEX + 3] = 0;
   }
 
-  prepareFallback(slot: number, direction: Direction, file: number, location: BufferLocation, position: number): void {
+  prepareFallback(
+    slot: number,
+    direction: Direction,
+    file: number,
+    location: BufferLocation,
+    position: number,
+    how = 0,
+  ): void {
     if (position < 0)
-      this.#poolFallback.retryLater(slot, () => this.prepare(slot, direction, file, location, position, -1));
-    else this.#poolFallback.start(slot, direction, this.#files.descriptorOf(file), location, position);
+      this.#poolFallback.retryLater(slot, () => this.prepare(slot, direction, file, location, position, -1, how));
+    else this.#poolFallback.start(slot, direction, this.#files.descriptorOf(file), location, position, how);
   }
 
   remarks(): readonly string[] {

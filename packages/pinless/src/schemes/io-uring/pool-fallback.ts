@@ -27,9 +27,9 @@ export class PoolFallback {
     this.#wakeup = wakeup;
   }
 
-  start(slot: number, direction: Direction, fd: number, location: BufferLocation, position: number): void {
+  start(slot: number, direction: Direction, fd: number, location: BufferLocation, position: number, how: number): void {
     this.#count++;
-    this.#requests.start(slot, direction, fd, location, position);
+    this.#requests.start(slot, direction, fd, location, position, how);
   }
 
   /** Calls `again` after a delay, unless the request is cancelled first. */

@@ -95,7 +95,7 @@ export class Plain {
     this.gate = gate;
     this.dispatcher = dispatcher;
     this.foreign = foreign;
-    kernel.woken = dispatcher.turnOfLoop;
+    kernel.woken = dispatcher.turns.turnOfLoop;
     this.table = new ChunkTable({ start: START, end: START + chunks * CHUNK }, CHUNK);
     this.index = gate.addTable(this.table);
   }

@@ -64,7 +64,7 @@ export class World {
     this.leases = leases;
     this.dispatcher = dispatcher;
     leases?.connect({ leaseGone: (table, chunk) => this.#gone(table, chunk) });
-    kernel.woken = dispatcher.turnOfLoop;
+    kernel.woken = dispatcher.turns.turnOfLoop;
     this.#monitor = new Monitor(kernel, leases?.table.words ?? new Int32Array(0));
     this.arenas = new Arenas(gate, foreign, reference);
     const { arenas } = this;
