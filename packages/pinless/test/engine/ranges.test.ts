@@ -92,7 +92,7 @@ for (const scheme of ["io_uring", "aio", "direct"] as const) {
     const { buffered, bounced } = engine.stats();
     assert.deepEqual([buffered, bounced], [before.buffered, before.bounced]);
     const limits = await engine.openFile("/proc/self/limits");
-    assert.deepEqual(limits.alignment, { memory: 1, offset: 1 });
+    assert.deepEqual(limits.alignment, { memory: 1, offset: 1, readOffset: 1 });
     await limits.close();
   });
 }
