@@ -157,28 +157,88 @@ test("copies take turns with the file's writes", async (t) => {
   assert.ok(copy().equals(expected));
 });
 
-test("a copy without end ends when it is aborted, or a file closed", { skip: needsRoot }, async (t) => {
+/** Far more than what is copied between a look and the next: 100 ms, or a block. */
+const TOO_MUCH = { bytes: 2 ** 44, blocks: 64 };
+
+/** Ends a copy without end once it makes progress. Fails if it goes on, and ends it by the end of its source. */
+async function endsBy(
+  end: () => unknown,
+  code: string,
+  {
+    copied,
+    source,
+    progress,
+    most,
+  }: { copied: Promise<unknown>; source: string; progress: () => number; most: number },
+): Promise<void> {
+  let error: SystemError | null = null;
+  const ended = copied.catch((failure) => {
+    error = failure;
+  });
+  await until("a copy", () => progress() > 0);
+  const begin = progress();
+  end();
+  await until("the copy's end", () => error !== null || progress() > begin + most, { limitMs: 600_000 });
+  const goesOn = error === null;
+  if (goesOn) truncateSync(source, 0);
+  await ended;
+  assert.ok(!goesOn, `the copy went on after ${end}`);
+  assert.equal(error!.code, code);
+  assert.ok(error!.bytesWritten! > 0 && error!.bytesWritten! < 2 ** 52);
+}
+
+test("a copy without end by the kernel ends when it is aborted, or a file closed", { skip: needsRoot }, async (t) => {
   const { mount } = disk(t, "btrfs", 128 * MIB, "memory");
   const { engine, from } = await pair(t, mount, mount);
-  truncateSync(path.join(mount, "source"), 2 ** 52);
-  const target = path.join(mount, "target");
-  const to = await engine.openFile(target, "w");
-  undoing(t, () => to.close());
-  const ends = async (options: CopyOptions, end: () => void, code: string): Promise<void> => {
+  const [source, target] = [path.join(mount, "source"), path.join(mount, "target")];
+  truncateSync(source, 2 ** 52);
+  const ends = async (
+    of: File,
+    to: File,
+    end: () => unknown,
+    code: string,
+    options: CopyOptions = {},
+  ): Promise<void> => {
     await to.truncate(0);
-    const copied = from.copyRange(0, 2 ** 52, to, 0, options);
-    await Promise.all([
-      assert.rejects(copied, (error: SystemError) => {
-        assert.equal(error.code, code);
-        return error.bytesWritten! > 0 && error.bytesWritten! < 2 ** 52;
-      }),
-      until("a copy", () => statSync(target).size > 0).then(end),
-    ]);
+    const copied = of.copyRange(0, 2 ** 52, to, 0, options);
+    await endsBy(end, code, { copied, source, progress: () => statSync(target).size, most: TOO_MUCH.bytes });
   };
+  const open = async (flags: string, name = target): Promise<File> => {
+    const file = await engine.openFile(name, flags);
+    undoing(t, () => file.close());
+    return file;
+  };
+  const to = await open("w");
   const ending = new AbortController();
-  await ends({ signal: ending.signal }, () => ending.abort(), "ABORT_ERR");
+  await ends(from, to, () => ending.abort(), "ABORT_ERR", { signal: ending.signal });
   await assert.rejects(from.copyRange(0, 1, to, 1, { signal: ending.signal }), { code: "ABORT_ERR" });
-  await ends({}, () => void from.close(), "EBADF");
+  await ends(from, to, () => void to.close(), "EBADF");
+  await ends(from, await open("r+"), () => void from.close(), "EBADF");
+});
+
+test("a copy without end by reads and writes ends when it is aborted, or a file closed", async (t) => {
+  const directory = scratchDirectory(t);
+  const { engine } = await pair(t, directory, directory);
+  const source = path.join(directory, "source");
+  truncateSync(source, 2 ** 43);
+  for (const [end, code] of [
+    [({ abort }) => abort(), "ABORT_ERR"],
+    [({ from }) => from.close(), "EBADF"],
+    [({ to }) => to.close(), "EBADF"],
+  ] as [(parts: { abort: () => void; from: File; to: File }) => void, string][]) {
+    const [from, to] = [await engine.openFile(source, "r"), await engine.openFile("/dev/null", "r+")];
+    undoing(t, () => Promise.all([from.close(), to.close()]).then(() => {}));
+    const { write } = to;
+    let writes = 0;
+    to.write = ((...args: Parameters<typeof write>) => {
+      writes++;
+      return Reflect.apply(write, to, args);
+    }) as typeof write;
+    const ending = new AbortController();
+    const parts = { abort: () => ending.abort(), from, to };
+    const copied = from.copyRange(0, 2 ** 43, to, 0, { signal: ending.signal });
+    await endsBy(() => end(parts), code, { copied, source, progress: () => writes, most: TOO_MUCH.blocks });
+  }
 });
 
 test("errors have Node's codes, and the bytes before them", { skip: needsRoot }, async (t) => {
