@@ -90,7 +90,7 @@ class Source {
 
   #begin(controller: ReadableByteStreamController | ReadableStreamDefaultController): void {
     this.#closed = () => {
-      controller.close();
+      closeStream(controller);
       void this.#end();
     };
     this.#file.events.once("close", this.#closed);
@@ -115,7 +115,7 @@ class Source {
     const bytes = await this.#read(new Uint8Array(buffer, byteOffset, byteLength));
     const ended = this.#ended;
     if (bytes === 0 && !ended) {
-      controller.close();
+      closeStream(controller);
       await this.#end();
     }
     // A stream that was closed or cancelled meanwhile no longer takes bytes.
@@ -140,5 +140,14 @@ class Source {
     await this.#file.endAhead();
     this.#file.leave();
     if (this.#autoClose) await this.#file.close();
+  }
+}
+
+/** Closes a stream. If a reader's view ends in the midst of an element, that becomes the stream's error. */
+function closeStream(controller: ReadableByteStreamController | ReadableStreamDefaultController): void {
+  try {
+    controller.close();
+  } catch {
+    // Its reader gets the error. The file's `close` isn't to fail with it.
   }
 }
