@@ -1,5 +1,5 @@
-// Random reads by leases as an arena, its chunks, files, engines and invalidations become more, and what the defaults of
-// leases rest on: idle time, residency, and the reads for which a lease pays.
+// Random reads by leases as an arena, its chunks, files, engines and invalidations become more; and what the defaults
+// of leases rest on: idle time, residency, and the reads for which a lease pays.
 //
 //   npm run bench:growth -- [--rounds 5] [--only arena,chunk,…] [--block 4096] [--depth 64] [--bed zram|loop]
 //                           [--file FILE] [--svg FILE] [--json FILE]

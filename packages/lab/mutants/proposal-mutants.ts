@@ -135,7 +135,7 @@ export const PROPOSAL_MUTANTS: readonly Mutant[] = [
     node: "ground.setRequest(request, G.Q_FRAMES + i, frame + 1);",
     to: `ground.setRequest(request, G.Q_FRAMES + i, frame + 1);
       if (ground.notifies && ground.registered)
-        ground.notifier.publish(ground.scenario.requests[request].first + i, frame, ground.scenario.requests[request].write);`,
+        ground.notifier.publish(ground.scenario.requests[request].first + i, frame, ground.scenario.requests[request].write ? WRITE : READ);`,
     shows: "notifier-pairs",
   },
   {

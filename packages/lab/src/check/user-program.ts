@@ -282,7 +282,7 @@ export class UserProgram {
         this.#migrate(invalidation, page);
         break;
       case "PROTECTION_VMA":
-        machine.memory.protect(page, false);
+        machine.memory.protect(page, "read");
         ground.flag(page, S.IS_READ_ONLY);
         break;
       case "PROTECTION_PAGE":

@@ -258,9 +258,9 @@ export class AddressSpace {
   }
 
   /** mprotect. The frame stays where it is, with its pins. */
-  protect(page: number, writable: boolean): number {
-    if (!writable && this.#tables.mustWait(page)) return WAIT;
-    if (writable) this.#tables.setFlags(page, VM_WRITE);
+  protect(page: number, access: "read" | "readwrite"): number {
+    if (access === "read" && this.#tables.mustWait(page)) return WAIT;
+    if (access === "readwrite") this.#tables.setFlags(page, VM_WRITE);
     else this.#tables.setFlags(page, 0, VM_WRITE | PTE_WRITE);
     return 0;
   }

@@ -42,9 +42,9 @@ export class MemoryCalls {
     this.#userfaultfd = userfaultfd;
   }
 
-  /** madvise(MADV_DONTNEED), or MADV_FREE. */
-  discard(thread: ModelThread, range: Range, lazily: boolean, done: () => void): void {
-    const call = lineOf(__NR_madvise, range, lazily ? MMAN.MADV_FREE : MMAN.MADV_DONTNEED);
+  /** madvise by MADV_DONTNEED or MADV_FREE. */
+  discard(thread: ModelThread, range: Range, advice: number, done: () => void): void {
+    const call = lineOf(__NR_madvise, range, advice);
     const mappings = this.#userfaultfd()?.mappingsOn(range) ?? [];
     const pieces = mappings.length === 0 ? [range] : mappings.map((mapping) => intersect(mapping, range));
     const next = (i: number): void => {
@@ -53,11 +53,12 @@ export class MemoryCalls {
         this.#leave(thread, done);
         return;
       }
-      this.#tell(thread, call, range, { kind: "remove", ...piece }, mappings.length > 0, () =>
+      const zap = (): void =>
         this.#sometimes(thread, "pages go ms", this.#timing.zapMs, () =>
-          this.#zap(thread, piece, lazily, () => next(i + 1)),
-        ),
-      );
+          this.#zap(thread, piece, advice, () => next(i + 1)),
+        );
+      if (mappings.length > 0) this.#tell(thread, call, range, { kind: "remove", ...piece }, zap);
+      else zap();
     };
     this.#enter(thread, () => next(0));
   }
@@ -97,8 +98,8 @@ export class MemoryCalls {
         return;
       }
       this.#userfaultfd()?.unregister(range);
-      this.#tell(thread, call, range, { kind: "unmap", ...range }, true, () =>
-        this.#tell(thread, call, range, { kind: "unmap", ...range }, true, () => this.#leave(thread, done)),
+      this.#tell(thread, call, range, { kind: "unmap", ...range }, () =>
+        this.#tell(thread, call, range, { kind: "unmap", ...range }, () => this.#leave(thread, done)),
       );
     });
   }
@@ -116,16 +117,8 @@ export class MemoryCalls {
   removal(thread: ModelThread, range: Range): Promise<void> | null {
     const mappings = this.#userfaultfd()?.mappingsOn(range) ?? [];
     if (mappings.length === 0) return null;
-    return new Promise((resolve) =>
-      this.#tell(
-        thread,
-        lineOf(__NR_madvise, range, MMAN.MADV_DONTNEED),
-        range,
-        { kind: "remove", ...range },
-        true,
-        resolve,
-      ),
-    );
+    const call = lineOf(__NR_madvise, range, MMAN.MADV_DONTNEED);
+    return new Promise((resolve) => this.#tell(thread, call, range, { kind: "remove", ...range }, resolve));
   }
 
   #take(range: Range): void {
@@ -140,10 +133,11 @@ export class MemoryCalls {
   #gone(thread: ModelThread, call: string, range: Range, then: () => void): void {
     const followed = (this.#userfaultfd()?.mappingsOn(range).length ?? 0) > 0;
     this.#userfaultfd()?.unregister(range);
-    this.#tell(thread, call, range, { kind: "unmap", ...range }, followed, then);
+    if (followed) this.#tell(thread, call, range, { kind: "unmap", ...range }, then);
+    else then();
   }
 
-  #zap(thread: ModelThread, range: Range, lazily: boolean, then: () => void): void {
+  #zap(thread: ModelThread, range: Range, advice: number, then: () => void): void {
     const machine = this.#machine;
     const last = machine.pageAt(range.start) + pagesIn(range);
     const random = machine.random.stream("a page takes long");
@@ -153,7 +147,7 @@ export class MemoryCalls {
           this.#sometimes(thread, "next page ms", this.#timing.zapMs, () => from(page));
           return;
         }
-        if (lazily) {
+        if (advice === MMAN.MADV_FREE) {
           machine.contents.notice(page, 1);
           machine.memory.freeLazily(page);
         } else {
@@ -166,18 +160,11 @@ export class MemoryCalls {
     from(machine.pageAt(range.start));
   }
 
-  /** Raises an event, and continues some time after it was read. If nothing follows the memory, continues at once. */
-  #tell(
-    thread: ModelThread,
-    call: string,
-    range: Range,
-    event: MemoryEvent,
-    followed: boolean,
-    then: () => void,
-  ): void {
+  /** Raises an event, and continues some time after it was read; at once, if there is no userfaultfd any more. */
+  #tell(thread: ModelThread, call: string, range: Range, event: MemoryEvent, then: () => void): void {
     const { clock } = this.#machine;
     const userfaultfd = this.#userfaultfd();
-    if (!followed || userfaultfd === null) {
+    if (userfaultfd === null) {
       then();
       return;
     }

@@ -107,9 +107,9 @@ export class ModelMemoryKernel implements MemoryKernel {
   }
 
   *mprotect(range: Range, protection: number): Steps<number> {
-    const writable = (protection & MMAN.PROT_WRITE) !== 0;
+    const access = (protection & MMAN.PROT_WRITE) !== 0 ? "readwrite" : "read";
     yield* this.#call();
-    return yield* this.#each(range, (page) => this.#noticed(page, () => this.#machine.memory.protect(page, writable)));
+    return yield* this.#each(range, (page) => this.#noticed(page, () => this.#machine.memory.protect(page, access)));
   }
 
   *mapOver(range: Range, file: FilePart | null): Steps<number> {

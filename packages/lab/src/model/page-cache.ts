@@ -310,12 +310,22 @@ export class PageCache {
   }
 
   /** True if a request around the cache is on a page (i_dio_count). */
-  isUsedDirectly(inodePage: number, writesOnly = false): boolean {
+  isUsedDirectly(inodePage: number): boolean {
+    return !this.#directlyOn(inodePage).next().done;
+  }
+
+  /** The same for a request that writes the file. */
+  isWrittenDirectly(inodePage: number): boolean {
+    for (const entry of this.#directlyOn(inodePage)) if (this.#frames.words[entry + REQUEST_WRITE] === 1) return true;
+    return false;
+  }
+
+  /** The requests in flight around the cache that are on a page, each by the offset of its first word. */
+  *#directlyOn(inodePage: number): Generator<number> {
     for (const entry of this.requestsInFlight()) {
       const first = -this.#frames.words[entry + REQUEST_BLOCK]! - 1;
-      const isIn = first >= 0 && first <= inodePage && inodePage < first + this.#frames.words[entry + REQUEST_PAGES]!;
-      if (isIn && (!writesOnly || this.#frames.words[entry + REQUEST_WRITE] === 1)) return true;
+      if (first >= 0 && first <= inodePage && inodePage < first + this.#frames.words[entry + REQUEST_PAGES]!)
+        yield entry;
     }
-    return false;
   }
 }

@@ -77,7 +77,7 @@ export class Writeback {
 
   /** True if a direct write keeps others from the page: filesystems that choose new blocks lock it until it ends. */
   #isLocked(inodePage: number): boolean {
-    return this.#cache.inodeIs(inodePage, REFLINKS) && this.#cache.isUsedDirectly(inodePage, true);
+    return this.#cache.inodeIs(inodePage, REFLINKS) && this.#cache.isWrittenDirectly(inodePage);
   }
 
   #hasDeviceWrites(frame: number): boolean {

@@ -4,7 +4,7 @@
  * until it's unregistered, which doesn't happen here.
  */
 
-import { EINTR, EIO, ENOMEM } from "pinless/portable";
+import { EINTR, EIO, ENOMEM, READ, WRITE } from "pinless/portable";
 import { nameOfRequest } from "../check/context.js";
 import { BLOCK_CONTENT, CONTENT, FOLIO_DIRTY, PTE_WRITE, VM_WRITE, WRITEBACK } from "../model/tables.js";
 import { BREAK, type UserMemoryCalls } from "./memory-calls-of-user.js";
@@ -169,7 +169,7 @@ export class Io {
       return;
     }
     for (let page = first; page <= last && ground.registered; page++)
-      notifier.publish(page, ground.frameFor(request, page - first), write);
+      notifier.publish(page, ground.frameFor(request, page - first), write ? WRITE : READ);
     notifier.letGo(request);
     this.#set(request, G.IN_FLIGHT);
     this.#rules.began(request);

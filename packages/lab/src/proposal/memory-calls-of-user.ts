@@ -158,7 +158,7 @@ export class UserMemoryCalls {
         if (machine.memory.migrate(page) !== 0) this.#rules.notMoved(page);
         break;
       case "PROTECTION_VMA":
-        machine.memory.protect(page, false);
+        machine.memory.protect(page, "read");
         ground.flag(page, G.READ_ONLY);
         break;
       case "PROTECTION_PAGE":

@@ -8,7 +8,7 @@
  * page; a kernel has them for ranges, in an interval tree. Sleeping I/O is woken by changes of those words: see `wake`.
  */
 
-import { CONCERNS, MMU_EVENTS, type MmuEvent } from "pinless/portable";
+import { CONCERNS, type Direction, MMU_EVENTS, type MmuEvent, WRITE } from "pinless/portable";
 
 /** Words of a page, each twice: for device writes, and for device reads. */
 const SIDES = 2;
@@ -321,8 +321,8 @@ export class ProposedNotifier {
   /**
    * Stores a frame in the registered buffer. Only for I/O that is counted in and wasn't sent back: the frame is valid.
    */
-  publish(page: number, frame: number, write: boolean): void {
-    const grade = write ? FOR_READS : FOR_WRITES;
+  publish(page: number, frame: number, direction: Direction): void {
+    const grade = direction === WRITE ? FOR_READS : FOR_WRITES;
     if (this.#page(page, GRADE) >= grade) return;
     this.#setPage(page, FRAME, frame + 1);
     this.#setPage(page, GRADE, grade);
@@ -333,9 +333,9 @@ export class ProposedNotifier {
     return this.#page(page, HELD) > 0 || this.#page(page, HELD + 1) > 0;
   }
 
-  /** For assertions: invalidations in progress that exclude device access to a page. */
-  excluded(page: number, deviceReads: boolean): number {
-    return this.#page(page, EXCLUDED + (deviceReads ? 1 : 0));
+  /** For assertions: invalidations in progress that exclude I/O of a direction from a page. */
+  excluded(page: number, direction: Direction): number {
+    return this.#page(page, EXCLUDED + direction);
   }
 
   /** For assertions: the counters of a page. */

@@ -3,6 +3,7 @@
  * the whole state.
  */
 
+import { READ } from "pinless/portable";
 import type { Scenario } from "../check/scenario.js";
 import { StateRow } from "../check/state-row.js";
 import { Kernel } from "../model/model-kernel.js";
@@ -156,7 +157,7 @@ export class ProposalGround {
         machine.frames.setFrame(frame, PINS, 1);
         w[this.#buffer + page] = frame + 1;
       } else {
-        this.notifier.publish(page, frame, false);
+        this.notifier.publish(page, frame, READ);
         this.flag(page, VALID_FOR_READS | VALID_FOR_WRITES);
       }
     }

@@ -4,7 +4,7 @@
  * that the program and its file see are checked.
  */
 
-import { EFAULT, type MmuEvent, violated } from "pinless/portable";
+import { EFAULT, type MmuEvent, READ, violated, WRITE } from "pinless/portable";
 import { inWords, nameOfInvalidation, nameOfRequest } from "../check/context.js";
 import { CONCERNED } from "../check/invalidation-ranges.js";
 import {
@@ -286,7 +286,7 @@ export class ProposalRules {
         if (CONCERNED[this.#event(j)].deviceWrites) deviceWrites++;
         if (CONCERNED[this.#event(j)].deviceReads) deviceReads++;
       }
-      if (notifier.excluded(page, false) > deviceWrites || notifier.excluded(page, true) > deviceReads)
+      if (notifier.excluded(page, READ) > deviceWrites || notifier.excluded(page, WRITE) > deviceReads)
         violated("BALANCED_VETO", `the refusal of ${this.nameOf(refused)} still keeps I/O from page ${page}`);
     }
   }

@@ -4,7 +4,7 @@
  * is right, so a page may have two right contents: the one last stored or read, and the zeros of a discard.
  */
 
-import { violated } from "pinless/portable";
+import { MMAN, violated } from "pinless/portable";
 
 /** Mark of a read that began during a discard by other code. */
 const OVERLAPPED = -1;
@@ -50,15 +50,15 @@ export class Oracle {
     return this.#discards[page]!;
   }
 
-  #becomes(page: number, content: number, orZero: boolean): void {
+  #becomes(page: number, content: number, mayReadAs: "it" | "it or zeros"): void {
     this.#content[page] = content;
-    this.#orZero[page] = orZero ? 1 : 0;
+    this.#orZero[page] = mayReadAs === "it" ? 0 : 1;
   }
 
   /** Notes a store by the program. */
   stored(page: number, content: number): void {
     this.#touched[page]!++;
-    this.#becomes(page, content, this.#discarding[page]! > 0);
+    this.#becomes(page, content, this.#discarding[page]! > 0 ? "it or zeros" : "it");
   }
 
   /** Notes that a read begins. Returns the argument `begun` of `readEnds`. */
@@ -71,7 +71,8 @@ export class Oracle {
 
   readEnds(page: number, content: number, begun: number): void {
     this.readFails(page);
-    this.#becomes(page, content, this.#discarding[page]! > 0 || this.#discards[page] !== begun);
+    const isDiscarded = this.#discarding[page]! > 0 || this.#discards[page] !== begun;
+    this.#becomes(page, content, isDiscarded ? "it or zeros" : "it");
   }
 
   /** Notes that a read has failed, or was never submitted. */
@@ -88,10 +89,11 @@ export class Oracle {
     return this.#touched[page]!;
   }
 
-  /** Notes that a discard has ended. After a `lazily` one the page may read as before until it's written again. */
-  discardEnds(page: number, lazily: boolean, begun: number): void {
+  /** Notes that a discard has ended. After MADV_FREE the page may read as before until it's written again. */
+  discardEnds(page: number, advice: number, begun: number): void {
     this.#discarding[page]!--;
-    if (!lazily && this.#reading[page] === 0 && this.#touched[page] === begun) this.#becomes(page, 0, true);
+    if (advice !== MMAN.MADV_FREE && this.#reading[page] === 0 && this.#touched[page] === begun)
+      this.#becomes(page, 0, "it or zeros");
   }
 
   foreignBegins(page: number): number {
@@ -99,9 +101,9 @@ export class Oracle {
     return this.discardBegins(page);
   }
 
-  foreignEnds(page: number, lazily: boolean, begun: number): void {
+  foreignEnds(page: number, advice: number, begun: number): void {
     this.#foreign[page]!--;
-    this.discardEnds(page, lazily, begun);
+    this.discardEnds(page, advice, begun);
   }
 
   /** Accepts the present content as right. */

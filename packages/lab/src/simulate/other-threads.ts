@@ -3,7 +3,7 @@
  * contents that may be found there, and the results that requests on it may have.
  */
 
-import { PAGE_BYTES, type Range, violated } from "pinless/portable";
+import { MMAN, PAGE_BYTES, type Range, violated } from "pinless/portable";
 import type { ModelThread } from "../model/threads.js";
 import type { Oracle } from "./oracle.js";
 import type { SimulatedWorld } from "./simulated-world.js";
@@ -154,13 +154,15 @@ export class OtherThreads {
     const pages = this.#somePages();
     if (pages === null) return;
     const thread = this.#resting.pop() ?? world.threads.start();
-    const lazily = random.chance(1 / 4);
+    const [advice, verb, done] = random.chance(1 / 4)
+      ? ([MMAN.MADV_FREE, "frees", "freed"] as const)
+      : ([MMAN.MADV_DONTNEED, "discards", "discarded"] as const);
     const again = (left: number): void => {
-      this.#begins(lazily ? "another thread frees" : "another thread discards", pages);
+      this.#begins(`another thread ${verb}`, pages);
       const begun = this.#discardBegins(pages);
-      world.calls.discard(thread, this.#rangeOf(pages), lazily, () => {
-        this.#discardEnds(pages, lazily, begun);
-        this.#returns(lazily ? "another thread has freed" : "another thread has discarded", pages);
+      world.calls.discard(thread, this.#rangeOf(pages), advice, () => {
+        this.#discardEnds(pages, advice, begun);
+        this.#returns(`another thread has ${done}`, pages);
         if (left > 0 && this.#mayCall && this.#areOurs(pages)) again(left - 1);
         else this.#rest(thread);
       });
@@ -174,8 +176,8 @@ export class OtherThreads {
     if (pages === null) return;
     this.#begins("the program discards by a call of its own", pages);
     const begun = this.#discardBegins(pages);
-    this.#parts.world.discardHere(this.#rangeOf(pages), false);
-    this.#discardEnds(pages, false, begun);
+    this.#parts.world.discardHere(this.#rangeOf(pages));
+    this.#discardEnds(pages, MMAN.MADV_DONTNEED, begun);
     this.#returns("the program has discarded", pages);
   }
 
@@ -309,8 +311,8 @@ export class OtherThreads {
     return Array.from({ length: count }, (_, i) => this.#parts.oracle.foreignBegins(first + i));
   }
 
-  #discardEnds({ first }: Pages, lazily: boolean, begun: readonly number[]): void {
-    for (const [i, since] of begun.entries()) this.#parts.oracle.foreignEnds(first + i, lazily, since);
+  #discardEnds({ first }: Pages, advice: number, begun: readonly number[]): void {
+    for (const [i, since] of begun.entries()) this.#parts.oracle.foreignEnds(first + i, advice, since);
   }
 
   /** Picks the thread's next activity after its call: it sleeps, computes, or ends. */

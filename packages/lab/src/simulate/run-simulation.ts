@@ -3,7 +3,14 @@
  * determines. The same seed gives the same run.
  */
 
-import { InvariantViolation, type OperationReport, PAGE_BYTES, type PortableEngine, violated } from "pinless/portable";
+import {
+  InvariantViolation,
+  MMAN,
+  type OperationReport,
+  PAGE_BYTES,
+  type PortableEngine,
+  violated,
+} from "pinless/portable";
 import { ROOT } from "../model/memlock-account.js";
 import { startDaemons } from "./daemons.js";
 import { MappedFile } from "./mapped-file-load.js";
@@ -382,7 +389,8 @@ class SimulationRun {
     const { requestPages } = this.#swarm;
     const begun = Array.from({ length: requestPages }, (_, i) => this.#oracle.discardBegins(first + i));
     const report = await this.#arena.discard(view, { lazily });
-    for (const [i, since] of begun.entries()) this.#oracle.discardEnds(first + i, lazily, since);
+    for (const [i, since] of begun.entries())
+      this.#oracle.discardEnds(first + i, lazily ? MMAN.MADV_FREE : MMAN.MADV_DONTNEED, since);
     return report;
   }
 }

@@ -6,6 +6,7 @@ import {
   type Host,
   invariant,
   type Loop,
+  MMAN,
   type MonitorClient,
   type MonitorEnded,
   MonitorSupervisor,
@@ -168,9 +169,9 @@ export class SimulatedWorld {
    * Discards memory by a call of the engine's own thread, which does nothing else until that has returned. Time
    * advances inside this method.
    */
-  discardHere(range: Range, lazily: boolean): void {
+  discardHere(range: Range): void {
     this.#inCall = true;
-    this.calls.discard(this.#mainThread, range, lazily, () => {
+    this.calls.discard(this.#mainThread, range, MMAN.MADV_DONTNEED, () => {
       this.#inCall = false;
     });
     while (this.#inCall) invariant("BOUNDED_WAIT", this.machine.clock.step(), "a call of the program's never returns");

@@ -132,11 +132,11 @@ export class Blocks {
   }
 
   /** Removes pages of buffers: a huge page as a whole, small ones from random areas. */
-  removeBuffers(pages: number, huge: boolean, random: Stream): void {
+  removeBuffers(pages: number, size: "huge" | "small", random: Stream): void {
     let left = pages;
     for (let i = 0; left > 0 && i < ATTEMPTS * pages; i++) {
       const block = this.#firstSpread + random.below(this.#spreadBlocks);
-      const some = huge ? HUGE_PAGES : 1;
+      const some = size === "huge" ? HUGE_PAGES : 1;
       if (this.#buffers[block]! < some) continue;
       this.#buffers[block]! -= some;
       left -= some;

@@ -102,12 +102,12 @@ abstract class Base {
     return this.#held * this.requestPages;
   }
 
-  protected forkOfAll(pinned: boolean): number {
+  protected forkOfAll(pages: "pinned" | "unpinned"): number {
     const { count, flags } = this.chunks;
     if (!this.plan.buffers.inherited) return COSTS.fork.us;
     let huge = 0;
     for (let i = 0; i < count; i++) huge += flags[i]! & HUGE;
-    return forkUs(count - huge, huge, pinned);
+    return forkUs(count - huge, huge, pages === "pinned");
   }
 }
 
@@ -154,7 +154,7 @@ class Gup extends Base implements Design {
   }
 
   fork(): number {
-    return this.forkOfAll(this.#registered);
+    return this.forkOfAll(this.#registered ? "pinned" : "unpinned");
   }
 
   override revocable(): Iterable<number> | null {
@@ -219,7 +219,7 @@ class Notifier extends Base implements Design {
     // Because of copy-on-write, the next device write needs a page of its own.
     if (this.#registered && this.plan.buffers.inherited)
       for (let chunk = 0; chunk < this.chunks.count; chunk++) this.chunks.set(chunk, CHANGED);
-    return this.forkOfAll(false);
+    return this.forkOfAll("unpinned");
   }
 }
 

@@ -310,13 +310,13 @@ export class Operations {
   #effect(kind: Rated, chunk: number): boolean {
     const { chunks, blocks, random, plan, clock, load } = this.#world;
     const place = random.stream("where pages go");
-    const huge = chunks.is(chunk, HUGE);
+    const size = chunks.is(chunk, HUGE) ? "huge" : "small";
     if (kind === "khugepaged") {
       if (!blocks.takeFree()) return false;
-      blocks.removeBuffers(HUGE_PAGES, false, place);
+      blocks.removeBuffers(HUGE_PAGES, "small", place);
       chunks.set(chunk, HUGE);
     } else if (kind === "reclaim") {
-      blocks.removeBuffers(HUGE_PAGES, huge, place);
+      blocks.removeBuffers(HUGE_PAGES, size, place);
       chunks.set(chunk, SWAPPED);
       chunks.clear(chunk, HUGE);
     } else if (kind === "writeback") {

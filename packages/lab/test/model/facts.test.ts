@@ -154,7 +154,7 @@ test("an old registration writes read-only memory without soft-dirty bits; a new
   each((page) => on.memory.store(page, OLD));
   on.disk.register(0, 0, PAGES);
   each((page) => on.memory.clearSoftDirty(page));
-  each((page) => on.memory.protect(page, false));
+  each((page) => on.memory.protect(page, "read"));
   readFile(on, 0);
   assert.equal(lost(on), 0);
   assert.ok(each((page) => Number(on.tables.is(page, PTE_SOFT_DIRTY))).every((bit) => bit === 0));
@@ -173,7 +173,7 @@ test("the proposal: invalidations wait for I/O in flight only, and registrations
     (p: number) => on.memory.discard(p),
     (p: number) => on.memory.migrate(p),
     (p: number) => on.memory.reclaim(p),
-    (p: number) => on.memory.protect(p, false),
+    (p: number) => on.memory.protect(p, "read"),
     (p: number) => on.memory.munmap(p),
   ])
     assert.deepEqual(each(operate), [WAIT, WAIT, WAIT, WAIT]);

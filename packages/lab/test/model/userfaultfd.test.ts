@@ -2,6 +2,7 @@
 // pages are freed, and what /proc shows of it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { MMAN } from "pinless/portable";
 import { Machine } from "../../dist/model/machine.js";
 import { MemoryCalls } from "../../dist/model/memory-calls.js";
 import { ModelUserfaultfd } from "../../dist/model/model-userfaultfd.js";
@@ -67,11 +68,11 @@ function old(...gone: number[]): number[] {
   return Array.from({ length: PAGES }, (_, i) => (gone.includes(i) ? 0 : OLD));
 }
 
-for (const lazily of [false, true]) {
-  test(`madvise(${lazily ? "MADV_FREE" : "MADV_DONTNEED"}): the caller waits until it's read, then frees`, () => {
+for (const name of ["MADV_FREE", "MADV_DONTNEED"] as const) {
+  test(`madvise(${name}): the caller waits until it's read, then frees`, () => {
     const bed = new Bed();
     bed.userfaultfd.register(bed.range(0, PAGES));
-    bed.calls.discard(bed.thread, bed.range(2, 2), lazily, bed.ended);
+    bed.calls.discard(bed.thread, bed.range(2, 2), MMAN[name], bed.ended);
     bed.settle();
     assert.equal(bed.done, false);
     assert.deepEqual(bed.contents(), old());
@@ -87,8 +88,8 @@ for (const lazily of [false, true]) {
     bed.settle();
     assert.equal(bed.done, true);
     // What's free to be taken is there until it's taken.
-    if (lazily) bed.machine.memory.reclaim(bed.first + 2);
-    assert.deepEqual(bed.contents(), lazily ? old(2) : old(2, 3));
+    if (name === "MADV_FREE") bed.machine.memory.reclaim(bed.first + 2);
+    assert.deepEqual(bed.contents(), name === "MADV_FREE" ? old(2) : old(2, 3));
     assert.equal(bed.next(), null);
   });
 }
@@ -96,7 +97,7 @@ for (const lazily of [false, true]) {
 test("a call on memory in several mappings has an event for each, one after the other", () => {
   const bed = new Bed();
   bed.userfaultfd.register(bed.range(0, PAGES), [bed.start + 4 * PAGE, bed.start + 4 * PAGE]);
-  bed.calls.discard(bed.thread, bed.range(3, 3), false, bed.ended);
+  bed.calls.discard(bed.thread, bed.range(3, 3), MMAN.MADV_DONTNEED, bed.ended);
   bed.settle();
   const { call } = bed;
   assert.deepEqual(bed.next(), ["remove", 3, 1]);
@@ -123,7 +124,7 @@ test("munmap: the pages have gone when its event comes, and other memory may be 
   bed.settle();
   assert.deepEqual([bed.done, bed.machine.memory.peek(bed.first + 2)], [true, THEIRS]);
   // The memory that is there now has no userfaultfd: its discard is no event.
-  bed.calls.discard(bed.thread, bed.range(2, 2), false, bed.ended);
+  bed.calls.discard(bed.thread, bed.range(2, 2), MMAN.MADV_DONTNEED, bed.ended);
   bed.settle();
   assert.deepEqual([bed.next(), bed.machine.memory.peek(bed.first + 2)], [null, 0]);
 });
@@ -154,7 +155,7 @@ test("mremap: the memory is elsewhere, and is followed there; one call raises tw
     bed.settle();
   }
   assert.equal(bed.done, true);
-  bed.calls.discard(bed.thread, { start: to, end: to + PAGE }, false, bed.ended);
+  bed.calls.discard(bed.thread, { start: to, end: to + PAGE }, MMAN.MADV_DONTNEED, bed.ended);
   bed.settle();
   assert.equal(bed.userfaultfd.next()?.start, to);
 });
@@ -168,7 +169,7 @@ test("an event can be read before its caller can be seen waiting", () => {
     bed.userfaultfd.arm(() => {
       readable = true;
     });
-    bed.calls.discard(bed.thread, bed.range(2, 2), false, bed.ended);
+    bed.calls.discard(bed.thread, bed.range(2, 2), MMAN.MADV_DONTNEED, bed.ended);
     while (!readable) assert.ok(bed.machine.clock.step());
     if (bed.threads.callers().length === 0) unseen++;
     assert.deepEqual(bed.next(), ["remove", 2, 2]);
@@ -184,14 +185,14 @@ test("closing the userfaultfd lets all callers continue, and no later one waits"
   bed.userfaultfd.register(bed.range(0, PAGES));
   const another = bed.threads.start();
   let ended = 0;
-  bed.calls.discard(bed.thread, bed.range(2, 2), false, () => ended++);
+  bed.calls.discard(bed.thread, bed.range(2, 2), MMAN.MADV_DONTNEED, () => ended++);
   bed.calls.unmap(another, bed.range(6, 1), () => ended++);
   bed.settle();
   assert.equal(ended, 0);
   bed.userfaultfd.close();
   bed.settle();
   assert.equal(ended, 2);
-  bed.calls.discard(bed.thread, bed.range(8, 1), false, () => ended++);
+  bed.calls.discard(bed.thread, bed.range(8, 1), MMAN.MADV_DONTNEED, () => ended++);
   bed.settle();
   assert.deepEqual([ended, bed.contents()], [3, old(2, 3, 6, 8)]);
 });

@@ -35,9 +35,9 @@ function percent(pages: number): number {
 }
 
 function registersReadOnly(): CalibrationRow {
-  const registered = (writable: boolean): number => {
+  const registered = (access: "read" | "readwrite"): number => {
     const on = machine(BLOCKS, 1);
-    for (let page = 0; page < BLOCKS; page++) on.memory.protect(page, writable);
+    for (let page = 0; page < BLOCKS; page++) on.memory.protect(page, access);
     return counted(BLOCKS, (page) => {
       if (on.disk.register(0, page, 1) < 0) return false;
       on.disk.unregister(0);
@@ -48,7 +48,7 @@ function registersReadOnly(): CalibrationRow {
     title: "pages that can be registered",
     unit: "%",
     better: "more",
-    sides: [side("read-only", 0, percent(registered(false))), side("writable", 100, percent(registered(true)))],
+    sides: [side("read-only", 0, percent(registered("read"))), side("writable", 100, percent(registered("readwrite")))],
     mechanism: "a registration finds its pages for writing, and is refused (EFAULT) where that isn't allowed",
     inputs: [],
   };
@@ -59,7 +59,7 @@ function writesReadOnly(): CalibrationRow {
     const on = machine(BLOCKS, 1);
     return counted(BLOCKS, (page) => {
       if (registered) on.disk.register(0, page, 1);
-      on.memory.protect(page, false);
+      on.memory.protect(page, "read");
       const request = on.disk.submit({
         write: false,
         firstPage: page,
