@@ -3,7 +3,7 @@
 //   npm run bench -- [--file FILE] [--mib 2048] [--rounds 5] [--small]
 //
 // FILE is on a filesystem with direct I/O and a disk to be measured; it is made unless it is there. Contenders take
-// turns, each in a process of its own, with the file's pages dropped from the page cache; medians. --small takes seconds: it
+// turns, each in a process of its own, with the file dropped from the page cache; medians. --small takes seconds: it
 // shows that everything runs, and its figures mean little.
 
 import { spawnSync } from "node:child_process";

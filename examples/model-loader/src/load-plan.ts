@@ -8,7 +8,7 @@ export const SIMD_BYTES = 64;
 /** Tensors of this size are read straight into their place, smaller ones together with their neighbours. */
 const LARGE_BYTES = 256 << 10;
 const PAGE_BYTES = 4096;
-/** Memory is made in pieces, each while the one before it is read into; the first is small, so that reads begin soon. */
+/** Memory is made in pieces, each while the one before is read into; the first is small, so that reads begin soon. */
 const FIRST_PIECE_BYTES = 16 << 20;
 const LARGEST_PIECE_BYTES = 256 << 20;
 /** Limit of an arena's contiguous memory. */
