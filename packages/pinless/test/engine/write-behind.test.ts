@@ -210,10 +210,11 @@ test("an error behind is told at once, at the next write and at the end, and mem
   const { behind, pending, state } = await begun();
   const told: unknown[] = [];
   behind.failed = (error) => told.push(error);
-  await behind.write([CONTENT.subarray(0, 4096)], 4096);
+  await behind.write([CONTENT.subarray(0, 8192)], 4096);
   await turn();
   const error = new Error("no space");
   pending.shift()!.fail(error);
+  pending.shift()!.fail(new Error("of a later block"));
   await turn();
   assert.deepEqual(told, [error]);
   await assert.rejects(behind.drain(), error);
