@@ -3,15 +3,12 @@
 import type { BigIntStats } from "node:fs";
 import type { IncomingHttpHeaders } from "node:http";
 
-export interface Validators {
-  readonly etag: string;
-  readonly lastModified: string;
-}
+export type Validators = ReturnType<typeof validatorsOf>;
 
 /** Age in ms up to which a file may change again without its modification time changing: its ETag is weak till then. */
 const YOUNG_MS = 2000;
 
-export function validatorsOf({ size, mtimeNs, mtimeMs, ino }: BigIntStats, now = Date.now()): Validators {
+export function validatorsOf({ size, mtimeNs, mtimeMs, ino }: BigIntStats, now = Date.now()) {
   const etag = `"${[size, mtimeNs, ino].map((each) => BigInt.asUintN(64, each).toString(16)).join("-")}"`;
   const modified = Number(mtimeMs);
   return {
@@ -36,8 +33,13 @@ export function failedCondition(headers: IncomingHttpHeaders, { etag, lastModifi
 }
 
 /** True if a Range header is to be followed, because there is no If-Range or because it names the file as it is now. */
-export function rangeHolds(ifRange: string | undefined, { etag, lastModified }: Validators): boolean {
-  if (ifRange === undefined) return true;
+export function rangeHolds(
+  { "if-range": condition }: IncomingHttpHeaders,
+  { etag, lastModified }: Validators,
+): boolean {
+  if (condition === undefined) return true;
+  // Node's types have a list for headers that they don't know.
+  const ifRange = String(condition);
   if (etag.startsWith("W/")) return false;
   return ifRange === etag || dateOf(ifRange) === Date.parse(lastModified);
 }

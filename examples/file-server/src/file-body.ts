@@ -74,7 +74,7 @@ function begin(file: OpenFile, block: Uint8Array, bytes: number, position: numbe
  * after its socket's, when nothing reads the memory any more. A client that takes longer than `stallMs` is cut off,
  * since it keeps memory from others.
  */
-export function written(response: ServerResponse, bytes: Uint8Array | string, stallMs: number): Promise<void> {
+export function written(response: ServerResponse, bytes: Uint8Array, stallMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const stalled = setTimeout(() => response.destroy(), stallMs);
     const ended = (error?: Error | null): void => {

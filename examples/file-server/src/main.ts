@@ -1,22 +1,21 @@
 /** The program: see --help. */
 
-import { HELP, type Options, optionsOf, UsageError } from "./options.js";
+import { HELP, optionsOf } from "./options.js";
 import { FileServer } from "./server.js";
 
 process.exitCode = await run();
 
 async function run(): Promise<number> {
-  let options: Options | null;
+  let options: ReturnType<typeof optionsOf>;
   try {
     // Of `npm start -w …` the folder is meant from where the user is, and npm has gone elsewhere.
     options = optionsOf(process.argv.slice(2), process.env.INIT_CWD ?? process.cwd());
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    console.error(`${error.message}\n--help shows the options`);
+    console.error(`${(error as Error).message}\n--help shows the options`);
     return 2;
   }
   if (options === null) {
-    console.log(HELP.trimEnd());
+    console.log(HELP);
     return 0;
   }
   let server: FileServer;

@@ -3,20 +3,7 @@
 import path from "node:path";
 import { parseArgs } from "node:util";
 
-export interface Options {
-  readonly folder: string;
-  readonly host: string;
-  readonly port: number;
-  readonly metricsPort: number | null;
-  readonly index: boolean;
-  readonly dotfiles: boolean;
-  readonly log: boolean;
-  readonly reader: "pinless" | "node";
-  readonly memoryBytes: number;
-  readonly connections: number;
-  readonly stallMs: number;
-  readonly graceMs: number;
-}
+export type Options = NonNullable<ReturnType<typeof optionsOf>>;
 
 const MAX_PORT = 65_535;
 
@@ -37,66 +24,55 @@ export const HELP = `Serves the files of a folder over HTTP, around the page cac
   --reader READER      pinless; or node, the same server on node:fs, to compare with (pinless)
   --help
 
-Exit codes: 0 after a signal, 1 if the server can't start, 2 for a wrong command line.
-`;
+Exit codes: 0 after a signal, 1 if the server can't start, 2 for a wrong command line.`;
 
-/** A wrong command line; its message is for the user. */
-export class UsageError extends Error {}
-
-function number(values: Readonly<Record<string, unknown>>, name: string, least: number, most: number): number {
-  const text = String(values[name]);
-  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
-  const isPort = most === MAX_PORT;
-  if (value >= least && value <= most && (Number.isInteger(value) || !isPort)) return value;
-  throw new UsageError(`--${name} is a ${isPort ? "whole " : ""}number from ${least} to ${most}, not "${text}"`);
-}
-
-/** Returns null if help is asked for. */
-export function optionsOf(args: string[], directory: string): Options | null {
-  const { values, positionals } = parsed(args);
+/**
+ * Returns null if help is asked for.
+ *
+ * @param directory - A relative FOLDER is meant from there
+ * @throws For a wrong command line; the message is for the user
+ */
+export function optionsOf(args: string[], directory: string) {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      port: { type: "string", default: "8080" },
+      host: { type: "string", default: "127.0.0.1" },
+      index: { type: "boolean", default: false },
+      dotfiles: { type: "boolean", default: false },
+      "metrics-port": { type: "string" },
+      "no-log": { type: "boolean", default: false },
+      memory: { type: "string", default: "16" },
+      connections: { type: "string", default: "1024" },
+      stall: { type: "string", default: "60" },
+      grace: { type: "string", default: "10" },
+      reader: { type: "string", default: "pinless" },
+      help: { type: "boolean" },
+    },
+  });
   if (values.help) return null;
+  const { host, index, dotfiles, reader } = values;
   const [folder, ...more] = positionals;
   if (folder === undefined || more.length > 0)
-    throw new UsageError(`one folder is to be named, and ${positionals.length} are`);
-  const { reader, "metrics-port": metricsPort } = values;
-  if (reader !== "pinless" && reader !== "node") throw new UsageError(`--reader is pinless or node, not "${reader}"`);
-  return {
-    folder: path.resolve(directory, folder),
-    host: values.host,
-    port: number(values, "port", 0, MAX_PORT),
-    metricsPort: metricsPort === undefined ? null : number(values, "metrics-port", 0, MAX_PORT),
-    index: values.index,
-    dotfiles: values.dotfiles,
-    log: !values["no-log"],
-    reader,
-    memoryBytes: number(values, "memory", 0.25, 4096) * 2 ** 20,
-    connections: number(values, "connections", 1, MAX_PORT),
-    stallMs: number(values, "stall", 0.01, 86_400) * 1000,
-    graceMs: number(values, "grace", 0, 86_400) * 1000,
+    throw new Error(`one folder is to be named, and ${positionals.length} are`);
+  if (reader !== "pinless" && reader !== "node") throw new Error(`--reader is pinless or node, not "${reader}"`);
+  const number = (name: keyof typeof values, least: number, most: number): number => {
+    const text = String(values[name]);
+    const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+    const isWhole = most === MAX_PORT;
+    if (value >= least && value <= most && (Number.isInteger(value) || !isWhole)) return value;
+    throw new Error(`--${name} is a ${isWhole ? "whole " : ""}number from ${least} to ${most}, not "${text}"`);
   };
-}
-
-function parsed(args: string[]) {
-  try {
-    return parseArgs({
-      args,
-      allowPositionals: true,
-      options: {
-        port: { type: "string", default: "8080" },
-        host: { type: "string", default: "127.0.0.1" },
-        index: { type: "boolean", default: false },
-        dotfiles: { type: "boolean", default: false },
-        "metrics-port": { type: "string" },
-        "no-log": { type: "boolean", default: false },
-        memory: { type: "string", default: "16" },
-        connections: { type: "string", default: "1024" },
-        stall: { type: "string", default: "60" },
-        grace: { type: "string", default: "10" },
-        reader: { type: "string", default: "pinless" },
-        help: { type: "boolean", default: false },
-      },
-    });
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
+  return {
+    ...{ host, index, dotfiles, reader },
+    folder: path.resolve(directory, folder),
+    port: number("port", 0, MAX_PORT),
+    metricsPort: values["metrics-port"] === undefined ? null : number("metrics-port", 0, MAX_PORT),
+    log: !values["no-log"],
+    memoryBytes: number("memory", 0.25, 4096) * 2 ** 20,
+    connections: number("connections", 1, MAX_PORT),
+    stallMs: number("stall", 0.01, 86_400) * 1000,
+    graceMs: number("grace", 0, 86_400) * 1000,
+  };
 }

@@ -1,16 +1,16 @@
 /** The server: connections, their timeouts, the log, and a stop that lets running responses end. */
 
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { AccessLog } from "./access-log.js";
 import { BlockPool } from "./block-pool.js";
 import { ClientLeft } from "./file-body.js";
-import { asHttpError, HttpError } from "./http-error.js";
+import { asHttpError } from "./http-error.js";
 import { type Ending, Metrics, metricsServer } from "./metrics.js";
 import type { Options } from "./options.js";
 import { BLOCK_BYTES, nodeReader, pinlessReader, type Reader } from "./readers.js";
-import { respond } from "./respond.js";
+import { type Parts, respond } from "./respond.js";
 import { Site } from "./site.js";
 
 interface Connection {
@@ -26,10 +26,7 @@ interface Connection {
 }
 
 export class FileServer {
-  readonly #options: Options;
-  readonly #site: Site;
-  readonly #reader: Reader;
-  readonly #pool: BlockPool;
+  readonly #parts: Parts;
   readonly #log = new AccessLog();
   readonly #metrics = new Metrics();
   readonly #server: Server;
@@ -39,10 +36,7 @@ export class FileServer {
   #stopping = false;
 
   private constructor(options: Options, site: Site, reader: Reader) {
-    this.#options = options;
-    this.#site = site;
-    this.#reader = reader;
-    this.#pool = new BlockPool(reader.blocks);
+    this.#parts = { options, site, reader, pool: new BlockPool(reader.blocks) };
     const { stallMs, connections, metricsPort } = options;
     this.#server = createServer({
       headersTimeout: stallMs,
@@ -52,6 +46,10 @@ export class FileServer {
     });
     this.#server.maxConnections = connections;
     this.#server.on("connection", (socket) => this.#connected(socket));
+    // Nothing to send means that the server is what a client waits for.
+    this.#server.setTimeout(stallMs, (socket) => {
+      if (socket.writableLength > 0 || this.#connections.get(socket)?.running === 0) socket.destroy();
+    });
     this.#server.on("clientError", (error: NodeJS.ErrnoException, socket) => this.#malformed(error, socket as Socket));
     this.#server.on("request", (request, response) => {
       const connection = this.#connections.get(request.socket)!;
@@ -61,8 +59,7 @@ export class FileServer {
       this.#running.add(running);
       void running.then(() => this.#running.delete(running));
     });
-    const text = (): string => this.#metrics.text(this.#pool, this.#reader, this.#log.dropped);
-    this.#metricsServer = metricsPort === null ? null : metricsServer(text);
+    this.#metricsServer = metricsPort === null ? null : metricsServer(() => this.#metrics.text(this.#figures()));
   }
 
   static async start(options: Options): Promise<FileServer> {
@@ -109,7 +106,7 @@ export class FileServer {
     const closed = once(this.#server, "close");
     this.#server.close();
     for (const [socket, { running }] of this.#connections) if (running === 0) socket.destroy();
-    const timer = setTimeout(cutAll, this.#options.graceMs);
+    const timer = setTimeout(cutAll, this.#parts.options.graceMs);
     await closed;
     clearTimeout(timer);
     await Promise.all(this.#running);
@@ -119,8 +116,19 @@ export class FileServer {
   }
 
   async #closeFiles(): Promise<void> {
-    await this.#reader.close();
-    await this.#site.close();
+    await this.#parts.reader.close();
+    await this.#parts.site.close();
+  }
+
+  #figures(): Record<string, number> {
+    const { pool, reader } = this.#parts;
+    return {
+      ...{ blocks: pool.size, blocks_used: pool.used, waiting_for_blocks: pool.waiting },
+      ...{ log_lines_dropped_total: this.#log.dropped, resident_bytes: process.memoryUsage.rss() },
+      ...Object.fromEntries(
+        Object.entries(reader.figures()).map(([name, value]) => [`reader{name="${reader.name}",of="${name}"}`, value]),
+      ),
+    };
   }
 
   #connected(socket: Socket): void {
@@ -147,9 +155,7 @@ export class FileServer {
     try {
       signal.throwIfAborted();
       if (this.#stopping) response.setHeader("Connection", "close");
-      const { index, dotfiles, stallMs } = this.#options;
-      const answers = { site: this.#site, reader: this.#reader, pool: this.#pool, index, dotfiles };
-      await respond(answers, { request, response, signal, stallMs, took });
+      await respond(this.#parts, { request, response, signal, took });
     } catch (error) {
       ending = signal.aborted || error instanceof ClientLeft ? "left" : failed(error, request, response);
     }
@@ -160,7 +166,7 @@ export class FileServer {
     this.#metrics.inProgress--;
     this.#metrics.count(response.statusCode, ending);
     if (this.#stopping && connection.running === 0) socket.destroySoon();
-    if (!this.#options.log) return;
+    if (!this.#parts.options.log) return;
     const ms = (performance.now() - began).toFixed(1);
     const what = `${textOf(request)} ${response.statusCode} ${sent} ${ms}ms ${ending}`;
     this.#log.line(`${remoteAddress} ${new Date().toISOString()} ${what}`);
@@ -174,22 +180,20 @@ export class FileServer {
     }
     const status = code === "HPE_HEADER_OVERFLOW" ? 431 : code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400;
     this.#metrics.count(status, "refused");
-    const { body } = new HttpError(status, "that is no request that this server takes");
-    const head = `HTTP/1.1 ${body.split(":")[0]}\r\nConnection: close\r\nContent-Type: text/plain\r\n`;
-    socket.end(`${head}Content-Length: ${body.length}\r\n\r\n${body}`, () => socket.destroySoon());
+    const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`;
+    socket.end(head, () => socket.destroySoon());
   }
 }
 
 /** Answers with an error, or in the middle of a body breaks the connection: only that says that bytes are missing. */
 function failed(error: unknown, request: IncomingMessage, response: ServerResponse): Ending {
-  const answer = asHttpError(error);
-  if (response.headersSent || answer.status === 500) console.error(`${request.url}: ${(error as Error).message}`);
+  const { status, headers, body } = asHttpError(error);
+  if (response.headersSent || status === 500) console.error(`${request.url}: ${(error as Error).message}`);
   if (response.headersSent) {
     request.socket.destroy();
     return "cut";
   }
-  const { status, headers, body } = answer;
-  for (const name of ["Content-Range", "Content-Length"]) response.removeHeader(name);
+  for (const name of response.getHeaderNames()) response.removeHeader(name);
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
   response.setHeader("Content-Type", "text/plain; charset=utf-8");
   response.writeHead(status, { "Content-Length": Buffer.byteLength(body) });
