@@ -55,8 +55,7 @@ export async function* readRange(
     }
   } finally {
     if (current !== null) pool.give(current);
-    for (const { block, done } of reads) void done.then(() => pool.give(block));
-    await Promise.all(reads.map(({ done }) => done));
+    await Promise.all(reads.map(({ block, done }) => done.then(() => pool.give(block))));
   }
 }
 
@@ -70,22 +69,26 @@ function begin(file: OpenFile, block: Uint8Array, bytes: number, position: numbe
 }
 
 /**
- * Resolves once the kernel has all of the bytes, so that their memory can be used again. The response's "close" comes
- * after its socket's, when nothing reads the memory any more. A client that takes longer than `stallMs` is cut off,
- * since it keeps memory from others.
+ * Waits until a client has taken something. It's cut off if that takes longer than `stallMs`. `ask` calls its argument
+ * then. `signal` is aborted after the socket's "close", when nothing reads the response's memory any more.
  */
-export function written(response: ServerResponse, bytes: Uint8Array, stallMs: number): Promise<void> {
+export function taken(
+  response: ServerResponse,
+  signal: AbortSignal,
+  stallMs: number,
+  ask: (taken: (error?: Error | null) => void) => void,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const stalled = setTimeout(() => response.destroy(), stallMs);
     const ended = (error?: Error | null): void => {
       clearTimeout(stalled);
-      response.off("close", left);
+      signal.removeEventListener("abort", left);
       if (error) reject(new ClientLeft("the client left"));
       else resolve();
     };
     const left = (): void => ended(new ClientLeft());
-    response.once("close", left);
-    if (response.closed || response.destroyed) left();
-    else response.write(bytes, ended);
+    signal.addEventListener("abort", left);
+    if (signal.aborted || response.destroyed) left();
+    else ask(ended);
   });
 }

@@ -5,7 +5,7 @@ import type { FileHandle } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { BlockPool } from "./block-pool.js";
 import { failedCondition, rangeHolds, type Validators, validatorsOf } from "./conditions.js";
-import { readRange, written } from "./file-body.js";
+import { readRange, taken } from "./file-body.js";
 import { HttpError } from "./http-error.js";
 import { indexPage } from "./index-page.js";
 import { mediaTypeOf } from "./media-types.js";
@@ -107,15 +107,16 @@ function piecesOfFile({ request, response }: Exchange, validators: Validators, s
 
 /** Sends pieces of a body. The head goes with the first, so that a file that can't be read has an error as answer. */
 async function send({ options, reader, pool }: Parts, exchange: Exchange, pieces: Piece[], found: FileHandle) {
+  const { response, signal } = exchange;
   const write = async (bytes: Uint8Array): Promise<void> => {
-    await written(exchange.response, bytes, options.stallMs);
+    await taken(response, signal, options.stallMs, (done) => response.write(bytes, done));
     exchange.took(bytes.length);
   };
   const file = pieces.some((piece) => typeof piece !== "string") ? await reader.open(nameOf(found)) : null;
   try {
     for (const piece of pieces) {
       if (typeof piece === "string") await write(Buffer.from(piece));
-      else for await (const block of readRange(file!, pool, piece, exchange.signal)) await write(block);
+      else for await (const block of readRange(file!, pool, piece, signal)) await write(block);
     }
   } finally {
     await file?.close();

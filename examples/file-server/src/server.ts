@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse, S
 import type { AddressInfo, Socket } from "node:net";
 import { AccessLog } from "./access-log.js";
 import { BlockPool } from "./block-pool.js";
-import { ClientLeft } from "./file-body.js";
+import { ClientLeft, taken } from "./file-body.js";
 import { asHttpError } from "./http-error.js";
 import { type Ending, Metrics, metricsServer } from "./metrics.js";
 import type { Options } from "./options.js";
@@ -39,17 +39,12 @@ export class FileServer {
     this.#parts = { options, site, reader, pool: new BlockPool(reader.blocks) };
     const { stallMs, connections, metricsPort } = options;
     this.#server = createServer({
-      headersTimeout: stallMs,
       requestTimeout: stallMs,
       connectionsCheckingInterval: Math.min(stallMs / 2, 5000),
-      keepAliveTimeout: Math.min(stallMs, 5000),
+      keepAliveTimeout: stallMs,
     });
     this.#server.maxConnections = connections;
     this.#server.on("connection", (socket) => this.#connected(socket));
-    // Nothing to send means that the server is what a client waits for.
-    this.#server.setTimeout(stallMs, (socket) => {
-      if (socket.writableLength > 0 || this.#connections.get(socket)?.running === 0) socket.destroy();
-    });
     this.#server.on("clientError", (error: NodeJS.ErrnoException, socket) => this.#malformed(error, socket as Socket));
     this.#server.on("request", (request, response) => {
       const connection = this.#connections.get(request.socket)!;
@@ -153,14 +148,12 @@ export class FileServer {
     this.#metrics.inProgress++;
     let ending: Ending = "complete";
     try {
-      signal.throwIfAborted();
-      if (this.#stopping) response.setHeader("Connection", "close");
       await respond(this.#parts, { request, response, signal, took });
     } catch (error) {
       ending = signal.aborted || error instanceof ClientLeft ? "left" : failed(error, request, response);
     }
-    // A response that didn't get its turn has no "close" of its own.
-    if (!response.closed) await once(response, "close", { signal }).catch(() => {});
+    const closed = (done: () => void): void => void response.once("close", done);
+    await taken(response, signal, this.#parts.options.stallMs, closed).catch(() => {});
     if (ending === "complete" && !response.writableFinished) ending = "left";
     connection.running--;
     this.#metrics.inProgress--;

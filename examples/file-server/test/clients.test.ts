@@ -3,8 +3,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { truncateSync } from "node:fs";
+import type { ServerResponse } from "node:http";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
+import { BlockPool } from "../src/block-pool.js";
+import { ClientLeft, taken } from "../src/file-body.js";
 import type { FileServer } from "../src/server.js";
 import {
   begun,
@@ -90,15 +93,28 @@ for (const reader of READERS) {
 test("a client that takes nothing is cut off, and so is one that says nothing", async (t) => {
   const server = await serving(t, siteWithLarge(t), "--stall", "0.2", "--metrics-port", "0");
   const { socket, bytes } = await begun(server.port, "/large");
-  const silent = connection(server.port).resume();
-  const half = connection(server.port).resume();
-  half.write("GET /small HTTP/1.1\r\nHost:");
-  await Promise.all([once(silent, "close"), once(half, "close")]);
-  // The first of the three was there before the others, so its time is over too.
+  const [silent, half, idle] = [1, 2, 3].map(() => connection(server.port).resume());
+  half!.write("GET /small HTTP/1.1\r\nHost:");
+  idle!.write("GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  await Promise.all([silent, half, idle].map((each) => once(each!, "close")));
   await until(server, "responses_in_progress", 0);
   socket.resume();
   await once(socket, "close");
   assert.ok(bytes() < LARGE_BYTES);
+});
+
+test("a client is cut off also if it takes a little now and then", async () => {
+  // Its socket has progress, which a timeout of Node's would wait for, and its write has no end.
+  const leaving = new AbortController();
+  const response = { destroyed: false, destroy: () => leaving.abort() } as unknown as ServerResponse;
+  await assert.rejects(
+    taken(response, leaving.signal, 1, () => {}),
+    ClientLeft,
+  );
+});
+
+test("a client that has left waits for no memory", async () => {
+  await assert.rejects(new BlockPool([]).take(AbortSignal.abort(new ClientLeft())), ClientLeft);
 });
 
 test("requests that come together are answered one after the other", async (t) => {
@@ -132,6 +148,22 @@ test("a stop lets running responses end, and takes no others", async (t) => {
   socket.resume();
   await once(socket, "close");
   assert.ok(bytes() > LARGE_BYTES);
+  assert.equal(await stopped, 0);
+});
+
+test("a stop ends connections that would have stayed, after their last answer", async (t) => {
+  const server = await serving(t, siteWithLarge(t), "--grace", "3600");
+  const socket = connection(server.port);
+  const one = "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  socket.write(one + one);
+  await once(socket, "readable");
+  const stopped = server.stop();
+  let bytes = 0;
+  socket.on("data", (part) => {
+    bytes += part.length;
+  });
+  await once(socket, "close");
+  assert.ok(bytes > 2 * LARGE_BYTES);
   assert.equal(await stopped, 0);
 });
 
