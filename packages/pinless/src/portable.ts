@@ -23,6 +23,7 @@ export { type EngineOptions, type EngineSettings, settingsOf } from "./ports/opt
 export type { OperationReport } from "./ports/stats.js";
 export { COUNTED, DIRECT_WRITE, type Done, type Owner } from "./protocol/acceptance.js";
 export { INVARIANTS, type Invariant, InvariantViolation, invariant, violated } from "./protocol/assert.js";
+export * as CHUNK from "./protocol/chunk-table.js";
 export {
   ANNOUNCED_BEGUN,
   ANNOUNCED_ENDED,

@@ -2,7 +2,7 @@
 
 import { PINS } from "../model/tables.js";
 import * as K from "./action-codes.js";
-import { inWords } from "./describe.js";
+import { actorOf, inWords } from "./describe.js";
 import type { ExploredWorld } from "./explored-world.js";
 import { ARM, POPULATE, SUBMIT as SUBMISSION, TAKE } from "./kernel.js";
 import type { Scenario } from "./scenario.js";
@@ -385,6 +385,10 @@ export class Actions {
         break;
     }
     return true;
+  }
+
+  actorOf(action: number): string {
+    return actorOf(action % K.KINDS, Math.floor(action / K.KINDS) % K.OBJECTS);
   }
 
   /** Renders an action as a line of a counterexample. */

@@ -21,6 +21,18 @@ export function inWords(world: ExploredWorld, action: number): string {
   return `${what}; during its first ${call} other threads take ${steps} step${steps === 1 ? "" : "s"}`;
 }
 
+/** Names the actor of an action of this kind on this object. */
+export function actorOf(kind: number, object: number): string {
+  if (kind === K.OPERATE) return "memory thread";
+  if (kind <= K.CANCEL) return "program";
+  if (kind <= K.HEAR_LOSS) return "engine";
+  if (kind <= K.SHORTEN) return "device";
+  if (kind === K.RECLAIM) return "kswapd";
+  if (kind === K.COMPACT) return "compaction";
+  if (kind < K.CALL) return "kernel";
+  return kind === K.CALL || kind === K.GO_ON || kind === K.SLEEP ? nameOfThread(object) : "monitor";
+}
+
 function describe(world: ExploredWorld, kind: number, object: number): string {
   return (
     ofProgram(world, kind, object) ??

@@ -12,7 +12,7 @@ import type { Explorable, ExplorableActions } from "./transition-system.js";
 import { Seen } from "./visited-states.js";
 
 /** Maximum number of actions enabled in one state. */
-const MOST_ACTIONS = 1024;
+export const MOST_ACTIONS = 1024;
 
 export interface Explored {
   readonly states: number;
@@ -30,9 +30,9 @@ export interface BrokenInvariant {
 }
 
 /** An invariant that is broken by an action. */
-type BrokenStep = Pick<BrokenInvariant, "invariant" | "message">;
+export type BrokenStep = Pick<BrokenInvariant, "invariant" | "message">;
 
-const CIRCLE: BrokenStep = {
+export const CIRCLE: BrokenStep = {
   invariant: "BOUNDED_WAIT",
   message: "BOUNDED_WAIT: it goes round in a circle for ever",
 };
@@ -264,23 +264,4 @@ export function shortest(scenario: Scenario, limit: number): BrokenInvariant | n
     }
   }
   return null;
-}
-
-/** A step of a trace: an action, and its immediate effects. */
-export interface Step {
-  readonly what: string;
-  readonly then: readonly string[];
-}
-
-/** Repeats a path and describes its steps. */
-export function tell(scenario: Scenario, path: readonly number[]): Step[] {
-  const { world, actions } = openWorld(scenario);
-  return path.map((action) => {
-    const then: string[] = [];
-    const what = actions.describe(action);
-    world.ground.tell = (line) => then.push(line);
-    world.perform(actions, action);
-    world.state();
-    return { what, then };
-  });
 }

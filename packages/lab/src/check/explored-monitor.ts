@@ -336,6 +336,12 @@ export class ExploredMonitor {
 
   // In words.
 
+  /** Name of the state that the machine is in. */
+  get stateName(): string {
+    const names = Object.entries(MONITOR).map(([name, doing]) => [doing, name] as const);
+    return new Map<number, string>(names).get(this.#machine.state.doing)!.toLowerCase().replace("_", " ");
+  }
+
   /** Renders the next message. */
   get nextMessage(): string {
     const report = this.#message;

@@ -1,6 +1,7 @@
 /** Explores one scenario and reports the result, with a trace of a violation. */
 
-import { type BrokenInvariant, explore, type Step, shortest, tell } from "./explore.js";
+import { type BrokenInvariant, explore, shortest } from "./explore.js";
+import { retrace, type Step } from "./retrace.js";
 import type { Scenario } from "./scenario.js";
 
 /**
@@ -25,6 +26,8 @@ export interface Violation {
   readonly invariant: string;
   readonly message: string;
   readonly trace: readonly Step[];
+  /** Numbers of the trace's actions. */
+  readonly path: readonly number[];
 }
 
 /**
@@ -39,10 +42,11 @@ export function runCase(scenario: Scenario, brief: boolean, cpuSeconds: () => nu
 }
 
 function briefly({ invariant, message }: BrokenInvariant): Violation {
-  return { invariant, message, trace: [] };
+  return { invariant, message, trace: [], path: [] };
 }
 
 function inFull(scenario: Scenario, found: BrokenInvariant): Violation {
   const { invariant, message, path } = shortest(scenario, SHORTEST_WITHIN) ?? found;
-  return { invariant, message, trace: tell(scenario, path) };
+  const trace = retrace(scenario, path).steps.map(({ what, then }) => ({ what, then }));
+  return { invariant, message, trace, path };
 }

@@ -28,4 +28,6 @@ export interface ExplorableActions {
   again(action: number, others: boolean, into: Int32Array, from: number): number;
   apply(action: number): boolean;
   describe(action: number): string;
+  /** Names the actor that takes an action. */
+  actorOf(action: number): string;
 }

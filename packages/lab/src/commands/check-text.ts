@@ -41,8 +41,8 @@ export function checkLines(report: CheckReport, named: boolean, columns: number)
   const took = `${count(states)} states in ${tookSeconds.toFixed(1)} s, ${cpuSeconds.toFixed(1)} s of CPU time${rate}`;
   return [
     ...scenarios.flatMap((scenario) => scenarioLines(scenario, columns)),
-    ...(named ? expected.flatMap((found) => describe(found, columns)) : []),
-    ...violations.flatMap((found) => describe(found, columns)),
+    ...(named ? expected.flatMap((found) => violationLines(found, columns)) : []),
+    ...violations.flatMap((found) => violationLines(found, columns)),
     ...wrap(took, columns, "  "),
     ...wrap(verdict(violations.length, expected.length), columns, "  "),
     "",
@@ -66,7 +66,8 @@ function verdict(violations: number, expected: number): string {
   return violations === 1 ? "1 case is violated" : `${count(violations)} cases are violated`;
 }
 
-function describe(violation: FoundCase, columns: number): string[] {
+/** Renders a violation, with the steps that lead to it. */
+export function violationLines(violation: FoundCase, columns: number): string[] {
   const steps = violation.trace.flatMap(({ what, then }, i) => [
     ...hanging(what, `${String(i + 1).padStart(4)}  `, "      ", columns),
     ...then.flatMap((line) => hanging(line, "        ", "          ", columns)),

@@ -8,7 +8,6 @@ import {
   FAILED,
   onInterrupt,
   print,
-  printable,
   progressBar,
   readInputFile,
   terminal,
@@ -23,6 +22,7 @@ import type { CaseReport } from "../check/run-case.js";
 import { InputError } from "../simulate/input-error.js";
 import { runPool, type Work } from "./check/pool.js";
 import { parseScenario, type ScenarioFile } from "./check/scenario-file.js";
+import { replay, writeFailure, writeSample } from "./check/traces.js";
 import { checkLines, type FileReport, type MutantReport, mutantLines } from "./check-text.js";
 import { type Modules, modulesFor, mutantLibrary, type SimulatedMutantRuns } from "./mutants.js";
 
@@ -30,12 +30,17 @@ const MAX_SCENARIO_BYTES = 1 << 20;
 const MAX_THREADS = 1024;
 const DEFAULTS = fileURLToPath(new URL("../../scenarios/", import.meta.url));
 
+/** Options of an exploration. */
+const REPORTING = ["mutants", "json", "failure", "threads"];
+
 interface Flags {
   readonly mutants?: true;
   readonly mutant?: string;
   readonly threads?: number;
   readonly json?: string | true;
   readonly failure?: string;
+  readonly sample?: string;
+  readonly replay?: string;
 }
 
 export function checkCommand(): Command {
@@ -50,7 +55,19 @@ export function checkCommand(): Command {
     .option("--mutant <name>", "leaves out this protective step, and shows the violation")
     .option("--threads <n>", "number of threads that explore (default: one for each core)", wholeNumber(1, MAX_THREADS))
     .option("--json [file]", "writes the report as JSON, to the standard output or a file")
-    .option("--failure <file>", "writes the first violation's trace to this file, as JSON")
+    .option("--failure <file>", "writes the first violation's trace to this file, as ITF JSON")
+    .addOption(
+      new Option("--sample <file>", "only writes a long run of the one scenario named, as ITF JSON").conflicts(
+        REPORTING,
+      ),
+    )
+    .addOption(
+      new Option("--replay <file>", "only replays a trace of --failure or --sample").conflicts([
+        ...REPORTING,
+        "sample",
+        "mutant",
+      ]),
+    )
     .showHelpAfterError("(try pinless-lab check --help)")
     .exitOverride()
     .action(run);
@@ -58,15 +75,21 @@ export function checkCommand(): Command {
 
 async function run(names: readonly string[], flags: Flags): Promise<void> {
   await explaining("pinless-lab check", USAGE, [UsageError, InputError], async () => {
-    const { json, failure, mutant } = flags;
+    const { json, failure, mutant, sample } = flags;
+    if (flags.replay !== undefined) {
+      if (names.length > 0) throw new UsageError("--replay takes the scenario from the trace's file: name none");
+      return replay(flags.replay, terminal().columns);
+    }
+    if (sample !== undefined && names.length !== 1) throw new UsageError("--sample takes the name of one scenario");
     const asked = names.length > 0 ? names.map(fileOf) : await filesFor(mutant);
     const to = typeof json === "string" ? json : undefined;
-    const why = whyUnwritable(to, [...asked, failure]) ?? whyUnwritable(failure, asked);
+    const why = whyUnwritable(to, [...asked, failure]) ?? whyUnwritable(failure ?? sample, asked);
     if (why !== null) throw new UsageError(why);
     const files = asked.map((file) =>
       parseScenario(readInputFile(file, MAX_SCENARIO_BYTES), path.basename(file, path.extname(file)), file),
     );
-    if (flags.mutants === true) await checkMutants(files, flags, names.length === 0);
+    if (sample !== undefined) await writeSample(files[0]!, mutant, sample);
+    else if (flags.mutants === true) await checkMutants(files, flags, names.length === 0);
     else await check(files, flags, names.length > 0);
   });
 }
@@ -106,8 +129,13 @@ function judge(of: FileReport, { name, violation, expects }: CaseReport): void {
     (violation.invariant === expects ? of.expected : of.violations).push({ case: name, ...violation });
   } else if (expects !== null) {
     const message = `${expects}: the scenario expects that it doesn't hold, and it does`;
-    of.violations.push({ case: name, invariant: expects, message, trace: [] });
+    of.violations.push({ case: name, invariant: expects, message, trace: [], path: [] });
   }
+}
+
+/** Sorts violations in the order of the cases: which of them ends first is by chance. */
+function inOrder({ violations, expected }: FileReport, cases: readonly string[]): void {
+  for (const found of [violations, expected]) found.sort((a, b) => cases.indexOf(a.case) - cases.indexOf(b.case));
 }
 
 /** Explores scenarios. With `named`, they were asked for by name, and their expected violations are listed too. */
@@ -137,7 +165,14 @@ async function check(files: readonly ScenarioFile[], flags: Flags, named: boolea
       of.seconds += report.seconds;
       judge(of, report);
     });
-    if (whole) conclude(reports, (performance.now() - began) / 1000, flags, named);
+    if (!whole) return;
+    for (const report of reports)
+      inOrder(
+        report,
+        orders.map(({ scenario }) => scenario.name),
+      );
+    conclude(reports, (performance.now() - began) / 1000, flags, named);
+    await writeFirst(files, reports, flags, named, modules.url);
   } finally {
     modules.remove();
   }
@@ -160,12 +195,23 @@ function conclude(all: readonly FileReport[], tookSeconds: number, flags: Flags,
     scenarios,
   };
   show(report, flags, (columns) => checkLines(report, named, columns));
-  const [first] = scenarios.flatMap((r) => r.violations);
-  if (first === undefined) return;
-  process.exitCode = FAILED;
-  if (flags.failure === undefined) return;
-  writeJson("pinless-lab check", first, flags.failure);
-  process.stderr.write(`the trace is in ${printable(flags.failure)}\n`);
+  if (scenarios.some(({ violations }) => violations.length > 0)) process.exitCode = FAILED;
+}
+
+/** Writes the trace of the first violation; of scenarios that were named, of an expected one too. */
+async function writeFirst(
+  files: readonly ScenarioFile[],
+  reports: readonly FileReport[],
+  { failure, mutant }: Flags,
+  named: boolean,
+  modules: URL,
+): Promise<void> {
+  if (failure === undefined) return;
+  for (const of of named ? (["violations", "expected"] as const) : (["violations"] as const))
+    for (const [i, report] of reports.entries()) {
+      const found = report[of].find(({ path }) => path.length > 0);
+      if (found !== undefined) return writeFailure(files[i]!, found, mutant, modules, failure);
+    }
 }
 
 /** Explores mutants. With `all`, also runs those that only random simulation finds. */

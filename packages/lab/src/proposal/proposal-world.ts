@@ -200,6 +200,25 @@ export class ProposalActions implements ExplorableActions {
     changes.come(invalidations.length + before + ground.w[left]!, operation, first, last);
   }
 
+  actorOf(action: number): string {
+    switch (action % KINDS) {
+      case SERVE:
+      case SHORTEN:
+      case FAIL:
+        return "device";
+      case SUBMIT:
+      case START:
+      case FORKS:
+        return "program";
+      case KSWAPD:
+        return "kswapd";
+      case COMPACTION:
+        return "compaction";
+      default:
+        return "kernel";
+    }
+  }
+
   describe(action: number): string {
     const { ground, rules } = this.#world;
     const object = Math.floor(action / KINDS);

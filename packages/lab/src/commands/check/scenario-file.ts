@@ -65,6 +65,7 @@ const MOST = { requests: 6, invalidations: 4, "other code": 3, chunks: 4, pages:
 export interface ScenarioFile {
   readonly name: string;
   readonly about: string;
+  readonly text: string;
   readonly cases: readonly Scenario[];
 }
 
@@ -82,7 +83,7 @@ export function parseScenario(text: string, name: string, file: string): Scenari
   if (broken?.message.includes("call stack")) refuse(broken.pos[0], "it's nested too deeply");
   if (broken !== undefined) refuse(broken.pos[0], broken.message.split("\n")[0]!.replace(/ at line.*/, ""));
   if (!isMap(document.contents)) return refuse(0, "a scenario is a list of names with values");
-  return new Reader(document.contents, refuse).read(name);
+  return { text, ...new Reader(document.contents, refuse).read(name) };
 }
 
 class Reader {
@@ -98,7 +99,7 @@ class Reader {
     this.#refuse = refuse;
   }
 
-  read(name: string): ScenarioFile {
+  read(name: string): Omit<ScenarioFile, "text"> {
     this.#known(this.#root, KEYS);
     const about = this.#text("about");
     const kernel = this.#oneOf("kernel", ["gup", "notifier"] as const);
