@@ -55,6 +55,7 @@ export type {
   FileArenaOptions,
   LeaseOptions,
   PinMode,
+  PollOptions,
 } from "./ports/options.js";
 export type { EngineStats, OperationReport, Released } from "./ports/stats.js";
 export type { Done } from "./protocol/acceptance.js";

@@ -27,14 +27,15 @@ export function startScheme(
 ): StartedScheme | string {
   const noSocket = name === "direct" ? null : whyNoSocket();
   if (noSocket !== null) return `${name} can't be used: ${noSocket}.`;
-  const { depth } = settings;
+  const { depth, poll } = settings;
+  if (name !== "io_uring" && poll !== null) return `${name} can't be used: poll.submit needs io_uring.`;
   if (name === "io_uring")
     return startSteps<IoUringScheme>(name, settings, bufferSlots, {
       open: (slots, woken) => {
-        const scheme = IoUringScheme.open({ depth, bufferSlots: slots, woken });
+        const scheme = IoUringScheme.open({ depth, bufferSlots: slots, woken, poll });
         if (typeof scheme !== "number") return scheme;
         throwIfNoDescriptor(scheme, "io_uring can't be set up");
-        return explainNoRing(scheme);
+        return explainNoRing(scheme, poll);
       },
       leases: {
         explainNone: () => explainNoLeases(revocationHere()),
