@@ -1,7 +1,7 @@
 /** Loads a model's tensors into an arena, at the disk's speed. */
 
 import { stat } from "node:fs/promises";
-import type { Arena, Engine, File } from "pinless";
+import type { Arena, Engine, File, PinlessError } from "pinless";
 import type { TensorData } from "./element-types.js";
 import { type Piece, type Place, planLoad, SIMD_BYTES } from "./load-plan.js";
 import { ModelError } from "./model-error.js";
@@ -24,6 +24,8 @@ export interface LoadProgress {
 export interface LoadOptions {
   /** Names of the tensors to load. Default: all. */
   readonly names?: readonly string[] | undefined;
+  /** Memory to load into; it grows if it has too little room. Default: an arena of the model's own. */
+  readonly arena?: Arena | undefined;
   /** Ends the load: it rejects with the signal's reason, once the kernel has let go of all memory. */
   readonly signal?: AbortSignal | undefined;
   /** Called as bytes arrive. An error that it throws ends the load. */
@@ -82,6 +84,16 @@ function chosen(path: string, tensors: readonly TensorInfo[], names?: readonly s
   return found;
 }
 
+async function allocate(arena: Arena, bytes: number): Promise<Uint8Array> {
+  try {
+    return arena.alloc(bytes);
+  } catch (error) {
+    if ((error as PinlessError).code !== "ERR_PINLESS_ARENA_FULL") throw error;
+    await arena.grow(bytes);
+    return arena.alloc(bytes);
+  }
+}
+
 class Load {
   readonly tensors = new Map<string, LoadedTensor>();
   readonly #engine: Engine;
@@ -90,7 +102,8 @@ class Load {
   readonly #pieces: readonly Piece[];
   readonly #options: LoadOptions;
   readonly #totalBytes: number;
-  #arena: Arena | null = null;
+  readonly #memories: Uint8Array[] = [];
+  #arena: Arena | null;
   #bytes = 0;
 
   constructor(engine: Engine, file: File, path: string, pieces: readonly Piece[], options: LoadOptions) {
@@ -99,6 +112,7 @@ class Load {
     this.#path = path;
     this.#pieces = pieces;
     this.#options = options;
+    this.#arena = options.arena ?? null;
     this.#totalBytes = pieces.flatMap(({ places }) => places).reduce((sum, { tensor }) => sum + tensor.bytes, 0);
   }
 
@@ -117,7 +131,8 @@ class Load {
   }
 
   async close(): Promise<void> {
-    await this.#arena?.close();
+    if (this.#options.arena === undefined) await this.#arena?.close();
+    else for (const memory of this.#memories.splice(0)) await this.#options.arena.free(memory);
   }
 
   /** Reads to be made, in the file's order. */
@@ -144,9 +159,10 @@ class Load {
     const make = async (): Promise<Uint8Array | null> => {
       if (piece === undefined) return null;
       const bytes = Math.max(1, piece.bytes);
-      if (this.#arena === null) this.#arena = await this.#engine.arena({ bytes });
-      else await this.#arena.grow(bytes);
-      return this.#arena.alloc(bytes);
+      this.#arena ??= await this.#engine.arena({ bytes });
+      const memory = await allocate(this.#arena, bytes);
+      this.#memories.push(memory);
+      return memory;
     };
     const made = make();
     // Its error is met when the piece's turn comes, if it comes.

@@ -175,6 +175,22 @@ test("an aborted load rejects with the reason; so does one whose progress callba
   assert.ok(model.tensors.size > 200);
 });
 
+test("a model is loaded into an arena that is there, which has its room again afterwards", async (t) => {
+  const tensors = tensorsOf(SAFETENSORS_TYPES);
+  const path = written(t, "m", safetensorsOf(tensors));
+  const arena = await engine.arena({ bytes: 2 << 20 });
+  let grown = 0;
+  for (let i = 0; i < 3; i++) {
+    await using model = await loadModel(engine, path, { arena });
+    for (const { name, bytes } of tensors) assert.equal(Buffer.compare(bytesIn(model.tensors.get(name)!), bytes), 0);
+    if (i === 0) grown = arena.bytes;
+  }
+  assert.equal(arena.bytes, grown);
+  const failing = loadModel(engine, path, { arena, signal: AbortSignal.abort(new Error("enough")) });
+  await assert.rejects(failing, /enough/);
+  await arena.close();
+});
+
 test("a name that the model hasn't is refused, before anything is read", async (t) => {
   const path = written(t, "m", safetensors({}));
   const refused = { code: "ERR_MODEL_NAME", tensor: "x" };
