@@ -26,6 +26,7 @@ const HELP = `vector-search: nearest neighbours of vectors, from a graph on disk
   vector-search search INDEX QUERIES.fbin
       --k N --list N                     neighbours to find (10), candidates that a search keeps (64)
       --beam N --at-once N               reads of a query at a time (4), queries at a time (32)
+      --cache-mib N                      memory for blocks that were read (32)
       --truth TRUTH.ibin                 says how many of the true neighbours were found
       --output FOUND.ibin                writes the numbers of the neighbours
   vector-search info INDEX
@@ -47,6 +48,7 @@ const NUMBERS = {
   list: ["64", 10_000],
   beam: ["4", 64],
   "at-once": ["32", 1024],
+  "cache-mib": ["32", 2 ** 20],
 } as const;
 
 type Numbers = Record<keyof typeof NUMBERS, number>;
@@ -120,12 +122,13 @@ async function search(engine: Engine, path: string, from: string, files: Files, 
     const truth = files.truth === undefined ? null : await readNumbers(engine, files.truth);
     if (truth !== null && (truth.width < k || truth.values.length !== queries.count * truth.width))
       throw new IndexError("ERR_INDEX_SIZE", files.truth!, `it hasn't ${k} neighbours of ${queries.count} queries`);
-    const found = await searchAll(index, arenaReader(engine, index), queries, { k, list, beam, atOnce, signal });
+    const reader = arenaReader(engine, index, numbers["cache-mib"] * 2 ** 20);
+    const found = await searchAll(index, reader, queries, { k, list, beam, atOnce, signal });
     const rate = (queries.count / found.seconds).toFixed(0);
     const sorted = found.latencies.toSorted();
     const at = (share: number): string => (sorted[Math.floor(share * (sorted.length - 1))] ?? 0).toFixed(1);
     console.log(`${queries.count} queries, ${rate} a second; half within ${at(0.5)} ms, 99 % within ${at(0.99)} ms`);
-    console.log(`${(found.reads / queries.count).toFixed(1)} reads of 4 KiB for each`);
+    console.log(`${(found.reads / queries.count).toFixed(1)} blocks of 4 KiB for each`);
     if (truth !== null) console.log(`recall@${k} ${recallOf(found.ids, k, truth.values, truth.width).toFixed(4)}`);
     if (files.output !== undefined) await writeRows(engine, files.output, k, found.ids);
   } finally {

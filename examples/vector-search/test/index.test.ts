@@ -95,9 +95,15 @@ test("an index is the same each time, with any number of threads", async () => {
   assert.ok(bytes[0]!.equals(bytes[1]!) && bytes[0]!.equals(bytes[2]!));
 });
 
-test("results don't depend on how many queries and reads there are at a time", async () => {
+test("results don't depend on how many queries and reads there are at a time, nor on blocks that are kept", async () => {
   const one = await found(path, queries, { ...OPTIONS, atOnce: 1 });
   assert.deepEqual(await found(path, queries, { ...OPTIONS, atOnce: 50 }), one);
+  const index = await openIndex(engine, path);
+  for (const bytes of [1 << 12, 1 << 20]) {
+    const reader = arenaReader(engine, index, bytes);
+    for (let i = 0; i < 2; i++) assert.deepEqual((await searchAll(index, reader, queries, OPTIONS)).ids, one);
+  }
+  await index.close();
   // More reads at a time than the engine takes: they wait for each other.
   assert.equal((await found(path, queries, { ...OPTIONS, beam: 40, atOnce: 50 })).length, one.length);
 });
