@@ -3,9 +3,10 @@
  * fetch 4 GiB. Prints medians, and draws memory and page cache over time.
  *
  *   npm run bench -w examples/file-server -- [--small] [--folder FOLDER] [--rounds 5] [--mib 4096] [--clients 32]
- *     [--draw FILE.svg]
+ *     [--warm] [--draw FILE.svg]
  *
- * FOLDER is on a filesystem with direct I/O; files are made there, of random bytes, unless they are there.
+ * With --warm files that fit into the cgroup (64 MiB) are fetched 32 times, after a first time. FOLDER is on a
+ * filesystem with direct I/O; files are made there, of random bytes, unless they are there.
  */
 
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
@@ -41,12 +42,14 @@ const { values } = parseArgs({
     rounds: { type: "string" },
     mib: { type: "string" },
     clients: { type: "string", default: "32" },
+    warm: { type: "boolean", default: false },
     draw: { type: "string" },
   },
 });
 const rounds = Number(values.rounds ?? (values.small ? 1 : 5));
-const mib = Number(values.mib ?? (values.small ? 256 : 4096));
+const mib = Number(values.mib ?? (values.warm ? 64 : values.small ? 256 : 4096));
 const clients = Number(values.clients);
+const times = values.warm ? 32 : 1;
 const folder = values.small ? path.join(tmpdir(), `file-server-bench-${process.pid}`) : values.folder;
 
 interface Round {
@@ -106,6 +109,7 @@ async function measuredIn(cgroup: MemoryCgroup | null, reader: string): Promise<
   try {
     const [line] = await once(server.stdout, "data");
     const port = /:(\d+)\//.exec(String(line))![1]!;
+    if (values.warm) await fetchAll(port, 1, names);
     const before = cgroup?.use();
     const cpuBefore = cpuSeconds(server);
     const began = performance.now();
@@ -115,7 +119,7 @@ async function measuredIn(cgroup: MemoryCgroup | null, reader: string): Promise<
       if (use !== undefined) samples.push({ ...use, seconds: (performance.now() - began) / 1000 });
     }, SAMPLE_MS);
     const half = clients >> 1;
-    await Promise.all([fetchAll(port, names.slice(0, half)), fetchAll(port, names.slice(half))]);
+    await Promise.all([fetchAll(port, times, names.slice(0, half)), fetchAll(port, times, names.slice(half))]);
     const seconds = (performance.now() - began) / 1000;
     clearInterval(sampler);
     const use = cgroup?.use();
@@ -134,9 +138,9 @@ async function measuredIn(cgroup: MemoryCgroup | null, reader: string): Promise<
   }
 }
 
-async function fetchAll(port: string, of: readonly string[]): Promise<void> {
+async function fetchAll(port: string, count: number, of: readonly string[]): Promise<void> {
   if (of.length === 0) return;
-  const args = [path.join(import.meta.dirname, "client.js"), port, ...of.map((name) => `/${name}`)];
+  const args = [path.join(import.meta.dirname, "client.js"), port, `${count}`, ...of.map((name) => `/${name}`)];
   const client = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
   const [code] = await once(client, "exit");
   if (code !== 0) throw new Error(`a client failed: exit code ${code}`);
@@ -156,9 +160,9 @@ function median(list: readonly number[]): number {
 }
 
 function report(results: ReadonlyMap<string, readonly Round[]>): void {
-  const gib = (bytes * clients) / 2 ** 30;
+  const gib = (bytes * clients * times) / 2 ** 30;
   console.log(
-    `${gib.toFixed(2)} GiB to ${clients} clients, a cold cache, ${rounds} rounds, medians; ` +
+    `${gib.toFixed(2)} GiB to ${clients} clients, ${values.warm ? "warm" : "cold"}, medians of ${rounds} rounds; ` +
       `${cpus().length} × ${cpus()[0]!.model}, Linux ${release()}, Node ${process.version}`,
   );
   const figure = (reader: string, of: (round: Round) => number): number => median(results.get(reader)!.map(of));

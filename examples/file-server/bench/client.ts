@@ -1,17 +1,25 @@
 /**
- * A client process of the benchmark: a connection for each URL path, all at a time. It's as cheap as can be, because it
- * shares the machine with the server: bytes are counted, and not kept.
+ * A client process of the benchmark: connections for each URL path, one after the other, and all paths at a time. It's
+ * as cheap as can be, because it shares the machine with the server: bytes are counted, and not kept.
  *
- *   node dist/bench/client.js PORT PATH…
+ *   node dist/bench/client.js PORT TIMES PATH…
  */
 
 import { connect } from "node:net";
 
-const [port = "", ...paths] = process.argv.slice(2);
+const [port = "", times = "", ...paths] = process.argv.slice(2);
 const buffer = new Uint8Array(1 << 20);
 
-const counts = await Promise.all(paths.map(fetched));
-console.log(counts.reduce((sum, bytes) => sum + bytes, 0));
+let bytes = 0;
+await Promise.all(
+  paths.map(async (path) => {
+    for (let i = 0; i < Number(times); i++) {
+      const count = await fetched(path);
+      bytes += count;
+    }
+  }),
+);
+console.log(bytes);
 
 /** Resolves to the number of bytes of a body, which are as many as the head promises. */
 function fetched(path: string): Promise<number> {
@@ -19,12 +27,12 @@ function fetched(path: string): Promise<number> {
     let head = "";
     let promised = -1;
     let came = 0;
-    const take = (count: number, bytes: Uint8Array): boolean => {
+    const take = (count: number, part: Uint8Array): boolean => {
       if (promised >= 0) {
         came += count;
         return true;
       }
-      head += Buffer.from(bytes.buffer, bytes.byteOffset, count).toString("latin1");
+      head += Buffer.from(part.buffer, part.byteOffset, count).toString("latin1");
       const end = head.indexOf("\r\n\r\n");
       if (end < 0) return true;
       promised = Number(/^HTTP\/1\.1 200 .*\ncontent-length: (\d+)/is.exec(head)?.[1] ?? Number.NaN);

@@ -26,7 +26,7 @@ test("512 MiB to 32 clients leave memory flat", { skip: noMemoryCgroups }, async
   t.after(() => server.kill("SIGKILL"));
   const [line] = await once(server.stdout, "data");
   const before = cgroup.use();
-  const client = [path.join(dist, "bench", "client.js"), /:(\d+)\//.exec(String(line))![1]!];
+  const client = [path.join(dist, "bench", "client.js"), /:(\d+)\//.exec(String(line))![1]!, "1"];
   const fetching = spawn(process.execPath, [...client, ...names.map((name) => `/${name}`)], {
     stdio: ["ignore", "pipe", "inherit"],
   });
