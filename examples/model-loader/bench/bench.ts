@@ -1,13 +1,13 @@
 // A model's load beside node:fs and mmap, with a cold cache, and fio with the same block size:
 //
-//   npm run bench -- [--file FILE] [--mib 2048] [--rounds 5] [--small]
+//   npm run bench -- [--file FILE] [--mib 2048] [--rounds 5] [--svg FILE] [--small]
 //
 // FILE is on a filesystem with direct I/O and a disk to be measured; it is made unless it is there. Contenders take
 // turns, each in a process of its own, with the file dropped from the page cache; medians. --small takes seconds: it
 // shows that everything runs, and its figures mean little.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { open, readFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -17,12 +17,14 @@ import { Engine } from "pinless";
 import { BLOCK_BYTES, DEPTH, loadModel } from "../src/load-model.js";
 import { parseSafetensors } from "../src/safetensors.js";
 import { writeSample } from "../src/sample.js";
+import { type Bar, bars } from "./bars.js";
 
 const { values } = parseArgs({
   options: {
     file: { type: "string", default: "/var/tmp/pinless-model-loader.safetensors" },
     mib: { type: "string", default: "2048" },
     rounds: { type: "string", default: "5" },
+    svg: { type: "string" },
     small: { type: "boolean", default: false },
     // Of the processes that this one starts.
     contender: { type: "string" },
@@ -201,6 +203,13 @@ async function compare(file: string, rounds: number): Promise<void> {
     const costs = [`${of("cpu").toFixed(2)} s`, `${of("cached").toFixed(1)} MiB`, `${of("rss").toFixed(0)} MiB`];
     console.log(`| ${[name, ...times, ...costs].join(" | ")} |`);
   }
+  const drawn: Bar[] = [...found].map(([name, rows]) => {
+    return { name, rate: rate(median(rows.map((row) => row.seconds))), cached: median(rows.map((row) => row.cached)) };
+  });
+  if (fio.length > 0)
+    drawn.push({ name: `fio, ${DEPTH} reads of 1 MiB at a time`, rate: rate(median(fio)), cached: 0 });
+  const title = `A model of ${Math.round(size / 2 ** 20)} MiB, cold page cache`;
+  if (values.svg !== undefined) writeFileSync(values.svg, bars(title, drawn));
   if (fio.length === 0) return;
   console.log(
     `| fio, ${DEPTH} reads of 1 MiB at a time | | ${median(fio).toFixed(2)} s | ${rate(median(fio))} | | | |`,

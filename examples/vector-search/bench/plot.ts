@@ -10,10 +10,12 @@ const [WIDTH, HEIGHT] = [720, 360];
 const [LEFT, RIGHT, TOP, BOTTOM] = [70, 210, 20, 50];
 const STYLE = `
 text { font: 13px sans-serif; fill: #24292f; } .axis { stroke: #8c959f; } .grid { stroke: #8c959f; opacity: 0.3; }
-.s0 { stroke: #0969da; fill: #0969da; } .s1 { stroke: #cf222e; fill: #cf222e; } .s2 { stroke: #6e7781; fill: #6e7781; } .s3 { stroke: #8250df; fill: #8250df; }
+.s0 { stroke: #0969da; fill: #0969da; } .s1 { stroke: #cf222e; fill: #cf222e; } .s2 { stroke: #6e7781; fill: #6e7781; }
+.s3 { stroke: #8250df; fill: #8250df; }
 polyline { fill: none !important; stroke-width: 2; } text.label { stroke: none; }
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3; } .s0 { stroke: #58a6ff; fill: #58a6ff; }
-.s1 { stroke: #ff7b72; fill: #ff7b72; } .s2 { stroke: #9ea7b3; fill: #9ea7b3; } .s3 { stroke: #bc8cff; fill: #bc8cff; } }`;
+.s1 { stroke: #ff7b72; fill: #ff7b72; } .s2 { stroke: #9ea7b3; fill: #9ea7b3; }
+.s3 { stroke: #bc8cff; fill: #bc8cff; } }`;
 
 export function plot(title: string, series: readonly Series[]): string {
   const points = series.flatMap((each) => each.points);

@@ -95,7 +95,7 @@ test("an index is the same each time, with any number of threads", async () => {
   assert.ok(bytes[0]!.equals(bytes[1]!) && bytes[0]!.equals(bytes[2]!));
 });
 
-test("results don't depend on how many queries and reads there are at a time, nor on blocks that are kept", async () => {
+test("results don't depend on the number of queries and reads at a time, nor on blocks that are kept", async () => {
   const one = await found(path, queries, { ...OPTIONS, atOnce: 1 });
   assert.deepEqual(await found(path, queries, { ...OPTIONS, atOnce: 50 }), one);
   const index = await openIndex(engine, path);
