@@ -56,6 +56,7 @@ export type {
   LeaseOptions,
   PinMode,
   PollOptions,
+  SubmissionPollOptions,
 } from "./ports/options.js";
 export type { EngineStats, OperationReport, Released } from "./ports/stats.js";
 export type { Done } from "./protocol/acceptance.js";

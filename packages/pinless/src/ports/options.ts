@@ -68,12 +68,27 @@ export interface EventOptions {
 export interface PollOptions {
   /**
    * True to have a thread of the kernel read the queue of requests, which then needs no system call
-   * (IORING_SETUP_SQPOLL). `idleMs`: milliseconds without requests after which it sleeps (1 to 60,000, default 2);
-   * `cpu`: the processor that it runs on (default: any).
+   * (IORING_SETUP_SQPOLL); or its settings.
    *
    * @defaultValue false
    */
-  submit?: boolean | { idleMs?: number | undefined; cpu?: number | undefined } | undefined;
+  submit?: boolean | SubmissionPollOptions | undefined;
+}
+
+/** Settings of a thread of the kernel that reads the queue of requests, for {@link PollOptions.submit}. */
+export interface SubmissionPollOptions {
+  /**
+   * Milliseconds without requests after which it sleeps: 1 to 60,000.
+   *
+   * @defaultValue 2
+   */
+  idleMs?: number | undefined;
+  /**
+   * Number of the processor that it runs on.
+   *
+   * @defaultValue any
+   */
+  cpu?: number | undefined;
 }
 
 /** Settings of a thread of the kernel that reads the submission queue. */
