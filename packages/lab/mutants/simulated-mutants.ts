@@ -4,7 +4,8 @@
  */
 
 import type { Invariant } from "pinless/portable";
-import type { RunReport, simulate } from "../dist/simulate/run-simulation.js";
+import type { RunReport } from "../dist/simulate/run-report.js";
+import type { simulate } from "../dist/simulate/run-simulation.js";
 import { CALM, type Swarm } from "../dist/simulate/swarm.js";
 import { LEASES, type Mutant } from "./mutant.js";
 import { mutate } from "./mutate.js";

@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { UsageError } from "@pinless/cli/command";
-import type { RunReport } from "../simulate/run-simulation.js";
+import type { RunReport } from "../simulate/run-report.js";
 import { BUILT } from "./check/pool.js";
 
 const LIBRARY = new URL("../../dist-mutants/index.js", import.meta.url);

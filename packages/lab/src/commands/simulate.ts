@@ -24,6 +24,7 @@ import { InputError } from "../simulate/input-error.js";
 import { changesOf } from "../simulate/overrides.js";
 import { type CampaignReport, MOST, merge, runsOf, type Shard, type SimulationOutcome } from "../simulate/report.js";
 import type { simulate } from "../simulate/run-simulation.js";
+import { GrowingFile } from "./growing-file.js";
 import { modulesFor } from "./mutants.js";
 import { renderCampaign, reportOf, toReplay } from "./simulate-report.js";
 
@@ -32,6 +33,10 @@ interface RunFlags {
   readonly requests: number;
   readonly change?: unknown;
   readonly mutant?: string;
+}
+
+interface TraceFlags extends RunFlags {
+  readonly traceJson?: string;
 }
 
 interface CampaignFlags extends RunFlags {
@@ -91,9 +96,9 @@ function runCommand(engine: string): Command {
 }
 
 function traceCommand(): Command {
-  return withRunOptions(named("trace", "prints all events of the run of one seed")).action((flags: RunFlags) =>
-    act(undefined, [], () => trace(flags)),
-  );
+  return withRunOptions(named("trace", "prints all events of the run of one seed"))
+    .option("--trace-json <file>", "write them as Chrome trace events instead, which Perfetto shows")
+    .action((flags: TraceFlags) => act(flags.traceJson, [], () => trace(flags)));
 }
 
 function replayCommand(engine: string): Command {
@@ -204,10 +209,13 @@ function conclude(report: CampaignReport, json: string | undefined, cpuSeconds?:
   if (report.failures.length > 0) process.exitCode ??= FAILED;
 }
 
-async function trace({ seed, requests, change, mutant }: RunFlags): Promise<void> {
+async function trace({ seed, requests, change, mutant, traceJson }: TraceFlags): Promise<void> {
   const changes = changesOf(seed, change ?? {});
   await withSimulation(mutant, async ({ simulate }) => {
-    const report = await simulate({ seed, requests, changes, steps: (line) => print(`${line}\n`) });
+    const file = traceJson === undefined ? null : new GrowingFile(traceJson);
+    const to = file === null ? { steps: (line: string) => print(`${line}\n`) } : { lanes: file.add };
+    const report = await simulate({ seed, requests, changes, ...to });
+    file?.close();
     printJson(report);
     if (report.failure !== null) process.exitCode = FAILED;
   });

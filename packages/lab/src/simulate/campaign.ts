@@ -10,7 +10,8 @@ import {
   type SimulationOutcome,
   seedsOf,
 } from "./report.js";
-import { type Failure, simulate } from "./run-simulation.js";
+import type { Failure } from "./run-report.js";
+import { simulate } from "./run-simulation.js";
 import { type Swarm, swarmOf } from "./swarm.js";
 
 export interface CampaignOptions extends SimulationOutcome {

@@ -78,6 +78,7 @@ export class Children {
     if (copied === WAIT) return;
     if (copied < 0) violated("STATE", `fork failed with ${copied}`);
     trace.note("process % is forked; % pinned pages are copied", [process, copied]);
+    trace.lanes?.instant("kernel", "fork", { process, copied });
     const child = { process, pages, content, orZero };
     this.#living.push(child);
     machine.clock.after(this.#draw.life.upTo(4 * swarm.forkMs), () => this.#end(child));

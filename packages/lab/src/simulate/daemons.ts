@@ -28,6 +28,7 @@ export function startDaemons(parts: DaemonParts): void {
     return () => {
       const page = requests.firstPage(buffer.below(requests.buffers.length));
       trace.tell(said, [page]);
+      trace.lanes?.instant("kernel", name, { page });
       run(page);
       touched(page);
     };

@@ -94,6 +94,7 @@ export class MappedFile {
       this.#busy[i] = 0;
     }
     this.#check(i);
+    this.#parts.trace.lanes?.instant("kernel", `mapped file: ${act}`, { page: i });
     this.#parts.trace.note(`mapped file: ${act} of page %, which is to hold %`, [i, this.#content[i]!]);
   }
 

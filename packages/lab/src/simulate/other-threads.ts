@@ -7,6 +7,7 @@ import { MMAN, PAGE_BYTES, type Range, violated } from "pinless/portable";
 import type { ModelThread } from "../model/threads.js";
 import type { Oracle } from "./oracle.js";
 import type { SimulatedWorld } from "./simulated-world.js";
+import type { Trace } from "./trace.js";
 
 const EFAULT = -14;
 /** Maximum number of calls in progress, and of calls that a thread repeats. */
@@ -37,7 +38,7 @@ export interface OtherThreadsParts {
   readonly moves: boolean;
   /** Memory operations of the program that are in progress. */
   operations(): ReadonlySet<number>;
-  note(what: string, numbers: readonly number[]): void;
+  readonly trace: Trace;
 }
 
 /** Memory that belongs to other code since its unmap has returned. */
@@ -158,11 +159,11 @@ export class OtherThreads {
       ? ([MMAN.MADV_FREE, "frees", "freed"] as const)
       : ([MMAN.MADV_DONTNEED, "discards", "discarded"] as const);
     const again = (left: number): void => {
-      this.#begins(`another thread ${verb}`, pages);
+      this.#begins(`another thread ${verb}`, pages, thread.tid, verb);
       const begun = this.#discardBegins(pages);
       world.calls.discard(thread, this.#rangeOf(pages), advice, () => {
         this.#discardEnds(pages, advice, begun);
-        this.#returns(`another thread has ${done}`, pages);
+        this.#returns(`another thread has ${done}`, pages, thread.tid);
         if (left > 0 && this.#mayCall && this.#areOurs(pages)) again(left - 1);
         else this.#rest(thread);
       });
@@ -174,11 +175,12 @@ export class OtherThreads {
   discardHere(): void {
     const pages = this.#mayCall ? this.#somePages() : null;
     if (pages === null) return;
-    this.#begins("the program discards by a call of its own", pages);
+    const { ownTid } = this.#parts.world;
+    this.#begins("the program discards by a call of its own", pages, ownTid, "discards on the engine's own thread");
     const begun = this.#discardBegins(pages);
     this.#parts.world.discardHere(this.#rangeOf(pages));
     this.#discardEnds(pages, MMAN.MADV_DONTNEED, begun);
-    this.#returns("the program has discarded", pages);
+    this.#returns("the program has discarded", pages, ownTid);
   }
 
   /** Unmaps or moves a whole buffer on another thread. */
@@ -196,13 +198,13 @@ export class OtherThreads {
       this.#bufferOf.delete(page);
     }
     const how = random.pick("how it's unmapped", this.#parts.moves ? [...UNMAPS, "mremap"] : UNMAPS);
-    this.#begins(`another thread: ${how}`, pages);
     const thread = this.#resting.pop() ?? world.threads.start();
+    this.#begins(`another thread: ${how}`, pages, thread.tid, how);
     const range = this.#rangeOf(pages);
     const to = how === "mremap" ? world.machine.mapMemory(new ArrayBuffer(pages.count * PAGE_BYTES)) : range.start;
     const done = (): void => {
       this.#standing[buffer] = GONE;
-      this.#returns(`another thread has done ${how}`, pages);
+      this.#returns(`another thread has done ${how}`, pages, thread.tid);
       this.#rest(thread);
       if (this.#unheard.has(buffer)) return;
       if (how === "munmap, mmap") world.calls.map(range);
@@ -285,17 +287,20 @@ export class OtherThreads {
     return { start, end: start + count * PAGE_BYTES };
   }
 
-  #begins(what: string, pages: Pages): void {
+  #begins(what: string, pages: Pages, tid: number, call: string): void {
     this.inProgress++;
     this.#sinceEnd++;
     this.#note(what, pages);
+    const details = { page: pages.first, pages: pages.count };
+    this.#parts.trace.lanes?.begin("other threads", tid, call, details, { lane: tid, range: this.#rangeOf(pages) });
     for (let page = pages.first; page < pages.first + pages.count; page++)
       this.#concerned.set(page, (this.#concerned.get(page) ?? 0) + 1);
   }
 
-  #returns(what: string, pages: Pages): void {
+  #returns(what: string, pages: Pages, tid: number): void {
     this.inProgress--;
     this.#note(what, pages);
+    this.#parts.trace.lanes?.end("other threads", tid);
     for (let page = pages.first; page < pages.first + pages.count; page++) {
       const left = this.#concerned.get(page)! - 1;
       if (left === 0) this.#concerned.delete(page);
@@ -304,7 +309,7 @@ export class OtherThreads {
   }
 
   #note(what: string, { first, count }: Pages): void {
-    this.#parts.note(`${what} % pages from page % on`, [count, first]);
+    this.#parts.trace.note(`${what} % pages from page % on`, [count, first]);
   }
 
   #discardBegins({ first, count }: Pages): number[] {

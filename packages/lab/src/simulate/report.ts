@@ -2,7 +2,7 @@
 
 import { InputError, type InputSource, inputErrorAt, shown } from "./input-error.js";
 import { changesOf } from "./overrides.js";
-import type { Failure } from "./run-simulation.js";
+import type { Failure } from "./run-report.js";
 import type { Swarm } from "./swarm.js";
 
 /** Name of the report's format: reports in another format can't be merged or replayed. */

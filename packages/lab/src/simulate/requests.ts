@@ -120,7 +120,7 @@ export class Requests {
     this.#parts.others?.begins(buffer);
     this.#block[buffer] = block;
     const first = this.firstPage(buffer);
-    this.#parts.trace.tell("read by buffer %, page %, of block %", [buffer, first, block]);
+    this.#begun("read", buffer, block);
     for (let i = 0; i < this.#pages; i++) this.#discards[buffer * this.#pages + i] = oracle.readBegins(first + i);
     return true;
   }
@@ -158,7 +158,7 @@ export class Requests {
     const answer = file.submit("write", this.buffers[buffer]!, block * PAGE_BYTES, this.#writeDone[buffer]!);
     if (answer === "busy") return false;
     others?.begins(buffer);
-    this.#parts.trace.tell("write by buffer %, page %, of block %", [buffer, first, block]);
+    this.#begun("write", buffer, block);
     return true;
   }
 
@@ -183,11 +183,21 @@ export class Requests {
     if (machine.memory.store(page, content) === 0) oracle.stored(page, content);
   }
 
+  #begun(what: "read" | "write", buffer: number, block: number): void {
+    const { trace, machine } = this.#parts;
+    const page = this.firstPage(buffer);
+    trace.tell(`${what} by buffer %, page %, of block %`, [buffer, page, block]);
+    const start = machine.addressOf(page);
+    const range = { start, end: start + this.#pages * PAGE_BYTES };
+    trace.lanes?.begin("requests", buffer, what, { buffer, page, block }, { range });
+  }
+
   /** Notes the end of a request. Returns false if other code has unmapped its memory. */
   #ended(buffer: number, what: string, errno: number, bytes: number): boolean {
     const { trace, progressed, others } = this.#parts;
     progressed();
     trace.note(what, [buffer, errno, bytes]);
+    trace.lanes?.end("requests", buffer, { errno, bytes });
     this.inFlight--;
     if (others !== null && !others.ends(buffer, errno)) {
       if (others.isOfUse(buffer)) this.#idle.push(buffer);

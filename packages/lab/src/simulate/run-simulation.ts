@@ -12,12 +12,15 @@ import {
   violated,
 } from "pinless/portable";
 import { ROOT } from "../model/memlock-account.js";
+import { HUGE_PAGES } from "../model/tables.js";
+import { ChromeTrace } from "./chrome-trace.js";
 import { startDaemons } from "./daemons.js";
 import { MappedFile } from "./mapped-file-load.js";
 import { Oracle } from "./oracle.js";
 import { OtherThreads } from "./other-threads.js";
 import { Pace } from "./pace.js";
 import { fillFile, Requests, type SimulatedArena } from "./requests.js";
+import type { Failure, RunOptions, RunReport } from "./run-report.js";
 import type { SimulatedWorld } from "./simulated-world.js";
 import { type Swarm, swarmOf } from "./swarm.js";
 import { worldOf } from "./swarm-world.js";
@@ -33,33 +36,6 @@ const LOOK_EVERY = 32;
 
 const OPERATIONS = ["discard", "lazily", "collapse", "pageOut"] as const;
 
-export interface Failure {
-  /** Name of the invariant, or of the error. */
-  readonly what: string;
-  readonly message: string;
-  readonly atMs: number;
-}
-
-export interface RunReport {
-  readonly seed: number;
-  readonly requests: number;
-  readonly operations: number;
-  readonly virtualMs: number;
-  /** Digest of all events, in their order. */
-  readonly trace: string;
-  readonly failure: Failure | null;
-}
-
-export interface RunOptions {
-  readonly seed: number;
-  /** Number of requests to submit. */
-  readonly requests: number;
-  /** Overrides of the settings that the seed determines. */
-  readonly changes?: Partial<Swarm>;
-  /** Receives the events of the run, line by line. */
-  readonly steps?: (line: string) => void;
-}
-
 export async function simulate(options: RunOptions): Promise<RunReport> {
   const run = new SimulationRun(options);
   let failure: Failure | null = null;
@@ -69,6 +45,9 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
     if (!(error instanceof Error)) throw error;
     const what = error instanceof InvariantViolation ? error.invariant : error.name;
     failure = { what, message: error.message, atMs: run.nowMs };
+    run.trace.lanes?.instant("kernel", "failure", { what, message: error.message });
+  } finally {
+    run.trace.lanes?.close();
   }
   const { submitted, operations, nowMs, trace } = run;
   return { seed: options.seed, requests: submitted, operations, virtualMs: nowMs, trace: trace.digest, failure };
@@ -102,14 +81,17 @@ class SimulationRun {
   /** Other code's threads; null if there are none. */
   readonly #others: OtherThreads | null;
 
-  constructor({ seed, requests, changes, steps }: RunOptions) {
-    this.trace = new Trace(steps ?? null, () => this.nowMs);
+  constructor({ seed, requests, changes, steps, lanes }: RunOptions) {
     this.#swarm = { ...swarmOf(seed), ...changes };
+    const chunkBytes = this.#swarm.engine.lease?.chunk ?? HUGE_PAGES * PAGE_BYTES;
+    const toLanes = lanes === undefined ? null : new ChromeTrace(lanes, () => this.nowMs, chunkBytes);
+    this.trace = new Trace(steps ?? null, () => this.nowMs, toLanes);
     this.#most = requests;
     const { engine, memlockPages } = this.#swarm;
     this.#world = worldOf(this.#swarm, seed, (error) => {
       this.#error ??= error;
     });
+    this.#world.lanes = this.trace.lanes;
     this.#oracle = new Oracle(this.#world.machine.size.pages);
     this.#engine = this.#world.openEngine(engine, memlockPages > 0 ? 0 : ROOT);
     this.#others = this.#otherThreads();
@@ -134,7 +116,7 @@ class SimulationRun {
       bufferPages: requestPages,
       moves: this.#swarm.forkMs === 0,
       operations: () => this.#operations,
-      note: (what, numbers) => this.trace.note(what, numbers),
+      trace: this.trace,
     });
   }
 
@@ -326,10 +308,12 @@ class SimulationRun {
     if (monitorDiesMs === 0) return;
     const die = (): void => {
       this.trace.note("the monitor dies", []);
+      this.trace.lanes?.instant("monitor", "dies");
       this.#monitorDied = true;
       others.stop();
       this.#world.killMonitor(() => {
         this.trace.note("another monitor follows", []);
+        this.trace.lanes?.instant("monitor", "another monitor follows");
         others.resume();
         this.#world.machine.clock.after(monitorDiesMs, die);
       });
@@ -361,6 +345,7 @@ class SimulationRun {
     const name = random.pick("which operation", this.#swarm.nodes > 1 ? [...OPERATIONS, "migrate"] : OPERATIONS);
     const buffer = random.stream("operand").below(requests.buffers.length);
     this.trace.tell(`${name} of buffer %, page %`, [buffer, requests.firstPage(buffer)]);
+    this.#showOperation(number, name, requests.firstPage(buffer));
     try {
       const report = await this.#perform(name, requests.buffers[buffer]!, requests.firstPage(buffer));
       this.#progress();
@@ -377,7 +362,16 @@ class SimulationRun {
     } finally {
       this.#operating--;
       this.#operations.delete(number);
+      this.trace.lanes?.end("invalidations", number);
     }
+  }
+
+  #showOperation(number: number, name: string, page: number): void {
+    const { lanes } = this.trace;
+    const start = this.#world.machine.addressOf(page);
+    const range = { start, end: start + this.#swarm.requestPages * PAGE_BYTES };
+    lanes?.begin("invalidations", number, name, { page }, { range });
+    lanes?.waitsFor("invalidations", number, "requests", "waits for I/O");
   }
 
   async #perform(name: string, view: Uint8Array, first: number): Promise<OperationReport> {

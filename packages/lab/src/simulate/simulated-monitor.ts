@@ -8,6 +8,7 @@ import {
   EACCES,
   type FollowMessage,
   LeaseClock,
+  MONITOR,
   type MonitorClient,
   MonitorClients,
   MonitorLoop,
@@ -22,6 +23,7 @@ import {
 import type { Machine } from "../model/machine.js";
 import { ModelUserfaultfd } from "../model/model-userfaultfd.js";
 import type { ModelThreads } from "../model/threads.js";
+import type { ChromeTrace } from "./chrome-trace.js";
 
 export interface MonitorTiming {
   /** Maximum time of a step. */
@@ -42,6 +44,8 @@ export interface MonitorThreadParts {
   readonly clients: Iterable<MonitorClient>;
   /** Ranges whose unmapping was reported to the engine's thread; this thread adds to them. */
   readonly told: Range[];
+  /** Lanes of the run, if they're written. */
+  readonly lanes: ChromeTrace | null;
   /** False if the kernel refuses a userfaultfd. */
   readonly follows: boolean;
   /** Empties a slot of a ring's buffer table. */
@@ -52,6 +56,8 @@ export interface MonitorThreadParts {
   onceFree(run: () => void): void;
 }
 
+/** Names of the machine's states, by their numbers. */
+const STATES = Object.keys(MONITOR).map((name) => name.toLowerCase().replace("_", " "));
 const KEPT_RARELY = 1 / 32;
 /** Maximum number of boundaries between mappings inside a segment, as locks or advice on parts of it make them. */
 const MOST_EDGES = 2;
@@ -116,6 +122,7 @@ export class SimulatedMonitor implements MonitorPort {
   die(): void {
     if (this.dead) return;
     this.dead = true;
+    this.#parts.lanes?.end("monitor", "job");
     beginReading(this.#parts.reading);
     this.userfaultfd.close();
     this.#deliver(() => {
@@ -128,8 +135,23 @@ export class SimulatedMonitor implements MonitorPort {
   }
 
   #post(report: MonitorReport): void {
+    this.#show(report);
     if (report.kind === "unmapped") this.#parts.told.push(report.gone);
     this.#deliver(() => this.clients.obey(report));
+  }
+
+  /** Shows a start as an invalidation, with flows from the calls that caused it, and to the I/O that it waits for. */
+  #show(report: MonitorReport): void {
+    const { lanes } = this.#parts;
+    if (lanes === null) return;
+    if (report.kind === "end") lanes.end("invalidations", `start ${report.id}`);
+    if (report.kind !== "start") return;
+    const key = `start ${report.id}`;
+    const start = Math.min(...report.ranges.map((range) => range.start));
+    const range = { start, end: Math.max(...report.ranges.map(({ end }) => end)) };
+    lanes.begin("invalidations", key, "drain for other code", { start: report.id }, { range });
+    lanes.causedBy("other threads", "is drained for", "invalidations", key);
+    lanes.waitsFor("invalidations", key, "requests", "waits for I/O");
   }
 
   /** Delivers a message after a random time; messages keep their order. */
@@ -212,14 +234,17 @@ export class SimulatedMonitor implements MonitorPort {
     const job = this.#jobs.shift();
     this.#working = job !== undefined;
     if (job === undefined) return;
+    this.#parts.lanes?.begin("monitor", "job", "works", {}, { lane: 0 });
     job.begin();
     this.#goOn(job.done);
   }
 
   #goOn(done: () => void): void {
     if (this.dead) return;
+    this.#parts.lanes?.instant("monitor", STATES[this.#monitor.state.doing]!);
     const wait = this.#monitor.step();
     if (wait === null) {
+      this.#parts.lanes?.end("monitor", "job");
       done();
       this.#work();
       return;

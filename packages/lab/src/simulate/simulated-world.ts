@@ -35,6 +35,7 @@ import type { ModelScheme, ModelTiming } from "../model/model-scheme.js";
 import { RequestFlags } from "../model/request-flags.js";
 import type { KernelDesign, MachineSize } from "../model/tables.js";
 import { type ModelThread, ModelThreads } from "../model/threads.js";
+import type { ChromeTrace } from "./chrome-trace.js";
 import { JudgedScheme } from "./judged-scheme.js";
 import { describe, OpenFiles } from "./open-files.js";
 import { type MonitorTiming, SimulatedMonitor } from "./simulated-monitor.js";
@@ -78,6 +79,8 @@ export class SimulatedWorld {
   readonly #opened: OpenFiles;
   readonly #microtasks: (() => void)[] = [];
   readonly threads: ModelThreads;
+  /** Lanes of the run, if they're written. */
+  lanes: ChromeTrace | null = null;
   /** Memory calls by threads of the program that aren't the engine's. */
   readonly calls: MemoryCalls;
   readonly #mainThread: ModelThread;
@@ -144,6 +147,11 @@ export class SimulatedWorld {
       if (this.machine.clock.busy) this.#stepLater();
     }
   };
+
+  /** Thread id of the engine's own thread. */
+  get ownTid(): number {
+    return this.#mainThread.tid;
+  }
 
   /** Lets the program compute for `ms`: meanwhile the engine runs only if the program calls it. */
   busyFor(ms: number): void {
@@ -270,6 +278,7 @@ export class SimulatedWorld {
       return new JudgedScheme(this.machine, schemeOptions, {
         maxMs: settings.maxGrows ? Number.POSITIVE_INFINITY : settings.maxMs,
         costPages: this.#options.leaseCostPages ?? 0,
+        lanes: this.lanes,
       });
     };
     return startSteps(name, settings, slots, name === "io_uring" ? { open, leases } : { open });
@@ -301,6 +310,7 @@ export class SimulatedWorld {
       reading: this.#reading,
       clients,
       told: this.#told,
+      lanes: this.lanes,
       follows: this.#monitor === null || this.#options.monitorFollowsAgain !== false,
       emptySlotOf: (ring) => this.#rings[ring]!,
       ended,

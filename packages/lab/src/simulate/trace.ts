@@ -1,8 +1,12 @@
 /** Trace of a run: a digest, equal for equal runs, and optionally the events as lines of text. */
 
+import type { ChromeTrace } from "./chrome-trace.js";
+
 const FNV_PRIME = 0x01000193;
 
 export class Trace {
+  /** Lanes of the run, if they're written. */
+  readonly lanes: ChromeTrace | null;
   readonly #steps: ((line: string) => void) | null;
   readonly #nowMs: () => number;
   /** Hash of each text. */
@@ -10,7 +14,8 @@ export class Trace {
   #low = 0x811c9dc5;
   #high = 0x1b873593;
 
-  constructor(steps: ((line: string) => void) | null, nowMs: () => number) {
+  constructor(steps: ((line: string) => void) | null, nowMs: () => number, lanes: ChromeTrace | null = null) {
+    this.lanes = lanes;
     this.#steps = steps;
     this.#nowMs = nowMs;
   }

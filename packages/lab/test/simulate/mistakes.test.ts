@@ -5,7 +5,8 @@ import { Gate } from "../../../pinless/dist/protocol/gate.js";
 import { Leases } from "../../../pinless/dist/protocol/leases.js";
 import { ModelScheme } from "../../dist/model/model-scheme.js";
 import { campaign } from "../../dist/simulate/campaign.js";
-import { type RunReport, simulate } from "../../dist/simulate/run-simulation.js";
+import type { RunReport } from "../../dist/simulate/run-report.js";
+import { simulate } from "../../dist/simulate/run-simulation.js";
 
 /** Replaces a method for the time of `body`: an engine with a mistake in it. */
 async function broken<T extends object>(of: T, method: keyof T, by: unknown, body: () => Promise<void>): Promise<void> {
