@@ -25,22 +25,9 @@ const ARRAY = 9;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** An array of a GGUF's metadata, which stays encoded: vocabularies have a hundred thousand strings. */
-export class MetadataArray {
+export interface MetadataArray {
   readonly length: number;
-  readonly #type: number;
-  readonly #reader: Reader;
-
-  /** The elements begin where `reader` is. */
-  constructor(length: number, type: number, reader: Reader) {
-    this.length = length;
-    this.#type = type;
-    this.#reader = reader;
-  }
-
-  toArray(): MetadataValue[] {
-    const reader = this.#reader.copy();
-    return Array.from({ length: this.length }, () => reader.value(this.#type));
-  }
+  toArray(): MetadataValue[];
 }
 
 /** Reads fields one after the other, and refuses those that aren't as the format says. */
@@ -54,10 +41,6 @@ class Reader {
     this.#beginning = beginning;
     this.#view = new DataView(buffer, byteOffset, byteLength);
     this.at = at;
-  }
-
-  copy(): Reader {
-    return new Reader(this.#beginning, this.at);
   }
 
   fail(code: ModelErrorCode, what: string, position = this.at, tensor?: string): ModelError {
@@ -132,10 +115,14 @@ class Reader {
     const bytes = type === STRING ? 8 : (VALUE_BYTES[type] ?? 0);
     if (bytes === 0) throw this.fail("ERR_MODEL_TYPE", `an array of the type ${type}`, at);
     const length = this.count("elements", bytes);
-    const array = new MetadataArray(length, type, this.copy());
+    const { at: start } = this;
     if (type === STRING) for (let i = 0; i < length; i++) this.#skip(this.u64());
     else this.#skip(length * bytes);
-    return array;
+    const toArray = (): MetadataValue[] => {
+      const reader = new Reader(this.#beginning, start);
+      return Array.from({ length }, () => reader.value(type));
+    };
+    return { length, toArray };
   }
 }
 

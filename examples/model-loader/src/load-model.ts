@@ -1,4 +1,4 @@
-/** Loads a model's tensors into an arena, at the disk's speed. */
+/** Loads a model's tensors into an arena, around the page cache. */
 
 import { stat } from "node:fs/promises";
 import type { Arena, Engine, File, PinlessError } from "pinless";
@@ -142,32 +142,26 @@ class Load {
     for (const [i, piece] of this.#pieces.entries()) {
       const memory = await making;
       making = this.#make(this.#pieces[i + 1]);
+      // Its error is met when the piece's turn comes, if it comes.
+      making.catch(() => {});
       const tensors = piece.places.map(({ tensor, offset }) => this.#add(tensor, memory!, offset));
       yield () => this.#readSmall(piece, tensors, memory!);
-      for (const [place, { lead }] of piece.places.entries()) {
-        if (lead === null) continue;
-        for (const read of this.#readsOf(piece.places[place]!, tensors[place]!, memory!)) {
+      for (const [number, place] of piece.places.entries())
+        for (const read of this.#readsOf(place, tensors[number]!, memory!)) {
           signal?.throwIfAborted();
           yield read;
         }
-      }
     }
   }
 
   /** Makes the memory of a piece. */
-  #make(piece: Piece | undefined): Promise<Uint8Array | null> {
-    const make = async (): Promise<Uint8Array | null> => {
-      if (piece === undefined) return null;
-      const bytes = Math.max(1, piece.bytes);
-      this.#arena ??= await this.#engine.arena({ bytes });
-      const memory = await allocate(this.#arena, bytes);
-      this.#memories.push(memory);
-      return memory;
-    };
-    const made = make();
-    // Its error is met when the piece's turn comes, if it comes.
-    made.catch(() => {});
-    return made;
+  async #make(piece: Piece | undefined): Promise<Uint8Array | null> {
+    if (piece === undefined) return null;
+    const bytes = Math.max(1, piece.bytes);
+    this.#arena ??= await this.#engine.arena({ bytes });
+    const memory = await allocate(this.#arena, bytes);
+    this.#memories.push(memory);
+    return memory;
   }
 
   #add(tensor: TensorInfo, memory: Uint8Array, offset: number): LoadedTensor {
@@ -191,9 +185,10 @@ class Load {
     }
   }
 
-  /** Reads of a large tensor. */
+  /** Reads of a tensor, if it's a large one. */
   *#readsOf({ offset, lead }: Place, tensor: LoadedTensor, memory: Uint8Array): Generator<() => Promise<void>> {
-    const before = lead!;
+    if (lead === null) return;
+    const before = lead;
     const shift = before % SIMD_BYTES;
     const region = memory.subarray(offset + shift - before, memory.byteLength);
     const end = before + tensor.bytes;
@@ -204,7 +199,8 @@ class Load {
       const block = region.subarray(at, Math.min(at + BLOCK_BYTES, Math.ceil(end / align) * align));
       const current = index;
       yield async () => {
-        await this.#fill(block, tensor, tensor.position - before + at, Math.min(block.byteLength, end - at));
+        const { bytesRead } = await this.#file.read(block, { position: tensor.position - before + at });
+        if (bytesRead < Math.min(block.byteLength, end - at)) throw this.#truncated(tensor);
         arrived[current] = true;
         // Bytes move to their aligned place in the file's order, since those of a block end in the one before it.
         const from = Math.max(before, there * BLOCK_BYTES);
@@ -214,15 +210,6 @@ class Load {
         if (shift > 0) region.copyWithin(from - shift, from, to);
         this.#came(to - from, to === end ? tensor : null);
       };
-    }
-  }
-
-  /** Reads a block, of which the file has at least `needed` bytes. */
-  async #fill(block: Uint8Array, tensor: TensorInfo, position: number, needed: number): Promise<void> {
-    for (let had = 0; had < needed; ) {
-      const { bytesRead } = await this.#file.read(block.subarray(had), { position: position + had });
-      if (bytesRead === 0) throw this.#truncated(tensor);
-      had += bytesRead;
     }
   }
 

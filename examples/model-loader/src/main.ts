@@ -7,12 +7,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Engine } from "pinless";
-import { MetadataArray, type MetadataValue } from "./gguf.js";
+import type { MetadataValue } from "./gguf.js";
 import { type LoadOptions, type LoadProgress, loadModel, openModel } from "./load-model.js";
 import { ModelError, quoted } from "./model-error.js";
 import { writeSample } from "./sample.js";
 
-const HELP = `model-loader: loads safetensors and GGUF models into memory, at the disk's speed
+const HELP = `model-loader: loads safetensors and GGUF models into memory, around the page cache
 
   model-loader                 makes a sample in a temporary folder, shows it and loads it
   model-loader info FILE       shows metadata and tensors
@@ -28,19 +28,12 @@ Exit codes: 0 done; 1 it failed, and the error says why; 2 wrong arguments; 130 
 /** Wrong arguments. */
 class UsageError extends Error {}
 
-function parse() {
-  const options = {
-    tensor: { type: "string", multiple: true },
-    checksums: { type: "boolean" },
-    mib: { type: "string", default: "64" },
-    help: { type: "boolean", short: "h" },
-  } as const;
-  try {
-    return parseArgs({ allowPositionals: true, options });
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
-}
+const OPTIONS = {
+  tensor: { type: "string", multiple: true },
+  checksums: { type: "boolean" },
+  mib: { type: "string", default: "64" },
+  help: { type: "boolean", short: "h" },
+} as const;
 
 async function info(engine: Engine, path: string): Promise<void> {
   const { file, header } = await openModel(engine, path);
@@ -53,7 +46,7 @@ async function info(engine: Engine, path: string): Promise<void> {
 }
 
 function shown(value: MetadataValue): string {
-  if (value instanceof MetadataArray) return `an array of ${value.length}`;
+  if (typeof value === "object") return `an array of ${value.length}`;
   return typeof value === "string" ? quoted(value) : String(value);
 }
 
@@ -93,7 +86,7 @@ async function demonstrate(engine: Engine, signal: AbortSignal): Promise<void> {
 }
 
 async function main(signal: AbortSignal): Promise<void> {
-  const { values, positionals } = parse();
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: OPTIONS });
   const [command = "", path, ...more] = positionals;
   if (values.help) return console.log(HELP);
   const mib = Number(values.mib);
@@ -117,10 +110,11 @@ for (const name of ["SIGINT", "SIGTERM"]) process.once(name, () => interrupted.a
 try {
   await main(interrupted.signal);
 } catch (error) {
-  const { name, message } = error as Error;
+  const { name, message, code } = error as NodeJS.ErrnoException;
   // A parser of JSON quotes from the file, which may have control characters.
   const text = message.replace(/\p{Cc}/gu, " ");
-  process.exitCode = interrupted.signal.aborted ? 130 : error instanceof UsageError ? 2 : 1;
+  const isUsage = error instanceof UsageError || code?.startsWith("ERR_PARSE_ARGS");
+  process.exitCode = interrupted.signal.aborted ? 130 : isUsage ? 2 : 1;
   if (process.exitCode === 2) console.error(`model-loader: ${text}; --help says more`);
   else if (process.exitCode === 1) console.error(`${error instanceof ModelError ? error.code : name}: ${text}`);
 }

@@ -1,5 +1,6 @@
 /** A sample: a safetensors file like that of a small language model, whose bytes depend on its size alone. */
 
+import { createCipheriv } from "node:crypto";
 import { rename, rm } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import type { Engine } from "pinless";
@@ -37,20 +38,8 @@ function* sample(mib: number): Generator<Uint8Array> {
   const size = Buffer.alloc(8);
   size.writeBigUInt64LE(BigInt(length));
   yield Buffer.concat([size, Buffer.from(json.padEnd(length))]);
-  yield* randomBytes(end);
-}
-
-/** Pseudorandom bytes, a MiB at a time (xorshift32). */
-function* randomBytes(bytes: number): Generator<Uint8Array> {
-  let state = 0x9e3779b1;
-  for (let left = bytes; left > 0; left -= 2 ** 20) {
-    const part = new Uint32Array(2 ** 18);
-    for (let i = 0; i < part.length; i++) {
-      state ^= state << 13;
-      state ^= state >>> 17;
-      state ^= state << 5;
-      part[i] = state;
-    }
-    yield new Uint8Array(part.buffer, 0, Math.min(left, 2 ** 20));
-  }
+  // Encrypted zeros are pseudorandom bytes.
+  const zeros = Buffer.alloc(2 ** 20);
+  const cipher = createCipheriv("aes-128-ctr", zeros.subarray(0, 16), zeros.subarray(0, 16));
+  for (let left = end; left > 0; left -= zeros.byteLength) yield cipher.update(zeros.subarray(0, left));
 }

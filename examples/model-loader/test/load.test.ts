@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Engine } from "pinless";
 import { GGUF_TYPES, SAFETENSORS_TYPES } from "../src/element-types.js";
-import { MetadataArray } from "../src/gguf.js";
+import type { MetadataArray } from "../src/gguf.js";
 import { type LoadedTensor, type LoadProgress, loadModel } from "../src/load-model.js";
 import { writeSample } from "../src/sample.js";
 import {
@@ -125,7 +125,6 @@ test("metadata is there: NaN, large whole numbers and arrays too", async (t) => 
     ["α", ""],
     [1, 2],
   ]);
-  assert.ok(metadata.get("words") instanceof MetadataArray);
   await using other = await loadModel(engine, written(t, "s", safetensors({ __metadata__: { format: "pt" } })));
   assert.deepEqual([...other.metadata], [["format", "pt"]]);
 });
