@@ -14,9 +14,10 @@ import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { Engine } from "pinless";
+import { arenaReader, type BlockReader } from "../src/block-reader.js";
+import { recallOf } from "../src/exact-search.js";
 import { BLOCK_BYTES, type Index, openIndex } from "../src/index-file.js";
-import { arenaReader, type NodeReader, slotOf } from "../src/node-reader.js";
-import { recallOf, searchAll } from "../src/search.js";
+import { searchAll } from "../src/search.js";
 import { readNumbers, readVectors } from "../src/vectors.js";
 import { limitMemory } from "./memory-limit.js";
 import { plot } from "./plot.js";
@@ -71,34 +72,28 @@ const NODE = {
 } as unknown as Engine;
 
 /** Reads by node:fs. */
-function nodeReader({ file, nodesAt }: Index): NodeReader {
+function nodeReader({ file, nodesAt }: Index): BlockReader {
   const handle = file as unknown as FileHandle;
-  return {
-    slots: async (count) => Array.from({ length: count }, () => slotOf(new Uint8Array(BLOCK_BYTES))),
-    async read(ids, count, slots) {
-      const reads = Array.from({ length: count }, (_, i) =>
-        handle.read(slots[i]!.bytes, 0, BLOCK_BYTES, nodesAt + ids[i]! * BLOCK_BYTES),
-      );
-      await Promise.all(reads);
-    },
+  return async (ids, count, slots) => {
+    const reads = Array.from({ length: count }, (_, i) =>
+      handle.read(slots[i]!.ints, 0, BLOCK_BYTES, nodesAt + ids[i]! * BLOCK_BYTES),
+    );
+    await Promise.all(reads);
   };
 }
 
 /** Reads of an index that is in memory. */
-function memoryReader({ path: index, nodesAt }: Index): NodeReader {
-  const all = readFileSync(index);
-  return {
-    slots: async (count) => Array.from({ length: count }, () => slotOf(new Uint8Array(BLOCK_BYTES))),
-    async read(ids, count, slots) {
-      for (let i = 0; i < count; i++) {
-        const at = nodesAt + ids[i]! * BLOCK_BYTES;
-        slots[i]!.bytes.set(all.subarray(at, at + BLOCK_BYTES));
-      }
-    },
+function memoryReader({ path: index, nodesAt }: Index): BlockReader {
+  const all = new Int32Array(readFileSync(index).buffer);
+  return async (ids, count, slots) => {
+    for (let i = 0; i < count; i++) {
+      const at = (nodesAt + ids[i]! * BLOCK_BYTES) / 4;
+      slots[i]!.ints.set(all.subarray(at, at + BLOCK_BYTES / 4));
+    }
   };
 }
 
-const READERS: Record<string, (engine: Engine, index: Index) => NodeReader> = {
+const READERS: Record<string, (engine: Engine, index: Index) => BlockReader> = {
   pinless: (engine, index) => arenaReader(engine, index),
   "pinless, 24 MiB cached": (engine, index) => arenaReader(engine, index, 24 << 20),
   "node:fs": (_engine, index) => nodeReader(index),

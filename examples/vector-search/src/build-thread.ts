@@ -1,16 +1,12 @@
-/** A thread that links a graph: it's told which vectors, and says when it's done. */
+/** A thread that links a graph: each message names a step and its vectors, and is answered when the step is done. */
 
 import { parentPort, workerData } from "node:worker_threads";
+import type { BuildStep } from "./build.js";
 import { type Graph, Linker } from "./graph.js";
 
-/** Vectors to be inserted or trimmed, or pairs to be linked back. */
-export interface LinkTask {
-  readonly method: "insert" | "linkBack" | "trim";
-  readonly rows: Int32Array;
-}
-
-const linker = new Linker(workerData as Graph);
-parentPort!.on("message", ({ method, rows }: LinkTask) => {
-  linker[method](rows);
+const { graph, thread, threads } = workerData as { graph: Graph; thread: number; threads: number };
+const linker = new Linker(graph, thread, threads);
+parentPort!.on("message", ({ step, ids }: { step: BuildStep; ids: Int32Array }) => {
+  linker[step](ids);
   parentPort!.postMessage(null);
 });

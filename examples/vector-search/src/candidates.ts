@@ -6,8 +6,6 @@ export class Candidates {
   readonly #visited: Uint8Array;
   /** A bit for each vector that was ever added. */
   readonly #known: Uint32Array;
-  /** Index before which all are visited. */
-  #first = 0;
   length = 0;
 
   constructor(capacity: number, vectors: number) {
@@ -20,7 +18,6 @@ export class Candidates {
   clear(): void {
     this.#known.fill(0);
     this.length = 0;
-    this.#first = 0;
   }
 
   /** Notes a vector; true if it wasn't known before. */
@@ -37,28 +34,23 @@ export class Candidates {
     const { ids, distances } = this;
     const visited = this.#visited;
     if (this.length === ids.length && distance >= distances[this.length - 1]!) return;
-    let low = 0;
-    for (let high = this.length; low < high; ) {
-      const middle = (low + high) >>> 1;
-      if (distances[middle]! <= distance) low = middle + 1;
-      else high = middle;
+    if (this.length < ids.length) this.length++;
+    let at = this.length - 1;
+    for (; at > 0 && distances[at - 1]! > distance; at--) {
+      ids[at] = ids[at - 1]!;
+      distances[at] = distances[at - 1]!;
+      visited[at] = visited[at - 1]!;
     }
-    const end = Math.min(this.length, ids.length - 1);
-    ids.copyWithin(low + 1, low, end);
-    distances.copyWithin(low + 1, low, end);
-    visited.copyWithin(low + 1, low, end);
-    ids[low] = id;
-    distances[low] = distance;
-    visited[low] = 0;
-    this.length = end + 1;
-    if (low < this.#first) this.#first = low;
+    ids[at] = id;
+    distances[at] = distance;
+    visited[at] = 0;
   }
 
   /** Visits the nearest that wasn't visited; returns it, or -1. */
   next(): number {
-    while (this.#first < this.length && this.#visited[this.#first] === 1) this.#first++;
-    if (this.#first === this.length) return -1;
-    this.#visited[this.#first] = 1;
-    return this.ids[this.#first]!;
+    const first = this.#visited.indexOf(0);
+    if (first < 0 || first >= this.length) return -1;
+    this.#visited[first] = 1;
+    return this.ids[first]!;
   }
 }

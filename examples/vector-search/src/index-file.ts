@@ -7,7 +7,7 @@ import { crc32 } from "node:zlib";
 import type { Arena, Engine, File } from "pinless";
 import type { Graph } from "./graph.js";
 import { IndexError, type IndexErrorCode } from "./index-error.js";
-import { codebookLength, partsOf } from "./quantiser.js";
+import { CENTROIDS, type Codes, partsOf } from "./quantiser.js";
 import { DIMENSION_MAX, openRegular, writeWhole } from "./vectors.js";
 
 export const BLOCK_BYTES = 4096;
@@ -15,24 +15,15 @@ const MAGIC = "VAMANAIX";
 const VERSION = 1;
 /** Offset of the part of the header that its checksum is of. */
 const CHECKED_FROM = 16;
-const READ_BYTES = 8 << 20;
 const PART_BLOCKS = 256;
 
-export interface IndexHeader {
-  readonly count: number;
-  readonly dimension: number;
-  /** Most neighbours of a vector. */
-  readonly degree: number;
-  readonly medoid: number;
-  /** Checksum of codebook and codes. */
-  readonly codesSum: number;
-}
+/** Fields of the header: `degree` is the most neighbours of a vector, `codesSum` the checksum of codebook and codes. */
+const FIELDS = ["count", "dimension", "degree", "medoid", "codesSum"] as const;
+type IndexHeader = Readonly<Record<(typeof FIELDS)[number], number>>;
 
 /** An open index: what a search has in memory. */
-export interface Index extends IndexHeader {
+export interface Index extends IndexHeader, Codes {
   readonly path: string;
-  readonly codebook: Float32Array;
-  readonly codes: Uint8Array;
   /** Offset in the file of the vectors' blocks. */
   readonly nodesAt: number;
   readonly bytes: number;
@@ -44,58 +35,48 @@ export interface Index extends IndexHeader {
 /** Most neighbours that a block has room for beside a vector. */
 export const degreeMax = (dimension: number): number => Math.floor((BLOCK_BYTES - 8 - 4 * dimension) / 4);
 
-const inBlocks = (bytes: number): number => Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES;
-
-function layoutOf({ count, dimension }: IndexHeader) {
-  const codebookBytes = 4 * codebookLength(dimension);
-  const codesAt = BLOCK_BYTES + inBlocks(codebookBytes);
-  const codesBytes = count * partsOf(dimension);
-  const nodesAt = codesAt + inBlocks(codesBytes);
-  return { codebookBytes, codesAt, codesBytes, nodesAt, size: nodesAt + count * BLOCK_BYTES };
+/** Bytes of codebook and codes, offset in the file of the vectors' blocks, and the file's size. */
+function layoutOf({ count, dimension }: Pick<IndexHeader, "count" | "dimension">) {
+  const codebookBytes = 4 * CENTROIDS * dimension;
+  const codesEnd = codebookBytes + count * partsOf(dimension);
+  const nodesAt = BLOCK_BYTES + Math.ceil(codesEnd / BLOCK_BYTES) * BLOCK_BYTES;
+  return { codebookBytes, codesEnd, nodesAt, size: nodesAt + count * BLOCK_BYTES };
 }
 
 /** Writes an index; there is never half of one. */
-export async function writeIndex(
-  engine: Engine,
-  path: string,
-  graph: Graph,
-  codebook: Float32Array,
-  codes: Uint8Array,
-  signal?: AbortSignal,
-): Promise<void> {
+export async function writeIndex(engine: Engine, path: string, graph: Graph, codes: Codes, signal?: AbortSignal) {
   const { count, dimension } = graph.vectors;
-  const codebookBytes = Buffer.alloc(inBlocks(codebook.byteLength));
-  codebookBytes.set(new Uint8Array(codebook.buffer, codebook.byteOffset, codebook.byteLength));
+  const { codebookBytes, codesEnd, nodesAt } = layoutOf(graph.vectors);
+  const memory = Buffer.alloc(nodesAt - BLOCK_BYTES);
+  memory.set(new Uint8Array(codes.codebook.buffer));
+  memory.set(codes.codes, codebookBytes);
   const head = Buffer.alloc(BLOCK_BYTES);
   head.write(MAGIC, "latin1");
   head.writeUInt32LE(VERSION, 8);
-  const codesSum = crc32(codes, crc32(codebookBytes.subarray(0, codebook.byteLength)));
-  for (const [i, field] of [count, dimension, graph.degree, graph.medoid, codesSum].entries())
-    head.writeUInt32LE(field, CHECKED_FROM + 4 * i);
+  const header = { ...graph, count, dimension, codesSum: crc32(memory.subarray(0, codesEnd)) };
+  for (const [i, field] of FIELDS.entries()) head.writeUInt32LE(header[field], CHECKED_FROM + 4 * i);
   head.writeUInt32LE(crc32(head.subarray(CHECKED_FROM)), 12);
-  const parts = function* (): Generator<Uint8Array> {
-    yield head;
-    yield codebookBytes;
-    for (let at = 0; at < codes.byteLength; at += READ_BYTES) yield codes.subarray(at, at + READ_BYTES);
-    yield Buffer.alloc(inBlocks(codes.byteLength) - codes.byteLength);
-    for (let first = 0; first < count; first += PART_BLOCKS) yield nodeBlocks(graph, first);
-  };
-  await writeWhole(engine, path, parts, signal);
+  await writeWhole(engine, path, contents(head, memory, graph), signal);
 }
 
-/** Blocks of some vectors, from `first` on. */
-function nodeBlocks({ vectors, degree, links, width }: Graph, first: number): Uint8Array {
+/** Contents of an index; its blocks a MiB at a time. */
+function* contents(head: Uint8Array, memory: Uint8Array, graph: Graph): Generator<Uint8Array> {
+  yield head;
+  yield memory;
+  const { vectors, degree, links, width } = graph;
   const { count, dimension, values } = vectors;
-  const last = Math.min(count, first + PART_BLOCKS);
-  const bytes = new Uint8Array((last - first) * BLOCK_BYTES);
-  const [ints, floats] = [new Int32Array(bytes.buffer), new Float32Array(bytes.buffer)];
-  for (let id = first; id < last; id++) {
-    const at = ((id - first) * BLOCK_BYTES) / 4;
-    ints[at] = id;
-    ints.set(links.subarray(id * width, id * width + 1 + degree), at + 1);
-    floats.set(values.subarray(id * dimension, (id + 1) * dimension), at + 2 + degree);
+  for (let first = 0; first < count; first += PART_BLOCKS) {
+    const last = Math.min(count, first + PART_BLOCKS);
+    const bytes = new Uint8Array((last - first) * BLOCK_BYTES);
+    const [ints, floats] = [new Int32Array(bytes.buffer), new Float32Array(bytes.buffer)];
+    for (let id = first; id < last; id++) {
+      const at = ((id - first) * BLOCK_BYTES) / 4;
+      ints[at] = id;
+      ints.set(links.subarray(id * width, id * width + 1 + degree), at + 1);
+      floats.set(values.subarray(id * dimension, (id + 1) * dimension), at + 2 + degree);
+    }
+    yield bytes;
   }
-  return bytes;
 }
 
 /** Reads and checks a header; nothing else has been read then. */
@@ -107,9 +88,9 @@ function parseHeader(path: string, head: Buffer, size: number): IndexHeader {
   if (version !== VERSION) throw fail("ERR_INDEX_VERSION", `version ${version}: version ${VERSION} is read`);
   if (head.readUInt32LE(12) !== crc32(head.subarray(CHECKED_FROM)))
     throw fail("ERR_INDEX_CORRUPT", "the header's checksum is wrong");
-  const fields = Array.from({ length: 5 }, (_, i) => head.readUInt32LE(CHECKED_FROM + 4 * i));
-  const [count = 0, dimension = 0, degree = 0, medoid = 0, codesSum = 0] = fields;
-  const header = { count, dimension, degree, medoid, codesSum };
+  const fields = FIELDS.map((field, i) => [field, head.readUInt32LE(CHECKED_FROM + 4 * i)]);
+  const header = Object.fromEntries(fields) as IndexHeader;
+  const { count, dimension, degree, medoid } = header;
   const possible = count < 2 ** 31 && medoid < count && dimension > 0 && dimension <= DIMENSION_MAX;
   if (!possible || degree === 0 || degree > degreeMax(dimension))
     throw fail("ERR_INDEX_CORRUPT", `${count} vectors of dimension ${dimension}, degree ${degree}, medoid ${medoid}`);
@@ -122,30 +103,25 @@ function parseHeader(path: string, head: Buffer, size: number): IndexHeader {
 export async function openIndex(engine: Engine, path: string): Promise<Index> {
   const { file, size } = await openRegular(engine, path);
   let arena: Arena | null = null;
+  const close = async (): Promise<void> => {
+    await file.close();
+    await arena?.close();
+  };
   try {
     const head = Buffer.alloc(BLOCK_BYTES);
     const { bytesRead } = await file.read(head, { position: 0 });
     const header = parseHeader(path, head.subarray(0, bytesRead), size);
-    const { codebookBytes, codesAt, codesBytes, nodesAt } = layoutOf(header);
+    const { codebookBytes, codesEnd, nodesAt } = layoutOf(header);
     arena = await engine.arena({ bytes: nodesAt });
     const memory = arena.alloc(nodesAt - BLOCK_BYTES);
-    for (let at = 0; at < memory.byteLength; at += READ_BYTES) {
-      const part = memory.subarray(at, at + READ_BYTES);
-      const { bytesRead } = await file.read(part, { position: BLOCK_BYTES + at });
-      if (bytesRead < part.byteLength) throw new IndexError("ERR_INDEX_SIZE", path, "it became shorter");
-    }
-    const codebook = new Float32Array(memory.buffer, memory.byteOffset, codebookBytes / 4);
-    const codes = memory.subarray(codesAt - BLOCK_BYTES, codesAt - BLOCK_BYTES + codesBytes);
-    if (crc32(codes, crc32(memory.subarray(0, codebookBytes))) !== header.codesSum)
+    await file.read(memory, { position: BLOCK_BYTES });
+    if (crc32(memory.subarray(0, codesEnd)) !== header.codesSum)
       throw new IndexError("ERR_INDEX_CORRUPT", path, "the checksum of the codes is wrong");
-    const close = async (): Promise<void> => {
-      await file.close();
-      await arena?.close();
-    };
+    const codebook = new Float32Array(memory.buffer, memory.byteOffset, codebookBytes / 4);
+    const codes = memory.subarray(codebookBytes, codesEnd);
     return { ...header, path, codebook, codes, nodesAt, bytes: size, file, arena, close };
   } catch (error) {
-    await file.close();
-    await arena?.close();
+    await close();
     throw error;
   }
 }

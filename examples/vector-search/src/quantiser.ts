@@ -8,43 +8,47 @@ export const CENTROIDS = 256;
 const ROUNDS = 6;
 const SAMPLE = 5000;
 
-export const partsOf = (dimension: number): number => Math.ceil(dimension / PART);
-export const codebookLength = (dimension: number): number => CENTROIDS * dimension;
+/** Vectors' codes, and what they stand for. */
+export interface Codes {
+  /** Centroids of each part, one part after the other. */
+  readonly codebook: Float32Array;
+  /** Numbers of centroids: those of a vector's parts, one vector after the other. */
+  readonly codes: Uint8Array;
+}
 
-/** Centroids of each part, one part after the other. */
-export async function trainCodebook(vectors: Vectors, signal?: AbortSignal): Promise<Float32Array> {
-  const { count, dimension, values } = vectors;
+export const partsOf = (dimension: number): number => Math.ceil(dimension / PART);
+
+/** Trains centroids by a sample of vectors, and codes all vectors by them. */
+export async function quantise({ count, dimension, values }: Vectors, signal?: AbortSignal): Promise<Codes> {
   const random = randomOf(3);
   const size = Math.min(count, SAMPLE);
   const sample = Int32Array.from({ length: size }, (_, i) => (count === size ? i : Math.floor(random() * count)));
-  const codebook = new Float32Array(codebookLength(dimension));
-  for (let start = 0; start < dimension; start += PART) {
+  const codebook = new Float32Array(CENTROIDS * dimension);
+  const parts = partsOf(dimension);
+  const codes = new Uint8Array(count * parts);
+  for (let part = 0; part < parts; part++) {
     await turn();
     signal?.throwIfAborted();
+    const start = part * PART;
     const width = Math.min(PART, dimension - start);
     const centroids = codebook.subarray(CENTROIDS * start, CENTROIDS * (start + width));
+    const offsets = sample.map((id) => id * dimension + start);
     for (let c = 0; c < CENTROIDS; c++) {
-      const from = sample[Math.floor(random() * size)]! * dimension + start;
+      const from = offsets[Math.floor(random() * size)]!;
       centroids.set(values.subarray(from, from + width), c * width);
     }
-    for (let round = 0; round < ROUNDS; round++) improve(centroids, width, values, sample, dimension, start);
+    for (let round = 0; round < ROUNDS; round++) improve(centroids, width, values, offsets);
+    for (let i = 0; i < count; i++)
+      codes[i * parts + part] = nearestOf(centroids, width, values, i * dimension + start);
   }
-  return codebook;
+  return { codebook, codes };
 }
 
-/** A round of k-means. Centroids that nothing is near stay. */
-function improve(
-  centroids: Float32Array,
-  width: number,
-  values: Float32Array,
-  sample: Int32Array,
-  dimension: number,
-  start: number,
-): void {
+/** Moves centroids by a round of k-means. Those that nothing is near stay. */
+function improve(centroids: Float32Array, width: number, values: Float32Array, offsets: Int32Array): void {
   const sums = new Float64Array(centroids.length);
   const counts = new Uint32Array(CENTROIDS);
-  for (const id of sample) {
-    const at = id * dimension + start;
+  for (const at of offsets) {
     const nearest = nearestOf(centroids, width, values, at);
     counts[nearest]!++;
     for (let i = 0; i < width; i++) sums[nearest * width + i]! += values[at + i]!;
@@ -60,34 +64,10 @@ function nearestOf(centroids: Float32Array, width: number, values: Float32Array,
   let best = 0;
   let least = Number.POSITIVE_INFINITY;
   for (let c = 0; c < CENTROIDS; c++) {
-    let distance = 0;
-    for (let i = 0; i < width; i++) {
-      const by = centroids[c * width + i]! - values[at + i]!;
-      distance += by * by;
-    }
-    if (distance < least) {
-      least = distance;
-      best = c;
-    }
+    const distance = squaredDistance(centroids, c * width, values, at, width);
+    if (distance < least) [best, least] = [c, distance];
   }
   return best;
-}
-
-/** Codes of all vectors. */
-export async function encode(vectors: Vectors, codebook: Float32Array, signal?: AbortSignal): Promise<Uint8Array> {
-  const { count, dimension, values } = vectors;
-  const parts = partsOf(dimension);
-  const codes = new Uint8Array(count * parts);
-  for (let part = 0; part < parts; part++) {
-    await turn();
-    signal?.throwIfAborted();
-    const start = part * PART;
-    const width = Math.min(PART, dimension - start);
-    const centroids = codebook.subarray(CENTROIDS * start, CENTROIDS * (start + width));
-    for (let i = 0; i < count; i++)
-      codes[i * parts + part] = nearestOf(centroids, width, values, i * dimension + start);
-  }
-  return codes;
 }
 
 /** Distances of a query's parts to all centroids: what distances to codes are sums of. */

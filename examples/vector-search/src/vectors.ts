@@ -3,7 +3,7 @@
 import { rename, rm, stat } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import type { Engine, File } from "pinless";
-import { IndexError } from "./index-error.js";
+import { IndexError, type IndexErrorCode } from "./index-error.js";
 
 /** Vectors in memory that threads share, one after the other. */
 export interface Vectors {
@@ -12,56 +12,40 @@ export interface Vectors {
   readonly values: Float32Array;
 }
 
+type Values = Float32Array | Int32Array;
+
 export const DIMENSION_MAX = 960;
-const COUNT_MAX = 2 ** 31 - 1;
-const PART_BYTES = 1 << 20;
+const NEVER = new AbortController().signal;
 /** Clusters of a sample, and independent values of its vectors. */
 const CENTRES = 200;
 const FREEDOM = 16;
 
 export function squaredDistance(a: Float32Array, at: number, b: Float32Array, from: number, dimension: number): number {
-  let first = 0;
-  let second = 0;
-  let third = 0;
-  let fourth = 0;
-  let i = 0;
-  for (; i + 4 <= dimension; i += 4) {
-    const w = a[at + i]! - b[from + i]!;
-    const x = a[at + i + 1]! - b[from + i + 1]!;
-    const y = a[at + i + 2]! - b[from + i + 2]!;
-    const z = a[at + i + 3]! - b[from + i + 3]!;
-    first += w * w;
-    second += x * x;
-    third += y * y;
-    fourth += z * z;
-  }
-  for (; i < dimension; i++) first += (a[at + i]! - b[from + i]!) ** 2;
-  return first + second + (third + fourth);
+  let sum = 0;
+  for (let i = 0; i < dimension; i++) sum += (a[at + i]! - b[from + i]!) ** 2;
+  return sum;
 }
 
 /** Opens a regular file. */
 export async function openRegular(engine: Engine, path: string): Promise<{ file: File; size: number }> {
   // To open a pipe would wait for its writer.
-  const { size, isFile } = await stat(path).then((each) => ({ size: each.size, isFile: each.isFile() }));
-  if (!isFile) throw new IndexError("ERR_INDEX_FORMAT", path, "it isn't a regular file");
-  return { file: await engine.openFile(path, "r"), size };
+  const stats = await stat(path);
+  if (!stats.isFile()) throw new IndexError("ERR_INDEX_FORMAT", path, "it isn't a regular file");
+  return { file: await engine.openFile(path, "r"), size: stats.size };
 }
 
 /** Reads a file of rows of four-byte values, after a count of rows and one of values in each. */
 async function readRows(engine: Engine, path: string): Promise<{ count: number; width: number; bytes: Uint8Array }> {
   const { file, size } = await openRegular(engine, path);
+  const fail = (code: IndexErrorCode, what: string) => new IndexError(code, path, what);
   try {
     const head = Buffer.alloc(8);
-    if (size < 8 || (await file.read(head, { position: 0 })).bytesRead < 8)
-      throw new IndexError("ERR_INDEX_FORMAT", path, `${size} bytes, of at least 8`);
+    const { bytesRead } = await file.read(head, { position: 0 });
+    if (bytesRead < 8) throw fail("ERR_INDEX_FORMAT", `${size} bytes, of at least 8`);
     const [count, width] = [head.readUInt32LE(0), head.readUInt32LE(4)];
     const expected = 8 + 4 * count * width;
-    if (count > COUNT_MAX || width === 0 || expected !== size)
-      throw new IndexError(
-        "ERR_INDEX_SIZE",
-        path,
-        `${count} rows of ${width} have ${expected} bytes, the file ${size}`,
-      );
+    if (width === 0 || expected !== size)
+      throw fail("ERR_INDEX_SIZE", `${count} rows of ${width} have ${expected} bytes, the file ${size}`);
     const bytes = new Uint8Array(new SharedArrayBuffer(size - 8));
     let had = 0;
     if (size > 8)
@@ -69,7 +53,7 @@ async function readRows(engine: Engine, path: string): Promise<{ count: number; 
         bytes.set(block, had);
         had += block.byteLength;
       }
-    if (had < size - 8) throw new IndexError("ERR_INDEX_SIZE", path, "it became shorter while it was read");
+    if (had < size - 8) throw fail("ERR_INDEX_SIZE", "it became shorter while it was read");
     return { count, width, bytes };
   } finally {
     await file.close();
@@ -97,35 +81,18 @@ export async function readNumbers(engine: Engine, path: string): Promise<{ width
 }
 
 /** Writes .fbin or .ibin. */
-export async function writeRows(
-  engine: Engine,
-  path: string,
-  width: number,
-  values: Float32Array | Int32Array,
-  signal?: AbortSignal,
-): Promise<void> {
-  const head = Buffer.alloc(8);
-  head.writeUInt32LE(values.length / width, 0);
-  head.writeUInt32LE(width, 4);
+export async function writeRows(engine: Engine, path: string, width: number, values: Values, signal?: AbortSignal) {
+  const head = new Uint8Array(new Uint32Array([values.length / width, width]).buffer);
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  const parts = function* (): Generator<Uint8Array> {
-    yield head;
-    for (let at = 0; at < bytes.byteLength; at += PART_BYTES) yield bytes.slice(at, at + PART_BYTES);
-  };
-  await writeWhole(engine, path, parts, signal);
+  await writeWhole(engine, path, [head, bytes], signal);
 }
 
 /** Writes a file under another name until it's whole and on the disk: a full disk, or an abort, leaves nothing. */
-export async function writeWhole(
-  engine: Engine,
-  path: string,
-  parts: () => Iterable<Uint8Array>,
-  signal: AbortSignal = new AbortController().signal,
-): Promise<void> {
+export async function writeWhole(engine: Engine, path: string, parts: Iterable<Uint8Array>, signal = NEVER) {
   const unfinished = `${path}.${process.pid}.unfinished`;
   try {
     const file = await engine.openFile(unfinished, "wx");
-    await pipeline(parts(), file.createWriteStream({ flush: true }), { signal });
+    await pipeline(parts, file.createWriteStream({ flush: true }), { signal });
     await rename(unfinished, path);
   } catch (error) {
     await rm(unfinished, { force: true });

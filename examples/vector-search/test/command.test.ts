@@ -18,7 +18,7 @@ test("sample, build, info and search work on files, with recall", (t) => {
   );
   const small = ["--count", "600", "--dimension", "8", "--queries", "20"];
   assert.equal(run("sample", folder, ...small).status, 0);
-  assert.match(run("build", base!, index!, "--degree", "16", "--threads", "1").stdout, /600 vectors; codes/);
+  assert.match(run("build", base!, index!, "--degree", "16", "--threads", "1").stdout, /: 600 vectors in /);
   assert.match(run("info", index!).stdout, /^600 vectors of dimension 8, at most 16 neighbours/);
   const output = join(folder, "found.ibin");
   const { stdout } = run("search", index!, queries!, "--truth", truth!, "--output", output);

@@ -7,11 +7,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Engine } from "pinless";
+import { arenaReader } from "../src/block-reader.js";
 import { buildGraph } from "../src/build.js";
+import { bruteForce, recallOf } from "../src/exact-search.js";
 import { degreeMax, openIndex, writeIndex } from "../src/index-file.js";
-import { arenaReader } from "../src/node-reader.js";
-import { encode, trainCodebook } from "../src/quantiser.js";
-import { bruteForce, recallOf, searchAll } from "../src/search.js";
+import { quantise } from "../src/quantiser.js";
+import { searchAll } from "../src/search.js";
 import { clustered, readNumbers, readVectors, squaredDistance, type Vectors, writeRows } from "../src/vectors.js";
 import { buildIndex, changed, folderFor, rows, written } from "./vector-files.js";
 
@@ -220,18 +221,12 @@ test("vectors and numbers are read as they were written", async (t) => {
 });
 
 test("a full disk leaves nothing half built, and an abort neither", async (t) => {
-  const codebook = await trainCodebook(base);
-  const codes = await encode(base, codebook);
-  const graph = await buildGraph(base, { degree: 12, list: 24, threads: 1 });
+  const codes = await quantise(base);
+  const graph = await buildGraph(base, 12, 1);
   const other = folderFor(t);
-  const aborted = writeIndex(engine, join(other, "index"), graph, codebook, codes, AbortSignal.abort());
+  const aborted = writeIndex(engine, join(other, "index"), graph, codes, AbortSignal.abort());
   await assert.rejects(aborted, { name: "AbortError" });
-  const building = buildGraph(base, {
-    degree: 12,
-    list: 24,
-    threads: 1,
-    signal: AbortSignal.abort(new Error("enough")),
-  });
+  const building = buildGraph(base, 12, 1, AbortSignal.abort(new Error("enough")));
   await assert.rejects(building, /enough/);
   assert.deepEqual(readdirSync(other), []);
   if (process.getuid?.() !== 0) return t.skip("machine: only root can mount a small disk");
@@ -239,7 +234,7 @@ test("a full disk leaves nothing half built, and an abort neither", async (t) =>
   mkdirSync(disk);
   execFileSync("mount", ["-t", "tmpfs", "-o", "size=2m", "tmpfs", disk]);
   try {
-    await assert.rejects(writeIndex(engine, join(disk, "index"), graph, codebook, codes), { code: "ENOSPC" });
+    await assert.rejects(writeIndex(engine, join(disk, "index"), graph, codes), { code: "ENOSPC" });
     assert.deepEqual([existsSync(join(disk, "index")), readdirSync(disk)], [false, []]);
   } finally {
     execFileSync("umount", [disk]);

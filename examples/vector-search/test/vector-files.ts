@@ -8,7 +8,7 @@ import { crc32 } from "node:zlib";
 import type { Engine } from "pinless";
 import { buildGraph } from "../src/build.js";
 import { writeIndex } from "../src/index-file.js";
-import { encode, trainCodebook } from "../src/quantiser.js";
+import { quantise } from "../src/quantiser.js";
 import type { Vectors } from "../src/vectors.js";
 
 /** A folder that goes when the test ends. */
@@ -33,11 +33,10 @@ export function rows(count: number, width: number, values: Float32Array | Int32A
 }
 
 export async function buildIndex(engine: Engine, path: string, vectors: Vectors, degree = 12, threads = 1) {
-  const codebook = await trainCodebook(vectors);
-  const codes = await encode(vectors, codebook);
-  const graph = await buildGraph(vectors, { degree, list: 24, threads });
-  await writeIndex(engine, path, graph, codebook, codes);
-  return { codebook, codes, graph };
+  const codes = await quantise(vectors);
+  const graph = await buildGraph(vectors, degree, threads);
+  await writeIndex(engine, path, graph, codes);
+  return { codes, graph };
 }
 
 /** A copy of an index with other bytes at some place; `sealed` makes the header's checksum right again. */
