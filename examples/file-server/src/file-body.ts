@@ -17,8 +17,7 @@ interface Read {
   readonly block: Uint8Array;
   /** Position of its first byte, before the first one that was asked for if that isn't aligned. */
   readonly position: number;
-  /** Settles without an error, so that one of a read that isn't waited for any more has no effect. */
-  readonly done: Promise<{ bytes: number; error: unknown }>;
+  readonly done: Promise<{ bytesRead: number }>;
 }
 
 /** Yields a range in blocks, each valid until the next step. Leaving the loop waits for reads in flight. */
@@ -37,17 +36,20 @@ export async function* readRange(
         const block = reads.length === 0 ? await pool.take(signal) : pool.takeSpare();
         if (block === null) break;
         const wanted = Math.min(BLOCK_BYTES, end + 1 - next);
-        reads.push(begin(file, block, wanted + ((ALIGNMENT - (wanted % ALIGNMENT)) % ALIGNMENT), next));
+        const aligned = Math.ceil(wanted / ALIGNMENT) * ALIGNMENT;
+        const done = file.read(block.subarray(0, aligned), { position: next });
+        // An error of a read that isn't waited for any more has no effect.
+        done.catch(() => {});
+        reads.push({ block, position: next, done });
         next += BLOCK_BYTES;
       }
       const { block, position, done } = reads.shift()!;
       current = block;
-      const { bytes, error } = await done;
-      if (error !== null) throw error;
+      const { bytesRead } = await done;
       const from = at - position;
       const to = Math.min(BLOCK_BYTES, end + 1 - position);
-      if (bytes < to)
-        throw new Error(`it shrank while it was served: it ends at ${position + bytes} now, before ${end + 1}`);
+      if (bytesRead < to)
+        throw new Error(`it shrank while it was served: it ends at ${position + bytesRead} now, before ${end + 1}`);
       at = position + to;
       yield block.subarray(from, to);
       pool.give(block);
@@ -55,17 +57,11 @@ export async function* readRange(
     }
   } finally {
     if (current !== null) pool.give(current);
-    await Promise.all(reads.map(({ block, done }) => done.then(() => pool.give(block))));
+    for (const { block, done } of reads) {
+      await done.catch(() => {});
+      pool.give(block);
+    }
   }
-}
-
-function begin(file: OpenFile, block: Uint8Array, bytes: number, position: number): Read {
-  const view = bytes === block.byteLength ? block : block.subarray(0, bytes);
-  const done = file.read(view, position).then(
-    (read) => ({ bytes: read, error: null }),
-    (error: unknown) => ({ bytes: 0, error }),
-  );
-  return { block, position, done };
 }
 
 /**

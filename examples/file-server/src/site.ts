@@ -35,12 +35,11 @@ export class Site {
     try {
       const [root, found] = await Promise.all([readlink(nameOf(this.#root)), readlink(nameOf(handle))]);
       if (found === root || found.startsWith(root === "/" ? root : `${root}/`)) return handle;
+      throw new HttpError(403, "that is a link out of the folder");
     } catch (error) {
       await handle.close();
       throw error;
     }
-    await handle.close();
-    throw new HttpError(403, "that is a link out of the folder");
   }
 
   /**
