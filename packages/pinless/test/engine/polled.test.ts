@@ -76,6 +76,15 @@ test("a polled engine reads and writes, and sleeping and waking lose no request"
   await until("the thread has ended", () => pollers() === 0);
 });
 
+test("a polled engine has room for few leases too", { skip }, async () => {
+  // As an ordinary user has it with the kernel's default limit on locked memory.
+  for (const depth of [1, 4, 128]) {
+    const options = { scheme: "io_uring", depth, lease: { budget: 2 << 20 }, poll: { submit: true } } as const;
+    await using engine = await Engine.open(options);
+    assert.equal(engine.scheme, "io_uring");
+  }
+});
+
 test("a request whose registration is replaced before the kernel's thread has read it touches neither", {
   skip,
 }, async (t) => {

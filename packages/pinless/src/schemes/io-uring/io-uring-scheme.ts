@@ -88,12 +88,12 @@ export class IoUringScheme implements Scheme {
 
   /** Opens the scheme; returns -errno on failure, as `Ring.open` does. */
   static open(options: IoUringOptions): IoUringScheme | number {
-    // The completion queue has room for every request, a cancel of each, the tag of every live lease, and the
-    // loop's polls, so that it can't overflow.
-    const completions = 2 * options.depth + options.bufferSlots + MOST_AWAITED;
     const { poll = null } = options;
     // A polled queue holds entries for longer: besides those of all requests, cancels and polls of before.
     const entries = poll === null ? 2 * options.depth : 4 * (options.depth + MOST_AWAITED);
+    // The completion queue has room for every request, a cancel of each, the tag of every live lease, and the
+    // loop's polls, so that it can't overflow. The kernel refuses one that is smaller than the queue of entries.
+    const completions = Math.max(entries, 2 * options.depth + options.bufferSlots + MOST_AWAITED);
     const ring = Ring.open({ entries, completions, flags: poll === null ? FLAGS : POLLED_FLAGS, poll });
     if (typeof ring === "number") return ring;
     let wake: Wake | number = -ENOMEM;
