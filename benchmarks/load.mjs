@@ -16,9 +16,9 @@ const position = () => {
   return (random[0] % blocks) * block;
 };
 
-const { scheme = "io_uring", pin = "lease", lease = {}, events = {}, poll = {} } = row;
+const { scheme = "io_uring", pin = "lease", lease = {}, events = {} } = row;
 const engine =
-  row.load === "node" ? null : await Engine.open({ scheme, pin, lease, events, poll, depth: Math.max(depth, 8) });
+  row.load === "node" ? null : await Engine.open({ scheme, pin, lease, events, depth: Math.max(depth, 8) });
 const arena = engine === null ? null : await engine.arena({ bytes: depth * block });
 const flags = row.direct === true ? constants.O_RDONLY | constants.O_DIRECT : "r";
 const file = engine === null ? await open(row.file, flags) : await engine.openFile(row.file, "r");

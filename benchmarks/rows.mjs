@@ -28,7 +28,6 @@ const EXTRA = [
   { name: "callback lifetime", load: "callback", pin: "lifetime" },
   { name: "callback residency 10 ms", load: "callback", lease: { max: 10 } },
   { name: "callback 1000 discards/s", load: "callback", discards: 1000 },
-  { name: "callback polled", load: "callback", poll: { submit: true }, loads: small },
   { name: "callback unfollowed", load: "callback", events: { userfaultfd: false } },
   { name: "node:fs cached 4 threads", load: "node", threads: 4 },
   { name: "node:fs cached 32 threads", load: "node", threads: 32 },
@@ -37,7 +36,7 @@ const EXTRA = [
     { name: `direct ${load} 4 threads`, load, scheme: "direct", threads: 4 },
     { name: `direct ${load} 32 threads`, load, scheme: "direct", threads: 32 },
   ]),
-].map((contender) => ({ loads: two, ...contender, by: "node", extra: true }));
+].map((contender) => ({ ...contender, by: "node", loads: two, extra: true }));
 
 /**
  * Rows, the loads one after the other: those whose name ("callback 4 KiB depth 32") has one of the parts in `only`, by

@@ -16,7 +16,6 @@ const ONLY_IN_ALL = {
   "pinless/dist-test/hazards/":
     "harms that happen without pinless: native threads, compaction, disks and guests; most need root",
   "conformance/io-uring-baselines": "the two pin modes that leases are compared with",
-  "conformance/io-uring-polled": "the same as without a polling thread",
   "conformance/memory-by-others": "the engine's code above the schemes, by those that take no leases",
   "conformance/pairs": "each call beside every other",
   "conformance/sequences": "each memory operation after every other",

@@ -55,8 +55,6 @@ export type {
   FileArenaOptions,
   LeaseOptions,
   PinMode,
-  PollOptions,
-  SubmissionPollOptions,
 } from "./ports/options.js";
 export type { EngineStats, OperationReport, Released } from "./ports/stats.js";
 export type { Done } from "./protocol/acceptance.js";

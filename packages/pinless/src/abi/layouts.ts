@@ -34,8 +34,6 @@ export const PARAMS = layout(["linux/io_uring.h"], 120, {
   sq_entries: 0,
   cq_entries: 4,
   flags: 8,
-  sq_thread_cpu: 12,
-  sq_thread_idle: 16,
   features: 20,
   sq_off: 40,
   cq_off: 80,

@@ -2,16 +2,7 @@
  * System calls and functions of the C library: a thin function for each, which returns its result or a negative errno.
  */
 
-import {
-  CACHESTAT,
-  CACHESTAT_RANGE,
-  FILE_CLONE_RANGE,
-  FLOCK,
-  GETEVENTS_ARG,
-  RLIMIT,
-  TIMESPEC,
-  UCRED,
-} from "../abi/layouts.js";
+import { CACHESTAT, CACHESTAT_RANGE, FILE_CLONE_RANGE, FLOCK, RLIMIT, TIMESPEC, UCRED } from "../abi/layouts.js";
 import {
   AIO,
   aioSyscalls,
@@ -44,20 +35,17 @@ export function ioUringEnter(fd: number, toSubmit: number, flags: number): numbe
 /**
  * io_uring_enter(2) that waits until so many completions are there.
  *
- * @param limit - Address of a struct io_uring_getevents_arg, which says how long at most
- * @param more - Further flags
+ * @param limit - Address of a struct io_uring_getevents_arg of `limitBytes`, which says how long at most
  */
 export function ioUringEnterAndWait(
   fd: number,
   toSubmit: number,
   completions: number,
   limit: number,
-  more: number,
+  limitBytes: number,
 ): number {
-  const flags = IO_URING.IORING_ENTER_GETEVENTS | IO_URING.IORING_ENTER_EXT_ARG | more;
-  return orErrno(
-    libc!.enter(SYSCALLS.__NR_io_uring_enter, fd, toSubmit, completions, flags, limit, GETEVENTS_ARG.size),
-  );
+  const flags = IO_URING.IORING_ENTER_GETEVENTS | IO_URING.IORING_ENTER_EXT_ARG;
+  return orErrno(libc!.enter(SYSCALLS.__NR_io_uring_enter, fd, toSubmit, completions, flags, limit, limitBytes));
 }
 
 export function ioUringRegister(fd: number, opcode: number, argument: number, count: number): number {

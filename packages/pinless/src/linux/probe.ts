@@ -5,7 +5,6 @@ import { release } from "node:os";
 import { getSystemErrorMap } from "node:util";
 import { RESOURCE } from "../abi/numbers.js";
 import { NO_ROOM_FOR_RING } from "../ports/host.js";
-import type { SubmissionPoll } from "../ports/options.js";
 import { EACCES, EAGAIN, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM } from "../protocol/errno.js";
 import { lack } from "./lacks.js";
 import { geteuid, getrlimit } from "./libc.js";
@@ -34,7 +33,7 @@ export const RING_CALLS = "io_uring_setup, io_uring_enter, io_uring_register";
 export const AIO_CALLS = "io_setup, io_submit, io_getevents, io_cancel, io_destroy";
 
 /** Sentence that says why a ring couldn't be set up and used, and what to change. */
-export function explainNoRing(errno: number, poll: SubmissionPoll | null = null): string {
+export function explainNoRing(errno: number): string {
   const disabled = readText("/proc/sys/kernel/io_uring_disabled")?.trim() ?? "0";
   const allowed = disabled === "0" || (disabled === "1" && geteuid() === 0);
   switch (-errno) {
@@ -50,11 +49,6 @@ export function explainNoRing(errno: number, poll: SubmissionPoll | null = null)
         ? "there is no memory for a ring: free some, raise the memory cgroup's limit, or choose a smaller depth."
         : NO_ROOM_FOR_RING;
     case EINVAL:
-      if (poll !== null)
-        return (
-          "no ring with a polling thread can be set up (poll.submit): this kernel is too old, or the processor " +
-          `poll.submit.cpu (${poll.cpu ?? "any"}) isn't one that this process may use.`
-        );
       return `this kernel (${release()}) is too old for the ring that pinless needs: 5.19 or later.`;
     default:
       return `io_uring can't be used: ${errnoText(errno)}.`;

@@ -2,7 +2,6 @@
 
 import { CQ_OFFSETS, CQE, GETEVENTS_ARG, PARAMS, SQ_OFFSETS, SQE, TIMESPEC } from "../abi/layouts.js";
 import { IO_URING, MMAN } from "../abi/numbers.js";
-import type { SubmissionPoll } from "../ports/options.js";
 import { invariant } from "../protocol/assert.js";
 import { EINTR, EINVAL, EIO, ENOSYS } from "../protocol/errno.js";
 import { PAGE_BYTES } from "../protocol/ranges/pages.js";
@@ -23,8 +22,6 @@ const MAX_ENTRIES = 32768;
  */
 const WAIT_LIMIT_MS = 4;
 const TIMESPEC_AT = 64;
-/** Flags of the queue for which a system call is needed although a thread of the kernel reads it. */
-const WAKES = IO_URING.IORING_SQ_NEED_WAKEUP | IO_URING.IORING_SQ_CQ_OVERFLOW;
 /** Upper bound of struct io_rings before the completions, and of the gap before the index array. */
 const QUEUE_HEADER_BYTES = 1024;
 
@@ -34,8 +31,6 @@ export interface RingOptions {
   /** Minimum number of completion queue entries; by default twice `entries`. */
   readonly completions?: number;
   readonly flags?: number;
-  /** If set, a thread of the kernel reads the submission queue (IORING_SETUP_SQPOLL). */
-  readonly poll?: SubmissionPoll | null;
 }
 
 export class Ring {
@@ -47,8 +42,6 @@ export class Ring {
   readonly cqes: Int32Array;
   /** The submission queue entries as 32-bit words; `next()` returns the first word of one. */
   readonly sqes: Int32Array;
-  readonly #isPolled: boolean;
-  readonly #sqHead: number;
   readonly #sqTail: number;
   readonly #sqFlags: number;
   readonly #sqMask: number;
@@ -91,8 +84,6 @@ export class Ring {
     this.cqes = queues;
     this.sqes = sqes;
     this.#unmap = unmap;
-    this.#isPolled = (params[PARAMS.fields.flags / 4]! & IO_URING.IORING_SETUP_SQPOLL) !== 0;
-    this.#sqHead = sq("head");
     this.#sqTail = sq("tail");
     this.#sqFlags = sq("flags");
     this.#cqHead = cq("head");
@@ -125,7 +116,6 @@ export class Ring {
     let taken = this.enter(IO_URING.IORING_ENTER_GETEVENTS);
     while (taken === -EINTR) taken = this.enter(IO_URING.IORING_ENTER_GETEVENTS);
     if (taken < 0) return taken;
-    if (this.#isPolled) this.untilRead();
     if (this.completions !== 1) return -EIO;
     this.consume(1);
     return 0;
@@ -192,35 +182,15 @@ export class Ring {
     return (this.#tail - this.#submitted) | 0;
   }
 
-  /** Entries written and not yet read by the kernel. */
-  get unread(): number {
-    return this.#isPolled ? (this.#tail - Atomics.load(this.cqes, this.#sqHead)) | 0 : this.unsubmitted;
-  }
-
   /**
    * Submits what was written; with GETEVENTS the kernel also posts pending completions. Returns entries taken, or
    * -errno.
    */
   enter(flags: number): number {
     Atomics.store(this.cqes, this.#sqTail, this.#tail);
-    if (this.#isPolled) return this.#wakeReader(flags);
     const taken = ioUringEnter(this.fd, this.unsubmitted, flags);
     if (taken > 0) this.#submitted = (this.#submitted + taken) | 0;
     return taken;
-  }
-
-  /** Leaves what was written to the kernel's thread, and wakes that one if it sleeps. It says so, then looks again. */
-  #wakeReader(flags: number): number {
-    const taken = this.unsubmitted;
-    this.#submitted = this.#tail;
-    if ((Atomics.load(this.cqes, this.#sqFlags) & WAKES) === 0) return taken;
-    const errno = ioUringEnter(this.fd, 0, flags | IO_URING.IORING_ENTER_SQ_WAKEUP);
-    return errno < 0 ? errno : taken;
-  }
-
-  /** Waits until the kernel has read all entries that were submitted. From then on each has its registration. */
-  untilRead(): void {
-    while (this.#isPolled && this.unread > 0 && this.enter(0) >= 0);
   }
 
   /**
@@ -229,8 +199,7 @@ export class Ring {
    */
   enterAndWait(completions: number): number {
     Atomics.store(this.cqes, this.#sqTail, this.#tail);
-    const flags = this.#isPolled ? IO_URING.IORING_ENTER_SQ_WAKEUP : 0;
-    const taken = ioUringEnterAndWait(this.fd, this.unsubmitted, completions, this.#limitAddress, flags);
+    const taken = ioUringEnterAndWait(this.fd, this.unsubmitted, completions, this.#limitAddress, GETEVENTS_ARG.size);
     if (taken > 0) this.#submitted = (this.#submitted + taken) | 0;
     return taken;
   }
@@ -270,19 +239,13 @@ export class Ring {
   }
 }
 
-function paramsOf({ completions, flags = 0, poll = null }: RingOptions, more: number): Uint32Array {
+function paramsOf({ completions, flags = 0 }: RingOptions, more: number): Uint32Array {
   const params = new Uint32Array(new ArrayBuffer(PARAMS.size));
   params[PARAMS.fields.flags / 4] = flags | more | IO_URING.IORING_SETUP_CLAMP;
   if (completions !== undefined) {
     params[PARAMS.fields.flags / 4]! |= IO_URING.IORING_SETUP_CQSIZE;
     params[PARAMS.fields.cq_entries / 4] = completions;
   }
-  if (poll === null) return params;
-  params[PARAMS.fields.flags / 4]! |= IO_URING.IORING_SETUP_SQPOLL;
-  params[PARAMS.fields.sq_thread_idle / 4] = poll.idleMs;
-  if (poll.cpu === null) return params;
-  params[PARAMS.fields.flags / 4]! |= IO_URING.IORING_SETUP_SQ_AFF;
-  params[PARAMS.fields.sq_thread_cpu / 4] = poll.cpu;
   return params;
 }
 

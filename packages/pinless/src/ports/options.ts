@@ -64,40 +64,6 @@ export interface EventOptions {
   pressure?: boolean;
 }
 
-/** Polling in place of system calls, for {@link EngineOptions.poll}. It uses up a processor. */
-export interface PollOptions {
-  /**
-   * True to have a thread of the kernel read the queue of requests, which then needs no system call
-   * (IORING_SETUP_SQPOLL); or its settings.
-   *
-   * @defaultValue false
-   */
-  submit?: boolean | SubmissionPollOptions | undefined;
-}
-
-/** Settings of a thread of the kernel that reads the queue of requests, for {@link PollOptions.submit}. */
-export interface SubmissionPollOptions {
-  /**
-   * Milliseconds without requests after which it sleeps: 1 to 60,000.
-   *
-   * @defaultValue 2
-   */
-  idleMs?: number | undefined;
-  /**
-   * Number of the processor that it runs on.
-   *
-   * @defaultValue any
-   */
-  cpu?: number | undefined;
-}
-
-/** Settings of a thread of the kernel that reads the submission queue. */
-export interface SubmissionPoll {
-  readonly idleMs: number;
-  /** Processor that it runs on; null for any. */
-  readonly cpu: number | null;
-}
-
 /** Options of {@link Engine.open}. All of them are optional. */
 export interface EngineOptions {
   /**
@@ -122,8 +88,6 @@ export interface EngineOptions {
   lease?: LeaseOptions;
   /** Events to which the engine reacts. */
   events?: EventOptions;
-  /** Polling, for those who have processors to spare. Only with io_uring: without it, the engine isn't opened. */
-  poll?: PollOptions | undefined;
 }
 
 /** Options of {@link Engine.arena} for anonymous memory. */
@@ -181,7 +145,6 @@ export interface EngineSettings {
   /** Sentences about options that can't have the effect asked for. */
   readonly remarks: readonly string[];
   readonly userfaultfd: boolean;
-  readonly poll: SubmissionPoll | null;
   /** `"asked"` if the option was set explicitly: then `degraded` also says which signs of pressure are missing. */
   readonly pressure: "off" | "default" | "asked";
 }
@@ -194,8 +157,6 @@ const MAX_DEPTH = 4096;
  * Budget beyond which taking leases costs more than they save, because the cost grows by the square (lease-table.ts).
  */
 const MAX_BUDGET_BYTES = 8 * GIB;
-/** Idle time of a polling thread: shorter than a blink, so that it costs little where there is little to do. */
-const DEFAULT_POLL_MS = 2;
 const LARGEST_CHUNK_BYTES = 16 * MIB;
 /** Minimum number of leases of the largest chunk that a budget holds. */
 const FEWEST_LEASES = 8;
@@ -212,7 +173,7 @@ export function settingsOf(
   memlockBytes: number,
   memoryBytes: number = Number.POSITIVE_INFINITY,
 ): EngineSettings {
-  checkOptions("Engine.open", options, ["scheme", "pin", "depth", "lease", "events", "poll"]);
+  checkOptions("Engine.open", options, ["scheme", "pin", "depth", "lease", "events"]);
   const { scheme = "auto", pin = "lease", depth = 128, lease = {}, events = {} } = options;
   checkOptions("Engine.open's lease", lease, ["chunk", "idle", "max", "budget"]);
   checkOptions("Engine.open's events", events, ["userfaultfd", "pressure"]);
@@ -268,7 +229,6 @@ export function settingsOf(
     pressure: pressure === null ? "default" : pressure ? "asked" : "off",
     // Programs that register buffers for life today don't follow such calls, so neither does this baseline.
     userfaultfd: userfaultfd && pin !== "lifetime",
-    poll: pollOf(options.poll, scheme),
   };
 }
 
@@ -276,21 +236,6 @@ function largestChunkIn(budgetBytes: number): number {
   let bytes = 2 * MIB;
   while (bytes < LARGEST_CHUNK_BYTES && 2 * bytes * FEWEST_LEASES <= budgetBytes) bytes *= 2;
   return bytes;
-}
-
-function pollOf(poll: PollOptions = {}, scheme: EngineSettings["scheme"]): SubmissionPoll | null {
-  checkOptions("Engine.open's poll", poll, ["submit"]);
-  const { submit = false } = poll;
-  if (submit === false) return null;
-  const given = submit === true ? {} : submit;
-  checkOptions("Engine.open's poll.submit", given, ["idleMs", "cpu"]);
-  const { idleMs = DEFAULT_POLL_MS, cpu } = given;
-  if (!Number.isInteger(idleMs) || idleMs < 1 || idleMs > 60_000)
-    throw bad("poll.submit.idleMs", idleMs, "a whole number from 1 to 60000");
-  if (cpu !== undefined && !(Number.isInteger(cpu) && cpu >= 0 && cpu < 65_536))
-    throw bad("poll.submit.cpu", cpu, "the number of a processor");
-  if (scheme !== "auto" && scheme !== "io_uring") throw bad("scheme", scheme, 'with poll "io_uring" or "auto"');
-  return { idleMs, cpu: cpu ?? null };
 }
 
 function isClock(ms: number): boolean {

@@ -27,15 +27,14 @@ export function startScheme(
 ): StartedScheme | string {
   const noSocket = name === "direct" ? null : whyNoSocket();
   if (noSocket !== null) return `${name} can't be used: ${noSocket}.`;
-  const { depth, poll } = settings;
-  if (name !== "io_uring" && poll !== null) return `${name} can't be used: poll.submit needs io_uring.`;
+  const { depth } = settings;
   if (name === "io_uring")
     return startSteps<IoUringScheme>(name, settings, bufferSlots, {
       open: (slots, woken) => {
-        const scheme = IoUringScheme.open({ depth, bufferSlots: slots, woken, poll });
+        const scheme = IoUringScheme.open({ depth, bufferSlots: slots, woken });
         if (typeof scheme !== "number") return scheme;
         throwIfNoDescriptor(scheme, "io_uring can't be set up");
-        return explainNoRing(scheme, poll);
+        return explainNoRing(scheme);
       },
       leases: {
         explainNone: () => explainNoLeases(revocationHere()),

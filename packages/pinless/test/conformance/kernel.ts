@@ -5,7 +5,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { after } from "node:test";
-import { Engine, type EngineOptions, type PinMode, type SchemeName } from "../../dist/index.js";
+import { Engine, type PinMode, type SchemeName } from "../../dist/index.js";
 import { addressOf } from "../support/proc.js";
 import type { Ground } from "./ground.js";
 import { kernelAround } from "./kernel-around.js";
@@ -14,15 +14,13 @@ const scratch = mkdtempSync(path.join(os.tmpdir(), "pinless-test-"));
 after(() => rmSync(scratch, { recursive: true }));
 let files = 0;
 
-/** `more`: further options of every engine, with their name. */
-export function kernelGround(scheme: SchemeName, pin: PinMode, more: EngineOptions = {}, called = ""): Ground {
+export function kernelGround(scheme: SchemeName, pin: PinMode): Ground {
   return {
-    name: `${scheme}, ${pin}${called}`,
+    name: `${scheme}, ${pin}`,
     pin,
     harmed: pin === "lifetime",
     // What else runs here may make memory short; leases then go for that.
-    open: (options) =>
-      Engine.open({ ...more, ...options, events: { pressure: false, ...options?.events }, scheme, pin }),
+    open: (options) => Engine.open({ ...options, events: { pressure: false, ...options?.events }, scheme, pin }),
     addressOf,
     async file(content) {
       const file = path.join(scratch, `file-${files++}`);

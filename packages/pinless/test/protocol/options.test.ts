@@ -36,15 +36,8 @@ test("settingsOf without options gives the defaults", () => {
     slots: 2,
     remarks: [],
     userfaultfd: true,
-    poll: null,
     pressure: "default",
   });
-});
-
-test("settingsOf accepts a polling thread", () => {
-  assert.deepEqual(settingsOf({ poll: { submit: true } }, 0).poll, { idleMs: 2, cpu: null });
-  assert.deepEqual(settingsOf({ poll: { submit: { idleMs: 60_000, cpu: 1 } } }, 0).poll, { idleMs: 60_000, cpu: 1 });
-  for (const poll of [{}, { submit: false }, { submit: undefined }]) assert.equal(settingsOf({ poll }, 0).poll, null);
 });
 
 test("settingsOf accepts every scheme and pin mode", () => {

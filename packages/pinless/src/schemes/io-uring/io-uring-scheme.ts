@@ -5,7 +5,6 @@ import { SQE } from "../../abi/layouts.js";
 import { IO_URING } from "../../abi/numbers.js";
 import { Ring } from "../../linux/ring.js";
 import { Wake } from "../../linux/wake.js";
-import type { SubmissionPoll } from "../../ports/options.js";
 import { type Direction, WRITE } from "../../protocol/direction.js";
 import { EAGAIN, EBUSY, ECANCELED, EINTR, ENOMEM, ETIME } from "../../protocol/errno.js";
 import { PRIORITY, REQUEST_FLAGS, RWF } from "../../protocol/how.js";
@@ -22,8 +21,6 @@ import { RegisteredBuffers } from "./registered-buffers.js";
  * TASKRUN_FLAG tells when the kernel has work to do.
  */
 const FLAGS = IO_URING.IORING_SETUP_COOP_TASKRUN | IO_URING.IORING_SETUP_TASKRUN_FLAG;
-/** With a thread of the kernel that submits, it's that thread which is interrupted: the kernel refuses those flags. */
-const POLLED_FLAGS = 0;
 
 /** The upper half of `user_data` is the kind of a completion; the lower is the slot of the request or buffer. */
 const REQUEST = 0;
@@ -56,8 +53,6 @@ export interface IoUringOptions {
   /** Slots of the buffer table; 0 for no table. */
   readonly bufferSlots: number;
   readonly woken: () => void;
-  /** Settings of a thread of the kernel that submits; null for none. */
-  readonly poll?: SubmissionPoll | null;
 }
 
 export class IoUringScheme implements Scheme {
@@ -88,13 +83,10 @@ export class IoUringScheme implements Scheme {
 
   /** Opens the scheme; returns -errno on failure, as `Ring.open` does. */
   static open(options: IoUringOptions): IoUringScheme | number {
-    const { poll = null } = options;
-    // A polled queue holds entries for longer: besides those of all requests, cancels and polls of before.
-    const entries = poll === null ? 2 * options.depth : 4 * (options.depth + MOST_AWAITED);
     // The completion queue has room for every request, a cancel of each, the tag of every live lease, and the
-    // loop's polls, so that it can't overflow. The kernel refuses one that is smaller than the queue of entries.
-    const completions = Math.max(entries, 2 * options.depth + options.bufferSlots + MOST_AWAITED);
-    const ring = Ring.open({ entries, completions, flags: poll === null ? FLAGS : POLLED_FLAGS, poll });
+    // loop's polls, so that it can't overflow.
+    const completions = 2 * options.depth + options.bufferSlots + MOST_AWAITED;
+    const ring = Ring.open({ entries: 2 * options.depth, completions, flags: FLAGS });
     if (typeof ring === "number") return ring;
     let wake: Wake | number = -ENOMEM;
     try {
@@ -207,7 +199,6 @@ export class IoUringScheme implements Scheme {
   cancel(slot: number): void {
     if (this.#poolFallback.cancel(slot)) return;
     if (this.#ring.unsubmitted >= this.#ring.sqEntries) this.enter();
-    if (this.#ring.unread >= this.#ring.sqEntries / 2) this.#ring.untilRead();
     const sqes = this.#ring.sqes;
     const at = this.#ring.next();
     sqes.fill(0, at, at + SQE.size / 4);

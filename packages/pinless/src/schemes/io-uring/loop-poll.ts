@@ -45,7 +45,7 @@ export class LoopPoll {
   arm(): boolean {
     if (this.#armed) return true;
     const ring = this.#ring;
-    if (ring.unread + this.#completions > ring.sqEntries) return false;
+    if (ring.unsubmitted + this.#completions > ring.sqEntries) return false;
     // NOPs follow the poll, linked, as the rest of the completions that a wait may await.
     for (let left = this.#completions; left > 0; left--) {
       const at = ring.next();

@@ -65,7 +65,6 @@ export class RegisteredBuffers implements Registrations {
   /** Empties a slot. Prepared requests are submitted first, because they may use the registration. */
   drop(slot: number): number {
     if (this.#ring.unsubmitted > 0) this.#ring.enter(0);
-    this.#ring.untilRead();
     return this.#update.set(slot, 0, 0, 0, 0);
   }
 
