@@ -10,7 +10,7 @@ import path from "node:path";
 
 /**
  * Parts of file names, and why `npm test` leaves these files to `npm run test:all`. Everything else it runs: the
- * protocol, the model, every scheme on the real kernel, files and commands, in three minutes.
+ * protocol, the model, every scheme on the real kernel, files and commands, in a little over three minutes.
  */
 const ONLY_IN_ALL = {
   "pinless/dist-test/hazards/":
