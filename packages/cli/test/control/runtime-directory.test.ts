@@ -1,6 +1,6 @@
 // Control sockets and their directory: which users can reach them, and when a process removes them.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -79,6 +79,29 @@ test("process.exit() removes the socket; after SIGKILL the next engine does", as
   const alive = [`${third.pid}-0.sock`, `${fourth.pid}-0.sock`].sort();
   await until("the dead one is removed", () => contents(runtime.directory).join() === alive.join());
   assert.equal((await pinless(["release", third.pid, fourth.pid], runtime)).code, 0);
+});
+
+test("A process whose runtime directory others remove while it starts makes it again", async (t) => {
+  const runtime = ownRuntime(t);
+  // As if other processes left all the time: rmdir(2) succeeds whenever no socket is in the directory.
+  const leaving = `
+    const { rmdirSync } = require("node:fs");
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    for (;; Atomics.wait(pause, 0, 0, 0.1)) try { rmdirSync(process.argv[1]) } catch {}`;
+  const others = spawn(process.execPath, ["--eval", leaving, runtime.directory]);
+  undoing(t, () => void others.kill("SIGKILL"));
+  const source = `
+    import { Engine } from PINLESS;
+    const seen = new Set();
+    for (let i = 0; i < 300; i++) {
+      const engine = await Engine.open({ scheme: "direct", pin: "per-io", depth: 1 });
+      for (const why of engine.stats().degraded) seen.add(why);
+      await engine.close();
+    }
+    console.log(JSON.stringify([...seen]));
+  `;
+  const { stdout, stderr } = await runModule(source, { env: runtime.env });
+  assert.deepEqual([JSON.parse(stdout || "null"), stderr], [[], ""]);
 });
 
 test("A dead socket with the process's own pid is replaced, a live one isn't", async (t) => {

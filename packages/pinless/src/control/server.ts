@@ -15,6 +15,9 @@ import { boundSockets, prepareDirectory, runtimeDirectory, socketPath, socketsIn
 
 const MAX_CONNECTIONS = 32;
 
+/** Each attempt can meet another process that leaves at that moment; many in a row do so only if something else is wrong. */
+const OPEN_ATTEMPTS = 20;
+
 /** The operations on an engine. */
 export interface Operated {
   stats(): EngineStats;
@@ -73,9 +76,9 @@ async function open(): Promise<string | null> {
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       // A process with the same pid died without removing its socket; or the last process to leave has just removed the
-      // directory.
-      const again = code === "EADDRINUSE" ? await removeIfDead(own) : code === "ENOENT";
-      if (!again || attempt === 5) return refusal(message);
+      // directory. libuv reports bind(2)'s ENOENT as EACCES.
+      const again = code === "EADDRINUSE" ? await removeIfDead(own) : code === "ENOENT" || code === "EACCES";
+      if (!again || attempt === OPEN_ATTEMPTS) return refusal(message);
     }
   }
   void removeDead(directory);
