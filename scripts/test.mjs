@@ -21,6 +21,7 @@ const ONLY_IN_ALL = {
   "conformance/sequences": "each memory operation after every other",
   "conformance/standing-still": "filesystems that take their time",
   "engine/as-node-calls": "four thousand calls with every kind of value in the place of every argument",
+  "trace/engine-trace": "processes that are traced and end: by exit, by a signal, with a full disk",
   "cli/dist-test/bench/": "whole comparisons of all schemes, which measure for minutes",
   "commands/huge-files": "copies and checksums of files of 1 GiB, and of 1 TiB with holes",
   "commands/sum-lists": "each mistake that a list of checksums can have, beside sha256sum",
@@ -48,6 +49,7 @@ const COUNT_LEASES = anyOf(
   "control/(release|runtime|top)",
   "conformance/(io-uring|memory-by-others|pairs|sequences|no-threads)",
   "engine/(give-back|life-cycle|limits|memory|pins)",
+  "trace/engine-trace",
 );
 const LOCK_NOTHING = anyOf(
   "^packages/lab/",

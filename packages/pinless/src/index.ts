@@ -25,6 +25,7 @@ import type { EngineOptions, EngineSettings } from "./ports/options.js";
 import { settingsOf } from "./ports/options.js";
 import { PinlessError } from "./protocol/errors.js";
 import { startScheme } from "./schemes/start.js";
+import { type EngineTrace, openTrace } from "./trace/engine-trace.js";
 
 export type { Arena } from "./engine/arena.js";
 export type { ReadOptions, ReadOptionsWithBuffer, WriteOptions } from "./files/arguments.js";
@@ -97,6 +98,7 @@ const host: Host = {
  */
 export class Engine extends PortableEngine {
   #closed: Promise<void> | null = null;
+  #trace: EngineTrace | null = null;
 
   /**
    * Throws `ERR_PINLESS_UNSUPPORTED`: callers use `Engine.open()`.
@@ -117,8 +119,8 @@ export class Engine extends PortableEngine {
    * asked for, `engine.stats().degraded` says why.
    *
    * @param options - All of them are optional
-   * @throws `ERR_PINLESS_OPTION` for an unknown option or an invalid value; `ERR_PINLESS_UNSUPPORTED` if the scheme
-   *   asked for doesn't work here (the message says what to change)
+   * @throws `ERR_PINLESS_OPTION` for an unknown option, an invalid value, or a trace that can't be written;
+   *   `ERR_PINLESS_UNSUPPORTED` if the scheme asked for doesn't work here (the message says what to change)
    * @example
    * ```ts
    * const engine = await Engine.open({ scheme: "io_uring", depth: 64, lease: { idle: 20 } });
@@ -128,11 +130,17 @@ export class Engine extends PortableEngine {
     assertRuntime();
     assertUnbundled(["./events/monitor-thread.js", "./memory/memory-thread.js"], import.meta.url);
     opened++;
+    let trace: EngineTrace | null = null;
     try {
       await loadLibc();
       const settings = settingsOf(options, memlockBytes(), memoryBytes());
-      return await Engine.#start(settings, startFirst(host, settings));
+      trace = openTrace(settings);
+      const started = startFirst(host, settings);
+      const engine = await Engine.#start(settings, trace?.follow(started) ?? started);
+      engine.#trace = trace;
+      return engine;
     } catch (error) {
+      trace?.close();
       await oneLess();
       throw error;
     }
@@ -174,6 +182,7 @@ export class Engine extends PortableEngine {
       await super.close();
     } finally {
       removeEngine(this);
+      this.#trace?.close();
     }
   }
 }

@@ -120,6 +120,8 @@ export {
   startOf,
 } from "./protocol/snapshot.js";
 export { NO_ROOM_FOR_LEASE, startSteps } from "./schemes/start-steps.js";
+export { ChromeTrace } from "./trace/chrome-trace.js";
+export { LeaseLanes } from "./trace/lease-lanes.js";
 
 /** Makes an engine in any world: users' declarations don't show the constructor. */
 export function makeEngine(host: Host, settings: EngineSettings, started: StartedScheme): PortableEngine {

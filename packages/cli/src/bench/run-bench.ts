@@ -7,7 +7,7 @@ import { probe } from "pinless";
 import { memoryNodes } from "pinless/internal";
 import { isUnavailable } from "./bench-error.js";
 import { LOADS, type LoadName, NO_TIME, RowInProgress } from "./collect.js";
-import { CONFIGURATIONS } from "./configurations.js";
+import { CONFIGURATIONS, LEASE } from "./configurations.js";
 import { hostHugePages } from "./harms/host-huge-pages.js";
 import { availableMemoryBytes, describeMachine } from "./machine-facts.js";
 import { IN_FLIGHT } from "./meter.js";
@@ -31,6 +31,8 @@ export interface Options {
   readonly seconds: number;
   /** As short as possible: everything once, with little memory. */
   readonly quick: boolean;
+  /** File for the trace of the leases under a storm; null for none. */
+  readonly trace: string | null;
   readonly version: string;
   readonly signal: AbortSignal;
   /** Reports that `part`, from 0 to 1, is done. */
@@ -264,7 +266,8 @@ class BenchRun {
   async #slice(row: RowInProgress, load: LoadName): Promise<void> {
     if (!this.#step(load === "storm4KiB" ? "reads under a storm" : "reads")) return;
     const { warmMs, firstWarmMs, sliceMs } = this.#sizes;
-    const storm = load === "storm4KiB" ? { everyMs: STORM_EVERY_MS, noSwap: this.#noSwap } : null;
+    const trace = row.configuration === LEASE ? this.#options.trace : null;
+    const storm = load === "storm4KiB" ? { everyMs: STORM_EVERY_MS, noSwap: this.#noSwap, trace } : null;
     // A storm needs time for several operations of each kind.
     const ms = storm === null ? sliceMs : 2 * sliceMs;
     const task: LoadTask = { kind: "load", requestBytes: REQUEST_BYTES[load], warmMs, firstWarmMs, ms, storm };

@@ -11,7 +11,7 @@ import { newTallies, startStorm, stormFigures } from "./harms/storm.js";
 import { latencyFigures, Meter, newLatency } from "./meter.js";
 import type { LoadFigures } from "./report-schema.js";
 import { type BenchLayout, type EngineSubject, layOut, type NodeSubject, openEngine, openNode } from "./subject.js";
-import type { LoadTask, Target } from "./worker-protocol.js";
+import type { LoadTask, StormTask, Target } from "./worker-protocol.js";
 
 /** An open engine or file with an arena laid out for it. */
 interface Opened {
@@ -42,7 +42,7 @@ async function sliceByEngine(
   { requestBytes, warmMs, ms, storm }: LoadTask,
   latency: RecordableHistogram,
 ): Promise<LoadFigures> {
-  const { subject, layout } = await openedEngine(reads, target, storm === null ? "quiet" : "storm");
+  const { subject, layout } = await openedEngine(reads, target, storm);
   const { arena, file } = subject;
   const buffers = layout.buffers.get(requestBytes);
   if (buffers === undefined) throw new Error(`there are no buffers of ${requestBytes} bytes`);
@@ -61,11 +61,16 @@ async function sliceByEngine(
   };
 }
 
-function openedEngine(reads: EngineReads, target: Target, forWhat: "quiet" | "storm"): Promise<Opened> {
-  const opened =
-    engines.get(forWhat) ?? openEngine(reads, target).then((subject) => ({ subject, layout: layOut(subject.arena) }));
+function openedEngine(reads: EngineReads, target: Target, storm: StormTask | null): Promise<Opened> {
+  const forWhat = storm === null ? "quiet" : "storm";
+  const opened = engines.get(forWhat) ?? openLaidOut(reads, target, storm?.trace ?? null);
   engines.set(forWhat, opened);
   return opened;
+}
+
+async function openLaidOut(reads: EngineReads, target: Target, trace: string | null): Promise<Opened> {
+  const subject = await openEngine(reads, target, { trace });
+  return { subject, layout: layOut(subject.arena) };
 }
 
 async function sliceByNode(

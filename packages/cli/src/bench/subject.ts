@@ -26,7 +26,18 @@ export interface EngineSubject {
   close(): Promise<void>;
 }
 
-export async function openEngine(reads: EngineReads, target: Target, bytes = ARENA_BYTES): Promise<EngineSubject> {
+export interface SubjectOptions {
+  /** Size of the arena. */
+  readonly bytes?: number;
+  /** Name of a file for a trace. */
+  readonly trace?: string | null;
+}
+
+export async function openEngine(
+  reads: EngineReads,
+  target: Target,
+  { bytes = ARENA_BYTES, trace = null }: SubjectOptions = {},
+): Promise<EngineSubject> {
   // Twice the depth is needed, because a request's slot becomes free only after its callback has returned. The storm
   // pages memory out and in, so that what is compared are the pin modes from beginning to end.
   const engine = await Engine.open({
@@ -34,6 +45,7 @@ export async function openEngine(reads: EngineReads, target: Target, bytes = ARE
     pin: reads.pin,
     depth: 2 * IN_FLIGHT,
     events: { pressure: false },
+    ...(trace === null ? {} : { trace }),
   });
   try {
     const file = await engine.openFile(target.path);
@@ -46,9 +58,9 @@ export async function openEngine(reads: EngineReads, target: Target, bytes = ARE
       file,
       ran() {
         const stats = engine.stats();
-        const degraded = file.direct
-          ? stats.degraded
-          : [...stats.degraded, "the filesystem has no O_DIRECT: page cache"];
+        const degraded = [...stats.degraded];
+        if (!file.direct) degraded.push("the filesystem has no O_DIRECT: page cache");
+        if (trace !== null) degraded.push("a trace is written, which takes time with each request");
         return {
           scheme: engine.scheme,
           pin: engine.pin,

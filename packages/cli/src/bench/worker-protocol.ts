@@ -26,7 +26,14 @@ export interface LoadTask {
   readonly firstWarmMs: number;
   readonly ms: number;
   /** Null for no storm. */
-  readonly storm: { readonly everyMs: number; readonly noSwap: string | null } | null;
+  readonly storm: StormTask | null;
+}
+
+export interface StormTask {
+  readonly everyMs: number;
+  readonly noSwap: string | null;
+  /** Name of a file for the trace of the engine; null for none. */
+  readonly trace: string | null;
 }
 
 export interface LossesTask {

@@ -1,9 +1,11 @@
 /** `pinless bench`: measures what pins cost on this machine, and what leases save. */
 
 import { Command, Option } from "commander";
+import { LEASE } from "../bench/configurations.js";
 import { compareReports } from "../bench/report/comparison.js";
 import { renderComparison } from "../bench/report/comparison-table.js";
 import { renderReport } from "../bench/report/table.js";
+import { isSkipped } from "../bench/report-schema.js";
 import { type Outcome, runBench } from "../bench/run-bench.js";
 import { DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS } from "../bench/sizes.js";
 import { explaining, FAILED, USAGE, UsageError } from "../command/failures.js";
@@ -20,6 +22,7 @@ interface Flags {
   readonly json?: string;
   readonly seconds: number;
   readonly quick?: true;
+  readonly trace?: string;
   readonly compare?: readonly string[];
 }
 
@@ -34,6 +37,7 @@ export function benchCommand(version: string): Command {
       wholeNumber(MIN_SECONDS, MAX_SECONDS),
       DEFAULT_SECONDS,
     )
+    .option("--trace <file>", "write what leases do under the storm as Chrome trace events, which Perfetto shows")
     .addOption(
       new Option(
         "--quick",
@@ -44,7 +48,7 @@ export function benchCommand(version: string): Command {
       new Option(
         "--compare <reports...>",
         "compare two reports that --json wrote, A and B, instead of a run",
-      ).conflicts(["file", "quick", "seconds"]),
+      ).conflicts(["file", "quick", "seconds", "trace"]),
     )
     .addHelpText("after", HELP)
     .showHelpAfterError("(try pinless bench --help)")
@@ -84,9 +88,16 @@ function refuseUnwritable(json: string | undefined, inputs: readonly (string | u
   if (why !== null) throw new UsageError(why);
 }
 
+function refuseTrace({ trace, json, file }: Flags): void {
+  if (trace !== undefined && (trace === "-" || trace === json))
+    throw new UsageError(`--trace takes the name of a file of its own. Received ${trace}`);
+  refuseUnwritable(trace, [file]);
+}
+
 async function bench(flags: Flags, version: string): Promise<void> {
   await explaining("pinless bench", FAILED, [UsageError], async () => {
     refuseUnwritable(flags.json, [flags.file]);
+    refuseTrace(flags);
     const interrupt = onInterrupt();
     const bar = progressBar("{bar} {percentage} % {doing}");
     try {
@@ -95,12 +106,14 @@ async function bench(flags: Flags, version: string): Promise<void> {
         file: flags.file ?? null,
         seconds: flags.seconds,
         quick: flags.quick === true,
+        trace: flags.trace ?? null,
         version,
         signal: interrupt.signal,
         progress: (part, doing) => bar.update(Math.round(part * 100), 100, doing),
       });
       bar.stop();
       show(outcome, flags.json);
+      if (flags.trace !== undefined) sayIfUntraced(outcome);
       if (outcome.failures.length > 0) process.exitCode = FAILED;
     } catch (error) {
       if (interrupt.exitCode === null) throw error;
@@ -110,6 +123,12 @@ async function bench(flags: Flags, version: string): Promise<void> {
       interrupt.stop();
     }
   });
+}
+
+/** Complains if there was no storm to trace. */
+function sayIfUntraced({ report }: Outcome): void {
+  const storm = report.rows.find(({ name }) => name === LEASE.name)?.storm4KiB;
+  if (storm !== undefined && isSkipped(storm)) complain("pinless bench", `no trace was written: ${storm.skipped}`);
 }
 
 function show({ report, failures }: Outcome, json: string | undefined): void {

@@ -1,9 +1,8 @@
 /** Scheme on the model's ring that also checks when leases are taken: only when they pay, and after a chunk's rest. */
 
-import { CHUNK_WORDS, PAGE_BYTES, violated } from "pinless/portable";
+import { CHUNK_WORDS, type LeaseLanes, PAGE_BYTES, violated } from "pinless/portable";
 import type { Machine } from "../model/machine.js";
 import { ModelScheme, type ModelSchemeOptions } from "../model/model-scheme.js";
-import type { ChromeTrace } from "./chrome-trace.js";
 
 /** Size of the smallest possible chunk. */
 const PIECE_BYTES = 65536;
@@ -17,12 +16,9 @@ export interface LeaseTerms {
   readonly maxMs: number;
   /** Pages that must have gone per-io on a chunk before its lease, in a table of many chunks. */
   readonly costPages: number;
-  /** Lanes of the run, if they're written. */
-  readonly lanes: ChromeTrace | null;
+  /** Lanes of the leases, if they're written. */
+  readonly lanes: LeaseLanes | null;
 }
-
-/** Lane of the drops, beyond those of the slots. */
-const DROPS = 10_000;
 
 interface Held {
   readonly address: number;
@@ -68,33 +64,22 @@ export class JudgedScheme extends ModelScheme {
     const result = super.take(slot, address, bytes);
     if (result < 0) return result;
     this.#held.set(slot, { address, sinceMs: nowMs });
-    const range = { start: address, end: address + bytes };
-    this.#terms.lanes?.begin("leases", slot, "lease", { slot }, { lane: slot, range });
+    this.#terms.lanes?.taken(slot, address, bytes);
     return result;
   }
 
   override drop(slot: number): number {
     const held = this.#held.get(slot);
     this.#held.delete(slot);
-    const { maxMs } = this.#terms;
+    const { maxMs, lanes } = this.#terms;
     const { nowMs } = this.#clock;
-    if (held !== undefined) this.#showDrop(slot);
+    if (held !== undefined) {
+      lanes?.dropped(slot);
+      lanes?.ended(slot);
+    }
     if (held !== undefined && nowMs - held.sinceMs >= maxMs + ROUNDED_MS)
       this.#rests.set(held.address, nowMs + (maxMs >> 4) - ROUNDED_MS);
     return super.drop(slot);
-  }
-
-  /** Shows a drop as a slice, with flows from its lease, and from the invalidations that ask for it. */
-  #showDrop(slot: number): void {
-    const { lanes } = this.#terms;
-    if (lanes === null) return;
-    const range = lanes.rangeOf("leases", slot);
-    if (range === null) return;
-    lanes.begin("leases", `drop of ${slot}`, "drop", { slot }, { lane: DROPS, range });
-    lanes.causedBy("invalidations", "asks for the drop", "leases", `drop of ${slot}`);
-    lanes.leadsTo("leases", slot, `drop of ${slot}`, "is dropped");
-    lanes.end("leases", `drop of ${slot}`);
-    lanes.end("leases", slot);
   }
 
   override costPages(): number {

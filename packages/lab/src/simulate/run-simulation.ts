@@ -4,6 +4,7 @@
  */
 
 import {
+  ChromeTrace,
   InvariantViolation,
   MMAN,
   type OperationReport,
@@ -13,7 +14,6 @@ import {
 } from "pinless/portable";
 import { ROOT } from "../model/memlock-account.js";
 import { HUGE_PAGES } from "../model/tables.js";
-import { ChromeTrace } from "./chrome-trace.js";
 import { startDaemons } from "./daemons.js";
 import { MappedFile } from "./mapped-file-load.js";
 import { Oracle } from "./oracle.js";

@@ -5,6 +5,7 @@
 
 import {
   beginReading,
+  type ChromeTrace,
   EACCES,
   type FollowMessage,
   LeaseClock,
@@ -23,7 +24,6 @@ import {
 import type { Machine } from "../model/machine.js";
 import { ModelUserfaultfd } from "../model/model-userfaultfd.js";
 import type { ModelThreads } from "../model/threads.js";
-import type { ChromeTrace } from "./chrome-trace.js";
 
 export interface MonitorTiming {
   /** Maximum time of a step. */

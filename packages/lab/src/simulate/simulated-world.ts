@@ -1,10 +1,12 @@
 /** World for the shipped engine on the simulated machine: each port is implemented by a part of the model. */
 
 import {
+  type ChromeTrace,
   type EngineOptions,
   type EngineSettings,
   type Host,
   invariant,
+  LeaseLanes,
   type Loop,
   MMAN,
   type MonitorClient,
@@ -35,7 +37,6 @@ import type { ModelScheme, ModelTiming } from "../model/model-scheme.js";
 import { RequestFlags } from "../model/request-flags.js";
 import type { KernelDesign, MachineSize } from "../model/tables.js";
 import { type ModelThread, ModelThreads } from "../model/threads.js";
-import type { ChromeTrace } from "./chrome-trace.js";
 import { JudgedScheme } from "./judged-scheme.js";
 import { describe, OpenFiles } from "./open-files.js";
 import { type MonitorTiming, SimulatedMonitor } from "./simulated-monitor.js";
@@ -278,7 +279,7 @@ export class SimulatedWorld {
       return new JudgedScheme(this.machine, schemeOptions, {
         maxMs: settings.maxGrows ? Number.POSITIVE_INFINITY : settings.maxMs,
         costPages: this.#options.leaseCostPages ?? 0,
-        lanes: this.lanes,
+        lanes: this.lanes === null ? null : new LeaseLanes(this.lanes),
       });
     };
     return startSteps(name, settings, slots, name === "io_uring" ? { open, leases } : { open });

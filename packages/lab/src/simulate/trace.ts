@@ -1,6 +1,6 @@
 /** Trace of a run: a digest, equal for equal runs, and optionally the events as lines of text. */
 
-import type { ChromeTrace } from "./chrome-trace.js";
+import type { ChromeTrace } from "pinless/portable";
 
 const FNV_PRIME = 0x01000193;
 

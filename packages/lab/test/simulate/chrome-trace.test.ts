@@ -3,56 +3,11 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { ChromeTrace } from "../../../pinless/dist/trace/chrome-trace.js";
 import { runLab } from "../../../pinless/dist-test/support/children.js";
+import { eventsOf } from "../../../pinless/dist-test/support/trace-events.js";
 import { scratchDirectory } from "../../../pinless/dist-test/support/undo.js";
-import { ChromeTrace } from "../../dist/simulate/chrome-trace.js";
 import { simulate } from "../../dist/simulate/run-simulation.js";
-
-interface TraceEvent {
-  readonly ph: string;
-  readonly name?: string;
-  readonly cat?: string;
-  readonly pid: number;
-  readonly tid: number;
-  readonly ts: number;
-  readonly id?: number;
-  readonly s?: string;
-  readonly args?: Readonly<Record<string, unknown>>;
-}
-
-/** Checks the rules of the format; returns its events. */
-function eventsOf(text: string): readonly TraceEvent[] {
-  const events = (JSON.parse(text) as { traceEvents: readonly TraceEvent[] }).traceEvents;
-  const open = new Map<number, string[]>();
-  const lastTs = new Map<number, number>();
-  const flows = new Map<number, string>();
-  const named = new Set<number>();
-  for (const event of events) {
-    const { ph, name, pid, tid, ts, id } = event;
-    const at = JSON.stringify(event);
-    assert.ok(["M", "B", "E", "i", "s", "f"].includes(ph), at);
-    assert.ok(Number.isInteger(pid) && Number.isInteger(tid) && ts >= 0, at);
-    if (ph !== "E") assert.ok(typeof name === "string" && name !== "", at);
-    if (ph === "M" && name === "thread_name") named.add(tid);
-    if (ph === "M") continue;
-    assert.ok(named.has(tid), `a lane without a name: ${at}`);
-    assert.ok(ts >= (lastTs.get(tid) ?? 0), `time goes back: ${at}`);
-    lastTs.set(tid, ts);
-    const slices = open.get(tid) ?? [];
-    open.set(tid, slices);
-    if (ph === "B") slices.push(name!);
-    if (ph === "E") assert.ok(slices.pop() !== undefined, `nothing ends: ${at}`);
-    if (ph === "i") assert.equal(event.s, "t", at);
-    if (ph !== "s" && ph !== "f") continue;
-    // Viewers bind a flow to the slice that is open on its lane.
-    assert.ok(slices.length > 0, `a flow without a slice: ${at}`);
-    assert.equal(flows.get(id!), ph === "s" ? undefined : name, at);
-    flows.set(id!, ph === "s" ? name! : "has arrived");
-  }
-  for (const [tid, slices] of open) assert.deepEqual(slices, [], `lane ${tid} has slices that don't end`);
-  for (const [id, flow] of flows) assert.equal(flow, "has arrived", `flow ${id} doesn't arrive`);
-  return events;
-}
 
 async function lanesOf(seed: number, requests: number): Promise<{ text: string; digest: string }> {
   let text = "";

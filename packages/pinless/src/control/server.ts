@@ -15,7 +15,7 @@ import { boundSockets, prepareDirectory, runtimeDirectory, socketPath, socketsIn
 
 const MAX_CONNECTIONS = 32;
 
-/** Each attempt can meet another process that leaves at that moment; many in a row do so only if something else is wrong. */
+/** Each attempt can meet another process that leaves at that moment; many in a row do so only if more is wrong. */
 const OPEN_ATTEMPTS = 20;
 
 /** The operations on an engine. */

@@ -24,6 +24,7 @@ import { PAGE_BYTES } from "../protocol/ranges/pages.js";
 import type { Scheme, SchemeName } from "../protocol/scheme.js";
 import type { Copier, Segment } from "../protocol/segment.js";
 import { Arena, type ArenaHost } from "./arena.js";
+import { ANONYMOUS, type ArenaKind, MAPPED, PIPES, STAGING } from "./arena-kinds.js";
 import { BlockMemory } from "./block-memory.js";
 import { ClosingSteps } from "./closing.js";
 import { type Backing, openBacking } from "./file-backing.js";
@@ -38,17 +39,6 @@ import { SubmissionQueue } from "./submission-queue.js";
 
 /** Errors of a shortage that may pass. */
 const PASSING: readonly string[] = ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"];
-
-/** Treatment of an arena's memory: if it may be leased, and if memory calls of other code on it are followed. */
-interface ArenaKind {
-  readonly leased: boolean;
-  readonly followed: boolean;
-}
-
-const ANONYMOUS: ArenaKind = { leased: true, followed: true };
-const MAPPED: ArenaKind = { leased: false, followed: true };
-const STAGING: ArenaKind = { leased: true, followed: false };
-const PIPES: ArenaKind = { leased: false, followed: false };
 
 /**
  * Number of files that aren't closed.
@@ -132,6 +122,7 @@ export class PortableEngine {
       ...(settings.userfaultfd && host.reading !== undefined ? { reading: host.reading } : {}),
       counted: (waitedMs) => this.#statistics.countInvalidation("CLEAR", waitedMs),
       unmapped: (gone) => this.#segments.withdraw(gone),
+      observer: started.observer ?? null,
     });
     const { notifier, dispatcher, foreign } = this.#protocol;
     this.notifier = notifier;

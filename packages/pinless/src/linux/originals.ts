@@ -7,7 +7,8 @@ import fs from "node:fs";
 import timers from "node:timers";
 
 export const { setImmediate, setInterval, clearInterval, setTimeout, clearTimeout } = timers;
-export const { close, closeSync, fstatSync, open, openSync, read, readFileSync, readv, statfs, write, writev } = fs;
+export const { close, closeSync, fstatSync, ftruncateSync, open, openSync, read, readFileSync, readv, statfs } = fs;
+export const { write, writeSync, writev } = fs;
 export const openHandle = fs.promises.open;
 export const queueMicrotask = globalThis.queueMicrotask;
 

@@ -3,6 +3,7 @@
 import type { DescribeErrno } from "../protocol/errors.js";
 import type { ForeignCalls } from "../protocol/foreign-calls.js";
 import type { PressureSource } from "../protocol/pressure.js";
+import type { ProtocolObserver } from "../protocol/protocol.js";
 import type { Loop, Scheme, SchemeName } from "../protocol/scheme.js";
 import type { Memory } from "./memory.js";
 import type { Follower, MonitorEnded, Watchdog } from "./monitor.js";
@@ -45,6 +46,8 @@ export interface StartedScheme {
   readonly scheme: Scheme;
   readonly pin: PinMode;
   readonly degraded: string[];
+  /** Receiver of what happens in the protocol, if the engine is traced. */
+  readonly observer?: ProtocolObserver;
   onWoken(run: () => void): void;
   openWatchdog(ended: MonitorEnded): Watchdog;
 }

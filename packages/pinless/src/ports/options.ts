@@ -88,6 +88,14 @@ export interface EngineOptions {
   lease?: LeaseOptions;
   /** Events to which the engine reacts. */
   events?: EventOptions;
+  /**
+   * Name of a file to which the engine writes what it does, as Chrome trace events, which Perfetto and chrome://tracing
+   * show: requests, invalidations, leases and calls of other code, with flows from cause to effect. It takes some
+   * microseconds for each request, and up to 256 MiB.
+   *
+   * @defaultValue the environment variable PINLESS_TRACE; if that isn't set either, nothing is written
+   */
+  trace?: string;
 }
 
 /** Options of {@link Engine.arena} for anonymous memory. */
@@ -147,6 +155,8 @@ export interface EngineSettings {
   readonly userfaultfd: boolean;
   /** `"asked"` if the option was set explicitly: then `degraded` also says which signs of pressure are missing. */
   readonly pressure: "off" | "default" | "asked";
+  /** Name of the file for a trace; null if the option isn't set. */
+  readonly trace: string | null;
 }
 
 const KIB = 1024;
@@ -173,14 +183,16 @@ export function settingsOf(
   memlockBytes: number,
   memoryBytes: number = Number.POSITIVE_INFINITY,
 ): EngineSettings {
-  checkOptions("Engine.open", options, ["scheme", "pin", "depth", "lease", "events"]);
-  const { scheme = "auto", pin = "lease", depth = 128, lease = {}, events = {} } = options;
+  checkOptions("Engine.open", options, ["scheme", "pin", "depth", "lease", "events", "trace"]);
+  const { scheme = "auto", pin = "lease", depth = 128, lease = {}, events = {}, trace = null } = options;
   checkOptions("Engine.open's lease", lease, ["chunk", "idle", "max", "budget"]);
   checkOptions("Engine.open's events", events, ["userfaultfd", "pressure"]);
   if (scheme !== "auto" && !SCHEMES.includes(scheme)) throw bad("scheme", scheme, `"auto", ${quoted(SCHEMES)}`);
   if (!PIN_MODES.includes(pin)) throw bad("pin", pin, quoted(PIN_MODES));
   if (!Number.isInteger(depth) || depth < 1 || depth > MAX_DEPTH)
     throw bad("depth", depth, `a whole number from 1 to ${MAX_DEPTH}`);
+  if (options.trace !== undefined && (typeof trace !== "string" || trace === ""))
+    throw bad("trace", trace, "the name of a file");
   const { userfaultfd = true, pressure = null } = events;
   if (typeof userfaultfd !== "boolean") throw bad("events.userfaultfd", userfaultfd, "true or false");
   if (typeof pressure !== "boolean" && events.pressure !== undefined)
@@ -229,6 +241,7 @@ export function settingsOf(
     pressure: pressure === null ? "default" : pressure ? "asked" : "off",
     // Programs that register buffers for life today don't follow such calls, so neither does this baseline.
     userfaultfd: userfaultfd && pin !== "lifetime",
+    trace,
   };
 }
 

@@ -23,12 +23,21 @@ export interface ForeignEvents {
   unmapped?(gone: Range): void;
 }
 
+/** Receiver of what the monitor says, for traces. It changes nothing. */
+export interface ForeignObserver {
+  callStarted(id: number, ranges: readonly Range[]): void;
+  callEnded(id: number): void;
+  /** Takes anything else, in words. */
+  monitorSaid(what: string): void;
+}
+
 export interface ForeignCallsParts {
   readonly notifier: MmuNotifier;
   readonly gate: Gate;
   readonly dispatcher: Dispatcher;
   readonly loop: Loop;
   readonly events: ForeignEvents;
+  readonly observer: ForeignObserver | null;
 }
 
 export class ForeignCalls {
@@ -37,6 +46,7 @@ export class ForeignCalls {
   readonly #dispatcher: Dispatcher;
   readonly #loop: Loop;
   readonly #events: ForeignEvents;
+  readonly #observer: ForeignObserver | null;
   /** Tables of the segments that are followed. */
   private readonly tables = new Set<ChunkTable>();
   /** Starts by the monitor's number, until they're ended. */
@@ -46,12 +56,13 @@ export class ForeignCalls {
   /** Invalidations that began after the monitor had given up their start. */
   private late: Invalidation[] = [];
 
-  constructor({ notifier, gate, dispatcher, loop, events }: ForeignCallsParts) {
+  constructor({ notifier, gate, dispatcher, loop, events, observer }: ForeignCallsParts) {
     this.#notifier = notifier;
     this.#gate = gate;
     this.#dispatcher = dispatcher;
     this.#loop = loop;
     this.#events = events;
+    this.#observer = observer;
   }
 
   follow(table: ChunkTable): void {
@@ -69,6 +80,7 @@ export class ForeignCalls {
         .filter((range) => overlaps(range, table.range))
         .map((range) => alignOut(intersect(range, table.range), table.chunkBytes)),
     );
+    this.#observer?.callStarted(id, parts);
     if (parts.length > 0 && parts.every((part) => this.#isCovered(part))) return "covered";
     // Starts at 1, so that it can't reach zero before the last range's invalidation has been started.
     const start: Start = { left: 1, beganMs: this.#loop.preciseMs(), ready, invalidations: [], orphaned: false };
@@ -122,6 +134,7 @@ export class ForeignCalls {
 
   /** Ends a start: its callers have left their calls, or the monitor has given it up. */
   end(id: number): void {
+    this.#observer?.callEnded(id);
     const start = this.starts.get(id);
     if (start === undefined) return;
     this.starts.delete(id);
@@ -136,11 +149,13 @@ export class ForeignCalls {
 
   /** Notes that the monitor has concluded an announced change. */
   concluded(): void {
+    this.#observer?.monitorSaid("an announced change is over");
     this.#dispatcher.concluded();
   }
 
   /** Notes that other code has unmapped a range, which no request may touch from here on. */
   unmapped(gone: Range): void {
+    this.#observer?.monitorSaid("memory was unmapped");
     this.#gate.markUnmapped(gone);
     this.#events.unmapped?.(gone);
   }
@@ -150,6 +165,7 @@ export class ForeignCalls {
    * calls on unknown memory. So all leases are dropped, and device writes in flight are issued again.
    */
   monitorEnded(): void {
+    this.#observer?.monitorSaid("the monitor has ended");
     for (const start of this.starts.values()) start.orphaned = true;
     for (const table of this.tables) {
       takeOver(table.words);
@@ -163,6 +179,7 @@ export class ForeignCalls {
    * `monitorEnded`, all that it has begun and announced goes on.
    */
   callsMissed(): void {
+    this.#observer?.monitorSaid("calls may have been missed");
     for (const table of this.tables) {
       if (this.takenOver.has(table)) continue;
       announce({ words: table.words, first: 0, last: table.chunks - 1 });

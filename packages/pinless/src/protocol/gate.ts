@@ -42,7 +42,7 @@ import {
 import type { Leases } from "./leases.js";
 import { areUnmapsHeard, isBeingRead, isConcluded, isReading } from "./monitor/deferred-changes.js";
 import type { Invalidation, MmuNotifier, Subscriber, Subscription } from "./notifier.js";
-import type { Parked } from "./parked-requests.js";
+import type { HeldObserver, Parked } from "./parked-requests.js";
 import type { Protection } from "./public-notifier.js";
 import { RangeSet } from "./ranges/range-set.js";
 import { contains, intersect, type Range } from "./ranges/ranges.js";
@@ -76,6 +76,7 @@ export interface GateParts {
   readonly notifier: MmuNotifier;
   /** Word that the monitor raises while it reads events (deferred-changes.ts). */
   readonly reading: Int32Array;
+  readonly observer: HeldObserver | null;
 }
 
 export class Gate implements Subscriber {
@@ -87,17 +88,19 @@ export class Gate implements Subscriber {
   #events!: GateEvents;
   readonly #reading: Int32Array;
   readonly #held: Parked[] = [];
+  readonly #observer: HeldObserver | null;
   /** Read-only pages of the segments, from which the chunks' flags are derived. Only the gate changes it. */
   readonly readOnly = new RangeSet();
   /** Number of requests and copies that were held so far. */
   heldTotal = 0;
 
-  constructor({ requests, tables, leases, notifier, reading }: GateParts) {
+  constructor({ requests, tables, leases, notifier, reading, observer }: GateParts) {
     this.#requests = requests;
     this.#tables = tables;
     this.#leases = leases;
     this.#notifier = notifier;
     this.#reading = reading;
+    this.#observer = observer;
   }
 
   /** Connects the dispatcher, before the first request is held. */
@@ -241,6 +244,7 @@ export class Gate implements Subscriber {
     parked.held = true;
     this.#held.push(parked);
     this.heldTotal++;
+    this.#observer?.held(parked);
   }
 
   /** Counts a held request out: it was submitted, or waits for another reason now. */
@@ -249,6 +253,7 @@ export class Gate implements Subscriber {
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS)
       invariant("BOUNDED_HOLD", Atomics.sub(words, at + HELD_COUNT, 1) > 0, "a chunk holds fewer than none");
     parked.held = false;
+    this.#observer?.letGo(parked);
   }
 
   /** Counts out a request that has ended, which an invalidation may be waiting for. Doesn't free its slot. */

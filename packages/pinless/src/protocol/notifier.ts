@@ -36,6 +36,13 @@ export interface Subscriber {
   resume(invalidation: Invalidation): void;
 }
 
+/** Receiver of what happens to invalidations, for traces. It changes nothing. */
+export interface InvalidationObserver {
+  started(invalidation: Invalidation): void;
+  begun(invalidation: Invalidation): void;
+  ended(invalidation: Invalidation): void;
+}
+
 export interface Subscription extends Interval {}
 
 /** One invalidation, from its start to its end. */
@@ -94,14 +101,16 @@ export class MmuNotifier implements PublicNotifier {
   #ending = false;
   /** Called when an invalidation has to wait and no other does, and when none waits any more. */
   waitsChanged: (() => void) | null = null;
+  readonly #observer: InvalidationObserver | null;
 
   /**
    * `granuleBytes` is a power of two to which ranges are rounded out, so that two invalidations in progress never share
    * a chunk. `uncaught` gets errors that callbacks throw.
    */
-  constructor(granuleBytes: number, uncaught: (error: unknown) => void) {
+  constructor(granuleBytes: number, uncaught: (error: unknown) => void, observer: InvalidationObserver | null = null) {
     this.#granuleBytes = granuleBytes;
     this.#uncaught = uncaught;
+    this.#observer = observer;
   }
 
   /** Invalidations begun or draining. */
@@ -153,13 +162,23 @@ export class MmuNotifier implements PublicNotifier {
   invalidateRangeStart(range: Range, event: MmuEvent, options?: StartOptions): Invalidation;
   invalidateRangeStart(range: Range, event: MmuEvent, options: StartOptions = {}): Invalidation | "EAGAIN" {
     checkStart(range, event, options);
-    const invalidation = new Invalidation(this.#roundedOut(range), event, options.ready, this.#uncaught);
+    const observer = this.#observer;
+    const ready =
+      observer === null
+        ? options.ready
+        : () => {
+            observer.begun(invalidation);
+            options.ready?.();
+          };
+    const invalidation = new Invalidation(this.#roundedOut(range), event, ready, this.#uncaught);
     if (options.blockable === false) {
       if (!this.#isFree(invalidation)) return "EAGAIN";
+      observer?.started(invalidation);
       // Nothing in the queue waits for this range. `#takeTurns` may be running, with `ready` of another invalidation.
       this.#stop(invalidation);
       invariant("BALANCED_VETO", invalidation.draining === 0, `${event} was to begin at once`);
     } else {
+      observer?.started(invalidation);
       this.queue.push(invalidation);
       this.#takeTurns();
       if (this.queue[0] === invalidation) this.waitsChanged?.();
@@ -176,6 +195,7 @@ export class MmuNotifier implements PublicNotifier {
     this.active.remove(interval);
     this.intervals.delete(invalidation);
     invalidation.state = "ended";
+    this.#observer?.ended(invalidation);
     if (invalidation.event === "PROTECTION_VMA") invalidation.protections = protections;
     this.#ending = true;
     for (const subscriber of this.#subscribersOn(invalidation.range)) subscriber.resume(invalidation);

@@ -8,6 +8,12 @@ import type { Done, Owner } from "./acceptance.js";
 import type { Direction } from "./direction.js";
 import type { BufferLocation } from "./scheme.js";
 
+/** Receiver of what happens to held requests, for traces. It changes nothing. */
+export interface HeldObserver {
+  held(parked: Parked): void;
+  letGo(parked: Parked): void;
+}
+
 /** A request without a slot. */
 export interface Parked {
   readonly direction: Direction;

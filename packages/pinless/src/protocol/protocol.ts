@@ -6,15 +6,19 @@
 import type { ChunkTable } from "./chunk-table.js";
 import { Dispatcher } from "./dispatcher.js";
 import type { MmuEvent } from "./events.js";
-import { ForeignCalls, type ForeignEvents } from "./foreign-calls.js";
+import { ForeignCalls, type ForeignEvents, type ForeignObserver } from "./foreign-calls.js";
 import { Gate } from "./gate.js";
 import { type LeaseLimits, LeaseTable } from "./lease-table.js";
 import { Leases } from "./leases.js";
-import { type Invalidation, MmuNotifier } from "./notifier.js";
+import { type Invalidation, type InvalidationObserver, MmuNotifier } from "./notifier.js";
+import type { HeldObserver } from "./parked-requests.js";
 import type { Pressure } from "./pressure.js";
 import type { Range } from "./ranges/ranges.js";
 import { RequestTable } from "./request-table.js";
 import type { BufferLocation, Loop, Registrations, Scheme } from "./scheme.js";
+
+/** Receiver of what happens, for traces. It changes nothing. */
+export interface ProtocolObserver extends InvalidationObserver, HeldObserver, ForeignObserver {}
 
 export interface ProtocolParts extends ForeignEvents {
   readonly scheme: Scheme;
@@ -29,6 +33,7 @@ export interface ProtocolParts extends ForeignEvents {
   readonly reading?: Int32Array;
   /** Memory for the words of the request table, which otherwise allocates its own. */
   readonly requestWords?: Int32Array;
+  readonly observer?: ProtocolObserver | null;
 }
 
 export interface LeaseParts extends LeaseLimits {
@@ -49,15 +54,15 @@ export class Protocol {
   readonly foreign: ForeignCalls;
 
   constructor(parts: ProtocolParts) {
-    const { scheme, loop } = parts;
+    const { scheme, loop, observer = null } = parts;
     const { registrations } = scheme;
     const tables: ChunkTable[] = [];
     const requests = new RequestTable(scheme.depth + (scheme.ahead ?? 0), parts.requestWords);
-    this.notifier = new MmuNotifier(parts.chunkBytes, (error) => loop.uncaught(error));
+    this.notifier = new MmuNotifier(parts.chunkBytes, (error) => loop.uncaught(error), observer);
     this.leases = parts.leases === null ? null : leasesOf(parts.leases, registrations, tables);
     const { notifier, leases } = this;
     const reading = parts.reading ?? new Int32Array(1);
-    this.gate = new Gate({ requests, tables, leases, notifier, reading });
+    this.gate = new Gate({ requests, tables, leases, notifier, reading, observer });
     const { gate } = this;
     this.dispatcher = new Dispatcher({
       scheme,
@@ -69,7 +74,7 @@ export class Protocol {
       registered: parts.registered ?? null,
     });
     const { dispatcher } = this;
-    this.foreign = new ForeignCalls({ notifier, gate, dispatcher, loop, events: parts });
+    this.foreign = new ForeignCalls({ notifier, gate, dispatcher, loop, events: parts, observer });
     // Each part was constructed with the ones before it. Calls in the other direction are connected only now.
     leases?.connect(gate);
     gate.connect(dispatcher);

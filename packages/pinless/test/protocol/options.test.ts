@@ -37,6 +37,7 @@ test("settingsOf without options gives the defaults", () => {
     remarks: [],
     userfaultfd: true,
     pressure: "default",
+    trace: null,
   });
 });
 
@@ -55,6 +56,7 @@ test("settingsOf follows other code's calls, except if the option is false, or f
 test("settingsOf refuses invalid values, and says what the option takes", () => {
   for (const scheme of ["uring", "", null, 1]) refuses({ scheme }, "scheme");
   for (const pin of ["leases", null, true]) refuses({ pin }, "pin");
+  for (const trace of ["", null, 5, {}]) refuses({ trace }, "trace");
   for (const depth of [0, -1, 4097, 1.5, Number.NaN, "128", 128n]) refuses({ depth }, "depth");
   for (const chunk of [0, 32 * KIB, 4 * MIB, 65537, "65536", Number.NaN]) refuses({ lease: { chunk } }, "lease.chunk");
   for (const clock of [0, -1, 3_600_001, Number.NaN, "50"]) {

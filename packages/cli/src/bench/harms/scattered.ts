@@ -90,7 +90,7 @@ async function fill(blocks: readonly Uint8Array[]): Promise<void> {
 /** Buffers that were read into a moment ago and are idle now. */
 async function inHoles(reads: EngineReads, target: Target, bytes: number): Promise<NonNullable<typeof buffers>> {
   if (reads.pages === "huge") await allowHugePages();
-  const subject = await openEngine(reads, target, bytes);
+  const subject = await openEngine(reads, target, { bytes });
   await forbidHugePages();
   const pieces = cut(subject.arena, HOLE_BYTES);
   // Twice, because a chunk gets its lease on its second use.

@@ -25,7 +25,7 @@ export async function timeSpawn(configuration: Configuration, target: Target, ta
     const bufferBytes = kept.reduce((sum, { byteLength }) => sum + byteLength, 0);
     return { ...spawnFigures(samplesMs), bufferBytes, pinnedBytes: 0, degraded: [] };
   }
-  const subject = await openEngine(reads, target, task.bytes);
+  const subject = await openEngine(reads, target, { bytes: task.bytes });
   try {
     const buffers = cut(subject.arena, REQUEST_BYTES);
     let pinnedBytes = 0;

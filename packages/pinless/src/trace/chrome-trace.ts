@@ -1,12 +1,15 @@
 /**
- * Lanes of a run as Chrome trace events, which Perfetto and chrome://tracing show: a slice for each request,
- * invalidation, lease and call, and flows from cause to effect. Events are written as they happen; memory is needed
- * only for slices that haven't ended.
+ * Lanes of an engine or a simulation as Chrome trace events, which Perfetto and chrome://tracing show: a slice for each
+ * request, invalidation, lease and call, and flows from cause to effect. Events are written as they happen; memory is
+ * needed only for slices that haven't ended. The file is the format's array, which readers accept without its end.
  */
 
 /** Groups of lanes, in the order in which they are shown; a group is a process of the trace. */
 const GROUPS = ["requests", "invalidations", "leases", "kernel", "monitor", "other threads"] as const;
 export type Group = (typeof GROUPS)[number];
+
+/** Name of the event after which nothing begins any more. */
+const FULL = "the trace is full: events that begin from here on are dropped";
 
 /** Numbers of a slice that are shown with it. */
 export type Details = Readonly<Record<string, string | number>>;
@@ -17,6 +20,7 @@ interface AddressRange {
 }
 
 interface Slice {
+  readonly name: string;
   readonly group: Group;
   readonly lane: number;
   readonly range: AddressRange | null;
@@ -34,15 +38,25 @@ export class ChromeTrace {
   readonly #busy = new Map<Group, Set<number>>(GROUPS.map((group) => [group, new Set()]));
   /** Lanes that have a name. */
   readonly #named = new Set<string>();
+  readonly #maxBytes: number;
+  #bytes = 0;
   #flows = 0;
-  #isFirst = true;
+  #dropped = 0;
 
-  /** `chunkBytes` is the size of a chunk, for which an invalidation waits as a whole. */
-  constructor(write: (text: string) => void, nowMs: () => number, chunkBytes: number) {
+  /**
+   * `chunkBytes` is the size of a chunk, for which an invalidation waits as a whole. After `maxBytes` no slice begins
+   * any more, and the trace says so.
+   */
+  constructor(
+    write: (text: string) => void,
+    nowMs: () => number,
+    chunkBytes: number,
+    maxBytes = Number.POSITIVE_INFINITY,
+  ) {
     this.#write = write;
     this.#chunkBytes = chunkBytes;
     this.#nowMs = nowMs;
-    this.#write('{"displayTimeUnit":"ms","traceEvents":[\n');
+    this.#maxBytes = maxBytes;
     for (const [i, name] of GROUPS.entries()) {
       this.#event({ ph: "M", pid: i + 1, tid: 0, ts: 0, name: "process_name", args: { name } });
       this.#event({ ph: "M", pid: i + 1, tid: 0, ts: 0, name: "process_sort_index", args: { sort_index: i } });
@@ -50,18 +64,34 @@ export class ChromeTrace {
   }
 
   #event(event: object): void {
-    this.#write(`${this.#isFirst ? "" : ",\n"}${JSON.stringify(event)}`);
-    this.#isFirst = false;
+    const text = `${this.#bytes === 0 ? "[\n" : ",\n"}${JSON.stringify(event)}`;
+    this.#bytes += text.length;
+    this.#write(text);
   }
 
-  /** Begins a slice, in the lowest free lane of its group unless `lane` is given. */
-  begin(group: Group, key: number | string, name: string, details: Details, where: Partial<Where> = {}): void {
+  /** Slices and instants that were dropped, because the trace was full. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Counts an event out if the trace is full; the first time it says so. */
+  #isFull(): boolean {
+    if (this.#bytes < this.#maxBytes) return false;
+    if (this.#dropped++ === 0)
+      this.#emit("requests", 0, { ph: "i", s: "t", name: FULL, cat: "trace", args: { maxBytes: this.#maxBytes } });
+    return true;
+  }
+
+  /** Begins a slice, in the lowest free lane of its group unless `lane` is given. Returns the lane. */
+  begin(group: Group, key: number | string, name: string, details: Details, where: Partial<Where> = {}): number {
     const busy = this.#busy.get(group)!;
     let lane = where.lane ?? 0;
     while (where.lane === undefined && busy.has(lane)) lane++;
+    if (this.#isFull()) return lane;
     busy.add(lane);
-    this.#open.set(`${group} ${key}`, { group, lane, range: where.range ?? null, arriving: [] });
+    this.#open.set(`${group} ${key}`, { name, group, lane, range: where.range ?? null, arriving: [] });
     this.#emit(group, lane, { ph: "B", name, cat: group, args: details });
+    return lane;
   }
 
   /** Ends a slice; without effect if it isn't open. */
@@ -77,7 +107,7 @@ export class ChromeTrace {
 
   /** Adds an event without duration. */
   instant(group: Group, name: string, details: Details = {}, lane = 0): void {
-    this.#emit(group, lane, { ph: "i", s: "t", name, cat: group, args: details });
+    if (!this.#isFull()) this.#emit(group, lane, { ph: "i", s: "t", name, cat: group, args: details });
   }
 
   /** Adds flows to a slice that has begun now, from every open slice of `from` on the same memory. */
@@ -94,23 +124,33 @@ export class ChromeTrace {
     return this.#open.get(`${group} ${key}`)?.range ?? null;
   }
 
-  /** Adds a flow between two open slices of a group. */
-  leadsTo(group: Group, from: number | string, to: number | string, name: string): void {
-    const [cause, effect] = [from, to].map((key) => this.#open.get(`${group} ${key}`));
+  /** Adds a flow between two open slices. */
+  leadsTo(from: readonly [Group, number | string], to: readonly [Group, number | string], name: string): void {
+    const [cause, effect] = [from, to].map(([group, key]) => this.#open.get(`${group} ${key}`));
     if (cause === undefined || effect === undefined) return;
     const id = this.#leave(cause, name);
-    this.#emit(group, effect.lane, { ph: "f", bp: "e", id, name, cat: "flow" });
+    this.#emit(effect.group, effect.lane, { ph: "f", bp: "e", id, name, cat: "flow" });
   }
 
-  /** Adds flows from a slice that has begun now to the ends of open slices of `others` on the same chunks. */
-  waitsFor(group: Group, key: number | string, others: Group, name: string): void {
+  /**
+   * Adds flows from a slice that has begun now to the ends of open slices of `others` on the same chunks. `concerns`
+   * tells by a slice's name if it's waited for.
+   */
+  waitsFor(
+    group: Group,
+    key: number | string,
+    others: Group,
+    name: string,
+    concerns: (slice: string) => boolean = () => true,
+  ): void {
     const from = this.#open.get(`${group} ${key}`);
     if (from?.range == null) return;
     const chunks = {
       start: Math.floor(from.range.start / this.#chunkBytes) * this.#chunkBytes,
       end: Math.ceil(from.range.end / this.#chunkBytes) * this.#chunkBytes,
     };
-    for (const other of this.#on(others, chunks)) other.arriving.push({ id: this.#leave(from, name), name });
+    for (const other of this.#on(others, chunks))
+      if (concerns(other.name)) other.arriving.push({ id: this.#leave(from, name), name });
   }
 
   #leave({ group, lane }: Slice, name: string): number {
@@ -135,13 +175,15 @@ export class ChromeTrace {
     this.#event({ ...event, pid, tid, ts: Math.round(1e6 * this.#nowMs()) / 1000 });
   }
 
-  /** Ends all slices and the file. */
+  /** Ends all slices, innermost first, and the file. */
   close(): void {
-    for (const key of [...this.#open.keys()]) {
+    for (const key of [...this.#open.keys()].reverse()) {
       const { group } = this.#open.get(key)!;
       this.end(group, key.slice(group.length + 1), { unfinished: "the run has ended" });
     }
-    this.#write("\n]}\n");
+    if (this.#dropped > 0)
+      this.#emit("requests", 0, { ph: "i", s: "t", name: "dropped", cat: "trace", args: { dropped: this.#dropped } });
+    this.#write("\n]\n");
   }
 }
 
