@@ -43,6 +43,7 @@ const rooms = {
   bench: ["cli/src/bench/", ["cli/src/(bench|command)/", "pinless/dist/(index|internal)\\."], NODE, NPM],
   doctor: ["cli/src/doctor/", ["cli/src/(doctor|command)/", "pinless/dist/(index|internal)\\."], NODE],
   sum: ["cli/src/sum/", ["cli/src/(sum|command)/", "pinless/dist/index\\."], NODE, NPM],
+  fio: ["cli/src/fio/", ["cli/src/(fio|command)/", "pinless/dist/(index|internal)\\."], NODE, NPM],
   copy: ["cli/src/copy/", ["cli/src/(copy|command)/", "pinless/dist/(index|internal)\\."], NODE],
   "cli-control": ["cli/src/control/", ["cli/src/control/", "pinless/dist/(index|internal)\\."], NODE],
   cli: ["cli/src/(commands/|main\\.ts$)", ["cli/src/", "pinless/dist/(index|internal)\\."], NODE, NPM],

@@ -28,6 +28,8 @@ const MAKERS = new Map(
     inputErrorAt: (_source, _path, message) => is("ERR_LAB_INPUT")(message),
     "new Unreachable": code,
     "new UsageError": is("exit 2"),
+    "new JobError": is("exit 1"),
+    located: second("exit 1"),
     "new InvalidArgumentError": is("exit 2"),
     "new Unavailable": is("skipped"),
     "new BadAnswer": is("EPROTO"),

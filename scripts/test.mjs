@@ -23,6 +23,7 @@ const ONLY_IN_ALL = {
   "engine/as-node-calls": "four thousand calls with every kind of value in the place of every argument",
   "trace/engine-trace": "processes that are traced and end: by exit, by a signal, with a full disk",
   "cli/dist-test/bench/": "whole comparisons of all schemes, which measure for minutes",
+  "cli/dist-test/fio/": "jobs by fio and by pinless, hundreds of runs",
   "commands/huge-files": "copies and checksums of files of 1 GiB, and of 1 TiB with holes",
   "commands/sum-lists": "each mistake that a list of checksums can have, beside sha256sum",
   "commands/printable": "output of every command, comparisons included",

@@ -15,6 +15,8 @@ import { complain, print } from "../command/output.js";
 import { whyUnwritable } from "../command/output-file.js";
 import { progressBar } from "../command/progress-bar.js";
 import { terminal, writeJson } from "../command/report-output.js";
+import { asksForJobs, benchJobs } from "../fio/bench-jobs.js";
+import { optionHelp } from "../fio/job-options.js";
 import { readReportFile } from "./bench-report-file.js";
 
 interface Flags {
@@ -24,11 +26,14 @@ interface Flags {
   readonly quick?: true;
   readonly trace?: string;
   readonly compare?: readonly string[];
+  readonly cmdhelp?: string | true;
 }
 
 export function benchCommand(version: string): Command {
   return new Command("bench")
     .description("Measure what pinned buffers cost on this machine, and what leases save")
+    .argument("[jobs...]", "job files of fio, or a job as fio's options, beginning with --name; the rest is left out")
+    .allowUnknownOption()
     .option("--file <path>", "read this file instead of a scratch file; it's never written")
     .option("--json <file>", 'write the figures as JSON; "-" is the standard output, instead of the tables')
     .option(
@@ -50,12 +55,15 @@ export function benchCommand(version: string): Command {
         "compare two reports that --json wrote, A and B, instead of a run",
       ).conflicts(["file", "quick", "seconds", "trace"]),
     )
+    .option("--cmdhelp [option]", "list the options of jobs and what becomes of each, or one of them")
     .addHelpText("after", HELP)
     .showHelpAfterError("(try pinless bench --help)")
     .exitOverride()
-    .action((flags: Flags, command: Command) =>
-      flags.compare === undefined ? bench(flags, version) : compare(flags, version, command),
-    );
+    .action((_: readonly string[], flags: Flags, command: Command) => {
+      if (flags.cmdhelp !== undefined) return explain(flags.cmdhelp, command);
+      if (command.args.length > 0) return jobs(command);
+      return flags.compare === undefined ? bench(flags, version) : compare(flags, version, command);
+    });
 }
 
 const HELP = `
@@ -69,9 +77,28 @@ it takes nearly all free memory of the host, for less than a second at a time.
 Parts that can't run here are skipped with a reason, and aren't failures. Exit
 codes: 0 success; 1 a part failed; 2 wrong usage, or an unreadable report.
 
+fio's job files and options are understood (--showcmd, --parse-only), but not run
+yet; docs/fio.md has the table of options.
+
 The scratch file (256 MiB) is created in $PINLESS_SCRATCH, or else in the
 directory for temporary files, and is deleted afterwards. Paging out needs swap:
 if none is active, root gets a swap file beside it during the run.`;
+
+async function jobs(command: Command): Promise<void> {
+  const words = command.args;
+  if (!asksForJobs(words)) command.error(`error: unknown option '${words[0]}'`);
+  if (Object.keys(command.opts()).some((name) => command.getOptionValueSource(name) === "cli"))
+    command.error("error: --file, --json, --seconds, --quick and --compare aren't for jobs");
+  await explaining("pinless bench", FAILED, [UsageError], async () => {
+    process.exitCode = await benchJobs(words);
+  });
+}
+
+function explain(name: string | true, command: Command): void {
+  const text = optionHelp(name === true ? "all" : name);
+  if (text === null) command.error(`error: jobs have no option ${name}`);
+  print(`${text}\n`);
+}
 
 async function compare({ compare: reports = [], json }: Flags, version: string, command: Command): Promise<void> {
   const [a, b, ...more] = reports;
