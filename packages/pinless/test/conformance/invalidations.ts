@@ -6,6 +6,7 @@ import type { Arena } from "../../dist/engine/arena.js";
 import type { OperationReport } from "../../dist/index.js";
 import { BLOCK_BYTES, isFilledWith, numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { Random } from "../support/random.js";
+import { rounds } from "../support/rounds.js";
 import { type Ground, withEngine } from "./ground.js";
 
 const MIB = 1 << 20;
@@ -51,7 +52,7 @@ export function invalidations(ground: Ground): void {
       // Each has chunks of its own.
       const operator = async (id: number): Promise<void> => {
         const random = new Random(id);
-        while (operations < (movable ? 500 : 200)) {
+        while (operations < (movable ? rounds(200, 500) : rounds(100, 200))) {
           operations++;
           const at = (4 * random.below(8) + id) * chunk;
           const pages = 1 + random.below(chunk / 2 / 4096);
@@ -159,7 +160,7 @@ export function invalidations(ground: Ground): void {
   });
 
   test(named("Engine.close in the middle of memory operations and reads ends all of them"), async () => {
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < rounds(2, 5); round++) {
       const path = await ground.file(numberedBlocks(64));
       const engine = await ground.open({ depth: 4 });
       const file = await engine.openFile(path, "r");

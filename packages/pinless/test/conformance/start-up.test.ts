@@ -7,6 +7,7 @@ import { aioSyscalls, SYSCALLS } from "../../dist/abi/numbers.js";
 import { runModule } from "../support/children.js";
 import { ioUringOff } from "../support/io-uring.js";
 import { descriptorsOf } from "../support/proc.js";
+import { rounds } from "../support/rounds.js";
 import { refusing } from "../support/seccomp.js";
 
 /**
@@ -79,8 +80,9 @@ const nodeHasRing = descriptorsOf("anon_inode:[io_uring]") > 0;
 const whyNotEntered =
   "machine: this Node, which has a ring of its own, ends the process where io_uring_enter is refused";
 
+// A container's filter refuses with either. The engine takes them for the same, so `npm test` tries one.
 for (const [name, expected] of Object.entries(NAMES))
-  for (const errno of [EPERM, ENOSYS]) {
+  for (const errno of [EPERM, ENOSYS].slice(0, rounds(1, 2))) {
     const ofRing = name.startsWith("io_uring");
     const skip = name === "io_uring_enter" && nodeHasRing ? whyNotEntered : ofRing ? ioUringOff() : false;
     test(`auto without ${name} (${errno === EPERM ? "EPERM" : "ENOSYS"}): ${expected}, and names the refused call`, {

@@ -6,6 +6,7 @@ import { Engine, type SchemeName } from "../../dist/index.js";
 import { BLOCK_BYTES, numberedBlocks, wrongBlocks } from "../support/blocks.js";
 import { runModule } from "../support/children.js";
 import { pinnedBytes } from "../support/proc.js";
+import { rounds } from "../support/rounds.js";
 import { kernelGround } from "./kernel.js";
 
 /** Says so when it's busy, and never ends. */
@@ -117,7 +118,7 @@ export function withoutRegistrations(scheme: SchemeName): void {
     const { code, signal, stdout, stderr } = await runModule(
       `
       import { Worker } from "node:worker_threads";
-      for (let round = 0; round < 5; round++) {
+      for (let round = 0; round < ${rounds(2, 5)}; round++) {
         const workerData = { url: PINLESS, path: process.argv[1], scheme: ${JSON.stringify(scheme)} };
         const worker = new Worker(${JSON.stringify(BUSY_WORKER)}, { eval: true, execArgv: [], workerData });
         await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));

@@ -89,7 +89,7 @@ test("An uncaught error ends the process with code 1 under I/O", async (t) => {
 });
 
 test("A process that ends while its threads still load the FFI ends with its code", async () => {
-  for (let ms = 20; ms < 95; ms += 15) {
+  for (let ms = 20; ms < 95; ms += rounds(30, 15)) {
     const ended = await runModule(`
       import { Engine } from PINLESS;
       const engine = await Engine.open();
