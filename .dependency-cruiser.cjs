@@ -52,6 +52,12 @@ const rooms = {
   check: ["lab/src/check/", ["lab/src/(check|proposal|model)/", "pinless/dist/portable\\."]],
   proposal: ["lab/src/proposal/", ["lab/src/(check|proposal|model)/", "pinless/dist/portable\\."]],
   "what-if": ["lab/src/what-if/", ["lab/src/(what-if|simulate|model)/", "pinless/dist/portable\\."]],
+  tour: ["lab/src/tour/", ["lab/src/(tour|simulate|model)/", "pinless/dist/portable\\."]],
+  page: [
+    "lab/page/",
+    ["lab/page/", "lab/src/(tour|check|proposal|simulate|what-if|model)/", "pinless/dist/portable\\."],
+    NPM,
+  ],
   mutants: [
     "lab/mutants/",
     ["lab/(mutants|dist)/", "pinless/dist/portable\\.", "cli/dist/command/index\\."],

@@ -98,6 +98,7 @@ export { DRAIN, type MonitorReport, stateOf } from "./protocol/monitor/messages.
 export { MonitorLoop } from "./protocol/monitor/monitor-loop.js";
 export { MONITOR, MonitorMachine, type MonitorState } from "./protocol/monitor/state-machine.js";
 export type { Invalidation, MmuNotifier, Subscriber } from "./protocol/notifier.js";
+export type { PressureSource } from "./protocol/pressure.js";
 export { type LeaseParts, Protocol } from "./protocol/protocol.js";
 export { LARGEST_PAGE_BYTES, PAGE_BYTES } from "./protocol/ranges/pages.js";
 export { RangeSet } from "./protocol/ranges/range-set.js";

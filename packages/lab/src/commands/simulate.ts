@@ -26,6 +26,7 @@ import { type CampaignReport, MOST, merge, runsOf, type Shard, type SimulationOu
 import type { simulate } from "../simulate/run-simulation.js";
 import { GrowingFile } from "./growing-file.js";
 import { modulesFor } from "./mutants.js";
+import { sceneCommand } from "./scene.js";
 import { renderCampaign, reportOf, toReplay } from "./simulate-report.js";
 
 interface RunFlags {
@@ -58,7 +59,8 @@ export function simulateCommand(version: string): Command {
     .addCommand(runCommand(engine), { isDefault: true })
     .addCommand(traceCommand())
     .addCommand(replayCommand(engine))
-    .addCommand(mergeCommand());
+    .addCommand(mergeCommand())
+    .addCommand(sceneCommand());
 }
 
 function named(name: string, description: string): Command {

@@ -47,9 +47,14 @@ export interface Compaction {
 
 /**
  * Compacts a node: moves pages from its first frames to its last free frames, until both meet or `most` pages were
- * looked at.
+ * looked at. `refused` is told of each frame that is held.
  */
-export function compact(machine: Kernel, node = 0, most = Number.POSITIVE_INFINITY): Compaction {
+export function compact(
+  machine: Kernel,
+  node = 0,
+  most = Number.POSITIVE_INFINITY,
+  refused?: (frame: number) => void,
+): Compaction {
   const pages = pagesByFrame(machine);
   const free = machine.frames.freeOf(node).sort((a, b) => a - b);
   const left: number[] = [];
@@ -63,6 +68,7 @@ export function compact(machine: Kernel, node = 0, most = Number.POSITIVE_INFINI
     const page = pages[frame]! - 1;
     if (page < 0 || machine.memory.migrate(page) !== 0) {
       held++;
+      refused?.(frame);
       continue;
     }
     moved++;

@@ -17,6 +17,7 @@ import {
   NO_ROOM_FOR_RING,
   PAGE_BYTES,
   type PortableEngine,
+  type PressureSource,
   type Range,
   type SchemeName,
   type StartedScheme,
@@ -63,6 +64,8 @@ export interface WorldOptions {
    * True if programs see bytes in their memory. If false, contents are only tags, which is much faster. Default true.
    */
   readonly bytes?: boolean;
+  /** Signs of memory pressure for engines; without them memory is never short. */
+  readonly pressure?: PressureSource;
   /** Runs a step of the machine after all that the program has to do now: setImmediate, or its equivalent. */
   readonly later: (step: () => void) => void;
   /** Receives uncaught errors. */
@@ -217,7 +220,9 @@ export class SimulatedWorld {
 
   #host(user: number): Host {
     const { memlock } = this.machine.size;
+    const { pressure } = this.#options;
     return {
+      ...(pressure === undefined ? {} : { openPressure: () => ({ source: pressure, missing: [] }) }),
       memory: this.#memory,
       loop: this.#loop(),
       describe,
