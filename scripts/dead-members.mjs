@@ -35,12 +35,18 @@ function entriesOf(folder) {
 }
 
 const entries = Object.assign({}, ...packages.map(entriesOf));
-const sources = packages.flatMap((folder) => ts.sys.readDirectory(path.join(folder, "src"), [".ts"]));
+const sources = packages.flatMap((folder) =>
+  ["src", "page"].flatMap((name) => ts.sys.readDirectory(path.join(folder, name), [".ts", ".tsx"])),
+);
 const { config } = ts.readConfigFile(path.join(root, "tsconfig.json"), ts.sys.readFile);
 const { options } = ts.parseJsonConfigFileContent({ ...config, files: [], include: undefined }, ts.sys, root);
 // Packages import each other's sources here, not what was built of them.
 const program = ts.createProgram(sources, {
   ...options,
+  // For the lab's page.
+  jsx: ts.JsxEmit.ReactJSX,
+  jsxImportSource: "preact",
+  lib: [...(options.lib ?? []), "lib.dom.d.ts", "lib.dom.iterable.d.ts"],
   paths: entries,
   composite: false,
   incremental: false,

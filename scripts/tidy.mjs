@@ -72,8 +72,8 @@ function source(file, text) {
   });
 }
 
-const rooms = ["pinless/src", "cli/src", "lab/src", "lab/mutants"];
-const sources = rooms.flatMap((room) => files(`packages/${room}`, /\.ts$/));
+const rooms = ["pinless/src", "cli/src", "lab/src", "lab/mutants", "lab/page"];
+const sources = rooms.flatMap((room) => files(`packages/${room}`, /\.tsx?$/));
 const programs = existsSync(path.join(root, "examples")) ? files("examples", /\.ts$/) : [];
 const others = [
   ...programs,

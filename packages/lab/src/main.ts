@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { runProgram } from "@pinless/cli/command";
 import { checkCommand } from "./commands/check.js";
+import { serveCommand } from "./commands/serve.js";
 import { simulateCommand } from "./commands/simulate.js";
 import { whatIfCommand } from "./commands/what-if.js";
 
@@ -15,5 +16,5 @@ await runProgram({
   name: "pinless-lab",
   description: "The protocol of pinless explored in every order, its engine simulated by seed, and designs compared",
   version,
-  commands: [checkCommand(), simulateCommand(version), whatIfCommand(version)],
+  commands: [checkCommand(), simulateCommand(version), whatIfCommand(version), serveCommand()],
 });

@@ -9,7 +9,7 @@ import { scratchDirectory } from "../support/undo.js";
 
 const SCRIPT = fileURLToPath(new URL("../../../../scripts/tidy.mjs", import.meta.url));
 const FOLDERS = [
-  ...["pinless/src", "cli/src", "lab/src", "lab/mutants", "pinless/test", "cli/test", "lab/test"].map(
+  ...["pinless/src", "cli/src", "lab/src", "lab/mutants", "lab/page", "pinless/test", "cli/test", "lab/test"].map(
     (room) => `packages/${room}`,
   ),
   ...["benchmarks", "scripts"],
