@@ -276,3 +276,22 @@ export interface Invocation {
   readonly parseOnly: boolean;
   readonly showCommand: boolean;
 }
+
+/** Part of a file that a job works on. */
+export interface FileExtent {
+  readonly path: string;
+  /** Size that the file has to have, at least, before the run; larger than it is where it's laid out. */
+  readonly realBytes: number;
+  readonly offset: number;
+  /** Bytes from `offset` that offsets are drawn from. */
+  readonly bytes: number;
+}
+
+/** The next I/O of a job. Objects are reused: copy what has to last. */
+export interface Access {
+  direction: Direction;
+  /** Index of the file in the job. */
+  file: number;
+  offset: number;
+  bytes: number;
+}

@@ -3,9 +3,18 @@
 import { randomBytes } from "node:crypto";
 import type { JobOptions } from "./job.js";
 
-/** Places in the list of seeds, one for each purpose. */
-const PURPOSES = {
+/** Generators that a job has, one for each purpose, by their place in the list of seeds. */
+export const PURPOSES = {
+  blockSizeOfReads: 0,
+  blockSizeOfWrites: 1,
+  blockSizeOfTrims: 2,
+  verify: 3,
+  mix: 4,
+  file: 5,
   block: 6,
+  fileSize: 7,
+  buffer: 9,
+  sequence: 10,
 } as const;
 
 const SEEDS = 24;
