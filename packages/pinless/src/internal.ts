@@ -15,7 +15,7 @@ export { AioContext } from "./linux/aio-context.js";
 export { cgroupsOf } from "./linux/cgroups.js";
 export { type Alignment, reportedAlignment } from "./linux/direct-alignment.js";
 export { fixedMemory } from "./linux/fixed-memory.js";
-export { close, ioctl, madvise, prctl, setAffinity, userfaultfd } from "./linux/libc.js";
+export { close, forgetCached, ioctl, madvise, prctl, setAffinity, userfaultfd } from "./linux/libc.js";
 export { addressOf, bound, loadLibc, orErrno } from "./linux/libc-bindings.js";
 export { memoryBytes } from "./linux/memory-limit.js";
 export { type Mount, mountsOf } from "./linux/mounts.js";

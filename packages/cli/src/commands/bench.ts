@@ -31,7 +31,7 @@ interface Flags {
 
 export function benchCommand(version: string): Command {
   return new Command("bench")
-    .description("Measure what pinned buffers cost on this machine, and what leases save")
+    .description("Measure what pinned buffers cost on this machine, and what leases save; or run fio's jobs")
     .argument("[jobs...]", "job files of fio, or a job as fio's options, beginning with --name; the rest is left out")
     .allowUnknownOption()
     .option("--file <path>", "read this file instead of a scratch file; it's never written")
@@ -61,7 +61,7 @@ export function benchCommand(version: string): Command {
     .exitOverride()
     .action((_: readonly string[], flags: Flags, command: Command) => {
       if (flags.cmdhelp !== undefined) return explain(flags.cmdhelp, command);
-      if (command.args.length > 0) return jobs(command);
+      if (command.args.length > 0) return jobs(command, version);
       return flags.compare === undefined ? bench(flags, version) : compare(flags, version, command);
     });
 }
@@ -77,20 +77,20 @@ it takes nearly all free memory of the host, for less than a second at a time.
 Parts that can't run here are skipped with a reason, and aren't failures. Exit
 codes: 0 success; 1 a part failed; 2 wrong usage, or an unreadable report.
 
-fio's job files and options are understood (--showcmd, --parse-only), but not run
-yet; docs/fio.md has the table of options.
+With jobs, fio's job files and options are taken (docs/fio.md has the table of
+those that are), the output is fio's, and so are the exit codes.
 
 The scratch file (256 MiB) is created in $PINLESS_SCRATCH, or else in the
 directory for temporary files, and is deleted afterwards. Paging out needs swap:
 if none is active, root gets a swap file beside it during the run.`;
 
-async function jobs(command: Command): Promise<void> {
+async function jobs(command: Command, version: string): Promise<void> {
   const words = command.args;
   if (!asksForJobs(words)) command.error(`error: unknown option '${words[0]}'`);
   if (Object.keys(command.opts()).some((name) => command.getOptionValueSource(name) === "cli"))
     command.error("error: --file, --json, --seconds, --quick and --compare aren't for jobs");
   await explaining("pinless bench", FAILED, [UsageError], async () => {
-    process.exitCode = await benchJobs(words);
+    process.exitCode = await benchJobs(words, version);
   });
 }
 

@@ -84,7 +84,7 @@ function fillRest(buffer: Uint8Array, pattern: Pattern | null): void {
 }
 
 /** Fills a buffer with a pattern, again and again; `%o` is the offset of the I/O. */
-export function repeat(buffer: Uint8Array, pattern: Pattern, offset: number): void {
+function repeat(buffer: Uint8Array, pattern: Pattern, offset: number): void {
   const bytes = patternAt(pattern, offset);
   buffer.set(bytes.subarray(0, buffer.byteLength));
   for (let filled = bytes.byteLength; filled < buffer.byteLength; filled *= 2)

@@ -51,15 +51,6 @@ export interface MemoryEvent {
 
 export type ServiceType = "random" | "roundrobin" | "sequential";
 
-/** A condition of `steadystate`: the mean deviation, or the slope of the last values, of IOPS or bandwidth. */
-export interface SteadyState {
-  readonly figure: "iops" | "bw" | "lat";
-  readonly isSlope: boolean;
-  /** Limit in percent if `isPercent`, else in IOPS, bytes a second, or nanoseconds. */
-  readonly limit: number;
-  readonly isPercent: boolean;
-}
-
 /** Values of the options of a job. Names are fio's in camel case with the unit at the end. */
 export interface JobOptions {
   // Kind of I/O
@@ -119,7 +110,6 @@ export interface JobOptions {
   readonly preRead: boolean;
   readonly invalidate: boolean;
   readonly unlink: boolean;
-  readonly unlinkEachLoop: boolean;
   /** Advice about the page cache. */
   readonly fadviseHint: boolean;
   readonly sync: "none" | "sync" | "dsync";
@@ -161,11 +151,6 @@ export interface JobOptions {
   readonly thinktimeSpinUs: number;
   readonly thinktimeBlocks: number;
   readonly thinktimeBlocksType: "complete" | "issue";
-  readonly thinktimeIotimeUs: number;
-  readonly latencyTargetNs: number;
-  readonly latencyWindowUs: number;
-  readonly latencyPercentile: number;
-  readonly latencyRun: boolean;
   readonly maxLatencyNs: number;
   // Threads and groups
   readonly numJobs: number;
@@ -215,9 +200,6 @@ export interface JobOptions {
   readonly disableBw: boolean;
   readonly gtodReduce: boolean;
   readonly clockSource: string;
-  readonly steadyState: SteadyState | null;
-  readonly steadyStateDurationUs: number;
-  readonly steadyStateRampTimeUs: number;
   /** 1000 or 1024: what a `k` is in the job. */
   readonly kbBase: 1000 | 1024;
   /** 0 is automatic, 1 bytes, 8 bits. */

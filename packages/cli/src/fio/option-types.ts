@@ -24,11 +24,6 @@ export const BOOLEAN = type<boolean>("0 or 1", (text) => readNumber(text, 0, 1) 
 /** A flag whose name says the opposite of the value. */
 export const INVERTED = type<boolean>("0 or 1", (text) => readNumber(text, 0, 1) === 0, "1");
 export const PERCENTAGE = type<number>("0 to 100", (text) => readNumber(text.replace(/%$/, ""), 0, 100));
-export const FRACTION = type<number>("0 to 100, fractions too", (text) => {
-  const value = parseNumber(text);
-  if (value < 0 || value > 100) throw new JobError(`a number from 0 to 100 is needed, not "${text}"`);
-  return value;
-});
 
 /** A whole number between two limits. */
 export function whole(least: number, most = 2 ** 32 - 1): OptionType<number> {

@@ -111,7 +111,6 @@ const FILES: readonly OptionRow[] = [
   option("pre_read", "preRead", BOOLEAN, false, "files are read into the page cache before"),
   option("invalidate", "invalidate", BOOLEAN, true, "the page cache of files is dropped before"),
   option("unlink", "unlink", BOOLEAN, false, "files are deleted after the job"),
-  option("unlink_each_loop", "unlinkEachLoop", BOOLEAN, false, "files are deleted after each loop"),
   option(
     "fadvise_hint",
     "fadviseHint",

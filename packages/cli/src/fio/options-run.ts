@@ -6,7 +6,6 @@ import {
   BYTES,
   each,
   everyDirection,
-  FRACTION,
   INVERTED,
   LOG_NAME,
   mapped,
@@ -18,7 +17,7 @@ import {
   time,
   whole,
 } from "./option-types.js";
-import { MEMORY_EVENTS, STEADY_STATE } from "./special-types.js";
+import { MEMORY_EVENTS } from "./special-types.js";
 
 /** Engines of fio's, and the scheme that each is mapped to. */
 export const ENGINES = {
@@ -38,12 +37,18 @@ const COUNT = whole(0);
 
 const ENGINE: readonly OptionRow[] = [
   option("ioengine", "ioEngine", oneOf(...ENGINE_NAMES), "psync", "engine: io_uring, aio of libaio, direct of others"),
-  option("direct", "direct", BOOLEAN, false, "around the page cache"),
+  option("direct", "direct", BOOLEAN, false, "around the page cache, by an engine of pinless; without it, node:fs"),
   shorthand("buffered", INVERTED, "the opposite of direct", ({ kbBase }, text) => ({
     direct: INVERTED.read(text, kbBase, false),
   })),
-  option("atomic", "atomic", BOOLEAN, false, "writes that aren't torn"),
-  option("uncached", "uncached", BOOLEAN, false, "buffered I/O that leaves nothing in the page cache"),
+  option("atomic", "atomic", BOOLEAN, false, "writes that aren't torn; needs direct=1"),
+  option(
+    "uncached",
+    "uncached",
+    BOOLEAN,
+    false,
+    "what a direct job has to send through the page cache leaves nothing there; needs direct=1",
+  ),
   option("iodepth", "ioDepth", DEPTH, 1, "I/Os in flight; one with the synchronous engines"),
   option("iodepth_batch iodepth_batch_submit", "ioDepthBatch", COUNT, 1, "I/Os handed over at once; 0 is iodepth"),
   option(
@@ -57,8 +62,14 @@ const ENGINE: readonly OptionRow[] = [
   option("iodepth_low", "ioDepthLow", COUNT, 0, "I/Os in flight at which the queue is filled again; 0 is iodepth"),
   option("fixedbufs", "fixedBuffers", BOOLEAN, false, "registered buffers: pin=lifetime unless pin says another"),
   option("registerfiles", "registerFiles", BOOLEAN, false, "registered files, which the engine has in any case"),
-  option("hipri", "hiPri", BOOLEAN, false, "completions are polled for"),
-  option("sqthread_poll", "sqThreadPoll", BOOLEAN, false, "a thread of the kernel takes what is submitted"),
+  option("hipri", "hiPri", BOOLEAN, false, "only said to be without effect: the engine doesn't poll devices"),
+  option(
+    "sqthread_poll",
+    "sqThreadPoll",
+    BOOLEAN,
+    false,
+    "only said to be without effect: the engine has no such thread",
+  ),
   option("pin", "pin", oneOf("lease", "lifetime", "per-io"), "lease", "pinless: how buffers are pinned"),
   option("mm_events", "mmEvents", MEMORY_EVENTS, [], "pinless: memory operations on the buffers during the job"),
 ];
@@ -82,11 +93,6 @@ const RATES: readonly OptionRow[] = [
   option("thinktime_spin", "thinktimeSpinUs", time(1), 0, "part of thinktime that's spent busy"),
   option("thinktime_blocks", "thinktimeBlocks", whole(1), 1, "I/Os between two pauses"),
   option("thinktime_blocks_type", "thinktimeBlocksType", oneOf("complete", "issue"), "complete", "what is counted"),
-  option("thinktime_iotime", "thinktimeIotimeUs", time(1e6), 0, "time between two pauses"),
-  option("latency_target", "latencyTargetNs", time(1, 1e-3), 0, "latency for which the depth is sought"),
-  option("latency_window", "latencyWindowUs", time(1), 0, "time that a depth is tried for"),
-  option("latency_percentile", "latencyPercentile", FRACTION, 100, "share of I/Os that have to keep the latency"),
-  option("latency_run", "latencyRun", BOOLEAN, false, "goes on at the depth that was found"),
   option("max_latency", "maxLatencyNs", time(1, 1e-3), 0, "latency past which the job fails; 0 is none"),
 ];
 
@@ -153,9 +159,6 @@ const LOGS: readonly OptionRow[] = [
     "clock_gettime",
     "clock: Node's, which is clock_gettime, for all of them",
   ),
-  option("steadystate ss", "steadyState", STEADY_STATE, null, "condition at which the job ends"),
-  option("steadystate_duration ss_dur", "steadyStateDurationUs", time(1e6), 0, "time that it has to hold"),
-  option("steadystate_ramp_time ss_ramp", "steadyStateRampTimeUs", time(1e6), 0, "time before it's looked at"),
   option("unit_base", "unitBase", mapped({ "0": 0, "1": 1, "8": 8 } as const), 0, "bits (1) or bytes (8) of rates"),
 ];
 

@@ -7,7 +7,7 @@ export const ACCEPTED_OPTIONS: readonly OptionRow[] = [
   accepted("userspace_reap", "completions of aio are taken from its ring in any case"),
   accepted("nonvectored force_async", "the engine has a call of its own for each kind of I/O"),
   accepted("create_serialize create_on_open create_fsync", "files are laid out by one thread, before the jobs"),
-  accepted("disk_util", "the report has no figures of disks"),
+  accepted("disk_util", "the report has figures of disks", /^1$/),
   accepted("lockfile", "threads don't lock files", /^none$/),
   accepted("io_submit_mode", "I/Os are submitted by the job's thread", /^inline$/),
   accepted("verify_state_save verify_dump", "nothing is kept of a run that was broken off"),
@@ -21,6 +21,10 @@ export const ACCEPTED_OPTIONS: readonly OptionRow[] = [
 ];
 
 export const REFUSED_OPTIONS: readonly OptionRow[] = [
+  refused("latency_target latency_window latency_percentile latency_run", "no depth is sought: give iodepth"),
+  refused("steadystate ss steadystate_duration ss_dur steadystate_ramp_time ss_ramp", "give runtime"),
+  refused("thinktime_iotime", "pauses are counted in I/Os: give thinktime_blocks"),
+  refused("unlink_each_loop", "files stay until the end: give unlink"),
   refused("cpumask cpus_allowed cpus_allowed_policy", "threads of Node can't be bound to CPUs; run under taskset"),
   refused("numa_cpu_nodes numa_mem_policy", "threads of Node can't be bound to nodes; run under numactl"),
   refused("hugepage-size iomem_align mem_align", "arenas choose alignment and pages themselves"),

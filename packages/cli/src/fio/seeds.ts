@@ -7,8 +7,6 @@ import type { JobOptions } from "./job.js";
 export const PURPOSES = {
   blockSizeOfReads: 0,
   blockSizeOfWrites: 1,
-  blockSizeOfTrims: 2,
-  verify: 3,
   mix: 4,
   file: 5,
   block: 6,

@@ -1,15 +1,6 @@
 /** Types of options with a small language of their own. */
 
-import type {
-  Direction,
-  Distribution,
-  MemoryEvent,
-  Pattern,
-  PerDirection,
-  ServiceType,
-  Share,
-  SteadyState,
-} from "./job.js";
+import type { Direction, Distribution, MemoryEvent, Pattern, PerDirection, ServiceType, Share } from "./job.js";
 import { JobError } from "./job-error.js";
 import { everyDirection, type OptionType } from "./option-types.js";
 import { parseBytes, parseNumber, parseTimeUs } from "./quantities.js";
@@ -147,22 +138,6 @@ function decimalBytes(value: number): number[] {
   while (four.length > 1 && four.at(-1) === 0) four.pop();
   return four;
 }
-
-/** `steadystate=iops:0.3%` */
-export const STEADY_STATE: OptionType<SteadyState | null> = {
-  name: "iops:n, iops_slope:n, bw:n, bw_slope:n; also %",
-  read(text) {
-    const found = /^(iops|bw|lat)(_slope)?:([\d.]+)(%?)$/.exec(text);
-    if (found === null) throw new JobError(`a condition such as iops:0.3% or bw_slope:1% is needed, not "${text}"`);
-    const [, figure, slope, limit, percent] = found;
-    return {
-      figure: figure as SteadyState["figure"],
-      isSlope: slope !== undefined,
-      limit: parseNumber(limit!),
-      isPercent: percent === "%",
-    };
-  },
-};
 
 const OPERATIONS = ["collapse", "discard", "migrate", "pageOut", "protect"] as const;
 

@@ -28,7 +28,6 @@ for (const args of [
   ["bench", "--seconds", "121"],
   ["bench", "--seconds", "ten"],
   ["bench", "--file"],
-  ["bench", "superfluous"],
   ["bench", "--compare"],
   ["bench", "--compare", "one"],
   ["bench", "--compare", "one", "two", "three"],

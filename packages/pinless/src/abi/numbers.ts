@@ -195,6 +195,7 @@ export const FCNTL = {
   AT_STATX_DONT_SYNC: 0x4000,
   R_OK: 4,
   W_OK: 2,
+  POSIX_FADV_DONTNEED: 4,
 } as const;
 
 /**

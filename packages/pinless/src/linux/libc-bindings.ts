@@ -28,6 +28,7 @@ export interface Libc {
   munmap(address: number, bytes: number): number;
   msync(address: number, bytes: number, flags: number): number;
   fallocate(fd: number, mode: number, offset: number, bytes: number): number;
+  posix_fadvise(fd: number, offset: number, bytes: number, advice: number): number;
   copyFileRange(
     from: number,
     position: BigInt64Array,
@@ -111,6 +112,7 @@ function bind(koffi: Koffi): Libc {
     mmap: lib.func("intptr_t mmap(uintptr_t address, size_t bytes, int protection, int flags, int fd, int64_t offset)"),
     munmap: lib.func("int munmap(uintptr_t address, size_t bytes)"),
     msync: lib.func("int msync(uintptr_t address, size_t bytes, int flags)"),
+    posix_fadvise: lib.func("int posix_fadvise(int fd, int64_t offset, int64_t bytes, int advice)"),
     fallocate: lib.func("int fallocate(int fd, int mode, int64_t offset, int64_t bytes)"),
     copyFileRange: lib.func(
       "intptr_t copy_file_range(int from, int64_t *position, int to, int64_t *at, size_t bytes, uint32_t flags)",

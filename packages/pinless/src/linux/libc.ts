@@ -104,6 +104,11 @@ export function fallocate(fd: number, mode: number, offset: number, bytes: numbe
   return orErrno(bound().fallocate(fd, mode, offset, bytes));
 }
 
+/** Drops the clean pages that the page cache has of a file. */
+export function forgetCached(fd: number): void {
+  bound().posix_fadvise(fd, 0, 0, FCNTL.POSIX_FADV_DONTNEED);
+}
+
 /** A part of a file: where it begins. */
 interface Place {
   readonly fd: number;
