@@ -52,10 +52,11 @@ const rooms = {
   check: ["lab/src/check/", ["lab/src/(check|proposal|model)/", "pinless/dist/portable\\."]],
   proposal: ["lab/src/proposal/", ["lab/src/(check|proposal|model)/", "pinless/dist/portable\\."]],
   "what-if": ["lab/src/what-if/", ["lab/src/(what-if|simulate|model)/", "pinless/dist/portable\\."]],
+  traces: ["lab/src/traces/", ["lab/src/traces/", "lab/src/check/itf-values\\.ts$"]],
   tour: ["lab/src/tour/", ["lab/src/(tour|simulate|model)/", "pinless/dist/portable\\."]],
   page: [
     "lab/page/",
-    ["lab/page/", "lab/src/(tour|check|proposal|simulate|what-if|model)/", "pinless/dist/portable\\."],
+    ["lab/page/", "lab/src/(tour|traces|check|proposal|simulate|what-if|model)/", "pinless/dist/portable\\."],
     NPM,
   ],
   mutants: [

@@ -31,6 +31,7 @@ const ONLY_IN_ALL = {
   "lab/dist-test/commands/": "the commands of the lab, which explore",
   "lab/dist-test/check/mutants": "every mutant of the protocol",
   "lab/dist-test/page/": "the lab's page in a real browser",
+  "lab/dist-test/traces/shipped": "failures that the page shows, replayed",
   "lab/dist-test/model/conformance-others": "the model by other schemes and pin modes, pairs and sequences",
   "simulate/mapped-file": "long runs with writeback",
   "what-if/what-if-calibrate": "a machine's costs, fitted to measurements",

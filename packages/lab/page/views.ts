@@ -4,6 +4,7 @@ import type { ComponentType } from "preact";
 import type { ViewProps } from "./link.js";
 import { MachineView } from "./machine/machine-view.js";
 import { ScenesView } from "./scenes/scenes-view.js";
+import { TracesView } from "./traces/traces-view.js";
 
 export interface PageView {
   /** The word in a link. */
@@ -15,4 +16,5 @@ export interface PageView {
 export const VIEWS: readonly [PageView, ...PageView[]] = [
   { id: "scenes", title: "Scenes", View: ScenesView },
   { id: "machine", title: "Machine", View: MachineView },
+  { id: "traces", title: "Traces", View: TracesView },
 ];
