@@ -230,7 +230,7 @@ export class Accesses {
 }
 
 function fileState(job: Job, extent: FileExtent): FileState {
-  const { isRandom, noRandomMap, randomGenerator, randomDistribution, seeds } = job;
+  const { isRandom, noRandomMap, softRandomMap, randomGenerator, randomDistribution, seeds } = job;
   const blocks = Math.floor(Math.min(extent.bytes, extent.realBytes) / leastBlock(job));
   const seed = seeds[PURPOSES.block]!;
   const state = { extent, position: [0, 0], start: [-1, -1], isDone: false };
@@ -239,7 +239,7 @@ function fileState(job: Job, extent: FileExtent): FileState {
   if (randomDistribution.read.kind !== "random")
     return { ...state, map: null, order: distributed(randomDistribution.read, blocks, new Tausworthe(seed)) };
   if (randomGenerator === "lfsr") return { ...state, map: null, order: new ShiftRegister(blocks, seed) };
-  if (noRandomMap) return { ...state, map: null, order: null };
+  if (noRandomMap || (softRandomMap && blocks > MAX_MAPPED_BLOCKS)) return { ...state, map: null, order: null };
   if (blocks <= MAX_MAPPED_BLOCKS) return { ...state, map: new BlockMap(blocks), order: null };
   throw new JobError(
     `${extent.path} has ${blocks} blocks, too many for a map: use norandommap or random_generator=lfsr`,

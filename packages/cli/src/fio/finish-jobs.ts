@@ -44,16 +44,14 @@ function thread(
   const { subjobNumber, threadNumber } = numbers;
   const isFirst = subjobNumber === 0;
   const files = fileNames(options, name, subjobNumber);
-  const nrFiles = files.length;
   return {
     ...options,
     ...numbers,
-    name,
+    name: draftOptions.title ?? name,
     place,
     given,
     files,
-    nrFiles,
-    openFiles: options.openFiles === 0 ? nrFiles : Math.min(options.openFiles, nrFiles),
+    nrFiles: files.length,
     stonewall: isFirst && options.stonewall,
     newGroup: isFirst && options.newGroup,
     // fio draws its first seeds before randseed takes randrepeat away.
@@ -68,7 +66,7 @@ function seedOf({ randRepeat, randSeed }: Finished): bigint {
 
 /** Options after those that follow from others. */
 function dependent(draft: Draft, warnings: string[]): Finished {
-  const { rw, bs, bsRange, ...options } = draft.options;
+  const { rw, bs, bsRange, title, ...options } = draft.options;
   const isGiven = (name: string) => draft.names.has(name);
   const blockSize = blockSizes(bs, bsRange, options);
   const reads = rw.directions.includes("read");
@@ -77,7 +75,6 @@ function dependent(draft: Draft, warnings: string[]): Finished {
     ENGINES[options.ioEngine as keyof typeof ENGINES] === "direct" && options.ioEngine !== "posixaio";
   const ioDepth = isSynchronous ? 1 : options.ioDepth;
   const depth = (value: number) => (value === 0 || value > ioDepth ? ioDepth : value);
-  const completeMin = Math.min(options.ioDepthBatchCompleteMin, ioDepth);
   const reduced = options.gtodReduce;
   const disabled = {
     lat: reduced || options.disableLat,
@@ -94,8 +91,7 @@ function dependent(draft: Draft, warnings: string[]): Finished {
     ioDepth,
     ioDepthLow: depth(options.ioDepthLow),
     ioDepthBatch: depth(options.ioDepthBatch),
-    ioDepthBatchCompleteMin: completeMin,
-    ioDepthBatchCompleteMax: Math.max(options.ioDepthBatchCompleteMax, completeMin),
+    ioDepthBatchCompleteMin: Math.min(options.ioDepthBatchCompleteMin, ioDepth),
     pin: options.fixedBuffers && !isGiven("pin") ? "lifetime" : options.pin,
     overwrite: options.overwrite || reads,
     invalidate: options.invalidate && !options.preRead,
@@ -198,7 +194,7 @@ function refuseContradictions(options: Finished, name: string, drafts: readonly 
     throw new JobError(`${name} would write, and --readonly forbids it`);
   if (waitFor === null) return;
   if (waitFor === name) throw new JobError(`wait_for=${waitFor}: a job can't wait for itself`);
-  const waitees = drafts.filter((other) => other.name === waitFor).length;
+  const waitees = drafts.filter((other) => (other.options.title ?? other.name) === waitFor).length;
   if (waitees !== 1) throw new JobError(`wait_for=${waitFor}: there are ${waitees} jobs of this name`);
 }
 

@@ -98,7 +98,6 @@ export interface JobOptions {
   readonly fileNameFormat: string;
   readonly directory: readonly string[];
   readonly nrFiles: number;
-  readonly openFiles: number;
   readonly fileServiceType: ServiceType;
   /** I/Os on one file before the next one's turn. */
   readonly fileServiceCount: number;
@@ -110,8 +109,6 @@ export interface JobOptions {
   readonly preRead: boolean;
   readonly invalidate: boolean;
   readonly unlink: boolean;
-  /** Advice about the page cache. */
-  readonly fadviseHint: boolean;
   readonly sync: "none" | "sync" | "dsync";
   /** Writes between two calls; 0 is never. */
   readonly fsync: number;
@@ -130,10 +127,8 @@ export interface JobOptions {
   readonly ioDepth: number;
   readonly ioDepthBatch: number;
   readonly ioDepthBatchCompleteMin: number;
-  readonly ioDepthBatchCompleteMax: number;
   readonly ioDepthLow: number;
   readonly fixedBuffers: boolean;
-  readonly registerFiles: boolean;
   readonly hiPri: boolean;
   readonly sqThreadPoll: boolean;
   readonly pin: "lease" | "lifetime" | "per-io";
@@ -150,7 +145,6 @@ export interface JobOptions {
   readonly thinktimeUs: number;
   readonly thinktimeSpinUs: number;
   readonly thinktimeBlocks: number;
-  readonly thinktimeBlocksType: "complete" | "issue";
   readonly maxLatencyNs: number;
   // Threads and groups
   readonly numJobs: number;
@@ -199,7 +193,6 @@ export interface JobOptions {
   readonly disableSlat: boolean;
   readonly disableBw: boolean;
   readonly gtodReduce: boolean;
-  readonly clockSource: string;
   /** 1000 or 1024: what a `k` is in the job. */
   readonly kbBase: 1000 | 1024;
   /** 0 is automatic, 1 bytes, 8 bits. */

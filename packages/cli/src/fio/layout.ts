@@ -67,7 +67,11 @@ function wholeBytes(
 }
 
 /** First byte of a file that's used: `offset`, and `offset_increment` for each job of numjobs. */
-function startOf({ offset, offsetIncrement, offsetAlign, subjobNumber, ...job }: Job, existing: number): number {
+function startOf(
+  { fileAppend, offset, offsetIncrement, offsetAlign, subjobNumber, ...job }: Job,
+  existing: number,
+): number {
+  if (fileAppend) return existing;
   const part = ({ bytes, percent }: Job["offset"]) =>
     percent === null ? bytes : Math.floor((existing * percent) / 100);
   const start = part(offset) + subjobNumber * part(offsetIncrement);

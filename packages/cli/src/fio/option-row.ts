@@ -7,6 +7,8 @@ import type { Workload } from "./special-types.js";
 
 /** Options as they're given, before what depends on several of them is worked out. */
 export interface RawOptions extends Omit<JobOptions, "blockSize" | "scheme" | keyof Workload> {
+  /** Name in the report, if it isn't the section's. */
+  readonly title: string | null;
   readonly rw: Workload;
   readonly bs: PerDirection<number>;
   readonly bsRange: PerDirection<SizeRange | null>;

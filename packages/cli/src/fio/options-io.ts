@@ -36,7 +36,7 @@ const KIND: readonly OptionRow[] = [
     "range of the bytes of an I/O",
   ),
   option("bssplit", "blockSizeSplit", BLOCK_SPLIT, everyDirection([]), "sizes of I/Os with their shares", ""),
-  option("blockalign ba", "blockAlign", each(BYTES), everyDirection(0), "alignment of random offsets; 0 is bs"),
+  option("ba blockalign", "blockAlign", each(BYTES), everyDirection(0), "alignment of random offsets; 0 is bs"),
   option("bs_unaligned blocksize_unaligned", "blockSizeUnaligned", BOOLEAN, false, "sizes in any number of bytes"),
   option("percentage_random", "percentageRandom", each(PERCENTAGE), everyDirection(100), "share of random offsets"),
   option(
@@ -78,7 +78,6 @@ const FILES: readonly OptionRow[] = [
   option("filename_format", "fileNameFormat", TEXT, "$jobname.$jobnum.$filenum", "names of files without filename"),
   option("directory", "directory", PATHS, [], "directory of files; jobs take turns among several"),
   option("nrfiles nr_files", "nrFiles", whole(1), 1, "number of files"),
-  option("openfiles", "openFiles", whole(0), 0, "files that are open at a time; 0 is all"),
   shorthand(
     "file_service_type",
     SERVICE,
@@ -111,13 +110,6 @@ const FILES: readonly OptionRow[] = [
   option("pre_read", "preRead", BOOLEAN, false, "files are read into the page cache before"),
   option("invalidate", "invalidate", BOOLEAN, true, "the page cache of files is dropped before"),
   option("unlink", "unlink", BOOLEAN, false, "files are deleted after the job"),
-  option(
-    "fadvise_hint",
-    "fadviseHint",
-    mapped({ "0": false, none: false, "1": true, random: true, sequential: true }, "1"),
-    true,
-    "the page cache is told of the order",
-  ),
   option(
     "sync",
     "sync",

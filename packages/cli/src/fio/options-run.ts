@@ -58,18 +58,10 @@ const ENGINE: readonly OptionRow[] = [
     1,
     "completions that are waited for at least",
   ),
-  option("iodepth_batch_complete_max", "ioDepthBatchCompleteMax", COUNT, 0, "completions that are taken at most"),
   option("iodepth_low", "ioDepthLow", COUNT, 0, "I/Os in flight at which the queue is filled again; 0 is iodepth"),
   option("fixedbufs", "fixedBuffers", BOOLEAN, false, "registered buffers: pin=lifetime unless pin says another"),
-  option("registerfiles", "registerFiles", BOOLEAN, false, "registered files, which the engine has in any case"),
-  option("hipri", "hiPri", BOOLEAN, false, "only said to be without effect: the engine doesn't poll devices"),
-  option(
-    "sqthread_poll",
-    "sqThreadPoll",
-    BOOLEAN,
-    false,
-    "only said to be without effect: the engine has no such thread",
-  ),
+  option("hipri", "hiPri", BOOLEAN, false, "without effect: the engine doesn't poll devices"),
+  option("sqthread_poll", "sqThreadPoll", BOOLEAN, false, "without effect: the engine has no such thread"),
   option("pin", "pin", oneOf("lease", "lifetime", "per-io"), "lease", "pinless: how buffers are pinned"),
   option("mm_events", "mmEvents", MEMORY_EVENTS, [], "pinless: memory operations on the buffers during the job"),
 ];
@@ -92,11 +84,11 @@ const RATES: readonly OptionRow[] = [
   option("thinktime", "thinktimeUs", time(1), 0, "pause between I/Os"),
   option("thinktime_spin", "thinktimeSpinUs", time(1), 0, "part of thinktime that's spent busy"),
   option("thinktime_blocks", "thinktimeBlocks", whole(1), 1, "I/Os between two pauses"),
-  option("thinktime_blocks_type", "thinktimeBlocksType", oneOf("complete", "issue"), "complete", "what is counted"),
   option("max_latency", "maxLatencyNs", time(1, 1e-3), 0, "latency past which the job fails; 0 is none"),
 ];
 
 const GROUPS: readonly OptionRow[] = [
+  option("name", "title", optional(TEXT), null, "name in the report; files are named by the section"),
   option("numjobs", "numJobs", whole(1, 4096), 1, "threads of the job"),
   option("stonewall wait_for_previous", "stonewall", BOOLEAN, false, "waits for the jobs before; a new group"),
   option("new_group", "newGroup", BOOLEAN, false, "a new group of the report"),
@@ -152,13 +144,6 @@ const LOGS: readonly OptionRow[] = [
   option("disable_slat", "disableSlat", BOOLEAN, false, "no submission latencies"),
   option("disable_bw_measurement disable_bw", "disableBw", BOOLEAN, false, "no values of bandwidth over time"),
   option("gtod_reduce", "gtodReduce", BOOLEAN, false, "all of these, for fewer looks at the clock"),
-  option(
-    "clocksource",
-    "clockSource",
-    oneOf("clock_gettime", "gettimeofday", "cpu"),
-    "clock_gettime",
-    "clock: Node's, which is clock_gettime, for all of them",
-  ),
   option("unit_base", "unitBase", mapped({ "0": 0, "1": 1, "8": 8 } as const), 0, "bits (1) or bytes (8) of rates"),
 ];
 

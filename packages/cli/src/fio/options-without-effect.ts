@@ -3,10 +3,18 @@
 import { accepted, type OptionRow, refused } from "./option-row.js";
 
 export const ACCEPTED_OPTIONS: readonly OptionRow[] = [
-  accepted("thread", "jobs are threads in any case"),
+  accepted("thread threads", "jobs are threads in any case"),
   accepted("userspace_reap", "completions of aio are taken from its ring in any case"),
   accepted("nonvectored force_async", "the engine has a call of its own for each kind of I/O"),
   accepted("create_serialize create_on_open create_fsync", "files are laid out by one thread, before the jobs"),
+  accepted("openfiles", "all of a job's files are open while it runs"),
+  accepted("fadvise_hint", "the page cache isn't told of the order"),
+  accepted("iodepth_batch_complete_max", "completions are taken as they come"),
+  accepted("registerfiles", "the engine registers files in any case"),
+  accepted("thinktime_blocks_type", "I/Os are counted as they're issued"),
+  accepted("clocksource", "the clock is Node's, which is clock_gettime"),
+  accepted("log_entries", "logs are written as they grow"),
+  accepted("verifysort verifysort_nr", "blocks are checked in the order in which they were written"),
   accepted("disk_util", "the report has figures of disks", /^1$/),
   accepted("lockfile", "threads don't lock files", /^none$/),
   accepted("io_submit_mode", "I/Os are submitted by the job's thread", /^inline$/),
@@ -44,6 +52,8 @@ export const REFUSED_OPTIONS: readonly OptionRow[] = [
   refused("buffer_pattern_file", "patterns are given in the job"),
   refused("flow flow_id flow_watermark flow_sleep", "jobs aren't balanced against each other"),
   refused("exec_prerun exec_postrun", "no programs are run"),
+  refused("allow_mounted_write", "give --allow-mounted-write, which is of the whole run"),
+  refused("percentage_sequential", "give percentage_random"),
   refused("ioscheduler", "schedulers of devices aren't changed"),
   refused("cgroup cgroup_weight cgroup_nodelete uid gid", "threads are in the group, and of the user, of the process"),
   refused("gtod_cpu job_start_clock_id log_alternate_epoch", "there's one clock"),

@@ -68,7 +68,14 @@ class Parser {
   }
 
   #copy(name: string, place: SourcePlace): Draft {
-    return { name, place, options: this.global.options, names: new Set(this.global.names), given: [] };
+    // A name among the global options is no job's.
+    return {
+      name,
+      place,
+      options: { ...this.global.options, title: null },
+      names: new Set(this.global.names),
+      given: [],
+    };
   }
 
   #apply(draft: Draft, { name, value, place }: Assignment): void {
@@ -106,7 +113,7 @@ export function commandLineOf({ sections }: Invocation): string {
   const words = sections.flatMap(({ name, given }, i) => [
     // What comes first is global without saying so.
     ...(i === 0 && name === "global" ? [] : [`--name=${name}`]),
-    ...given.map(shown),
+    ...given.filter((option) => option.name !== "name").map(shown),
   ]);
   return ["pinless bench", ...words].join(" ");
 }

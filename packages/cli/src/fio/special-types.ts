@@ -74,11 +74,11 @@ export const DISTRIBUTION: OptionType<PerDirection<Distribution>> = {
   name: "random, zipf:theta, pareto:power, normal:deviation",
   read(text) {
     const [kind = "", parameter, middle] = text.split(":");
+    if (kind !== "random" && kind !== "zipf" && kind !== "pareto" && kind !== "normal")
+      throw new JobError(`one of random, zipf, pareto, normal is needed, not "${kind}"`);
     const center = middle === undefined ? null : parseNumber(middle);
     if (center !== null && (center < 0 || center > 1)) throw new JobError(`a centre from 0 to 1 is needed: "${text}"`);
     if (kind === "random") return everyDirection<Distribution>({ kind });
-    if (kind !== "zipf" && kind !== "pareto" && kind !== "normal")
-      throw new JobError(`one of random, zipf, pareto, normal is needed, not "${kind}"`);
     const number = parameter === undefined ? DEFAULTS[kind] : parseNumber(parameter);
     if (kind === "zipf") {
       if (number <= 0 || number === 1) throw new JobError(`theta of zipf is above 0 and isn't 1: "${text}"`);

@@ -113,6 +113,11 @@ test("distributions stay inside the file, and prefer some blocks", () => {
   }
 });
 
+test("with file_append a job begins where the file ends", () => {
+  const [first] = accessesOf(["--name=t", "--rw=write", "--size=8k", "--file_append=1"], () => 12288);
+  assert.equal(first, "t.0.0 write 12288 4096");
+});
+
 test("a file that has no size, or less than an I/O, is refused", () => {
   assert.throws(
     () => accessesOf(["--name=t", "--rw=read"]),

@@ -83,6 +83,18 @@ test("threads of numjobs, groups, stonewalls between files, and names of files",
   );
 });
 
+test("a name among a job's options is of the report, and its files are named by the section", (t) => {
+  const file = fileWith(t, "[global]\nname=all\nrw=read\nsize=1m\n[a]\n[b]\nname=other\n");
+  const { jobs } = parseInvocation([file]);
+  assert.deepEqual(
+    jobs.map(({ name, files }) => [name, files[0]]),
+    [
+      ["a", "a.0.0"],
+      ["other", "b.0.0"],
+    ],
+  );
+});
+
 test("sizes, times, percentages and arithmetic", () => {
   const words = [
     "--rw=read",
@@ -146,6 +158,7 @@ const MISTAKES: readonly (readonly [text: string, message: RegExp])[] = [
   ["[a]\nwait_for=b\n", /job\.fio:1: wait_for=b: there are 0 jobs of this name/],
   ["[a]\nbssplit=4k/60:8k/50\n", /add up to 110, more than 100/],
   ["[a]\nrandom_distribution=zipf:1\n", /theta of zipf/],
+  ["[a]\nrandom_distribution=zoned:50/5\n", /one of random, zipf, pareto, normal is needed, not "zoned"/],
   ["[a]\nverify=pattern\n", /job\.fio:1: verify=pattern needs verify_pattern/],
   ["[a]\nverify_pattern=zz\n", /the pattern can't be understood from "zz" on/],
   ["[a]\n?=1\n", /job\.fio:2: "\?=1" isn't an option/],
