@@ -22,6 +22,7 @@ const ONLY_IN_ALL = {
   "conformance/standing-still": "filesystems that take their time",
   "engine/as-node-calls": "four thousand calls with every kind of value in the place of every argument",
   "trace/engine-trace": "processes that are traced and end: by exit, by a signal, with a full disk",
+  "engine/shared-arenas": "threads that start, load and end, for each scheme",
   "cli/dist-test/bench/": "whole comparisons of all schemes, which measure for minutes",
   "cli/dist-test/fio/": "jobs by fio and by pinless, hundreds of runs",
   "commands/huge-files": "copies and checksums of files of 1 GiB, and of 1 TiB with holes",

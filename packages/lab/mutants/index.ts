@@ -7,9 +7,15 @@ import { MONITOR_MUTANTS } from "./monitor-mutants.js";
 import type { Mutant } from "./mutant.js";
 import { mutate } from "./mutate.js";
 import { PROPOSAL_MUTANTS } from "./proposal-mutants.js";
+import { SHARED_MUTANTS } from "./shared-mutants.js";
 import { firstFailure, SIMULATED_MUTANTS } from "./simulated-mutants.js";
 
-const EXPLORED_MUTANTS: readonly Mutant[] = [...ENGINE_MUTANTS, ...MONITOR_MUTANTS, ...PROPOSAL_MUTANTS];
+const EXPLORED_MUTANTS: readonly Mutant[] = [
+  ...ENGINE_MUTANTS,
+  ...MONITOR_MUTANTS,
+  ...SHARED_MUTANTS,
+  ...PROPOSAL_MUTANTS,
+];
 export const MUTANTS: readonly Mutant[] = [...EXPLORED_MUTANTS, ...SIMULATED_MUTANTS];
 
 function mutantNamed(name: string): Mutant {

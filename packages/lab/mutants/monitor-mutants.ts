@@ -69,7 +69,8 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     leavesOut: "no completion is delivered while the monitor reads events, because it may be of their pages",
     file: GATE,
     within: "Gate.isDoubtful",
-    node: "if (isBeingRead(this.#reading)) return true;",
+    node: "isBeingRead(this.#reading)",
+    to: "false",
     shows: "discard-seen-late",
   },
   {
@@ -112,7 +113,7 @@ export const MONITOR_MUTANTS: readonly Mutant[] = [
     leavesOut: "a lease that was taken while its chunk was announced isn't used",
     file: GATE,
     within: "Gate.#acquire",
-    node: "Atomics.load(words, at + ANNOUNCED_BEGUN) === announced",
+    node: "((Atomics.load(words, at + ANNOUNCED_BEGUN) + byOwner) | 0) === announced",
     to: "true",
     shows: "discard",
   },

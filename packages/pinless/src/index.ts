@@ -10,6 +10,7 @@ import { openPressure } from "./events/memory-pressure.js";
 import { monitorEnded, monitorStarted, openFollower, openWatchdog, ourTids, reading } from "./events/monitor-client.js";
 import type { File } from "./files/file.js";
 import type { RequestOptions } from "./files/request-options.js";
+import { channels } from "./linux/channels.js";
 import { loadLibc } from "./linux/libc-bindings.js";
 import { loop } from "./linux/loop.js";
 import { memoryBytes } from "./linux/memory-limit.js";
@@ -28,6 +29,7 @@ import { startScheme } from "./schemes/start.js";
 import { type EngineTrace, openTrace } from "./trace/engine-trace.js";
 
 export type { Arena } from "./engine/arena.js";
+export type { AttachedArena } from "./engine/attached-arena.js";
 export type { ReadOptions, ReadOptionsWithBuffer, WriteOptions } from "./files/arguments.js";
 export type { BlockOptions, BlocksOptions, ReadAheadOptions, WriteBehindOptions } from "./files/block-options.js";
 export type { File } from "./files/file.js";
@@ -48,6 +50,7 @@ export type { ReadStreamOptions, WriteStreamOptions } from "./files/streams.js";
 export type { WebStreamOptions } from "./files/web-stream.js";
 export type { ReadFileOptions, WriteFileOptions } from "./files/whole-files.js";
 export { type Probe, probe } from "./linux/probe.js";
+export type { ArenaToken } from "./ports/channel.js";
 export type { AtomicLimits, FilePath } from "./ports/opened-file.js";
 export type {
   ArenaOptions,
@@ -78,6 +81,7 @@ const host: Host = {
   waitHistogram,
   describe: (errno) => getSystemErrorMap().get(errno) ?? [`errno ${-errno}`, "unknown error"],
   openFollower,
+  channels,
   reading,
   startScheme: (name, settings, bufferSlots) => startScheme(name, settings, bufferSlots, openWatchdog),
 };

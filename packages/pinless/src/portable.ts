@@ -21,8 +21,10 @@ export type { DescriptorCalls, NodeHandle, OpenedFile } from "./ports/opened-fil
 export { O_CREAT, O_RDWR } from "./ports/opened-file.js";
 export { type EngineOptions, type EngineSettings, settingsOf } from "./ports/options.js";
 export type { OperationReport } from "./ports/stats.js";
-export { COUNTED, DIRECT_WRITE, type Done, type Owner } from "./protocol/acceptance.js";
+export { COUNTED, DIRECT_WRITE, type Done, type Owner, WAITS } from "./protocol/acceptance.js";
 export { INVARIANTS, type Invariant, InvariantViolation, invariant, violated } from "./protocol/assert.js";
+export type { AttachedEngine, Stopped, ToAttached } from "./protocol/attached-engines.js";
+export { Attachment } from "./protocol/attachment.js";
 export * as CHUNK from "./protocol/chunk-table.js";
 export {
   ANNOUNCED_BEGUN,
@@ -32,6 +34,7 @@ export {
   LEASE,
   MISSED,
   MISSED_SINCE_MS,
+  type OwnerWords,
   USED_MS,
 } from "./protocol/chunk-table.js";
 export { type Direction, READ, WRITE } from "./protocol/direction.js";

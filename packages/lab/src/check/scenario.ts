@@ -23,6 +23,8 @@ export interface Pages {
 export interface ScenarioRequest extends Pages {
   /** True if the file is written, which is a device read of the memory. */
   readonly write: boolean;
+  /** True if an engine of another thread makes it, which has attached the memory. */
+  readonly attached: boolean;
 }
 
 export interface ScenarioInvalidation extends Pages {
@@ -98,6 +100,9 @@ export interface Scenario {
   readonly losses: number;
   /** Another monitor is started in its place. */
   readonly restarts: number;
+  /** The attached engine detaches the memory, or its thread ends. */
+  readonly detaches: number;
+  readonly threadEnds: number;
   /** True if kswapd may also reclaim a page in the middle of a call of the engine, and a load brings it back. */
   readonly withinCalls: boolean;
   /** True if the kernel may keep the pages of unregistered requests pinned for some time after their end. */
@@ -106,5 +111,5 @@ export interface Scenario {
 
 /** True for requests of the same direction on the same pages, whose order makes no difference. */
 export function areAlike(a: ScenarioRequest, b: ScenarioRequest): boolean {
-  return a.write === b.write && a.first === b.first && a.last === b.last;
+  return a.write === b.write && a.attached === b.attached && a.first === b.first && a.last === b.last;
 }

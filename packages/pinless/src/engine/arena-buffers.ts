@@ -39,6 +39,13 @@ export class ArenaBuffers {
     );
   }
 
+  /** Position of a view's first byte, counted over all segments. */
+  positionOf(view: ArrayBufferView): number {
+    const { segment, part } = this.#locate(view);
+    const before = this.segments.slice(0, this.segments.indexOf(segment));
+    return before.reduce((sum, { range }) => sum + range.end - range.start, part.start - segment.range.start);
+  }
+
   /** Retires an allocated buffer: new calls on it fail, and its memory isn't allocated again before its release. */
   retire(buffer: ArrayBufferView): { segment: Segment; range: Range; offset: number; bytes: number } {
     const { segment, part: range } = this.#locate(buffer);
@@ -99,7 +106,8 @@ export class ArenaBuffers {
   }
 }
 
-function bufferAt(segment: Segment, address: number, bytes: number): Uint8Array {
+/** A view of a segment's memory that knows its location. */
+export function bufferAt(segment: Segment, address: number, bytes: number): Uint8Array {
   const buffer = new Uint8Array(segment.buffer, address - segment.bufferAddress, bytes);
   return Object.defineProperty(buffer, LOCATION, { value: locationIn(segment, buffer, address, bytes) });
 }

@@ -144,7 +144,7 @@ export class ArenaGrowth {
       const length = Math.min(left, largest);
       // Enough room to begin on the boundary of a huge page and of a chunk; the rest of it is never touched.
       const boundary = Math.max(HUGE_PAGE_BYTES, wantedChunkBytes(length, this.#host));
-      const mapping = this.#host.memory.map(length + boundary - WASM_PAGE_BYTES);
+      const mapping = this.#host.memory.map(length + boundary - WASM_PAGE_BYTES, this.#options.shared === true);
       const start = alignUp(mapping.address, boundary);
       rooms.push({ mapping, range: { start, end: start + length } });
     }

@@ -1,27 +1,27 @@
 /** Arena: memory for I/O, and the operations on it. */
 
-import type { CallsInFlight } from "../files/calls-in-flight.js";
+import type { ArenaToken } from "../ports/channel.js";
 import { checkBoolean, checkOptions } from "../ports/option-checks.js";
 import type { ArenaOptions } from "../ports/options.js";
 import type { OperationReport } from "../ports/stats.js";
-import { EFAULT } from "../protocol/errno.js";
-import { argumentError, PinlessError, type PinlessErrorCode } from "../protocol/errors.js";
+import { argumentError, PinlessError } from "../protocol/errors.js";
 import { HUGE_PAGE_BYTES, PAGE_BYTES } from "../protocol/ranges/pages.js";
-import { alignOut, type Range } from "../protocol/ranges/ranges.js";
-import { pagesOf, type Segment, wholePages } from "../protocol/segment.js";
+import { alignOut } from "../protocol/ranges/ranges.js";
+import { pagesOf, wholePages } from "../protocol/segment.js";
 import { ArenaBuffers } from "./arena-buffers.js";
 import { ArenaGrowth, assertGrowth, closedError, type GrowthHost } from "./arena-growth.js";
+import { ArenaSharing, type SharingHost } from "./arena-sharing.js";
 import type { Backing } from "./file-backing.js";
+import { nodeToMigrateTo, refuseIf } from "./machine-checks.js";
 import { type ChangesHost, MemoryOperations } from "./memory-operations.js";
+import { type ReleaseHost, SegmentRelease } from "./segment-release.js";
 
 /**
  * The engine as an arena sees it.
  *
  * @internal
  */
-export interface ArenaHost extends ChangesHost, GrowthHost {
-  readonly callsInFlight: CallsInFlight;
-  unfollow(segment: Segment): Promise<void>;
+export interface ArenaHost extends ChangesHost, GrowthHost, ReleaseHost, SharingHost {
   closed(arena: Arena): void;
 }
 
@@ -50,6 +50,9 @@ export class Arena {
   readonly #buffers = new ArenaBuffers();
   readonly #changes: MemoryOperations;
   readonly #growth: ArenaGrowth;
+  readonly #release: SegmentRelease;
+  /** Null unless the memory is a SharedArrayBuffer. */
+  readonly #sharing: ArenaSharing | null;
   #state: "open" | "closing" | "closed" = "open";
   #closing: Promise<void> | null = null;
   /** True once protect() was called, so that memory may be read-only, now or soon. */
@@ -64,10 +67,12 @@ export class Arena {
     this.#host = host;
     this.#file = file;
     this.#changes = new MemoryOperations(host, this.#buffers.segments, file?.device);
+    this.#release = new SegmentRelease(host, this.#changes);
     this.#growth = new ArenaGrowth(host, options, file, (segment, prepared) => {
       this.#buffers.segments.push(segment);
       this.#changes.noteHuge(segment.range, prepared);
     });
+    this.#sharing = options.shared === true ? new ArenaSharing(host, this, this.#buffers.segments) : null;
   }
 
   /** Size of all its memory, in bytes. */
@@ -110,6 +115,34 @@ export class Arena {
   }
 
   /**
+   * Position of a view in the arena's memory, by which engines that have attached it name the same bytes.
+   *
+   * @param view - A view of the arena
+   */
+  positionOf(view: ArrayBufferView): number {
+    return this.#buffers.positionOf(view);
+  }
+
+  /**
+   * Shares the arena with another thread: `engine.attach(token)` there gives its engine the same memory, as it's now.
+   * Operations of any thread, and memory calls of other code, then wait for the I/O of all of them. If that thread ends
+   * without closing its engine, nothing waits for it any more, and what it had in flight may still be transferred, for
+   * as long as the device takes.
+   *
+   * @returns A token for one engine, to be transferred: `worker.postMessage(token, [token])`
+   * @throws `ERR_PINLESS_UNSUPPORTED` unless the arena was made with `shared: true`
+   */
+  share(): ArenaToken {
+    this.#assertOpen();
+    if (this.#sharing === null)
+      throw new PinlessError(
+        "ERR_PINLESS_UNSUPPORTED",
+        "only shared memory reaches other threads: make the arena with engine.arena({ bytes, shared: true })",
+      );
+    return this.#sharing.token();
+  }
+
+  /**
    * Frees a buffer, once all I/O and all operations on it have ended, those on the whole arena included. Read-only
    * parts of it become writable again.
    *
@@ -124,7 +157,7 @@ export class Arena {
     this.#assertOpen();
     const { segment, range, offset, bytes } = this.#buffers.retire(buffer);
     // Calls made before `free` are about the old contents: the next owner of the memory must not see their effects.
-    await this.#quiet(range, { streamCalls: true });
+    await this.#release.quiet(range, { streamCalls: true });
     if (this.#state !== "open") return;
     if (this.#protects) {
       try {
@@ -233,15 +266,7 @@ export class Arena {
    */
   async migrate(options: { node: number }, range?: ArrayBufferView): Promise<OperationReport> {
     this.#assertOpen();
-    checkOptions("arena.migrate", options, ["node"]);
-    const { node } = options;
-    if (!Number.isSafeInteger(node) || node < 0)
-      throw argumentError("ERR_OUT_OF_RANGE", `options.node must be a non-negative integer. Received ${String(node)}`);
-    const { memory } = this.#host;
-    refuseIf("ERR_PINLESS_UNSUPPORTED", memory.explainNoMigration());
-    const nodes = memory.nodes();
-    const none = `node ${node} has no memory that this process may use: choose one of ${nodes.join(", ")}`;
-    refuseIf("ERR_PINLESS_NO_NODE", nodes.includes(node) ? null : none);
+    const node = nodeToMigrateTo(options, this.#host.memory);
     return this.#changes.operate("MIGRATE", this.#buffers.partsOf(range), PAGE_BYTES, (part) =>
       this.#changes.run(part, "migrate", node),
     );
@@ -331,14 +356,6 @@ export class Arena {
     refuseIf("ERR_PINLESS_UNSUPPORTED", this.#file === null ? null : why);
   }
 
-  /** Resolves once all calls, requests and operations on a range that were made before have ended. */
-  async #quiet(range: Range, also: { readonly streamCalls: boolean }): Promise<void> {
-    const { callsInFlight, protocol } = this.#host;
-    await new Promise<void>((resolve) => callsInFlight.whenQuiet(range, also, resolve));
-    await new Promise<void>((resolve) => protocol.dispatcher.whenQuiet(range, resolve));
-    await this.#changes.quiet(range);
-  }
-
   /**
    * Waits for all I/O, then frees the memory. From then on views read as zeros and can be written, and I/O on them
    * fails with EFAULT. A file keeps what was stored in its mapping; the kernel writes that to the device later, unless
@@ -358,26 +375,13 @@ export class Arena {
     await this.#growth.close();
     const failed: unknown[] = [];
     const noted = (work: Promise<void>): Promise<void> => work.catch((error: unknown) => void failed.push(error));
-    for (const segment of this.#buffers.segments) await noted(this.#giveBack(segment));
+    for (const segment of this.#buffers.segments)
+      await noted(this.#release.giveBack(segment, this.#file !== null, this.#protects));
     if (this.#file !== null) await noted(this.#file.close());
+    this.#sharing?.close();
     this.#state = "closed";
     this.#host.closed(this);
     if (failed.length > 0) throw failed[0];
-  }
-
-  async #giveBack(segment: Segment): Promise<void> {
-    const { range } = segment;
-    segment.closed = true;
-    this.#host.callsInFlight.cancelStreamCalls(range, EFAULT);
-    await this.#quiet(range, { streamCalls: false });
-    try {
-      await this.#host.unfollow(segment);
-      await this.#changes.invalidate(range, "UNMAP", () =>
-        this.#changes.empty(range, this.#file !== null, this.#protects),
-      );
-    } finally {
-      this.#host.abandon(segment);
-    }
   }
 
   /** Closes the arena at the end of an `await using`. */
@@ -388,9 +392,4 @@ export class Arena {
   #assertOpen(): void {
     if (this.#state !== "open") throw closedError();
   }
-}
-
-/** Throws if this machine can't do an operation, before any I/O waits for it. */
-function refuseIf(code: PinlessErrorCode, why: string | null): void {
-  if (why !== null) throw new PinlessError(code, why);
 }

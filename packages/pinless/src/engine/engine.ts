@@ -5,18 +5,18 @@ import { File } from "../files/file.js";
 import type { OpenFile } from "../files/file-host.js";
 import { whyNotOpened } from "../files/file-options.js";
 import { Mounts } from "../files/mount-options.js";
-import { ProcSelfMem } from "../files/proc-self-mem.js";
 import { type RequestOptions, usualHowOf } from "../files/request-options.js";
 import { StreamCallLimits } from "../files/stream-call-limits.js";
 import { WriteOrders } from "../files/write-ordering.js";
+import type { ArenaToken } from "../ports/channel.js";
 import type { Host, StartedScheme } from "../ports/host.js";
 import type { Follower } from "../ports/monitor.js";
-import type { FilePath, NodeHandle } from "../ports/opened-file.js";
+import type { FilePath } from "../ports/opened-file.js";
 import { checkBoolean, checkOptions } from "../ports/option-checks.js";
 import type { ArenaOptions, EngineSettings, FileArenaOptions, PinMode } from "../ports/options.js";
 import type { EngineStats, Released } from "../ports/stats.js";
 import { invariant } from "../protocol/assert.js";
-import { argumentError, PinlessError, type SystemError, unsupported } from "../protocol/errors.js";
+import { argumentError, PinlessError, unsupported } from "../protocol/errors.js";
 import { PINNED_PAGES } from "../protocol/lease-table.js";
 import { Protocol } from "../protocol/protocol.js";
 import type { MmuNotifier } from "../protocol/public-notifier.js";
@@ -25,20 +25,19 @@ import type { Scheme, SchemeName } from "../protocol/scheme.js";
 import type { Copier, Segment } from "../protocol/segment.js";
 import { Arena, type ArenaHost } from "./arena.js";
 import { ANONYMOUS, type ArenaKind, MAPPED, PIPES, STAGING } from "./arena-kinds.js";
+import { AttachedArena } from "./attached-arena.js";
+import { memoryOf } from "./attaching.js";
 import { BlockMemory } from "./block-memory.js";
 import { ClosingSteps } from "./closing.js";
 import { type Backing, openBacking } from "./file-backing.js";
-import { Lazy } from "./lazy.js";
 import { LeaseTimer, openPressure } from "./lease-timer.js";
 import { LifetimeRegistrations, lifetimeSlot } from "./lifetime-registrations.js";
 import { MonitorLoss, note } from "./monitor-loss.js";
 import { SegmentRegistry } from "./segment-registry.js";
+import { SelfMemory } from "./self-memory.js";
 import { Staging } from "./staging.js";
 import { Statistics } from "./statistics.js";
 import { SubmissionQueue } from "./submission-queue.js";
-
-/** Errors of a shortage that may pass. */
-const PASSING: readonly string[] = ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"];
 
 /**
  * Number of files that aren't closed.
@@ -69,7 +68,7 @@ export class PortableEngine {
   readonly #scheme: Scheme;
   readonly #protocol: Protocol;
   readonly #segments: SegmentRegistry;
-  readonly #arenas = new Set<Arena>();
+  readonly #arenas = new Set<Arena | AttachedArena>();
   readonly #files = new Set<OpenFile>();
   readonly #leaseTimer: LeaseTimer;
   /** Follower of other code's memory calls; null if they aren't followed. */
@@ -86,9 +85,7 @@ export class PortableEngine {
   readonly #streamCalls: StreamCallLimits;
   #state: "open" | "closing" | "closed" = "open";
   #closing: Promise<void> | null = null;
-  /** Copier into mapped files, opened with the first arena of one. */
-  readonly #selfMemory = new Lazy(() => this.#openSelfMemory());
-  #selfMemoryHandle: NodeHandle | null = null;
+  readonly #selfMemory: SelfMemory;
 
   /** @internal */
   constructor(host: Host, settings: EngineSettings, started: StartedScheme) {
@@ -130,6 +127,8 @@ export class PortableEngine {
       this.pin === "lifetime" ? new LifetimeRegistrations(registrations, host.describe, this.#degraded) : null;
     this.#segments = new SegmentRegistry(this.#protocol, this.#callsInFlight, forLife);
     this.#submissions = new SubmissionQueue(dispatcher, host.loop);
+    const assertOpen = (): void => this.#assertOpen();
+    this.#selfMemory = new SelfMemory({ host, protocol: this.#protocol, submissions: this.#submissions, assertOpen });
     started.onWoken(dispatcher.turns.turnOfLoop);
     this.#streamCalls = new StreamCallLimits(dispatcher.requests.capacity);
     this.#leaseTimer = new LeaseTimer(this.#protocol, settings, host.loop, this.#degraded, (ended) =>
@@ -166,12 +165,34 @@ export class PortableEngine {
       checkBoolean("inherit", options.inherit);
       return this.#fileArena(options);
     }
-    checkOptions("engine.arena", options ?? {}, ["bytes", "hugePages", "inherit", "file"]);
+    checkOptions("engine.arena", options ?? {}, ["bytes", "hugePages", "inherit", "shared", "file"]);
     checkBoolean("hugePages", options?.hugePages);
     checkBoolean("inherit", options?.inherit);
+    checkBoolean("shared", options?.shared);
     if (!Number.isSafeInteger(options?.bytes) || options.bytes < 1)
       throw argumentError("ERR_OUT_OF_RANGE", `bytes must be a positive integer. Received ${String(options?.bytes)}`);
     return this.#newArena(options, ANONYMOUS);
+  }
+
+  /**
+   * Attaches a shared arena of an engine of another thread: the same memory, for this engine's I/O.
+   *
+   * @param token - What that thread's `arena.share()` returned, transferred to this thread. Each is for one engine
+   * @throws `ERR_PINLESS_TOKEN` if the token was used, or this engine has the memory already; `ERR_PINLESS_CLOSED` if
+   *   the arena was closed, or its thread has ended; `ERR_INVALID_ARG_TYPE` for anything else, which is all that can
+   *   reach another process
+   */
+  async attach(token: ArenaToken): Promise<AttachedArena> {
+    this.#assertOpen();
+    const { channel, memory } = memoryOf(token, this.#host.channels, (range) => this.#segments.meet(range));
+    const arena = new AttachedArena(
+      { ...this.#arenaHost(ANONYMOUS), closed: (it) => this.#arenas.delete(it) },
+      channel,
+      memory,
+    );
+    this.#arenas.add(arena);
+    await arena.attach();
+    return arena;
   }
 
   async #fileArena(options: FileArenaOptions): Promise<Arena> {
@@ -182,27 +203,6 @@ export class PortableEngine {
       throw closedError();
     }
     return this.#newArena({ ...options, bytes: backing.bytes }, MAPPED, backing, copier);
-  }
-
-  async #openSelfMemory(): Promise<Copier> {
-    try {
-      const opened = await this.#host.openFile("/proc/self/mem", "r+");
-      await opened.closeDirect();
-      if (this.#state !== "open") {
-        await opened.handle.close();
-        throw closedError();
-      }
-      this.#selfMemoryHandle = opened.handle;
-      return new ProcSelfMem(
-        this.#protocol.dispatcher,
-        (attempt) => this.#submissions.enqueue(attempt),
-        opened.handle.fd,
-      );
-    } catch (cause) {
-      const { code, message } = cause as SystemError;
-      if (this.#state !== "open" || PASSING.includes(code)) throw cause;
-      throw unsupported(`an arena of a file needs /proc/self/mem, which can't be opened here: ${message}`);
-    }
   }
 
   async #newArena(
@@ -225,9 +225,11 @@ export class PortableEngine {
   }
 
   #arenaHost({ leased, followed }: ArenaKind): ArenaHost {
-    const { memory, ownMemory = memory } = this.#host;
+    const { memory, ownMemory = memory, channels, reading } = this.#host;
     return {
       memory: followed ? memory : ownMemory,
+      channels,
+      reading: this.#settings.userfaultfd ? (reading ?? null) : null,
       loop: this.#host.loop,
       protocol: this.#protocol,
       copier: null,
@@ -342,7 +344,7 @@ export class PortableEngine {
     const closing = new ClosingSteps();
     await closing.each(this.#files, (held) => held.end());
     await closing.each(this.#arenas, (arena) => arena.close());
-    await closing.step(() => this.#selfMemoryHandle?.close());
+    await closing.step(() => this.#selfMemory.close());
     await closing.step(() => this.releasePins());
     await closing.step(() =>
       invariant("EXACTLY_ONCE", this.#protocol.dispatcher.active === 0, "requests were left behind by close()"),

@@ -49,6 +49,11 @@ export class SegmentRegistry {
     if (this.#last === segment) this.#last = null;
   }
 
+  /** True if one of the segments has bytes of this range. */
+  meet(range: Range): boolean {
+    return this.#byTable.some((segment) => segment !== undefined && overlaps(segment.range, range));
+  }
+
   /** Finds the segment by the gate's number. */
   at(table: number): Segment | undefined {
     return this.#byTable[table];

@@ -9,7 +9,7 @@ import { prepareAtOnce, runOperation } from "./operations.js";
 
 export function atOnce(memory: Memory): Memory {
   return {
-    map: (bytes) => memory.map(bytes),
+    map: (bytes, shared) => memory.map(bytes, shared),
     run: async (request) => runHere(request) ?? memory.run(request),
     explainNoRoom: (bytes) => memory.explainNoRoom(bytes),
     hasSwap: () => memory.hasSwap(),

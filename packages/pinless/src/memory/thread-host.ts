@@ -58,8 +58,8 @@ export class MemoryThreads implements Memory {
     );
   }
 
-  map(bytes: number): Mapping {
-    const buffer = fixedMemory(bytes);
+  map(bytes: number, shared = false): Mapping {
+    const buffer = fixedMemory(bytes, shared);
     return { buffer, address: addressOf(buffer) };
   }
 

@@ -5,6 +5,7 @@ import type { ForeignCalls } from "../protocol/foreign-calls.js";
 import type { PressureSource } from "../protocol/pressure.js";
 import type { ProtocolObserver } from "../protocol/protocol.js";
 import type { Loop, Scheme, SchemeName } from "../protocol/scheme.js";
+import type { Channels } from "./channel.js";
 import type { Memory } from "./memory.js";
 import type { Follower, MonitorEnded, Watchdog } from "./monitor.js";
 import type { FilePath, OpenedFile } from "./opened-file.js";
@@ -24,6 +25,8 @@ export interface Host {
   memlockBytes(): number;
   /** Starts a scheme, or returns a sentence that says why it can't be started and what to change. */
   startScheme(name: SchemeName, settings: EngineSettings, bufferSlots: number): StartedScheme | string;
+  /** Channels to other threads; undefined if there are none. */
+  readonly channels?: Channels;
   openFollower(calls: ForeignCalls, ended: MonitorEnded): Follower;
   /** Word that the monitor raises while it reads events (protocol/monitor). */
   readonly reading?: Int32Array;

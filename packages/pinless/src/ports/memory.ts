@@ -82,8 +82,8 @@ export interface MemoryResult {
  * Memory and its operations. `run` works on threads of its own: an operation that waits for a device delays no other.
  */
 export interface Memory {
-  /** Zeroed memory of at least `bytes`, starting on a multiple of 64 KiB. */
-  map(bytes: number): Mapping;
+  /** Zeroed memory of at least `bytes`, starting on a multiple of 64 KiB; if `shared`, a SharedArrayBuffer. */
+  map(bytes: number, shared?: boolean): Mapping;
   run(request: MemoryRequest): Promise<MemoryResult>;
   /** True if anonymous memory can be swapped out here. */
   hasSwap(): boolean;

@@ -114,6 +114,12 @@ export interface ArenaOptions {
    * @defaultValue false
    */
   inherit?: boolean;
+  /**
+   * Makes the memory a SharedArrayBuffer, which engines of other threads can attach (`arena.share()`).
+   *
+   * @defaultValue false
+   */
+  shared?: boolean;
 }
 
 /** Options of {@link Engine.arena} for a mapping of a file. */

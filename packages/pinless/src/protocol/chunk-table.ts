@@ -39,6 +39,8 @@ export const MISSED = 11;
 export const MISSED_SINCE_MS = 12;
 /** Time until which the chunk takes no lease, since its last one was held for `max`; 0: it may take one. */
 export const RESTS_UNTIL_MS = 13;
+/** For memory of another thread's engine: the number of changes that were announced when the lease was taken. */
+export const LEASED_AT = 14;
 /** One cache line, so that a thread's stores for one chunk don't slow down another thread at the next. */
 export const CHUNK_WORDS = 16;
 
@@ -66,6 +68,8 @@ export const PARTLY_READ_ONLY = 256;
 export const UNMAPPED_PART = 512;
 /** An invalidation is in progress, of any event. There is never a second one on the chunk. */
 export const INVALIDATED = 1024;
+/** The memory is another thread's engine's, whose announcements apply too (`ChunkTable.owner`). */
+export const ATTACHED = 2048;
 
 /** Bits that the end of an invalidation clears. */
 export const IN_PROGRESS = INVALIDATED | EXCLUDES_DEVICE_WRITES | EXCLUDES_DEVICE_READS | AWAITS_LEASE | DRAINING;
@@ -82,6 +86,14 @@ export function deviceAccess(direction: Direction): number {
   return direction === WRITE ? DEVICE_READS : DEVICE_WRITES;
 }
 
+/** Words of the engine that owns a shared arena (owner-words.ts). */
+export interface OwnerWords {
+  /** The words of the owner's chunk table of the same range. */
+  readonly chunks: Int32Array;
+  /** The owner's reading word. */
+  readonly reading: Int32Array;
+}
+
 export class ChunkTable {
   /** The memory that is tracked; its start is on a chunk's boundary. */
   readonly range: Range;
@@ -92,6 +104,8 @@ export class ChunkTable {
    * Ranges that other code has unmapped, and where other memory may be mapped now. Only the engine's thread uses it.
    */
   readonly gone: Range[] = [];
+  /** The owner's words, if the memory is another thread's engine's; otherwise null. */
+  readonly owner: OwnerWords | null;
   /**
    * One byte for each area of a huge page's size, or of a smaller chunk: 1 if the area is known to be in a huge page.
    */
@@ -99,7 +113,7 @@ export class ChunkTable {
   readonly #areaBytes: number;
 
   /** `words` is the state that another thread has allocated for the same range; by default a new one. */
-  constructor(range: Range, chunkBytes: number, words?: Int32Array) {
+  constructor(range: Range, chunkBytes: number, words?: Int32Array, owner: OwnerWords | null = null) {
     invariant("STATE", isPowerOfTwo(chunkBytes), `a chunk of ${chunkBytes} bytes`);
     invariant(
       "STATE",
@@ -118,6 +132,8 @@ export class ChunkTable {
     this.#areaBytes = Math.min(chunkBytes, HUGE_PAGE_BYTES);
     this.#huge = new Uint8Array(Math.ceil((range.end - range.start) / this.#areaBytes));
     if (words === undefined) this.notePages(range, () => false);
+    this.owner = owner;
+    if (owner !== null) for (let c = 0; c < this.chunks; c++) this.setBits(c, ATTACHED);
   }
 
   /** The chunk that holds `address`. */

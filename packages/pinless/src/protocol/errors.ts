@@ -21,6 +21,7 @@ export const ERROR_CODES = {
   ERR_PINLESS_NO_HUGE_PAGES: "collapse needs a kernel that makes huge pages when asked to",
   ERR_PINLESS_NO_NODE:
     "there is no memory on this NUMA node, or the process may not use it; the message names those that are there",
+  ERR_PINLESS_TOKEN: "the token of a shared arena was used before, or this engine has that memory already",
   ERR_PINLESS_INVARIANT: "a bug in pinless: please report it",
 } as const;
 

@@ -5,6 +5,7 @@
  * the change instead (monitor/deferred-changes.ts).
  */
 
+import type { AttachedEngines } from "./attached-engines.js";
 import type { ChunkTable } from "./chunk-table.js";
 import type { Dispatcher } from "./dispatcher.js";
 import type { Gate } from "./gate.js";
@@ -36,6 +37,7 @@ export interface ForeignCallsParts {
   readonly gate: Gate;
   readonly dispatcher: Dispatcher;
   readonly loop: Loop;
+  readonly attached: AttachedEngines;
   readonly events: ForeignEvents;
   readonly observer: ForeignObserver | null;
 }
@@ -45,6 +47,7 @@ export class ForeignCalls {
   readonly #gate: Gate;
   readonly #dispatcher: Dispatcher;
   readonly #loop: Loop;
+  readonly #attached: AttachedEngines;
   readonly #events: ForeignEvents;
   readonly #observer: ForeignObserver | null;
   /** Tables of the segments that are followed. */
@@ -56,11 +59,12 @@ export class ForeignCalls {
   /** Invalidations that began after the monitor had given up their start. */
   private late: Invalidation[] = [];
 
-  constructor({ notifier, gate, dispatcher, loop, events, observer }: ForeignCallsParts) {
+  constructor({ notifier, gate, dispatcher, loop, attached, events, observer }: ForeignCallsParts) {
     this.#notifier = notifier;
     this.#gate = gate;
     this.#dispatcher = dispatcher;
     this.#loop = loop;
+    this.#attached = attached;
     this.#events = events;
     this.#observer = observer;
   }
@@ -151,12 +155,14 @@ export class ForeignCalls {
   concluded(): void {
     this.#observer?.monitorSaid("an announced change is over");
     this.#dispatcher.concluded();
+    this.#attached.concluded();
   }
 
   /** Notes that other code has unmapped a range, which no request may touch from here on. */
   unmapped(gone: Range): void {
     this.#observer?.monitorSaid("memory was unmapped");
     this.#gate.markUnmapped(gone);
+    this.#attached.unmapped(gone);
     this.#events.unmapped?.(gone);
   }
 
@@ -197,6 +203,7 @@ export class ForeignCalls {
     for (const { words, chunks } of this.takenOver) conclude({ words, first: 0, last: chunks - 1 });
     this.takenOver.clear();
     this.#dispatcher.concluded();
+    this.#attached.concluded();
   }
 }
 

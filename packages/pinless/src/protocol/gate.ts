@@ -7,6 +7,7 @@
 import { invariant, violated } from "./assert.js";
 import {
   ANNOUNCED_BEGUN,
+  ATTACHED,
   AWAITS_LEASE,
   CHUNK_WORDS,
   type ChunkTable,
@@ -42,6 +43,7 @@ import {
 import type { Leases } from "./leases.js";
 import { areUnmapsHeard, isBeingRead, isConcluded, isReading } from "./monitor/deferred-changes.js";
 import type { Invalidation, MmuNotifier, Subscriber, Subscription } from "./notifier.js";
+import { announcedByOwner, isConcludedByOwner } from "./owner-words.js";
 import type { HeldObserver, Parked } from "./parked-requests.js";
 import type { Protection } from "./public-notifier.js";
 import { RangeSet } from "./ranges/range-set.js";
@@ -147,8 +149,14 @@ export class Gate implements Subscriber {
     const verdict = gate === 0 ? GO : this.#verdictOn(location, gate, direction);
     if (verdict !== GO) return verdict;
     // Loads the counter before the request is prepared: a later announcement makes its result doubtful (`isDoubtful`).
-    const announced = words[at + ANNOUNCED_BEGUN]!;
+    let announced = words[at + ANNOUNCED_BEGUN]!;
     if (isReading(this.#reading) || !isConcluded(words, at)) return UNTIL_CONCLUDED;
+    if ((gate & ATTACHED) !== 0) {
+      const owner = this.#tables[location.table]!.owner!;
+      announced = (announced + announcedByOwner(owner, location)) | 0;
+      if (!isConcludedByOwner(owner, location)) return UNTIL_CONCLUDED;
+      this.#leases?.dropIfOlder(words, at, announced);
+    }
     words[at + deviceAccess(direction)]!++;
     const requests = this.#requests.words;
     const request = slot << REQUEST_SHIFT;
@@ -170,9 +178,10 @@ export class Gate implements Subscriber {
 
   #acquire(leases: Leases, location: BufferLocation, direction: Direction, nowMs: number, announced: number): number {
     const { words, firstAt: at } = location;
-    const lease = leases.acquire(location.table, at / CHUNK_WORDS, direction, nowMs, location.bytes);
+    const lease = leases.acquire(location.table, at / CHUNK_WORDS, direction, nowMs, location.bytes, announced);
     // A change was announced meanwhile. The monitor may have missed the new lease, so it's dropped here.
-    if (Atomics.load(words, at + ANNOUNCED_BEGUN) === announced) return lease;
+    const byOwner = announcedByOwner(this.#tables[location.table]!.owner, location);
+    if (((Atomics.load(words, at + ANNOUNCED_BEGUN) + byOwner) | 0) === announced) return lease;
     const taken = words[at + LEASE]! - 1;
     if (taken >= 0) leases.drop(taken);
     return -1;
@@ -192,7 +201,9 @@ export class Gate implements Subscriber {
       announced = (announced + words[at + ANNOUNCED_BEGUN]!) | 0;
       known = known && isConcluded(words, at);
     }
-    if (!known) return UNTIL_CONCLUDED;
+    const { owner } = this.#tables[location.table]!;
+    announced = (announced + announcedByOwner(owner, location)) | 0;
+    if (!known || !isConcludedByOwner(owner, location)) return UNTIL_CONCLUDED;
     for (let at = firstAt; at <= lastAt; at += CHUNK_WORDS) words[at + deviceAccess(direction)]!++;
     const request = slot << REQUEST_SHIFT;
     this.#requests.words[request + STATE] = SUBMITTED;
@@ -210,12 +221,13 @@ export class Gate implements Subscriber {
   /**
    * True if the request's pages may have been discarded: a change was announced since `admit`, or is being read now.
    */
-  isDoubtful(slot: number, { words, firstAt, lastAt }: BufferLocation): boolean {
-    if (isBeingRead(this.#reading)) return true;
-    let announced = words[firstAt + ANNOUNCED_BEGUN]!;
-    for (let at = firstAt + CHUNK_WORDS; at <= lastAt; at += CHUNK_WORDS)
-      announced = (announced + words[at + ANNOUNCED_BEGUN]!) | 0;
-    return announced !== this.#requests.words[(slot << REQUEST_SHIFT) + REQUEST_ANNOUNCED];
+  isDoubtful(slot: number, location: BufferLocation): boolean {
+    const { words, firstAt, lastAt } = location;
+    const owner = (words[firstAt + GATE]! & ATTACHED) === 0 ? null : this.#tables[location.table]!.owner;
+    if (isBeingRead(this.#reading) || (owner !== null && isBeingRead(owner.reading))) return true;
+    let announced = words[firstAt + ANNOUNCED_BEGUN]! + announcedByOwner(owner, location);
+    for (let at = firstAt + CHUNK_WORDS; at <= lastAt; at += CHUNK_WORDS) announced += words[at + ANNOUNCED_BEGUN]!;
+    return (announced | 0) !== this.#requests.words[(slot << REQUEST_SHIFT) + REQUEST_ANNOUNCED];
   }
 
   /** True if all announced unmaps of a range have been reported to the gate. */

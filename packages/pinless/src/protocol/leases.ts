@@ -8,6 +8,7 @@ import {
   DEVICE_READS,
   DEVICE_WRITES,
   LEASE,
+  LEASED_AT,
   MISSED,
   MISSED_SINCE_MS,
   RESTS_UNTIL_MS,
@@ -114,9 +115,16 @@ export class Leases {
    * A lease is worth taking on the second use within `idle`: a single use costs less per-io, and on movable memory a
    * lease makes the kernel migrate. With many or large chunks, or where room is scarce, the pages that went per-io
    * meanwhile must also have cost as much as the lease will. So a lease that is soon dropped, unused, at most doubles
-   * the cost.
+   * the cost. `announced` is the number of changes that were announced so far.
    */
-  acquire(tableIndex: number, chunk: number, direction: Direction, nowMs: number, requestBytes: number): number {
+  acquire(
+    tableIndex: number,
+    chunk: number,
+    direction: Direction,
+    nowMs: number,
+    requestBytes: number,
+    announced = 0,
+  ): number {
     const table = this.#tables[tableIndex]!;
     const before = table.load(chunk, LEASE);
     const held = before - 1;
@@ -142,6 +150,7 @@ export class Leases {
     this.refused = false;
     this.table.taken(slot, { table: tableIndex, chunk, bytes: pinned, segments }, nowMs);
     table.store(chunk, LEASE, slot + 1);
+    if (table.owner !== null) table.store(chunk, LEASED_AT, announced);
     if (this.table.header(HELD_SLOTS) === 1) this.#firstTaken?.(nowMs);
     if (before === REVALIDATE) this.revalidated++;
     return direction === READ ? this.#populate(slot, table, chunk, nowMs) : slot;
@@ -250,6 +259,12 @@ export class Leases {
     const errno = this.#registrations.drop(slot);
     if (errno < 0) throw new Error(`the kernel refused to empty buffer slot ${slot}: errno ${-errno}`);
     returned(this.table.words, slot);
+  }
+
+  /** Drops the lease of a chunk of another engine's memory if a change was announced there since it was taken. */
+  dropIfOlder(words: Int32Array, at: number, announced: number): void {
+    const lease = words[at + LEASE]! - 1;
+    if (lease >= 0 && words[at + LEASED_AT] !== announced) this.drop(lease);
   }
 
   /** Handles the tag completion of a buffer slot: its pages are unpinned. */

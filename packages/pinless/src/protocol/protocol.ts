@@ -3,6 +3,7 @@
  * explorer and the tests of the protocol make one each, so that none of them can wire it differently.
  */
 
+import { AttachedEngines } from "./attached-engines.js";
 import type { ChunkTable } from "./chunk-table.js";
 import { Dispatcher } from "./dispatcher.js";
 import type { MmuEvent } from "./events.js";
@@ -52,6 +53,8 @@ export class Protocol {
   readonly dispatcher: Dispatcher;
   /** The engine's side of the monitor. */
   readonly foreign: ForeignCalls;
+  /** Engines of other threads that have attached memory of this one. */
+  readonly attached: AttachedEngines;
 
   constructor(parts: ProtocolParts) {
     const { scheme, loop, observer = null } = parts;
@@ -74,7 +77,9 @@ export class Protocol {
       registered: parts.registered ?? null,
     });
     const { dispatcher } = this;
-    this.foreign = new ForeignCalls({ notifier, gate, dispatcher, loop, events: parts, observer });
+    this.attached = new AttachedEngines(notifier, gate.readOnly);
+    const { attached } = this;
+    this.foreign = new ForeignCalls({ notifier, gate, dispatcher, loop, attached, events: parts, observer });
     // Each part was constructed with the ones before it. Calls in the other direction are connected only now.
     leases?.connect(gate);
     gate.connect(dispatcher);

@@ -1,10 +1,12 @@
 // One engine, one arena and one file, under everything at once.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
+import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Arena, Engine, type EngineOptions, type File } from "../../dist/index.js";
-import { BLOCK_BYTES } from "../support/blocks.js";
+import { BLOCK_BYTES, numberedBlocks } from "../support/blocks.js";
 import { MEMORY_KINDS } from "../support/memory.js";
+import { type Counts, otherThread, SHARED_BLOCKS } from "../support/other-thread.js";
 import type { Random } from "../support/random.js";
 import { CELL_BYTES, type Content } from "./content.js";
 import type { Foreign } from "./foreign.js";
@@ -25,6 +27,7 @@ export class Tally {
 }
 
 export interface EpochOptions {
+  readonly t: TestContext;
   readonly engine: EngineOptions;
   readonly path: string;
   readonly content: Content;
@@ -56,14 +59,15 @@ export async function epoch(options: EpochOptions): Promise<void> {
   });
   try {
     // The last chunk is there to be unmapped.
-    const arena = await opened.arena({ bytes: (WORK_CHUNKS + 1) * CHUNK_BYTES, hugePages: random.below(2) === 0 });
+    const bytes = (WORK_CHUNKS + 1) * CHUNK_BYTES;
+    const arena = await opened.arena({ bytes, hugePages: random.below(2) === 0, shared: true });
     const memory = await Memory.of(arena);
     const file = await opened.openFile(options.path, "r+");
     const sink = await opened.openFile(`${options.path}-sink`, "w");
     const end = performance.now() + ms;
     let broken = false;
     const bed: Bed = { ...options, opened, arena, file, sink, memory, goOn: () => !broken && performance.now() < end };
-    const working: Promise<void>[] = [ownOperations(bed), options.foreign.storms(bed, WORK_CHUNKS)];
+    const working: Promise<void>[] = [ownOperations(bed), attached(bed), options.foreign.storms(bed, WORK_CHUNKS)];
     for (let id = 0; id < WORKERS; id++) working.push(worker(bed, id));
     if (options.engine.events === undefined) working.push(options.foreign.unmappings(bed, WORK_CHUNKS));
     const whole = working.map((each) =>
@@ -93,6 +97,25 @@ export async function epoch(options: EpochOptions): Promise<void> {
   const difference = options.content.difference(0, await readFile(options.path));
   assert.equal(difference, null, `on disk: ${difference?.text}`);
   tally.add("epochs");
+}
+
+/** Lets another thread's engine read into the same memory. */
+async function attached({ t, engine, arena, path, tally, goOn }: Bed): Promise<void> {
+  const file = `${path}-numbered`;
+  await writeFile(file, numberedBlocks(SHARED_BLOCKS));
+  const memory = arena.alloc(8 * BLOCK_BYTES);
+  const other = await otherThread(t, arena.share(), engine, file);
+  await other.ask("load", arena.positionOf(memory));
+  while (goOn()) {
+    await other.ask("discard", arena.positionOf(memory), BLOCK_BYTES);
+    await sleep(20);
+  }
+  const { wrong, reads } = await other.ask<Counts>("stop");
+  await other.ask("close");
+  await other.worker.terminate();
+  if (wrong.length > 0) throw new Wrong(`attached: ${wrong[0]}`);
+  tally.add("reads of an attached engine", reads);
+  await arena.free(memory);
 }
 
 /** Reads and writes a part of the file that's its own, by memory of the arena mostly. */

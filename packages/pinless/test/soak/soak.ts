@@ -44,7 +44,7 @@ async function soak(t: TestContext, scheme: SchemeName, library: string): Promis
   const engine = { scheme, ...(values.unfollowed ? { events: { userfaultfd: false } } : {}) };
   while (performance.now() < end) {
     const ms = Math.min(EPOCH_MS, end - performance.now());
-    await epoch({ engine, path: file, content, random, tally, foreign, ms });
+    await epoch({ t, engine, path: file, content, random, tally, foreign, ms });
   }
 }
 

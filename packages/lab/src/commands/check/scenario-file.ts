@@ -41,6 +41,8 @@ const MAY_HAPPEN = {
   "refused submission": "refusedSubmissions",
   "lost monitor": "losses",
   "monitor again": "restarts",
+  detach: "detaches",
+  "thread end": "threadEnds",
   fork: "forks",
   ENOMEM: "noMemory",
   signal: "cancels",
@@ -256,10 +258,12 @@ class Reader {
   }
 
   #request(line: Line): ScenarioRequest {
-    const [, verb, pages] = /^(\S+) ?(.*)$/.exec(line.text) ?? [];
+    const [, verb, pages, attached] = /^(\S+) ?(.*?)(, by an attached engine)?$/.exec(line.text) ?? [];
+    if (attached !== undefined && !this.#engine)
+      this.#refuse(line.offset, `"${line.text}": there's no engine that could attach the memory`);
     if (verb !== "read" && verb !== "write")
       this.#refuse(line.offset, `"${verb}" isn't one of: read (a file into memory), write (memory to a file)`);
-    return { write: verb === "write", ...this.#pagesOf(line, pages) };
+    return { write: verb === "write", attached: attached !== undefined, ...this.#pagesOf(line, pages) };
   }
 
   #invalidation(line: Line): readonly ScenarioInvalidation[] {
