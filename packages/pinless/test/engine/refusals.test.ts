@@ -57,7 +57,7 @@ test("Unknown options, and values that aren't objects, are errors with the names
   for (const [options, message] of [
     [
       { bytes: MIB, hugepages: false },
-      /engine.arena has no option "hugepages"; it takes bytes, hugePages, inherit, file/,
+      /engine.arena has no option "hugepages"; it takes bytes, hugePages, inherit, shared, file/,
     ],
     [{ bytes: MIB, hugePages: 1 }, /option hugePages is 1; it takes true or false/],
     [{ bytes: MIB, inherit: "no" }, /option inherit is "no"/],
