@@ -14,8 +14,8 @@ const SOURCES = path.join(PACKAGE, "src");
 /** Declarations that examples may use. */
 const GIVEN = `
 import { createHash } from "node:crypto";
-import { Engine, type File, type Arena, type Invalidation, open, PinlessError } from "pinless";
-declare const engine: Engine, arena: Arena, file: File, buffer: Uint8Array, start: number, end: number;
+import { Engine, type File, type Arena, type ArenaToken, type Invalidation, open, PinlessError } from "pinless";
+declare const engine: Engine, arena: Arena, token: ArenaToken, file: File, buffer: Uint8Array, start: number, end: number;
 export { createHash, Engine, open, PinlessError, type Invalidation };
 `;
 
