@@ -15,7 +15,8 @@ const SOURCES = path.join(PACKAGE, "src");
 const GIVEN = `
 import { createHash } from "node:crypto";
 import { Engine, type File, type Arena, type ArenaToken, type Invalidation, open, PinlessError } from "pinless";
-declare const engine: Engine, arena: Arena, token: ArenaToken, file: File, buffer: Uint8Array, start: number, end: number;
+declare const engine: Engine, arena: Arena, token: ArenaToken, file: File, buffer: Uint8Array;
+declare const start: number, end: number;
 export { createHash, Engine, open, PinlessError, type Invalidation };
 `;
 
