@@ -83,8 +83,8 @@ test("process.exit() removes the socket; after SIGKILL the next engine does", as
 
 test("A process whose runtime directory others remove while it starts makes it again", async (t) => {
   const runtime = ownRuntime(t);
-  // As if other processes left every 2 ms, often enough to come between mkdir(2) and bind(2) some times in 300. rmdir(2)
-  // succeeds whenever no socket is in the directory.
+  // As if other processes left every 2 ms, often enough to come between mkdir(2) and bind(2) some times in 300.
+  // rmdir(2) succeeds whenever no socket is in the directory.
   const leaving = `
     const { rmdirSync } = require("node:fs");
     const pause = new Int32Array(new SharedArrayBuffer(4));

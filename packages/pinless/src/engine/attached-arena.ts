@@ -225,6 +225,7 @@ export class AttachedArena {
    *
    * @param range - A view of the arena
    * @param fn - Gets the bytes of the range; may be async
+   * @returns The report, with the value that `fn` returned, or resolved to, as `result`
    */
   async exclusive<T>(
     range: ArrayBufferView,
