@@ -171,7 +171,7 @@ export interface JobOptions {
   readonly verifyFatal: boolean;
   readonly doVerify: boolean;
   // Measurement
-  readonly unifiedRwReporting: "none" | "mixed" | "both";
+  readonly unifiedRwReporting: "none" | "mixed";
   /** Name before `_bw.N.log`, or null. A bare flag takes the job's name. */
   readonly writeBwLog: string | null;
   readonly writeLatLog: string | null;

@@ -114,9 +114,9 @@ const LOGS: readonly OptionRow[] = [
   option(
     "unified_rw_reporting",
     "unifiedRwReporting",
-    mapped({ none: "none", "0": "none", mixed: "mixed", "1": "mixed", both: "both", "2": "both" }),
+    mapped({ none: "none", "0": "none", mixed: "mixed", "1": "mixed" }),
     "none",
-    "one figure for all directions",
+    "one figure for all directions; both, which prints each direction too, is refused",
   ),
   option("write_bw_log", "writeBwLog", LOG_NAME, null, "log of bandwidth; a bare one has the job's name"),
   option("write_lat_log", "writeLatLog", LOG_NAME, null, "log of latencies"),

@@ -150,6 +150,7 @@ const MISTAKES: readonly (readonly [text: string, message: RegExp])[] = [
   ["", /has no \[section\]/],
   ["[a]\n\nioscheduler=noop\n", /job\.fio:3: ioscheduler=noop: this isn't supported: schedulers/],
   ["[a]\nioengine=rbd\n", /job\.fio:2: ioengine=rbd: one of io_uring, libaio/],
+  ["[a]\nunified_rw_reporting=both\n", /job\.fio:2: unified_rw_reporting=both: one of 0, 1, none, mixed is needed/],
   [`[a]\nsize=\${PINLESS_NO_SUCH}\n`, /job\.fio:2: the environment has no variable PINLESS_NO_SUCH/],
   ["[a]\nsize=(4k*\n", /job\.fio:2: size=\(4k\*: the expression "\(4k\*" isn't arithmetic/],
   ["[a]\nsize=(4k/0)\n", /divides by zero/],
